@@ -1,4 +1,4 @@
-"""Build a running `Network` from its folder: the one place where components are chosen and connected."""
+"""Build a running `Network` from its folder. All components are chosen and connected in this module."""
 
 from __future__ import annotations
 
@@ -81,10 +81,11 @@ async def open_network(
 
     Args:
         folder: The network's folder.
-        warm: Let generative specialists read the constant part of their prompts: seconds, so for a server.
-        empty: Open it also while no specialist has a version: for a server, whose console trains the first one.
-        encoder: The network's, where it is loaded already: workers share its memory.
-        config: What its file says, where it was read already.
+        warm: Let generative specialists read the constant part of their prompts. This takes seconds, so it is for a
+            server.
+        empty: Open the network even if no specialist has a version: for a server, whose console trains the first one.
+        encoder: The network's encoder if it is loaded already: workers share its memory.
+        config: The content of the network's file if it was read already.
 
     Raises:
         SetupError: something is missing or wrong; the message says what, and the hint names the command.
@@ -167,7 +168,7 @@ async def _flywheel(
     detector: Detector,
     scheduled: bool,
 ) -> Flywheel | None:
-    """Return what captures calls and answers for deployments; None, and nothing looks for any, without a section."""
+    """Return the flywheel, which captures calls and answers for deployments; None without a section."""
     tables = getattr(store, "flywheel", None)
     if tables is None or not ({"capture", "flywheel"} & config.model_fields_set):
         return None
@@ -191,7 +192,7 @@ async def _flywheel(
 def deployment_loader(
     config: Config, folder: Path, encoder: OnnxEncoder
 ) -> Callable[[KnownJob, Deployment], Awaitable[Specialist]]:
-    """Return what loads the specialist of a deployment from the registry."""
+    """Return the function that loads the specialist of a deployment from the registry."""
     registry = open_registry(folder, config.registry)
 
     async def load(job: KnownJob, deployment: Deployment) -> Specialist:
@@ -203,7 +204,7 @@ def deployment_loader(
 
 
 def capture_detector(config: Config, folder: Path, detector: Detector) -> Detector:
-    """Return what finds the personal data that captured texts must not hold."""
+    """Return the detector of personal data that captured texts must not hold."""
     named = config.capture.detector or ("names" if config.privacy.detector == "patterns" else None)
     if named is None:
         return detector
@@ -212,7 +213,7 @@ def capture_detector(config: Config, folder: Path, detector: Detector) -> Detect
 
 
 def _choosing_encoders(config: Config, folder: Path, encoder: OnnxEncoder) -> tuple[OnnxEncoder, ...]:
-    """Open the encoders that weigh zero-shot choices: one name stands beside the network's own, a list for all."""
+    """Open the encoders for zero-shot choices: a single name is used beside the network's own encoder, a list alone."""
     named, own = config.decisions.encoder, config.network.encoder
     if named is None or named == own:
         return ()
@@ -221,7 +222,7 @@ def _choosing_encoders(config: Config, folder: Path, encoder: OnnxEncoder) -> tu
 
 
 def _zero_shot(config: Config, models: Mapping[str, StreamingEngine], floor: Similarity) -> dict[str, ZeroShot]:
-    """Return what answers typed questions without training, by `[models]` key."""
+    """Return the engines that answer typed questions without training, by `[models]` key."""
     found: dict[str, ZeroShot] = {}
     for name in config.decisions.models:
         if isinstance(model := config.models[name], RemoteModel):
@@ -277,7 +278,7 @@ async def open_preview(folder: Path | str) -> Preview:
 
 
 def _encoder(config: Config, folder: Path, shared: OnnxEncoder | None) -> OnnxEncoder:
-    """The network's own, which it closes; of one that is shared it has its own use alone."""
+    """Return the network's encoder. The network closes its own encoder; of a shared one it counts its own use only."""
     return open_encoder(config.network.encoder, folder, states=True) if shared is None else shared.shared()
 
 
@@ -301,10 +302,10 @@ def champions(config: Config, folder: Path, *, outlines: bool, empty: bool = Fal
     """Return the champion of each specialist that has one.
 
     Args:
-        config: The network's.
-        folder: The network's.
+        config: The network's configuration.
+        folder: The network's folder.
         outlines: Read each file of a version when it is needed, not now.
-        empty: None needs to have a champion.
+        empty: Whether it is allowed that no specialist has a champion.
 
     Raises:
         NotTrained: there is no specialist, or none has a champion.
@@ -344,7 +345,7 @@ def _specialists(
     budget: int | None,
     servers: Mapping[str, FunctionServer] = MappingProxyType({}),
 ) -> dict[str, Specialist]:
-    """Return all specialists, loaded; with a memory budget in bytes, loaded at first use."""
+    """Return all specialists. Without a memory budget they are loaded now; with one (in bytes), at first use."""
     memory = None if budget is None else WeightMemory(budget)
     windows = {key: model.window for key, model in config.models.items()}
     specialists: dict[str, Specialist] = {}
@@ -375,8 +376,8 @@ def load_beside(config: Config, folder: Path, name: str, version: str, *, networ
     """Load a version that does not serve, with the encoder of an open network, so that it can be compared.
 
     Raises:
-        ConfigError: it asks a generative model, whose engine holds the adapters of the champions only.
-        ArtefactRefused: it is damaged, or was made with another encoder.
+        ConfigError: the version asks a generative model, whose engine holds the adapters of the champions only.
+        ArtefactRefused: the version is damaged, or was made with another encoder.
     """
     section, loaded = config.specialists[name], open_registry(folder, config.registry).load(name, version)
     if _asks_model(section, loaded):
@@ -497,7 +498,7 @@ def _relayed(config: Config, models: Mapping[str, StreamingEngine]) -> dict[str,
 def _servers(
     config: Config, *, limits: StoredLimits | None, detector: Detector | None, audit: Audit | None
 ) -> dict[str, McpServer]:
-    """Return the MCP servers that specialists name, behind the gate; none is started before its first call."""
+    """Return the MCP servers that specialists name, behind the gate; a server is started at its first call."""
     gate = Gate(ClearancePolicy(), limits, detector=detector, audit=audit)
     named = dict.fromkeys(key for section in config.specialists.values() for key in section.mcp)
     return {key: gate.open_server(key, config.mcp[key], label=config.network.default_label) for key in named}
@@ -513,16 +514,16 @@ async def open_models(
     detector: Detector | None = None,
     audit: Audit | None = None,
 ) -> dict[str, StreamingEngine]:
-    """Open an engine for each model that these versions need. Remote ones are opened by the gate only.
+    """Open an engine for each model that these versions need. Remote models are opened by the gate only.
 
     Args:
-        config: The network's.
-        folder: The network's.
+        config: The network's configuration.
+        folder: The network's folder.
         versions: Versions by specialist; the engine of a model holds their adapters.
         also: Further keys of `[models]` that are needed.
         limits: Limits of calls to remote models.
         detector: Finds personal data in prompts; None for the patterns of `privacy`.
-        audit: Where prompts are written down before they leave; None opens the network's log, if it keeps one.
+        audit: The log that records prompts before they are sent; None opens the network's log, if it keeps one.
 
     Raises:
         ModelMissing, ArtefactRefused, ExtraMissing: a model that runs in this process is missing or damaged.
@@ -549,7 +550,7 @@ async def open_models(
 
 
 def _is_here(model: ModelEntry, folder: Path) -> bool:
-    """Return whether a model of this process can be opened; one that nobody needs may be missing."""
+    """Return whether a model of this process can be opened; a model that nothing needs may be missing."""
     try:
         return isinstance(model, LlamaModel) and find_spec("xllamacpp") is not None and locate(model, folder).is_file()
     except SetupError:
@@ -557,7 +558,7 @@ def _is_here(model: ModelEntry, folder: Path) -> bool:
 
 
 def _asks_model(section: SpecialistSection, version: Version) -> bool:
-    """Return whether a version needs a generative model. The section may name one for a rung that was not taken."""
+    """Return whether a version needs a generative model. The section may name one for a rung that was not chosen."""
     return task_of(section).asks_model(version.report) or base_of(version) is not None
 
 
@@ -571,7 +572,7 @@ def _refuse_adapters(model: str, adapted: Sequence[Version]) -> None:
 
 
 async def _warm(config: Config, specialists: Mapping[str, Specialist], models: Mapping[str, StreamingEngine]) -> None:
-    """Fill the prompt caches of the models in this process. Remote ones are sent no prompt; vLLM loads its adapters."""
+    """Fill the prompt caches of the models in this process. Remote ones get no prompt; vLLM loads its adapters."""
     for key, engine in models.items():
         if isinstance(config.models[key], VllmModel) and (load := getattr(engine, "load", None)) is not None:
             with suppress(EngineError):  # a server that is not up yet loads them when they are asked for
@@ -607,7 +608,7 @@ def _check_base(version: Version, name: str, path: Path) -> None:
 def _router(
     config: Config, specialists: Mapping[str, Specialist], versions: Mapping[str, Version], encoder: OnnxEncoder
 ) -> Router:
-    """Return the configured router, with the profiles of the champions; the encoder prepares for all who are asked."""
+    """Return the configured router with the profiles of the champions; the encoder prepares the memos of all."""
     profiles = {
         name: Profile.from_bytes(version.files[PROFILE_FILE])
         for name, version in versions.items()

@@ -1,4 +1,4 @@
-"""The errors of Coterie, by whose mistake they are.
+"""The errors of Coterie, grouped by their cause.
 
     CoterieError
     ├── SetupError              the user's set-up: printed without a traceback, with the command that fixes it
@@ -30,9 +30,9 @@
         ├── EngineRejected      the provider refused the request: retrying will not help
         └── EngineBroken        an answer that cannot be used: cut stream, wrong JSON, crash
 
-To add one: subclass the class that names whose mistake it is, give it a `code` that no other has, and set `retryable`
-if the same call may succeed later. The message says what was asked and what was found; `hint` says what to do. Codes
-are part of the API: they never change. A test checks these rules.
+To add an error: subclass the class of its cause, give it a unique `code`, and set `retryable` if the same call may
+succeed later. The message states the request and the problem; `hint` states what to do. Codes are part of the API: they
+never change. A test checks these rules.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ class PolicyError(CoterieError):
 
     @property
     def reason(self) -> Reason:
-        """The verdict's."""
+        """The reason of the verdict."""
         return self.verdict.reason
 
 

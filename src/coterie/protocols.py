@@ -81,14 +81,14 @@ class Engine(Protocol):
     name: str
     """Stable name in the ledger: `linear`, `onnx`, or the `[models]` key of a generative engine."""
     clearance: Label
-    """The most sensitive label that it may see in clear; engines in this process have `restricted`."""
+    """The most sensitive label that the engine may see in clear; engines in this process have `restricted`."""
 
     async def run(self, batch: Sequence[Prompt], *, call: CallContext) -> Sequence[Output]:
         """Return one output a prompt, in order. Raises `EngineError`, never an exception of a library."""
         ...
 
     async def close(self) -> None:
-        """Release its resources. Called once at shutdown; a second call does nothing."""
+        """Release resources. Called once at shutdown; a second call does nothing."""
         ...
 
 
@@ -110,7 +110,7 @@ class Specialist(Protocol):
 
     @property
     def card(self) -> SpecialistCard:
-        """Its description for router and network; may be a plain attribute."""
+        """The description for router and network; may be a plain attribute."""
         ...
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext) -> Finding:
@@ -156,7 +156,7 @@ class OwnsEngines(Protocol):
 
 @runtime_checkable
 class Generalist(Specialist, Protocol):
-    """A large model above the specialists. Called by the network for what they do not answer, and to compose."""
+    """A large model above the specialists. Called by the network for unanswered parts, and to compose."""
 
     @property
     def composes(self) -> bool:
@@ -173,7 +173,7 @@ class Generalist(Specialist, Protocol):
 
 
 Consult = Callable[["Specialist", Task], Awaitable[Finding]]
-"""Asks a specialist as the pipeline does: its errors become abstentions, and what it took is priced."""
+"""A function that consults a specialist as the pipeline does: errors become abstentions, and usage is priced."""
 
 
 class QuestionAnswerer(Protocol):
@@ -292,7 +292,7 @@ class FunctionServer(Protocol):
         Raises:
             EgressRefused: the arguments may not leave; nothing was sent.
             AuditError: the call could not be written down; nothing was sent.
-            BudgetExceeded: a budget has not enough left.
+            BudgetExceeded: a budget has too little left.
             EngineError: the server cannot be asked, or the call failed.
         """
         ...
@@ -323,7 +323,7 @@ class Retriever(Protocol):
         ...
 
     async def close(self) -> None:
-        """Release its resources. Called once at shutdown; a second call does nothing."""
+        """Release resources. Called once at shutdown; a second call does nothing."""
         ...
 
 
@@ -366,9 +366,9 @@ class Store(Protocol):
     async def record(self, settlement: Settlement, entry: AuditEvent, audit: Audit) -> None:
         """Write a settlement as `settle` does, and its entry in the audit log. Called by the network for each request.
 
-        If one of them cannot be written, the other one still is, and the error is raised. What was begun is finished
-        where the caller is cancelled meanwhile: the caller hears of that afterwards.
-        A store that writes in a thread may write both there, by `Audit.append_soon`, for one wait in place of two.
+        If one of them cannot be written, the other one still is, and the error is raised. Writing is finished even if
+        the caller is cancelled meanwhile: the cancellation is raised afterwards. A store that writes in a thread may
+        write both there, by `Audit.append_soon`, for one wait in place of two.
         """
         ...
 
@@ -422,10 +422,10 @@ class Store(Protocol):
 
 @runtime_checkable
 class ReadModels(Protocol):
-    """What a store may offer to pages: reading a page costs the same however many requests there are.
+    """Optional methods of a store for pages: reading a page costs the same however many requests there are.
 
-    Called by the console. The totals of a store with few requests equal those of `Store.ledger`; latencies may be 1%
-    off.
+    Called by the console. The totals of a store with few requests equal those of `Store.ledger`; latencies may be
+    1% off.
     """
 
     async def totals(
@@ -438,7 +438,7 @@ class ReadModels(Protocol):
         parts: Collection[TotalsPart] = ...,
         name: str | None = None,
     ) -> Totals:
-        """Return totals of whole hours or days, of a tenant or of all, with some parts; those of one name alone."""
+        """Return totals of whole hours or days, of a tenant or of all, with some parts; with `name`, of it alone."""
         ...
 
     async def request_page(self, wanted: RequestFilter) -> RequestPage:
@@ -452,11 +452,11 @@ class ReadModels(Protocol):
         ...
 
     async def said(self, trace_id: str, tenant: str) -> tuple[Feedback, ...]:
-        """Return the feedback on an answer, oldest first; none if the trace is another tenant's."""
+        """Return the feedback on an answer, oldest first; empty if the trace is another tenant's."""
         ...
 
     async def opinions(self, specialist: str, tenant: str, *, since: float) -> Sequence[Opinion]:
-        """Return who said from a time on whether an answer of a specialist was right, oldest first."""
+        """Return the opinions, from a time on, on whether a specialist's answers were right, oldest first."""
         ...
 
     async def corrections(self, specialist: str, tenant: str) -> list[tuple[Trace, Feedback]]:
@@ -467,8 +467,8 @@ class ReadModels(Protocol):
 class Flywheel(Protocol):
     """Captures calls, and answers those that a deployment may answer. Called by the relay and for typed questions.
 
-    What `enter` returns is the flywheel's own, and is handed back to it. Nothing here takes time but `answer`, and
-    nothing raises for a reason of the flywheel's: the call goes the way that it went before.
+    The result of `enter` is opaque to the caller and passed back to the flywheel. Only `answer` takes time, and
+    no method raises an error of the flywheel's own: the call then goes its normal way.
     """
 
     def enter(
@@ -482,7 +482,7 @@ class Flywheel(Protocol):
         principal: Principal,
         label: Label,
     ) -> Any:  # noqa: ANN401 - the flywheel's own
-        """Look at a relayed request before anything is asked; None if there is nothing to do with it."""
+        """Inspect a relayed request before any call; return None if there is nothing to do with it."""
         ...
 
     def enter_site(
@@ -496,11 +496,11 @@ class Flywheel(Protocol):
         principal: Principal,
         label: Label,
     ) -> Any:  # noqa: ANN401 - the flywheel's own
-        """Look at a typed question for which nobody was trained by hand."""
+        """Inspect a typed question that no specialist was trained for by hand."""
         ...
 
     async def answer(self, entered: Any, *, call: CallContext) -> Finding | None:  # noqa: ANN401
-        """Return the accepted finding of the deployment that the caller was drawn for; None asks the model."""
+        """Return the accepted finding of the deployment chosen for the caller; None asks the model."""
         ...
 
     def leave(
@@ -513,11 +513,11 @@ class Flywheel(Protocol):
         milliseconds: float = 0.0,
         failed: bool = False,
     ) -> None:
-        """Take a call whose answer is out: `model` answered, or the deployment."""
+        """Take a finished call: `model` answered it, or the deployment."""
         ...
 
     async def close(self) -> None:
-        """Write what waits, and stop."""
+        """Write waiting examples, and stop."""
         ...
 
 
@@ -525,68 +525,68 @@ class Flywheel(Protocol):
 class FlywheelStore(Protocol):
     """Stores captured examples, comparisons of answers, labels, and records of jobs and deployments.
 
-    Several processes use one at once. `coterie.testing.check_flywheel_store` has the contract. Places in the order of
-    time are a time and an id; what lies at the place itself is not returned again.
+    Several processes may use one at once. `coterie.testing.check_flywheel_store` checks the contract. Positions
+    in time order are a time and an id; the item at the position itself is not returned again.
     """
 
     async def add_examples(
         self, examples: Sequence[CapturedExample], comparisons: Sequence[ComparedAnswer] = ()
     ) -> None:
-        """Add them, and what was compared about them; one that is there already stays as it is."""
+        """Add examples and the comparisons about them; an existing one stays as it is."""
         ...
 
     async def examples(
         self, *, job: str | None = None, after: tuple[float, str] = (-1.0, ""), limit: int = 10_000
     ) -> Sequence[CapturedExample]:
-        """Return the next examples behind a place, oldest first; of one job, "" being those of none."""
+        """Return the next examples after a position, oldest first; of one job, "" for those without a job."""
         ...
 
     async def newest(
         self, *, job: str | None = None, limit: int = 10_000, texts: bool = True
     ) -> Sequence[CapturedExample]:
-        """Return the newest examples, oldest first; without texts prompt and input are empty."""
+        """Return the newest examples, oldest first; without texts, prompt and input are empty."""
         ...
 
     async def examples_of(self, ids: Sequence[str]) -> Mapping[str, CapturedExample]:
-        """Return those of the ids that are there."""
+        """Return the existing examples among these ids."""
         ...
 
     async def assign(self, homes: Sequence[tuple[str, str, int, str]]) -> None:
-        """Say of examples, by id, which job they belong to, by which wording, and what their input is."""
+        """Assign examples, by id, to a job and wording, with their input."""
         ...
 
     async def volumes(self) -> Sequence[JobVolume]:
-        """Return how much was asked of each job, the largest first; "" is what belongs to none, by a row a caller."""
+        """Return the number of calls of each job, the largest first; "" is for calls without one, a row a caller."""
         ...
 
     async def drop_examples(self, *, before: float) -> int:
-        """Delete examples that are older, with all that is about them; return how many."""
+        """Delete older examples, with all records about them; return their number."""
         ...
 
     async def comparisons(
         self, deployment: str, *, after: tuple[float, str] = (-1.0, ""), limit: int = 100_000
     ) -> Sequence[ComparedAnswer]:
-        """Return the next comparisons of a deployment behind a place, oldest first."""
+        """Return the next comparisons of a deployment after a position, oldest first."""
         ...
 
     async def stream(self, deployment: str) -> ComparedStream:
-        """Return what a gate reads of a deployment's comparisons: counts, and where the answers differ."""
+        """Return what a gate needs of a deployment's comparisons: counts, and where the answers differ."""
         ...
 
     async def confidences(self, deployment: str, *, since: float) -> Sequence[ComparedConfidence]:
-        """Return how sure a deployment was of its answers to the calls from a time on, but for those that failed."""
+        """Return a deployment's confidences in its answers to calls from a time on, except for failed calls."""
         ...
 
     async def answered(self, job: str, *, limit: int) -> Sequence[AnsweredCall]:
-        """Return the newest calls of a job, oldest first, as far as a sample is drawn by them."""
+        """Return the newest calls of a job, oldest first, with the fields that a sample is drawn by."""
         ...
 
     async def differences(self, deployment: str, *, limit: int = 500) -> Sequence[ComparedAnswer]:
-        """Return accepted answers of a deployment that differ and that no person labelled, oldest first."""
+        """Return accepted answers of a deployment that differ and that nobody labelled, oldest first."""
         ...
 
     async def unsure(self, deployment: str, *, limit: int = 100) -> Sequence[ComparedAnswer]:
-        """Return accepted answers that do not differ and that no person labelled, the least sure first."""
+        """Return accepted answers that do not differ and that nobody labelled, the least confident first."""
         ...
 
     async def coverage(self, deployment: str) -> tuple[int, int]:
@@ -594,29 +594,29 @@ class FlywheelStore(Protocol):
         ...
 
     async def put_label(self, label: GivenLabel) -> bool:
-        """Keep a label in place of what the same person said before; False if the example is gone."""
+        """Store a label in place of the same person's earlier one; return False if the example is gone."""
         ...
 
     async def drop_label(self, label: GivenLabel) -> bool:
-        """Take a label back; False if it is not there."""
+        """Withdraw a label; return False if it does not exist."""
         ...
 
     async def labels(
         self, *, job: str | None = None, since: float = 0.0, feedback: bool = True
     ) -> Sequence[GivenLabel]:
-        """Return what people, and the feedback of callers if it is wanted, say of examples; each oldest first."""
+        """Return people's labels of examples, and callers' feedback if requested; each oldest first."""
         ...
 
     async def given(self, *, since: float) -> int:
-        """Return how many labels people gave from a time on."""
+        """Return the number of labels that people gave from a time on."""
         ...
 
     async def complaints(self, *, since: float = 0.0) -> Mapping[str, int]:
-        """Return how many answers of each policy were called wrong by whoever asked."""
+        """Return how many answers of each policy their callers called wrong."""
         ...
 
     async def note_training(self, specialist: str, version: str, examples: Sequence[str]) -> None:
-        """Write down whose examples a version saw: an erasure names the versions."""
+        """Record whose examples a version saw, so that an erasure can name the versions."""
         ...
 
     async def put(self, *records: FlywheelRecord) -> None:
@@ -637,7 +637,7 @@ class FlywheelStore(Protocol):
         ...
 
     async def revision(self) -> int:
-        """Return a number that grows whenever a record is written: cheap, asked each second."""
+        """Return a number that grows whenever a record is written: cheap, polled each second."""
         ...
 
 
@@ -648,7 +648,7 @@ class Audit(Protocol):
     async def append(self, event: AuditEvent, *, sync: bool = False) -> None:
         """Write one entry. After the return, a killed process does not lose it. Raises `AuditError`.
 
-        With `sync`, a cut of the power does not either: so the egress gate asks before anything leaves.
+        With `sync`, a power cut does not lose it either: the egress gate uses it before anything leaves.
         """
         ...
 
@@ -657,11 +657,11 @@ class Audit(Protocol):
         ...
 
     def sync_soon(self) -> None:
-        """Bring what was written so to the disk in time. Called in the event loop, after the entries are written."""
+        """Sync entries written by `append_soon` to the disk in time. Called in the event loop after the writing."""
         ...
 
     def digest(self, text: str) -> str:
-        """Return a keyed hash of a content: equal for equal content, and of no use for guessing it."""
+        """Return a keyed hash of a content: equal for equal content, and useless for guessing it."""
         ...
 
     async def close(self) -> None:
@@ -686,31 +686,31 @@ class Limits(Protocol):
         ...
 
     async def close(self) -> None:
-        """Release its resources. A second call does nothing."""
+        """Release resources. A second call does nothing."""
         ...
 
 
 class TurnModel(Protocol):
-    """Tells follow-ups from what stands alone, by the encoder's outputs. Called before a request is routed."""
+    """Distinguishes follow-ups from self-contained questions by the encoder's outputs. Called before routing."""
 
     @property
     def languages(self) -> frozenset[str]:
-        """Those that it knows; turns in others are left as they are."""
+        """Supported languages; turns in other languages stay as they are."""
         ...
 
     @property
     def least_leaning(self) -> float:
-        """Probability from which a turn leans on an earlier one."""
+        """Probability from which a turn depends on an earlier one."""
         ...
 
     def leans(self, now: Output, last: Output) -> float:
-        """Return how probable it is that a turn leans on the question before it."""
+        """Return the probability that a turn depends on the question before it."""
         ...
 
     def talk(self, vectors: np.ndarray) -> np.ndarray:
-        """Return log-odds that texts are greetings, thanks or chat: vectors (N, D) -> (N,). Above 0 they are."""
+        """Return log-odds that texts are greetings, thanks or chat, above 0 if likely: vectors (N, D) -> (N,)."""
         ...
 
     def missing(self, question: str, output: Output, now: Output, text: str) -> tuple[list[str], list[float]]:
-        """Return the words of an earlier question, with the log-odds that a turn that leans on it lacks them."""
+        """Return the words of an earlier question, with the log-odds that a dependent turn lacks them."""
         ...

@@ -47,23 +47,23 @@ BUDGETS = {
     "__init__": 100,  # ToolCaller
     "__main__": 10,
     "accounting": 1100,
-    "api": 1785,  # ToolCaller; errors without the temporary folder, single pairs
+    "api": 1790,  # ToolCaller; errors without the temporary folder, single pairs
     "assembly": 640,  # encoders of choices; adapters loaded ahead; MCP servers; a flywheel, and what trains there
-    "cli": 7535,  # small sums; teachers; encoders by name; import, mcp; feedback; ledger, log; workers; training rows
-    "config": 1570,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
+    "cli": 7545,  # small sums; teachers; encoders by name; import, mcp; feedback; ledger, log; workers; training rows
+    "config": 1605,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
     "console": 3650,  # nine screens; sign-in at a provider, jobs beside the workers
-    "context": 590,
-    "decisions": 930,  # typed questions; what cannot be read; deployments; a second encoder; drawn options
-    "engines": 6_295,  # vLLM; encoders by name; relay; a transport as seam; models that read; what never left
+    "context": 595,
+    "decisions": 935,  # typed questions; what cannot be read; deployments; a second encoder; drawn options
+    "engines": 6305,  # vLLM; encoders by name; relay; a transport as seam; models that read; what never left
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
-    "flywheel": 5_895,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
-    "gateway": 7700,  # changes in the folder; deployments, review over HTTP; local models at each door; calls checked
+    "flywheel": 5925,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
+    "gateway": 7720,  # changes in the folder; deployments, review over HTTP; local models at each door; calls checked
     "generalist": 1560,  # whole answers asked for whole; functions
-    "governance": 3635,  # write-ahead entries, what never left; MCP; one look at a prompt; sign-ins; orders are learned
+    "governance": 3650,  # write-ahead entries, what never left; MCP; one look at a prompt; sign-ins; orders are learned
     "knowledge": 6945,  # XLSX, PPTX, tables of PDF, columns by their cells, dates; names of loose files, what changed
-    "learning": 5720,  # scopes, from tasks; files in UTF-16; a prior on confidence, patterns, wrong labels; languages
-    "limits": 1605,  # rows that stay their own; spans beside storage; calls capped, or as long as such were; leases
+    "learning": 5750,  # scopes, from tasks; files in UTF-16; a prior on confidence, patterns, wrong labels; languages
+    "limits": 1610,  # rows that stay their own; spans beside storage; calls capped, or as long as such were; leases
     "logs": 1195,  # logs of model calls as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1140,  # encoders' weights, small models
     "network": 2675,  # what left in a relayed head; nulls after the generalist; stages; relay, routes by schema
@@ -74,15 +74,15 @@ BUDGETS = {
     "registry": 1910,  # the chain of champions and its check
     "reports": 300,
     "rightsizing": 2040,
-    "routing": 2_770,  # one scale for likeness; the second specialist and a third, descriptions as a whole
-    "runtime": 1880,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; cores; strict JSON
+    "routing": 2820,  # one scale for likeness; the second specialist and a third, descriptions as a whole
+    "runtime": 1895,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; cores; strict JSON
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
     "store": 4230,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
-    "structured": 1130,  # who is named; schemas read, checked, bounded for decoding; objects within objects filled in
-    "tasks": 19_025,  # drafts in other languages, learned courtesies; rows and kinds of columns; calls; tags; tools
+    "structured": 1140,  # who is named; schemas read, checked, bounded for decoding; objects within objects filled in
+    "tasks": 19130,  # drafts in other languages, learned courtesies; rows and kinds of columns; calls; tags; tools
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
-    "text": 2405,  # who says "we"; tags; an automaton for n-grams; a normaliser with the way back; tables are data
+    "text": 2410,  # who says "we"; tags; an automaton for n-grams; a normaliser with the way back; tables are data
     "training": 515,  # candidates that serve nobody
     "tuning": 2300,  # encoders built, vocabularies cut; corrections of published encoders
     "turns": 205,  # heads on the encoder in place of word lists

@@ -1,1 +1,1 @@
-"""What an answer costs: joules and money for every step, and the totals for people and scripts."""
+"""Cost of answers: joules and money for every step, and the totals for people and for scripts."""

@@ -1,6 +1,6 @@
-"""A ledger's rows as JSON and CSV: what each hour, day, tenant, specialist or model took, gave and would have cost.
+"""A ledger's rows as JSON and CSV: what each hour, day, tenant, specialist or model used, returned and cost.
 
-A share of nothing, like a figure that rests on something unknown, is null: never 0.
+A share with a zero denominator is null, and so is a figure that depends on an unknown value. Neither is written as 0.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from coterie.types import Grouping, Ledger, LedgerRow, LedgerSummary, Step, Trai
 Figure = str | int | float | None
 _PLACES = 9
 _LENGTH = {"day": 86_400.0, "hour": 3_600.0}
-"""Seconds of a row that is a time."""
+"""Length in seconds of a row that stands for a day or an hour."""
 _JOULES_PER_KWH = 3_600_000.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reporting:
-    """What a report is made with beside the ledger."""
+    """The settings of a report: its grouping, its period, the number of cores and the accounting section."""
 
     by: Grouping
     since: float
-    """Seconds since the epoch; 0 from the beginning."""
+    """Start of the report in seconds since the epoch; 0 for the beginning."""
     now: float
     cores: int
-    """Of the machine, for its utilisation."""
+    """Number of cores of the machine, for the utilisation."""
     accounting: AccountingSection
 
 
 def breakdown_json(ledger: Ledger, reporting: Reporting, answers: Mapping[str, int]) -> dict[str, object]:
-    """The shape scripts may rely on.
+    """Return the report as JSON, in the stable form that scripts read.
 
     Args:
-        ledger: What the store adds up to.
-        reporting: How it is reported.
+        ledger: The sums from the store.
+        reporting: The settings of the report.
         answers: Accepted findings of each specialist since the beginning, over which its trainings are spread.
     """
     began = reporting.now if ledger.began is None else ledger.began
@@ -54,12 +54,12 @@ def breakdown_json(ledger: Ledger, reporting: Reporting, answers: Mapping[str, i
 
 
 def row_json(row: LedgerRow, reporting: Reporting, *, seconds: float | None) -> dict[str, Figure]:
-    """One row.
+    """Return one row as JSON.
 
     Args:
-        row: The sums.
-        reporting: How they are reported.
-        seconds: The time that they lie in, for the utilisation; None where there is no such thing.
+        row: The sums of the row.
+        reporting: The settings of the report.
+        seconds: The length of the row's period, for the utilisation; None where the row has no period.
     """
     cost = None if row.unpriced else row.cost
     grams = reporting.accounting.grams_co2_per_kwh
@@ -99,7 +99,7 @@ def row_json(row: LedgerRow, reporting: Reporting, *, seconds: float | None) -> 
 
 
 def breakdown_csv(rows: Sequence[Mapping[str, Figure]], *, by: Grouping) -> str:
-    """The rows as CSV, the first column named after what they are by; what is unknown is empty."""
+    """Return the rows as CSV. The first column is named after the grouping; an unknown value is an empty cell."""
     text = io.StringIO()
     names = list(rows[0]) if rows else ["key"]
     writer = csv.writer(text, lineterminator="\n")
@@ -109,7 +109,7 @@ def breakdown_csv(rows: Sequence[Mapping[str, Figure]], *, by: Grouping) -> str:
 
 
 def _cell(value: Figure) -> Figure:
-    """As a spreadsheet takes it for what it is: a name that begins like a formula gets a quote before it."""
+    """Return a value as a CSV cell; text that begins like a formula gets a leading quote, so it stays text."""
     return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value
 
 
@@ -121,7 +121,7 @@ def _by_specialist(trainings: Sequence[Training]) -> list[tuple[str, list[Traini
 
 
 def _trainings_json(name: str, trainings: Sequence[Training], answers: Mapping[str, int]) -> dict[str, Figure]:
-    """What the trainings of a specialist took, and their share in each of its answers up to now."""
+    """Return the usage of a specialist's trainings, and their share per answer up to now."""
     joules = sum(each.joules for each in trainings)
     known = [training.cost for training in trainings if training.cost is not None]
     cost = sum(known, Decimal(0)) if len(known) == len(trainings) else None
@@ -140,7 +140,7 @@ def _trainings_json(name: str, trainings: Sequence[Training], answers: Mapping[s
 
 
 def _seconds_of(key: str, reporting: Reporting, began: float) -> float | None:
-    """So much of a day or an hour lies in the report; None for a row that is no time."""
+    """Return the seconds of a day or an hour that lie in the report; None for a row that is no period."""
     length = _LENGTH.get(reporting.by)
     if length is None:
         return None
@@ -164,14 +164,14 @@ def _rounded(value: float | Decimal | None, places: int = _PLACES) -> float | No
 
 
 def summary_json(summary: LedgerSummary, *, currency: str) -> dict[str, str | int | float | None]:
-    """The shape scripts may rely on.
+    """Return the totals as JSON, in the stable form that scripts read.
 
     Amounts are JSON numbers rounded to nine decimal places, for scripts that add and compare; the ledger
     itself keeps exact decimals. An unknown amount is null, never 0.
 
     Args:
         summary: Totals from the store.
-        currency: What the amounts are in.
+        currency: The currency of the amounts.
     """
     return {
         "requests": summary.requests,
@@ -189,7 +189,7 @@ def summary_json(summary: LedgerSummary, *, currency: str) -> dict[str, str | in
 
 
 def format_money(amount: Decimal | None, currency: str) -> str:
-    """An amount for people: three significant digits, never in scientific notation; `unknown` when it is."""
+    """Format an amount for people: three significant digits, no scientific notation; `unknown` for None."""
     if amount is None:
         return "unknown"
     places = max(2, 2 - amount.adjusted()) if amount else 2
@@ -197,7 +197,7 @@ def format_money(amount: Decimal | None, currency: str) -> str:
 
 
 def format_cost(usage: Usage, steps: Iterable[Step], currency: str) -> str:
-    """What a request cost for people: of a sum of which a part is unknown, the known part as "at least"."""
+    """Format what a request cost for people; if part of the sum is unknown, the known part as "at least"."""
     known = sum((step.usage.cost for step in steps if step.usage.cost is not None), Decimal(0))
     if usage.cost is None and known:
         return f"at least {format_money(known, currency)}"

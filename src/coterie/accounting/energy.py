@@ -1,17 +1,18 @@
-"""Energy counters of the processor (RAPL) and of graphics cards (NVML), shared out among calls that ran meanwhile.
+"""Energy counters of the processor (RAPL) and of graphics cards (NVML), divided among the calls that ran meanwhile.
 
-The counter is of a whole package: all cores, all programs. So a program's part is what the package took, times its
-share of the CPU time that the whole machine spent meanwhile. That share is this module's whole reckoning; the joules
-are measured. What the package takes while nobody works is borne by those who work.
+The RAPL counter covers a whole package: all cores and all programs. A program's part is therefore the package's
+energy times the program's share of the CPU time that the whole machine spent in the same period. Only this share is
+computed here; the joules are measured. The energy of an idle machine is borne by the programs that work.
 
 Where there is no such counter, or only root may read it (the default since Linux 5.10), there is no figure.
 
-A model server on this machine has its cards to itself, and what it does for whom cannot be seen from outside. So
-between two moments at which a call begins or ends, what a card took is shared equally by the calls at work; what it
-takes while there is none is nobody's. The sum over calls is what the counters say of the time in which there were any.
+A model server on this machine has its cards to itself, and its work for each call cannot be seen from outside. The
+energy of a card between two moments at which a call begins or ends is therefore divided equally among the calls that
+are running. The energy while no call runs is attributed to no call. The sum over all calls equals the counters' total
+for the time in which calls ran.
 
-The counter is NVML's total energy since the driver was loaded, in millijoules (Volta and later). A card without one
-gives no figure.
+The NVML counter is the total energy since the driver was loaded, in millijoules (Volta and later). A card without
+this counter gives no figure.
 """
 
 from __future__ import annotations
@@ -35,25 +36,25 @@ POWERCAP = Path("/sys/class/powercap")
 PROC_STAT = Path("/proc/stat")
 _MICRO = 1e-6
 _WINDOW = 1.0
-"""Seconds between two readings: the kernel counts CPU time in hundredths."""
+"""Seconds between two readings, since the kernel counts CPU time in hundredths of a second."""
 _BUSY = (0, 1, 2, 5, 6, 7)
-"""Columns of `/proc/stat` in which a core works: user, nice, system, irq, softirq, steal."""
+"""Columns of `/proc/stat` that count time in which a core works: user, nice, system, irq, softirq, steal."""
 
 
 class _Reading(NamedTuple):
     joules: tuple[float, ...]
     busy: float
-    """CPU-seconds that the machine's cores worked."""
+    """CPU-seconds that the machine's cores spent working."""
     time: float
 
 
 class PackageMeter:
-    """Joules of a CPU-second, as this machine's packages took them of late.
+    """Measures the joules per CPU-second of this machine's packages over the last seconds.
 
     Args:
-        powercap: Where Linux shows the counters.
-        stat: Where it shows how long cores worked.
-        clock: Seconds.
+        powercap: The folder in which Linux shows the energy counters.
+        stat: The file in which Linux shows how long the cores worked.
+        clock: Returns the current time in seconds.
     """
 
     def __init__(
@@ -67,11 +68,11 @@ class PackageMeter:
 
     @property
     def present(self) -> bool:
-        """Whether the machine has a counter that may be read."""
+        """Whether the machine has a counter that this process may read."""
         return self._last is not None
 
     def joules_per_cpu_second(self) -> float | None:
-        """Of the last second or more; None while there is no reading of so long, or no counter."""
+        """Return joules per CPU-second over the last second or more; None without such a reading or a counter."""
         if self._last is None or self._clock() - self._last.time < _WINDOW:
             return self._rate
         now = self._read()
@@ -91,7 +92,7 @@ class PackageMeter:
 
 
 def _packages(powercap: Path) -> list[Path]:
-    """The packages' folders; their parts (cores, memory) are in them and would count twice."""
+    """Return the packages' folders. Their parts (cores, memory) are inside these folders and would count twice."""
     with suppress(OSError):
         return sorted(each for each in powercap.iterdir() if each.name.startswith("intel-rapl:") and _is_package(each))
     return []
@@ -132,9 +133,9 @@ def _busy_seconds(stat: Path) -> float | None:
 # of parameters or of PUE makes a range of energy; what serving differs from the fit by is not in it.
 
 _GPU = (1.1665273170451914e-06, -0.011205921025579175, 4.052928146734005e-05)
-"""a, b, c: watt-hours a token; with P in billions."""
+"""Coefficients a, b, c of the regression: watt-hours per token, with P in billions."""
 _LATENCY = (0.0006785088094353663, 0.0003119310311688259, 0.019473717579473387)
-"""d, e, f: seconds a token."""
+"""Coefficients d, e, f of the regression: seconds per token."""
 _BATCH = 64
 _GPU_GIGABYTES = 80.0
 _BYTES_PER_PARAMETER = 2.0
@@ -144,7 +145,7 @@ _JOULES_PER_WATT_HOUR = 3600.0
 
 
 class Joules(NamedTuple):
-    """An estimate and what it may lie between."""
+    """An estimate with its lower and upper bound."""
 
     likely: float
     low: float
@@ -154,14 +155,14 @@ class Joules(NamedTuple):
 def generation_joules(
     tokens_out: int, *, parameters: float, active: float, pue: float, seconds: float = math.inf
 ) -> float:
-    """Joules of generating so many tokens.
+    """Return the joules of generating a number of tokens.
 
     Args:
         tokens_out: Generated tokens.
-        parameters: All of the model's, in billions.
-        active: Those that a token uses, in billions.
-        pue: Of the data centre.
-        seconds: How long the answer was waited for.
+        parameters: All parameters of the model, in billions.
+        active: Parameters that are used for a token, in billions.
+        pue: Power usage effectiveness of the data centre.
+        seconds: How long the client waited for the answer.
     """
     gpus = _gpus(parameters)
     slope, decay, base = _GPU
@@ -173,13 +174,16 @@ def generation_joules(
 
 
 def _gpus(parameters: float) -> int:
-    """So many GPUs hold the weights, rounded up to a power of two."""
+    """Return the number of GPUs that hold the weights, rounded up to a power of two."""
     needed = math.ceil(_ROOM * parameters * _BYTES_PER_PARAMETER / _GPU_GIGABYTES)
     return int(2 ** math.ceil(math.log2(needed)))
 
 
 def remote_joules(model: RemoteModel, tokens_out: int, milliseconds: float) -> Joules | None:
-    """What a remote answer took by the formula; None for a model whose size is not given. Likely is half way."""
+    """Estimate the joules of a remote answer; None for a model without a given size.
+
+    The likely value is the mean of the lower and the upper bound.
+    """
     if model.parameters_billion is None or model.joules_per_token is not None:
         return None
     parameters, pue = span_ends(model.parameters_billion), span_ends(model.pue)
@@ -195,20 +199,21 @@ def remote_joules(model: RemoteModel, tokens_out: int, milliseconds: float) -> J
 # --- Overhead of routing, context, JSON and HTTP: a row of its own.
 
 OVERHEAD = "network"
-"""Producer of the row; its engine is `python`."""
+"""Producer of the overhead's step; the step's engine is `python`."""
 CLOCK_SECONDS = 0.05
-"""Seconds between two looks at this process' CPU clock while requests are served."""
+"""Seconds between two readings of this process' CPU clock while requests are served."""
 
 
 class ProcessOverhead:
-    """Splits the CPU time that no step claims evenly among the requests at work at the time.
+    """Splits the CPU time that no step claims evenly among the requests that are running.
 
-    A request's row is made before it is written down, so what writing it takes is added to the next row. What the
-    process does while no request is at work (opening, training, waiting) is nobody's.
+    A request's row is made before it is stored, so the CPU time of storing it is added to the next row. CPU time
+    while no request is running (opening, training, waiting) is attributed to no request.
 
     Args:
         rest: CPU-seconds of this process that no step claims, up to now.
-        every: Seconds between two looks at that (`SharedTime`); 0 looks whenever a request comes, is settled or goes.
+        every: Seconds between two readings of `rest` (`SharedTime`); 0 reads it whenever a request begins, is settled
+            or ends.
     """
 
     def __init__(self, rest: Callable[[], float] = CPU.rest, *, every: float = 0.0) -> None:
@@ -218,15 +223,15 @@ class ProcessOverhead:
         self._reported = 0.0  # of those at work, what stands in their rows
 
     def attend(self) -> RequestAttendance:
-        """A request is at work inside."""
+        """Return a context in which a request is running."""
         return RequestAttendance(self, self._shared.share())
 
     def begin(self, share: CpuShare) -> None:
-        """A request begins, whose share has begun."""
+        """Add a request whose CPU share has begun."""
         self._starts += share.start
 
     def row(self, share: CpuShare) -> float:
-        """Write down what a request took so far, and what those whose rows were made took after them."""
+        """Return a request's CPU-seconds so far, plus those that settled requests used after their rows were made."""
         so_far = share.so_far()
         at_work = self._shared.running * (so_far + share.start) - self._starts
         owed = self._shared.known - self._in_rows - (at_work - self._reported)
@@ -236,13 +241,13 @@ class ProcessOverhead:
         return seconds
 
     def end(self, share: CpuShare, reported: float) -> None:
-        """A request ends, whose share has ended."""
+        """Remove a request whose CPU share has ended."""
         self._starts -= share.start
         self._reported -= reported
 
 
 class RequestAttendance:
-    """One request's part in the overhead: a context in which the request is at work."""
+    """One request's part in the overhead, as a context in which the request is running."""
 
     def __init__(self, overhead: ProcessOverhead, share: CpuShare) -> None:
         self._overhead, self._share = overhead, share
@@ -259,7 +264,7 @@ class RequestAttendance:
         self._overhead.end(self._share, self.reported)
 
     def step(self) -> Step:
-        """Its row, made when the request is settled."""
+        """Return the request's overhead step; called when the request is settled."""
         self.reported = self._overhead.row(self._share)
         return Step(producer=OVERHEAD, engine="python", usage=Usage(cpu_seconds=self.reported))
 
@@ -267,18 +272,18 @@ class RequestAttendance:
 # --- Energy counters of this machine's graphics cards (NVML), shared out among the calls that ran meanwhile.
 
 Counter = Callable[[], float]
-"""Joules that a card has taken since some moment. Raises OSError where it cannot say."""
+"""A function that returns the joules of a card since a fixed moment. Raises OSError where they are unknown."""
 
 
 class CardCall:
-    """What a call has taken so far of one card."""
+    """The energy that a call has used so far on one card."""
 
     def __init__(self) -> None:
         self.joules: float | None = 0.0
 
 
 class CardMeter:
-    """Shares out one card's energy. Safe to use from several threads.
+    """Divides one card's energy among the calls that run on it. Safe to use from several threads.
 
     Args:
         read: The card's counter.
@@ -291,7 +296,7 @@ class CardMeter:
 
     @contextmanager
     def call(self) -> Iterator[CardCall]:
-        """Something runs on the card for as long as the block lasts; `joules` is right once it has ended."""
+        """Attribute the card's energy to a call while the block runs; `joules` is complete after the block."""
         mine = CardCall()
         with self._lock:
             self._share()
@@ -304,7 +309,7 @@ class CardMeter:
                 self._at_work.remove(mine)
 
     def _share(self) -> None:
-        """Give what was taken since the last time to those at work; where it is not known, nothing is known of them."""
+        """Divide the energy since the last reading among the running calls; None for all where it is unknown."""
         try:
             now: float | None = self._read()
         except OSError:
@@ -318,7 +323,7 @@ class CardMeter:
 
 
 class CallEnergy:
-    """The joules of one call over all its cards."""
+    """The energy of one call over all its cards, in joules."""
 
     def __init__(self, meters: Sequence[CardMeter]) -> None:
         self._stack = ExitStack() if meters else None
@@ -331,7 +336,7 @@ class CallEnergy:
         self.end()
 
     def end(self) -> float | None:
-        """Joules from the beginning until now, and the call is over; None where a card does not say."""
+        """End the call and return its joules; None where a card does not report them."""
         if self._stack is not None:
             self._stack.close()
         parts = [call.joules for call in self._calls]
@@ -339,22 +344,22 @@ class CallEnergy:
 
 
 class Cards:
-    """The cards that one model runs on.
+    """The graphics cards that one model runs on.
 
     Args:
-        meters: One a card. Models that share a card share its meter.
+        meters: One meter per card. Models that share a card share its meter.
     """
 
     def __init__(self, meters: Sequence[CardMeter]) -> None:
         self._meters = meters
 
     def call(self) -> CallEnergy:
-        """A call of the model for as long as the block lasts, or until its energy is asked for."""
+        """Begin a call of the model; the call lasts until the block or `CallEnergy.end` ends it."""
         return CallEnergy(self._meters)
 
 
 def open_cards(numbers: Sequence[int]) -> Cards | None:
-    """The cards of these numbers, as `nvidia-smi` has them; None if one of them has no counter that can be read."""
+    """Open the cards with these `nvidia-smi` numbers; None if one of them has no readable counter."""
     meters = [_meter(number) for number in numbers]
     found = [meter for meter in meters if meter is not None]
     return Cards(found) if found and len(found) == len(meters) else None
@@ -372,7 +377,7 @@ def _meter(number: int) -> CardMeter | None:
 
 
 def nvml_counter(number: int) -> Counter | None:
-    """The counter of a card; None without NVML (the extra `gpu` and NVIDIA's driver) or without the card."""
+    """Return the counter of a card; None without NVML (the extra `gpu` and NVIDIA's driver) or without the card."""
     try:
         import pynvml  # noqa: PLC0415 - an extra
     except ImportError:

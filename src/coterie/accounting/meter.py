@@ -1,9 +1,9 @@
-"""Puts joules and money on steps. Knows prices and watts, and neither requests nor storage.
+"""Computes the joules and the money of steps. The module knows prices and watts, but neither requests nor storage.
 
-Energy is always tagged. `measured` is the processor's own counter, shared out by CPU time (`_rapl.py`): the sum is the
-machine's, the parts are as good as CPU time is. Without a counter it is CPU-seconds times the configured watts, and
-`estimated`, as a remote model's is. A step that an engine measured itself stays as it is: that of a server on this
-machine's graphics cards (`_cards.py`).
+Energy always carries its kind. `measured` comes from the processor's own counter, divided by CPU time (`energy.py`):
+the sum is exact for the machine, and each part is as exact as CPU time. Without a counter the energy is CPU-seconds
+times the configured watts, and `estimated`. A remote model's energy is `estimated` too. A step that an engine measured
+itself is left unchanged: a step of a server on this machine's graphics cards (`energy.py`).
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def _is_mark(code: int) -> bool:
 
 
 def fewest_tokens(text: str) -> int:
-    """The tokens of a text are not fewer; of English they are 1 to 10% more, of other languages and noise far more.
+    """Return a lower bound of a text's tokens: 1 to 10% below the real number for English, far below for other text.
 
     Measured against both vocabularies (`docs/history/log.md`, 2026-11-25). Four characters a token, the usual rule of
-    thumb, is 8 to 24% too many for the same English texts.
+    thumb, gives 8 to 24% too many tokens for the same English texts.
     """
     return sum(1 for _ in _pieces().finditer(text))
 
@@ -53,7 +53,7 @@ def fewest_tokens(text: str) -> int:
 # --- Metering.
 
 JOULES_PER_TOKEN = 1.0
-"""Energy per token of a remote model of which neither size nor `joules_per_token` is given.
+"""Energy per token of a remote model of which neither the size nor `joules_per_token` is given.
 
 The upper end of what is published for a served model: Llama 3.1 405B on H100s takes 757 J a chat response in the
 ML.ENERGY benchmark (Chung et al., 2025, arXiv:2505.06371), whose third edition has a mean of 717 generated
@@ -63,25 +63,25 @@ ones and are counted alike, so a long prompt is over-estimated. Data-centre over
 """
 
 FRAME_TOKENS = 16
-"""Tokens that a chat template puts around a text, at most."""
+"""The most tokens that a chat template adds around a text."""
 
 _LONGEST_TOKEN = 16
-"""Characters: what is beyond so many a token of the window is not counted, so that a long text takes milliseconds."""
+"""Characters per token of the window that are counted at most, so that a long text takes milliseconds."""
 _MILLION = Decimal(1_000_000)
 _SECONDS_PER_HOUR = Decimal(3600)
 _MONEY = Context(prec=18)
-"""Amounts have this many significant digits: enough for any bill, and no price can overflow it."""
+"""Decimal context of amounts: 18 significant digits are enough for any bill, and no price can overflow it."""
 
 
 class CostMeter:
-    """Implements `protocols.Meter`.
+    """Puts joules and money on steps; implements `protocols.Meter`.
 
     Args:
         accounting: Watts and price of this machine.
         models: The `[models]` of the network: a step whose engine is an `openai` one of these is remote.
         generalist: The key of the model that answers are compared with, if there is one.
-        servers: The `[mcp]` of the network, which have prices of their own.
-        package: The processor's energy counter; None for no other than `accounting` says.
+        servers: The `[mcp]` of the network, which have their own prices.
+        package: The processor's energy counter; with None, the counter that `accounting` allows.
         clock: Seconds since the epoch, for prices with a date.
     """
 
@@ -103,11 +103,11 @@ class CostMeter:
         self._package, self._clock = package, clock
 
     def price(self, step: Step) -> Step:
-        """The step with joules and money.
+        """Return the step with joules and money.
 
-        In this process: CPU-seconds times what the processor takes, and the price of a core. Remote: by the model's
-        size or its joules per token, and by its prices of today, since its machine cannot be seen from here. Money
-        is None when a price is not set.
+        A step in this process: CPU-seconds times the processor's watts, and the price of a core. A remote step: by
+        the model's size or its joules per token, and by the model's prices of today, since the remote machine cannot
+        be observed. Money is None when a price is not set.
         """
         if (server := self._calls.get(step.engine)) is not None:
             made = step.usage.tokens_out
@@ -123,12 +123,12 @@ class CostMeter:
     def counterfactual(
         self, request: Request, answered: str, steps: Sequence[Step] = (), *, named: str = ""
     ) -> Decimal | None:
-        """What the model that was named, or else the generalist, would have cost; None without one or its prices.
+        """Return what the requested model, or else the generalist, would have cost; None without a model or its prices.
 
-        Where it was asked, that is known: its own tokens count. Else the least that any prompt has: the request's text,
-        columns, document and the turns that came along, and the answer, in the fewest tokens that they can have. A real
-        prompt carries more (instructions, the labels to choose from, what the session remembers), so the true amount is
-        higher and the saving is not overstated.
+        If that model was called, its own tokens count. Otherwise the amount is a lower bound: the request's text,
+        columns, document and history, and the answer, in the fewest tokens that they can have. A real prompt contains
+        more (instructions, the labels to choose from, the session's memory), so the true amount is higher and the
+        saving is not overstated.
         """
         alone = named if named in self._remote else self._generalist
         if alone is None:
@@ -178,7 +178,7 @@ def _there(usage: Usage, model: RemoteModel) -> Usage:
 
 
 def _least(request: Request, answered: str, window: int) -> Usage:
-    """The fewest tokens in which a request can be asked and answered; texts count as far as they fit."""
+    """Return the fewest tokens in which a request can be asked and answered; texts count as far as they fit."""
     columns = json.dumps(dict(request.columns), ensure_ascii=False, default=str) if request.columns else ""
     document = request.document.text if request.document is not None else ""
     room = window * _LONGEST_TOKEN
@@ -191,9 +191,10 @@ def _least(request: Request, answered: str, window: int) -> Usage:
 
 
 def most_read(prompt: Prompt) -> int:
-    """The most tokens that reading a prompt can take: none is shorter than a byte, and a template frames each text.
+    """Return the most tokens that a prompt can take: a token has at least one byte, and a template frames each text.
 
-    A verbatim prompt takes no more than its body has bytes: what JSON writes around a text is longer than the frame.
+    A verbatim prompt takes no more tokens than its body has bytes: the JSON syntax around a text is longer than the
+    frame.
     """
     if prompt.verbatim is not None:
         return len(prompt.verbatim) + FRAME_TOKENS
@@ -212,15 +213,15 @@ def token_money(
     cached: Decimal = Decimal(0),
     price_cached: Decimal | None = None,
 ) -> Decimal | None:
-    """Money for tokens at prices per million of them; None unless both prices are known.
+    """Return the money for tokens at prices per million tokens; None unless both prices are known.
 
     Args:
-        tokens_in: Of the prompt.
-        tokens_out: Of the answer.
-        price_in: A million of the prompt's.
-        price_out: A million of the answer's.
-        cached: Of `tokens_in`, those that the server remembered.
-        price_cached: A million of these; None counts them like the others, which is the most.
+        tokens_in: Tokens of the prompt.
+        tokens_out: Tokens of the answer.
+        price_in: Price of a million prompt tokens.
+        price_out: Price of a million answer tokens.
+        cached: The tokens of `tokens_in` that the server had cached.
+        price_cached: Price of a million cached tokens; with None they cost as much as the others, the upper bound.
     """
     if price_in is None or price_out is None:
         return None

@@ -12,24 +12,24 @@ from coterie.reports.pages import UNKNOWN, Card, Cell, Report, Table, page, perc
 
 Row = Mapping[str, Any]
 _MOST = 40
-"""Days, or hours, that a chart shows, the last ones."""
+"""The most days or hours that a chart shows; the last ones are shown."""
 _TIMES = {"day", "hour"}
 _FEWEST_TIMES = 3
-"""Times from which on they are a line; fewer stand side by side as names do."""
+"""The fewest times that are drawn as a line; fewer times are drawn as columns side by side, like names."""
 _NAMES = 7
-"""Names, those that took most energy, and times that are written out."""
+"""The most names that a chart shows (those with the most energy), and the most times that are labelled."""
 _CHARACTERS = 62
-"""Room below a chart."""
+"""Characters that fit below a chart."""
 
 
 def ledger_page(document: Mapping[str, Any], *, network: str, since: str, date: str) -> str:
-    """Render the ledger's report.
+    """Render the ledger's report as a page.
 
     Args:
-        document: What `coterie report --json` prints.
+        document: The output of `coterie report --json`.
         network: The network's name.
-        since: From when on, in words.
-        date: When it was made.
+        since: The start of the report, in words.
+        date: The date of the report.
     """
     by = document["by"]
     rows = Card(title=f"By {by}", caption=_caption(document), table=_table(document), wide=True)
@@ -109,7 +109,7 @@ def _charts(document: Mapping[str, Any]) -> Iterable[Card]:
 
 
 def _known(series: Sequence[_Series], rows: Sequence[Row]) -> Sequence[_Series]:
-    """Those that some row has a figure of; if all that some have is 0, only where there is nothing else to draw."""
+    """Return the series with a figure in at least one row; a series of zeros only if all are zeros."""
     known = [one for one in series if any(one.value(row) is not None for row in rows)]
     return [one for one in known if any(one.value(row) for row in rows)] or known
 
@@ -124,7 +124,7 @@ def _shown(document: Mapping[str, Any]) -> Sequence[Row]:
 def _chart(
     title: str, caption: str, rows: Sequence[Row], series: Sequence[_Series], *, times: bool, share: bool = False
 ) -> Card:
-    """Times as points on a line, names as columns side by side; a row without a figure has none."""
+    """Draw times as points on a line, and names as columns side by side; a row without a figure is left out."""
     known = _known(series, rows)
     high = max((each.value(row) or 0.0 for each in known for row in rows), default=0.0)
     names = [str(row["key"]) for row in rows]
@@ -164,7 +164,7 @@ def _chart(
 
 
 def _ticks(names: Sequence[str], count: int, *, times: bool) -> list[str]:
-    """Names as far as they fit where so many stand side by side; times without the date or year that they share."""
+    """Return the axis labels: names cut to the room they have, times without the date or year that they share."""
     ends = [end for end in (11, 5) if times and len(names[0]) > end and len({name[:end] for name in names}) == 1]
     room = max(5, _CHARACTERS // max(count, 1))
     cut = [name[max(ends, default=0) :] for name in names]
@@ -187,7 +187,7 @@ def _caption(document: Mapping[str, Any]) -> str:
 class _Column(NamedTuple):
     heading: str
     text: Callable[[Row], str]
-    """A dash where there is nothing to show; a column of dashes is left out."""
+    """Text of a cell. A dash stands for no value; a column of dashes is left out."""
     note: Callable[[Row], str] = lambda _row: ""
 
 
@@ -253,7 +253,7 @@ def _trainings(document: Mapping[str, Any]) -> Iterable[Card]:
 
 
 def _amount(value: float | None, *, times: int = 1) -> str:
-    """Money without its currency, which the caption names."""
+    """Format an amount without its currency, which the caption names."""
     return UNKNOWN if value is None else format_money(Decimal(str(value)) * times, "").strip()
 
 

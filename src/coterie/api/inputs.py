@@ -1,6 +1,6 @@
-"""What a notebook holds as plain values: lists, tuples, generators, numpy arrays, pandas Series and DataFrames.
+"""Read plain values of a notebook: lists, tuples, generators, numpy arrays, pandas Series and DataFrames.
 
-Nothing of numpy's or pandas' types is imported: what has `to_dict` is a table, what has `tolist` a column.
+No numpy or pandas type is imported: an object with `to_dict` is a table, an object with `tolist` is a column.
 Errors name the argument and the position, counted from 0.
 """
 
@@ -19,7 +19,7 @@ Values: TypeAlias = Iterable[object]
 
 
 def read_column(values: Values, what: str) -> list[object]:
-    """The values of a column as a list, missing ones as None.
+    """Return the values of a column as a list, missing ones as None.
 
     Args:
         values: A list, tuple, generator, numpy array, pandas Series, or a table with one column.
@@ -44,7 +44,7 @@ def read_column(values: Values, what: str) -> list[object]:
 
 
 def read_texts(values: Values, what: str = "texts", *, filled: bool = False) -> list[str]:
-    """A column of texts; with `filled`, none may be empty. Raises `DataError`, also for a missing text."""
+    """Return a column of texts; with `filled`, none may be empty. Raises `DataError`, also for a missing text."""
     texts = []
     for place, value in enumerate(read_column(values, what)):
         if not isinstance(value, str):
@@ -59,13 +59,13 @@ def read_texts(values: Values, what: str = "texts", *, filled: bool = False) -> 
 
 
 def read_labels(values: Values, what: str = "labels", *, several: bool = False, optional: bool = False) -> list[object]:
-    """A column of labels as texts: `1` becomes `"1"`, `True` becomes `"true"`.
+    """Return a column of labels as texts: `1` becomes `"1"`, `True` becomes `"true"`.
 
     Args:
         values: Texts, whole numbers or booleans; or collections of them.
         what: The argument's name, for errors.
-        several: A row may have several labels, or none.
-        optional: None is fine: the row belongs to no label.
+        several: Whether a row may have several labels, or none.
+        optional: Whether None is allowed: the row belongs to no label.
 
     Raises:
         DataError: a label is missing or of another kind.
@@ -84,14 +84,14 @@ def read_labels(values: Values, what: str = "labels", *, several: bool = False, 
 
 
 def read_rows(values: object, what: str = "rows") -> list[dict[str, Scalar]]:
-    """Rows of structured input, one dict a row, missing cells as None.
+    """Return rows of structured input, one dict per row, missing cells as None.
 
     Args:
         values: Dicts, or a pandas DataFrame.
         what: The argument's name, for errors.
 
     Raises:
-        DataError: a row is no dict, or a cell no text, number, boolean or date.
+        DataError: a row is no dict, or a cell is no text, number, boolean or date.
     """
     rows = []
     for place, row in enumerate(_records(values, what)):
@@ -104,7 +104,9 @@ def read_rows(values: object, what: str = "rows") -> list[dict[str, Scalar]]:
 
 
 def read_stated(values: object, what: str = "values") -> list[dict[str, object]]:
-    """What each text states, one dict of fields a text; quotes and offsets are checked when the data are read.
+    """Return the values that each text states, one dict of fields per text.
+
+    Quotes and offsets are checked when the data are read.
 
     Raises:
         DataError: a row is no dict.
@@ -120,14 +122,14 @@ def read_stated(values: object, what: str = "values") -> list[dict[str, object]]
 
 
 def check_lengths(**columns: Sequence[object]) -> None:
-    """Refuse columns that are not equally long. Raises `DataError`."""
+    """Check that the columns are equally long. Raises `DataError`."""
     if len({len(column) for column in columns.values()}) > 1:
         found = ", ".join(f"{name} has {len(column):,}" for name, column in columns.items())
         raise DataError(f"Columns of different lengths: {found}.", hint="Each row needs a value in every column.")
 
 
 def check_several_labels(labels: Sequence[object], what: str = "labels") -> None:
-    """Refuse labels that are all the same: nothing can be learnt from them. Raises `DataError`."""
+    """Check that the labels are not all the same, since nothing can be learnt from them. Raises `DataError`."""
     distinct = {each for label in labels for each in (label if isinstance(label, list) else [label])}
     if len(distinct) == 1:
         raise DataError(
@@ -159,7 +161,7 @@ def _only_column(table: object, what: str) -> Values:
 
 
 def _plain(value: object) -> object:
-    """A numpy scalar or array as Python has it; NaN, NaT and NA as None."""
+    """Convert a numpy scalar or array to Python values; NaN, NaT and NA become None."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     return None if _is_missing(value) else value

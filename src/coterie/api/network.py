@@ -1,4 +1,4 @@
-"""A synchronous connection to a network: the same network, asked without `await`."""
+"""A synchronous connection to a network, which is used without `await`."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ class AskOptions(TypedDict, total=False):
     """Keywords of `ask` and `stream`; see `Request`."""
 
     columns: Mapping[str, object] | None
-    """Structured input: one row."""
+    """Structured input of the request: one row."""
     document: str | Path | Document | None
-    """What the question is about: a text, or the path of a PDF, DOCX, HTML, Markdown or text file."""
+    """The document that the question is about: a text, or the path of a PDF, DOCX, HTML, Markdown or text file."""
     history: Iterable[Message | Mapping[str, str]]
     """Earlier turns, oldest first: `{"role": "user", "content": "..."}`."""
     session: str | None
-    """Names a conversation that the network remembers."""
+    """Name of a conversation that the network remembers."""
     specialist: str | None
-    """Asks this specialist and skips the router."""
+    """Name of the specialist that is asked; the router is skipped."""
     label: Label | str | None
     """Sensitivity of the question."""
     clearance: Label | str | None
-    """The most sensitive label that may be seen."""
+    """The most sensitive label that the caller may see."""
     max_tokens: int | None
     quality: float | None
     """Share of the generalist's quality to keep, 0 to 1."""
     budget: Decimal | float | None
-    """Money per 1,000 such requests, in place of a quality."""
+    """Money per 1,000 such requests, instead of a quality."""
 
 
 class DecideOptions(TypedDict, total=False):
@@ -54,14 +54,14 @@ class DecideOptions(TypedDict, total=False):
     label: Label | str | None
     """Sensitivity of the state."""
     clearance: Label | str | None
-    """The most sensitive label that may be seen."""
+    """The most sensitive label that the caller may see."""
 
 
 Asked = Question | str | Sequence[str]
 
 
 class AnswerStream:
-    """Pieces of an answer as they become certain; `answer` is the whole of it once they have ended."""
+    """An iterator over the pieces of an answer as they become certain; `answer` is the whole answer at the end."""
 
     def __init__(self, events: Iterator[Delta | Answer]) -> None:
         self._events = events
@@ -76,7 +76,7 @@ class AnswerStream:
 
     @property
     def answer(self) -> Answer:
-        """The settled answer; what has not been read yet is passed over."""
+        """The settled answer; pieces that were not read yet are skipped."""
         for _ in self:
             pass
         if self._answer is None:
@@ -89,7 +89,7 @@ class AnswerStream:
 
 
 class SyncNetwork:
-    """An open network for scripts and notebooks, made by `connect`. A context manager that closes it."""
+    """An open network for scripts and notebooks, made by `connect`. It is a context manager that closes the network."""
 
     def __init__(self, folder: Path | str, *, warm: bool = False) -> None:
         self._loop = BackgroundLoop()
@@ -105,12 +105,12 @@ class SyncNetwork:
 
         Raises:
             InputError: the request cannot be served.
-            BudgetExceeded, Overloaded: not now.
+            BudgetExceeded, Overloaded: the request cannot be served at present.
         """
         return self._loop.run(self.network.ask(request_of(text, **options)))
 
     def stream(self, text: str | Request, **options: Unpack[AskOptions]) -> AnswerStream:
-        """Ask the network and get the pieces of the answer as they become certain."""
+        """Ask the network and return an iterator over the pieces of the answer."""
         return AnswerStream(self._loop.iterate(self.network.stream(request_of(text, **options))))
 
     def decide(
@@ -119,13 +119,14 @@ class SyncNetwork:
         """Answer typed questions about a state: a text, a JSON object, or messages.
 
         Args:
-            state: What the questions are about.
-            questions: Questions by name, at most 64. A list of names is a choice, a text a statement to be true or not.
-            options: `specialist`, `label` and `clearance`, as of `ask`.
+            state: The state that the questions are about.
+            questions: At most 64 questions by name. A list of options is a choice; a text is a statement that is true
+                or not.
+            options: `specialist`, `label` and `clearance`, as in `ask`.
 
         Raises:
             InputError: the state or a question cannot be served.
-            BudgetExceeded, Overloaded: not now.
+            BudgetExceeded, Overloaded: the request cannot be served at present.
         """
         if isinstance(questions, Mapping):
             asked = [replace(_question(each), name=name) for name, each in questions.items()]
@@ -141,11 +142,11 @@ class SyncNetwork:
 
     @property
     def specialists(self) -> Mapping[str, SpecialistCard]:
-        """The card of each specialist."""
+        """The card of each specialist, by name."""
         return {name: specialist.card for name, specialist in self.network.specialists.items()}
 
     def close(self) -> None:
-        """Close the network; a second time does nothing."""
+        """Close the network; a second call does nothing."""
         if self._loop.closed:
             return
         try:
@@ -169,7 +170,7 @@ def connect(folder: Path | str, *, warm: bool = False) -> SyncNetwork:
     """Open a trained network for synchronous use, also in a notebook.
 
     Args:
-        folder: The network's.
+        folder: The network's folder.
         warm: Let generative specialists read the constant part of their prompts first.
 
     Raises:
@@ -179,7 +180,7 @@ def connect(folder: Path | str, *, warm: bool = False) -> SyncNetwork:
 
 
 def request_of(text: str | Request, **options: Unpack[AskOptions]) -> Request:
-    """A request from plain values. Raises `InputError`."""
+    """Make a request from plain values. Raises `InputError`."""
     if isinstance(text, Request):
         if options:
             raise InputError(f"A Request was given beside {', '.join(sorted(options))}.", hint="Put them into it.")

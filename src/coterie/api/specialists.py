@@ -1,4 +1,4 @@
-"""What every fitted specialist can do, whatever its task, and what it predicts for one input."""
+"""The common methods of every fitted specialist, and the prediction for one input."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _SHOWN = 60
 
 @dataclass(frozen=True, repr=False)
 class Prediction:
-    """One prediction with its calibrated confidence, and whether the specialist stands by it.
+    """One prediction with its calibrated confidence, and whether the specialist accepts it.
 
     A prediction that is not accepted keeps its value: `reason` says why it is not sure enough.
     """
@@ -62,7 +62,7 @@ class Prediction:
 
     @property
     def label(self) -> str | None:
-        """The predicted label; of several labels all, joined by `|`; None if there is none."""
+        """The predicted label; several labels are joined by `|`; None if there is none."""
         value = self.finding.value
         return None if value is None else "|".join(value) if isinstance(value, tuple) else str(value)
 
@@ -89,7 +89,7 @@ class Prediction:
 
     @property
     def reason(self) -> str:
-        """Why it is accepted or not, in words."""
+        """Why the prediction is accepted or not, in words."""
         return str(self.finding.reason)
 
     @property
@@ -99,27 +99,27 @@ class Prediction:
 
     @property
     def scores(self) -> Mapping[str, float]:
-        """Of a classifier: the probability of the likeliest labels, highest first."""
+        """Probabilities of a classifier's likeliest labels, highest first."""
         return {each.name: each.weight for each in self.finding.evidence if each.kind == "alternative"}
 
     @property
     def reasons(self) -> tuple[Evidence, ...]:
-        """Of a score: the columns that moved it most; `weight` is their part in the log-odds."""
+        """The columns that moved a score most; `weight` is a column's part in the log-odds."""
         return tuple(each for each in self.finding.evidence if each.kind == "reason")
 
     @property
     def quotes(self) -> tuple[Evidence, ...]:
-        """Of a pair: the words of the text that decide; `start` and `end` are characters of the text."""
+        """The words of the text that decide a pair; `start` and `end` are characters of the text."""
         return tuple(each for each in self.finding.evidence if each.kind == "quote")
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Of an extractor: each value of each field with its quote, place and confidence."""
+        """Each value of each field of an extractor, with its quote, position and confidence."""
         return self.finding.fields
 
     @property
     def values(self) -> Mapping[str, Scalar | tuple[Scalar, ...]]:
-        """Of an extractor: the accepted value of each field; a tuple for several, None for none."""
+        """The accepted value of each field of an extractor; a tuple for several values, None for no value."""
         found: dict[str, tuple[Scalar, ...]] = {}
         for each in self.finding.fields:
             stated = (each.value,) if each.accepted and each.stated else ()
@@ -128,13 +128,13 @@ class Prediction:
 
     @property
     def calls(self) -> tuple[FunctionCall, ...]:
-        """Of a tool caller: the call with its arguments; none where no function fits."""
+        """The call of a tool caller with its arguments; empty where no function fits."""
         called = self.finding.task == "tools" and self.finding.text.startswith("{")
         return stored_calls(self.finding.text) if called else ()
 
     @property
     def citations(self) -> tuple[Citation, ...]:
-        """Of an answer: the quotes that it rests on, in the order of the text."""
+        """The quotes that an answer rests on, in the order of the text."""
         return self.finding.citations
 
     def __repr__(self) -> str:
@@ -165,7 +165,7 @@ class FittedSpecialist:
 
     task: ClassVar[str]
     usual_name: ClassVar[str]
-    """Its name where none is given."""
+    """The specialist's name where no other name is given."""
 
     def __init__(self, stored: StoredSpecialist) -> None:
         self._stored = stored
@@ -175,13 +175,13 @@ class FittedSpecialist:
         """Load a specialist from the folder of a network.
 
         Args:
-            folder: The network's.
-            name: Its name; it may be left out where the network has one specialist of this task.
+            folder: The network's folder.
+            name: The specialist's name; optional where the network has one specialist of this task.
             version: One of its versions; by default the champion, which is the one that answers.
 
         Raises:
             InputError: there is no such specialist, or it has another task.
-            SetupError: it has no version, or that one is damaged.
+            SetupError: it has no version, or that version is damaged.
         """
         folder = Path(folder)
         mine = [each for each, section in load_config(folder).specialists.items() if cls._is_mine(section)]
@@ -201,15 +201,15 @@ class FittedSpecialist:
         return cls(stored)
 
     def save(self, folder: Path | str, name: str | None = None, *, replace: bool = False) -> Saved:
-        """Put it into the folder of a network, so that the network routes to it and serves it.
+        """Save the specialist into the folder of a network, so that the network routes to it and serves it.
 
-        Its section is added to `coterie.toml`, its rows are written to `data/`, so that `coterie train` can repeat the
-        training, and its version is stored. The version is promoted by the same rules as after `coterie train`.
+        Its section is added to `coterie.toml`, and its rows are written to `data/`, so that `coterie train` can
+        repeat the training. Its version is stored and promoted by the same rules as after `coterie train`.
 
         Args:
-            folder: The network's; made if it is not there.
-            name: What it is called there; by default its own name.
-            replace: A specialist of this name with other settings is overwritten.
+            folder: The network's folder; created if it does not exist.
+            name: The specialist's name in that network; by default its own name.
+            replace: Whether to overwrite a specialist of this name with other settings.
 
         Raises:
             InputError: the network has a specialist of this name with other settings.
@@ -219,33 +219,33 @@ class FittedSpecialist:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The specialist's name."""
         return self._stored.name
 
     @property
     def version(self) -> str:
-        """The hash of what was trained."""
+        """The specialist's version: the hash of the trained files."""
         return self._stored.version.version
 
     @property
     def rung(self) -> str:
-        """The rung that was chosen: the cheapest that is as good as the best, or that reaches the bar."""
+        """The chosen rung: the cheapest rung that is as good as the best, or that reaches the bar."""
         return str(self.report["rung"])
 
     @cached_property
     def report(self) -> Mapping[str, Any]:
-        """How it was trained: rungs, metrics on held-out rows, data, warnings."""
+        """The training report: rungs, metrics on held-out rows, data, warnings."""
         return self._stored.version.report
 
     @property
     def metrics(self) -> Mapping[str, Any]:
-        """Its figures on the held-out rows, with the 95% interval of each under `intervals`."""
+        """The metrics on the held-out rows, with the 95% interval of each under `intervals`."""
         found: Mapping[str, Any] = self.report["metrics"]
         return found
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is odd about the rows or the figures."""
+        """Warnings about the rows or the metrics."""
         return tuple(map(str, self.report.get("warnings", ())))
 
     def __repr__(self) -> str:
@@ -274,7 +274,7 @@ class FittedSpecialist:
         tables: Tables = MappingProxyType({}),
         documents: Mapping[str, str] = MappingProxyType({}),
     ) -> Self:
-        """Fit with these keys of its section, tables of other kinds and texts of documents."""
+        """Fit a specialist with these keys of its section, further tables and texts of documents."""
         name, keys = options.get("name", cls.usual_name), {"task": cls.task, **settings}
         plan = FitPlan(name=name, settings=keys, rows=rows, test=test, tables=tables, documents=documents)
         return cls(fit_in_workspace(plan, options))
@@ -299,13 +299,14 @@ class FittedSpecialist:
 
     @property
     def _look_up(self) -> LookUp | None:
-        """What it is shown beside its input; nothing but for an answerer."""
+        """The lookup that supplies text beside the input; None except for an answerer."""
         return None
 
     def _encoded(self, rows: Sequence[Row]) -> tuple[np.ndarray | None, np.ndarray | None]:  # noqa: ARG002 - most do not
-        """Encodings (N, D) of the rows' texts and which are of a beginning only, where the specialist looks at them.
+        """Return encodings (N, D) of the rows' texts, and which of them cover a beginning only.
 
-        All at once, in the order of their length, they take less time than one by one.
+        None where the specialist uses no encodings. Encoding all texts at once, in the order of their length, takes
+        less time than encoding them one by one.
         """
         return None, None
 
@@ -317,7 +318,7 @@ class FittedSpecialist:
         return [Prediction(finding) for finding in findings]
 
     def _evaluate(self, rows: Sequence[Mapping[str, object]]) -> Evaluation:
-        """Read the rows as its training rows were read, and judge what it says of each."""
+        """Read the rows as the training rows were read, and score the prediction for each."""
         section = self._stored.section.model_copy(update={"group_column": None})  # nothing is split here
         task = task_of(section)
         with tempfile.TemporaryDirectory(prefix="coterie-") as folder:
@@ -349,7 +350,7 @@ class TextSpecialist(FittedSpecialist):
     @overload
     def predict(self, texts: Values) -> list[Prediction]: ...
     def predict(self, texts: str | Values) -> Prediction | list[Prediction]:
-        """Predict for each text; for a single text one prediction.
+        """Predict for each text and return a list; a single text gives one prediction.
 
         A prediction that is not sure enough has `accepted == False` and keeps its value.
         """
@@ -359,7 +360,7 @@ class TextSpecialist(FittedSpecialist):
 
 
 def _class_of(task: str) -> str:
-    """The name of the class whose specialists have a task; empty if there is none."""
+    """Return the name of the class for a task; empty if there is none."""
     classes: list[type[FittedSpecialist]] = [FittedSpecialist]
     while classes:
         each = classes.pop()

@@ -1,4 +1,4 @@
-"""What a notebook fits, a class a task: `Classifier`, `Scorer`, `Extractor`, `Answerer` and the others."""
+"""The specialists that a notebook can fit, one class per task: `Classifier`, `Scorer`, `Extractor` and others."""
 
 from __future__ import annotations
 
@@ -88,11 +88,11 @@ class Classifier(TextSpecialist):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels it knows, sorted: the columns of `predict_proba`."""
+        """The labels that the classifier knows, sorted: the columns of `predict_proba`."""
         return tuple(sorted(self._labels))
 
     def predict_proba(self, texts: Values) -> np.ndarray:  # (N, L)
-        """Give the probability of each label, one column a label in the order of `labels`.
+        """Return the probability of each label, one column per label in the order of `labels`.
 
         With `multi_label`, each column is a probability of its own. A text without a word has NaN in its row.
 
@@ -112,7 +112,7 @@ class Classifier(TextSpecialist):
         return found
 
     def evaluate(self, texts: Values, labels: Values) -> Evaluation:
-        """Measure it on rows it has not seen; a label of None is a text that belongs to no label.
+        """Evaluate the classifier on unseen rows; a label of None marks a text that belongs to no label.
 
         The evaluation has accuracy, macro F1, coverage, accuracy of the accepted, calibration error (ECE), their 95%
         intervals and the most frequent confusions.
@@ -133,7 +133,7 @@ class Classifier(TextSpecialist):
         return found
 
     def _with_all_labels(self) -> Self:
-        """The same specialist, which shows the probability of every label."""
+        """Return the same specialist, set to give the probability of every label."""
         full = type(self)(self._stored)
         if isinstance(self._specialist, ClassifySpecialist):
             full.__dict__["_specialist"] = replace(self._specialist, alternatives=len(self.labels))
@@ -184,11 +184,11 @@ class Scorer(FittedSpecialist):
 
         Args:
             rows: Dicts or a pandas DataFrame; missing cells are None or NaN.
-            outcomes: What came of each row: 1 and 0, True and False, or "yes" and "no".
-            texts: A text beside the columns, such as a note, one a row.
-            outcome: What the outcome is called in answers: "Probability of late: 0.83".
+            outcomes: The outcome of each row: 1 and 0, True and False, or "yes" and "no".
+            texts: A text beside the columns, such as a note, one per row.
+            outcome: The name of the outcome in answers: "Probability of late: 0.83".
             exclude: Columns that must not be used.
-            protected: Columns with protected attributes, never used; by default those whose names say so.
+            protected: Columns with protected attributes, which are never used; by default those whose names say so.
             options: See `FitOptions`.
 
         Raises:
@@ -210,7 +210,7 @@ class Scorer(FittedSpecialist):
     @overload
     def predict(self, rows: object, texts: Values | None = None) -> list[Prediction]: ...
     def predict(self, rows: object, texts: object = None) -> Prediction | list[Prediction]:
-        """Predict the probability of the outcome of each row as `value`, with `reasons`; of one dict one prediction.
+        """Predict the probability of the outcome of each row as `value`, with `reasons`; one dict gives one prediction.
 
         A prediction is accepted where the decision above or below one half is certain enough.
         """
@@ -219,12 +219,12 @@ class Scorer(FittedSpecialist):
         return self._predict(_asked(rows, texts))
 
     def predict_proba(self, rows: object, texts: Values | None = None) -> np.ndarray:  # (N, 2)
-        """Give the probability that the outcome does not happen, and that it does."""
+        """Return the probability that the outcome does not happen, and the probability that it does."""
         happens = np.array([prediction.value for prediction in self.predict(rows, texts)], dtype=float)
         return np.stack([1.0 - happens, happens], axis=1)
 
     def evaluate(self, rows: object, outcomes: Values, texts: Values | None = None) -> Evaluation:
-        """Measure it on rows it has not seen: AUC, Brier score, accuracy, coverage, calibration error."""
+        """Evaluate the scorer on unseen rows: AUC, Brier score, accuracy, coverage, calibration error."""
         return self._evaluate(_joined(rows, outcomes, texts, self._stored.section.label_column))
 
 
@@ -302,7 +302,7 @@ class PairClassifier(FittedSpecialist):
     @overload
     def predict(self, texts: Values, hypotheses: Values) -> list[Prediction]: ...
     def predict(self, texts: str | Values, hypotheses: str | Values) -> Prediction | list[Prediction]:
-        """Predict the label of each pair, with the words of the text that decide as `quotes`; of one pair one."""
+        """Predict the label of each pair, with the deciding words as `quotes`; one pair gives one prediction."""
         if isinstance(texts, str) and isinstance(hypotheses, str):
             return self._predict([Row(text=texts, columns={self._stored.section.pair_column: hypotheses})])[0]
         columns = read_texts(texts), read_texts(hypotheses, "hypotheses")
@@ -311,7 +311,7 @@ class PairClassifier(FittedSpecialist):
         return self._predict([Row(text=text, columns={second: other}) for text, other in zip(*columns, strict=True)])
 
     def evaluate(self, texts: Values, hypotheses: Values, labels: Values) -> Evaluation:
-        """Measure it on pairs it has not seen."""
+        """Evaluate the classifier on unseen pairs."""
         second = self._stored.section.pair_column
         rows = _pair_rows(texts, hypotheses, labels)
         return self._evaluate([{second: row[_PAIR], **{k: v for k, v in row.items() if k != _PAIR}} for row in rows])
@@ -370,12 +370,12 @@ class Extractor(TextSpecialist):
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """The type of each field it looks for."""
+        """The type of each field that the extractor looks for."""
         found: Mapping[str, str] = self._stored.section.fields
         return found
 
     def evaluate(self, texts: Values, values: object) -> Evaluation:
-        """Measure it on texts it has not seen: F1 of the words quoted, and the figures of each field."""
+        """Evaluate the extractor on unseen texts: F1 of the quoted words, and the figures of each field."""
         return self._evaluate(_field_rows(texts, values))
 
 
@@ -408,11 +408,11 @@ class Generator(TextSpecialist):
         test: tuple[Values, Values] | None = None,
         **options: Unpack[FitOptions],
     ) -> Self:
-        """Tune a model on texts and the replies to them, and calibrate which replies are given.
+        """Tune a model on texts and the replies to them, and calibrate which replies are accepted.
 
         Args:
-            texts: One text a row.
-            replies: The reply to each.
+            texts: One text per row.
+            replies: The reply to each text.
             model: A name that `coterie models list` knows.
             test: Held-out texts and replies. Without it a seeded fifth of the rows is held out.
             options: See `FitOptions`.
@@ -427,7 +427,7 @@ class Generator(TextSpecialist):
         return cls._fit(options, {"model": key}, _reply_rows(texts, replies), held_out, tables=tables)
 
     def evaluate(self, texts: Values, replies: Values) -> Evaluation:
-        """Measure it on texts it has not seen: F1 of the words, and how often it is sure."""
+        """Evaluate the generator on unseen texts: F1 of the words, and the share of accepted replies."""
         return self._evaluate(_reply_rows(texts, replies))
 
 
@@ -470,11 +470,11 @@ class ToolCaller(TextSpecialist):
         """Train each rung, keep the cheapest that is good enough, and calibrate function and arguments.
 
         Args:
-            texts: One text a row.
-            calls: The call of each text, `{"name": ..., "arguments": {...}}`, with `quotes` where a value is said in
-                other words; None where no function fits.
-            functions: What may be called: `name`, `description` and `parameters` (a JSON schema), bare or as
-                `{"type": "function", "function": {...}}`.
+            texts: One text per row.
+            calls: The call of each text, `{"name": ..., "arguments": {...}}`, with `quotes` where the text expresses
+                a value in other words; None where no function fits.
+            functions: The functions that may be called: `name`, `description` and `parameters` (a JSON schema), bare
+                or as `{"type": "function", "function": {...}}`.
             test: Held-out texts and calls. Without it a seeded fifth of the rows is held out.
             options: See `FitOptions`.
 
@@ -488,11 +488,11 @@ class ToolCaller(TextSpecialist):
 
     @property
     def functions(self) -> tuple[str, ...]:
-        """The names of what it may call."""
+        """The names of the functions that may be called."""
         return tuple(each.name for each in self._stored.section.functions)
 
     def evaluate(self, texts: Values, calls: Sequence[Mapping[str, Any] | None]) -> Evaluation:
-        """Measure it on texts it has not seen: right functions, and exact calls."""
+        """Evaluate the tool caller on unseen texts: right functions, and exact calls."""
         return self._evaluate(_call_rows(texts, calls))
 
 
@@ -540,9 +540,10 @@ class Answerer(FittedSpecialist):
         Args:
             documents: A file or folder (PDF, DOCX, XLSX, PPTX, HTML, Markdown, text, CSV), which must stay where it is;
                 or texts, by file name or as a list.
-            questions: Questions that are asked of the documents. It works without any, by what comes with Coterie.
-            answers: The words of a document that answer each question, several as a list; None where the documents do
-                not say.
+            questions: Example questions about the documents. Without any, the calibration that ships with Coterie is
+                used.
+            answers: The words of a document that answer each question, several as a list; None where the documents
+                have no answer.
             options: See `FitOptions`.
 
         Raises:
@@ -566,7 +567,7 @@ class Answerer(FittedSpecialist):
         return cls._fit(options, {"knowledge": [name]}, rows, tables=tables, documents=texts)
 
     def ask(self, question: str, *, document: str | None = None) -> Prediction:
-        """Answer a question, from one of the documents if it is named."""
+        """Answer a question; with `document`, from that document only."""
         columns = {} if document is None else {DOCUMENT: document}
         return self._predict([Row(text=question, columns=columns)])[0]
 
@@ -575,13 +576,13 @@ class Answerer(FittedSpecialist):
     @overload
     def predict(self, questions: Values) -> list[Prediction]: ...
     def predict(self, questions: str | Values) -> Prediction | list[Prediction]:
-        """Answer each question; of a single one one prediction."""
+        """Answer each question; a single question gives one prediction."""
         if isinstance(questions, str):
             return self.ask(questions)
         return self._predict([Row(text=text) for text in read_texts(questions, "questions")])
 
     def evaluate(self, questions: Values, answers: Values) -> Evaluation:
-        """Measure it on questions it has not seen: right citations, and silence where the documents do not say."""
+        """Evaluate the answerer on unseen questions: right citations, and abstention where there is no answer."""
         return self._evaluate(_question_rows(questions, answers))
 
     @property
@@ -598,7 +599,7 @@ class Answerer(FittedSpecialist):
 
 
 def _named(documents: Mapping[str, str] | Values) -> dict[str, str]:
-    """Texts by file name; those of a list are numbered."""
+    """Return the texts by file name; the texts of a list are numbered."""
     if isinstance(documents, Mapping):
         names = [str(name) for name in documents]
         return dict(zip(names, read_texts(list(documents.values()), "documents", filled=True), strict=True))
@@ -607,7 +608,7 @@ def _named(documents: Mapping[str, str] | Values) -> dict[str, str]:
 
 
 def _safe(name: str) -> str:
-    """A file name inside the folder of documents. Raises `InputError`."""
+    """Return a file name that stays inside the folder of documents. Raises `InputError`."""
     path = Path(name)
     if path.is_absolute() or ".." in path.parts or not path.name or path.name.startswith("."):
         raise InputError(f"documents has the name {name!r}.", hint='Use names such as "leave.md".')

@@ -1,4 +1,4 @@
-"""Options of every `fit`, and the network folders behind it: a temporary one to fit in, the user's to save into."""
+"""The options of every `fit`, and the network folders behind it: a temporary one to fit in, the user's to save into."""
 
 from __future__ import annotations
 
@@ -39,21 +39,22 @@ class FitOptions(TypedDict, total=False):
     name: str
     """The specialist's name: small letters, digits, `-` and `_`. It is also the default name of `save`."""
     description: str
-    """What it is for, in a sentence: the router of a network learns from it."""
+    """What the specialist is for, in a sentence: the router of a network learns from it."""
     licence: str
-    """Licence of the rows, in SPDX's words: `CC-BY-4.0`, or `LicenseRef-internal` for what is yours."""
+    """Licence of the rows, as an SPDX identifier: `CC-BY-4.0`, or `LicenseRef-internal` for your own data."""
     rungs: Sequence[str]
-    """Rungs to try, cheapest first: `lexical`, `embedding` and, where named, `encoder`, `slm`, `llm`."""
+    """Rungs to try, cheapest first: `lexical`, `embedding` and, only if named, `encoder`, `slm`, `llm`."""
     target_risk: float
     """Highest share of wrong answers among accepted ones, held with 95% confidence.
 
-    Left out, 0.05 or the smallest share that the examples can show; see `warnings` of the fitted specialist."""
+    By default 0.05, or the smallest share that the examples can show; see `warnings` of the fitted specialist.
+    """
     bar: Mapping[str, float]
-    """What it must reach on held-out rows, such as `{"accuracy": 0.9}`."""
+    """Metrics that the specialist must reach on held-out rows, such as `{"accuracy": 0.9}`."""
     seed: int
     """Seed of everything random; the same data, options and seed give the same version."""
     progress: bool | Progress
-    """True prints each stage to standard error."""
+    """True prints each stage to standard error; a `Progress` object is called instead."""
     settings: Mapping[str, Any]
     """Further keys of the specialist's section of `coterie.toml`, such as `{"chain": ["lexical", "encoder"]}`."""
 
@@ -63,7 +64,7 @@ _PLAIN = ("description", "licence", "rungs", "target_risk", "bar", "seed")
 
 
 def settings_of(options: FitOptions) -> dict[str, object]:
-    """The options as keys of a section of `coterie.toml`. Raises `TypeError` for an option that does not exist."""
+    """Return the options as keys of a section of `coterie.toml`. Raises `TypeError` for an unknown option."""
     for option in options:
         if option not in FitOptions.__annotations__:
             near = difflib.get_close_matches(option, FitOptions.__annotations__, n=1)
@@ -77,7 +78,7 @@ def settings_of(options: FitOptions) -> dict[str, object]:
 
 
 def progress_of(options: FitOptions) -> Progress:
-    """Who is told how far the training is."""
+    """Return the object that receives the progress of the training."""
     wanted = options.get("progress", False)
     if isinstance(wanted, bool):
         return Printed() if wanted else Silent()
@@ -85,17 +86,17 @@ def progress_of(options: FitOptions) -> Progress:
 
 
 class Printed(Silent):
-    """Prints a line to standard error for each stage that is done."""
+    """A progress that prints a line to standard error for each finished stage."""
 
     def __init__(self) -> None:
         self._what = ""
 
     def start(self, what: str, total: int | None) -> None:  # noqa: ARG002 - a line tells no share
-        """A stage begins."""
+        """Begin a stage."""
         self._what = what
 
     def finish(self, note: str) -> None:
-        """The stage is done."""
+        """Print the line of the finished stage."""
         sys.stderr.write(f"{self._what}: {note}\n" if note else f"{self._what}\n")
 
 
@@ -106,19 +107,19 @@ Rows = Sequence[Mapping[str, object]]
 """Rows as JSON objects."""
 _DATA_FILES = {"data": "data/{name}{suffix}", "test": "data/{name}.test{suffix}"}
 DOCUMENTS = "documents/{name}"
-"""Where texts of documents are in the folder of a network."""
+"""Path of documents' texts in the folder of a network."""
 _OWN_FILES = {"report.json", "card.md"}
 
 
 @cache
 def shared_encoder(name: str = BUNDLED, folder: Path | None = None) -> OnnxEncoder:
-    """The encoder of every specialist in this process: the bundled one, or that of a network in a folder."""
+    """Return the shared encoder of this process: the bundled one, or the encoder of a network's folder."""
     return open_encoder(name, folder or Path(), threads=2)
 
 
 @dataclass(kw_only=True, eq=False)
 class StoredSpecialist:
-    """A specialist's version in the folder of a network."""
+    """A version of a specialist, stored in the folder of a network."""
 
     folder: Path
     name: str
@@ -127,31 +128,31 @@ class StoredSpecialist:
 
     @property
     def encoder(self) -> OnnxEncoder:
-        """The encoder of its network."""
+        """The encoder of the specialist's network."""
         name = self.config.network.encoder
         return shared_encoder() if name == BUNDLED else shared_encoder(name, self.folder)
 
     @property
     def section(self) -> Any:  # noqa: ANN401 - each task has keys of its own
-        """Its section of `coterie.toml`."""
+        """The specialist's section of `coterie.toml`."""
         return self.config.specialists[self.name]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
-    """What `save` did."""
+    """The result of `save`."""
 
     folder: Path
     name: str
     version: str
     promoted: bool
-    """Whether the network answers with this version from now on; otherwise it is the candidate."""
+    """Whether the network answers with this version from now on; otherwise the version is the candidate."""
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitPlan:
-    """What is fitted: rows as JSON objects, and what `coterie.toml` says of them."""
+    """The input of a fit: rows as JSON objects, and the settings for `coterie.toml`."""
 
     name: str
     settings: Mapping[str, Any]
@@ -163,7 +164,7 @@ class FitPlan:
 
 
 def fit_in_workspace(plan: FitPlan, options: FitOptions) -> StoredSpecialist:
-    """Train a specialist in a temporary folder, which is removed with the object that is returned.
+    """Train a specialist in a temporary folder, which is removed when the returned object is garbage-collected.
 
     Raises:
         DataError, ConfigError: the rows or options do not fit the task.
@@ -192,12 +193,12 @@ def fit_in_workspace(plan: FitPlan, options: FitOptions) -> StoredSpecialist:
 
 
 def _without_place(message: str, folder: Path, name: str) -> str:
-    """What is wrong with the options, in place of with the file that they were written to."""
+    """Reword an error about the temporary `coterie.toml` as an error about the options of `fit`."""
     return message.replace(str(folder / FILE_NAME), "What was given to fit").replace(f"specialists.{name}.", "")
 
 
 def open_stored(folder: Path, name: str, version: str | None = None) -> StoredSpecialist:
-    """A version of a network's specialist, its champion by default. Raises `SetupError` or `UnknownSpecialist`."""
+    """Open a version of a network's specialist, by default its champion. Raises `SetupError` or `UnknownSpecialist`."""
     config = load_config(folder)
     if name not in config.specialists:
         raise UnknownSpecialist(
@@ -210,13 +211,13 @@ def open_stored(folder: Path, name: str, version: str | None = None) -> StoredSp
 
 
 def save_stored(stored: StoredSpecialist, folder: Path, name: str, *, replace: bool = False) -> Saved:
-    """Put a specialist into the folder of a network: its data, its section and its version.
+    """Save a specialist into the folder of a network: its data, its section and its version.
 
     Args:
         stored: The specialist.
-        folder: The network's; made if it is not there.
-        name: What it is called there.
-        replace: A specialist of this name with other settings is overwritten.
+        folder: The network's folder; created if it does not exist.
+        name: The specialist's name in that network.
+        replace: Whether to overwrite a specialist of this name with other settings.
 
     Raises:
         InputError: the network has a specialist, model or index of this name with other settings.
@@ -261,7 +262,7 @@ def _store(stored: StoredSpecialist, folder: Path, name: str) -> TrainedSpeciali
 def _described(
     stored: StoredSpecialist, folder: Path, name: str
 ) -> tuple[dict[str, Any], dict[tuple[str, str], Any], dict[Path, Path]]:
-    """Its section, the tables that the section names and the files to copy, as the other network has them."""
+    """Return the specialist's section, its tables and the files to copy, as the target network has them."""
     section, config = stored.section, stored.config
     settings, tables, copies = _as_written(section), dict[tuple[str, str], Any](), dict[Path, Path]()
     for key, place in _DATA_FILES.items():
@@ -288,14 +289,14 @@ def _as_written(section: BaseModel) -> dict[str, Any]:
 
 
 def _within(path: Path, folder: Path, name: str) -> str:
-    """Where documents go in another network if they are inside this one; empty if they stay where they are."""
+    """Return the documents' path in another network if they are inside this one; empty if they stay where they are."""
     if not path.resolve().is_relative_to(folder.resolve()):
         return ""
     return DOCUMENTS.format(name=name) if path.is_dir() else f"{DOCUMENTS.format(name=name)}/{path.name}"
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file or a folder to where nothing else stays."""
+    """Copy a file or a folder; the target's old content is replaced."""
     if source.resolve() == target.resolve():
         return
     if source.is_dir():
@@ -306,7 +307,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _edited(text: str, config: Config, name: str, settings: Mapping[str, Any], tables: Tables, *, replace: bool) -> str:
-    """The text of `coterie.toml` with the section and its tables. Raises `InputError`."""
+    """Return the text of `coterie.toml` with the section and its tables. Raises `InputError`."""
     wanted = parse_config(add_tables("", {**tables, ("specialists", name): settings}))
     for (kind, key), table in {**tables, ("specialists", name): settings}.items():
         present, new = (getattr(each, kind).get(key) for each in (config, wanted))

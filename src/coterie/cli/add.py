@@ -1,4 +1,4 @@
-"""`coterie init` and `coterie add`: make a network's folder, and put one more specialist into its file."""
+"""`coterie init` and `coterie add`: create a network's folder, and add a specialist to its coterie.toml."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from coterie.config.specialists import SpecialistSection
 
 _TAKEN_NAMES = {"router"}
-"""Names of the registry that are no specialist's."""
+"""Names in the registry that a specialist must not have."""
 _STEMS = {"data": "{}", "test": "{}.test", "pairs": "{}.pairs"}
-"""How the copy of a file is called, by its setting and the specialist's name."""
+"""Name of a data file's copy, by its setting and the specialist's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _File:
-    """A data file as it was given, where it will be and whether it has to be copied there."""
+    """A data file: its given path, its path in the network, and whether it has to be copied there."""
 
     source: Path
     target: Path
@@ -54,9 +54,9 @@ def add(
 ) -> None:
     """Add a specialist to coterie.toml.
 
-    Each option is a key of its section. Its name, its settings and every row of its data are checked first. FILE is
-    looked for where you are, then in the network's folder. A file outside the folder is copied to data/NAME (with its
-    suffix), so the folder stays complete by itself. Comments and order of coterie.toml are kept.
+    Each option is a key of the specialist's section. The name, the settings and every row of the data are checked
+    first. FILE is looked up in the current folder, then in the network's folder. A file outside the network's folder
+    is copied to data/NAME (with its suffix), so the folder is complete. Comments and order of coterie.toml are kept.
     """
     from coterie.config.section import FILE_NAME
 
@@ -73,7 +73,7 @@ def add(
 
 
 def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[str, _File]) -> dict[str, Any]:
-    """Check everything, then write: data first, coterie.toml last. What was added and what is odd about it."""
+    """Check everything, then write: data first, coterie.toml last. Return what was added, with its warnings."""
     from coterie.config.edit import add_tables
     from coterie.config.file import parse_config
     from coterie.config.section import FILE_NAME
@@ -101,7 +101,7 @@ def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[st
 
 
 def _unlisted(folder: Path, wanted: Sequence[str], listed: Collection[str]) -> list[str]:
-    """The indexes that were built and are not yet in coterie.toml. Raises `InputError` for one that is neither."""
+    """Return the built indexes that are not in coterie.toml yet. Raises `InputError` for one that is neither."""
     from coterie.knowledge.open import index_folder
 
     new = [name for name in dict.fromkeys(wanted) if name not in listed]
@@ -116,7 +116,7 @@ def _unlisted(folder: Path, wanted: Sequence[str], listed: Collection[str]) -> l
 
 
 def check_name(name: str, taken: Mapping[str, object]) -> None:
-    """Refuse what cannot be the name of a new specialist. Raises `InputError`."""
+    """Check the name of a new specialist. Raises `InputError`."""
     if name in taken:
         raise InputError(
             f"This network already has a specialist {name!r}.", hint="Choose another name, or edit coterie.toml."
@@ -132,7 +132,7 @@ def check_name(name: str, taken: Mapping[str, object]) -> None:
 
 
 def _place(folder: Path, stem: str, typed: Path) -> _File:
-    """Where a data file is and where in the network's folder it belongs."""
+    """Return where a data file is and where in the network's folder it belongs."""
     import filecmp
 
     found, home = find_file(folder, typed), folder.resolve()
@@ -155,7 +155,7 @@ def _as_indexed(folder: Path, index: str) -> dict[str, str]:
 
 
 def _check_data(section: SpecialistSection, files: Mapping[str, _File]) -> tuple[dict[str, int], list[str]]:
-    """Read every row where it is now; how many there are, and what is odd about them."""
+    """Read every row of the given files; return the number of rows and the warnings."""
     from coterie.tasks.contract import task_of
 
     read = {
@@ -184,7 +184,7 @@ FILE_NAME = "coterie.toml"  # as in `coterie.config`, which would bring pydantic
 _MADE_BY_RUNNING = {"registry", "state", "__pycache__"}
 
 TEMPLATE = Path(__file__).with_name("template.toml")
-"""What a folder begins with; `{name}` is the network's."""
+"""The template of a new folder's coterie.toml; `{name}` is the network's name."""
 
 
 def init(
@@ -198,8 +198,8 @@ def init(
 ) -> None:
     """Make a network's folder, empty or from an example.
 
-    Without --example it gets a commented coterie.toml; with one, the example's coterie.toml and data. A folder that
-    already has a coterie.toml is left alone, and no file is ever overwritten.
+    Without --example the folder gets a commented coterie.toml; with one, the example's coterie.toml and data. A
+    folder that already has a coterie.toml is left alone, and no file is ever overwritten.
     """
     folder: Path = context.obj / target
     if (folder / FILE_NAME).exists():
@@ -247,7 +247,7 @@ def _copy_example(example: str, folder: Path) -> list[str]:
 
 
 def _find_example(example: str) -> Path:
-    """The example's folder: inside the installed package, or in the checkout the package runs from."""
+    """Return the example's folder: inside the installed package, or in the checkout the package runs from."""
     package = Path(__file__).parents[1]
     roots = [package / "examples", package.parents[1] / "examples"]
     found = {

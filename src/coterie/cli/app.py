@@ -104,13 +104,13 @@ app.command()(doctor)
 
 
 _built = cache(typer.main.get_command)
-"""An app's commands with their options, made once: it takes 50 ms, and a program may run many command lines."""
+"""Build an app's commands with their options. The result is cached: it takes 50 ms, and a program may run many."""
 
 
 def main(arguments: Sequence[str] | None = None, *, command: typer.Typer = app, name: str = "coterie") -> int:
     """Run one command line of an app and return its exit code; `docs/reference/cli.md` lists the codes.
 
-    Nothing escapes: an error is printed as message and hint (as JSON on standard output with `--json`), without a
+    No exception escapes: an error is printed as message and hint (as JSON on standard output with `--json`), without a
     traceback unless `COTERIE_DEBUG` is set.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -136,12 +136,12 @@ def main(arguments: Sequence[str] | None = None, *, command: typer.Typer = app, 
 
 
 def _folder_of(words: Sequence[str]) -> Path:
-    """The folder that `-C` names: asked of the words, as `--json` is."""
+    """Return the folder that `-C` names, read from the raw arguments like `--json`."""
     given = [after for before, after in pairwise(words) if before == "-C"]
     return Path(given[0]) if given else Path()
 
 
 def _wants_json(words: Sequence[str]) -> bool:
-    """Whether `--json` was given: asked of the words, since an error may come before they are understood."""
+    """Return whether `--json` is in the raw arguments, since an error may occur before they are parsed."""
     options = words[: words.index("--")] if "--" in words else words
     return "--json" in options

@@ -1,4 +1,4 @@
-"""`coterie ask`: one request through the network; `coterie trace`: a settled one, drawn."""
+"""`coterie ask`: send one request through the network; `coterie trace`: draw a settled request."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ def ask(
 ) -> None:
     """Ask the network.
 
-    The answer is printed as it comes, then who answered, how sure they are, what it took, and what left this
-    machine for it. An abstention is an answer too: the reason is printed and the exit code is 0.
+    The answer is printed as it arrives. Below it are the specialist, its confidence, the cost, and what left this
+    machine for the answer. An abstention is an answer too: the reason is printed and the exit code is 0.
     """
     from coterie.observe.plain import without_egress_text
 
@@ -119,7 +119,7 @@ def ask(
 
 
 def read_request(text: str, columns: str | None, *, session: str | None, command: str = "ask") -> Request:
-    """What was typed as a request. Raises `InputError` for what no network could answer."""
+    """Make a request from the typed text and columns. Raises `InputError` for one that no network could answer."""
     from coterie.types import Request
 
     text = check_utf8(read_text("-").strip() if text == "-" else text)
@@ -132,7 +132,7 @@ def read_request(text: str, columns: str | None, *, session: str | None, command
 
 
 def _read_release(to: Label | None, because: str | None) -> Release | None:
-    """The order to lower a label. Raises `InputError` for half of one."""
+    """Return the order to lower a label. Raises `InputError` if only one of the two options is given."""
     from coterie.types import Release
 
     if to is None and because is None:
@@ -144,7 +144,7 @@ def _read_release(to: Label | None, because: str | None) -> Release | None:
 
 
 def _find_document(path: Path | None, index: str | None, label: Label | None) -> Document | None:
-    """What was named: a document of an index, or a file, read now in a process of its own. Raises `InputError`."""
+    """Return the named document: one of an index, or a file, read now in its own process. Raises `InputError`."""
     from coterie.knowledge.parse import FileReader
     from coterie.knowledge.parsed import Unreadable
     from coterie.types import Document
@@ -184,7 +184,7 @@ def _parse_columns(columns: str) -> dict[str, Scalar]:
 
 
 async def _answer(network: Network, request: Request, *, aloud: bool) -> Answer:
-    """The settled answer; aloud, its pieces are printed as soon as they are certain."""
+    """Return the settled answer; with `aloud`, print its pieces as soon as they are certain."""
     from coterie.types import Delta
 
     async with aclosing(network.stream(request)) as events:
@@ -208,7 +208,7 @@ def _show_json(answer: Answer, *, with_trace: bool) -> None:
 
 
 def _show_after(trace: Trace, currency: str, *, with_trace: bool) -> None:
-    """The line under the answer and, if asked for, the trace as a tree."""
+    """Print the line under the answer and, with `with_trace`, the trace as a tree."""
     from coterie.observe.tree import draw_trace
 
     for finding in trace.findings:
@@ -226,7 +226,7 @@ def _show_after(trace: Trace, currency: str, *, with_trace: bool) -> None:
 
 
 def _show_citations(finding: Finding) -> None:
-    """A row a citation: the number by which the answer refers to it, and where it stands."""
+    """Print one row per citation: the number by which the answer refers to it, and its position."""
     rows = []
     for number, each in enumerate(finding.citations, start=1):
         place = each.heading if each.page is None else f"page {each.page}"
@@ -235,7 +235,7 @@ def _show_citations(finding: Finding) -> None:
 
 
 def _show_nearest(finding: Finding) -> None:
-    """Where to look oneself: what came nearest to an answer that is not sure enough to be given."""
+    """Print the passages nearest to an answer that is not sure enough to be given, for the user to read."""
     rows = [(each.document, f"{each.start}-{each.end}", one_line(each.text)) for each in finding.citations]
     quotes = (each for each in finding.evidence if each.kind == "quote")
     rows += [(each.name, f"{each.start}-{each.end}", one_line(each.text)) for each in quotes]
@@ -245,7 +245,7 @@ def _show_nearest(finding: Finding) -> None:
 
 
 def _show_fields(finding: Finding) -> None:
-    """A row a value: what it is, the words it stands in, where they are, how sure."""
+    """Print one row per value: the field, the quoted words, their position, the confidence."""
     rows = [
         (
             each.name,
@@ -293,9 +293,9 @@ def trace(
     show_egress: _ShowEgress = False,
     as_json: Json = False,
 ) -> None:
-    """Show the whole life of a request.
+    """Show everything about a request.
 
-    Its route, the findings and what each specialist saw, verdicts, what left this machine, stages and ledger.
+    The route, the findings and what each specialist saw, verdicts, what left this machine, stages and ledger.
     """
     from coterie.observe.plain import without_egress_text
     from coterie.observe.tree import draw_trace
@@ -315,7 +315,7 @@ def trace(
 
 
 def no_trace(folder: Path, trace_id: str, tenant: str) -> InputError:
-    """The error of a trace that the store does not have."""
+    """Return the error for a trace that the store does not have."""
     store = configured(folder).store
     return InputError(
         f"No trace {trace_id!r} of tenant {tenant!r} in {str(store.url or folder / store.path)!r}.",

@@ -1,4 +1,4 @@
-"""`coterie audit`: what was done and decided, checked, shown, taken along."""
+"""`coterie audit`: verify, show and export the audit log."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def verify(
 ) -> None:
     """Check that nothing in the audit log was changed.
 
-    Every line is read. An edited, deleted, inserted or moved line and a cut end are found, and it is said where; the
-    exit code is then 4. Keep the place that is printed somewhere else: with --at, also older copies of the whole log
-    that were put back are found. Entries behind the place that the head vouches for are counted apart; the exit code
-    is then 6. Prompts that left without an entry of what came of them are named.
+    Every line is read. An edited, deleted, inserted or moved line and a truncated end are found and located; the exit
+    code is then 4. Keep the printed position in another place: with --at, replacing the whole log by an older copy is
+    found too. Entries after the position that the head confirms are counted separately; the exit code is then 6.
+    Prompts that were sent and have no entry about their result are listed.
     """
     from coterie.cli.progress import TerminalProgress
     from coterie.governance.audit_verification import verify_audit
@@ -79,7 +79,7 @@ def show(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the newest entries of the audit log, oldest first. It does not check them: that is `verify`."""
+    """Show the newest entries of the audit log, oldest first. The entries are not checked; use `verify` for that."""
     from coterie.governance.audit_verification import verify_audit
 
     path = _path(context.obj)
@@ -115,7 +115,7 @@ def export(
 
 
 def _path(folder: Path) -> Path:
-    """The log. Raises `InputError` where there is none."""
+    """Return the path of the log. Raises `InputError` where there is none."""
     section = configured(folder).audit
     path = folder / section.path
     if not path.is_file():
@@ -128,7 +128,7 @@ def _path(folder: Path) -> Path:
 
 
 def _entries(path: Path, kind: str | None, tenant: str | None) -> Iterator[dict[str, Any]]:
-    """Those that are asked for. Raises `InputError` at a line that is none."""
+    """Iterate over the requested entries. Raises `InputError` at a line that is no entry."""
     from coterie.governance.audit_events import read_entry
 
     with path.open("rb") as file:
@@ -157,7 +157,10 @@ def _place(text: str) -> LogPosition:
 
 
 def _checker(trusted: Iterable[str]) -> Callable[[LogPosition, str, str], bool] | None:
-    """What checks signatures; None, with a remark, where its package is missing and no key has to be trusted."""
+    """Return the function that checks signatures; None if its package is missing and no key has to be trusted.
+
+    A remark is printed in that case.
+    """
     from importlib.util import find_spec
 
     from coterie.governance.audit import attests

@@ -1,4 +1,4 @@
-"""Open what a network's folder holds, for one command: its configuration, network, store or registry, or a file."""
+"""Open the content of a network's folder for one command: configuration, network, store, registry, or a file."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ T = TypeVar("T")
 
 
 def configured(folder: Path) -> Config:
-    """What the folder's coterie.toml says. Raises `ConfigError`."""
+    """Return the configuration in the folder's coterie.toml. Raises `ConfigError`."""
     from coterie.config.file import load_config
 
     return load_config(folder)
 
 
 def section_of(config: Config, name: str) -> SpecialistSection:
-    """A specialist's section. Raises `UnknownSpecialist`."""
+    """Return a specialist's section. Raises `UnknownSpecialist`."""
     if name not in config.specialists:
         raise UnknownSpecialist(
             f"Asked for {name!r}; this network has {sorted(config.specialists)}.", hint="Use one of these names."
@@ -47,21 +47,21 @@ def section_of(config: Config, name: str) -> SpecialistSection:
 
 
 def registry_of(folder: Path) -> Registry:
-    """The registry of a network's folder."""
+    """Return the registry of a network's folder."""
     from coterie.registry.registry import open_registry
 
     return open_registry(folder, configured(folder).registry)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end; Ctrl-C cancels it and lets it clean up."""
+    """Run a coroutine to its end; Ctrl-C cancels the coroutine and lets it clean up."""
     from coterie.runtime.bridge import run as run_to_the_end
 
     return run_to_the_end(work)
 
 
 def with_network(folder: Path, use: Callable[[Network], Awaitable[T]]) -> T:
-    """Open the folder's network, use it, close it whatever happens, and give what `use` gave."""
+    """Open the folder's network, use it, close it in every case, and return the result of `use`."""
     return run(_use(opened(folder), use))
 
 
@@ -73,7 +73,7 @@ async def opened(
     encoder: OnnxEncoder | None = None,
     config: Config | None = None,
 ) -> Network:
-    """The folder's network; who of it cannot answer yet is said beside the result."""
+    """Open the folder's network; specialists that cannot answer yet are named beside the result."""
     from coterie.assembly import open_network
 
     network = await open_network(folder, warm=warm, empty=empty, encoder=encoder, config=config)
@@ -82,7 +82,7 @@ async def opened(
 
 
 def say_untrained(names: Sequence[str], folder: Path) -> None:
-    """Which specialists have no version, and the command that trains them."""
+    """Print which specialists have no version, and the command that trains them."""
     if names:
         there = ", ".join(map(repr, names))
         remark(f"Not trained, so not asked: {there}. Train: {shell(folder, 'train', *names)}")
@@ -91,7 +91,7 @@ def say_untrained(names: Sequence[str], folder: Path) -> None:
 def with_store(
     folder: Path, config: Config, use: Callable[[SQLiteStore], Awaitable[T]], *, make: bool = False
 ) -> T | None:
-    """The same with the store alone; None, and no file made unless asked to, when nothing has been settled yet."""
+    """Open the store alone, use it and close it; None, without creating a file by default, if nothing is stored yet."""
     from coterie.store.opening import is_stored, open_store
 
     if not is_stored(config, folder) and not make:
@@ -116,17 +116,17 @@ def log_command(
     about: Mapping[str, object] | None = None,
     hashed: Mapping[str, str] | None = None,
 ) -> None:
-    """Write what a command did into the network's audit log, where it has one.
+    """Record a command in the network's audit log, where the network has one.
 
     Args:
-        folder: The network's.
-        kind: What was done.
-        tenant: Whose it is.
-        about: What is recorded as it is.
+        folder: The network's folder.
+        kind: The kind of the event.
+        tenant: The tenant of the event.
+        about: Fields that are recorded unchanged.
         hashed: Names of which only the hash is recorded.
 
     Raises:
-        AuditError: it cannot be written.
+        AuditError: the event cannot be written.
     """
     from coterie.types import AuditEvent
 
@@ -138,7 +138,7 @@ def log_command(
 
 
 def log_event(folder: Path, make: Callable[[Callable[[str], str]], AuditEvent]) -> None:
-    """Write an event, made with the log's hash function, into the audit log, if there is one. Raises `AuditError`."""
+    """Write an event, made with the log's hash function, to the audit log, if there is one. Raises `AuditError`."""
     from coterie.governance.audit import open_audit
 
     log = open_audit(configured(folder).audit, folder)
@@ -147,7 +147,7 @@ def log_event(folder: Path, make: Callable[[Callable[[str], str]], AuditEvent]) 
 
 
 def find_file(folder: Path, given: Path) -> Path:
-    """A file that somebody named: looked for where they are, then in the network's folder. Raises `InputError`."""
+    """Find a named file in the current folder, then in the network's folder. Raises `InputError`."""
     found = next((path for path in (given, folder / given) if path.is_file()), None)
     if found is None:
         raise InputError(
@@ -158,7 +158,7 @@ def find_file(folder: Path, given: Path) -> Path:
 
 
 def check_writable(option: str, path: Path | None) -> None:
-    """Refuse a file that could not be written, before the work that ends with it. Raises `InputError`."""
+    """Check that a file can be written, before the work that ends with it. Raises `InputError`."""
     if path is None:
         return
     folder = path.parent
@@ -168,7 +168,7 @@ def check_writable(option: str, path: Path | None) -> None:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that holds what people said: whole, and readable by this user only. Raises `InputError`."""
+    """Write a whole file that holds users' texts, readable by this user only. Raises `InputError`."""
 
     def fill(draft: Path) -> None:
         draft.touch(mode=0o600, exist_ok=False)

@@ -1,4 +1,4 @@
-"""`coterie bundle`: the network as a signed folder for a device, a container image, or a page for browsers."""
+"""`coterie bundle`: package the network as a signed folder for a device, a container image, or a browser page."""
 
 from __future__ import annotations
 
@@ -42,10 +42,11 @@ def bundle(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a bundle: a signed folder with interpreter, packages and the network, that runs without a network.
+    """Make a bundle: a signed folder with interpreter, packages and the network, which runs offline.
 
     `OUT/run` serves it after a check of every byte; its other commands are `OUT/run ask TEXT`, `verify`, `install
-    RELEASE` and `revert`. Called again, it puts a further release into the slot that does not run, and switches to it.
+    RELEASE` and `revert`. Called again, it writes a further release into the slot that does not run, and switches to
+    it.
     """
     folder: Path = context.obj
     if web:

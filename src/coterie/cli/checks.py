@@ -1,4 +1,4 @@
-"""What `coterie doctor` looks at: each check is one function that changes nothing and raises nothing."""
+"""The checks of `coterie doctor`: each check is a function that changes nothing and raises nothing."""
 
 from __future__ import annotations
 
@@ -40,36 +40,36 @@ from coterie.types import Label
 
 _OLDEST_PYTHON = (3, 11)
 _COMPARED = 1000
-"""Requests of the audit log that are looked for in the ledger."""
+"""Number of requests of the audit log that are looked up in the ledger."""
 _SETTLING = 60.0
-"""Seconds that a request may be on its way to the one and the other."""
+"""Seconds within which a request may be in the ledger or in the audit log only."""
 _IS_REQUEST = b'"kind":"request"'
 _NAMED = 3
-"""Changed documents that are named."""
+"""Number of changed documents that are named."""
 _DISK_NEEDED = 200_000_000
-"""Bytes: a trained example and its ledger, with room."""
+"""Free bytes that are needed: a trained example and its ledger, with a reserve."""
 _DISK_FULL = 1_000_000
-"""Bytes below which the audit log cannot be relied on to be written: nothing is answered then."""
+"""Free bytes below which writing the audit log is not reliable, so that nothing is answered."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     ok: bool
     found: str
     required: bool = True
-    """Without it the network cannot answer."""
+    """Whether the network cannot answer while this check fails."""
     fix: str = ""
-    """The command or edit that makes it right."""
+    """The command or edit that fixes the problem."""
 
 
 _Note = partial(Check, required=False)
 
 
 def examine(folder: Path) -> Iterator[Check]:
-    """Every check that can be made; without a valid coterie.toml only the first few can."""
+    """Run every check that is possible; without a valid coterie.toml only the first few are."""
     yield _python()
     yield _encoder()
     try:
@@ -112,7 +112,7 @@ def _python() -> Check:
 
 
 def _encoder() -> Check:
-    """The encoder that ships inside the package: there, and byte for byte the one that was shipped."""
+    """Check that the encoder in the package is present and unchanged, byte for byte."""
     try:
         encoder = OnnxEncoder.bundled()
         run(encoder.close())
@@ -123,7 +123,7 @@ def _encoder() -> Check:
 
 
 def _own_encoder(config: Config, folder: Path) -> Iterator[Check]:
-    """The encoder that `[network] encoder` names, where it is another than the bundled one."""
+    """Check the encoder that `[network] encoder` names, where it is not the bundled one."""
     name = config.network.encoder
     if name == BUNDLED:
         return
@@ -140,7 +140,7 @@ def _own_encoder(config: Config, folder: Path) -> Iterator[Check]:
 
 
 def _encoder_sha256(config: Config, folder: Path) -> str | None:
-    """The checksum of the network's encoder; None if it is not here."""
+    """Return the checksum of the network's encoder; None if the encoder is not on this machine."""
     try:
         return open_encoder(config.network.encoder, folder).sha256
     except CoterieError:
@@ -160,7 +160,7 @@ def _energy(config: Config) -> Check:
 
 
 def _gpus(config: Config) -> Iterator[Check]:
-    """Whether the energy of a server on graphics cards of this machine can be measured."""
+    """Check whether the energy of a server on this machine's graphics cards can be measured."""
     for name, model in config.models.items():
         if isinstance(model, RemoteModel) and model.gpus:
             cards = ", ".join(map(str, model.gpus))
@@ -173,7 +173,7 @@ def _gpus(config: Config) -> Iterator[Check]:
 
 
 def _names(config: Config) -> Iterator[Check]:
-    """Whether names are looked for where a model elsewhere is asked that may not see personal data."""
+    """Check whether names are detected where a remote model may not see personal data."""
     below = {
         name: model
         for name, model in config.models.items()
@@ -194,7 +194,7 @@ def _names(config: Config) -> Iterator[Check]:
 
 
 def _extras(config: Config) -> Iterator[Check]:
-    """The optional packages that the file needs."""
+    """Check the optional packages that coterie.toml needs."""
     llama = any(isinstance(model, LlamaModel) for model in config.models.values())
     documents = any(section.paths for section in config.knowledge.values())
     signed = config.registry.require_signature or bool(config.registry.signing_key)
@@ -221,7 +221,7 @@ def _data(config: Config, folder: Path) -> Iterator[Check]:
 
 
 def _versions(config: Config, folder: Path) -> Iterator[Check]:
-    """A verified version of every specialist, with the profile by which the router finds it."""
+    """Check that every specialist has a verified version, with the profile that the router needs to find it."""
     registry, unknown = open_registry(folder, config.registry), []
     for name, section in config.specialists.items():
         try:
@@ -252,7 +252,7 @@ def _models(config: Config, folder: Path) -> Iterator[Check]:
 
 
 def _indexes(config: Config, folder: Path) -> Iterator[Check]:
-    """Whether each index in a folder is indexed with the encoder that is here; required where a specialist reads it."""
+    """Check that each index was made with the present encoder; required where a specialist reads the index."""
     read = {index for section in config.specialists.values() for index in section.knowledge}
     for name, section in config.knowledge.items():
         if section.store != "local":
@@ -277,7 +277,7 @@ def _indexes(config: Config, folder: Path) -> Iterator[Check]:
 
 
 def _changed(folder: Path, config: Config, name: str) -> str:
-    """That documents changed since an index was made, and which; empty where none did, or the index names no paths."""
+    """Describe the documents that changed since an index was made; empty if none did or the index has no paths."""
     section, own = config.knowledge[name], index_folder(folder, name)
     paths = [folder / path for path in section.paths]
     reranker = open_reranker(section, _encoder_sha256(config, folder) or "")
@@ -292,7 +292,7 @@ def _changed(folder: Path, config: Config, name: str) -> str:
 
 
 def _secrets(config: Config) -> Iterator[Check]:
-    """Whether each named variable is set; a model that is never called needs none."""
+    """Check whether each named variable is set; a model that is never called needs none."""
     called = _called(config)
     for key, model in config.models.items():
         if isinstance(model, OpenAIModel) and model.api_key is not None:
@@ -306,7 +306,7 @@ def _secrets(config: Config) -> Iterator[Check]:
 
 
 def _called(config: Config) -> set[str | None]:
-    """The models that somebody is asked with; not one that is only compared with."""
+    """Return the models that are called; a model that is only compared with is left out."""
     called = {section.model for section in config.specialists.values()}
     if config.generalist is not None and config.generalist.escalate:
         called |= {config.generalist.model, *config.generalist.fallback}
@@ -314,7 +314,7 @@ def _called(config: Config) -> set[str | None]:
 
 
 def _store(config: Config, folder: Path) -> Check:
-    """Whether the ledger can be written: a write lock is taken and given back."""
+    """Check whether the ledger can be written, by taking and releasing a write lock."""
     if config.store.url is not None:
         return _store_database(config)
     path = folder / config.store.path
@@ -337,7 +337,7 @@ def _store(config: Config, folder: Path) -> Check:
 
 
 def _store_database(config: Config) -> Check:
-    """Whether the server of `[store] url` can be reached."""
+    """Check whether the server of `[store] url` can be reached."""
     from coterie.store.opening import database_of
 
     try:
@@ -350,10 +350,9 @@ def _store_database(config: Config) -> Check:
 
 
 def _ledger(config: Config, folder: Path) -> Iterator[Check]:
-    """Whether ledger and audit log have the same requests.
+    """Check whether ledger and audit log have the same requests.
 
-    A database that lost its `-wal` file lacks some that the log has, and a log that was emptied some that the ledger
-    has.
+    A database that lost its `-wal` file lacks some requests of the log, and an emptied log lacks some of the ledger.
     """
     if config.store.url is not None:
         return
@@ -395,21 +394,21 @@ _LAST_SETTLED = "SELECT id FROM requests WHERE time >= ? AND time < ? ORDER BY t
 
 
 def _opened_ledger(path: Path) -> sqlite3.Connection:
-    """The database, or an empty one where there is none."""
+    """Open the database, or an empty one where there is none."""
     if not path.is_file():
         return sqlite3.connect(":memory:")
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=5)
 
 
 def _begin_of(log: Path) -> float:
-    """When the first entry of an audit log was written; of one without entries, before everything."""
+    """Return the time of the first entry of an audit log; for a log without entries, a time before everything."""
     with log.open("rb") as file:
         time_of_first = read_time(file.readline(1 << 20))
     return -math.inf if time_of_first is None else time_of_first
 
 
 def _audited(log: Path, *, before: float) -> list[str]:
-    """Traces of the last requests in the audit log that are older than this."""
+    """Return the traces of the last requests in the audit log that are older than `before`."""
     with log.open("rb") as file:
         lines = deque((line for line in file if _IS_REQUEST in line and line.endswith(b"\n")), maxlen=2 * _COMPARED)
     found = []
@@ -422,7 +421,7 @@ def _audited(log: Path, *, before: float) -> list[str]:
 
 
 def _workers(folder: Path) -> Iterator[Check]:
-    """Whether the workers that serve could be replaced when they were to be."""
+    """Check whether the serving workers could be replaced at the last attempt."""
     from coterie.gateway.workers import REPLACEMENT
 
     with suppress(OSError, ValueError, KeyError, TypeError):
@@ -434,7 +433,7 @@ def _workers(folder: Path) -> Iterator[Check]:
 
 
 def _port(config: Config) -> Check:
-    """Whether the gateway could listen now. A note only: it may be our own gateway that is there."""
+    """Check whether the gateway could listen now. Only a note: the network's own gateway may use the port."""
     host, port = config.gateway.host, config.gateway.port
     fix = f"Stop what uses it, or pass another: coterie serve --port {port + 1}"
     try:

@@ -1,4 +1,4 @@
-"""`coterie decide`: typed questions about a state; `coterie decisions`: what was asked, and who answered."""
+"""`coterie decide`: answer typed questions about a state; `coterie decisions`: list the questions and their answers."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def decide(
 
 
 def decisions(context: typer.Context, *, as_json: Json = False) -> None:
-    """List the questions that were asked: how often, who answered, at what cost.
+    """List the questions so far: how often they were asked, which model or specialist answered, at what cost.
 
     The site is the fingerprint by which `[decisions.sites]` of coterie.toml gives a question its own specialist.
     """
@@ -137,7 +137,7 @@ def _yes(flag: bool) -> str:  # noqa: FBT001 - a cell
 
 
 def _parse(choices: list[str] | None, predicates: list[str] | None, scores: list[str] | None) -> list[Question]:
-    """The questions of the options, as typed. Raises `InputError`."""
+    """Return the questions of the command's options. Raises `InputError`."""
     from coterie.types import Question
 
     found = []
@@ -155,7 +155,7 @@ def _parse(choices: list[str] | None, predicates: list[str] | None, scores: list
 
 
 def _read(path: Path | None) -> list[Question]:
-    """The questions of a file. Raises `InputError`."""
+    """Return the questions of a file. Raises `InputError`."""
     if path is None:
         return []
     from pydantic import ValidationError

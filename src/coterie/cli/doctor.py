@@ -1,4 +1,4 @@
-"""`coterie doctor`: what is missing, and the command that fixes it."""
+"""`coterie doctor`: report what is missing, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def doctor(context: typer.Context, *, as_json: Json = False) -> None:
-    """Say what is missing and the command that fixes it.
+    """Report what is missing and the command that fixes it.
 
-    It looks at Python, the packages, coterie.toml, data, trained versions, the router, model files and their
+    It checks Python, the packages, coterie.toml, data, trained versions, the router, model files and their
     checksums, indexes, the store, secrets (whether they are set, never their value), the gateway's port and the disk,
     and changes nothing. The exit code is 1 if something required is missing.
     """

@@ -1,4 +1,4 @@
-"""`coterie eval` and `fairness`: how good a trained specialist is on a file, and how a score treats groups."""
+"""`coterie eval` and `fairness`: measure a trained specialist on a file, and compare a score between groups."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _FIGURES = {
     "not_stated_precision": "said so rightly",
 }
 _WRITTEN = ("exact_match", "citation_precision", "unanswerable_recall")
-"""Figures of texts that are written: they are no labels that could be taken for one another."""
+"""Metrics of generated texts, which have no labels that could be confused."""
 _FIELD_FIGURES = {
     "stated": "stated",
     "exact_f1": "exact F1",
@@ -76,11 +76,11 @@ def evaluate(
     """Measure a trained specialist on a file.
 
     Accuracy, macro F1, coverage, accuracy of the accepted answers, calibration error and the most confused labels.
-    Of an `extract` specialist, how well each field is found, and how well it knows what is not stated. Of an `answer`
-    specialist, whether its citations are right, and whether it keeps silent where the documents do not say. Of a
-    `generate` specialist without `reads`, how like the replies of the file those are that it writes.
-    With rows that have no label, also how well it tells what does not belong to it. Columns are those of the training
-    data unless they are named.
+    For an `extract` specialist: how well each field is found, and how well unstated fields are recognised. For an
+    `answer` specialist: whether its citations are right, and whether it abstains where the documents have no answer.
+    For a `generate` specialist without `reads`: how similar its replies are to the replies of the file. With rows
+    that have no label, also how well inputs of no label are recognised. Columns are those of the training data unless
+    they are named.
     """
     from coterie.tasks.contract import task_of
 
@@ -127,7 +127,7 @@ def _read(folder: Path, file: Path, section: SpecialistSection) -> Dataset:
 
 
 def _unknown(dataset: Dataset, section: SpecialistSection, version: Version) -> tuple[dict[str, int], list[str]]:
-    """Labels of the file that the version cannot give, by their rows, and what that means in words."""
+    """Return the file's labels that the version cannot give, with their number of rows, and warnings about them."""
     from coterie.learning.splits import describe_unknown, unknown_labels
     from coterie.tasks.contract import task_of
 
@@ -140,14 +140,14 @@ def _unknown(dataset: Dataset, section: SpecialistSection, version: Version) -> 
 
 
 def _trained_on(version: Version, dataset: Dataset) -> bool:
-    """Whether a version, by its report, learned from this file."""
+    """Return whether a version, by its report, was trained on this file."""
     data: Any = version.report.get("data", {})
     trained = data.get("train", {})
     return bool(trained.get("sha256") == dataset.sha256)
 
 
 async def _measure(name: str, config: Config, folder: Path, version: Version, dataset: Dataset) -> Evaluation:
-    """Ask the specialist about every row, with progress."""
+    """Ask the specialist about every row, and show the progress."""
     from coterie.cli.progress import stage
     from coterie.learning.measure import evaluate as ask_about
     from coterie.tasks.answer.metrics import look_up_with, with_quotes
@@ -233,11 +233,12 @@ def fairness(
     ),
     as_json: Json = False,
 ) -> None:
-    """Show how a score treats groups: who is approved, who is refused wrongly, how the groups compare.
+    """Show how a score treats groups: approvals, wrong refusals, and a comparison of the groups.
 
-    Approval and error rates by group with 95% intervals, and the ratio to the group approved most: below four fifths is
-    what to look at. The column need not be one that the score uses; a protected attribute is not. Measure on rows that
-    it was not trained on: of those that it was, the version's report has the figures out of fold.
+    Approval and error rates by group with 95% intervals, and the ratio to the group that is approved most: check a
+    ratio below four fifths. The column may be one that the score does not use; a protected attribute never is.
+    Measure on rows that were not used for training; for training rows, the version's report has the out-of-fold
+    figures.
     """
     from coterie.tasks.contract import task_of
 
@@ -280,7 +281,7 @@ async def _consult(name: str, config: Config, folder: Path, version: Version, da
 def _fairness(
     dataset: Dataset, findings: Sequence[Finding], column: str, cuts: Sequence[float], line: float
 ) -> Fairness:
-    """The groups of the rows that got a probability."""
+    """Return the fairness figures by group, over the rows that got a probability."""
     from coterie.learning.fairness import fairness as compare
     from coterie.learning.fairness import group_names
 

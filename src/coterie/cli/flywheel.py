@@ -1,4 +1,4 @@
-"""`coterie flywheel`: jobs of captured calls and the specialists that take them over; `coterie retrain`."""
+"""`coterie flywheel`: jobs of captured calls and the specialists that replace the model; `coterie retrain`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _LABELS = 4
-"""Labels of a job that a line of `status` has room for."""
+"""Number of a job's labels that fit into a line of `status`."""
 
 flywheel = group("flywheel", "Captured calls to models: jobs found in them, specialists on their way, alarms.")
 
@@ -75,7 +75,7 @@ def status(context: typer.Context, *, as_json: Json = False) -> None:
 
 
 def _answers_of(job: JobView) -> str:
-    """The first labels of a job, and how many more there are, or the shape of its answers."""
+    """Return the first labels of a job and the number of further ones, or the shape of its answers."""
     if job.shape not in {"labels", "lists"}:
         return f"{job.shape}: {', '.join(job.labels)}" if job.labels else job.shape
     more = len(job.labels) - _LABELS
@@ -180,17 +180,17 @@ def run_once(
     job: Annotated[str | None, typer.Option(metavar="JOB", help="Only this job.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Do what is due: find jobs, train, move deployments on where the evidence allows it, take them back.
+    """Do the work that is due: find jobs, train, advance deployments where the evidence allows it, roll others back.
 
-    One run at a time, also of other processes; one that was killed is gone on with. A running server follows within a
-    second. `[flywheel]` in coterie.toml says how often a server runs it by itself, and what a week may take.
+    Only one run is active at a time, across processes; an interrupted run is continued. A running server follows
+    within a second. `[flywheel]` in coterie.toml sets how often a server runs it by itself, and the budget of a week.
     """
     _give_report(_run(context.obj, dry_run=dry_run, only=job), as_json=as_json)
 
 
 @flywheel.command()
 def plan(context: typer.Context, *, as_json: Json = False) -> None:
-    """Show what a run would do, and what waits for what."""
+    """Show what a run would do, and what is waiting, with the reason."""
     _give_report(_run(context.obj, dry_run=True), as_json=as_json)
 
 
@@ -219,7 +219,7 @@ def promote(
 
 @flywheel.command()
 def rollback(context: typer.Context, deployment: _Deployment, *, reason: _Reason, as_json: Json = False) -> None:
-    """Take a deployment out of the traffic: its calls go to the model used before, within a second."""
+    """Take a deployment out of the traffic: its calls go to the previous model again within a second."""
     from coterie.flywheel.overview import roll_back
     from coterie.registry.registry import login_name
     from coterie.runtime.codec import readable
@@ -244,7 +244,7 @@ def review(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the next example that a person's label is worth most for; with --answer, keep labels first."""
+    """Show the next example for which a person's label is most useful; with --answer, store labels first."""
     from coterie.flywheel.review import ReviewQueue
     from coterie.registry.registry import login_name
     from coterie.runtime.codec import readable
@@ -294,10 +294,10 @@ def import_calls(
     tenant: Annotated[str, typer.Option(metavar="NAME", help="Whose calls they are.")] = "default",
     as_json: Json = False,
 ) -> None:
-    """Keep the calls of log files as captured examples: the next run finds their jobs.
+    """Import the calls of log files as captured examples: the next run finds their jobs.
 
-    They are scrubbed of personal data as a server's calls are. A file that is imported twice gives the same examples.
-    A call costs what its log says, else its tokens at the prices of the entry of `[models]` that has its model's name.
+    Personal data is removed as from a server's calls. A file that is imported twice gives the same examples. The cost
+    of a call is the one in its log, else its tokens at the prices of the entry of `[models]` with its model's name.
     """
     from coterie.assembly import capture_detector
     from coterie.cli.imports import SKIPPED
@@ -346,12 +346,12 @@ def retrain(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would be trained on.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a new version of a job's specialist on its captured calls, and let it shadow."""
+    """Train a new version of a job's specialist on its captured calls, and start it in shadow."""
     _give_report(_run(context.obj, dry_run=dry_run, only=name, retrain=True), as_json=as_json)
 
 
 def _read_lines(path: Path) -> list[str]:
-    """The lines of a text file: only a line feed ends one."""
+    """Return the lines of a text file; only a line feed ends a line."""
     try:
         return path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -374,10 +374,10 @@ def bootstrap(
 ) -> None:
     """Make training rows from a description and a few examples, by a teacher.
 
-    The teacher is asked through the egress gate. Each row says where it comes from, and rows of one example are never
-    split between training and held-out data. A run that failed is gone on with by the same command, and no answer is
-    paid for twice. Labels of --texts are weighed against the examples and against each other: the column `said` has the
-    teacher's own word. The rows are a teacher's word all the same: look through some of them.
+    The teacher is asked through the egress gate. Each row names its source, and rows of one example are never split
+    between training and held-out data. The same command continues a run that failed, and no answer is paid for twice.
+    Labels of --texts are weighed against the examples and against each other: the column `said` has the teacher's
+    own label. Check some of the rows.
     """
     from decimal import Decimal, InvalidOperation
 

@@ -1,4 +1,4 @@
-"""`coterie import` and `coterie discover`: logs of large-model calls as training files, and the jobs in them."""
+"""`coterie import` and `coterie discover`: make training files from logs of large-model calls, and find jobs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SKIPPED = {
     "too_many_fields": "values of fields beyond the first 500",
     "unknown": "records of a shape that is not known",
 }
-"""What is counted, in words."""
+"""Descriptions of the counted reasons for skipping a record."""
 _SHOWN = 6
 
 
@@ -56,10 +56,10 @@ def import_logs(
 ) -> None:
     """Make training files of logged calls of large models.
 
-    The format is found record by record: OpenAI requests with responses (chat completions, Responses, completions,
-    batches), fine-tuning files, LiteLLM, Langfuse, OpenTelemetry GenAI. An answer that is JSON is taken apart: a field
-    with few values becomes a file for `classify`, fields whose values stand in the text one for `extract`, free text
-    one for `generate`. Calls that failed, and what cannot be read, are counted and left out. The text is the user's
+    The format is detected record by record: OpenAI requests with responses (chat completions, Responses, completions,
+    batches), fine-tuning files, LiteLLM, Langfuse, OpenTelemetry GenAI. An answer that is JSON is split: a field
+    with few values becomes a file for `classify`, fields whose values occur in the text one for `extract`, free text
+    one for `generate`. Failed calls and unreadable records are counted and left out. The text is the user's
     last message; `source` in each row names its file and line.
     """
     from coterie.cli.progress import DownloadProgress
@@ -131,7 +131,7 @@ def _show(found: Imported, out: Path, *, dry_run: bool) -> None:
 
 
 def _values(file: ImportedFile) -> str:
-    """The most frequent labels with their counts."""
+    """Return the most frequent labels with their counts."""
     shown = [f"{one_line(label)} {count:,}" for label, count in list(file.labels.items())[:_SHOWN]]
     more = len(file.labels) - len(shown)
     return ", ".join([*shown, *([f"{more:,} more"] if more > 0 else [])])
@@ -161,9 +161,10 @@ def discover(
 ) -> None:
     """Find the jobs that a large model does for you, in the logs of its calls.
 
-    A job is what many calls ask for: found by the constant text of their prompts, by the shape of their answers, and by
-    whether the answers depend on the inputs in the same way. Two wordings of a prompt are one job; two questions about
-    the same texts are two. No model is asked. With `--out` the input and the label of each call become training rows.
+    A job is the shared task of many calls. Jobs are found by the constant text of their prompts, by the shape of their
+    answers, and by whether the answers depend on the inputs in the same way. Two wordings of a prompt are one job; two
+    questions about the same texts are two. No model is asked. With `--out` the input and the label of each call become
+    training rows.
     """
     from coterie.cli.progress import stage
     from coterie.flywheel.discovery import discover as find_jobs

@@ -1,4 +1,4 @@
-"""`coterie index` and `search`: an index brought up to date with its documents, searched, and measured."""
+"""`coterie index` and `search`: update an index with its documents, search it, and measure it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SHOWN = 20
-"""Failures that are printed; JSON has all of them."""
+"""Number of failures that are printed; JSON has all of them."""
 
 
 def index(
@@ -70,9 +70,9 @@ def index(
     """Index documents for retrieval.
 
     PDF, DOCX, XLSX, PPTX, HTML, Markdown, text and CSV are read, cut into chunks, encoded and indexed. Unchanged
-    documents are passed over, and those whose file is gone disappear; with PATH, only below it. A document that
-    cannot be read is reported and the rest go on. Until all is done the index answers as before; what was
-    interrupted goes on where it was when the command is given again.
+    documents are skipped, and documents whose file is gone are removed; with PATH, only below it. A document that
+    cannot be read is reported, and the rest continues. Until the end the index answers as before; the same command
+    continues an interrupted run.
     """
     from coterie.config.file import KnowledgeSection
 
@@ -105,7 +105,7 @@ def index(
 
 
 def _as_table(name: str, folder: Path, paths: list[Path], section: KnowledgeSection) -> str:
-    """The index as coterie.toml would have it, where paths are relative to the network's folder."""
+    """Return the index as a table of coterie.toml, where paths are relative to the network's folder."""
     home = folder.resolve()
     listed = [
         os.path.relpath(path, home) if path.resolve().is_relative_to(home) else str(path.resolve()) for path in paths
@@ -118,7 +118,7 @@ def _as_table(name: str, folder: Path, paths: list[Path], section: KnowledgeSect
 
 
 def _empty(name: str, found: FoundFiles, report: Indexed) -> InputError | None:
-    """The error of an indexing that read nothing, where there was something to read."""
+    """Return the error for an indexing run that read nothing although there was something to read; None otherwise."""
     if not found.sources or report.documents:
         return None
     return InputError(
@@ -128,7 +128,7 @@ def _empty(name: str, found: FoundFiles, report: Indexed) -> InputError | None:
 
 
 def _as_before(folder: Path, name: str, section: KnowledgeSection) -> KnowledgeSection:
-    """An index that is not in the file, with the label and the tenant that it was given before and is not given now."""
+    """Return the section of an index outside the file, with its former label and tenant where none is given now."""
     from coterie.knowledge.open import index_folder, indexed_access
 
     before = {key: value for key, value in vars(indexed_access(index_folder(folder, name))).items() if value}
@@ -212,7 +212,7 @@ def _show(name: str, folder: Path, found: FoundFiles, report: Indexed) -> None:
 
 
 def _show_passed_over(found: FoundFiles, report: Indexed) -> None:
-    """What was assumed, what could not be read, what was not taken."""
+    """Print what was assumed, which documents could not be read, and which were not taken."""
     from coterie.knowledge.sources import name_kinds
 
     for document, note in report.notes.items():
@@ -261,7 +261,7 @@ def search(
 ) -> None:
     """Search an index of documents.
 
-    Only what the caller may see is searched; what is above it changes no result. With --eval the index is
+    Only documents that the caller may see are searched; others do not change the result. With --eval the index is
     asked every query of a file instead, and nDCG@10 and recall@100 of the documents found are printed.
     """
     from coterie.config.file import KnowledgeSection
@@ -290,7 +290,7 @@ def search(
 
 
 def _with_index(folder: Path, name: str, use: Callable[[DocumentIndex], Awaitable[T]]) -> T:
-    """Open an index of the file, or one that was indexed without being in it, and close it whatever happens."""
+    """Open an index, also one that is not in coterie.toml, use it, and close it in every case."""
     from coterie.engines.encoders import open_encoder
     from coterie.knowledge.open import index_folder, open_declared
 

@@ -1,4 +1,4 @@
-"""`coterie keys`: who may come in through the gateway."""
+"""`coterie keys`: manage the keys of the gateway."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def create(
     days: Annotated[float | None, typer.Option(metavar="N", min=0.001, help="It expires after so many.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a key, and show it this once.
+    """Make a key, and show it once.
 
-    From the first key on, nobody uses the gateway without one. A member asks, an operator reads counters, an auditor
-    counters and traces of its tenant, an admin does all of it.
+    From the first key on, the gateway refuses requests without a key. A member asks, an operator reads counters, an
+    auditor reads counters and traces of its tenant, an admin may do everything.
     """
     from coterie.generalist.generalist import NAME as GENERALIST
     from coterie.generalist.reading import READER
@@ -64,7 +64,7 @@ def create(
 
 @keys.command("list")
 def list_keys(context: typer.Context, *, as_json: Json = False) -> None:
-    """List the keys, the oldest first: whose, in which role, and whether they open anything. No secret is kept."""
+    """List the keys, the oldest first: tenant, role, and whether they are valid. Secrets are not stored."""
     now, ring = time.time(), _ring(context.obj)
     found = [_plain(key, now) for key in ring.keys()]  # noqa: SIM118 - no mapping
     give({"keys": found}, lambda: _show(found), as_json=as_json)
@@ -72,7 +72,7 @@ def list_keys(context: typer.Context, *, as_json: Json = False) -> None:
 
 @keys.command()
 def revoke(context: typer.Context, *, name: _Name, as_json: Json = False) -> None:
-    """Shut a key out: also a gateway that runs refuses it from its next request on."""
+    """Revoke a key: a running gateway refuses it from its next request on."""
     key = _ring(context.obj).revoke(name)
     log_command(context.obj, "revoke_key", tenant=key.tenant, about={"name": key.name, "id": key.id})
     give(_plain(key, time.time()), f"{key.name} ({key.id}) opens nothing any more.", as_json=as_json)
@@ -80,7 +80,7 @@ def revoke(context: typer.Context, *, name: _Name, as_json: Json = False) -> Non
 
 @keys.command()
 def rotate(context: typer.Context, *, name: _Name, as_json: Json = False) -> None:
-    """Give a key another secret, and show it this once; the one it had opens nothing from then on."""
+    """Give a key a new secret, and show it once; the old secret is no longer valid."""
     _tell(context.obj, "rotate_key", _ring(context.obj).rotate(name), as_json=as_json)
 
 

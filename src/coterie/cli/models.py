@@ -1,4 +1,4 @@
-"""`coterie models`: the model files that this machine has, and how to get those it lacks."""
+"""`coterie models`: the model files on this machine, and how to get missing ones."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def list_models(
 
 
 def _list_available(*, as_json: bool) -> None:
-    """The small language models by name, with what one must know to choose."""
+    """Print the small language models by name, with the facts that matter for a choice."""
     from dataclasses import asdict
 
     from coterie.models.catalogue import SMALL_MODELS
@@ -71,7 +71,7 @@ def _list_available(*, as_json: bool) -> None:
 
 
 def _is_here(model: SmallModel) -> bool:
-    """Whether its file was pulled, at whatever revision."""
+    """Return whether the model's file was pulled, at any revision."""
     from coterie.models.files import Origin, Snapshot
 
     snapshot = Snapshot.read(Origin(name=model.repository).folder)
@@ -132,8 +132,8 @@ def pull(
 ) -> None:
     """Get a model file, or the files of an encoder.
 
-    Of a known model the checksum is verified; of others it is held against what the hub says, and recorded: a file
-    that changes later is refused. A download that broke off is taken up where it stopped.
+    The checksum of a known model is verified. The checksum of another model is compared with the hub's and recorded:
+    a file that changes later is refused. An interrupted download is continued.
     """
     from coterie.cli.progress import DownloadProgress
     from coterie.models.catalogue import SMALL_MODELS
@@ -187,7 +187,7 @@ def use(
 ) -> None:
     """Write a [models] entry for a model that is on this machine.
 
-    Specialists and the generalist name its key. What was in coterie.toml stays as it is.
+    Specialists and the generalist name its key. Existing content of coterie.toml is unchanged.
     """
     import re
 
@@ -213,7 +213,7 @@ def use(
 
 
 _WINDOW = 8192
-"""Tokens of prompt and answer of an entry that `use` writes: more takes more memory."""
+"""Context window in tokens of an entry that `use` writes; a larger one takes more memory."""
 
 
 @models.command()
@@ -225,8 +225,9 @@ def pin(
 ) -> None:
     """Record the checksum of a model file of your own.
 
-    It is written into coterie.toml as `sha256` of the entry: from then on a file that differs is refused. A file
-    without one is not run. Compare it with what the file's publisher says. Comments and order of coterie.toml are kept.
+    The checksum is written into coterie.toml as `sha256` of the entry: from then on a file that differs is refused. A
+    file without a checksum is not run. Compare it with the publisher's checksum. Comments and order of coterie.toml
+    are kept.
     """
     from coterie.config.section import FILE_NAME
     from coterie.models.catalogue import locate, snapshot_of
@@ -248,7 +249,7 @@ def pin(
 
 
 def _own(config: Config, name: str) -> tuple[str, LlamaModel]:
-    """The entry of this key, or that names this file, and its key."""
+    """Return the entry with this key or file name, and its key."""
     from coterie.config.file import LlamaModel
     from coterie.models.catalogue import CATALOGUE
 
@@ -266,7 +267,7 @@ def _own(config: Config, name: str) -> tuple[str, LlamaModel]:
 
 
 def _with_checksum(text: str, key: str, checksum: str) -> str:
-    """The file's text with the checksum in that entry, and nothing else changed. Raises `ConfigError`."""
+    """Return the text of coterie.toml with the checksum in that entry, otherwise unchanged. Raises `ConfigError`."""
     import tomllib
 
     import tomlkit

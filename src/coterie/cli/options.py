@@ -1,7 +1,7 @@
-"""Options of several commands, those made from the fields of sections of `coterie.toml`, and how they are read.
+"""Options of several commands, including those made from the fields of `coterie.toml`, and how they are parsed.
 
-A field's name, type, bounds, default and docstring are those of its option, so `coterie add`, `train` and `rightsize`
-have the same options, and a field that is added to a section is an option of each of them. The options of a command
+A field's name, type, bounds, default and docstring become those of its option. `coterie add`, `train` and `rightsize`
+therefore have the same options, and a new field of a section is an option of each of them. The options of a command
 are made when the command is parsed or its help is shown: `coterie --help` does not import the configuration.
 """
 
@@ -51,7 +51,7 @@ TraceId = Annotated[str, typer.Argument(metavar="ID", help="The trace id that ca
 
 
 def group(name: str, about: str) -> typer.Typer:
-    """A command that has commands of its own; without one of them it shows its help."""
+    """Make a command group; without a subcommand it shows its help."""
     return typer.Typer(name=name, help=about, no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -59,7 +59,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def parse_label(option: str, label: str | None) -> Label | None:
-    """A label as it was typed; None if none was. Raises `InputError`."""
+    """Parse a typed label; None if none was given. Raises `InputError`."""
     from coterie.types import Label
 
     try:
@@ -69,7 +69,7 @@ def parse_label(option: str, label: str | None) -> Label | None:
 
 
 def parse_money(option: str, amount: str | None) -> Decimal | None:
-    """An amount from 0; None when nothing was typed. Raises `InputError`."""
+    """Parse an amount of 0 or more; None if none was given. Raises `InputError`."""
     if amount is None:
         return None
     try:
@@ -80,7 +80,7 @@ def parse_money(option: str, amount: str | None) -> Decimal | None:
 
 
 def parse_since(since: str | None, *, now: float, option: str = "--since") -> float:
-    """A time as seconds since the epoch: an age (`24h`), a date or a date with time; None is the beginning.
+    """Parse a time into seconds since the epoch: an age (`24h`), a date or a date with time; None is the beginning.
 
     Raises `InputError`.
     """
@@ -98,7 +98,7 @@ def parse_since(since: str | None, *, now: float, option: str = "--since") -> fl
 
 
 def check_choice(what: str, chosen: str, known: Iterable[str]) -> str:
-    """Refuse what is none of the known names. Raises `InputError`."""
+    """Check that the choice is one of the known names, and return it. Raises `InputError`."""
     known = list(known)
     if chosen not in known:
         raise InputError(f"Asked for the {what} {chosen!r}.", hint=f"There is {', '.join(known) or 'none'}.")
@@ -106,13 +106,13 @@ def check_choice(what: str, chosen: str, known: Iterable[str]) -> str:
 
 
 def check_index_name(name: str) -> None:
-    """Refuse what could be no key of the file: the name is a folder's too. Raises `InputError`."""
+    """Check that a name can be a key of the file and the name of a folder. Raises `InputError`."""
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name):
         raise InputError(f"{name!r} is no name of an index.", hint="Small letters, digits, - and _, a letter first.")
 
 
 def read_text(file: str) -> str:
-    """The text of a file, or of standard input for `-`. Raises `InputError`."""
+    """Return the text of a file, or of standard input for `-`. Raises `InputError`."""
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         return content.decode("utf-8")
@@ -128,7 +128,7 @@ def read_text(file: str) -> str:
 
 
 def check_utf8(text: str) -> str:
-    """Refuse a text that the terminal gave in another encoding. Raises `InputError`."""
+    """Check that a text from the terminal is valid UTF-8, and return it. Raises `InputError`."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -137,14 +137,14 @@ def check_utf8(text: str) -> str:
 
 
 def pretty(document: object) -> bytes:
-    """A JSON document as it is written to a file."""
+    """Serialise a JSON document for a file: indented, in UTF-8, with a final line feed."""
     return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 # --- Options that are made from the fields of the specialists' sections in `coterie.toml`.
 
 _GIVEN = "coterie.settings"
-"""Key of the context's `meta` under which the fields stand that were given."""
+"""Key of the context's `meta` that holds the given fields."""
 _OTHER_NAMES = {"rungs": "--rung", "fields": "--field"}
 _METAVARS = {
     "bar": "METRIC=VALUE",
@@ -165,7 +165,7 @@ _METAVARS = {
     "test": "FILE",
     "writes": "FACT",
 }
-"""What an option takes, where the type of its field does not say it."""
+"""Metavar of an option, where the type of its field does not tell it."""
 _SIGNS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 
@@ -176,13 +176,13 @@ class Setting:
     name: str
     field: FieldInfo
     tasks: tuple[str, ...]
-    """Those whose section has the field; empty where all have it."""
+    """The tasks whose section has the field; empty where all have it."""
     apart: Mapping[str, object] = made(default_factory=dict)
-    """The default of each task whose section has another one than `field`."""
+    """The default of each task that differs from the default of `field`."""
 
     @property
     def option(self) -> str:
-        """`--text-column`."""
+        """The name of the option, such as `--text-column`."""
         return f"--{self.name.replace('_', '-')}"
 
     @property
@@ -192,16 +192,16 @@ class Setting:
 
     @property
     def repeats(self) -> bool:
-        """Several values are typed with the option given several times, or as a table `NAME=VALUE`."""
+        """Whether the option may be given several times, for several values or for a table `NAME=VALUE`."""
         return get_origin(self.kind) in {tuple, dict} and not self.in_file
 
     @property
     def in_file(self) -> bool:
-        """Its values are tables, too long for a command line: the option names a JSON file with a list of them."""
+        """Whether the values are tables, too long for a command line: the option names a JSON file with a list."""
         return get_origin(self.kind) is tuple and hasattr(_bare(get_args(self.kind)[0]), "model_fields")
 
     def parameter(self) -> inspect.Parameter:
-        """The option, as the parameter of a typer command."""
+        """Return the option as the parameter of a typer command."""
         names = [self.option, *([_OTHER_NAMES[self.name]] if self.name in _OTHER_NAMES else [])]
         typed: object = list[str] | None if self.repeats else _typed(self.kind) | None
         option = typer.Option(*names, metavar=None if self.kind is bool else self._metavar(), help=self._help())
@@ -221,7 +221,7 @@ class Setting:
         return {int: "N", float: "NUMBER"}.get(_typed(self.kind), "TEXT")
 
     def _help(self) -> str:
-        """Its tasks, the first sentence about the field, what may be chosen, its bounds and its default."""
+        """Return the help text: tasks, the first sentence about the field, choices, bounds and default."""
         about = " ".join((self.field.description or "").split())
         sentence = about if get_origin(self.kind) is dict else re.split(r"(?<=\.)\s+(?=[A-Z`])", about)[0]
         tasks = f"{', '.join(self.tasks)}: " if self.tasks else ""
@@ -246,7 +246,7 @@ class Setting:
         return get_args(item) if get_origin(item) is Literal else ()
 
     def parse(self, typed: Any) -> Any:  # noqa: ANN401 - of the field's type
-        """What was typed in the form that the section takes. Raises `InputError`."""
+        """Convert typed values to the form that the section takes. Raises `InputError`."""
         if self.in_file:
             return _listed(self.option, Path(str(typed)))
         if get_origin(self.kind) is dict:
@@ -269,7 +269,7 @@ class Setting:
 
 
 def _listed(option: str, path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON file, functions also as OpenAI's `tools` have them. Raises `InputError`."""
+    """Return the objects of a JSON file; functions may be wrapped as in OpenAI's `tools`. Raises `InputError`."""
     from coterie.runtime.codec import parse_json
 
     try:
@@ -284,7 +284,7 @@ def _listed(option: str, path: Path) -> list[dict[str, Any]]:
 
 
 def _bare(kind: Any) -> Any:  # noqa: ANN401 - any type
-    """A type without None and annotations."""
+    """Return a type without None and annotations."""
     if get_origin(kind) is Annotated:
         return _bare(get_args(kind)[0])
     if get_origin(kind) in {Union, types.UnionType}:
@@ -293,7 +293,7 @@ def _bare(kind: Any) -> Any:  # noqa: ANN401 - any type
 
 
 def _typed(kind: object) -> type:
-    """The type that typer reads: anything but a number is read as text, and the section checks it."""
+    """Return the type that typer parses: anything but a number is parsed as text, and the section checks it."""
     return kind if isinstance(kind, type) and kind in {int, float} else str
 
 
@@ -301,21 +301,21 @@ def _typed(kind: object) -> type:
 
 
 def sections() -> Mapping[str, type[BaseModel]]:
-    """The class of each installed task's section."""
+    """Return the class of each installed task's section."""
     from coterie.config.specialists import TASKS
 
     return {task: TASKS.section_class(task) for task in TASKS.plugins.names}
 
 
 def task_for(task: str, fields: Mapping[str, object]) -> str:
-    """The task that is meant: one of a former name has the name of today."""
+    """Return the current name of a task that may have a former name."""
     from coterie.config.file import renamed_table
 
     return str(renamed_table({"task": task, **fields})["task"])
 
 
 def settings(classes: Mapping[str, type[BaseModel]]) -> Mapping[str, Setting]:
-    """The fields of all sections by name, `task` left out, each with the tasks that it is for."""
+    """Return the fields of all sections by name, without `task`, each with its tasks."""
     names = dict.fromkeys(name for each in classes.values() for name in each.model_fields if name != "task")
     found = {}
     for name in names:
@@ -330,16 +330,16 @@ def settings(classes: Mapping[str, type[BaseModel]]) -> Mapping[str, Setting]:
 
 
 class SectionCommand(TyperCommand):
-    """A command with an option for fields of the specialists' sections; `given` has what was typed."""
+    """A command with options for fields of the specialists' sections; `given` returns the typed values."""
 
     only: Collection[str] = ()
-    """Fields that have an option; all of them if none is named."""
+    """Fields that have an option; empty for all fields."""
     leave_out: Collection[str] = ()
 
     _made: Mapping[str, Setting] | None = None
 
     def made(self) -> Mapping[str, Setting]:
-        """The settings that are options of this command, before its own options; made once."""
+        """Return the settings that are options of this command, inserted before its own options; made once."""
         if self._made is None:
             every = settings(sections())
             self._made = {
@@ -352,7 +352,7 @@ class SectionCommand(TyperCommand):
         return self._made
 
     def get_params(self, ctx: typer.Context) -> list[Any]:  # type: ignore[override] # the context of typer's own click
-        """The command's parameters, with those that are made."""
+        """Return the command's parameters, including those made from sections."""
         self.made()
         return super().get_params(ctx)
 
@@ -368,15 +368,15 @@ class SectionCommand(TyperCommand):
 
 
 def section_command(*, only: Collection[str] = (), leave_out: Collection[str] = ()) -> type[SectionCommand]:
-    """The class of a command that has options for these fields, or for all but those left out."""
+    """Return a command class with options for the fields in `only`, or for all but those in `leave_out`."""
     return type("_Command", (SectionCommand,), {"only": only, "leave_out": leave_out})
 
 
 def _options(made: Collection[Setting]) -> list[Any]:
-    """The options, as typer makes them from a function that has them as parameters."""
+    """Return the options that typer makes from a function with these parameters."""
 
     def command(**_: object) -> None:
-        """Have parameters, and do nothing."""
+        """Do nothing; the function only carries parameters."""
 
     parameters = [each.parameter() for each in made]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -387,7 +387,7 @@ def _options(made: Collection[Setting]) -> list[Any]:
 
 
 def given(context: typer.Context) -> dict[str, Any]:
-    """The fields that were typed, in the form that a section takes; a base's folder is found wherever that is read."""
+    """Return the typed fields in the form that a section takes; the folder of a `base` becomes an absolute path."""
     fields = dict(context.meta[_GIVEN])
     if "base" in fields and Path(fields["base"]).is_dir():
         fields["base"] = str(Path(fields["base"]).resolve())
@@ -395,7 +395,7 @@ def given(context: typer.Context) -> dict[str, Any]:
 
 
 def check_task(task: str, fields: Mapping[str, object]) -> type[BaseModel]:
-    """The class of a task's section. Raises `InputError` for an unknown task, or a field that is not for the task."""
+    """Return the class of a task's section. Raises `InputError` for an unknown task, or a field of another task."""
     classes = sections()
     if task not in classes:
         raise InputError(f"--task is {task!r}.", hint=f"Tasks are {', '.join(classes)}.")
@@ -408,7 +408,7 @@ def check_task(task: str, fields: Mapping[str, object]) -> type[BaseModel]:
 
 
 def section_from(task: str, fields: Mapping[str, object]) -> SpecialistSection:
-    """A specialist's section. Raises `InputError`, naming the option, for what no section can be."""
+    """Make a specialist's section. Raises `InputError`, naming the option, for invalid values."""
     from pydantic import ValidationError
 
     kind = check_task(task, fields)
@@ -419,7 +419,7 @@ def section_from(task: str, fields: Mapping[str, object]) -> SpecialistSection:
 
 
 def _explain(error: ValidationError) -> str:
-    """The first thing that a section refuses, in terms of the option that it was typed with."""
+    """Return the first error of a section, in terms of the option that it belongs to."""
     first = error.errors()[0]
     said = first["msg"].removeprefix("Value error, ")
     if not first["loc"]:

@@ -1,6 +1,6 @@
 """Show results and errors: JSON or tables on standard output, remarks on standard error, and the exit codes.
 
-Data is never taken for markup, and control characters in it never reach the terminal.
+Data is never interpreted as markup, and control characters in data never reach the terminal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
-"""The option that every command has."""
+"""The `--json` option of every command."""
 
 SETUP, USAGE, BAR_MISSED, FORBIDDEN, ENGINE, UNVOUCHED = 1, 2, 3, 4, 5, 6
 UNEXPECTED, INTERRUPTED, PIPE_CLOSED = 70, 130, 141
@@ -40,7 +40,7 @@ EXIT_CODES = {
     INTERRUPTED: "Ctrl-C",
     PIPE_CLOSED: "whoever read the output stopped reading",
 }
-"""What each exit code means, for the reference page."""
+"""Meaning of each exit code, for the reference page."""
 
 _CODES: tuple[tuple[type[CoterieError], int], ...] = (
     (SetupError, SETUP),
@@ -51,7 +51,7 @@ _CODES: tuple[tuple[type[CoterieError], int], ...] = (
 )
 _REPORT = "This is a mistake in Coterie. Run it again with COTERIE_DEBUG=1 and report what it prints."
 _PIPE_WIDTH = 160
-"""Columns of a table that goes to a file or a pipe."""
+"""Width in characters of a table that goes to a file or a pipe."""
 _FIGURE_STARTS = "0123456789-"
 _CONTROL = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
@@ -59,7 +59,7 @@ _CONTROL = {code: None for code in (*range(32), *range(127, 160)) if chr(code) n
 
 
 def give(document: object, view: str | Callable[[], None], *, as_json: bool) -> None:
-    """Show a result: the document as JSON, or its view, which is a line or a function that prints."""
+    """Print a result: the document as JSON, or its view, which is a line or a function that prints."""
     if as_json:
         show_json(document)
     elif isinstance(view, str):
@@ -69,52 +69,52 @@ def give(document: object, view: str | Callable[[], None], *, as_json: bool) -> 
 
 
 def clean(text: object) -> str:
-    """A value as text without control characters: no answer or label may steer the terminal."""
+    """Return a value as text without control characters, so that no answer or label can control the terminal."""
     return str(text).translate(_CONTROL)
 
 
 def show_json(document: object) -> None:
-    """The result for scripts: one JSON document on standard output."""
+    """Print the result for scripts: one JSON document on standard output."""
     unicode = (sys.stdout.encoding or "").lower().startswith("utf")
     typer.echo(json.dumps(document, indent=2, ensure_ascii=not unicode, allow_nan=False))
 
 
 def say(text: str) -> None:
-    """A line of the result."""
+    """Print a line of the result."""
     typer.echo(clean(text))
 
 
 def remark(text: str) -> None:
-    """A line beside the result, on standard error."""
+    """Print a line beside the result, on standard error."""
     typer.echo(clean(text), err=True)
 
 
 def warn(warnings: Iterable[str]) -> None:
-    """A line for each warning, on standard error."""
+    """Print a line for each warning, on standard error."""
     for warning in warnings:
         remark(f"Warning: {warning}")
 
 
 def paragraph(text: str) -> None:
-    """Sentences of the result: wrapped between words on a terminal, one line elsewhere."""
+    """Print sentences of the result: wrapped between words on a terminal, one line elsewhere."""
     screen = console(sys.stdout)
     screen.print(clean(text), markup=False, highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def dim(text: str) -> None:
-    """A line of the result that matters less."""
+    """Print a less important line of the result, dimmed."""
     console(sys.stdout).print(clean(text), style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def console(stream: TextIO) -> Console:
-    """A rich console: plain text when the stream is no terminal, no colour under `NO_COLOR`."""
+    """Return a rich console: plain text if the stream is no terminal, no colour under `NO_COLOR`."""
     from rich.console import Console
 
     return Console(file=stream, width=None if stream.isatty() else _PIPE_WIDTH, emoji=False)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", gap: int = 1) -> None:
-    """A table of the result; columns of figures are aligned right. A table with many columns takes a gap of 0."""
+    """Print a table of the result; columns of figures are aligned right. A table with many columns takes a gap of 0."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -143,37 +143,37 @@ def _cell(value: object) -> str:
 
 
 def number(value: float | None) -> str:
-    """A share or score with its three places; a dash when it is not known."""
+    """Format a share or score with three decimal places; a dash if it is unknown."""
     return "-" if value is None else f"{value:.3f}"
 
 
 def interval(pair: Sequence[float] | None) -> str:
-    """`0.912-0.941`."""
+    """Format an interval, such as `0.912-0.941`."""
     return "-" if pair is None else f"{pair[0]:.3f}-{pair[1]:.3f}"
 
 
 def counted(many: int, noun: str, nouns: str = "") -> str:
-    """`1 key`, `2,000 keys`; the plural only where it takes more than an s."""
+    """Format a count with its noun, such as `1 key` or `2,000 keys`; `nouns` is an irregular plural."""
     return f"{many:,} {noun if many == 1 else nouns or f'{noun}s'}"
 
 
 def size(count: int) -> str:
-    """Bytes in the unit that suits them."""
+    """Format a number of bytes in a suitable unit."""
     return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
 
 
 def local_time(seconds: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
-    """Seconds since the epoch as a local date and time."""
+    """Format seconds since the epoch as a local date and time."""
     return datetime.fromtimestamp(seconds).astimezone().strftime(form)
 
 
 def one_line(text: str) -> str:
-    """A text with every run of white space as one space."""
+    """Return a text with every run of white space as one space."""
     return " ".join(text.split())
 
 
 def shell(folder: Path, *words: str) -> str:
-    """A `coterie` command for this folder as one would type it."""
+    """Return a `coterie` command for this folder as a user would type it."""
     import shlex
 
     where = [] if folder == Path() else ["-C", str(folder)]
@@ -188,9 +188,9 @@ _ANYWHERE = "init|import|discover"
 
 
 def explain(error: Exception, *, as_json: bool, folder: Path | None = None) -> int:
-    """Show an error to the user and return the exit code it stands for.
+    """Show an error to the user and return its exit code.
 
-    Commands of its hint are those for the folder of the network, as one would type them.
+    Commands in its hint are written for the folder of the network, as a user would type them.
     """
     if os.environ.get("COTERIE_DEBUG"):
         import traceback
@@ -218,7 +218,7 @@ def explain(error: Exception, *, as_json: bool, folder: Path | None = None) -> i
 
 
 def _suggest(error: Any) -> None:  # noqa: ANN401 - typer's or click's
-    """Let an error of an unknown option name those that begin like it, too, beside those that are spelt alike."""
+    """Add names that begin alike to the suggestions of an unknown option, beside those that are spelt alike."""
     typed, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
     if typed is None or context is None or not hasattr(error, "possibilities"):
         return
@@ -230,7 +230,7 @@ _HELP = "Run it with --help."
 
 
 def _after_dashes(error: Any) -> str:  # noqa: ANN401 - typer's or click's
-    """How to give a text that begins with one dash, where an option is unknown and the command takes a text."""
+    """Return a hint on how to pass a text that begins with a dash, for an unknown option where a text is taken."""
     context, typed = getattr(error, "ctx", None), getattr(error, "option_name", None)
     if context is None or typed is None or typed.startswith("--"):
         return ""
@@ -241,17 +241,17 @@ def _after_dashes(error: Any) -> str:  # noqa: ANN401 - typer's or click's
 
 
 def error_document(error: CoterieError) -> dict[str, Any]:
-    """An error as JSON shows it: for a result that tells of one beside other things."""
+    """Return an error as JSON, for a result that contains an error beside other values."""
     return _describe(error)[1]
 
 
 def abandon_output() -> None:
-    """Standard output takes no more: let what is still buffered, and Python's flush at exit, go nowhere."""
+    """Discard buffered output and Python's flush at exit, after standard output was closed."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _describe(error: Exception) -> tuple[int, dict[str, Any]]:
-    """An error's exit code and its JSON document."""
+    """Return an error's exit code and its JSON document."""
     if isinstance(error, CoterieError):
         code = next((code for kind, code in _CODES if isinstance(error, kind)), UNEXPECTED)
         return code, _document(error.code, error.message, error.hint, retryable=error.retryable)
@@ -274,27 +274,27 @@ def _document(code: str, message: str, hint: str, *, retryable: bool = False) ->
 
 
 class Stop(NamedTuple):
-    """A row of it."""
+    """A row of the table of stops."""
 
     value: float | None
-    """The confidence; None where the last rung answers everything."""
+    """The confidence from which a rung answers; None where the last rung answers everything."""
     accuracy: float
     interval: Sequence[float]
     asked: Sequence[float]
-    """Share of the requests that each rung is asked."""
+    """Share of the requests that reach each rung."""
     taken: bool
     more: Sequence[str] = ()
-    """Cells of further columns."""
+    """Cells of additional columns."""
 
 
 def show_stops(rungs: Sequence[str], stops: Sequence[Stop], *, title: str, more: Sequence[str] = ()) -> None:
-    """A row a stop.
+    """Print a table with one row per stop.
 
     Args:
-        rungs: The chain's, cheapest first.
-        stops: What it might have.
-        title: Over the table.
-        more: Names of further columns.
+        rungs: The chain's rungs, cheapest first.
+        stops: The possible stops.
+        title: The table's title.
+        more: Names of additional columns.
     """
     columns = ["answers from", "accuracy", "95% range", *(f"asks {rung}" for rung in rungs), *more]
     rows = [

@@ -1,4 +1,4 @@
-"""`coterie plan`: what one gateway bears, measured, and what a rate of requests needs."""
+"""`coterie plan`: the measured capacity of one gateway, and the resources for a rate of requests."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def plan(
     rounds: Annotated[int, typer.Option("--rounds", metavar="N", min=1, help="Steps at each rate.")] = 3,
     as_json: Json = False,
 ) -> None:
-    """Say how many gateways a rate needs, with which latency, memory, money and energy.
+    """Report how many gateways a rate needs, with which latency, memory, money and energy.
 
-    `--measure` first: short open loops of the network's own mix, up to the rate from which requests queue up. It starts
-    a copy of the network on 127.0.0.1, whose ledger and budgets are its own, or loads the gateway at `--url`. With
-    `--rate` the answer is read from these curves: between what was measured, for more by more gateways, and never from
-    one beyond its knee. Without either, what was measured is shown.
+    Run `--measure` first: short open loops of the network's own mix, up to the rate from which requests queue up. It
+    starts a copy of the network on 127.0.0.1 with its own ledger and budgets, or loads the gateway at `--url`. With
+    `--rate` the answer is read from these curves: interpolated within the measured range, with more gateways above
+    it, and never beyond a gateway's knee. Without either option, the measurements are shown.
     """
     folder: Path = context.obj
     config = configured(folder)
@@ -125,7 +125,7 @@ def _curves(folder: Path, workers: int | None) -> list[Curve]:
 def _plans(
     folder: Path, config: Config, curves: list[Curve], *, rate: float, p95: float | None, gpu_price: float | None
 ) -> list[Plan]:
-    """A plan a curve, the one of the fewest gateways first."""
+    """Return one plan per curve, the one with the fewest gateways first."""
     from coterie.scale.planning import generated_cost, network_of
     from coterie.scale.planning import plan as plan_rate
 

@@ -1,4 +1,4 @@
-"""`coterie privacy`: personal data in texts found, a detector measured."""
+"""`coterie privacy`: find personal data in texts, and measure a detector."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def find(
     detector: _Detector = None,
     as_json: Json = False,
 ) -> None:
-    """Show what personal data and secrets a text has in it.
+    """Show the personal data and secrets in a text.
 
-    Kind, place in characters, how sure the detector is and the least label that it asks for; at the end the label of
-    the whole text. Nothing leaves this process. The words themselves are printed: mind where the output goes. Which
-    detector looked, and what it cannot see, is said on standard error.
+    Kind, position in characters, the detector's confidence and the minimum label that each requires; at the end the
+    label of the whole text. Nothing leaves this process. The words themselves are printed: mind where the output
+    goes. The detector's name and its limits are printed on standard error.
     """
     from coterie.privacy.contract import DETECTOR_TYPES, open_detector
     from coterie.privacy.detection import redact
@@ -66,7 +66,7 @@ def find(
 
 
 def _section(folder: Path, detector: str | None) -> tuple[PrivacySection, str]:
-    """What the option names, else what the network's file does, else the best that comes with Coterie; and why."""
+    """Return the section that the option names, else the network's, else the best bundled one; and the reason."""
     from coterie.config.operation import PrivacySection
     from coterie.config.section import FILE_NAME
 
@@ -130,7 +130,8 @@ def evaluate(
 ) -> None:
     """Measure a detector of personal data on marked texts.
 
-    Precision, recall and F1 of each kind that is marked in the file; only the same place with the same kind is right.
+    Precision, recall and F1 of each kind that is marked in the file; only the same position with the same kind is
+    right.
     """
     from coterie.privacy.contract import open_detector
     from coterie.privacy.evaluation import measure_detector, read_annotated

@@ -1,4 +1,4 @@
-"""Progress on standard error: bars on a terminal, one line a finished stage elsewhere."""
+"""Progress on standard error: bars on a terminal, one line per finished stage elsewhere."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from coterie.cli.output import clean, console, remark
 
 
 def say_fine_tuning_is_kept(folder: Path) -> bool:
-    """Say that an interrupted fine-tuning goes on from the checkpoints of a folder; False where there are none."""
+    """Print that an interrupted fine-tuning continues from the checkpoints of a folder; False where there are none."""
     if not any(folder.rglob("*.safetensors")):
         return False
     remark("Fine-tuning is kept as it was at most a minute of work ago: the same command goes on there.")
@@ -37,7 +37,7 @@ def say_fine_tuning_is_kept(folder: Path) -> bool:
 
 
 class _Bars:
-    """Bars on standard error, taken away when the block ends, also on Ctrl-C."""
+    """Bars on standard error, which are removed when the block ends, also on Ctrl-C."""
 
     def __init__(self, *columns: ProgressColumn) -> None:
         described = TextColumn("{task.description}", markup=False)
@@ -59,7 +59,7 @@ class _Bars:
 
 
 class TerminalProgress(_Bars):
-    """Shows one stage after another; a `training.Progress`."""
+    """Shows one stage after another; implements `training.Progress`."""
 
     def __init__(self) -> None:
         super().__init__(_Count(), _Speed(), TimeElapsedColumn(), _Left())
@@ -68,18 +68,18 @@ class TerminalProgress(_Bars):
         self._since = 0.0
 
     def start(self, what: str, total: int | None) -> None:
-        """A stage begins; `total` is how many examples it will go through, None when it cannot say."""
+        """Begin a stage; `total` is its number of examples, None when the number is unknown."""
         self._close()
         self._what, self._since = what, time.monotonic()
         self._task = self._bars.add_task(clean(what), total=total)
 
     def advance(self, n: int) -> None:
-        """So many examples more are done."""
+        """Add a number of finished examples."""
         if self._task is not None:
             self._bars.advance(self._task, n)
 
     def finish(self, note: str) -> None:
-        """The stage is done; the note says with what result."""
+        """End the stage; the note describes its result."""
         self._close()
         line = f"{self._what}: {note}" if note else self._what
         line += f" ({time.monotonic() - self._since:.1f} s)"
@@ -93,21 +93,21 @@ class TerminalProgress(_Bars):
 
 @contextmanager
 def stage(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Progress over one stage, such as the rows of a file: called with how many more are done."""
+    """Show the progress of one stage, such as the rows of a file; yield the function that adds finished rows."""
     with TerminalProgress() as progress:
         progress.start(what, total)
         yield progress.advance
 
 
 class _Count(MofNCompleteColumn):
-    """Examples done of all; nothing for a stage that cannot say."""
+    """Finished examples of the total; empty for a stage of unknown size."""
 
     def render(self, task: Task) -> Text:
         return super().render(task) if task.total is not None else Text("")
 
 
 class _Speed(ProgressColumn):
-    """Examples a second, once there was a second: of two advances that come together it would be millions."""
+    """Examples per second, shown after one second: two advances in quick succession would show millions."""
 
     def render(self, task: Task) -> Text:
         elapsed = task.elapsed or 0.0
@@ -116,14 +116,14 @@ class _Speed(ProgressColumn):
 
 
 class _Left(TimeRemainingColumn):
-    """Time left; nothing for a stage that cannot say."""
+    """Remaining time; empty for a stage of unknown size."""
 
     def render(self, task: Task) -> Text:
         return Text("left ", style="dim") + super().render(task) if task.total is not None else Text("")
 
 
 class DownloadProgress(_Bars):
-    """Bytes of one download."""
+    """A progress bar for the bytes of one download."""
 
     def __init__(self, what: str) -> None:
         super().__init__(
@@ -132,5 +132,5 @@ class DownloadProgress(_Bars):
         self._task = self._bars.add_task(clean(what), total=None)
 
     def update(self, done: int, total: int | None) -> None:
-        """So many bytes are here, of `total` when that is known."""
+        """Show the received bytes, of `total` if that is known."""
         self._bars.update(self._task, completed=done, total=total)

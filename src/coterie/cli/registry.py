@@ -1,4 +1,4 @@
-"""`coterie registry`: what was trained, which of it serves, whether it is what it was, and what leaves."""
+"""`coterie registry`: stored versions, aliases, verification and export."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ _SLICES_SHOWN = 10
 def list_versions(context: typer.Context, *, name: _MaybeName = None, as_json: Json = False) -> None:
     """List the stored versions, the oldest first.
 
-    With its alias, its rung, the figure that decides with its 95% interval, its size and when it was stored. A version
-    that is damaged is listed as such.
+    With alias, rung, the deciding figure with its 95% interval, size and time of storing. A damaged version is marked
+    as damaged.
     """
     opened = registry_of(context.obj)
     listed = {each: [_summary(opened, each, v) for v in opened.versions(each)] for each in _names(opened, name)}
@@ -70,7 +70,7 @@ def _names(opened: Registry, name: str | None) -> tuple[str, ...]:
 
 
 def _summary(opened: Registry, name: str, version: str) -> dict[str, Any]:
-    """A version in one line; what is wrong with it, if something is."""
+    """Return a version in one line, with its error if there is one."""
     from coterie.registry.promotion import figure, interval_of, measures
 
     row: dict[str, Any] = {"version": version, "aliases": _aliases(opened, name, version)}
@@ -121,10 +121,10 @@ def _cells(row: dict[str, Any]) -> list[object]:
 def verify(context: typer.Context, *, name: _MaybeName = None, as_json: Json = False) -> None:
     """Check every byte of every version, and its signature.
 
-    Each version is held against its manifest, that against the version's name, and the signature against both; the
-    aliases must stand for versions that are there. The history of champions is a chain with a head: a line that was
-    changed, removed or added shows. Everything is looked at; the exit code is 1 if anything is wrong, and 6 if nothing
-    is, but nothing vouches for a line of a history, or for how a champion came to serve.
+    Each version is compared with its manifest, the manifest with the version's name, and the signature with both; the
+    aliases must name stored versions. The history of champions is a chain with a head: a changed, removed or added
+    line is detected. Everything is checked; the exit code is 1 if anything is wrong, and 6 if nothing is wrong, but a
+    line of a history, or the reason why a champion serves, cannot be confirmed.
     """
     opened = registry_of(context.obj)
     checks = [check for each in _names(opened, name) for check in _checks(opened, each)]
@@ -137,7 +137,7 @@ def verify(context: typer.Context, *, name: _MaybeName = None, as_json: Json = F
 
 
 def _checks(opened: Registry, name: str) -> Iterator[dict[str, Any]]:
-    """A line for each version, for each alias that is there, and for the history."""
+    """Yield a line for each version, for each present alias, and for the history."""
     from coterie.registry.registry import CANDIDATE, CHAMPION
 
     for version in opened.versions(name):
@@ -185,7 +185,7 @@ def _show_checks(checks: list[dict[str, Any]], bad: list[dict[str, Any]]) -> Non
 def show(context: typer.Context, *, name: _Name, version: _Version = "champion", as_json: Json = False) -> None:
     """Show one version.
 
-    Where it comes from, how good it is, its files with their checksums, its licences and its signature.
+    Its origin, its metrics, its files with their checksums, its licences and its signature.
     """
     opened = registry_of(context.obj)
     found = opened.load(name, opened.resolve(name, version))
@@ -256,8 +256,8 @@ def diff(
 ) -> None:
     """Show two versions side by side.
 
-    Their figures with the differences, on which labels the second one is better or worse, what they were made from
-    that differs, and which files. A drop is called one if it is beyond chance on the same held-out rows.
+    Their metrics with the differences, the labels on which the second version is better or worse, and the differing
+    inputs and files. A decrease is reported as a drop if it is statistically significant on the same held-out rows.
     """
     from coterie.registry.promotion import changed, compare
 
@@ -311,7 +311,7 @@ def _show_diff(document: Mapping[str, Any], comparison: VersionComparison) -> No
 
 
 def _show_slices(comparison: VersionComparison) -> None:
-    """The slices that moved most, the worst first."""
+    """Print the slices with the largest changes, the worst first."""
     moved = [change for change in comparison.slices if change.after != change.before]
     moved.sort(key=lambda change: (not change.worse, change.after - change.before))
     shown = [*moved[:_SLICES_SHOWN], *moved[max(_SLICES_SHOWN, len(moved) - _SLICES_SHOWN) :]]
@@ -373,11 +373,11 @@ def promote(
     force: Annotated[bool, typer.Option("--force", help="Also if it is refused; needs --reason.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Let a version serve.
+    """Make a version the champion.
 
-    Refused, with exit code 4, if it misses its bar, or if it is worse than the champion overall or on the rows of a
-    label, beyond chance and on the same held-out rows; it is said by how much. The network serves it from its next
-    start on.
+    Refused, with exit code 4, if the version misses its bar, or if it is worse than the champion overall or on the
+    rows of a label, statistically significantly and on the same held-out rows; the message gives the difference. The
+    network serves the version from its next start on.
     """
     from coterie.registry.promotion import promote_version
 
@@ -397,7 +397,7 @@ def promote(
 
 @registry.command()
 def rollback(context: typer.Context, *, name: _Name, reason: _Reason = "", as_json: Json = False) -> None:
-    """Let the champion before this one serve again; once more goes further back."""
+    """Make the previous champion serve again; a second rollback goes one champion further back."""
     opened = registry_of(context.obj)
     replaced, version = opened.alias(name), opened.rollback(name, reason=reason)
     done = {"name": name, "version": version, "replaced": replaced}
@@ -416,7 +416,8 @@ def export(
 ) -> None:
     """Write a version to a folder or a zip file.
 
-    In the form of the Hugging Face hub: the card as README.md, the files, manifest and signature. Whole or not at all.
+    In the layout of the Hugging Face hub: the card as README.md, the files, manifest and signature. The output is
+    complete or not written at all.
     """
     from coterie.registry.export import export_version
 
@@ -438,7 +439,7 @@ def keygen(
 ) -> None:
     """Make a key that signs versions.
 
-    The private key can be read by its owner only; a file that is there is never overwritten. What is printed goes into
+    The private key can be read by its owner only; an existing file is never overwritten. Copy the printed lines into
     coterie.toml.
     """
     from coterie.registry.signature import write_key

@@ -1,4 +1,4 @@
-"""`coterie report`: what the ledger says; `coterie budgets`: how the limits stand."""
+"""`coterie report`: show the ledger; `coterie budgets`: show the use of the limits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class By(StrEnum):
-    """What the rows of a report are."""
+    """The grouping of a report's rows."""
 
     HOUR = "hour"
     DAY = "day"
@@ -66,10 +66,10 @@ def report(
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rows as CSV.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what the ledger says.
+    """Show the ledger.
 
-    Requests and how they ended, latency, energy and money, what the generalist would have cost, and, where somebody
-    said whether answers were right, what a right answer took. What is not known is counted apart, never taken for 0.
+    Requests and their outcomes, latency, energy and money, what the generalist would have cost, and, where there is
+    feedback, what a correct answer cost. Unknown figures are counted separately, never taken for 0.
     """
     from coterie.accounting.breakdown import breakdown_csv
     from coterie.accounting.page import ledger_page
@@ -89,7 +89,7 @@ def report(
 
 
 def _document(folder: Path, config: Config, *, since: float, by: By, now: float) -> dict[str, Any]:
-    """What `--json` prints."""
+    """Return the document that `--json` prints."""
     from coterie.accounting.breakdown import Reporting, breakdown_json, summary_json
     from coterie.types import Ledger, LedgerRow
 
@@ -133,7 +133,7 @@ def _show(document: Mapping[str, Any], network: str, by: By) -> None:
 
 
 def _overview(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The ledger in words; a share of nothing, like a figure that is not known, is a dash."""
+    """Return the ledger in words; an unknown figure or a share with a zero denominator is a dash."""
     requests, currency = document["requests"], document["currency"]
 
     def share(key: str) -> str:
@@ -171,7 +171,7 @@ def _amount(value: float, currency: str) -> str:
 
 
 def _questions(asked: Mapping[str, int] | None) -> list[tuple[str, str]]:
-    """Typed questions, if any was asked; a command of its own lists them."""
+    """Return the lines about typed questions, if any was asked; `coterie decisions` lists the questions."""
     if asked is None:
         return []
     shown = f"{asked['asked']:,} at {asked['sites']:,} sites, {asked['accepted']:,} accepted"
@@ -179,7 +179,7 @@ def _questions(asked: Mapping[str, int] | None) -> list[tuple[str, str]]:
 
 
 def _further(total: Mapping[str, Any], currency: str) -> list[tuple[str, str]]:
-    """What is there only where somebody judged, something is not priced, or the grid is known."""
+    """Return lines that exist only with feedback, unknown prices, or a known carbon intensity."""
     found = []
     if total["unpriced"]:
         known = total["known_cost"]
@@ -219,7 +219,7 @@ def _line(row: Mapping[str, Any], currency: str) -> tuple[str, ...]:
 
 
 def budgets(context: typer.Context, *, as_json: Json = False) -> None:
-    """Show each budget: its span, what was taken of which limit, and what is reserved for calls that run."""
+    """Show each budget: its period, the use of each limit, and the amount reserved for running calls."""
     from coterie.limits.limits import open_limits
     from coterie.store.opening import database_of
 

@@ -1,4 +1,4 @@
-"""`coterie rightsize`: how much machinery a job needs, and what each step up costs."""
+"""`coterie rightsize`: find the smallest rung that is enough for a job, and the cost of each larger one."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ LEFT_OUT = (
     "calibration_calls",
     "test_calls",
 )
-"""Fields of a specialist's section that are no option: DATA, --model, --label and --model-rows say some of them."""
+"""Fields of a specialist's section that are no option; DATA, --model, --label and --model-rows set some of them."""
 _MOST_WATTS = 1000.0
 _MUCH = 10  # from here on a figure needs no decimals
 
@@ -119,12 +119,12 @@ _Keep = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class _Large:
-    """What was typed about the large model that stands beside the rungs."""
+    """The typed options of the large model that is compared with the rungs."""
 
     recorded: Path | None
     name: str | None
     prices: tuple[str | None, str | None]
-    """Of a million prompt tokens and a million generated ones."""
+    """Prices of a million prompt tokens and a million generated tokens."""
     model: str | None
     rows: int
     label: str | None
@@ -160,8 +160,8 @@ def rightsize(
     """Find the smallest rung that is enough.
 
     Every rung is trained on DATA and measured on held-out rows: quality, coverage, latency, memory, size, energy, cost.
-    The verdict names the cheapest that meets the bar with 95% confidence, or none (exit code 3). A large model can
-    stand beside them, recorded or live. Only --report, --keep and --save-answers write; no network is needed.
+    The verdict names the cheapest rung that meets the bar with 95% confidence, or none (exit code 3). A large model can
+    be compared, recorded or live. Only --report, --keep and --save-answers write files; no network is needed.
     """
     folder, fields = context.obj, given(context)
     asks = "llm" in fields.get("rungs", ())
@@ -199,7 +199,7 @@ def _find(
     *,
     keep: Path | None,
 ) -> RightSizing:
-    """Read, ask the large model first (it fails fast), then train and measure."""
+    """Read the data, ask the large model first (it fails fast), then train and measure."""
     from coterie.cli.progress import TerminalProgress
     from coterie.engines.encoders import BUNDLED, open_encoder
     from coterie.rightsizing.bench import read_rows
@@ -228,7 +228,7 @@ def _find(
 
 
 def _say_what_is_kept(section: SpecialistSection, keep: Path | None) -> None:
-    """What an interruption leaves, where minutes of fine-tuning may be lost."""
+    """Print what is kept after an interruption, where minutes of fine-tuning could be lost."""
     from coterie.cli.progress import say_fine_tuning_is_kept
     from coterie.rightsizing.rightsize import CHECKPOINTS_FOLDER
     from coterie.tasks.contract import task_of
@@ -244,7 +244,7 @@ def _say_what_is_kept(section: SpecialistSection, keep: Path | None) -> None:
 
 
 def _check_asking(model: str | None, tune: str | None, save: Path | None) -> None:
-    """Refuse the rung `llm` without a model, or with what does not go with it. Raises `InputError`."""
+    """Check the options of the rung `llm`: a model, and no conflicting option. Raises `InputError`."""
     if model is None:
         raise InputError("--rungs has 'llm', and no --model says whom it asks.", hint="Name a key of [models].")
     if tune not in {None, model}:
@@ -260,7 +260,7 @@ def _check_asking(model: str | None, tune: str | None, save: Path | None) -> Non
 
 
 def _section(folder: Path, task: str, data: Path, fields: dict[str, Any]) -> SpecialistSection:
-    """The specialist that was described. Raises `InputError` for what no specialist can be."""
+    """Return the section of the described specialist. Raises `InputError` for invalid settings."""
     from coterie.tasks.contract import TASK_TYPES
 
     task = task_for(task, fields)
@@ -274,7 +274,7 @@ def _section(folder: Path, task: str, data: Path, fields: dict[str, Any]) -> Spe
 
 
 def _asked(section: SpecialistSection, config: Config, folder: Path) -> AskedModel | None:
-    """What the rung `llm` asks."""
+    """Return the model that the rung `llm` asks."""
     from coterie.governance.audit import open_audit
     from coterie.governance.egress import ClearancePolicy, Gate
     from coterie.learning.asked import find_asked
@@ -288,7 +288,7 @@ def _asked(section: SpecialistSection, config: Config, folder: Path) -> AskedMod
 
 
 def _tuned_model(name: str | None, config: Config | None, folder: Path) -> LlamaModel | None:
-    """The model of `--tune`, its path as seen from here; None when nothing was typed."""
+    """Return the model of `--tune`, with its path relative to the current folder; None without the option."""
     from coterie.config.file import LlamaModel
     from coterie.models.catalogue import CATALOGUE
 
@@ -309,14 +309,14 @@ def _tuned_model(name: str | None, config: Config | None, folder: Path) -> Llama
 
 
 def _config(folder: Path, *, needed: bool) -> Config | None:
-    """The network's file: for its prices and models; without one everything is as nobody said."""
+    """Return the network's configuration, for its prices and models; None without a file, which means defaults."""
     from coterie.config.section import FILE_NAME
 
     return configured(folder) if needed or (folder / FILE_NAME).exists() else None
 
 
 def _accounting(config: Config | None, watts: float | None, price: str | None) -> AccountingSection:
-    """Watts and price of a core: what was typed, else the network's, else the default."""
+    """Return watts and price of a core: the typed values, else the network's, else the defaults."""
     from coterie.config.accounting import AccountingSection
 
     known = config.accounting if config else AccountingSection()
@@ -327,7 +327,7 @@ def _accounting(config: Config | None, watts: float | None, price: str | None) -
 
 
 def _conditions(accounting: AccountingSection) -> Conditions:
-    """When, where and with what this runs; no name or path of the machine is in it."""
+    """Return time, place and environment of this run, without a name or path of the machine."""
     from importlib import metadata
 
     from coterie.rightsizing.result import Conditions
@@ -345,7 +345,7 @@ def _conditions(accounting: AccountingSection) -> Conditions:
 
 
 def _processor() -> str:
-    """The processor's model where the system says it, else its architecture."""
+    """Return the processor's model where the system reports it, else its architecture."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -360,7 +360,7 @@ def _processor() -> str:
 def _large_row(
     large: _Large, config: Config | None, folder: Path, rows: Rows, progress: TerminalProgress
 ) -> LargeRow | None:
-    """The large model's row, from its answers on file or asked now; None without one."""
+    """Return the large model's row, from recorded answers or from answers asked for now; None without a large model."""
     from coterie.governance.audit import open_audit
     from coterie.governance.egress import ClearancePolicy, Gate
     from coterie.rightsizing.large import Prices, judge_answers, read_answers, write_answers
@@ -417,7 +417,7 @@ async def _answers(
 
 
 def _give(found: RightSizing, report: Path | None, *, as_json: bool) -> None:
-    """Write the report, show the result, and say by the exit code whether a rung is enough."""
+    """Write the report, show the result, and set the exit code by whether a rung is enough."""
     from coterie.rightsizing.page import rightsizing_page
 
     if report is not None:
@@ -476,17 +476,17 @@ def _large_cells(large: LargeRow) -> list[str]:
 
 
 def _per_1000(per_1000: Per1000) -> tuple[str, str]:
-    """Joules and money; a dash where it is not known."""
+    """Format joules and money per 1,000 requests; a dash for an unknown amount."""
     joules = "-" if per_1000.joules is None else _short(per_1000.joules)
     return joules, "-" if per_1000.money is None else _amount(per_1000.money)
 
 
 def _amount(money: Decimal) -> str:
-    """Two significant digits, or cents: `0.000039`, `3.33`."""
+    """Format an amount with two significant digits, or in cents: `0.000039`, `3.33`."""
     places = max(2, 1 - money.adjusted()) if money else 2
     return f"{money:.{places}f}"
 
 
 def _short(value: float) -> str:
-    """`0.43`, `4.3`, `43`, `4,300`."""
+    """Format a number with two significant digits: `0.43`, `4.3`, `43`, `4,300`."""
     return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < _MUCH else f"{value:,.0f}"

@@ -1,4 +1,4 @@
-"""`coterie route`: whom the router would ask, and why; and how good it is on a file."""
+"""`coterie route`: show which specialist the router would choose, and why; measure the router on a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SHOWN = 10
-"""Confusions, fixes and specialists that are shown; `--json` has all."""
+"""The most confusions, fixes and specialists that are shown; `--json` has all."""
 _FIGURES = {
     "accuracy": "accuracy",
     "single_accuracy": "accuracy, texts for one",
@@ -69,10 +69,10 @@ def route(
     specialist_column: _SpecialistColumn = "specialist",
     as_json: Json = False,
 ) -> None:
-    """Show whom the network would ask, without asking.
+    """Show which specialists the network would ask, without asking them.
 
-    No weights and no models are loaded, nothing is stored. With --eval: accuracy, what was wrongly refused or taken,
-    which specialists are confused, and which texts of the file would mend most as examples.
+    No weights and no models are loaded, nothing is stored. With --eval: accuracy, wrongly refused and wrongly accepted
+    texts, confused specialists, and the texts of the file that would help most as examples.
     """
     folder: Path = context.obj
     if file is not None:
@@ -114,7 +114,7 @@ def _document(explanation: Explanation) -> dict[str, Any]:
 
 
 def _show(explanation: Explanation, *, details: bool) -> None:
-    """Who is asked and when, why, and with details everything that was compared."""
+    """Print the chosen specialists with order and reasons, and with `details` everything that was compared."""
     rows = [
         (
             str(position),

@@ -1,4 +1,4 @@
-"""`coterie serve`: the network behind an OpenAI-compatible address; `coterie mcp`: over standard input and output."""
+"""`coterie serve`: serve the network by an OpenAI-compatible API; `coterie mcp`: over standard input and output."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _SHARED = (
     *("coterie.console.app", "coterie.privacy.kinds", "coterie.routing.kinds", "coterie.routing.router"),
     *("coterie.tasks.classify.chain", "coterie.tasks.classify.loading", "coterie.tasks.classify.model"),
 )
-"""Modules that several workers import before they are forked, beside those of any network: their memory is shared."""
+"""Modules that are imported before workers are forked, beside those of any network: the workers share their memory."""
 _BACKLOG = 2048
-"""Connections that the system holds until a worker takes them."""
+"""Connections that the operating system queues until a worker accepts them."""
 
 
 def serve(
@@ -50,12 +50,12 @@ def serve(
 ) -> None:
     """Serve the network as an OpenAI-compatible gateway, with the console at / for browsers.
 
-    It stays up until Ctrl-C or SIGTERM, then lets running requests finish. Host, port and workers come from [gateway]
-    in coterie.toml unless they are given here. The address is printed as soon as requests are answered; with --json
-    as one line, {"address": "http://..."}. A network without a specialist is served, too: requests get the error
-    `not_trained` until the first one is trained, which the console does from a file. A promoted
-    version and a change of coterie.toml are served within a second. With several workers one that dies is started
-    again, and all are replaced one by one at SIGHUP and after a change of [gateway], without a request being refused.
+    The gateway runs until Ctrl-C or SIGTERM, then finishes running requests. Host, port and workers come from
+    [gateway] in coterie.toml unless they are given here. The address is printed as soon as requests are answered;
+    with --json as one line, {"address": "http://..."}. A network without a specialist is served too: requests get the
+    error `not_trained` until the first specialist is trained, which the console does from a file. A promoted version
+    and a change of coterie.toml are served within a second. A worker that dies is restarted. At SIGHUP and after a
+    change of [gateway], several workers are replaced one by one, without refusing a request.
     """
     folder: Path = context.obj
     config = configured(folder)
@@ -79,9 +79,9 @@ def serve(
 def _opener(
     folder: Path, encoder: OnnxEncoder | None = None, named: str | None = None
 ) -> Callable[..., Awaitable[Network]]:
-    """Return what opens the network, at first and again, perhaps as its file was read already.
+    """Return the function that opens the network, initially and again, optionally with a configuration already read.
 
-    An encoder that is loaded already is kept while it is the network's.
+    A loaded encoder is kept as long as it is the network's encoder.
     """
     import asyncio
 
@@ -103,7 +103,7 @@ def _opener(
 
 
 def _fronted(folder: Path, open_warm: Callable[[Config], Awaitable[Network]]) -> Callable[[Starlette], ASGIApp]:
-    """What sets the console before the gateway."""
+    """Return the function that puts the console in front of the gateway."""
     from coterie.console.app import Console
 
     return lambda app: Console(app, folder, open_warm)
@@ -112,7 +112,7 @@ def _fronted(folder: Path, open_warm: Callable[[Config], Awaitable[Network]]) ->
 def _supervise(
     folder: Path, config: Config, section: GatewaySection, given: Mapping[str, Any], *, as_json: bool
 ) -> int:
-    """Serve by several workers; the exit code. It returns in each worker, too."""
+    """Serve by several workers and return the exit code. The function also returns in each worker."""
     if not hasattr(os, "fork"):
         raise InputError(
             f"Asked for {section.workers} workers; this system has no fork.", hint="Leave --workers out: one serves."
@@ -215,8 +215,8 @@ def mcp(
     """Serve the network to a program that speaks the Model Context Protocol (MCP), over standard input and output.
 
     The program starts this command itself: name it as an MCP server in its settings. Each specialist is a tool, `ask`
-    is the routed network, indexes are resources. It ends with its input. With the environment variable COTERIE_KEY it
-    acts for the holder of that key; without, for you. Needs the extra `mcp`.
+    is the routed network, indexes are resources. The server ends when its input ends. With the environment variable
+    COTERIE_KEY it acts for the holder of that key; without it, for you. Needs the extra `mcp`.
     """
     from coterie.gateway.mcp.endpoint import load_server
 
@@ -237,7 +237,7 @@ async def _serve(folder: Path, section: GatewaySection, caller: Caller) -> None:
 
 
 def _caller(config: Config, folder: Path) -> Caller:
-    """The holder of the key in the environment, or who runs this. Raises `InputError` for a key that opens nothing."""
+    """Return the holder of the key in the environment, or the local user. Raises `InputError` for an invalid key."""
     from coterie.gateway.access import Caller
     from coterie.governance.keys import open_keys
 

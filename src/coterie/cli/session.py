@@ -1,4 +1,4 @@
-"""Remembered content: `coterie session`, and `erase` and `export` of a tenant, a session or a person."""
+"""Stored content: `coterie session`, and `erase` and `export` of a tenant, a session or a person."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _Name = Annotated[str, typer.Argument(metavar="NAME", help="The session.")]
 
 @session.command("list")
 def list_sessions(context: typer.Context, *, tenant: Tenant = "default", as_json: Json = False) -> None:
-    """List a tenant's sessions, the one used last first.
+    """List a tenant's sessions, the most recently used first.
 
-    With its turns, its entries, its most sensitive label, when it began and when it was used last. Nothing that was
-    said is shown.
+    With its turns, its entries, its most sensitive label, when it began and when it was last used. The content is not
+    shown.
     """
     from coterie.runtime.codec import readable
 
@@ -52,9 +52,9 @@ def list_sessions(context: typer.Context, *, tenant: Tenant = "default", as_json
 
 @session.command()
 def show(context: typer.Context, *, name: _Name, tenant: Tenant = "default", as_json: Json = False) -> None:
-    """Show a session as the conversation it is.
+    """Show a session as a conversation.
 
-    Each line with when it came, from whom, and how sensitive it is; facts that no longer count say why.
+    Each line with its time, its author, and its sensitivity; facts that are no longer valid have the reason.
     """
     document = _session(context.obj, name, tenant)
     give(document, lambda: _show_session(document), as_json=as_json)
@@ -74,7 +74,7 @@ def _show_session(document: Mapping[str, Any]) -> None:
 def export_session(
     context: typer.Context, *, name: _Name, file: OutputFile = None, tenant: Tenant = "default", as_json: Json = False
 ) -> None:
-    """Write all that a session holds as one JSON document, for whoever it is about.
+    """Write the whole content of a session as one JSON document, for the person that it is about.
 
     A file is made readable for you only.
     """
@@ -99,7 +99,7 @@ def erase_sessions(
     """Erase sessions for good.
 
     Their entries, their names and the content of their traces are gone from every file of the store afterwards, also
-    where content is kept otherwise; the figures of the ledger stay. There is no way back: export first what you need.
+    where content is kept otherwise; the figures of the ledger stay. It cannot be undone: export first what you need.
     """
     import asyncio
 
@@ -123,7 +123,7 @@ def _stored(folder: Path, use: Callable[[Store], Awaitable[T]]) -> T | None:
 
 
 def _session(folder: Path, name: str, tenant: str) -> dict[str, Any]:
-    """A session as it is exported. Raises `InputError` if there is none."""
+    """Return a session in the form of its export. Raises `InputError` if there is none."""
     from coterie.context.entries import text_of, why_superseded
 
     found = _stored(folder, lambda store: store.context(name, tenant, whole=True))
@@ -156,7 +156,7 @@ _LEFT = {
     "keys": "the names of keys: `coterie keys revoke`, or `coterie erase --tenant`",
     "file": "a file of yours",
 }
-"""By the kind of a file, what to do about it."""
+"""Advice for a file that is left in place, by the kind of file."""
 
 _Whose = Annotated[
     str | None, typer.Option(metavar="NAME", help="All that is kept of a tenant; with another option, only its own.")
@@ -179,12 +179,12 @@ def erase(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be erased, and change nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Erase what was said, for good, of a tenant, a session or a person.
+    """Erase the content of a tenant, a session or a person for good.
 
-    Sessions, traces and whatever else is kept about requests are gone from every file of the store afterwards;
-    figures of the ledger stay. Of a tenant, its keys and its own documents in the indexes go too. For a --subject,
-    every session that mentions it goes whole, and documents, data and trained versions that mention it are named and
-    left: they are yours. There is no way back: `coterie export` first what you need.
+    Sessions, traces and other content of requests are gone from every file of the store afterwards; figures of the
+    ledger stay. For a tenant, its keys and its own documents in the indexes are erased too. For a --subject, every
+    session that mentions it is erased whole, and documents, data and trained versions that mention it are listed but
+    kept: they are yours. It cannot be undone: `coterie export` first what you need.
     """
     from coterie.governance.erasure import erase as erase_scope
 
@@ -206,7 +206,7 @@ def erase(
 
 
 def _scope(what: str, tenant: str | None, session: str | None, subjects: list[str]) -> ErasureScope:
-    """Whose content is meant, for a command that does `what`. Raises `InputError` where it is not said, or twice."""
+    """Return the scope of a command that does `what`. Raises `InputError` where it is missing or ambiguous."""
     from coterie.governance.keys import OWN_TENANT
     from coterie.store.erasure import ErasureScope, Mention
 
@@ -221,7 +221,7 @@ def _scope(what: str, tenant: str | None, session: str | None, subjects: list[st
 
 
 def _hashed(session: str | None, subjects: list[str]) -> dict[str, str]:
-    """Whose content was meant, as the audit log is to know it by its hash alone."""
+    """Return the names of the scope that the audit log records by their hash only."""
     named = {"session": session or "", "subject": "\n".join(subjects)}
     return {what: name for what, name in named.items() if name}
 
@@ -277,11 +277,11 @@ def export(
     subject: _Subject = None,
     as_json: Json = False,
 ) -> None:
-    """Write all that is kept of a tenant, a session or a person as one JSON document.
+    """Write all stored content of a tenant, a session or a person as one JSON document.
 
-    Its sessions with every entry and its requests with figures, steps and traces; of a tenant, its keys without their
+    Its sessions with every entry and its requests with figures, steps and traces; for a tenant, its keys without their
     secrets too. For a --subject, every session that mentions it is written whole, and documents of indexes and files of
-    the folder that mention it are named: `coterie erase --subject` takes out what this shows. A file is made readable
+    the folder that mention it are listed: `coterie erase --subject` erases what this shows. A file is made readable
     for you only.
     """
     scope, folder = _scope("export", tenant, session, subject or []), context.obj
@@ -318,7 +318,7 @@ async def _held(store: SQLiteStore, scope: ErasureScope) -> dict[str, Any]:
 
 
 def _beside(folder: Path, config: Config, scope: ErasureScope, subjects: Sequence[str]) -> dict[str, Any]:
-    """What is kept elsewhere than in the store: a tenant's keys; documents and files that mention somebody."""
+    """Return content outside the store: a tenant's keys; documents and files that mention the subjects."""
     from coterie.governance.erasure import find_mentions
     from coterie.governance.keys import open_keys
 

@@ -1,4 +1,4 @@
-"""`coterie feedback` and `spotchecks`: people judge answers, and accept thresholds follow from a random sample."""
+"""`coterie feedback` and `spotchecks`: people judge answers, and accept thresholds are derived from a random sample."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 _QUALITY = 0.95
-"""Of the thresholds that are shown, where neither the command nor the network gives one."""
+"""Quality for the shown thresholds, where neither the command nor the network sets one."""
 
 
 def spotchecks(
@@ -64,7 +64,7 @@ def spotchecks(
 ) -> None:
     """Show the requests that were chosen at random to be judged, and the accept thresholds that follow from them.
 
-    The share is `spot_checks` in [policy]. Judge one with `coterie feedback ID --value LABEL`. One that nobody judged
+    The share is `spot_checks` in [policy]. Judge one with `coterie feedback ID --value LABEL`. An unjudged request
     counts as wrong where answers are to be accepted. Other feedback never moves a threshold; more complaints than a
     specialist's confidences allow are reported.
     """
@@ -90,12 +90,12 @@ class _Row:
     name: str
     checks: SpotChecks
     waiting: tuple[tuple[str, str], ...]
-    """Id and tenant of the requests that nobody judged."""
+    """Id and tenant of the requests that were not judged yet."""
     complaints: Complaints | None
     before: AcceptThreshold
-    """By calibration outcomes alone."""
+    """The threshold by calibration outcomes alone."""
     after: AcceptThreshold
-    """With the spot checks."""
+    """The threshold with the spot checks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ class _Found:
 def _look(
     folder: Path, *, since: str | None, until: str | None, reviewers: Sequence[str] | None, quality: float | None
 ) -> _Found:
-    """Every specialist whose threshold follows the policy, with its checks since its version serves."""
+    """Return each specialist whose threshold follows the policy, with its spot checks since its version serves."""
     from coterie.assembly import champions, cost_quality_policy, spot_checks_path
     from coterie.policy.cost_quality import Aim
     from coterie.policy.spot_checks import collect
@@ -148,7 +148,7 @@ _Chosen = list[tuple["Trace", tuple["Feedback", ...]]]
 def _read(
     folder: Path, config: Config, *, begins: Iterable[float], until: float, reviewers: Sequence[str] | None
 ) -> Mapping[float, tuple[_Chosen, Mapping[str, Complaints]]]:
-    """What was chosen and what was complained of since each of these times; empty where there is no store yet."""
+    """Return the spot checks and complaints since each of these times; empty where there is no store yet."""
     from functools import partial
 
     from coterie.policy.spot_checks import is_chosen
@@ -285,10 +285,10 @@ def feedback(
     tenant: Tenant = "default",
     as_json: Json = False,
 ) -> None:
-    """Say whether an answer was right.
+    """Record whether an answer was right.
 
-    It is kept beside the trace, in place of what was said before, goes when its session is erased, and counts in the
-    quality that `coterie report` shows.
+    The feedback is stored beside the trace and replaces earlier feedback. It is erased with its session, and counts in
+    the quality that `coterie report` shows.
     """
     from coterie.governance.audit_events import audit_feedback
     from coterie.network.settlement import check_value
@@ -327,7 +327,7 @@ def feedback(
 
 
 def _labels(folder: Path, config: Config) -> Callable[[str], tuple[str, ...]]:
-    """The labels that the serving version of a specialist knows; none where there is no such version."""
+    """Return a function for the labels of a specialist's serving version; empty where there is no such version."""
     from coterie.errors import CoterieError
     from coterie.registry.registry import open_registry
     from coterie.tasks.loading import card_of
@@ -345,7 +345,7 @@ def _labels(folder: Path, config: Config) -> Callable[[str], tuple[str, ...]]:
 
 
 def _read_value(text: str | None) -> Scalar | tuple[str, ...]:
-    """A label or a text as it stands; a JSON list of texts as several labels."""
+    """Read a label or a text unchanged; a JSON list of texts is several labels."""
     if text is None or not text.lstrip().startswith("["):
         return text
     try:

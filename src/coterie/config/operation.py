@@ -1,4 +1,4 @@
-"""How a network is run: budgets, the large model, the policy, personal data and how long it is kept, spans, sign-in."""
+"""Operation of a network: budgets, the generalist, the policy, privacy and retention, tracing, sign-in."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from coterie.config.section import STRICT, EnvSecret, Money, name_secret, no_cre
 
 
 class BudgetSection(BaseModel):
-    """`[budgets.NAME]`: a limit that holds before anything is spent."""
+    """`[budgets.NAME]`: a limit that is checked before anything is spent."""
 
     model_config = STRICT
 
     per: Literal["minute", "hour", "day", "month", "ever"] = "day"
-    """What it is a limit for: any `minute` or `hour`, wherever it begins (a rate limit), or one day or month in UTC."""
+    """Period of the limit: any `minute` or `hour`, wherever it begins (a rate limit), or one day or month in UTC."""
     tenant: str | None = None
-    """Only for this tenant's requests."""
+    """Apply only to requests of this tenant."""
     key: str | None = Field(default=None, pattern=r"^[a-z0-9]{8}$")
-    """Only for requests with the key of this id, as `coterie keys list` shows it; its name is none."""
+    """Apply only to requests with the key of this id, as shown by `coterie keys list`; a key's name is not accepted."""
     each: Literal["tenant", "key"] | None = None
-    """Every tenant, or every key, has a budget of its own of this size; left out, all share one."""
+    """Give every tenant, or every key, its own budget of this size; by default, all share one."""
     requests: int | None = Field(default=None, ge=0)
-    """Requests that are taken."""
+    """Number of requests that are accepted."""
     tokens: int | None = Field(default=None, ge=0)
-    """Tokens of remote models, prompts and answers."""
+    """Tokens of remote models, prompts and answers together."""
     money: Money | None = None
-    """Money for remote models. A model whose price is unknown is not asked under it."""
+    """Money for remote models. A model with an unknown price is not asked under such a budget."""
     joules: float | None = Field(default=None, ge=0, le=1e12)
-    """Energy of whole requests, of what runs here and of remote models, measured or estimated."""
+    """Energy of whole requests in joules, on this machine and of remote models, measured or estimated."""
     reserve: float = Field(default=50.0, gt=0, le=1e9)
-    """Joules that are reserved for a request until one has taken more; then as much as the dearest so far took."""
+    """Joules reserved for a request until a request has used more; then the largest energy so far."""
 
     @model_validator(mode="after")
     def _limits_something(self) -> BudgetSection:
@@ -50,49 +50,53 @@ class BudgetSection(BaseModel):
 
 
 class GeneralistSection(BaseModel):
-    """`[generalist]`: the large model, used only for what the small ones cannot do."""
+    """`[generalist]`: the large model, used only for requests that the small models cannot answer."""
 
     model_config = STRICT
 
     model: str
-    """Key of the `[models]` entry."""
+    """Key of the generalist's `[models]` entry."""
     escalate: bool = True
-    """Ask it when a specialist abstains. Off: it is only the yardstick of `coterie report`."""
+    """Ask the generalist when a specialist abstains. Off, it is only the baseline of `coterie report`."""
     escalate_out_of_scope: bool = False
-    """Also ask it for requests that belong to no specialist."""
+    """Also ask the generalist for requests that belong to no specialist."""
     history: bool = False
-    """Also give it the conversation, word for word. Off, it gets what the small models made of it, and no more."""
+    """Also send the conversation to the generalist, verbatim. Off, it gets the results of the small models only."""
     synthesise: bool = False
-    """Let it make one text of several findings, which costs a call; off, they are put together here."""
+    """Let the generalist write one text from several findings, which costs a call; off, they are joined here."""
     fallback: tuple[str, ...] = ()
-    """Keys of `[models]` entries that are asked in its place, in this order, when it fails."""
+    """Keys of `[models]` entries that are asked in this order when the generalist fails."""
     hedge_after: float | None = Field(default=None, gt=0, le=600)
-    """Seconds after which a model that has said nothing is asked a second time, or the next of `fallback` beside it.
+    """Seconds without output after which the model is asked a second time, or the next of `fallback` concurrently.
 
-    The first to speak is heard. Set it near the 95th percentile of its first words: then one call in twenty is doubled.
+    The first response is used. Set it near the 95th percentile of the time to the first token: then one call in
+    twenty is doubled.
     """
     deadline: float = Field(default=60.0, gt=0, le=3600)
-    """Seconds that one request may spend on the generalist, whatever is tried."""
+    """Seconds that one request may spend on the generalist, retries and fallbacks included."""
     rounds: int = Field(default=2, ge=1, le=10)
-    """A question about a document: how often it may plan and conclude."""
+    """Most rounds of planning and concluding for a question about a document."""
     jobs: int = Field(default=8, ge=1, le=64)
-    """A question about a document: so many short questions it may have the small models read for, over all rounds."""
+    """Most short questions that small models answer for a question about a document, over all rounds."""
     tokens: int | None = Field(default=None, ge=1)
-    """A question about a document: once it has used so many tokens it is not asked again; left out, no limit."""
+    """Tokens after which the generalist is not asked again for a question about a document; by default, no limit."""
     money: Money | None = None
-    """A question about a document: the same in money, where its price is known; left out, no limit."""
+    """Money after which it is not asked again for a question about a document; by default, no limit.
+
+    It applies where the price is known.
+    """
 
 
 class ObserveSection(BaseModel):
-    """`[observe]`: who is told of every request, beside the ledger."""
+    """`[observe]`: where figures of every request are sent, beside the ledger."""
 
     model_config = STRICT
 
     otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://\S+$")
-    """Where spans go by OTLP over HTTP, such as `http://localhost:4318/v1/traces`; left out, nowhere.
+    """Address for spans by OTLP over HTTP, such as `http://localhost:4318/v1/traces`; by default, none are sent.
 
-    Names and figures only, never what was asked or answered. Headers, such as a key, are taken from the environment
-    variable `OTEL_EXPORTER_OTLP_HEADERS`. It needs `coterie[otel]`.
+    Names and figures only, never the content of questions and answers. Headers, such as a key, are taken from the
+    environment variable `OTEL_EXPORTER_OTLP_HEADERS`. It needs `coterie[otel]`.
     """
 
     @field_validator("otlp_endpoint")
@@ -102,26 +106,26 @@ class ObserveSection(BaseModel):
 
 
 class PolicySection(BaseModel):
-    """`[policy]`: the cost-quality policy for requests that do not set one themselves."""
+    """`[policy]`: the cost-quality policy for requests that set none themselves."""
 
     model_config = STRICT
 
     quality: float | None = Field(default=None, ge=0, le=1)
-    """Share of the generalist's quality to keep: it is asked where a specialist is less sure than that needs.
+    """Share of the generalist's quality to keep: it is asked where a specialist's confidence is too low for that.
 
-    Left out, a specialist's own threshold (`target_risk`) decides. It needs a generalist.
+    By default, a specialist's own threshold (`target_risk`) decides. It needs a generalist.
     """
     budget: Money | None = None
-    """Money per 1,000 requests that remote models may cost in all; left out, no limit.
+    """Money per 1,000 requests that remote models may cost in total; by default, no limit.
 
-    It comes in with each request, and the most that a call can cost is reserved before it is made, fallbacks and
-    retries included. A model whose price is unknown is not asked.
+    The allowance grows with each request, and the largest possible cost of a call is reserved before it is made,
+    fallbacks and retries included. A model with an unknown price is not asked.
     """
     outcomes: str | None = None
-    """JSONL file of recorded outcomes (docs/how-to/trade-cost-and-quality.md), the generalist among them.
+    """JSONL file of recorded outcomes (docs/how-to/trade-cost-and-quality.md), including the generalist's.
 
     It gives the generalist's accuracy: for a specialist on the lines whose `domain` is its name, where there are 60 of
-    them, else on all lines. Without outcomes the generalist is taken to be always right.
+    them, else on all lines. Without outcomes the generalist is assumed to be always right.
     """
 
     spot_checks: float = Field(default=0.0, ge=0, le=1)
@@ -139,51 +143,52 @@ class PolicySection(BaseModel):
 
 
 class PrivacySection(BaseModel):
-    """`[privacy]`: what finds personal data and secrets in texts."""
+    """`[privacy]`: the detector of personal data and secrets in texts."""
 
     model_config = STRICT
 
     detector: str = "patterns"
-    """`patterns` finds what has a form: numbers with check digits, telephones, addresses of the net, secrets.
+    """Name of the detector: `patterns` finds numbers with check digits, telephones, internet addresses, secrets.
 
-    `names` finds names, places, organisations and postal addresses too, with a small model that comes with Coterie:
-    then a request that names somebody is confidential, and takes some milliseconds more. `presidio` joins the patterns
+    `names` also finds names, places, organisations and postal addresses, with a small model that ships with Coterie:
+    a request that names a person is then confidential, and takes some milliseconds more. `presidio` joins the patterns
     with Microsoft Presidio (`coterie[presidio]`). An installed package may add others.
     """
 
 
 class RetentionSection(BaseModel):
-    """`[retention]`: how long what people said is kept. Figures of the ledger stay."""
+    """`[retention]`: how long content is kept. Figures of the ledger stay."""
 
     model_config = STRICT
 
     days: float | None = Field(default=None, gt=0, le=36_500)
-    """Traces, and what else is kept about a request, are deleted after so many days; sessions not used for as long too.
+    """Days after which traces and other content of a request, and unused sessions, are deleted.
 
-    Left out, traces stay until they are erased, and sessions as `session_days` of `[store]` says. Within the hour, by
-    whatever has the network open; also the names of sessions in the ledger go.
+    By default, traces stay until they are erased, and sessions as long as `session_days` of `[store]` sets. The
+    content is deleted within the hour, by any process that has the network open; names of sessions in the ledger are
+    deleted too.
     """
 
 
 class OidcSection(BaseModel):
-    """`[oidc]`: people sign in at an OpenID Connect provider; programs keep their keys."""
+    """`[oidc]`: people sign in at an OpenID Connect provider; programs still use keys."""
 
     model_config = STRICT
 
     issuer: str = Field(pattern=r"^https://[^\s?#]+$|^http://(127\.0\.0\.1|localhost)(:\d+)?(/[^\s?#]*)?$")
-    """The provider's address, as its tokens name it; below it is `/.well-known/openid-configuration`."""
+    """Issuer address of the provider, as in its tokens; `/.well-known/openid-configuration` is below it."""
     client_id: str = Field(min_length=1)
-    """Ours, as the provider knows it."""
+    """Client id of this gateway at the provider."""
     client_secret: Annotated[EnvSecret, PlainValidator(name_secret)]
-    """`env:NAME` of the secret that the provider gave for it."""
+    """`env:NAME` of the client secret at the provider."""
     address: str = Field(pattern=r"^https://[^\s?#]+$|^http://(127\.0\.0\.1|localhost)(:\d+)?$")
-    """Where people reach the gateway; the provider is told to send them back to `/auth/oidc/callback` below it."""
+    """Public address of the gateway; the provider sends people back to `/auth/oidc/callback` below it."""
     claim: str = "groups"
-    """The claim of the identity token whose values say what somebody may do."""
+    """Claim of the identity token whose values determine a person's role."""
     roles: dict[str, Literal["admin", "operator", "member", "auditor"]]
-    """Values of that claim, each with a role; of several the first counts. Who has none of them is not let in."""
+    """Roles by value of that claim; of several values the first one counts. A person without one may not sign in."""
     tenant: str = "default"
-    """Whose requests, sessions and traces they see."""
+    """Tenant of the people: they see its requests, sessions and traces."""
 
     @field_validator("issuer", "address")
     @classmethod

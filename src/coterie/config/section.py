@@ -1,7 +1,7 @@
-"""What all sections of `coterie.toml` have in common, and the types of their values.
+"""Common parts of all sections of `coterie.toml`, and the types of their values.
 
-What is named is found through an entry point (`coterie.runtime.plugins`) and brings the class that checks the table, so
-that the section of what somebody adds is checked as ours are: a union, discriminated by one key.
+A named implementation is found through an entry point (`coterie.runtime.plugins`) and brings the class that checks its
+table, so the section of a plugin is checked like a built-in one: a union, discriminated by one key.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from coterie.runtime.plugins import PluginGroup
 from coterie.types.usage import check_money
 
 STRICT = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
-"""Unknown keys are refused, and what is refused is never repeated: it may hold a secret."""
+"""Settings of every section: unknown keys are refused, and a refused value is not repeated: it may be a secret."""
 
 
 def _in_order(span: float | tuple[float, float]) -> float | tuple[float, float]:
@@ -31,15 +31,15 @@ def _in_order(span: float | tuple[float, float]) -> float | tuple[float, float]:
 
 
 def span_ends(span: float | tuple[float, float]) -> tuple[float, float]:
-    """The least and the most; of a figure that is known both are it."""
+    """Return the lower and the upper bound; both equal a known figure."""
     return span if isinstance(span, tuple) else (span, span)
 
 
 def no_credentials(address: str, *, instead: str = "name the key: api_key = 'env:NAME'") -> str:
-    """Refuse an address with a user, a password or a query in it, which may be a secret: the file is no place for one.
+    """Check that an address has no user, password or query, which may be a secret that does not belong in the file.
 
     Raises:
-        ValueError: what is in it, and what to do instead.
+        ValueError: the address has one; the message says what to do instead.
     """
     try:
         found = urlsplit(address)
@@ -63,7 +63,7 @@ Span = Annotated[
     | tuple[Annotated[float, Field(gt=0, le=100_000)], Annotated[float, Field(gt=0, le=100_000)]],
     AfterValidator(_in_order),
 ]
-"""A figure, or the least and the most that it may be."""
+"""A figure, or its lower and upper bound."""
 Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False), AfterValidator(check_money)]
 
 # --- A secret by its name in the configuration; `coterie.config` is where it is imported from.
@@ -72,16 +72,16 @@ FILE_NAME = "coterie.toml"
 
 
 class EnvSecret(str):
-    """A secret by the name of the environment variable that holds it: `env:NAME`.
+    """A secret, given by the name of the environment variable that holds it: `env:NAME`.
 
-    The value is read only when an engine needs it, so nothing that works without the secret asks for
-    it, and it is never part of the configuration: no repr, dump or error of a config can show it.
+    The value is read only when an engine needs it, so an operation that works without the secret does not ask for it.
+    The value is never part of the configuration: no repr, dump or error of a config can show it.
     """
 
     __slots__ = ()
 
     def reveal(self) -> str:
-        """The secret itself. Raises `ConfigError` when the variable is not set."""
+        """Return the secret itself. Raises `ConfigError` when the variable is not set."""
         name = self.removeprefix("env:")
         value = os.environ.get(name)
         if not value:
@@ -93,7 +93,7 @@ class EnvSecret(str):
 
 
 def name_secret(value: object) -> EnvSecret:
-    """Refuse what is no name of a variable. Raises `ValueError`."""
+    """Check that a value names a variable. Raises `ValueError`."""
     if not isinstance(value, str) or not re.fullmatch(r"env:[A-Za-z_][A-Za-z0-9_]*", value):
         raise ValueError('a secret is named, not written out: use "env:NAME" and set that variable')
     return EnvSecret(value)
@@ -101,24 +101,24 @@ def name_secret(value: object) -> EnvSecret:
 
 @runtime_checkable
 class HasSection(Protocol):
-    """What this package needs of a task, an engine, a router, an index or a detector."""
+    """The part of a task, an engine, a router, an index or a detector that this package needs."""
 
     section: type[BaseModel]
-    """The class that checks the tables which name it."""
+    """The class that checks the tables that name this implementation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """A kind of table, and by which of its keys its class is chosen."""
+    """A kind of table, and the key that chooses its class."""
 
     plugins: PluginGroup[HasSection]
     key: str
-    """Such as `task`."""
+    """The key, such as `task`."""
     usual: str | None = None
-    """What it is where the key is left out; None if it has to be there."""
+    """Value of a missing key; None if the key is required."""
 
     def section_class(self, name: object) -> type[BaseModel]:
-        """The class that checks tables with this value of the key. Raises `ValueError` where nothing has that name."""
+        """Return the class that checks tables with this value of the key. Raises `ValueError` for an unknown name."""
         if not isinstance(name, str):
             raise ValueError(f"{self.key} is {name!r}; it is one of {', '.join(self.plugins.names)}")  # noqa: TRY004 - a value of the file
         try:
@@ -127,21 +127,21 @@ class Choice:
             raise ValueError(f"{error.message} {error.hint}".strip()) from error
 
     def of_table(self, table: object) -> type[BaseModel]:
-        """The class that checks this table. Raises `ValueError`."""
+        """Return the class that checks this table. Raises `ValueError`."""
         if not isinstance(table, Mapping) or (self.usual is None and self.key not in table):
             raise ValueError(f"it needs `{self.key}`, one of {', '.join(self.plugins.names)}")
         return self.section_class(table.get(self.key, self.usual))
 
     def check(self, table: object) -> BaseModel:
-        """The table as a value of its class. Raises `ValueError`."""
+        """Return the table as an instance of its class. Raises `ValueError`."""
         return table if isinstance(table, BaseModel) else self.of_table(table).model_validate(table)
 
     def others_with(self, key: str) -> str:
-        """What has this key in its tables, in words; empty if nothing has."""
+        """Describe the values of the key whose tables have this key; empty if there are none."""
         have = [name for name in self.plugins.names if key in self.section_class(name).model_fields]
         return " or ".join(map(repr, have))
 
 
 def choice(group: str, *, key: str, usual: str | None = None) -> Choice:
-    """The choice among what registers under a group of entry points, such as `coterie.tasks`."""
+    """Return the choice among the entry points of a group, such as `coterie.tasks`."""
     return Choice(plugins=PluginGroup(group, HasSection, key), key=key, usual=usual)

@@ -1,1 +1,1 @@
-"""The console: pages in front of the gateway, in which one sees the network think and runs it."""
+"""The console: web pages in front of the gateway, for watching and operating the network."""

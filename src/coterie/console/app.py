@@ -1,8 +1,8 @@
-"""The console's app: which address is whose, who may see it, and what surrounds every page.
+"""The console's app: routes, access control, and the common parts of every page.
 
-Without keys, only programs of this machine reach it, as the gateway's API. With keys, one signs in with a key. What
-changes something is a form of this origin: `Sec-Fetch-Site` and `Origin` say so, and a browser cannot be talked out of
-them. Pages load nothing from elsewhere and run no script of their text: the content security policy says so.
+Without keys, only programs of this machine reach the console, like the gateway's API. With keys, users sign in with a
+key. A change is a form from this origin: `Sec-Fetch-Site` and `Origin` prove the origin, and a page elsewhere cannot
+forge them. Pages load nothing from other origins and run no inline script, by the content security policy.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 _OPEN = ("/sign-in", "/theme", "/static/", "/auth/oidc/")
-"""Beginnings of addresses that need no key."""
+"""Prefixes of paths that need no key."""
 _YEAR = 365 * 86_400
 
 Serve = Callable[[Visit], Awaitable[Response]]
@@ -63,7 +63,7 @@ Serve = Callable[[Visit], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class Screen:
-    """A page, or what a form of it does."""
+    """A page, or the handler of a form."""
 
     method: str
     path: str
@@ -72,7 +72,7 @@ class Screen:
 
 
 async def stream(visit: Visit) -> Response:
-    """What happens now, as events for one page."""
+    """Stream live events to one page."""
     if visit.console.live.full:
         return Response(status_code=503, headers={"retry-after": "60"})
     return StreamingResponse(visit.console.live.events(), media_type="text/event-stream")
@@ -115,19 +115,19 @@ SCREENS: Sequence[Screen] = (
     Screen("POST", "/governance/erasure", governance.erase, "manage"),
     Screen("GET", "/connect", playground.show_snippets, "ask"),
 )
-"""Every page, and what its forms do."""
+"""Every page, and the handlers of its forms."""
 
 
 class Console:
     """Serves pages, and passes everything else to the gateway's app."""
 
     def __init__(self, app: Starlette, folder: Path, open_network: Callable[[Config], Awaitable[Network]]) -> None:
-        """Stand before a gateway.
+        """Put the console in front of a gateway.
 
         Args:
             app: The gateway's app.
             folder: The network's folder.
-            open_network: Opens the network anew after a version was promoted.
+            open_network: Reopens the network after a version was promoted.
         """
         self.place = Place(app.state.gateway, folder, open_network)
         self._behind = app
@@ -149,7 +149,7 @@ class Console:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a page, or pass on what is not the console's; from start to end, follow what changes in the folder."""
+        """Serve a page, or pass other requests to the gateway's app; for its lifetime, follow changes in the folder."""
         if scope["type"] == "lifespan":
             following = asyncio.create_task(self.place.follower.run())
             try:
@@ -188,7 +188,7 @@ class Console:
 
 
 async def show_error(visit: Visit, error: Exception) -> Response:
-    """What went wrong, as a page: what was asked, what was found, what to do."""
+    """Show an error as a page: the request, the problem, and what to do."""
     shaped = error_response(error)
     hint = getattr(error, "hint", "")
     message = error.message if isinstance(error, CoterieError) else shaped.error["message"]
@@ -198,13 +198,13 @@ async def show_error(visit: Visit, error: Exception) -> Response:
 
 
 class Door:
-    """Around every page: who comes in, whether a form is ours, and the headers that hold a browser to it."""
+    """Middleware of every page: access control, the origin check of forms, and the security headers."""
 
     def __init__(self, app: ASGIApp, *, place: Place) -> None:
         self._app, self._place = app, place
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one visit."""
+        """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -234,7 +234,7 @@ class Door:
             self._place.gateway.metrics.count_response("console", status, time.perf_counter() - start)
 
     def _admit(self, scope: Scope) -> str | None:
-        """Find out who comes; the cookie that takes the place of theirs. Raises `WireError`."""
+        """Authenticate the caller; return the cookie that replaces the caller's, if any. Raises `WireError`."""
         http, ring = HTTPRequest(scope), self._place.gateway.ring
         if http.method not in {"GET", "HEAD"}:
             refuse_cross_site(http.headers)
@@ -254,7 +254,7 @@ class Door:
 
     @staticmethod
     def _refuse(error: Exception, scope: Scope) -> Response:
-        """A page that says why nobody comes in; whoever may sign in is sent there."""
+        """Return a page with the reason of a refusal; a caller who may sign in is redirected there."""
         shaped = error_response(error)
         base = "../" * (scope["path"].count("/") - 1)
         if shaped.status_code == 401:
@@ -288,7 +288,7 @@ def refuse_cross_site(headers: Headers) -> None:
 
 
 async def set_theme(visit: Visit) -> Response:
-    """Remember light, dark, or what the system says."""
+    """Store the theme: light, dark, or the system's."""
     theme = visit.value("theme")
     response = RedirectResponse(signing.local_goal(visit.value("back")) or ".", status_code=303)
     response.set_cookie(THEME, theme if theme in THEMES else "auto", max_age=_YEAR, httponly=True, samesite="strict")
@@ -296,7 +296,7 @@ async def set_theme(visit: Visit) -> Response:
 
 
 async def serve_static(http: HTTPRequest) -> Response:
-    """A file that pages load, packed where the browser can unpack it."""
+    """Serve a static file, compressed where the browser accepts it."""
     name = http.path_params["name"]
     if name not in STATIC:
         raise HTTPException(404)

@@ -1,4 +1,4 @@
-"""Charts as SVG elements without styles of their own: classes give them colours, a table beside them the figures."""
+"""Charts as SVG elements without inline styles: classes set the colours, a table beside each shows the figures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Band(NamedTuple):
 
 
 def columns(labels: Sequence[str], bands: Sequence[Band], *, description: str, show: str = "{:,.0f}") -> Markup:
-    """Stacked columns over time: one a label, its bands one on the other."""
+    """Draw stacked columns over time: one column per label, its bands stacked."""
     width, height, left, bottom, top = 470.0, 190.0, 46.0, 24.0, 10.0
     totals = [sum(band.values[at] for band in bands) for at in range(len(labels))]
     axis = Axis(title="", low=0.0, high=max([*totals, 0.0]) * 1.05 or 1.0)
@@ -58,7 +58,7 @@ def columns(labels: Sequence[str], bands: Sequence[Band], *, description: str, s
 
 
 def spark(values: Sequence[float], *, description: str) -> Markup:
-    """A small line of what happened lately."""
+    """Draw a small line of recent values."""
     if len(values) < 2:
         return Markup()
     most = max([*values, 1])
@@ -71,7 +71,7 @@ def spark(values: Sequence[float], *, description: str) -> Markup:
 
 
 def curve(points: Sequence[tuple[float, float]], *, x: str, y: str, description: str, diagonal: bool = False) -> Markup:
-    """A line of shares against shares."""
+    """Draw a curve of shares against shares."""
     chart = Chart(
         x=Axis(title=x, low=0.0, high=1.0, show="{:.0%}".format),
         y=Axis(
@@ -88,7 +88,7 @@ def curve(points: Sequence[tuple[float, float]], *, x: str, y: str, description:
 
 
 def growth(points: Sequence[tuple[int, float, float]]) -> Markup:
-    """How the evidence of a gate grew over the rows judged: for, against, and the line at which it decides."""
+    """Draw a gate's evidence over the judged rows: for, against, and the line at which it decides."""
     if len(points) < 2:
         return Markup()
     width, height, left, bottom = 260.0, 96.0, 4.0, 16.0
@@ -127,7 +127,7 @@ def growth(points: Sequence[tuple[int, float, float]]) -> Markup:
 
 
 def interval(value: float | None, low: float | None, high: float | None) -> Markup:
-    """A figure between 0 and 1 with its interval, as a bar of one line."""
+    """Draw a figure between 0 and 1 with its interval, as a bar of one line."""
     if value is None:
         return Markup()
     ends = (value if low is None else low, value if high is None else high)
@@ -148,7 +148,7 @@ class Bar(NamedTuple):
 
 
 def timeline(bars: Sequence[Bar], whole: float) -> Markup:
-    """Stages one below the other, each where and as long as it was."""
+    """Draw stages one below the other, each with its start and duration."""
     left, width, row = 150.0, 760.0, 24.0
     scale = (width - left - 70) / max(whole, 0.001)
     parts = [Markup("<title>Stages on a time line of {:.1f} milliseconds</title>").format(whole)]
@@ -176,7 +176,7 @@ def _cut(text: str, most: int = 22) -> str:
 
 
 def marked(text: str, spans: Sequence[tuple[int, int]], *, around: int = 600) -> Markup:
-    """A text with its quotes marked; of a long one what stands around them."""
+    """Return a text with its quotes marked; a long text is cut to the surroundings of the quotes."""
     found: list[Markup] = []
     at = 0
     wanted = sorted((max(0, a), min(len(text), b)) for a, b in spans if a < b)
@@ -199,7 +199,7 @@ def marked(text: str, spans: Sequence[tuple[int, int]], *, around: int = 600) ->
 
 
 def withheld(omitted: Iterable[Omission]) -> list[tuple[str, list[str]]]:
-    """What a specialist was not shown, by the reason."""
+    """Return the items that were withheld from a specialist, by reason."""
     found: dict[str, list[str]] = {}
     for each in omitted:
         found.setdefault(str(each.reason), []).append(each.what)
@@ -207,5 +207,5 @@ def withheld(omitted: Iterable[Omission]) -> list[tuple[str, list[str]]]:
 
 
 def top(values: Mapping[str, float], count: int = 12) -> list[tuple[str, float]]:
-    """The largest, in order."""
+    """Return the largest values in descending order."""
     return sorted(values.items(), key=lambda each: -each[1])[:count]

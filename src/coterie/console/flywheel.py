@@ -1,4 +1,4 @@
-"""Jobs found in the traffic, how far their specialists are, what the gates have seen, and the way back."""
+"""Jobs found in the traffic, the progress of their specialists, the evidence of the gates, and rollback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from coterie.types import FlywheelChanged
 LANES = ("candidate", "shadow", "canary", "champion")
 _EXAMPLES = 5
 _SECONDS = 60.0
-"""How old what is counted may be."""
+"""Largest age of the counts, in seconds."""
 
 
 def books_of(visit: Visit) -> Deployments:
@@ -30,7 +30,7 @@ def books_of(visit: Visit) -> Deployments:
 
 
 async def show_flywheel(visit: Visit) -> Response:
-    """Jobs, lanes and alarms."""
+    """Show jobs, lanes and alarms."""
     books, section = books_of(visit), visit.config.flywheel
     counted = await _counted(visit, books, section)
     deployments = counted.deployments
@@ -56,9 +56,9 @@ async def show_flywheel(visit: Visit) -> Response:
 
 
 async def _counted(visit: Visit, books: Deployments, section: FlywheelSection) -> Counted:
-    """Jobs and deployments; states are those of now, and what is counted is at most a minute old, as the page says.
+    """Return jobs and deployments: current states, and counts that are at most a minute old, as the page says.
 
-    Of hundreds of thousands of calls counting takes longer than a page may.
+    Counting hundreds of thousands of calls takes longer than a page may.
     """
     now = visit.gateway.network.clock()
     state = {each.id: each.revision for each in await books.deployments()}
@@ -77,7 +77,7 @@ async def _counted(visit: Visit, books: Deployments, section: FlywheelSection) -
 
 
 async def act(visit: Visit) -> Response:
-    """Move a deployment forward or back, or say that an alarm is dealt with; with the reason and the person."""
+    """Move a deployment forward or back, or resolve an alarm; with the reason and the person."""
     books = books_of(visit)
     what = chosen(visit.value("act"), ("promote", "back", "resolve"), "The action")
     by, reason = visit.caller.key.name if visit.caller.key else "console", visit.value("reason")

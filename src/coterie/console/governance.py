@@ -1,4 +1,4 @@
-"""The audit log with its check, keys, who sees what, what left this machine today, and erasure with a preview."""
+"""The audit log with its check, keys, access rights, today's egress, and erasure with a preview."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SHOWN, _DAY = 100, 86_400.0
 
 
 async def show_governance(visit: Visit) -> Response:
-    """Who may see what: labels and clearances of models and indexes, roles, retention."""
+    """Show access rights: labels and clearances of models and indexes, roles, retention."""
     config = await visit.aside(lambda: visit.config)
     return await visit.page(
         "governance.html.j2",
@@ -43,14 +43,14 @@ async def show_governance(visit: Visit) -> Response:
 
 
 def logs_of(config: Config, folder: Path) -> Sequence[Path]:
-    """The audit log, and those of further processes beside it."""
+    """Return the audit log, and the logs of further processes beside it."""
     path = folder / config.audit.path
     beside = sorted(path.parent.glob(f"{path.stem}.*{path.suffix}"))
     return [each for each in (path, *beside) if each.is_file()]
 
 
 def _log_of(visit: Visit) -> tuple[Path | None, Sequence[str]]:
-    """The log that the address names, the first one without a name, and the names of all. Raises `InputError`."""
+    """Return the log named in the URL, by default the first, and the names of all. Raises `InputError`."""
     logs = {path.name: path for path in logs_of(visit.config, visit.folder)}
     name = visit.query("log")
     if not name or not logs:
@@ -62,7 +62,10 @@ _NOTHING = AuditPage(entries=(), before=None, complete=True, reached=None, outco
 
 
 async def _page_of(visit: Visit, *, kind: str, since: float = 0.0) -> dict[str, Any]:
-    """One page of a log, of other tenants only for whoever runs the network. Raises `InputError`, `SetupError`."""
+    """Return one page of a log; other tenants' entries only for an operator of the network.
+
+    Raises `InputError`, `SetupError`.
+    """
     before = visit.query("before")
     if before and not before.isdecimal():
         raise InputError(f"There is no page before {before[:40]!r}.", hint="Begin anew.")
@@ -91,7 +94,7 @@ async def _page_of(visit: Visit, *, kind: str, since: float = 0.0) -> dict[str, 
 
 
 async def show_audit(visit: Visit) -> Response:
-    """The newest entries, page by page."""
+    """Show the newest entries of the audit log, page by page."""
     found = await _page_of(visit, kind=visit.query("kind"))
     return await visit.page("audit.html.j2", title="Audit log", checks=None, **found)
 
@@ -115,7 +118,7 @@ def _check(visit: Visit) -> list[tuple[str, Any]]:
 
 
 async def show_egress(visit: Visit) -> Response:
-    """What left this machine today, or was about to: by model, and prompt by prompt."""
+    """Show prompts that left this machine today, or were about to: by model, and one by one."""
     since = visit.gateway.network.clock() - _DAY
     found = await _page_of(visit, kind=EGRESS, since=since)
     whole = visit.caller.tenant == OWN_TENANT and visit.may("metrics")
@@ -136,7 +139,7 @@ async def show_egress(visit: Visit) -> Response:
 
 
 async def show_keys(visit: Visit, made: NewKey | None = None) -> Response:
-    """All keys, without their secrets; the one that was just made is shown this once."""
+    """Show all keys, without their secrets; a new key's secret is shown once."""
     ring, now = visit.gateway.ring, visit.gateway.network.clock()
     return await visit.page(
         "keys.html.j2",
@@ -193,7 +196,7 @@ def _days(text: str) -> float:
 
 
 async def show_erasure(visit: Visit) -> Response:
-    """The form."""
+    """Show the form for an erasure."""
     return await visit.page(
         "erasure.html.j2",
         title="Erasure",
@@ -204,7 +207,7 @@ async def show_erasure(visit: Visit) -> Response:
 
 
 async def erase(visit: Visit) -> Response:
-    """Show what would be erased; with `confirm`, erase it."""
+    """Preview an erasure; with `confirm`, erase."""
     given = {name: visit.value(name) for name in ("tenant", "session", "mention")}
     if not any(given.values()):
         raise InputError("Nothing was named.", hint="Give a tenant, a session of one, or a name to look for.")

@@ -1,10 +1,10 @@
-"""Long work that a page starts: the command line's own commands, as processes beside the gateway.
+"""Long jobs that a page starts: `coterie` commands, run as processes beside the gateway.
 
-A training computes for minutes, so it runs in a process of its own at low priority: requests do not wait for it, and
-it goes on where a worker is replaced or the gateway ends. What it prints is kept in a folder of the network, one a job.
+A training computes for minutes, so it runs in its own process at low priority: requests do not wait for it, and it
+continues when a worker is replaced or the gateway ends. Its output is kept in a folder of the network, one per job.
 
-The worker that started it may be replaced meanwhile, as adding a specialist replaces all of them: a job goes on, and
-what came of it stands in its folder. It holds the lock that it was given until it ends.
+The worker that started a job may be replaced meanwhile, since adding a specialist replaces all workers: the job
+continues, and its result is in its folder. The job holds the lock that it was given until it ends.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ _FOLDER = Path("state", "console", "jobs")
 _ID = re.compile(r"[0-9]{10}-[0-9a-f]{6}")
 _MOST_SHOWN, _LONGEST_LOG = 50, 200_000
 _LOCK, _MARK = "running", 64
-"""Who holds this file's lock runs a job, which so many bytes in it name."""
+"""Lock file of the running job, and the number of bytes in it that name the job."""
 _TRIES = 10
 _OPENING = 60.0
-"""Seconds that a network may take to open anew after a training, for a page that waits for it."""
+"""Seconds that a network may take to reopen after a training, for a page that waits for it."""
 PATIENCE = 5
-"""Seconds that a job gets to end by itself."""
+"""Seconds that a stopped job has to end by itself."""
 BAR_MISSED = 3
-"""Exit code of a command whose result misses its bar: it is a result."""
+"""Exit code of a command whose result misses its bar; the job still counts as done."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartedJob:
-    """A job as a page shows it."""
+    """A job as shown on a page."""
 
     id: str
     kind: str
     name: str
-    """Of the specialist, or of the file."""
+    """Name of the specialist, or of the file."""
     command: tuple[str, ...]
     started: float
     key: str
@@ -61,7 +61,7 @@ class StartedJob:
 
     @property
     def state(self) -> str:
-        """`running`, `done`, `failed`, or `lost` where its process was killed."""
+        """State of the job: `running`, `done`, `failed`, or `lost` where its process was killed."""
         if self.code is None:
             return "running"
         return "done" if self.code in {0, BAR_MISSED} else "lost" if self.code == -1 else "failed"
@@ -69,33 +69,33 @@ class StartedJob:
 
 @dataclass
 class Jobs:
-    """Starts jobs, one at a time, and remembers them; of several workers each knows of all."""
+    """Starts jobs, one at a time, and stores them; each of several workers knows all jobs."""
 
     network: Path
-    """Its folder."""
+    """The network's folder."""
     reopen: Callable[[], Awaitable[object]]
     """Serves the champions of the registry; called after a training."""
     clock: Callable[[], float]
     opened: float = 0.0
-    """When this worker began to serve, in whole seconds: what was trained before, it has."""
+    """Start of this worker, in whole seconds: it serves everything that was trained before."""
     _watching: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def folder(self) -> Path:
-        """Where they are kept."""
+        """The folder of the jobs."""
         return self.network / _FOLDER
 
     async def start(
         self, kind: str, name: str, commands: Sequence[Sequence[str]], *, key: str, reopens: bool = False
     ) -> str:
-        """Run commands of `coterie` one after the other, until one fails; the job's id.
+        """Run commands of `coterie` one after the other, until one fails; return the job's id.
 
         Args:
-            kind: What it is: `train` or `rightsize`.
-            name: Of what.
-            commands: Arguments of each; the last one prints JSON, which is the result.
-            key: Id of the key that started it.
-            reopens: The network serves its new champions after it.
+            kind: The kind of job: `train` or `rightsize`.
+            name: The specialist or file that the job is about.
+            commands: Arguments of each command; the last one prints JSON, which is the result.
+            key: Id of the key that started the job.
+            reopens: Whether the network serves its new champions afterwards.
 
         Raises:
             Overloaded: another job runs.
@@ -124,7 +124,7 @@ class Jobs:
         return job
 
     def _begin(self, job: str, view: dict[str, Any]) -> int:
-        """Take the one place for a job at work, and note this one there; the descriptor that holds it."""
+        """Take the lock of the running job and record this job in it; return the descriptor that holds the lock."""
         (self.folder / job).mkdir(parents=True, mode=0o700)
         lock = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         for tries in range(_TRIES):
@@ -144,7 +144,7 @@ class Jobs:
         return lock
 
     async def _watch(self, process: asyncio.subprocess.Process, job: str, *, reopens: bool) -> None:
-        """Serve what a job has trained once it is done; other workers are replaced by their supervisor."""
+        """Serve the versions that a finished job trained; the supervisor replaces the other workers."""
         await process.wait()
         view = await asyncio.to_thread(read_view, self.folder / job)
         if reopens and view.get("code") in {0, BAR_MISSED}:
@@ -156,7 +156,7 @@ class Jobs:
             await asyncio.to_thread(write_view, self.folder / job, {**view, "error": error, "served": True})
 
     def _at_work(self) -> tuple[str, int]:
-        """The job at work and the process that runs it; empty and 0 where none is."""
+        """Return the running job and its process id; empty and 0 where none runs."""
         try:
             lock = os.open(self.folder / _LOCK, os.O_RDWR)
         except FileNotFoundError:
@@ -171,7 +171,7 @@ class Jobs:
         return "", 0
 
     async def stop(self, job: str) -> None:
-        """End a job; what it has stored stays."""
+        """Stop a job; its stored results stay."""
         for _ in range(PATIENCE * 20):
             running, process = await asyncio.to_thread(self._at_work)
             if running != job:
@@ -182,7 +182,7 @@ class Jobs:
             await asyncio.sleep(0.1)
 
     def show(self, job: str) -> StartedJob:
-        """A job with what it has printed. Raises `InputError` where there is none such."""
+        """Return a job with its output. Raises `InputError` for an unknown job."""
         if not _ID.fullmatch(job) or not (self.folder / job).is_dir():
             raise InputError(f"There is no job {job[:40]!r}.", hint="The list of jobs is on the page of right-sizing.")
         view = read_view(self.folder / job)
@@ -199,44 +199,44 @@ class Jobs:
         return StartedJob(id=job, **{**view, "command": tuple(view["command"])}, log=tuple(_readable(lines)))
 
     def result(self, job: str) -> Any:  # noqa: ANN401 - what the command printed
-        """What a job's last command printed as JSON; None where it is none, or not there yet."""
+        """Return the JSON output of a job's last command; None where there is none, or none yet."""
         try:
             return parse_json((self.folder / job / "result.json").read_bytes())
         except (OSError, ValueError):
             return None
 
     def list(self, kind: str = "") -> Sequence[StartedJob]:
-        """The newest jobs, of a kind or of all."""
+        """Return the newest jobs, of one kind or of all."""
         names = sorted((each.name for each in self.folder.glob("*-*")), reverse=True)[:_MOST_SHOWN]
         found = [self.show(name) for name in names if _ID.fullmatch(name)]
         return [each for each in found if kind in {"", each.kind}]
 
 
 def announce(place: Path, process: int) -> None:
-    """Say which job is at work, and which process may be told to stop: 0 for none yet."""
+    """Record the running job, and the process to stop: 0 for none yet."""
     lock = os.open(place.parent / _LOCK, os.O_RDWR)
     os.pwrite(lock, f"{place.name} {process}".encode().ljust(_MARK), 0)
     os.close(lock)
 
 
 def read_view(place: Path) -> dict[str, Any]:
-    """What is noted of a job."""
+    """Read a job's record."""
     found: dict[str, Any] = parse_json((place / "job.json").read_bytes())
     return found
 
 
 def write_view(place: Path, view: dict[str, Any]) -> None:
-    """Note something of a job."""
+    """Write a job's record."""
     write_bytes(place / "job.json", json.dumps(view).encode())
 
 
 def _readable(lines: Sequence[str]) -> Sequence[str]:
-    """Lines without the marks that move a terminal's cursor."""
+    """Return lines without the control sequences that move a terminal's cursor."""
     return [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line.rsplit("\r", 1)[-1]) for line in lines]
 
 
 def run(network: Path, place: Path) -> int:
-    """Run a job's commands until one fails; the exit code of the last one."""
+    """Run a job's commands until one fails; return the exit code of the last one."""
     view, code, stopped = read_view(place), 1, False
     running: subprocess.Popen[bytes] | None = None
 
@@ -264,7 +264,7 @@ def run(network: Path, place: Path) -> int:
 
 
 def _wait(process: subprocess.Popen[bytes], is_stopped: Callable[[], bool]) -> int:
-    """Wait for a command; one that was told to stop gets some seconds."""
+    """Wait for a command; a stopped command gets some seconds to end."""
     while not is_stopped():
         with suppress(subprocess.TimeoutExpired):
             return process.wait(0.2)

@@ -1,4 +1,4 @@
-"""The network as a picture, with what happens in it; a specialist with its versions and their reports."""
+"""The network as a picture with live figures; a specialist with its versions and their reports."""
 
 from __future__ import annotations
 
@@ -34,47 +34,50 @@ _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable("i
 
 @dataclass(frozen=True, kw_only=True)
 class PictureNode:
-    """One thing in the picture."""
+    """A node of the picture."""
 
     id: str
     kind: str
-    """`caller`, `router`, `specialist`, `index`, `model` or `remote`."""
+    """Kind of the node: `caller`, `router`, `specialist`, `index`, `model` or `remote`."""
     name: str
     note: str
     link: str = ""
     figure: str = ""
-    """What went through it in the last day."""
+    """Figure of the node's volume in the last day."""
     health: str = ""
-    """`good`, `warn` where most was not answered, or `bad` where it serves nothing; empty where nothing is known."""
+    """Health of the node.
+
+    `good`, `warn` where most requests were not answered, or `bad` where it serves nothing; empty where it is unknown.
+    """
     share: float = 0.0
-    """Of the last day's requests."""
+    """The node's share of the last day's requests."""
     x: float = 0.0
     y: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """Nodes in columns, edges between them, and where this machine ends."""
+    """Nodes in columns, edges between them, and the border of this machine."""
 
     nodes: tuple[PictureNode, ...]
     edges: tuple[tuple[str, str], ...]
     width: float
     height: float
     border: float | None
-    """Horizontal place behind which nothing is inside this machine; None if nothing is outside."""
+    """Horizontal position of the machine's border; None if all nodes are inside."""
 
     def at(self, node: str) -> PictureNode:
-        """The node of this id."""
+        """Return the node with this id."""
         return next(each for each in self.nodes if each.id == node)
 
 
 NODE_WIDTH, NODE_HEIGHT, _GAP_X, _GAP_Y = 200.0, 66.0, 70.0, 16.0
 _MOST_ABSTAINED = 0.5
-"""Share of unanswered requests from which a specialist is not well."""
+"""Share of unanswered requests from which a specialist's health is `warn`."""
 
 
 def draw(nodes: Sequence[PictureNode], edges: Sequence[tuple[str, str]]) -> Picture:
-    """Place nodes by columns of their kinds, each column in the middle of the height."""
+    """Arrange nodes in columns by kind, each column vertically centred."""
     order = ("caller", "router", "specialist", "inside", "remote")
     column = {"index": "inside", "model": "inside"}
     columns = [[n for n in nodes if column.get(n.kind, n.kind) == kind] for kind in order]
@@ -95,13 +98,13 @@ def draw(nodes: Sequence[PictureNode], edges: Sequence[tuple[str, str]]) -> Pict
 
 _PARTS: Sequence[TotalsPart] = ("specialists", "models", "latencies")
 _REFRESH, _AGAIN = 10.0, 1.0
-"""Seconds for which figures that a page fetches by itself, and totals of a page that is loaded, are those of before."""
+"""Seconds for which figures fetched by a page, and totals of a loaded page, are reused."""
 
 
 async def show_network(visit: Visit) -> Response:
-    """The picture, with the volume and the health of the last day, and a table of the same.
+    """Show the picture, with the volume and the health of the last day, and a table of the same.
 
-    Its figures are fetched anew by open pages: all of them get what was made for one of them within ten seconds.
+    Open pages fetch new figures: all pages share what was made for one of them within ten seconds.
     """
     if visit.query("part") != "figures":
         return await visit.page("network.html.j2", title="Network", **await _shown(visit))
@@ -115,7 +118,7 @@ async def show_network(visit: Visit) -> Response:
 
 
 async def _shown(visit: Visit) -> dict[str, Any]:
-    """What the page of the network shows."""
+    """Return the values for the network's page."""
     network, config = visit.gateway.network, await visit.aside(lambda: visit.config)
     now = network.clock()
     whose = None if visit.may("metrics") else visit.caller.tenant
@@ -143,7 +146,7 @@ async def _shown(visit: Visit) -> dict[str, Any]:
 
 
 def is_empty(visit: Visit) -> bool:
-    """Whether there is nobody yet who could answer: no specialist is trained, and no model is there."""
+    """Return whether nothing can answer yet: no specialist is trained, and there is no model."""
     network = visit.gateway.network
     return not network.specialists and not network.models and network.generalist is None
 
@@ -204,7 +207,7 @@ def _today(count: int) -> str:
 
 
 def _specialist_node(name: str, note: str, row: LedgerRow | None, asked: int) -> PictureNode:
-    """A specialist that serves, with its volume and how much of that it answered."""
+    """Return the node of a serving specialist, with its volume and its share of answered requests."""
     node = PictureNode(id=f"s:{name}", kind="specialist", name=name, note=note, link=f"specialists/{name}")
     if row is None or not row.requests:
         return node
@@ -221,20 +224,20 @@ def _specialist_node(name: str, note: str, row: LedgerRow | None, asked: int) ->
 
 
 async def show_specialist(visit: Visit) -> Response:
-    """Its versions, and the report of the one that serves."""
+    """Show a specialist's versions, and the report of the serving one."""
     name = _seen(visit)
     return await _show(visit, name, await visit.aside(_standing, visit.registry, name))
 
 
 async def show_version(visit: Visit) -> Response:
-    """Its versions, and the report of one of them."""
+    """Show a specialist's versions, and the report of one of them."""
     name = _seen(visit)
     version = await visit.aside(visit.registry.resolve, name, visit.http.path_params["version"])
     return await _show(visit, name, version)
 
 
 def _seen(visit: Visit) -> str:
-    """The specialist of the address. Raises `UnknownSpecialist`, also where it may not be known of."""
+    """Return the specialist in the URL. Raises `UnknownSpecialist`, also where the caller may not see it."""
     name: str = visit.http.path_params["name"]
     if name not in visit.config.specialists or not visit.caller.sees(name):
         known = [each for each in visit.config.specialists if visit.caller.sees(each)]
@@ -243,7 +246,7 @@ def _seen(visit: Visit) -> str:
 
 
 def _standing(registry: Registry, name: str) -> str:
-    """The version that serves; empty where none does."""
+    """Return the serving version; empty where none serves."""
     return registry.alias(name, CHAMPION) or registry.alias(name, CANDIDATE) or ""
 
 
@@ -269,13 +272,13 @@ async def _show(visit: Visit, name: str, version: str) -> Response:
 
 
 def card_version(visit: Visit, name: str) -> str:
-    """The version that answers in this process; empty where none does."""
+    """Return the version that answers in this process; empty where none does."""
     specialist = visit.gateway.network.specialists.get(name)
     return "" if specialist is None else specialist.card.version
 
 
 def _about(visit: Visit, name: str, version: str) -> dict[str, Any]:
-    """What files say of a specialist; called in a thread."""
+    """Return the facts about a specialist from files; called in a thread."""
     registry = visit.registry
     champion, candidate = registry.alias(name, CHAMPION), registry.alias(name, CANDIDATE)
     versions = [_line(registry, name, each) for each in reversed(registry.versions(name))]
@@ -313,17 +316,17 @@ def _about(visit: Visit, name: str, version: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _card(text: str) -> Markup:
-    """A model card as HTML; HTML in it is escaped."""
+    """Render a model card as HTML; HTML in the card is escaped."""
     return Markup(_MARKDOWN.render(_without_head(text)))  # noqa: S704 - see above
 
 
 def _without_head(card: str) -> str:
-    """A card without the block of metadata at its beginning."""
+    """Return a card without its metadata block."""
     return card.split("\n---\n", 1)[-1] if card.startswith("---\n") else card
 
 
 def _line(registry: Registry, name: str, version: str) -> dict[str, Any]:
-    """A version in one line; what is wrong with it, if something is."""
+    """Return a version in one line, with its error if there is one."""
     line: dict[str, Any] = {"version": version, "stored": registry.added(name, version), "error": ""}
     try:
         report = registry.load(name, version).report
@@ -340,7 +343,7 @@ def _line(registry: Registry, name: str, version: str) -> dict[str, Any]:
 
 
 def _figures(report: Mapping[str, Any]) -> Iterator[tuple[str, float, tuple[float, float] | None]]:
-    """Shares of the report with their intervals."""
+    """Yield shares of the report with their intervals."""
     metrics = report.get("metrics") or {}
     intervals = metrics.get("intervals") or {}
     for key, value in metrics.items():
@@ -349,7 +352,7 @@ def _figures(report: Mapping[str, Any]) -> Iterator[tuple[str, float, tuple[floa
 
 
 def _calibration(version: Version | None) -> dict[str, Any] | None:
-    """Reliability by tenths of the confidence, and the risk of what is accepted by how much is."""
+    """Return reliability by tenths of the confidence, and the risk of accepted answers by coverage."""
     outcomes = None
     if version is not None:
         with suppress(LookupError, ValueError):
@@ -379,7 +382,7 @@ def _calibration(version: Version | None) -> dict[str, Any] | None:
 
 
 def _measured_rows(visit: Visit, name: str, report: Mapping[str, Any]) -> Sequence[Row]:
-    """The held-out rows that a version was measured on, as far as the file is still what was measured; else none."""
+    """Return the held-out rows that a version was measured on; empty if the file has changed since."""
     section = visit.config.specialists[name]
     about = (report.get("data") or {}).get("held_out") or {}
     if section.data is None:
@@ -394,7 +397,7 @@ def _measured_rows(visit: Visit, name: str, report: Mapping[str, Any]) -> Sequen
 
 
 def _wrong_rows(rows: Sequence[Row], report: Mapping[str, Any]) -> dict[str, list[str]]:
-    """By label, texts of rows that were answered wrongly."""
+    """Return texts of wrongly answered rows, by label."""
     slices = report.get("slices") or {}
     found: dict[str, list[str]] = {}
     by_label: dict[str, list[Row]] = {}
@@ -413,7 +416,7 @@ def _wrong_rows(rows: Sequence[Row], report: Mapping[str, Any]) -> dict[str, lis
 
 
 def _confused(rows: Sequence[Row], report: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], list[str]]]:
-    """Labels that were taken for one another, with texts of which that is so."""
+    """Return pairs of confused labels, with example texts."""
     pairs: Sequence[Mapping[str, Any]] = (report.get("metrics") or {}).get("confusions") or ()
     return [
         (
@@ -425,14 +428,14 @@ def _confused(rows: Sequence[Row], report: Mapping[str, Any]) -> list[tuple[Mapp
 
 
 def _text(row: Row) -> str:
-    """What a row says: its text, else its columns."""
+    """Return a row's text, else its columns."""
     text = row.text or ", ".join(f"{name} {value}" for name, value in row.columns.items())
     return text[:240]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """Where held-out rows are read from; equal as long as the file and the section are."""
+    """The source of held-out rows; equal as long as the file and the section are."""
 
     key: tuple[str, int, str]
     section: SpecialistSection = field(compare=False)
@@ -442,7 +445,7 @@ class _Source:
 
 @lru_cache(maxsize=16)
 def _held_out(source: _Source) -> Dataset:
-    """The held-out rows that a version was measured on, if the file is still the same. Raises `DataError`."""
+    """Return the held-out rows that a version was measured on, if the file is unchanged. Raises `DataError`."""
     section, task = source.section, task_of(source.section)
     if section.test is not None:
         return task.read_rows(section, source.folder / section.test, for_evaluation=True)
@@ -458,7 +461,7 @@ def _labels(row: Row) -> Sequence[str]:
 
 
 async def train(visit: Visit) -> Response:
-    """Train it, in a process beside the gateway."""
+    """Train a specialist, in a process beside the gateway."""
     name = _seen(visit)
     added = await learn_corrections(visit, name) if visit.value("corrections") else 0
     await visit.log("train", name=name, corrections=added)
@@ -469,7 +472,7 @@ async def train(visit: Visit) -> Response:
 
 
 async def promote(visit: Visit) -> Response:
-    """Let a version serve, if it may; from the next request on."""
+    """Promote a version, if it may serve; it serves from the next request on."""
     name, reason = _seen(visit), _reason(visit)
     version = await visit.aside(visit.registry.resolve, name, visit.value("version"))
     verdict = await visit.aside(
@@ -481,7 +484,7 @@ async def promote(visit: Visit) -> Response:
 
 
 async def roll_back(visit: Visit) -> Response:
-    """Let the champion before this one serve again."""
+    """Make the previous champion serve again."""
     name, reason = _seen(visit), _reason(visit)
     version = await visit.aside(visit.registry.rollback, name, reason=reason)
     await visit.log("rollback", name=name, version=version, reason=reason)

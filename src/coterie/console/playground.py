@@ -1,4 +1,4 @@
-"""Ask, and watch: through the functions of the API, so with its permissions, labels, budgets and limits."""
+"""Ask and watch, through the functions of the API, so with its permissions, labels, budgets and limits."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from coterie.types import Trace
 
 _CHAT = relaying("/chat/completions", complete_chat, chat_directly)
 _STREAM = "x-console-stream"
-"""Sent by the page's script, which shows the answer as it comes."""
+"""Header sent by the page's script, which shows the answer while it arrives."""
 
 
 async def show_playground(visit: Visit) -> Response:
-    """The form, and the request that was asked with it."""
+    """Show the form, and the last request of it."""
     found: dict[str, Any] = {"trace": None}
     if visit.query("trace"):
         found = await about_trace(visit, await shown_trace(visit, visit.query("trace")))
@@ -47,12 +47,12 @@ async def show_playground(visit: Visit) -> Response:
 
 
 def _text_of(trace: Trace) -> str:
-    """What was asked, so that it can be asked again; empty where texts are not kept."""
+    """Return the text of a request, so that it can be asked again; empty where texts are not stored."""
     return " ".join(part.text for part in trace.route.parts if not is_dropped(part.text))
 
 
 def _choices(visit: Visit) -> dict[str, Any]:
-    """What may be asked, and with which labels."""
+    """Return the specialists and models that may be asked, and the labels to choose from."""
     network = visit.gateway.network
     names = sorted(name for name in network.specialists if visit.caller.sees(name))
     models = [key for key in network.models if may_relay(visit.gateway, visit.caller, key)]
@@ -68,7 +68,7 @@ def _choices(visit: Visit) -> dict[str, Any]:
 
 
 async def ask(visit: Visit) -> Response:
-    """Ask once: as a stream for the page's script, else the page of the trace."""
+    """Ask once: respond with a stream for the page's script, else with the page of the trace."""
     handler, body = _asked(visit)
     if _STREAM in visit.http.headers:
         return _Passed(Work(handler), encode({**body, "stream": True}))
@@ -77,7 +77,7 @@ async def ask(visit: Visit) -> Response:
 
 
 def _asked(visit: Visit) -> tuple[Any, dict[str, Any]]:
-    """What the form asks, as a body of the API and the function that answers it. Raises `InputError`."""
+    """Return the form's request as a body of the API, and the function that answers it. Raises `InputError`."""
     questions = _questions(visit.value("questions"))
     extension = _extension(visit)
     if questions:
@@ -100,7 +100,7 @@ def _chat(visit: Visit, target: str, extension: dict[str, Any]) -> dict[str, Any
 
 
 def _extension(visit: Visit) -> dict[str, Any]:
-    """The `coterie` object: label, session, columns and document."""
+    """Return the `coterie` object: label, session, columns and document."""
     found: dict[str, Any] = {}
     if visit.value("label"):
         found["label"] = chosen(visit.value("label"), LABELS, "The label")
@@ -116,7 +116,7 @@ def _extension(visit: Visit) -> dict[str, Any]:
 
 
 def _columns(text: str) -> dict[str, Any]:
-    """A row of columns: a JSON object, or `name = value` a line. Raises `InputError`."""
+    """Read a row of columns: a JSON object, or `name = value` a line. Raises `InputError`."""
     if text.startswith("{"):
         try:
             found: dict[str, Any] = json.loads(text)
@@ -136,7 +136,7 @@ def _columns(text: str) -> dict[str, Any]:
 
 
 def _questions(text: str) -> list[dict[str, Any]]:
-    """Typed questions, one a line: `name: a | b | c` is a choice, `name?` a yes or no. Raises `InputError`."""
+    """Read typed questions, one a line: `name: a | b | c` is a choice, `name?` a yes or no. Raises `InputError`."""
     found: list[dict[str, Any]] = []
     for line in filter(None, map(str.strip, text.splitlines())):
         name, colon, options = line.partition(":")
@@ -158,7 +158,7 @@ def _name(text: str) -> str:
 
 
 async def _run(visit: Visit, handler: Any, body: dict[str, Any]) -> str:  # noqa: ANN401 - a handler of the API
-    """Ask to the end; the id of the trace. Raises what the API would answer."""
+    """Ask to the end and return the id of the trace. Raises what the API would answer."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await Work(handler).serve(encode(body), scope, receive, send)
@@ -168,14 +168,14 @@ async def _run(visit: Visit, handler: Any, body: dict[str, Any]) -> str:  # noqa
 
 
 class _Passed(Response):
-    """A response that an endpoint of the API sends by itself."""
+    """A response that stands for one that an API endpoint sends by itself."""
 
     def __init__(self, work: Work, asked: bytes) -> None:
         super().__init__()
         self._work, self._asked = work, asked
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let it send."""
+        """Let the endpoint send its response."""
         await self._work.serve(self._asked, scope, receive, send)
 
 
@@ -183,7 +183,7 @@ class _Passed(Response):
 
 
 async def show_comparison(visit: Visit) -> Response:
-    """The form, and two traces side by side."""
+    """Show the form, and two traces side by side."""
     ids = [visit.query(name) for name in ("a", "b")]
     sides = [await about_trace(visit, await shown_trace(visit, each)) for each in ids if each]
     choices = _choices(visit)
@@ -200,7 +200,7 @@ async def show_comparison(visit: Visit) -> Response:
 
 
 def _versions(visit: Visit) -> Sequence[str]:
-    """Versions that can be asked: `name@version`."""
+    """Return the versions that can be asked: `name@version`."""
     if not visit.may("manage"):
         return ()
     names = [name for name in visit.gateway.network.specialists if visit.caller.sees(name)]
@@ -208,14 +208,14 @@ def _versions(visit: Visit) -> Sequence[str]:
 
 
 async def compare(visit: Visit) -> Response:
-    """Ask two, one after the other, and show both."""
+    """Ask two targets, one after the other, and show both traces."""
     asked = [visit.value(side) for side in ("a", "b")]
     found = [await _ask_side(visit, each) for each in asked]
     return visit.go(f"compare?{urlencode({'a': found[0], 'b': found[1], 'asked_a': asked[0], 'asked_b': asked[1]})}")
 
 
 async def _ask_side(visit: Visit, target: str) -> str:
-    """Ask a target of the API, or a version that does not serve: in a network that is the same but for it."""
+    """Ask a target of the API, or a version that does not serve, in an otherwise identical network."""
     name, at, version = target.partition("@")
     if not at:
         return await _run(visit, _CHAT, _chat(visit, target or ROUTED, _extension(visit)))
@@ -236,7 +236,7 @@ _TEXT = "Where is my parcel?"
 
 
 async def show_snippets(visit: Visit) -> Response:
-    """curl, `openai`, decisions and MCP."""
+    """Show code snippets: curl, `openai`, decisions and MCP."""
     host = visit.http.headers.get("host", "127.0.0.1:8321")
     scheme = "https" if visit.http.headers.get("referer", "").startswith("https:") else visit.http.url.scheme
     names = sorted(name for name in visit.gateway.network.specialists if visit.caller.sees(name))
@@ -257,7 +257,7 @@ async def show_snippets(visit: Visit) -> Response:
 
 
 def _snippets(visit: Visit, address: str, name: str, *, keyed: bool) -> Iterator[tuple[str, str, str, str]]:
-    """Id, title, what it is for, and the text of each."""
+    """Yield id, title, purpose and text of each snippet."""
     model = f"{ROUTED}/{name}" if visit.query("target") and name else ROUTED
     key = "$COTERIE_KEY" if keyed else "unused"
     auth = f' -H "Authorization: Bearer {key}"' if keyed else ""
@@ -313,5 +313,5 @@ def _labels(visit: Visit, name: str) -> list[dict[str, str]]:
 
 
 def _example(visit: Visit, name: str) -> str:
-    """A text to ask with."""
+    """Return an example text for a specialist."""
     return visit.query("text") or _TEXT if name else _TEXT

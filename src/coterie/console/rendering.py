@@ -1,4 +1,4 @@
-"""Templates and the filters they show figures with."""
+"""Templates, and their filters that format figures."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ STATIC: Mapping[str, str] = {
     "dagre.min.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
-"""Files that pages load, with their media types; nothing else is served."""
+"""Static files of pages, with their media types; nothing else is served."""
 
 
 @cache
 def static(name: str) -> bytes:
-    """A file that pages load."""
+    """Return the content of a static file."""
     return (resources.files("coterie.console") / "static" / name).read_bytes()
 
 
 @cache
 def version_of(name: str) -> str:
-    """Its address changes with its content, so that it can be kept for ever."""
+    """Return the version in a static file's address; it changes with the content, so browsers can cache for ever."""
     return f"{name}?v={hashlib.sha256(static(name)).hexdigest()[:10]}"
 
 
 def render(template: str, **values: object) -> str:
-    """A page, or a part of one."""
+    """Render a page, or a part of one."""
     return _environment().get_template(template).render(**values)
 
 
@@ -76,7 +76,7 @@ _DIGEST = re.compile(r"[0-9a-f]{32,64}")
 
 
 def plain(value: object, most: int = 80) -> str:
-    """A value of an entry: names with their values, lists, and of a digest its beginning."""
+    """Format a value of an entry: names with their values, lists; a digest is shortened."""
     if isinstance(value, Mapping):
         return ", ".join(f"{plain(key)}: {plain(each)}" if each else plain(key) for key, each in value.items())
     if isinstance(value, list | tuple):
@@ -90,7 +90,7 @@ def plain(value: object, most: int = 80) -> str:
 
 
 def ago(value: float | None, now: float) -> str:
-    """How long ago something was, in the largest unit of which there is one."""
+    """Format the age of a time, in the largest unit with at least one."""
     if value is None:
         return "never"
     seconds = max(now - value, 0)
@@ -101,7 +101,7 @@ def ago(value: float | None, now: float) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """A time with three digits."""
+    """Format milliseconds with three digits."""
     if value is None:
         return UNKNOWN
     if value >= 10_000:
@@ -110,7 +110,7 @@ def milliseconds(value: float | None) -> str:
 
 
 def energy(joules: float | Decimal | None) -> str:
-    """Joules, or kilowatt-hours where there are many."""
+    """Format joules, or kilowatt-hours for large values."""
     if joules is None:
         return UNKNOWN
     value = float(joules)
@@ -122,14 +122,14 @@ def energy(joules: float | Decimal | None) -> str:
 
 
 def money(amount: Decimal | None, currency: str) -> str:
-    """An amount; of less than a thousandth the millionths."""
+    """Format an amount; below a thousandth, in millionths."""
     if amount is None or not amount or abs(amount) >= Decimal("0.001"):
         return format_money(amount, currency)
     return f"{amount * 1_000_000:.3g} µ{currency}"
 
 
 def size(count: int) -> str:
-    """Bytes in the unit that leaves three digits."""
+    """Format bytes in the unit that leaves three digits."""
     if not count:
         return "0 B"
     power = min(int(math.log10(count) // 3), 3)

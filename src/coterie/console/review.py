@@ -1,7 +1,8 @@
-"""Label by hand: a key is a label, the next item is there already, and the last one can be taken back.
+"""Labelling by hand: each label has a key, the next item is preloaded, and the last label can be undone.
 
-Two kinds of queues: spot checks, which are requests of a specialist that nobody has judged, those of `[policy]
-spot_checks` first, and jobs of the flywheel. What is said of a spot check is feedback, through the API's function.
+There are two kinds of queues. Spot checks are a specialist's requests without feedback, those chosen by `[policy]
+spot_checks` first; the others are jobs of the flywheel. A label of a spot check is feedback, sent through the API's
+function.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ from coterie.store.content import is_dropped
 from coterie.types import Finding, Label, RequestFilter, RequestLine, Trace
 
 KEYS = "1234567890qwertyiopasdfghjklzxcvbm"
-"""Of labels, in their order; `n` is none of these, `u` undoes, space skips."""
+"""Keys of the labels, in their order; `n` is none of the labels, `u` undoes, space skips."""
 _PAIRS = "asdfghjklqwertyiopzxcvbm"
-"""Where there are more labels than keys, each has two, one after the other."""
+"""Keys where there are more labels than keys: each label has two, typed one after the other."""
 _AHEAD, _PAGES = 4, 2
 _LOOKED_AT, _REMEMBERED = "coterie_looked_at", 60
-"""A cookie with the spot checks that somebody has looked at, the last one last: so every worker knows of them."""
+"""Cookie with the spot checks that a person has seen, the last one last, so that every worker knows them."""
 _COUNTED = 500
 """Differences of a deployment that are read; there may be more."""
 _SPOT, _JOB, _FIELD, _DAY = "spot:", "job:", "field:", 86_400
@@ -45,27 +46,27 @@ _SPOT, _JOB, _FIELD, _DAY = "spot:", "job:", "field:", 86_400
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One thing to say something about."""
+    """An item to be labelled."""
 
     id: str
     text: str
     answers: tuple[str, ...]
-    """What was answered, in an order that tells nothing of whose it is."""
+    """The given answers, in an order that does not reveal their sources."""
     labels: tuple[str, ...]
     prompt: tuple[tuple[str, str], ...] = ()
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Of objects: values that each field has had, from which another object is put together."""
+    """Values that each field of an object has had, from which another object can be composed."""
     several: tuple[str, ...] = ()
     """Fields that have any number of these."""
 
     @property
     def choices(self) -> Sequence[str]:
-        """What may be right at one touch."""
+        """The labels that can be chosen with one key."""
         return self.labels or (() if self.fields else self.answers)
 
     @property
     def keys(self) -> Sequence[str]:
-        """A key for each of them, or two in a row."""
+        """A key for each choice, or two keys in a row."""
         count = len(self.choices)
         if count <= len(KEYS):
             return KEYS[:count]
@@ -74,7 +75,7 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Queue:
-    """What waits to be looked at."""
+    """A queue of items to be labelled."""
 
     id: str
     name: str
@@ -83,7 +84,7 @@ class Queue:
 
 
 async def show_review(visit: Visit) -> Response:
-    """The queues, and the next items of one."""
+    """Show the queues, and the next items of one."""
     queues = await _queues(visit)
     wanted, first = visit.query("queue") or (queues[0].id if queues else ""), None
     if visit.query("first") and any(each.id == wanted for each in queues) and wanted.startswith(_SPOT):
@@ -92,7 +93,7 @@ async def show_review(visit: Visit) -> Response:
 
 
 async def _desk(visit: Visit, wanted: str, queues: Sequence[Queue], *, first: Item | None = None) -> Response:
-    """The next items of a queue; after `undo` the one that was taken back comes first."""
+    """Show the next items of a queue; after `undo` the undone item comes first."""
     queue = next((each for each in queues if each.id == wanted), None)
     if queue is None and wanted and queues:
         raise InputError(
@@ -120,7 +121,7 @@ async def _desk(visit: Visit, wanted: str, queues: Sequence[Queue], *, first: It
 
 
 async def answer(visit: Visit) -> Response:
-    """Take a label, a skip or an undo, and show what comes next."""
+    """Store a label, a skip or an undo, and show the next items."""
     queues, wanted = await _queues(visit), visit.value("queue")
     item, act = visit.value("item"), visit.value("act")
     looked = _looked_at(visit, wanted)
@@ -147,7 +148,7 @@ async def answer(visit: Visit) -> Response:
 
 
 def _chosen(visit: Visit) -> dict[str, str]:
-    """The JSON text that was chosen for each field of an object. Raises `InputError` if one has none."""
+    """Return the chosen JSON text of each field of an object. Raises `InputError` if a field has none."""
     chosen = {name.removeprefix(_FIELD): visit.value(name) for name in visit.fields if name.startswith(_FIELD)}
     for name in visit.fields.get("several", []):
         chosen[name] = f"[{', '.join(visit.fields.get(_FIELD + name, []))}]"
@@ -157,7 +158,7 @@ def _chosen(visit: Visit) -> dict[str, str]:
 
 
 def _looked_at(visit: Visit, queue: str) -> list[str]:
-    """The spot checks of a queue that the person has looked at, the last one last."""
+    """Return the spot checks of a queue that the person has seen, the last one last."""
     name, *looked = unquote(visit.http.cookies.get(_LOOKED_AT, "")).split(" ")
     return [each for each in looked if each] if name == queue else []
 
@@ -166,7 +167,7 @@ def _looked_at(visit: Visit, queue: str) -> list[str]:
 
 
 async def _queues(visit: Visit) -> list[Queue]:
-    """Jobs whose differing answers wait, then the specialists with labels."""
+    """Return the jobs with differing answers, then the specialists with labels."""
     found: list[Queue] = []
     if visit.may("ask") and visit.caller.tenant == OWN_TENANT and not visit.caller.specialists:
         with suppress(SetupError):
@@ -212,7 +213,7 @@ def _shown(item: ReviewItem) -> Item:
 
 
 async def _progress(visit: Visit, queue: Queue) -> dict[str, str]:
-    """How far people are with a queue, and how far they agree."""
+    """Return how many items of a queue are labelled, and how far people agree."""
     if queue.id.startswith(_SPOT):
         return await _spot_progress(visit, queue.name)
     found = await _book(visit).progress(queue.id.removeprefix(_JOB))
@@ -239,7 +240,7 @@ def _share_of(found: Estimate) -> str:
 
 
 async def _spot_progress(visit: Visit, name: str) -> dict[str, str]:
-    """What people said of a specialist's answers in the last week; of each answer the last word of each person."""
+    """Return the feedback on a specialist's answers in the last week, the last one of each person per answer."""
     since = visit.gateway.network.clock() - 7 * _DAY
     tenant = visit.caller.tenant
     said = await visit.reads.opinions(name, tenant, since=since)
@@ -264,7 +265,7 @@ async def _spot_progress(visit: Visit, name: str) -> dict[str, str]:
 
 
 async def _label(visit: Visit, wanted: str, item: str, value: str | None) -> None:
-    """Say what is right; None for none of the labels."""
+    """Store the right label; None for none of the labels."""
     if wanted.startswith(_JOB):
         await _book(visit).answer(item, value, reviewer=_by(visit))
         await visit.log("review", job=wanted.removeprefix(_JOB), example=item, by_hand=_by(visit))
@@ -275,7 +276,7 @@ async def _label(visit: Visit, wanted: str, item: str, value: str | None) -> Non
 
 
 async def _undo(visit: Visit, wanted: str, looked: list[str]) -> Item | None:
-    """The item that was looked at last, to be said anew."""
+    """Undo the last item and return it, to be labelled again."""
     if wanted.startswith(_JOB):
         book = _book(visit)
         item = await book.undo(reviewer=_by(visit))
@@ -286,7 +287,7 @@ async def _undo(visit: Visit, wanted: str, looked: list[str]) -> Item | None:
 
 
 async def _spot_of(visit: Visit, trace_id: str, queue: str) -> Item | None:
-    """The item of a request that the caller may see."""
+    """Return the item of a request that the caller may see."""
     with suppress(CoterieError, WireError):
         return _spot(visit, await find_trace(visit.gateway, visit.caller, trace_id), queue.removeprefix(_SPOT))
     return None
@@ -296,7 +297,10 @@ async def _spot_of(visit: Visit, trace_id: str, queue: str) -> Item | None:
 
 
 async def _spots(visit: Visit, name: str) -> list[Item]:
-    """The newest requests of a specialist that nobody judged, or one other of two; the chosen ones first."""
+    """Return the newest requests of a specialist without feedback, or with that of one of two people.
+
+    The requests chosen at random come first.
+    """
     done = set(_looked_at(visit, f"{_SPOT}{name}"))
     share = visit.config.policy.spot_checks
     wanted = RequestFilter(tenant=visit.caller.tenant, specialist=name)
@@ -317,7 +321,7 @@ async def _spots(visit: Visit, name: str) -> list[Item]:
 
 
 async def _is_open(visit: Visit, line: RequestLine) -> bool:
-    """Whether somebody is to be asked: nobody said anything yet, or one other person of an answer that two judge."""
+    """Return whether a request needs feedback: it has none, or one other person has judged an answer that two judge."""
     if line.correct is None:
         return True
     if visit.caller.key is None or not drawn(line.id, TWICE, salt="twice"):
@@ -327,7 +331,7 @@ async def _is_open(visit: Visit, line: RequestLine) -> bool:
 
 
 def _spot(visit: Visit, trace: Trace, name: str) -> Item | None:
-    """A request as an item; None where its text is not kept, or above the caller's clearance."""
+    """Return a request as an item; None where its text is not stored, or is above the caller's clearance."""
     label = max([trace.label, *(finding.label for finding in trace.findings)])
     if visit.clearance is not None and Label(label) > visit.clearance:
         return None

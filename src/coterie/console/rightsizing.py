@@ -1,4 +1,4 @@
-"""How much machinery a file of one's own needs: started, watched and read in the browser, then made a specialist."""
+"""Rightsizing in the browser: measure the rungs on an uploaded file, then make it a specialist."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TASKS = ("classify", "pairs", "score", "extract")
 
 
 async def show_rightsizing(visit: Visit) -> Response:
-    """The form, and what was started before."""
+    """Show the form, and earlier jobs."""
     jobs = await visit.aside(visit.console.jobs.list)
     tasks = [(name, _about(name)) for name in _TASKS]
     return await visit.page(
@@ -39,7 +39,7 @@ def _about(task: str) -> str:
 
 
 async def start(visit: Visit) -> Response:
-    """Keep the file and measure every rung on it, or make it a specialist at once."""
+    """Store the file and measure every rung on it, or make it a specialist at once."""
     task = chosen(visit.value("task", "classify"), _TASKS, "The task")
     file = await visit.aside(_keep, visit)
     if visit.value("then") == "train":
@@ -54,7 +54,7 @@ async def start(visit: Visit) -> Response:
 
 
 def _options(visit: Visit, task: str) -> list[str]:
-    """Options of the form: columns under other names, and the bar."""
+    """Return the form's command options: names of columns, and the bar."""
     found = []
     for name in _COLUMNS:
         if visit.value(name):
@@ -66,7 +66,7 @@ def _options(visit: Visit, task: str) -> list[str]:
 
 
 def _given(command: Sequence[str]) -> dict[str, str]:
-    """What `_options` made options of, as fields of a form."""
+    """Return the options made by `_options` as fields of a form."""
     pairs = dict(pairwise(command))
     found = {name: pairs[f"--{name.replace('_', '-')}"] for name in _COLUMNS if f"--{name.replace('_', '-')}" in pairs}
     return found | ({"bar": pairs["--bar"].partition("=")[2]} if "--bar" in pairs else {})
@@ -83,7 +83,7 @@ def _share(text: str) -> float:
 
 
 def _keep(visit: Visit) -> str:
-    """Write the uploaded file into the network's folder; its name there."""
+    """Write the uploaded file into the network's folder and return its name."""
     file = visit.files.get("file")
     if file is None or not file.content.strip():
         raise InputError("No file was sent, or an empty one.", hint="Choose a CSV or JSONL file.")
@@ -98,7 +98,7 @@ def _keep(visit: Visit) -> str:
 
 
 async def add(visit: Visit) -> Response:
-    """Make a file that was measured a specialist."""
+    """Make a measured file a specialist."""
     file = visit.value("file")
     if not _FILE.fullmatch(file) or not (visit.folder / _UPLOADS / file).is_file():
         raise InputError(f"There is no file {file[:80]!r}.", hint="Send it again.")
@@ -127,7 +127,7 @@ async def _train(visit: Visit, file: str, task: str) -> Response:
 
 
 def _as_data(folder: Path, file: str, name: str) -> Path:
-    """The file among the network's data, under the specialist's name. Raises `InputError` where another is."""
+    """Copy the file to the network's data, under the specialist's name. Raises `InputError` if the name is in use."""
     content = (folder / _UPLOADS / file).read_bytes()
     target = (folder / "data" / f"{name}{Path(file).suffix.lower()}").absolute()
     if target.exists():
@@ -143,7 +143,7 @@ def _as_data(folder: Path, file: str, name: str) -> Path:
 
 
 async def show_job(visit: Visit) -> Response:
-    """How far a job is; when it is done, its result."""
+    """Show the progress of a job, or its result when it is done."""
     jobs = visit.console.jobs
     job = await visit.aside(jobs.show, visit.http.path_params["id"])
     result = await visit.aside(jobs.result, job.id) if job.state == "done" else None
@@ -160,7 +160,7 @@ async def show_job(visit: Visit) -> Response:
 
 
 async def stop_job(visit: Visit) -> Response:
-    """End it."""
+    """Stop a job."""
     job = visit.http.path_params["id"]
     await visit.aside(visit.console.jobs.show, job)
     await visit.console.jobs.stop(job)
@@ -169,7 +169,7 @@ async def stop_job(visit: Visit) -> Response:
 
 
 def _graph(result: Mapping[str, Any]) -> object:
-    """Quality against money, each rung a dot with its interval; None where no cost is known."""
+    """Draw quality against money, each rung a dot with its interval; None where no cost is known."""
     measure = str(result["measure"])
     points = []
     rows: Sequence[Mapping[str, Any]] = [*result.get("rungs", ()), *([result["large"]] if result.get("large") else [])]

@@ -1,7 +1,7 @@
-"""Signing in: with a key, or at the provider that `[oidc]` names; either begins a session of a key.
+"""Sign-in with a key, or at the provider that `[oidc]` names; both begin a session of a key.
 
-The provider sends people back from its own site, and a browser keeps a `SameSite=Strict` cookie from a navigation that
-began elsewhere. So who comes back is answered by a page of ours, which leads on: that navigation is of this origin.
+The provider redirects people back from its own site, and a browser does not send a `SameSite=Strict` cookie with a
+navigation that began elsewhere. The callback is therefore answered by a page of this origin that navigates on.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 
 def cookie_of(value: str, *, secure: bool) -> str:
-    """A session's cookie; with `secure` it is sent over TLS only."""
+    """Return a session's cookie; with `secure` it is sent over TLS only."""
     return f"{COOKIE}={value}; Path=/; Max-Age={LONGEST:.0f}; HttpOnly; SameSite=Strict{'; Secure' if secure else ''}"
 
 
 def over_tls(headers: Headers) -> bool:
-    """Whether a form came over TLS, as far as the browser says so: a proxy may have taken it off."""
+    """Return whether a form was sent over TLS, as reported by the browser: a proxy may have terminated TLS."""
     return headers.get("origin", headers.get("referer", "")).startswith("https:")
 
 
 def local_goal(goal: str) -> str:
-    """A goal within the console; empty for one that leads elsewhere."""
+    """Return a goal within the console; empty for a goal elsewhere."""
     parts = urlsplit(goal)
     elsewhere = parts.scheme or parts.netloc or goal.startswith("/") or "\\" in goal or ".." in goal
     return "" if elsewhere or not goal.isprintable() else goal
 
 
 async def show_sign_in(visit: Visit) -> Response:
-    """The form for the key, and the way to the provider."""
+    """Show the form for the key, and the link to the provider."""
     return await _form(visit, local_goal(visit.query("next")))
 
 
@@ -60,7 +60,7 @@ async def _form(visit: Visit, goal: str, *, refused: bool = False) -> Response:
 
 
 async def sign_in(visit: Visit) -> Response:
-    """Look the key up and begin a session."""
+    """Check the key and begin a session."""
     ring = visit.gateway.ring
     key = None if ring is None else ring.find(visit.value("key"))
     goal = local_goal(visit.value("next"))
@@ -73,7 +73,7 @@ async def sign_in(visit: Visit) -> Response:
 
 
 async def _begin(visit: Visit, key: Key, response: Response, *, secure: bool, by: str = "key") -> None:
-    """Give the response the cookie of a session, and write down who signed in."""
+    """Set the session's cookie on the response, and record the sign-in."""
     cookie = await visit.aside(visit.console.sessions.begin, key)
     enter(visit.http.scope, key)
     visit.__dict__.pop("caller", None)  # who comes is known now
@@ -90,7 +90,7 @@ async def sign_out(visit: Visit) -> Response:
 
 
 def provider_routes(place: Place) -> Sequence[Route]:
-    """The two addresses of signing in at the provider; none where there is no `[oidc]`. Raises `SetupError`."""
+    """Return the two routes of signing in at the provider; none without `[oidc]`. Raises `SetupError`."""
     section, ring = place.oidc, place.gateway.ring
     if section is None or ring is None:
         return ()

@@ -1,4 +1,4 @@
-"""Money and energy by day, tenant, specialist and model, against the large model; budgets with what is left."""
+"""Money and energy by day, tenant, specialist and model, compared with the large model; budgets and what is left."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from coterie.types import LedgerRow, Totals
 
 _DAY = 86_400.0
 _SMALL = 0.001
-"""Of less money a day, millionths are shown."""
+"""Money per day below which millionths are shown."""
 SPANS: Mapping[str, int] = {"1d": 1, "7d": 7, "30d": 30, "90d": 90, "365d": 365}
 
 
 async def show_spend(visit: Visit) -> Response:
-    """What was spent: of all tenants for those who may read counters, else of the caller's."""
+    """Show the spending: of all tenants for callers who may read counters, else of the caller's tenant."""
     now = visit.gateway.network.clock()
     span = visit.query("span", "30d")
     days = SPANS.get(span, 30)
@@ -49,13 +49,13 @@ async def show_spend(visit: Visit) -> Response:
 
 
 def _keys(since: float, now: float, *, hours: bool) -> list[str]:
-    """Every hour or day of a span, also those without a request: what is not there is seen."""
+    """Return every hour or day of a period, including those without a request, so that gaps are visible."""
     form, step = ("%Y-%m-%d %H:00", 3600) if hours else ("%Y-%m-%d", int(_DAY))
     return [datetime.fromtimestamp(at, UTC).strftime(form) for at in range(int(since), int(now) + 1, step)]
 
 
 def _charts(totals: Totals, currency: str, labels: list[str]) -> dict[str, Any]:
-    """Columns by time: how requests ended, energy, and money beside what the large model would have cost."""
+    """Return columns over time: outcomes of requests, energy, and money beside the large model's cost."""
     rows = {row.key: row for row in totals.times}
     shown = [rows.get(label, LedgerRow(key=label)) for label in labels]
 
@@ -93,7 +93,7 @@ def _charts(totals: Totals, currency: str, labels: list[str]) -> dict[str, Any]:
 
 
 def _budgets(visit: Visit) -> list[tuple[Spending, BudgetSection, list[tuple[str, float, float]]]]:
-    """Each budget with what was taken of which limit."""
+    """Return each budget with the use of each limit."""
     limits = visit.gateway.network.limits
     if not isinstance(limits, StoredLimits):
         return []

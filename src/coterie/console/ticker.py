@@ -1,8 +1,8 @@
-"""What happens now: one stream of events for each open page, fed by one clock for all of them.
+"""Live updates: one event stream for each open page, fed by one shared clock.
 
-An event says how many requests were answered since the gateway began and how many are at work, by all of its workers.
-It is sent where that has changed, so a page for which nothing happens costs nothing. A page that is hidden closes its
-stream, and nothing is asked of the store for it.
+An event has the number of requests that were answered since the gateway began and the number that are running, over
+all of its workers. It is sent on a change, so an idle page costs nothing. A hidden page closes its stream, and then the
+store is not read for it.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from coterie.gateway.work import Gateway
 
 T = TypeVar("T")
 _SECONDS = 2.0
-"""Between two looks."""
+"""Seconds between two readings."""
 _QUIET = 15.0
-"""Seconds without a change after which a stream says that it is still there."""
+"""Seconds without a change after which a stream sends a keep-alive comment."""
 _MOST = 64
-"""Streams at once; one more is told to come again later."""
+"""The most streams at once; a further client is told to retry later."""
 
 
 @dataclass
 class Ticker:
-    """Counts for all pages."""
+    """Counts for all pages, and their event streams."""
 
     gateway: Gateway
     _streams: int = field(default=0)
     _read: float = field(default=0.0)
     _last: dict[str, int] | None = field(default=None)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set, and replaced, whenever there is something to tell."""
+    """Set, and replaced, at every change."""
     _clock: asyncio.Task[None] | None = field(default=None)
 
     async def now(self) -> dict[str, int]:
-        """What an event says: read once for all pages."""
+        """Return the content of an event, read once for all pages."""
         now = time.monotonic()
         if self._last is None or now - self._read >= _SECONDS / 2:
             self._read = now
@@ -46,7 +46,7 @@ class Ticker:
         return self._last
 
     async def events(self) -> AsyncIterator[bytes]:
-        """Events of one page, until it leaves or the gateway shuts down."""
+        """Yield the events of one page, until it leaves or the gateway shuts down."""
         self._streams += 1
         try:
             if self._clock is None or self._clock.done():
@@ -68,7 +68,7 @@ class Ticker:
             self._streams -= 1
 
     async def _tick(self) -> None:
-        """Look from time to time, as long as somebody listens, and wake the streams where something has changed."""
+        """Read the counts periodically while a stream is open, and wake the streams at a change."""
         before = await self.now()
         while self._streams and not self.gateway.draining:
             await asyncio.sleep(_SECONDS)
@@ -79,7 +79,7 @@ class Ticker:
 
     @property
     def full(self) -> bool:
-        """Whether no further page gets a stream."""
+        """Whether no further stream is accepted."""
         return self._streams >= _MOST
 
 
@@ -89,18 +89,18 @@ def _event(found: dict[str, int]) -> bytes:
 
 @dataclass
 class SharedViews:
-    """What several viewers look at, made once for all of them."""
+    """A cache of views that several viewers share."""
 
     clock: Callable[[], float] = time.monotonic
     _held: dict[Hashable, tuple[float, asyncio.Task[Any]]] = field(default_factory=dict)
 
     async def get(self, key: Hashable, make: Callable[[], Awaitable[T]], *, seconds: float) -> T:
-        """Return what was made under this key within so many seconds, else what is made now.
+        """Return the value made under this key within the last seconds, else make it now.
 
         Args:
-            key: Names what is shown and who may see it.
-            make: Makes it; who comes meanwhile waits for the same. What it raises is not kept.
-            seconds: How old it may be.
+            key: Identifies the view and who may see it.
+            make: Makes the view; concurrent callers wait for the same. An error of `make` is not kept.
+            seconds: The largest age of the value.
         """
         now, held = self.clock(), self._held.get(key)
         if held is None or now - held[0] >= seconds or (held[1].done() and held[1].exception() is not None):
@@ -114,4 +114,4 @@ class SharedViews:
 
 
 _KEPT = 60.0
-"""Seconds after which what nobody asks for is forgotten."""
+"""Seconds after which an unused entry is dropped."""

@@ -1,4 +1,4 @@
-"""Requests page by page, one request as it happened, sessions, and feedback in place."""
+"""Requests page by page, a request in detail, sessions, and feedback in place."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _SUFFIXES = {".csv", ".jsonl"}
 
 
 def correctable(section: SpecialistSection) -> bool:
-    """Whether a label that somebody gives makes a row of its data: of texts with one label."""
+    """Return whether a given label makes a row of the specialist's data: only for texts with one label."""
     plain = isinstance(section, ClassifySection) and not (section.multi_label or section.record)
     return plain and section.data is not None and Path(section.data).suffix in _SUFFIXES
 
 
 async def waiting_corrections(visit: Visit, name: str) -> list[tuple[str, str]]:
-    """Texts and labels that were given since and are no rows of its data yet."""
+    """Return texts and labels that were given since and are no rows of the specialist's data yet."""
     section = visit.config.specialists[name]
     if not correctable(section):
         return []
@@ -49,7 +49,7 @@ async def waiting_corrections(visit: Visit, name: str) -> list[tuple[str, str]]:
 
 
 async def teach(visit: Visit, name: str, text: str, label: str) -> bool:
-    """Add one row to its data; False if it has the text already. Raises `InputError`, `DataError`."""
+    """Add one row to the specialist's data; False if the text is already in it. Raises `InputError`, `DataError`."""
     section = visit.config.specialists[name]
     if not correctable(section):
         raise InputError(f"{name!r} has no data that one row can be added to.", hint="Leave the text out.")
@@ -61,7 +61,7 @@ async def teach(visit: Visit, name: str, text: str, label: str) -> bool:
 
 
 async def learn_corrections(visit: Visit, name: str) -> int:
-    """Add them to its data; how many there were. Raises `DataError`."""
+    """Add the waiting corrections to the specialist's data and return their number. Raises `DataError`."""
     section = visit.config.specialists[name]
     rows = await waiting_corrections(visit, name)
     if rows:
@@ -86,12 +86,12 @@ def _columns(section: SpecialistSection) -> tuple[str, str]:
 
 
 def _delimiter(content: str, section: SpecialistSection) -> str:
-    """What stands between the cells: a spreadsheet of most of Europe writes semicolons."""
+    """Return the delimiter of the cells: spreadsheets in most of Europe write semicolons."""
     return sniff_delimiter(content.partition("\n")[0].encode(), _columns(section))
 
 
 def _rows_of(path: Path, section: SpecialistSection) -> list[tuple[str, str]]:
-    """Texts and labels of the file, as they stand there."""
+    """Return texts and labels of the file, unchanged."""
     text, label = _columns(section)
     try:
         content = whole_text(path)
@@ -105,7 +105,7 @@ def _rows_of(path: Path, section: SpecialistSection) -> list[tuple[str, str]]:
 
 
 def _append(path: Path, section: SpecialistSection, rows: Sequence[tuple[str, str]]) -> None:
-    """Write the file anew with more rows, whole or not at all."""
+    """Rewrite the file with more rows, completely or not at all."""
     text, label = _columns(section)
     content = whole_text(path)
     made = io.StringIO(newline="")
@@ -127,7 +127,7 @@ _FILTERS = ("status", "specialist", "session", "label", "judged")
 
 
 async def show_traffic(visit: Visit) -> Response:
-    """The caller's tenant's requests, the newest first."""
+    """Show the requests of the caller's tenant, the newest first."""
     if visit.query("id"):
         return visit.go(f"traffic/{quote(visit.query('id'), safe='')}")
     given = {name: visit.query(name) for name in _FILTERS}
@@ -151,7 +151,7 @@ async def show_traffic(visit: Visit) -> Response:
 
 
 async def _seen(visit: Visit, line: RequestLine) -> bool:
-    """Whether the caller may know of a request; a key for some specialists needs a look at the trace."""
+    """Return whether the caller may see a request; for a key limited to some specialists, the trace is read."""
     if not visit.caller.specialists:
         return True
     try:
@@ -162,7 +162,7 @@ async def _seen(visit: Visit, line: RequestLine) -> bool:
 
 
 def _place(text: str) -> tuple[float, str] | None:
-    """Where a page begins. Raises `WireError` for what no page names."""
+    """Return the start of a page. Raises `WireError` for an invalid one."""
     if not text:
         return None
     time, _, request = text.partition(":")
@@ -176,19 +176,19 @@ def _place(text: str) -> tuple[float, str] | None:
 
 
 async def show_trace(visit: Visit) -> Response:
-    """One request as it happened; `part` shows the body alone, for other pages."""
+    """Show one request in detail; with `part`, the body alone, for other pages."""
     trace = await shown_trace(visit, visit.http.path_params["id"])
     template = "part_trace.html.j2" if visit.query("part") else "trace.html.j2"
     return await visit.page(template, title="Request", **await about_trace(visit, trace))
 
 
 async def shown_trace(visit: Visit, trace_id: str) -> Trace:
-    """A trace as far as the caller may see it. Raises `WireError`."""
+    """Return the part of a trace that the caller may see. Raises `WireError`."""
     return without_egress_text(await find_trace(visit.gateway, visit.caller, trace_id))
 
 
 async def about_trace(visit: Visit, trace: Trace) -> dict[str, Any]:
-    """What a trace's page shows. Above the caller's clearance there are figures only."""
+    """Return the values for a trace's page. Above the caller's clearance there are figures only."""
     label = max([trace.label, *(finding.label for finding in trace.findings)])
     above = visit.clearance is not None and label > visit.clearance
     documents = {} if above else await _documents(visit, trace)
@@ -217,14 +217,14 @@ async def about_trace(visit: Visit, trace: Trace) -> dict[str, Any]:
 
 
 def _answers(trace: Trace) -> list[Finding]:
-    """Findings that the caller was given: accepted ones of the last that were asked, not those handed on to them."""
+    """Return the findings whose answers the caller received: the accepted ones of the last stage."""
     last = {name for part in trace.route.parts for name in (part.stages[-1] if part.stages else ())}
     handed_on = {name for part in trace.route.parts for name in part.specialists} - last
     return [each for each in trace.findings if each.accepted and each.text and each.specialist not in handed_on]
 
 
 async def _explained(visit: Visit, trace: Trace) -> Any:  # noqa: ANN401 - the router's
-    """How the router that serves now compares the parts, with the nearest examples; None where it cannot say."""
+    """Return how the current router compares the parts, with the nearest examples; None where it cannot explain."""
     router, text = visit.gateway.network.router, " ".join(part.text for part in trace.route.parts)
     if not text.strip() or not isinstance(router, ExplainsRoutes):
         return None
@@ -235,7 +235,7 @@ async def _explained(visit: Visit, trace: Trace) -> Any:  # noqa: ANN401 - the r
 
 
 async def _documents(visit: Visit, trace: Trace) -> Mapping[str, Any]:
-    """The cited documents with their quotes marked, as far as the caller may read them."""
+    """Return the cited documents with their quotes marked, as far as the caller may read them."""
     cited: dict[tuple[str, str], list[Citation]] = {}
     for finding in trace.findings:
         for citation in finding.citations:
@@ -255,7 +255,7 @@ async def _documents(visit: Visit, trace: Trace) -> Mapping[str, Any]:
 
 
 async def give_feedback(visit: Visit) -> Response:
-    """Keep what was said of an answer: through the API's own function."""
+    """Store feedback on an answer, through the API's own function."""
     trace_id = visit.http.path_params["id"]
     value = visit.value("value")
     body = {
@@ -279,7 +279,7 @@ async def give_feedback(visit: Visit) -> Response:
 
 
 async def run_app(app: Any, visit: Visit) -> tuple[int, dict[str, str], bytes]:  # noqa: ANN401 - an ASGI app
-    """What an app of the API answers, whole: status, headers and body."""
+    """Run an ASGI app of the API and return its whole response: status, headers and body."""
     status, headers, body = 500, dict[str, str](), bytearray()
 
     async def send(message: Any) -> None:  # noqa: ANN401 - an ASGI message
@@ -298,7 +298,7 @@ async def run_app(app: Any, visit: Visit) -> tuple[int, dict[str, str], bytes]: 
 
 
 async def show_sessions(visit: Visit) -> Response:
-    """The caller's tenant's sessions, the one used last first."""
+    """Show the sessions of the caller's tenant, the most recently used first."""
     page = await visit.reads.session_page(visit.caller.tenant, after=_place(visit.query("after")))
     return await visit.page(
         "sessions.html.j2",
@@ -310,7 +310,7 @@ async def show_sessions(visit: Visit) -> Response:
 
 
 async def show_session(visit: Visit) -> Response:
-    """What a session knows, entry by entry, and its requests."""
+    """Show a session's entries and its requests."""
     session, tenant = visit.http.path_params["id"], visit.caller.tenant
     context = await visit.gateway.network.store.context(session, tenant)
     page = await visit.reads.request_page(RequestFilter(tenant=tenant, session=session))

@@ -1,7 +1,7 @@
-"""One visit to a page: who comes, what they sent, and how it is answered.
+"""A request to a page: its caller, its form, and its response.
 
-The cookie holds the key's id, no secret. Its signature covers the hash of the key, so it is void as soon as the key is
-revoked, expired or rotated. The signing secret is a file of the network, which several processes share.
+The cookie holds the key's id and no secret. Its signature covers the hash of the key, so the cookie is void as soon as
+the key is revoked, expired or rotated. The signing secret is a file of the network, which several processes share.
 """
 
 from __future__ import annotations
@@ -44,27 +44,27 @@ if TYPE_CHECKING:
 
 COOKIE = "coterie_session"
 IDLE, LONGEST = 3600.0, 12 * 3600.0
-"""Seconds without a page after which one signs in again, and seconds after which one does in any case."""
+"""Seconds without a request after which a session ends, and seconds after which it ends in any case."""
 SKEW = 900.0
-"""Seconds by which the clocks of hosts may differ that answer one browser in turns."""
+"""Largest clock difference in seconds between hosts that answer one browser in turns."""
 _FORM = re.compile(r"([a-z0-9]{8})\.(\d{1,12})\.(\d{1,12})\.([0-9a-f]{64})")
 
 
 class Sessions:
-    """Makes cookies and reads them."""
+    """Makes and reads session cookies."""
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
-        """Take the file of the secret, made at the first sign-in."""
+        """Use the file of the secret, which is made at the first sign-in."""
         self._path, self._clock = path, clock
         self._secret: bytes | None = None
 
     def begin(self, key: Key) -> str:
-        """A cookie for the holder of a key. Raises `SetupError` where the secret cannot be read or written."""
+        """Return a cookie for the holder of a key. Raises `SetupError` where the secret cannot be read or written."""
         now = int(self._clock())
         return self._write(key, now, now)
 
     def read(self, cookie: str, ring: KeyRing) -> tuple[Key, str | None] | None:
-        """The key of a cookie, and the cookie that is to take its place now and then; None for a void one."""
+        """Return the key of a cookie, and a renewed cookie if one is due; None for a void cookie."""
         found = _FORM.fullmatch(cookie)
         key = ring.named(found[1]) if found else None
         if found is None or key is None or not self._path.exists():
@@ -86,7 +86,7 @@ class Sessions:
 
 
 def _secret_in(path: Path) -> bytes:
-    """The secret, made if there is none; of two processes that make one at once, the first one's counts."""
+    """Return the secret, made if there is none; if two processes make one at once, the first one is used."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -113,20 +113,20 @@ _SECRET = "state/console.key"  # noqa: S105 - where it is
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """Jobs and deployments with what is counted about them, at some time."""
+    """Jobs and deployments with their counts at a point in time."""
 
     state: Mapping[str, int]
-    """Revisions of jobs, deployments and alarms: with another one it is counted anew."""
+    """Revisions of jobs, deployments and alarms: the counts are renewed when one changes."""
     time: float
     jobs: Sequence[JobView]
     deployments: Sequence[DeploymentView]
 
 
 class Place:
-    """Where the pages are."""
+    """The environment of the pages."""
 
     def __init__(self, gateway: Gateway, folder: Path, open_network: Callable[[Config], Awaitable[Network]]) -> None:
-        """Take a gateway, its network's folder, and what opens the network anew after a promotion."""
+        """Store the gateway, its network's folder, and the function that reopens the network after a promotion."""
         self.gateway, self.folder = gateway, folder
         self.follower = Follower(gateway, folder, open_network)
         clock = gateway.network.clock
@@ -150,7 +150,7 @@ LABELS = [label.value for label in Label]
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that came with a form."""
+    """An uploaded file of a form."""
 
     name: str
     content: bytes
@@ -158,12 +158,12 @@ class Upload:
 
 @dataclass
 class Visit:
-    """What a page's handler gets."""
+    """A request with everything that a page's handler needs."""
 
     http: HTTPRequest
     console: Place
     fields: Mapping[str, list[str]] = field(default_factory=dict)
-    """Of a form that was sent."""
+    """The fields of the submitted form."""
     files: Mapping[str, Upload] = field(default_factory=dict)
 
     @property
@@ -173,16 +173,16 @@ class Visit:
 
     @cached_property
     def caller(self) -> Caller:
-        """Who comes."""
+        """The caller of this page."""
         return Caller.of(self.http.scope)
 
     def may(self, permission: Permission) -> bool:
-        """Whether the role of who comes allows it."""
+        """Return whether the caller's role has a permission."""
         return self.caller.may(permission)
 
     @property
     def folder(self) -> Path:
-        """The network's."""
+        """The network's folder."""
         return self.console.folder
 
     @cached_property
@@ -192,7 +192,7 @@ class Visit:
 
     @cached_property
     def registry(self) -> Registry:
-        """The network's versions."""
+        """The registry of the network's versions."""
         return open_registry(self.folder, self.config.registry)
 
     @property
@@ -205,35 +205,35 @@ class Visit:
 
     @property
     def clearance(self) -> Label | None:
-        """The most sensitive label whose text is shown; None for all of it."""
+        """The most sensitive label whose text is shown; None for no limit."""
         return None if self.caller.key is None else self.caller.clearance(self.gateway.network.default_label)
 
     def query(self, name: str, default: str = "") -> str:
-        """A value of the address."""
+        """Return a value of the query string."""
         found: str = self.http.query_params.get(name, default)
         return found.strip()
 
     def value(self, name: str, default: str = "") -> str:
-        """A value of the form."""
+        """Return a value of the form."""
         return self.fields.get(name, [default])[0].replace("\r\n", "\n").strip()
 
     @property
     def base(self) -> str:
-        """What leads from this page's address to the console's root, whatever path a proxy has it behind."""
+        """The relative path from this page to the console's root, independent of a proxy's path prefix."""
         path: str = self.http.scope["path"]
         return "../" * (path.count("/") - 1)
 
     @property
     def wants_part(self) -> bool:
-        """Whether a script asks for a part of the page."""
+        """Whether a script requests a part of the page."""
         return "hx-request" in self.http.headers
 
     async def aside(self, work: Callable[..., T], *values: Any, **named: Any) -> T:  # noqa: ANN401 - the work's
-        """Work that reads files or takes long, in a thread."""
+        """Run work that reads files or takes long, in a thread."""
         return await asyncio.to_thread(partial(work, *values, **named))
 
     async def page(self, template: str, *, status: int = 200, **values: object) -> Response:
-        """The page of a template; it is made in a thread, so that no request waits for it."""
+        """Render a template as a page, in a thread, so that no other request waits for it."""
         values = {**self._common(), **values}
         response = HTMLResponse(await asyncio.to_thread(render, template, **values), status_code=status)
         if NOTE in self.http.cookies and not self.wants_part:
@@ -241,7 +241,7 @@ class Visit:
         return response
 
     def _common(self) -> dict[str, object]:
-        """What every page shows."""
+        """Return the values that every page shows."""
         note: object = None
         try:
             note = json.loads(unquote(self.http.cookies.get(NOTE, "null")))
@@ -262,7 +262,7 @@ class Visit:
         }
 
     def go(self, to: str, *, note: str = "", bad: bool = False) -> Response:
-        """Send to another page of the console, relative to its root, with a note that it shows once."""
+        """Redirect to another page of the console, relative to its root, with a note that is shown once."""
         response = RedirectResponse(self.base + to or ".", status_code=303)
         if note:
             text = quote(json.dumps({"text": note[:1000], "bad": bad}))
@@ -270,7 +270,7 @@ class Visit:
         return response
 
     async def log(self, kind: str, *, tenant: str = "", **about: object) -> None:
-        """Write down what the person did, with their key. Raises `AuditError`."""
+        """Record the person's action, with their key, in the audit log. Raises `AuditError`."""
         network = self.gateway.network
         if network.audit is not None:
             about = {"by": "console", "key": self.caller.key_id, **about}
@@ -278,7 +278,7 @@ class Visit:
 
 
 def read_form(content_type: str, body: bytes) -> tuple[dict[str, list[str]], dict[str, Upload]]:
-    """The fields and files of a form, urlencoded or multipart. Raises `WireError`."""
+    """Read a form's fields and files, urlencoded or multipart. Raises `WireError`."""
     kind, _, parameters = content_type.partition(";")
     try:
         if kind.strip().lower() == "application/x-www-form-urlencoded":
@@ -291,7 +291,7 @@ def read_form(content_type: str, body: bytes) -> tuple[dict[str, list[str]], dic
 
 
 def _read_parts(parameters: str, body: bytes) -> tuple[dict[str, list[str]], dict[str, Upload]]:
-    """The parts of a multipart body: what browsers send, whole in memory and bounded by the gateway's limit."""
+    """Read the parts of a multipart body as browsers send it, whole in memory and bounded by the gateway's limit."""
     boundary = next(
         p.strip()[9:].strip('"') for p in parameters.split(";") if p.strip().lower().startswith("boundary=")
     )
@@ -308,7 +308,7 @@ def _read_parts(parameters: str, body: bytes) -> tuple[dict[str, list[str]], dic
 
 
 def _disposition(head: str) -> dict[str, str]:
-    """The parameters of a part: browsers quote their values, and write a quote in them as %22."""
+    """Return the parameters of a part: browsers quote their values, and encode a quote in them as %22."""
     line = next(line for line in head.split("\r\n") if line.lower().startswith("content-disposition:"))
     found = {}
     for each in line.split("; ")[1:]:
@@ -320,7 +320,7 @@ def _disposition(head: str) -> dict[str, str]:
 
 
 def chosen(value: str, options: object, what: str) -> str:
-    """A value that is one of the options. Raises `InputError`."""
+    """Check that a value is one of the options, and return it. Raises `InputError`."""
     if value not in options:  # type: ignore[operator] # any container
         raise InputError(f"{what} was {value[:100]!r}, which is none of those offered.", hint="Choose one of the list.")
     return value

@@ -1,1 +1,1 @@
-"""Sharing what is known: what still stands, who may see it, and which part of it one specialist is shown, and why."""
+"""The shared context: which entries are valid, who may see them, and which part of them a specialist is shown."""

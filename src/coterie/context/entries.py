@@ -1,4 +1,4 @@
-"""What a turn leaves in the context, what of the log still stands, and what of it one caller may see.
+"""The entries that a turn adds to the context, which entries are still valid, and which a caller may see.
 
 Entries are never changed: a newer fact supersedes older ones of its name, a retraction those of its producer.
 """
@@ -30,10 +30,11 @@ _NEAR = 4  # labels beside the best that a guess names
 
 
 def entries_of(found: Iterable[tuple[Finding, ContextView]], *, now: float) -> tuple[Entry, ...]:
-    """The entries of findings that were made side by side, each with what its specialist was shown.
+    """Return the entries of concurrent findings, each with the view of its specialist.
 
-    Facts come last, the surest at the end: where two say otherwise, that is the newest. Facts are written by findings
-    that are accepted only; a retraction stands whatever the finding, since doubt is a reason for one.
+    Facts come last, ordered by confidence: where two contradict each other, the most confident counts as the newest.
+    Facts are written by accepted findings only; a retraction is valid for any finding, since doubt is a reason for
+    one.
     """
     found = list(found)
     facts = [(fact, finding) for finding, _ in found if finding.accepted for fact in finding.facts]
@@ -69,9 +70,9 @@ def _summary(finding: Finding) -> FindingSummary:
 
 
 def _guess(finding: Finding) -> str:
-    """What a finding that abstains would have said, with the labels that came near.
+    """Return the answer that an abstaining finding would have given, with the labels that came near.
 
-    Their shares stand in brackets: `password: 0.02` reads as somebody's password, which may not leave.
+    Their shares are in brackets: `password: 0.02` would be read as a password, which may not be sent.
     """
     others = [each for each in finding.evidence if each.kind == "alternative" and each.name != finding.value]
     near = [f"{each.name} ({each.weight:.0%})" for each in others]
@@ -100,7 +101,7 @@ def _cites(citation: Citation, passage: Passage) -> bool:
 
 
 def describe(entry: Entry) -> str:
-    """An entry by name and producer, never by content."""
+    """Describe an entry by name and producer, never by content."""
     match entry.content:
         case Fact(name=name):
             return f"fact {name} from {entry.producer}"
@@ -115,7 +116,7 @@ def describe(entry: Entry) -> str:
 
 
 def text_of(entry: Entry) -> str:
-    """An entry's content as a model or a person would read it."""
+    """Return an entry's content as text for a model or a person."""
     match entry.content:
         case Fact(name=name, value=value, confidence=confidence):
             return f"{name} = {value} ({confidence:.2f})"
@@ -128,27 +129,27 @@ def text_of(entry: Entry) -> str:
 
 
 def tally(descriptions: Iterable[str]) -> tuple[str, ...]:
-    """Equal descriptions once, with their number: a long conversation must not make a long trace."""
+    """Merge equal descriptions into one with their number, so that a long conversation does not make a long trace."""
     return tuple(times(what, n) for what, n in Counter(descriptions).items())
 
 
 def times(what: str, count: int) -> str:
-    """A description with how often it stands for something."""
+    """Return a description with the number of items that it stands for."""
     return what if count == 1 else f"{what} (x{count})"
 
 
 class Superseded(NamedTuple):
-    """Why an entry no longer counts."""
+    """The reason why an entry is no longer valid."""
 
     why: Literal["retraction", "retracted", "superseded", "repeated"]
     reason: Reason
 
 
 def why_superseded(entries: Sequence[Entry]) -> list[Superseded | None]:
-    """For each entry of a log, oldest first, why it no longer counts, or None if it stands.
+    """Return for each entry of a log, oldest first, why it is no longer valid, or None if it is valid.
 
-    Of the facts of one name the last counts, whoever wrote it, unless its producer took it back. Of one passage that
-    was found several times the last counts.
+    Of the facts of one name the last is valid, whichever producer wrote it, unless its producer retracted it. Of a
+    passage that was found several times the last is valid.
     """
     newest: dict[str, str] = {}  # producer by name of a fact
     taken_back: set[tuple[str, str]] = set()  # producer, name
@@ -175,7 +176,7 @@ def why_superseded(entries: Sequence[Entry]) -> list[Superseded | None]:
 
 
 def versions(context: Context, name: str) -> tuple[Entry, ...]:
-    """Every fact of a name that its producer has not taken back, newest first: those that contradict it included."""
+    """Return all facts of a name that their producers have not retracted, newest first, contradictory ones included."""
     log = zip(context.entries, why_superseded(context.entries), strict=True)
     return tuple(
         entry
@@ -185,16 +186,16 @@ def versions(context: Context, name: str) -> tuple[Entry, ...]:
 
 
 def known_facts(context: Context) -> frozenset[str]:
-    """Names of the facts that stand."""
+    """Return the names of the valid facts."""
     log = zip(context.entries, why_superseded(context.entries), strict=True)
     return frozenset(e.content.name for e, gone in log if gone is None and isinstance(e.content, Fact))
 
 
 def visible(context: Context, clearance: Label) -> Context:
-    """The part of a session that a caller may see; the rest is named in `omitted`, without its content.
+    """Return the part of a session that a caller may see; the rest is named in `omitted`, without its content.
 
-    Where something of a fact is above the clearance, its versions that no longer count are left out too: no fact is
-    better than one known to be out of date.
+    Where any version of a fact is above the clearance, its superseded versions are left out too: no fact is better
+    than an outdated one.
     """
     hidden = [entry for entry in context.entries if entry.label > clearance]
     if not hidden:
@@ -215,7 +216,7 @@ def visible(context: Context, clearance: Label) -> Context:
 
 
 def _what(entry: Entry) -> str | tuple[str, str, int, int] | None:
-    """What an entry is a version of: the fact of a name, or a passage; None for what has none."""
+    """Return what an entry is a version of: a fact's name, or a passage; None for other entries."""
     match entry.content:
         case Fact(name=name) | Retraction(name=name):
             return name

@@ -1,8 +1,8 @@
-"""Follow-up questions made standalone: "and what is the fee for that?" gets back what it is about.
+"""Follow-up questions rewritten as standalone questions: "and what is the fee for that?" regains its topic.
 
-Small models on the encoder decide (`coterie.turns`): whether a turn leans on what was asked before, and which words of
-the earlier question it lacks. These are put behind it in brackets, or the label that a classifier was sure of. Put in
-front, or as a whole, the earlier question would drown the one that is asked (`docs/history/log.md`).
+Small models on the encoder decide (`coterie.turns`): whether a turn depends on an earlier question, and which words of
+that question it lacks. These words, or the label that a classifier accepted, are appended in brackets. In front of the
+question, or as a whole, the earlier question would dominate the current one (`docs/history/log.md`).
 """
 
 from __future__ import annotations
@@ -20,46 +20,46 @@ from coterie.text.words import marks
 from coterie.types import Context, Entry, FindingSummary, Label, Message, Output, label_without_pii
 
 Encode = Callable[[Sequence[str]], Awaitable[Sequence[Output]]]
-"""Gives texts their vectors and the states of their tokens."""
+"""A function that returns vectors and token states of texts."""
 
 _READ = 2_000
 """Characters of a question that are read."""
 _LONGEST = 40
-"""Words of a question that may lean on another one; a longer text says what it is about."""
+"""Longest question in words that may depend on an earlier one; a longer text names its topic itself."""
 _REMEMBERED = 8  # questions that are looked back to
 _FEW = 4
-"""Words of an earlier question that are given back at least, if none is clearly missing."""
+"""Fewest words of an earlier question that are added, if none is clearly missing."""
 
 
 class Turn(NamedTuple):
-    """One earlier question."""
+    """An earlier question."""
 
     question: str
     found: str
-    """The label that a classifier was sure of, in words; empty if none was."""
+    """The label that a classifier accepted, in words; empty if there was none."""
     label: Label
-    """Sensitivity of both."""
+    """Sensitivity of question and label."""
     label_without_pii: Label
-    """The same without personal data."""
+    """Sensitivity of question and label without personal data."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RewrittenQuery:
-    """A question that depended on an earlier one, as it stands on its own."""
+    """A follow-up question, rewritten as a standalone question."""
 
     text: str
     label: Label
-    """Sensitivity of what it was given back."""
+    """Sensitivity of the added words."""
     label_without_pii: Label
-    """The same without personal data."""
+    """Sensitivity of the added words without personal data."""
     reason: str
-    """How sure it is that it leant."""
+    """The probability that the question depends on an earlier one, in words."""
 
 
 async def rewrite_query(text: str, context: Context, *, turns: TurnModel, encode: Encode) -> RewrittenQuery | None:
-    """The question on its own, or None where it stands alone already or there is nothing to depend on.
+    """Return the question as a standalone one, or None where it already is one or there is no earlier question.
 
-    It depends on the newest question of the last eight, as that one stands on its own.
+    It is completed from the newest of the last eight questions, in that one's standalone form.
     """
     if len(text) > _READ or len(text.split()) > _LONGEST:
         return None
@@ -81,11 +81,11 @@ async def rewrite_query(text: str, context: Context, *, turns: TurnModel, encode
 
 
 async def _topic(earlier: Sequence[Turn], last: Output, turns: TurnModel, encode: Encode) -> tuple[Turn, Output]:
-    """The newest question as it stands on its own, with its tokens' states.
+    """Return the newest question in its standalone form, with its tokens' states.
 
-    What is talked about was said by the newest that was classified, or that is no small talk and leans on none before
-    it. Each one after it that leans is made standalone in turn: it says what the next one leans on, and may be a
-    question of another subject that was taken for a follow-up.
+    The topic is set by the newest question that was classified, or that is no small talk and depends on no earlier one.
+    Each dependent question after it is rewritten in turn: the next one may depend on it, and it may be a question on
+    another topic that was mistaken for a follow-up.
     """
     before = [turn.question for turn in earlier[:-1]]
     outputs = [*(await encode(before) if before else ()), last]
@@ -104,7 +104,7 @@ async def _topic(earlier: Sequence[Turn], last: Output, turns: TurnModel, encode
 
 
 def _standing(turn: Turn, topic: Turn, about: str) -> Turn:
-    """A follow-up with what it is about behind it, as sensitive as both."""
+    """Return a follow-up with its topic appended, as sensitive as both."""
     label, bare = max(turn.label, topic.label), max(turn.label_without_pii, topic.label_without_pii)
     return Turn(_with(turn.question, about), topic.found, label, bare)
 
@@ -118,7 +118,7 @@ def _is_talk(output: Output, turns: TurnModel) -> bool:
 
 
 def _about(topic: Turn, output: Output, now: Output, text: str, turns: TurnModel) -> str:
-    """What a question that leans on an earlier one is about: its label, and the words that the question lacks."""
+    """Return the topic of a dependent question: the earlier question's label, and the words that are missing."""
     words = topic.found.split()
     if len(words) > 1:
         return topic.found
@@ -134,7 +134,7 @@ def _about(topic: Turn, output: Output, now: Output, text: str, turns: TurnModel
 
 
 def turns_of(context: Context) -> Sequence[Turn]:
-    """The beginnings of the caller's last questions, oldest first, each with what was found for it."""
+    """Return the beginnings of the caller's last questions, oldest first, each with its label."""
     turns: list[Turn] = []
     asked = (at for at in range(len(context.entries) - 1, -1, -1) if _is_question(context.entries[at]))
     for entry in context.entries[min(islice(asked, _REMEMBERED), default=0) :]:
@@ -153,5 +153,5 @@ def _is_question(entry: Entry) -> bool:
 
 
 def _words(found: str) -> str:
-    """A label as words: `card_arrival` is "card arrival"."""
+    """Return a label as words: `card_arrival` is "card arrival"."""
     return re.sub(r"[\W_]+", " ", found).strip()

@@ -1,6 +1,6 @@
-"""The view: what a specialist reads, up to its clearance, packed into its budget, and nothing else.
+"""The view: the entries that a specialist reads, up to its clearance, packed into its token budget.
 
-Pure functions of values. They do not know who stores the context or how a prompt is laid out.
+The functions are pure. They do not know the context's storage or the layout of a prompt.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ _FRAME = 4  # tokens around an entry in a prompt
 
 
 def tokens_of(entry: Entry) -> int:
-    """About how many tokens an entry takes in a prompt."""
+    """Estimate the tokens of an entry in a prompt."""
     heading = entry.content.heading if isinstance(entry.content, Passage) else ""
     return estimate_tokens(f"{heading}\n{text_of(entry)}" if heading else text_of(entry)) + _FRAME
 
 
 def worth(log: Sequence[Entry], *, first_found: int) -> list[float]:
-    """What each entry of a log, oldest first, is worth.
+    """Return the value of each entry of a log, oldest first.
 
     Args:
         log: The session's entries, then the passages found now.
-        first_found: Place of the first of these.
+        first_found: Position of the first of these passages.
     """
     age, values = 1, [0.0] * len(log)
     for place in reversed(range(first_found)):
@@ -64,7 +64,7 @@ def worth(log: Sequence[Entry], *, first_found: int) -> list[float]:
 
 
 def _value(entry: Entry, age: int) -> float:
-    """What an entry of the session is worth, so many turns old."""
+    """Return the value of a session's entry at an age in turns."""
     match entry.content:
         case Fact():
             return _FACT
@@ -77,15 +77,15 @@ def _value(entry: Entry, age: int) -> float:
 
 
 def pack(values: Sequence[float], sizes: Sequence[int], budget: int | None) -> list[bool]:
-    """Which of some things go into a budget: greedily by value per size, of equals the later one first.
+    """Choose items for a budget, greedily by value per size; of equal items the later one first.
 
-    The greedy set or the one most valuable thing that fits, whichever is worth more: together at least half of what
-    the best choice would be worth (Dantzig 1957; Kellerer, Pferschy, Pisinger 2004, "Knapsack Problems", 2.1).
+    The greedy set or the single most valuable item that fits, whichever has the higher value: at least half of the
+    optimum (Dantzig 1957; Kellerer, Pferschy, Pisinger 2004, "Knapsack Problems", 2.1).
 
     Args:
-        values: What each is worth, positive.
-        sizes: What each takes, positive. (N,)
-        budget: What all may take together; None for no limit.
+        values: The value of each item, positive.
+        sizes: The size of each item, positive. (N,)
+        budget: The largest total size; None for no limit.
     """
     if budget is None or sum(sizes) <= budget:
         return [True] * len(values)
@@ -102,21 +102,21 @@ def pack(values: Sequence[float], sizes: Sequence[int], budget: int | None) -> l
 CONVERSATION = "messages"
 """The name under which a specialist reads the conversation."""
 FINDINGS = "findings"
-"""The name under which it reads what was found in earlier turns, and the passages that answers cited."""
+"""The name under which a specialist reads findings of earlier turns, and the passages that answers cited."""
 
 
 def build_view(
     context: Context, card: SpecialistCard, found: Sequence[Entry] = (), unsearched: Mapping[str, str] | None = None
 ) -> ContextView:
-    """What `card`'s specialist may and need see: the newest fact of each name it reads, its passages, the conversation.
+    """Build the view of a specialist: the newest fact of each name it reads, its passages, the conversation.
 
-    Newest means last in the log, whoever wrote it. A fact above the specialist's clearance still supersedes
-    an older one below it: no fact is better than one known to be out of date. What does not fit the budget is left
+    Newest means last in the log, from any producer. A fact above the specialist's clearance still supersedes
+    an older one below it: no fact is better than an outdated one. Entries that do not fit the budget are left
     out by value per token (`pack`).
 
     Args:
         context: Everything the network knows in this session that the caller may see, oldest first.
-        card: Whose view it is; its `reads`, `knowledge`, `clearance` and `view_tokens` count.
+        card: The specialist's card; its `reads`, `knowledge`, `clearance` and `view_tokens` count.
         found: Passages looked up for it now, the best of each index first.
         unsearched: Indexes that could not be searched for it, and why.
 
@@ -150,7 +150,7 @@ def build_view(
 
 
 def describe_view(name: str, view: ContextView) -> ViewRecord:
-    """What specialist `name` was shown, for the trace: by name and producer, without the content."""
+    """Describe the view of specialist `name` for the trace: entries by name and producer, without content."""
     return ViewRecord(
         specialist=name,
         seen=tally(_describe_seen(entry, view) for entry in view.entries),
@@ -161,7 +161,7 @@ def describe_view(name: str, view: ContextView) -> ViewRecord:
 
 
 def _why_not(entry: Entry, card: SpecialistCard, gone: Superseded | None, *, read: bool) -> Reason | None:
-    """Why an entry is left out of a view whatever its budget, or None if it is not."""
+    """Return why an entry is left out of a view regardless of the budget, or None if it is not."""
     if not read:
         return Reason("omit.not_read", specialist=card.name)
     if gone is not None:
@@ -188,7 +188,7 @@ def _omissions(log: Sequence[Entry], reasons: Sequence[Reason | None]) -> tuple[
 
 
 def _missing(unsearched: Mapping[str, str]) -> tuple[Omission, ...]:
-    """The indexes that could not be searched, among what is not there."""
+    """Return the indexes that could not be searched, as omissions."""
     return tuple(
         Omission(what=f"index {name!r}", reason=Reason("omit.not_searched", why=why))
         for name, why in unsearched.items()
@@ -196,7 +196,7 @@ def _missing(unsearched: Mapping[str, str]) -> tuple[Omission, ...]:
 
 
 def _disputed(seen: Sequence[Entry], superseded: Sequence[Entry]) -> dict[str, int]:
-    """By name of each fact that is seen, how many superseded ones say otherwise."""
+    """Return the number of contradicting superseded facts for the name of each visible fact."""
     values = {entry.content.name: entry.content.value for entry in seen if isinstance(entry.content, Fact)}
     older = [entry.content for entry in superseded if isinstance(entry.content, Fact)]
     return dict(Counter(fact.name for fact in older if fact.name in values and fact.value != values[fact.name]))

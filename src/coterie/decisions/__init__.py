@@ -1,1 +1,1 @@
-"""Typed questions about a state: who answers each one, and with which probabilities."""
+"""Typed questions about a state: which specialist or model answers each one, and with which probabilities."""

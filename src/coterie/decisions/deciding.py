@@ -1,4 +1,4 @@
-"""Answering all questions of one call: each is assigned, every answerer is asked once, and who answered is said."""
+"""Answering all questions of one call: each question is assigned, and every specialist or model is asked once."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from coterie.types import (
 )
 
 _FEWEST = 3
-"""Options that a question needs for a match by name: `yes` and `no` are the labels of many jobs."""
+"""Fewest options for a match by name, since `yes` and `no` are labels of many jobs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """A specialist for a question."""
+    """The assignment of a question to a specialist."""
 
     specialist: str
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Assignment:
 def assign(
     question: Question, site: str, cards: Mapping[str, SpecialistCard], section: DecisionsSection
 ) -> Assignment | None:
-    """Return who answers a question, of these specialists; None if nobody was trained for it."""
+    """Return the assignment of a question to one of these specialists; None if none was trained for it."""
     named = next((each for each in section.sites.values() if each.question == site), None)
     if named is not None:
         card = cards.get(named.specialist or "")
@@ -67,7 +67,7 @@ def _named(question: Question, site: SiteSection, card: SpecialistCard) -> Assig
 
 
 def _matching(question: Question, cards: Mapping[str, SpecialistCard]) -> Assignment | None:
-    """The specialist with the fewest labels among which all options are; None for two: either may be meant."""
+    """Return the specialist with the fewest labels that include all options; None if two qualify."""
     if len(question.names) < _FEWEST:
         return None
     found = [
@@ -80,7 +80,7 @@ def _matching(question: Question, cards: Mapping[str, SpecialistCard]) -> Assign
 
 
 def _labels_of(question: Question, card: SpecialistCard) -> dict[str, str]:
-    """Label by option, for options that are exactly one label; letter case, hyphens and underscores do not count."""
+    """Map options to labels where they are equal, ignoring letter case, hyphens and underscores."""
     exact = {label.name for label in card.options}
     if set(question.names) <= exact:
         return {option: option for option in question.names}
@@ -92,7 +92,7 @@ def _labels_of(question: Question, card: SpecialistCard) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerWeights:
-    """Probabilities of a question's options, in its order, and what they are worth."""
+    """Probabilities of a question's options, in its order, with their calibration."""
 
     probabilities: tuple[float, ...]
     confidence: float
@@ -101,7 +101,7 @@ class AnswerWeights:
 
 
 def read_finding(question: Question, assignment: Assignment, finding: Finding) -> AnswerWeights | None:
-    """Return what a specialist's finding says of a question's options; None if it has no value."""
+    """Return the probabilities of a question's options by a specialist's finding; None if it has no value."""
     if finding.value is None:
         return None
     if isinstance(finding.value, int | float):
@@ -125,7 +125,7 @@ def read_finding(question: Question, assignment: Assignment, finding: Finding) -
 
 
 def distribution_of(finding: Finding) -> Mapping[str, float]:
-    """Return the probability of each label; of a specialist that names some of them only, of those."""
+    """Return the probability of each label; a specialist that names only some labels gives only those."""
     if finding.distribution:
         return finding.distribution
     named = {each.name: each.weight for each in finding.evidence if each.kind == "alternative"}
@@ -133,7 +133,7 @@ def distribution_of(finding: Finding) -> Mapping[str, float]:
 
 
 def _of_number(question: Question, probability: float, finding: Finding) -> AnswerWeights:
-    """The probability of a `score` specialist: of true, or as a place between the lowest level and the highest."""
+    """Convert the probability of a `score` specialist: of true, or as a position between lowest and highest level."""
     levels = question.names if question.kind == "score" else ("", YES)
     place = min(max(probability, 0.0), 1.0) * (len(levels) - 1)
     weights = tuple(max(0.0, 1.0 - abs(place - level)) for level in range(len(levels)))
@@ -151,7 +151,7 @@ def _even(size: int) -> tuple[float, ...]:
 
 @dataclass(kw_only=True)
 class Decider:
-    """Answers typed questions with a network's specialists, zero-shot where none is trained for one."""
+    """Answers typed questions with a network's specialists, and zero-shot where none is trained for a question."""
 
     specialists: Mapping[str, Specialist]
     encoder: Engine
@@ -159,9 +159,9 @@ class Decider:
     models: Mapping[str, ZeroShot] = field(default_factory=dict)
     """Zero-shot answerers by `[models]` key."""
     choosing: tuple[Engine, ...] = ()
-    """The encoders whose mean likeness weighs a choice; none means the network's alone."""
+    """Encoders whose mean similarity weighs a choice; empty for the network's alone."""
     flywheel: Flywheel | None = None
-    """Captures questions that nobody was trained for by hand, and answers for its deployments."""
+    """Captures questions without a manually trained specialist, and answers for its deployments."""
     floor: Similarity = field(init=False)
 
     def __post_init__(self) -> None:
@@ -169,7 +169,7 @@ class Decider:
         self.floor = Similarity(encoder=self.encoder, choosing=self.choosing, drawing=drawing)
 
     def inherit(self, before: Decider) -> None:
-        """Go on with the options that another one has drawn, where the same encoders weigh them."""
+        """Take over the adapted options of another decider, where the same encoders weigh them."""
         if self.floor.drawing and before.floor.drawing and self._weighing == before._weighing:
             self.floor.drawing = before.floor.drawing
 
@@ -178,7 +178,7 @@ class Decider:
         return [getattr(each, "sha256", each.name) for each in self.choosing or (self.encoder,)]
 
     def check(self, questions: Sequence[Question]) -> None:
-        """Refuse questions that cannot be asked. Raises `InputError`."""
+        """Check that the questions can be answered. Raises `InputError`."""
         check_questions(questions)
 
     async def decide(
@@ -196,10 +196,10 @@ class Decider:
         Args:
             state: Text and columns of the state; it is encoded once.
             questions: Checked questions; equal ones are answered once.
-            only: Names of all that may be asked; empty for no limit.
-            pinned: The one specialist that may answer.
+            only: Names of all specialists and models that may be asked; empty for no limit.
+            pinned: The only specialist that may answer.
             consult: Asks a specialist.
-            call: On whose behalf.
+            call: The caller's context.
         """
         sites = [fingerprint(question) for question in questions]
         cards = {
@@ -245,7 +245,7 @@ class Decider:
         )
 
     def _entered(self, state: Task, question: Question, site: str, call: CallContext) -> Any:  # noqa: ANN401
-        """What the flywheel has to do with a question."""
+        """Return the flywheel's entry for a question."""
         if self.flywheel is None:
             return None
         return self.flywheel.enter_site(
@@ -277,7 +277,7 @@ class Decider:
         return replace(state, vector=output.vector, truncated=output.finish == "length"), (step,)
 
     def _by_model(self, questions: Mapping[str, Question], only: Sequence[str]) -> dict[str, list[str]]:
-        """Sites by the model that answers them; the floor has no name."""
+        """Group sites by the model that answers them; the fallback to the encoder has no name."""
         named = {site.question: site.model or "" for site in self.section.sites.values()}
         groups: dict[str, list[str]] = {}
         for site in questions:
@@ -288,7 +288,7 @@ class Decider:
     async def _zero_shot(
         self, name: str, state: Task, questions: Mapping[str, Question], call: CallContext
     ) -> tuple[dict[str, Decision], tuple[Step, ...]]:
-        """The answers of a model, and of the floor where it has none."""
+        """Return the answers of a model, and those of the encoder where the model has none."""
         answerer: ZeroShot = self.models[name] if name else self.floor
         asked, failed = dict(questions), None
         steps: tuple[Step, ...] = ()
@@ -318,20 +318,20 @@ class Decider:
         return answers, (*steps, *took)
 
     def _texts_behind(self, question: Question, call: CallContext) -> int:
-        """How many texts the options of a question were drawn towards."""
+        """Return the number of texts that a question's options were adapted to."""
         drawn = self.floor.drawing and self.floor.drawing.find(call.principal.tenant, question)
         return drawn.texts if drawn else 0
 
 
 def _deployed(question: Question, site: str, finding: Finding) -> Decision | None:
-    """The answer of a deployment, whose labels are the options; None if it has no such."""
+    """Return the answer of a deployment, whose labels are the options; None if its finding has no value."""
     own = Assignment(specialist=finding.specialist, labels={name: name for name in question.names}, event=YES)
     found = read_finding(question, own, finding)
     return None if found is None else _decision(question, site, found, finding.specialist, "specialist")
 
 
 _ALIKE = 1e-5
-"""Options whose probabilities differ by less are the same to an encoder: it knows no piece of their names."""
+"""Difference of probabilities below which an encoder does not tell options apart: it knows no part of their names."""
 
 
 def _guess(question: Question, site: str, weights: np.ndarray, answerer: ZeroShot, state: Task) -> Decision:
@@ -363,7 +363,7 @@ def _decision(question: Question, site: str, found: AnswerWeights, by: str, meth
 
 
 def _as_listed(decision: Decision, question: Question) -> Decision:
-    """The answer to this question, whose options may stand in another order or have other white space."""
+    """Return the answer for this question, whose options may have another order or white space."""
     if decision.options != question.names:
         known = dict(zip(map(spaced, decision.options), decision.probabilities, strict=True))
         probabilities = tuple(known[spaced(name)] for name in question.names)

@@ -1,4 +1,4 @@
-"""Typed questions and the state that they are about: what may be asked, and as which text and columns."""
+"""Typed questions and the state that they are about: which ones are valid, and their text and columns."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from coterie.types import NO, YES, Message, Question, Request
 MOST_QUESTIONS = 64
 MOST_OPTIONS = 255
 MOST_IN_ALL = 2_048
-"""Options of all questions of a call: each is encoded when it is first seen."""
+"""Most options of all questions of a call, since each is encoded when it is first seen."""
 _LONGEST_NAME = 1_000
 _LONGEST_TEXT = 20_000
 _FINGERPRINT = 16  # hexadecimal digits
 
 
 def check_questions(questions: Sequence[Question]) -> None:
-    """Refuse what cannot be answered. Raises `InputError` that names the question and what was found."""
+    """Check that questions can be answered. Raises `InputError` with the question and the problem."""
     if not 1 <= len(questions) <= MOST_QUESTIONS:
         raise InputError(
             f"Found {len(questions)} questions; 1 to {MOST_QUESTIONS} can be asked at once.",
@@ -37,7 +37,7 @@ def check_questions(questions: Sequence[Question]) -> None:
 
 
 def ensure_question(given: object) -> Question:
-    """Return what is a question. Raises `InputError` for anything else."""
+    """Return the value as a question. Raises `InputError` for anything else."""
     if not isinstance(given, Question):
         raise InputError(f"A question is a {type(given).__name__}.", hint="Give a Question of coterie.types.")
     return given
@@ -71,7 +71,7 @@ def _first_repeated(names: Iterable[str]) -> str:
 
 
 def fingerprint(question: Question) -> str:
-    """Return what stands for a question: its name, the order of a choice's options and white space change nothing."""
+    """Return the fingerprint of a question; its name, the order of a choice's options and white space are ignored."""
     options = [[spaced(option.name), spaced(option.description)] for option in question.options]
     if question.kind == "choice":
         options.sort()
@@ -80,12 +80,12 @@ def fingerprint(question: Question) -> str:
 
 
 def spaced(text: str) -> str:
-    """Return a text in normal form C, with one space where it has white space."""
+    """Return a text in Unicode normal form C, with single spaces for white space."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 LONGEST_STATE = 1_000_000
-"""Characters of a state: about 250,000 tokens. Encoders read the beginning of it."""
+"""Longest state in characters: about 250,000 tokens. Encoders read the beginning of it."""
 _ROLES: Mapping[str, Literal["system", "user", "assistant"]] = {
     "system": "system",
     "developer": "system",
@@ -120,7 +120,7 @@ def request_about(state: object) -> Request:
 
 
 def _object(text: str) -> dict[str, object] | None:
-    """The JSON object that a text is, as a network takes it for structured input when it is asked."""
+    """Return the JSON object in a text, as a network reads structured input."""
     try:
         found = json.loads(text, parse_constant=lambda _: None)
     except (ValueError, RecursionError):

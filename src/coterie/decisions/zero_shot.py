@@ -1,11 +1,11 @@
-"""Answers without training: likeness by the encoder, likelihood under a local model, or a model behind the egress gate.
+"""Answers without training: encoder similarity, likelihood under a local model, or a remote model behind the gate.
 
-None of their probabilities is calibrated: that takes outcomes of the question itself.
+Their probabilities are not calibrated: that needs outcomes of the question itself.
 
-Each text moves the options by the probabilities that it had: soft k-means as texts arrive, with the names as a prior
-(MacQueen 1967). Part of what all texts of a site have in common is taken from each, since it tells no option from
-another, and what was likely all along counts a little less. Its constants were chosen on BANKING77's training rows and
-CLINC150's validation rows: benchmarks/decisions.
+Each text moves the options by its probabilities: online soft k-means, with the names as a prior (MacQueen 1967).
+Part of the mean of all texts of a site is subtracted from each text, since it does not discriminate between options,
+and options that were likely on average are weighed a little less. The constants were chosen on BANKING77's training
+rows and CLINC150's validation rows: benchmarks/decisions.
 """
 
 from __future__ import annotations
@@ -30,16 +30,19 @@ from coterie.text.words import folded
 from coterie.types import YES, CallContext, DecisionMethod, Message, Option, Output, Prompt, Question, Step, Task
 
 MOST_TEXTS = 10_000
-"""Different texts that move the options of a site; later ones find them where they are."""
+"""Different texts that move the options of a site; later texts do not move them."""
 _MOST_SITES = 256
-"""Sites whose options are remembered, those that were asked last: some 350 kB each for 77 options and two encoders."""
+"""Sites whose options are kept, the most recently asked: some 350 kB each for 77 options and two encoders."""
 _NAMES, _COMMON, _EARLY, _EVEN, _SOFTER = 3.0, 0.6, 10.0, 0.4, 0.8
-"""Texts that the names count for; share of what is common that is taken away, and texts after which half of it is;
-what an option's share of all texts counts against it; sharpness beside that of options that stay."""
+"""Constants of the adaptation.
+
+Weight of the names in texts; share of the mean that is subtracted, and the texts after which half of it is; weight of
+an option's share of all texts against it; sharpness relative to that of fixed options.
+"""
 
 
 class DrawnOptions:
-    """The options of one question for one tenant."""
+    """The adapted options of one question for one tenant."""
 
     def __init__(self, options: Sequence[str], names: np.ndarray) -> None:  # names (L, D), unit length
         centred = _unit(names - _COMMON * names.mean(axis=0))
@@ -51,13 +54,13 @@ class DrawnOptions:
 
     @property
     def texts(self) -> int:
-        """How many different texts moved them."""
+        """The number of different texts that moved the options."""
         return len(self._seen)
 
     def weigh(
         self, text: str, vector: np.ndarray, options: Sequence[str], sharpness: float
     ) -> np.ndarray:  # (D,) -> (L,)
-        """Return the probabilities of the options in this order, and move them; a text that was met moves nothing."""
+        """Return the probabilities of the options in this order, and move them; a repeated text moves nothing."""
         common = self._common / (len(self._seen) + _EARLY)
         centred = vector - _COMMON * common
         centred /= np.linalg.norm(centred)
@@ -75,17 +78,17 @@ class DrawnOptions:
 
 
 class Drawing:
-    """The drawn options of all sites, each tenant's for itself, in memory."""
+    """The adapted options of all sites, separately for each tenant, in memory."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, str], DrawnOptions] = OrderedDict()
 
     def find(self, tenant: str, question: Question) -> DrawnOptions | None:
-        """Return the options of a question as this tenant's texts drew them; None if there are none."""
+        """Return the options of a question as adapted to this tenant's texts; None if there are none."""
         return self._known.get((tenant, fingerprint(question)))
 
     def of(self, tenant: str, question: Question, names: Callable[[], np.ndarray]) -> DrawnOptions:
-        """Return them; asked for the first time they are the names' vectors (L, D), of unit length."""
+        """Return the adapted options; initially they are the names' vectors (L, D), of unit length."""
         key = (tenant, fingerprint(question))
         if key not in self._known:
             self._known[key] = DrawnOptions(question.names, names())
@@ -103,76 +106,78 @@ def _unit(vectors: np.ndarray) -> np.ndarray:  # (L, D) -> (L, D)
 # --- Answers without training: likeness by the encoder, likelihood under a local model.
 
 PRODUCER = "decisions"
-"""Producer of its steps in the ledger."""
+"""Producer of the module's steps in the ledger."""
 _AT_ONCE = 32
-"""Texts encoded in one call, so that others' requests get their turn in between."""
+"""Texts encoded in one call, so that other requests get their turn in between."""
 _LONG = 100_000
-"""As so many characters what an encoder is asked counts: it is not done on the event loop."""
+"""Characters that an encoding call counts as, so that it does not run on the event loop."""
 _REMEMBERED = 20_000
 """Texts of options whose vectors are kept, 30 MB at 384 numbers each."""
 
 
 class Weighed(NamedTuple):
-    """Probabilities of each question's options, and what they took."""
+    """Probabilities of each question's options, and the steps of computing them."""
 
     probabilities: list[np.ndarray]  # one a question, (L,); empty for one that was refused
     steps: tuple[Step, ...]
 
 
 class ZeroShot(Protocol):
-    """Weighs the options of questions that nobody was trained for."""
+    """Weighs the options of questions without a trained specialist."""
 
     method: DecisionMethod
 
     @property
     def name(self) -> str:
-        """Key of a model, or `encoder`."""
+        """Key of the model, or `encoder`."""
         ...
 
     async def weigh(self, state: Task, questions: Sequence[Question], *, call: CallContext) -> Weighed:
-        """Return probabilities, one array a question. Raises an error of Coterie if it cannot."""
+        """Return probabilities, one array per question. Raises a `CoterieError` if it cannot."""
         ...
 
 
 # --- Likeness of the state and what an option says, as the encoder sees both.
 
 _SHARPNESS = 1 / 0.06
-"""Of cosines: with it the probabilities of BANKING77's 77 intents, by their names, are calibrated on its training rows
-(ECE .030); benchmarks/decisions/fit_similarity.py."""
+"""Factor on cosines that calibrates the probabilities of BANKING77's 77 intents by their names.
+
+It was fitted on the training rows (ECE .030); benchmarks/decisions/fit_similarity.py.
+"""
 _SHARPNESS_OF_TWO = 1 / 0.043
-"""Of the mean of two encoders' cosines, fitted on CLINC150's validation rows (the same script)."""
+"""Factor on the mean of two encoders' cosines, fitted on CLINC150's validation rows (the same script)."""
 _SLOPE, _MIDDLE = 13.0, 0.386
-"""Log-odds that a statement holds for a cosine: fitted there, one right intent against one wrong one a row."""
+"""Slope and midpoint of a statement's log-odds by its cosine, fitted on one right and one wrong intent a row."""
 
 
 @dataclass(kw_only=True)
 class Similarity:
-    """The floor, which is always there: the encoder compares the state with each option's name and description.
+    """The fallback that is always available: the encoder compares the state with each option's name and description.
 
     Where encoders are named for choices, the mean of their cosines weighs a choice and a score.
 
-    A predicate without a description of both cases is as probable as its statement is like the state. Like is not true:
-    a negated statement is as like as the statement itself.
+    A predicate without a description of both cases is as probable as its statement is similar to the state.
+    Similarity is not truth: a negated statement is as similar as the statement itself.
     """
 
     encoder: Engine
     choosing: tuple[Engine, ...] = ()
-    """Encoders whose cosines count alike in choices and scores; none: `encoder`."""
+    """Encoders whose cosines count equally in choices and scores; empty for `encoder` alone."""
     drawing: Drawing | None = None
-    """Options of choices that are drawn towards the texts that are asked about; None leaves all where they are."""
+    """Options of choices that are adapted to the texts that are asked about; None disables the adaptation."""
     method: DecisionMethod = "similarity"
     _known: dict[int, OrderedDict[str, np.ndarray]] = field(default_factory=lambda: defaultdict(OrderedDict))
-    """Vectors of options' texts; one table an encoder."""
+    """Vectors of options' texts, one table per encoder."""
     _floors: dict[int, float] = field(default_factory=dict)
-    """Of each encoder the cosine of texts with nothing in common, from which its cosines are stretched to 1."""
+    """Cosine of unrelated texts for each encoder; cosines are rescaled from there to 1."""
 
     @property
     def name(self) -> str:
-        """`encoder`."""
+        """The name `encoder`."""
         return "encoder"
 
     async def weigh(self, state: Task, questions: Sequence[Question], *, call: CallContext) -> Weighed:
-        """Return softmax of cosines; the options' vectors are remembered."""
+        """Return the softmax of cosines; the options' vectors are cached."""
         texts = [[forms_of(question, option) for option in question.options] for question in questions]
         every = list(dict.fromkeys(form for options in texts for forms in options for form in forms))
         vector, likeness, held, steps = await self._compare(self.encoder, every, state, state.vector, call)
@@ -211,7 +216,7 @@ class Similarity:
     async def _compare(
         self, encoder: Engine, texts: Sequence[str], state: Task, vector: np.ndarray | None, call: CallContext
     ) -> tuple[np.ndarray, Mapping[str, float], Mapping[str, np.ndarray], tuple[Step, ...]]:
-        """The state's vector, its cosines to texts, the texts' vectors, and what they took."""
+        """Return the state's vector, its cosines to texts, the texts' vectors, and the steps."""
         known = self._known[id(encoder)]
         held = {text: known[text] for text in texts if text in known}  # other questions' texts may put these out
         fresh, steps = await self._encode(encoder, [text for text in texts if text not in held], call)
@@ -238,7 +243,7 @@ class Similarity:
         return vectors, tuple(_step(encoder, each) for each in outputs)
 
     def _remember(self, encoder: Engine, vectors: Mapping[str, np.ndarray]) -> None:
-        """Keep vectors as those that were used last."""
+        """Cache vectors as the most recently used."""
         known = self._known[id(encoder)]
         for text, vector in vectors.items():
             known[text] = vector
@@ -248,7 +253,7 @@ class Similarity:
 
 
 def _names(forms: Sequence[Sequence[str]], tables: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:  # (L, D)
-    """Unit vectors of options by their names: those of several encoders, one table each, side by side are one."""
+    """Return unit vectors of options by their names; those of several encoders, one table each, are concatenated."""
     sides = []
     for vectors in tables:
         means = np.stack([np.mean([vectors[form] for form in each], axis=0) for each in forms])
@@ -257,7 +262,7 @@ def _names(forms: Sequence[Sequence[str]], tables: Sequence[Mapping[str, np.ndar
 
 
 def forms_of(question: Question, option: Option) -> tuple[str, ...]:
-    """Return what is compared with the state for an option; nothing for a case that nobody describes."""
+    """Return the texts that are compared with the state for an option; none for a case without a description."""
     if question.kind == "predicate":
         said = option.description or (question.instructions if option.name == YES else "")
         return (said,) if said.strip() else ()
@@ -282,7 +287,7 @@ def _weights(question: Question, cosines: np.ndarray, sharpness: float) -> np.nd
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:  # (L,) -> (L,)
-    """Return probabilities of log-weights."""
+    """Return the softmax of log-weights."""
     exponentials = np.exp(scores - scores.max())
     return np.asarray(exponentials / exponentials.sum())
 
@@ -290,23 +295,23 @@ def softmax(scores: np.ndarray) -> np.ndarray:  # (L,) -> (L,)
 # --- Likelihood of the options under a model of this process.
 
 _LISTED = 30
-"""Options that are listed before the state; more are not, since each is read again with every request."""
+"""Most options that are listed before the state, since each is read again with every request."""
 _LOOKED_AT = 10
-"""Options that the model weighs: the likeliest by the encoder."""
+"""Options that the model weighs: the most likely by the encoder."""
 
 
 @dataclass(kw_only=True)
 class Likelihood:
-    """How likely a GGUF model is to say each option, beside how likely it is without a state.
+    """Weighs options by their likelihood under a GGUF model, relative to their likelihood without a state.
 
-    What a model says anyway counts for nothing (contextual calibration: Zhao et al. 2021). Of many options the encoder
-    chooses ten, and its log-probabilities are added.
+    This removes the model's prior for each option (contextual calibration: Zhao et al. 2021). Of many options the
+    encoder chooses ten, and its log-probabilities are added.
     """
 
     engine: Engine
     floor: Similarity
     weight: float = 0.5
-    """What the model counts beside the encoder."""
+    """Weight of the model relative to the encoder."""
     method: DecisionMethod = "likelihood"
 
     @property
@@ -315,7 +320,7 @@ class Likelihood:
         return self.engine.name
 
     async def weigh(self, state: Task, questions: Sequence[Question], *, call: CallContext) -> Weighed:
-        """Return the encoder's probabilities, those of the likeliest options multiplied with the model's."""
+        """Return the encoder's probabilities, where those of the most likely options are multiplied by the model's."""
         found, steps = await self.floor.weigh(state, questions, call=call)
         best = [np.sort(np.argsort(-each, kind="stable")[:_LOOKED_AT]) for each in found]
         prompts = [_prompt(question, places, state) for question, places in zip(questions, best, strict=True)]
@@ -332,7 +337,7 @@ class Likelihood:
 
 
 def _prompt(question: Question, places: np.ndarray, state: Task | None) -> Prompt:
-    """What a base model reads: the question, its options if they are few, the state; without a state, "N/A"."""
+    """Return the prompt of a base model: question, options if they are few, state; without a state, "N/A"."""
     options = [question.options[place] for place in places]
     listed = [f"- {_described(option)}" for option in question.options] if len(question.options) <= _LISTED else []
     instruction = "\n".join(filter(None, [" ".join(question.instructions.split()), *listed]))
@@ -351,7 +356,7 @@ def _described(option: Option) -> str:
 
 @dataclass(kw_only=True)
 class RemoteAnswerer:
-    """A remote model: one that takes typed questions gets all of them at once, any other is asked one by one."""
+    """A remote model: one for typed questions gets all of them at once, any other is asked one by one."""
 
     engine: Engine
     typed: bool
@@ -363,7 +368,7 @@ class RemoteAnswerer:
         return self.engine.name
 
     async def weigh(self, state: Task, questions: Sequence[Question], *, call: CallContext) -> Weighed:
-        """Return the model's probabilities. A model without probabilities gives all to what it says."""
+        """Return the model's probabilities. A model without probabilities gives all to its answer."""
         said = Message(role="user", text=state.text)
         if self.typed:
             prompt = Prompt(

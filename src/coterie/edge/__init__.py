@@ -1,1 +1,1 @@
-"""Networks on devices: signed folders that run without network."""
+"""Networks on devices: signed folders that run offline."""

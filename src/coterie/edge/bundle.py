@@ -1,9 +1,9 @@
-"""Make a bundle: a signed folder with interpreter, packages and a network; and the same as an OCI image.
+"""Make a bundle: a signed folder with interpreter, packages and a network; or the same as an OCI image.
 
-What goes in is measured: a process serves the network, and the packages that it has imported then are copied. Training
-code and its packages are imported by no server, so they are not there. See `device` for what a device does with it.
+The content is measured: a process serves the network, and the packages that it has imported are copied. A server
+imports no training code and no training packages, so they are left out. `device` is the part on the device.
 
-One layer holds the bundle, with dates and owners that are always the same, so one bundle gives one digest.
+One layer holds the bundle, with fixed dates and owners, so that one bundle gives one digest.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from coterie.registry.signature import Signer
 from coterie.tasks.contract import task_of
 
 _ASKED = ("What is this about?", "Please help me with my account, 25 March 2026, EUR 12.50.")
-"""Requests that are served to see what is imported."""
+"""Requests that are served to find out what is imported."""
 _LEFT_OUT = shutil.ignore_patterns(
     *("__pycache__", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "distutils"),
     *("pydoc_data", "site-packages", "config-*", "*.pyi", "*.pxd", "*.h", "*.a", "*.exe", "*.c", "*.cpp"),
@@ -49,15 +49,15 @@ _UNUSED = (
     *(f"numpy/{name}" for name in ("f2py", "distutils", "_pyinstaller")),
     "coterie/examples",
 )
-"""Parts of packages that serve nothing: programs that convert models, compile Fortran, examples."""
+"""Parts of packages that serving does not use: programs that convert models, compile Fortran, examples."""
 _WEIGHTED = ("privacy/tagger",)
-"""Modules of Coterie with weights in a folder of their name, which a network that does not import them leaves out."""
+"""Modules of Coterie with weights in a folder of their name, left out of a network that does not import them."""
 _READING = ("engines/reader", "engines/checker")
-"""Folders of Coterie with models that read documents; a network that has none answers without them."""
+"""Folders of Coterie with models that read documents, left out of a network that reads none."""
 _TRAINS = frozenset({"scikit-learn", "sympy", "huggingface-hub", "pygments"})
-"""Requirements of Coterie and of its requirements that train, convert or fetch models or colour code."""
+"""Requirements of Coterie and of its requirements that train, convert or download models, or colour code."""
 _SYSTEM = re.compile(r"^(ld-linux|libc|libm|libdl|libpthread|librt|libutil|libresolv|linux-vdso)[.-]")
-"""Libraries of every Linux of this kind."""
+"""Libraries that every Linux of this architecture has."""
 _LAUNCHER = """#!/bin/sh
 # Serves the network in the slot that runs, after a check of every byte; or: run verify, install RELEASE, revert.
 here=$(cd "$(dirname "$0")" && pwd)
@@ -70,10 +70,10 @@ def build_bundle(folder: Path, out: Path, *, signer: Signer, release: int | None
     """Make a bundle of a network, or a further release of it in the slot that does not run.
 
     Args:
-        folder: The network's; its champions go in, and nothing of `state` but indexes of documents.
+        folder: The network's folder; its champions are copied, and nothing of `state` but indexes of documents.
         out: The bundle; a new folder, or one that an earlier call made.
         signer: Signs the release.
-        release: Its number; the next one by default.
+        release: Number of the release; the next one by default.
 
     Raises:
         InputError: there is something else at `out`, or the number is not higher than the last.
@@ -106,7 +106,7 @@ def build_bundle(folder: Path, out: Path, *, signer: Signer, release: int | None
 
 
 def _copy_network(folder: Path, config: Config, home: Path) -> None:
-    """The file, the champions, the indexes of documents and the models that run in the process."""
+    """Copy the file, the champions, the indexes of documents and the models that run in the process."""
     home.mkdir(parents=True)
     shutil.copy2(folder / "coterie.toml", home)
     registry = open_registry(folder, config.registry)
@@ -128,7 +128,7 @@ def _copy_network(folder: Path, config: Config, home: Path) -> None:
 
 
 def _imported(folder: Path) -> list[Path]:
-    """The files of all modules that a server of the network imports."""
+    """Return the files of all modules that a server of the network imports."""
     done = subprocess.run(  # noqa: S603 - our own module
         [sys.executable, "-m", "coterie.edge.imports", str(folder), *_ASKED],
         capture_output=True, check=False, text=True,
@@ -140,13 +140,13 @@ def _imported(folder: Path) -> list[Path]:
 
 
 def _reads(config: Config) -> bool:
-    """Whether anything in the network reads documents."""
+    """Return whether anything in the network reads documents."""
     reading = any(task_of(section).reads_documents for section in config.specialists.values())
     return bool(config.knowledge or config.generalist or reading)
 
 
 def _copy_packages(home: Path, imported: Sequence[Path], *, reads: bool) -> None:
-    """The interpreter, its library and every distribution of which something was imported."""
+    """Copy the interpreter, its library and every distribution of which something was imported."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     python, base = home / "python", Path(sys.base_prefix)
     (python / "bin").mkdir(parents=True)
@@ -177,7 +177,7 @@ def _copy_packages(home: Path, imported: Sequence[Path], *, reads: bool) -> None
 
 
 def _leave_out(site: Path, imported: Sequence[Path]) -> None:
-    """Remove what this network's packages bring and nothing of it uses."""
+    """Remove files of the packages that this network does not use."""
     for part in _UNUSED:
         shutil.rmtree(site / part, ignore_errors=True)
     for library in site.glob("onnxruntime/capi/libonnxruntime.so.*"):
@@ -189,7 +189,7 @@ def _leave_out(site: Path, imported: Sequence[Path]) -> None:
 
 
 def _shared_libraries(binaries: Iterable[Path]) -> dict[str, Path]:
-    """Libraries that these need and that not every Linux has, by name."""
+    """Return the libraries that these binaries need and that not every Linux has, by name."""
     found: dict[str, Path] = {}
     for binary in binaries:
         told = subprocess.run(["ldd", str(binary)], capture_output=True, check=False, text=True).stdout  # noqa: S603, S607
@@ -200,13 +200,13 @@ def _shared_libraries(binaries: Iterable[Path]) -> dict[str, Path]:
 
 
 def _strip(library: Path) -> None:
-    """Take what only a debugger reads out of a library, where there is a tool for that."""
+    """Remove debugging information from a library, where there is a tool for that."""
     if (tool := shutil.which("strip")) is not None:
         subprocess.run([tool, "--strip-unneeded", str(library)], check=False, capture_output=True)  # noqa: S603
 
 
 def _distributions(imported: Sequence[Path]) -> list[metadata.Distribution]:
-    """The installed distributions, ours aside, that have one of these files."""
+    """Return the installed distributions, except Coterie, that have one of these files."""
     files = {path.resolve() for path in imported}
     required = _required("coterie")
     return [
@@ -221,7 +221,7 @@ def _distributions(imported: Sequence[Path]) -> list[metadata.Distribution]:
 
 
 def _required(name: str) -> set[str]:
-    """The names of all that a distribution requires, directly or not, without extras, but for what trains."""
+    """Return the names of all direct and indirect requirements of a distribution, without extras and training ones."""
     found: set[str] = set()
     left = [name]
     while left:
@@ -237,7 +237,7 @@ def _required(name: str) -> set[str]:
 
 
 def canonical(name: str) -> str:
-    """The name of a distribution as its index writes it."""
+    """Return the name of a distribution in the normalised form of its index."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -257,7 +257,7 @@ def _copy_distribution(distribution: metadata.Distribution, site: Path, *, only:
 
 
 def _compile(python: Path) -> None:
-    """Compile all modules, without dates in them: the check of the bundle says that the source is the same."""
+    """Compile all modules, without dates in them, since the bundle's check guarantees the same source."""
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
     compileall.compile_dir(
         str(python), quiet=2, invalidation_mode=mode, stripdir=str(python), workers=os.cpu_count() or 1
@@ -279,13 +279,13 @@ def _sign(home: Path, signer: Signer, about: Mapping[str, object]) -> None:
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _USER = 65532
-"""The owner of the files and of the process: no root."""
+"""Owner of the files and user of the process, which is not root."""
 
 
 def write_image(bundle: Path, out: Path, *, name: str) -> str:
     """Write the image of a bundle to a new folder; return its digest.
 
-    It has no system below it: it runs on a base with a C library and a shell, or from an image volume.
+    The image has no operating system: it runs on a base with a C library and a shell, or from an image volume.
 
     Raises:
         InputError: there is something at `out`.
@@ -317,7 +317,7 @@ def write_image(bundle: Path, out: Path, *, name: str) -> str:
 
 
 def _layer(bundle: Path, blobs: Path) -> tuple[str, dict[str, Any]]:
-    """Write the layer; the digest of what it holds, and its description."""
+    """Write the layer; return the digest of its uncompressed content, and its description."""
     draft = blobs / "draft"
     with draft.open("wb") as file, gzip.GzipFile(fileobj=file, mode="wb", compresslevel=6, mtime=0) as zipped:
         plain = _Hashing(zipped)
@@ -334,7 +334,7 @@ def _layer(bundle: Path, blobs: Path) -> tuple[str, dict[str, Any]]:
 
 
 class _Hashing(io.RawIOBase):
-    """Passes on what is written, and its SHA-256."""
+    """A stream that passes on written data and computes its SHA-256."""
 
     def __init__(self, target: gzip.GzipFile) -> None:
         self.digest, self._target = sha256(), target

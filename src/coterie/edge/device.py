@@ -1,4 +1,4 @@
-"""What a device does with a bundle: check every byte, install a release beside the one that runs, and switch.
+"""Bundles on a device: check every byte, install a release beside the running one, and switch.
 
     DEVICE/run             starts it: `run`, `run ask TEXT`, `run verify`, `run install RELEASE`, `run revert`
     DEVICE/trusted         public keys whose releases are accepted, one a line
@@ -7,8 +7,8 @@
     DEVICE/release         the highest release that was installed: an older one is refused
     DEVICE/network/        the network as it runs: files of the slot by links, and `state`, which stays
 
-The launcher and `trusted` are not signed: who can write them owns the device. It imports little, so that a check begins
-at once.
+The launcher and `trusted` are not signed: whoever can write them controls the device. The module imports little, so
+that a check begins at once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STATEMENT = "bundle"
 SLOTS = ("a", "b")
 CURRENT, TRUSTED, RELEASE, NETWORK, STATE = "current", "trusted", "release", "network", "state"
 PLACE = "COTERIE_NETWORK"
-"""Variable that names the folder of the network where the bundle itself is read-only."""
+"""Environment variable with the folder of the network, where the bundle itself is read-only."""
 _BLOCK = 1 << 20
 _BATCH = 64
 """Files that a thread checks at a time."""
@@ -42,15 +42,15 @@ _BATCH = 64
 
 @dataclass(frozen=True, kw_only=True)
 class BundleRelease:
-    """A release whose every byte was checked."""
+    """A completely checked release."""
 
     number: int
-    """Grows with each release of a network."""
+    """Number of the release, which grows with each release of a network."""
     network: str
     coterie: str
-    """The version of Coterie in it."""
+    """Version of Coterie in the release."""
     key: str
-    """Who signed it: 64 hexadecimal digits."""
+    """Public key of the signer: 64 hexadecimal digits."""
     files: int
     bytes: int
 
@@ -100,7 +100,7 @@ def install(release: Path, device: Path) -> BundleRelease:
     """Copy a release into the slot that does not run, check it there, and switch to it by one rename.
 
     Raises:
-        ArtefactRefused: it is not right, or not newer than every release that was installed before.
+        ArtefactRefused: the release is invalid, or not newer than every release that was installed before.
     """
     trusted, highest = trusted_keys(device), _highest(device)
     found = check_release(release, trusted=trusted)
@@ -129,7 +129,7 @@ def install(release: Path, device: Path) -> BundleRelease:
 
 
 def revert(device: Path) -> BundleRelease:
-    """Switch to the other slot. Raises `ArtefactRefused` if no whole release is in it."""
+    """Switch to the other slot. Raises `ArtefactRefused` if there is no complete release in it."""
     other = next(name for name in SLOTS if name != _running(device))
     found = check_release(device / other, trusted=trusted_keys(device))
     switch(device, other)
@@ -137,7 +137,7 @@ def revert(device: Path) -> BundleRelease:
 
 
 def switch(device: Path, slot: str) -> None:
-    """Let a slot run from the next start on: one rename."""
+    """Make a slot run from the next start on, by one rename."""
     draft = device / f".{CURRENT}.partial"
     draft.unlink(missing_ok=True)
     draft.symlink_to(slot)
@@ -146,14 +146,14 @@ def switch(device: Path, slot: str) -> None:
 
 
 def prepare(device: Path, place: Path | None = None) -> Path:
-    """Check the slot that runs, and return the folder of the network, with the slot's files in it.
+    """Check the running slot, and return the folder of the network, with the slot's files in it.
 
     Args:
-        device: Where the bundle is; it may be read-only where `place` is given.
-        place: The folder of the network; in the device if it is left out.
+        device: The bundle's folder; it may be read-only where `place` is given.
+        place: The folder of the network; by default inside the device.
 
     Raises:
-        ArtefactRefused: a byte of the slot is not as it was signed.
+        ArtefactRefused: a byte of the slot does not match the signature.
         SetupError: the folder cannot be written.
     """
     slot = device / CURRENT
@@ -176,7 +176,7 @@ def prepare(device: Path, place: Path | None = None) -> Path:
 
 
 def trusted_keys(device: Path) -> frozenset[str]:
-    """The keys whose releases this device accepts. Raises `ArtefactRefused` where there are none."""
+    """Return the keys whose releases this device accepts. Raises `ArtefactRefused` where there are none."""
     try:
         return frozenset((device / TRUSTED).read_text().split())
     except OSError as error:
@@ -187,7 +187,7 @@ def trusted_keys(device: Path) -> frozenset[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command of the launcher: its first word is the device's folder."""
+    """Run a command of the launcher; its first argument is the device's folder."""
     device, command, rest = Path(arguments[0]), arguments[1] if len(arguments) > 1 else "serve", arguments[2:]
     try:
         match command:
@@ -212,13 +212,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(network: Path, words: list[str]) -> int:
-    """Become a command of `coterie` on the network."""
+    """Replace this process by a command of `coterie` on the network."""
     command = [sys.executable, "-I", "-B", "-X", "utf8", "-m", "coterie", "-C", str(network), *words]
     os.execv(sys.executable, command)  # noqa: S606 - the slot's own interpreter, which was checked
 
 
 def _link(folder: Path, target: Path, names: Sequence[str]) -> None:
-    """Links to files of the slot that runs, by the link `current`: a switch changes all of them."""
+    """Link to files of the running slot through the link `current`, so that a switch changes all of them."""
     for name in names:
         place = folder / name
         if place.is_symlink() and place.readlink() == target / name:
@@ -236,7 +236,7 @@ def _running(device: Path) -> str:
 
 
 def _highest(device: Path) -> int:
-    """The highest release that was installed: as it is written down, and at least what lies in the slots."""
+    """Return the highest installed release: the recorded one, and at least those in the slots."""
     try:
         written = int((device / RELEASE).read_text())
     except FileNotFoundError:
@@ -252,7 +252,7 @@ def _network_of(slot: Path) -> str | None:
 
 
 def _manifest_of(slot: Path) -> dict[str, Any]:
-    """What a slot says of itself, unchecked; empty where nothing can be read."""
+    """Return the unchecked manifest of a slot; empty where it cannot be read."""
     try:
         found = json.loads((slot / MANIFEST).read_bytes())
     except (OSError, ValueError):
@@ -267,7 +267,7 @@ def _is_signed(key: str, signature: bytes, manifest: bytes) -> bool:
 
 
 def files_of(folder: Path) -> dict[str, str]:
-    """All that is not a folder, by its name below; a link counts as what it is, also one to a folder."""
+    """Return everything that is no folder, by its path below; a link counts as a link, also one to a folder."""
     found: dict[str, str] = {}
     left = [("", str(folder))]
     while left:
@@ -283,7 +283,7 @@ def files_of(folder: Path) -> dict[str, str]:
 
 
 def _sum(path: str) -> str:
-    """The checksum of a plain file; empty for anything else, and for what cannot be read."""
+    """Return the checksum of a plain file; empty for anything else, and for an unreadable file."""
     if not stat.S_ISREG(os.lstat(path).st_mode):
         return ""
     digest = sha256()

@@ -1,4 +1,4 @@
-"""Say what serving a network imports: run in a process of its own, while a bundle is built."""
+"""Print what serving a network imports; run in its own process while a bundle is built."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def _use(folder: Path, texts: list[str]) -> None:
 
 
 def main(folder: str, *texts: str) -> None:
-    """Serve a few requests and print the file of every module that is loaded then."""
+    """Serve a few requests and print the file of every loaded module."""
     for name in (*_DOORS, *_CHECKED):
         import_module(name)
     asyncio.run(_use(Path(folder), list(texts)))

@@ -37,7 +37,7 @@ _RUNTIME_FILES = {
     "ort.wasm.bundle.min.mjs": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
     "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
 }
-"""What is taken from the package, by checksum: the page was compared with Python on these."""
+"""Files of the package with checksums: the page was compared with Python on these."""
 _MODULE, _WASM = _RUNTIME_FILES
 _TASKS = ("classify",)
 _RUNGS = ("lexical", "embedding", "encoder")
@@ -48,40 +48,40 @@ _SAID = (
     *("abstain.no_text", "note.text_truncated"),
 )
 _MARK = "\U0001f600"
-"""Stands between characters when a tokenizer is asked what it makes of each: no normaliser touches it."""
+"""Separator between characters when a tokenizer is probed for each; no normaliser changes it."""
 _WORD = re.compile(r"\w")  # as `engines.features`
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebPage:
-    """A page that was made."""
+    """A generated page."""
 
     specialists: tuple[str, ...]
     left_out: Mapping[str, str]
     """Specialists that a browser cannot run, each with the reason."""
     files: int
     bytes: int
-    """All files as a browser reads them, whichever specialists it asks."""
+    """Size of all files as transferred to a browser, for any choice of specialists."""
     sha256: str
-    """Of `index.html`, which holds the checksums of all others."""
+    """Checksum of `index.html`, which holds the checksums of all other files."""
 
 
 @dataclass
 class _Folder:
-    """The page as it is written."""
+    """The folder of the page while it is written."""
 
     home: Path
     integrity: dict[str, str] = field(default_factory=dict)
 
     def put(self, name: str, content: bytes) -> None:
-        """A file as it is."""
+        """Write a file unchanged."""
         path = self.home / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         self.integrity[name] = _integrity(content)
 
     def pack(self, name: str, content: bytes) -> dict[str, object]:
-        """A file packed, and what the page must know to read it; its name is no `.gz`, which servers treat apart."""
+        """Write a file compressed; return what the page needs to read it. No `.gz` name: servers treat it specially."""
         packed = gzip.compress(content, 9, mtime=0)
         self.put(f"{name}.packed", packed)
         about = {"path": f"{name}.packed", "integrity": self.integrity[f"{name}.packed"]}
@@ -92,14 +92,14 @@ def build_page(folder: Path, out: Path, *, runtime: str | None = None) -> WebPag
     """Make the page of a network's `classify` champions.
 
     Args:
-        folder: The network's.
-        out: The page's; a new folder.
-        runtime: onnxruntime-web as a folder, an archive (.tgz) or an address of one; asked of npm by default. A network
-            of lexical specialists needs none.
+        folder: The network's folder.
+        out: The page's folder; a new one.
+        runtime: onnxruntime-web as a folder, an archive (.tgz) or an address of one; taken from npm by default. A
+            network of lexical specialists needs none.
 
     Raises:
         InputError: there is something at `out`.
-        SetupError: no specialist can go in, or the runtime is not to be had.
+        SetupError: no specialist is supported, or the runtime cannot be obtained.
         ArtefactRefused: the runtime is another one.
     """
     if out.exists():
@@ -129,7 +129,7 @@ def build_page(folder: Path, out: Path, *, runtime: str | None = None) -> WebPag
 
 
 def _versions(folder: Path, config: Config) -> tuple[dict[str, Version], dict[str, str]]:
-    """The champions that a browser can run, and why not the others."""
+    """Return the champions that a browser can run, and the reasons for the others."""
     registry = open_registry(folder, config.registry)
     found, left_out = {}, {}
     for name in config.specialists:
@@ -151,7 +151,7 @@ def _versions(folder: Path, config: Config) -> tuple[dict[str, Version], dict[st
 
 
 def _bundle(config: Config, folder: Path, page: _Folder, versions: Mapping[str, Version]) -> dict[str, Any]:
-    """Write versions and encoders; what the page is told of them."""
+    """Write versions and encoders; return their description for the page."""
     encoders: dict[str, object] = {}
     specialists = {}
     tables: dict[str, list[int]] = {"words": _ranges(_word_points())}
@@ -193,7 +193,7 @@ def _own_encoder(version: Version) -> dict[str, bytes]:
 def _put_encoder(
     page: _Folder, name: str, files: Mapping[str, bytes], tables: dict[str, list[int]]
 ) -> dict[str, dict[str, object]]:
-    """Write graph and tokenizer, and note what the tokenizer makes of characters."""
+    """Write graph and tokenizer, and record how the tokenizer treats characters."""
     provenance = parse_json(files[PROVENANCE_FILE])
     if sha256(files[GRAPH_FILE]).hexdigest() != provenance["sha256"][GRAPH_FILE]:
         raise ArtefactRefused(f"The graph of {name!r} has another checksum than its {PROVENANCE_FILE} says.")
@@ -208,7 +208,7 @@ def _put_encoder(
 
 
 def _tokenizer(name: str, stored: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, object]:
-    """A tokenizer as the page reads it. Raises `SetupError` for any but BERT's: words, signs and their pieces."""
+    """Return a tokenizer as the page reads it. Raises `SetupError` for any but BERT's: words, signs, word pieces."""
     kinds = tuple((stored.get(key) or {}).get("type") for key in ("normalizer", "pre_tokenizer", "model"))
     added = stored.get("added_tokens", ())
     plain = not any(each[key] for each in added for key in ("single_word", "lstrip", "rstrip", "normalized"))
@@ -244,7 +244,7 @@ def _word_points() -> list[int]:
 
 
 def _character_tables(tokenizer: Tokenizer) -> dict[str, list[int]]:
-    """Ranges of `space`, `apart` (words of one letter), `removed` and `signs`, asked of the tokenizer itself."""
+    """Return ranges of `space`, `apart` (words of one letter), `removed` and `signs`, probed from the tokenizer."""
     points = [point for point in _characters() if chr(point) != _MARK]
     normal = tokenizer.normalizer.normalize_str(_MARK.join(map(chr, points))).split(_MARK)
     pieces = tokenizer.pre_tokenizer.pre_tokenize_str("".join(f"a{chr(point)}a " for point in points))
@@ -259,7 +259,7 @@ def _character_tables(tokenizer: Tokenizer) -> dict[str, list[int]]:
 
 
 def _ranges(points: list[int]) -> list[int]:
-    """First and last of each run, one after the other."""
+    """Return first and last point of each run, in one flat list."""
     runs = [
         [point for _, point in run] for _, run in groupby(enumerate(points), lambda numbered: numbered[1] - numbered[0])
     ]
@@ -282,7 +282,7 @@ def _put_runtime(page: _Folder, source: str | None) -> dict[str, object]:
 
 
 def _from_npm(stage: Path) -> str:
-    """Ask npm, as it is set up here, for the archive."""
+    """Download the archive with npm, as configured on this machine."""
     npm = shutil.which("npm")
     command = [npm or "npm", "pack", RUNTIME, "--silent", "--pack-destination", str(stage)]
     done = None
@@ -298,7 +298,7 @@ def _from_npm(stage: Path) -> str:
 
 
 def _runtime_files(source: str, stage: Path) -> dict[str, bytes]:
-    """The files of the runtime in a folder, an archive or an archive at an address."""
+    """Return the files of the runtime in a folder, an archive or an archive at an address."""
     if re.match(r"https?://", source):
         archive = stage / "runtime.tgz"
         download(source, archive)

@@ -1,4 +1,4 @@
-"""What runs weights: linear heads, the ONNX encoder, GGUF models in this process, OpenAI-compatible servers.
+"""Engines: linear heads, the ONNX encoder, GGUF models in this process, OpenAI-compatible servers.
 
 The libraries behind them are imported with the engine that needs them, not with this package.
 """

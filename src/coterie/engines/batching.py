@@ -1,10 +1,10 @@
-"""A bounded queue before native code, worked off by dedicated threads, in batches.
+"""A bounded queue before native code, processed in batches by dedicated threads.
 
-A worker takes whatever waits when it becomes free as its next batch, so nothing is delayed to let a
-batch grow: alone, a request starts at once; under load, batches grow by themselves. The queue belongs
+A worker that becomes free takes everything that waits as its next batch, so nothing is delayed to let a
+batch grow: a single request starts at once; under load, batches grow by themselves. The queue belongs
 to threads and not to an event loop, so one engine serves callers of any loop.
 
-It knows nothing of engines: items go in, results come out.
+The module knows nothing of engines: items go in, results come out.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 Work = Callable[[Sequence[T]], Sequence[R]]
-"""Turns a batch into one result an item, in order. Called in a worker thread."""
+"""Computes one result per item of a batch, in order. Called in a worker thread."""
 
 Then = Callable[[Sequence[R], int], None]
-"""Called in a worker thread with the results of a batch before they are handed out, and with how many items wait."""
+"""Called in a worker thread with the results of a batch before they are returned, and with the queue's length."""
 
 Choose = Callable[[Sequence[T]], int]
-"""Which of the waiting items, the oldest first, is taken next. Called with the queue held, so it must be quick."""
+"""Returns which of the waiting items, the oldest first, is next. It must be fast: the queue is locked."""
 
 _MOST_OVERTAKES = 16
-"""Items that may be taken before one that came earlier."""
+"""Items that may overtake an item that came earlier."""
 _EXIT_PATIENCE = 5.0
-"""Seconds an exiting interpreter waits for a worker that is inside native code."""
+"""Seconds that an exiting interpreter waits for a worker inside native code."""
 
 
 class Batcher(Generic[T, R]):
-    """Runs `work` on what callers bring, many callers' items in one call.
+    """Runs `work` on batches of items from many callers.
 
-    A batch that fails is tried again item by item, so that only the callers of the items at fault see
-    the error. A caller that is cancelled takes its waiting items out of the queue.
+    A batch that fails is repeated item by item, so that only the callers of the failing items get
+    the error. A caller that is cancelled removes its waiting items from the queue.
     """
 
     def __init__(
@@ -56,16 +56,16 @@ class Batcher(Generic[T, R]):
         choose: Choose[T] | None = None,
         then: Then[R] | None = None,
     ) -> None:
-        """Threads start with the first items.
+        """Make a batcher; its threads start with the first items.
 
         Args:
-            work: What to do with a batch.
-            engine: Whose name errors carry.
+            work: Processes a batch.
+            engine: Name of the engine in errors.
             max_batch: Most items of a batch.
             max_waiting: Items that may wait for a worker.
-            workers: Threads.
-            choose: Takes items out of turn, none before more than 16 others; by default the oldest comes first.
-            then: What else is done with the results of a batch; it raises nothing.
+            workers: Number of threads.
+            choose: Chooses the next item, none before more than 16 others; by default the oldest comes first.
+            then: Called with the results of a batch; it raises nothing.
         """
         self._engine = engine
         self._max_waiting = max_waiting
@@ -80,7 +80,7 @@ class Batcher(Generic[T, R]):
         return len(self._queue.jobs)
 
     async def run(self, items: Sequence[T]) -> list[R]:
-        """One result an item, in order. The items are admitted all or none.
+        """Return one result per item, in order. Either all items are admitted or none.
 
         Raises:
             Overloaded: there is no room in the queue. A call alone is always admitted, whatever its size.
@@ -100,7 +100,7 @@ class Batcher(Generic[T, R]):
                     job.future.cancel()  # does nothing to those that are done
 
     async def close(self) -> None:
-        """Refuse new items, finish those that wait, end the threads."""
+        """Refuse new items, finish the waiting ones, and end the threads."""
         self._queue.close()
         for thread in self._queue.threads:
             await asyncio.to_thread(thread.join)
@@ -127,18 +127,18 @@ class _Job(Generic[T, R]):
     item: T
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[R]
-    """Of the caller's event loop: touched nowhere else."""
+    """Future of the caller's event loop, which is not touched from another thread."""
     gone: bool = False
-    """Nobody waits any more."""
+    """Whether the caller no longer waits."""
     overtaken: int = 0
 
 
 _Ended = tuple[_Job[T, R], R | None, BaseException | None]
-"""A job, its result, or why there is none."""
+"""A job, its result, or the reason why there is none."""
 
 
 class _Queue(Generic[T, R]):
-    """What the worker threads hold: no reference to the batcher, so that a dropped one ends them."""
+    """The state of the worker threads: it has no reference to the batcher, so that a dropped batcher ends them."""
 
     def __init__(
         self, engine: str, work: Work[T, R], max_batch: int, choose: Choose[T] | None, then: Then[R] | None
@@ -153,7 +153,7 @@ class _Queue(Generic[T, R]):
         self.threads: list[threading.Thread] = []
 
     def start(self, workers: int) -> None:
-        """Start the threads at the first use. They are daemons: an idle one must not keep the interpreter."""
+        """Start the threads at the first use. They are daemons: an idle thread must not keep the interpreter alive."""
         while len(self.threads) < workers:
             name = f"coterie-{self.engine}-{len(self.threads)}"
             thread = threading.Thread(target=self._serve, name=name, daemon=True)
@@ -161,7 +161,7 @@ class _Queue(Generic[T, R]):
             thread.start()
 
     def close(self, *, drop: bool = False) -> None:
-        """Let the workers end: after what waits, or at once when it is dropped."""
+        """Let the workers end: after the waiting items, or at once with `drop`."""
         with self.changed:
             self.closed = True
             while drop and self.jobs:
@@ -174,7 +174,7 @@ class _Queue(Generic[T, R]):
             del batch  # keeps nothing of it alive while waiting for the next
 
     def _take(self) -> list[_Job[T, R]]:
-        """The next batch, waiting for one; empty when closed and drained."""
+        """Wait for the next batch and return it; empty when closed and drained."""
         with self.changed:
             while True:
                 batch: list[_Job[T, R]] = []
@@ -187,7 +187,7 @@ class _Queue(Generic[T, R]):
                 self.changed.wait()
 
     def _next(self) -> _Job[T, R]:
-        """Take a job out of the queue: the chosen one, or the oldest when it was overtaken often enough."""
+        """Take a job from the queue: the chosen one, or the oldest one when it was overtaken often enough."""
         oldest = self.jobs[0]
         if self.choose is None or oldest.overtaken >= _MOST_OVERTAKES:
             return self.jobs.popleft()
@@ -228,7 +228,7 @@ class _Queue(Generic[T, R]):
 
 
 def _tell(ended: Sequence[_Ended[T, R]]) -> None:
-    """Hand results to those who wait: one wake-up of each event loop for a whole batch."""
+    """Deliver results to the callers: one wake-up of each event loop for a whole batch."""
     for loop in {job.loop for job, *_ in ended}:
         own = [each for each in ended if each[0].loop is loop]
         with suppress(RuntimeError):  # it is closed: nobody waits there any more
@@ -248,7 +248,7 @@ def _settle(ended: Sequence[_Ended[T, R]]) -> None:
 
 
 def _abandon(queue: _Queue[T, R]) -> None:
-    """End the workers of a batcher nobody closed; at interpreter exit, wait until they left native code."""
+    """End the workers of a batcher that was not closed; at interpreter exit, wait until they left native code."""
     queue.close(drop=True)
     if not threading.main_thread().is_alive():
         for thread in queue.threads:

@@ -1,12 +1,12 @@
-"""Log-likelihoods of a closed set of continuations, reading as little as decides between them.
+"""Log-likelihoods of a closed set of continuations, with as few model calls as possible.
 
-The continuations' tokens make a tree; a model reads its own way down with the tokens of the tree favoured, which costs
-one token a step, and at each node says how likely the next tokens were before they were favoured. What branches off is
-kept in a queue, the likeliest first. It ends when all that was not followed holds less than a thousandth of what was:
-mostly after one way down. What was not followed counts with what is known of it, the probability up to where it
-branches off, in equal parts for the continuations behind it.
+The continuations' tokens form a tree. The model generates a path down the tree with the tree's tokens favoured, which
+costs one token a step, and reports at each node the probabilities of the next tokens before favouring. Branches are
+kept in a queue, the most likely first. The search ends when all unexplored branches hold less than a thousandth of the
+explored probability: mostly after one path. An unexplored branch counts with the probability up to its node, divided
+equally among its continuations.
 
-It knows no engine: tokens are numbers, and who reads is an argument.
+The module knows no engine: tokens are numbers, and the reader is an argument.
 """
 
 from __future__ import annotations
@@ -25,66 +25,66 @@ import numpy as np
 from coterie.engines.gguf import GGUFHeader
 
 _TOLERANCE = 1e-3
-"""Probability not followed, as a share of what was."""
+"""Unexplored probability at which the search ends, as a share of the explored."""
 _MOST_READS = 64
-"""Times that the model is asked: enough where it was tuned, and a bound where it never heard of the choices."""
+"""Most calls of the model: enough for a tuned model, and a bound for a model that does not know the choices."""
 
 
 class Read(NamedTuple):
-    """One token that the model was made to say."""
+    """A token that the model was made to generate."""
 
     token: int
     log_probability: float
-    """Among all tokens, before any was favoured."""
+    """Log-probability among all tokens, before favouring."""
     listed: Mapping[int, float]
-    """The same of the likeliest tokens there."""
+    """Log-probabilities of the likeliest tokens there."""
 
 
 class ContinuationScorer(Protocol):
-    """How a model goes on after a prompt and a path of tokens."""
+    """The next tokens of a model after a prompt and a path of tokens."""
 
     def down(self, path: tuple[int, ...], tokens: Sequence[int], most: int) -> Sequence[Read]:
-        """What it says when some tokens are favoured: at least one token, at most so many.
+        """Generate with some tokens favoured: at least one token, at most `most`.
 
-        Those favoured are said before all others, the likeliest of them first.
+        Favoured tokens come before all others, the likeliest of them first.
         """
         ...
 
     def among(self, path: tuple[int, ...], tokens: Sequence[int]) -> Mapping[int, float]:
-        """The log-probability of each of these tokens to be the next, if it is one of them."""
+        """Return the log-probability of each of these tokens, given that the next token is one of them."""
         ...
 
 
 @dataclass(kw_only=True, eq=False)
 class Node:
-    """A place in the tree of the choices' tokens."""
+    """A node in the tree of the choices' tokens."""
 
     path: tuple[int, ...] = ()
     children: dict[int, Node] = field(default_factory=dict)
     choice: int | None = None
-    """Which choice ends here."""
+    """Index of the choice that ends here."""
 
     @property
     def leaves(self) -> list[int]:
-        """The choices at and behind it."""
+        """The choices at and below the node."""
         if self.choice is not None:
             return [self.choice]
         return [leaf for child in self.children.values() for leaf in child.leaves]
 
     @property
     def tokens(self) -> list[int]:
-        """The tokens that lead on from it and from all nodes behind it, each once."""
+        """The tokens of all edges below the node, each once."""
         behind = (token for child in self.children.values() for token in child.tokens)
         return list(dict.fromkeys([*self.children, *behind]))
 
     @property
     def depth(self) -> int:
-        """Tokens of the longest way down."""
+        """Tokens of the longest path down."""
         return max((1 + child.depth for child in self.children.values()), default=0)
 
 
 def tree_of(choices: Sequence[Sequence[int]]) -> Node:
-    """The tree of some choices' tokens, each with a last one that marks its end. Raises `ValueError` for two alike."""
+    """Return the tree of the choices' tokens, each with a last one as end mark. Raises `ValueError` for equal ones."""
     root = Node()
     for index, tokens in enumerate(choices):
         node = root
@@ -97,11 +97,11 @@ def tree_of(choices: Sequence[Sequence[int]]) -> Node:
 
 
 def log_likelihoods(root: Node, reader: ContinuationScorer) -> np.ndarray:
-    """The log-likelihood of each choice of a tree.
+    """Return the log-likelihood of each choice of a tree.
 
     Returns:
-        (L,) float64. Exact for what was followed; an upper bound for what was not, all of which together has at most a
-        thousandth of the probability of what was, unless the model was asked too often before.
+        (L,) float64. Exact for explored choices; an upper bound for the others, all of which together have at most a
+        thousandth of the probability of the explored ones, unless the limit of model calls was reached before.
     """
     walk = _Walk(root, reader)
     while walk.is_open():
@@ -110,7 +110,7 @@ def log_likelihoods(root: Node, reader: ContinuationScorer) -> np.ndarray:
 
 
 class _Open(NamedTuple):
-    """What was not followed yet: children of a node, or the node itself where its own probability is known."""
+    """An unexplored part: children of a node, or the node itself where its own probability is known."""
 
     key: float  # minus the log of the probability of each of them, or of the most it can be
     order: int
@@ -120,7 +120,7 @@ class _Open(NamedTuple):
 
     @property
     def mass(self) -> float:
-        """The most probability it can hold."""
+        """Upper bound of its probability."""
         return math.exp(-self.key) * max(len(self.children), 1)
 
 
@@ -135,12 +135,12 @@ class _Walk:
         self._push(root, 0.0)
 
     def is_open(self) -> bool:
-        """Whether what was not followed could still matter."""
+        """Return whether the unexplored part could still matter."""
         followed = sum(map(math.exp, self._done.values()))
         return self._reads < _MOST_READS and sum(each.mass for each in self._queue) > _TOLERANCE * followed
 
     def step(self) -> None:
-        """Ask the model once, at the likeliest place."""
+        """Ask the model once, at the likeliest node."""
         opened = heapq.heappop(self._queue)
         self._reads += 1
         if opened.children:
@@ -149,7 +149,7 @@ class _Walk:
             self._read_down(opened)
 
     def scores(self) -> np.ndarray:
-        """What is known now."""
+        """Return the current scores."""
         scores = np.full(self._size, -math.inf)  # (L,)
         for choice, score in self._done.items():
             scores[choice] = score
@@ -172,7 +172,7 @@ class _Walk:
         self._push(node, score)
 
     def _branch(self, node: Node, score: float, step: Read) -> None:
-        """Queue a node's children, but for the one that was said."""
+        """Queue a node's children, except the generated one."""
         others = {token: child for token, child in node.children.items() if token != step.token}
         for token in others.keys() & step.listed.keys():
             self._push(others.pop(token), score + step.listed[token])
@@ -183,7 +183,7 @@ class _Walk:
             self._put_off(node, score, tuple(others.values()), most=score + most)
 
     def _read_unlisted(self, opened: _Open) -> None:
-        """Children that the model did not list: how likely one is among all tokens, and each among these."""
+        """Score children that the model did not list: one of them among all tokens, and each among these children."""
         path, children = opened.node.path, {child.path[-1]: child for child in opened.children}
         step, *_ = self._reader.down(path, list(children), 1)
         if step.token not in children:
@@ -193,7 +193,7 @@ class _Walk:
             self._push(child, opened.score + step.log_probability + among[token] - among[step.token])
 
     def _push(self, node: Node, score: float) -> None:
-        """A node whose probability is known."""
+        """Queue or finish a node whose probability is known."""
         if node.choice is not None:
             self._done[node.choice] = score
         else:
@@ -211,11 +211,11 @@ class _Walk:
 _PLAIN = re.compile(r"(?: [A-Za-z]+)+")
 _SPACE = "\u0120"  # how these vocabularies write a space
 _SPLITTERS = frozenset({"default", "gpt-2", "llama-bpe", "qwen2", "smollm"})
-"""Values of `tokenizer.ggml.pre` whose rules keep a space and the letters behind it together."""
+"""Values of `tokenizer.ggml.pre` whose rules keep a space and the following letters together."""
 
 
 def cut_words(texts: Iterable[str], header: GGUFHeader) -> dict[str, tuple[int, ...]]:
-    """The tokens of those texts that are plain words, each behind a space; the others are left out."""
+    """Return the tokens of texts that are plain words, each after a space; other texts are left out."""
     vocabulary, merges = (header.metadata.get(f"tokenizer.ggml.{name}") for name in ("tokens", "merges"))
     kind, splitter = (header.metadata.get(f"tokenizer.ggml.{name}") for name in ("model", "pre"))
     if kind != "gpt2" or splitter not in _SPLITTERS or not isinstance(vocabulary, list) or not isinstance(merges, list):
@@ -235,7 +235,7 @@ def cut_words(texts: Iterable[str], header: GGUFHeader) -> dict[str, tuple[int, 
 
 
 def _merge(pieces: list[str], ranks: Mapping[tuple[str, ...], int]) -> list[str]:
-    """Join neighbours, those first that were joined first in training, until none can be joined."""
+    """Join neighbours in the order of the tokenizer's merges until none can be joined."""
     while len(pieces) > 1:
         pairs = [(ranks.get((one, two), len(ranks)), at) for at, (one, two) in enumerate(pairwise(pieces))]
         rank, at = min(pairs)
@@ -248,11 +248,11 @@ def _merge(pieces: list[str], ranks: Mapping[tuple[str, ...], int]) -> list[str]
 # --- Scoring choices with llama.cpp: requests and responses.
 
 _FAVOUR = 100.0
-"""Added to a logit, it makes a token likelier than all that are not favoured."""
+"""Bias added to a logit that makes a token likelier than all that are not favoured."""
 _LISTED = 50
-"""Tokens whose probabilities come with each that is generated."""
+"""Tokens whose probabilities are returned with each generated token."""
 _MOST_TRIES = 5
-"""Requests that finding the tokens of one choice may take."""
+"""Most requests for finding the tokens of one choice."""
 _FAVOURED = 1e-20
 """Probability above which a token must have been favoured."""
 
@@ -263,11 +263,11 @@ class _Likely(NamedTuple):
 
 
 Ask = Callable[[Mapping[str, Any], Callable[[Mapping[str, Any]], bool]], None]
-"""Sends a request and hands over each chunk of its answer until it is told that that is enough."""
+"""Sends a request and passes on each chunk of its answer until the callback returns True."""
 
 
 class Scoring:
-    """One prompt on its way down the tree of its choices: a `Reader`, which counts what it takes."""
+    """Scoring of one prompt's choices: a `ContinuationScorer` that counts its usage."""
 
     def __init__(self, ask: Ask, text: str) -> None:
         self._ask = ask
@@ -280,7 +280,7 @@ class Scoring:
         """Tokens that were generated."""
 
     def down(self, path: tuple[int, ...], tokens: Sequence[int], most: int) -> list[Read]:
-        """What the model says after the prompt and a path when some tokens are favoured."""
+        """Generate after the prompt and a path, with some tokens favoured."""
         found: list[Read] = []
 
         def take(chunk: Mapping[str, Any]) -> bool:
@@ -294,21 +294,21 @@ class Scoring:
         return found
 
     def among(self, path: tuple[int, ...], tokens: Sequence[int]) -> dict[int, float]:
-        """The log-probability of each of these tokens, if it is one of them."""
+        """Return the log-probability of each of these tokens, given that the next one is one of them."""
         favoured: list[list[Any]] = [[token, _FAVOUR] for token in tokens]
         found = self._likely([self._text, *path], favoured, listed=len(tokens))
         smallest = math.log(_FAVOURED)
         return {token: math.log(found[token].probability) if token in found else smallest for token in tokens}
 
     def tokens_of(self, choice: str) -> tuple[int, ...]:
-        """The tokens of a choice, as llama.cpp's tokenizer cuts it.
+        """Return the tokens of a choice, as llama.cpp's tokenizer splits it.
 
-        There is no door to the tokenizer, but a text whose tokens are to be favoured is cut by it: what is likely then
-        are its tokens, and their order is that in which they make up the text. One that it has twice is favoured twice
-        and hides the others; those found are banned in the next try.
+        The tokenizer cannot be called directly, but it splits a text whose tokens are to be favoured: the likely
+        tokens are then those of the text, and their order is the one in which they form the text. A token that occurs
+        twice is favoured twice and hides the others; the tokens already found are banned in the next try.
 
         Raises:
-            ValueError: they do not make it up.
+            ValueError: the tokens do not form the text.
         """
         found: dict[int, bytes] = {}
         for _ in range(_MOST_TRIES):
@@ -320,13 +320,13 @@ class Scoring:
         return arrange(choice.encode(), found)
 
     def _favoured_by(self, choice: str, banned: Mapping[int, bytes]) -> dict[int, bytes]:
-        """The tokens, with their bytes, that are likeliest where those of a choice are favoured and some are banned."""
+        """Return the likeliest tokens, with their bytes, where those of a choice are favoured and some are banned."""
         biases: list[list[Any]] = [[choice, _FAVOUR], *([token, False] for token in banned)]
         found = self._likely([self._text], biases, listed=max(_LISTED, len(choice.encode())))
         return {token: each.piece for token, each in found.items()}
 
     def _likely(self, prompt: list[str | int], biases: list[list[Any]], *, listed: int) -> dict[int, _Likely]:
-        """The tokens that may come next with these biases."""
+        """Return the tokens that may come next with these biases."""
         found: dict[int, _Likely] = {}
 
         def take(chunk: Mapping[str, Any]) -> bool:
@@ -355,7 +355,7 @@ class Scoring:
 
 
 def arrange(text: bytes, tokens: Mapping[int, bytes]) -> tuple[int, ...]:
-    """The order in which tokens make up a text: each at least once, and of several orders the shortest.
+    """Return the order in which tokens form a text: each at least once, and the shortest of several orders.
 
     Raises:
         ValueError: there is none.
@@ -376,7 +376,7 @@ def arrange(text: bytes, tokens: Mapping[int, bytes]) -> tuple[int, ...]:
 
 
 def _steps(chunk: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The tokens of a chunk that come with probabilities."""
+    """Return the tokens of a chunk that come with probabilities."""
     return [step for each in chunk.get("choices", ()) for step in (each.get("logprobs") or {}).get("content", ())]
 
 

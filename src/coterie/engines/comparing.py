@@ -1,8 +1,8 @@
-"""What tells two texts apart token by token: which tokens match, and a small network that compares them.
+"""Token-level comparison of two texts: which tokens match, and a small network that compares them.
 
-Each token is told which token of the other text it matches, how far that has moved, and whether its neighbours'
-matches are neighbours too: the same words in another order say something else. Matches come from states of layers that
-read each text by itself, so this knows no language.
+The network gets for each token its match in the other text, how far the match is displaced, and whether the
+neighbours' matches are neighbours too, since the same words in another order have another meaning. Matches come from
+states of layers that read each text by itself, so the module does not depend on a language.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ import numpy as np
 from safetensors.numpy import load as load_arrays
 
 USUAL, STEEP = 0.5, 2.5
-"""The usual cosine of a token and the nearest one of another text, below; by how much it is stretched."""
+"""Typical cosine of a token and the nearest one of another text, which is subtracted; and the scale factor after it."""
 _JUMPS, _FAR = 7, 3
-"""Largest jump between the matches of two neighbours that is told apart; steps of how far a token has moved."""
+"""Largest distinguished jump between the matches of two neighbours; steps of a token's displacement."""
 _NO_JUMP = 2 * _JUMPS + 1
 _NEIGHBOURS, _SAME = 0.3, 0.1
-"""How much a match counts for the one beside it; how much nearer the same piece is than its state says."""
+"""Weight of a match for its neighbour; bonus on the similarity of two equal word pieces."""
 
 Floats = np.ndarray
 
 
 class ReadText(NamedTuple):
-    """A text by itself."""
+    """A text that was encoded by itself."""
 
     ids: Floats  # (N,) int: 0 for what matches nothing
     states: Floats  # (N, D) after the lower layers
 
 
 class Matches(NamedTuple):
-    """Of each token of a text the token of another that it matches, and what is known of the two."""
+    """For each token of a text its matching token in another text, and features of the pair."""
 
     at: Floats  # (N,) int
     real: Floats  # (N,): 0 for what matches nothing
@@ -43,7 +43,7 @@ class Matches(NamedTuple):
 
 
 def matches(own: ReadText, other: ReadText) -> Matches:
-    """The matches of a text's tokens in another."""
+    """Return the matches of a text's tokens in another text."""
     alike = unit(own.states) @ unit(other.states).T  # (N, M)
     real = own.ids > 0
     usable = real[:, None] & (other.ids > 0)[None]
@@ -76,7 +76,7 @@ class Comparer:
     """A small network over the tokens of two texts: each with its match, its neighbours, and theirs.
 
     Args:
-        arrays: Weights by the names of `scripts/reading/comparing.py`, each behind `compare.`.
+        arrays: Weights by the names of `scripts/reading/comparing.py`, with the prefix `compare.`.
 
     Raises:
         KeyError: one is missing.
@@ -90,7 +90,7 @@ class Comparer:
         self._norms = [line(arrays, f"compare.norms.{at}") for at in range(5)]
 
     def compare(self, first: ReadText, second: ReadText) -> TokenComparison:
-        """What is found out of each token by its match, its neighbours and theirs."""
+        """Compare two texts and return features of each token, from its match, its neighbours and theirs."""
         pair = matches(first, second), matches(second, first)
         x, y = self._seen(0, first, second, pair[0]), self._seen(1, second, first, pair[1])
         for at, (beside, across) in enumerate(self._rounds):
@@ -106,7 +106,7 @@ class Comparer:
         return TokenComparison(pair, (x, y))
 
     def _seen(self, side: int, own: ReadText, other: ReadText, found: Matches) -> Floats:  # (N, W)
-        """Each token with its match."""
+        """Return the input features of each token with its match."""
         mine, theirs = own.states @ self._small.T, (other.states @ self._small.T)[found.at]
         before, after, moved, sides = self._order
         order = [before[found.before], after[found.after], moved[found.moved], np.tile(sides[side], (len(mine), 1))]
@@ -115,48 +115,48 @@ class Comparer:
 
 
 class TokenComparison(NamedTuple):
-    """The matches of two texts in each other, and what comparing finds of their tokens."""
+    """The matches of two texts in each other, and the features of their tokens."""
 
     pair: tuple[Matches, Matches]
     tokens: tuple[Floats, Floats]  # (Q, W), (N, W): 0 for marks
 
     def pooled(self) -> list[Floats]:  # four of (W,)
-        """Mean and largest of each over the tokens that may match; there must be one in both."""
+        """Return mean and maximum of each text's features over the tokens that may match; each text needs one."""
         found = []
         for own, of_own in zip(self.tokens, self.pair, strict=True):
             found += [own[of_own.real].mean(axis=0), own[of_own.real].max(axis=0)]
         return found
 
     def gap(self, first: Floats, second: Floats) -> Floats:  # (Q, D), (N, D) -> (D,)
-        """How far the tokens of the first text are from their matches, by states of layers above, on the average."""
+        """Return the mean absolute difference of the first text's tokens and their matches, in upper-layer states."""
         real = self.pair[0].real
         return np.asarray(np.abs(first - second[self.pair[0].at])[real].mean(axis=0))
 
 
 def line(arrays: Mapping[str, Floats], name: str) -> tuple[Floats, Floats]:  # (M, D), (M,)
-    """Weights and bias of a linear layer by its name."""
+    """Return weights and bias of a linear layer by its name."""
     return arrays[f"{name}.weight"], arrays[f"{name}.bias"]
 
 
 def of(x: Floats, line: tuple[Floats, Floats]) -> Floats:  # (..., D) -> (..., M)
-    """What a linear layer makes of it."""
+    """Apply a linear layer."""
     return np.asarray(x @ line[0].T + line[1])
 
 
 def _normed(x: Floats, line: tuple[Floats, Floats]) -> Floats:
-    """Layer normalisation."""
+    """Apply layer normalisation."""
     apart = x - x.mean(axis=-1, keepdims=True)
     return np.asarray(apart / np.sqrt((apart**2).mean(axis=-1, keepdims=True) + 1e-5) * line[0] + line[1])
 
 
 def _three(x: Floats) -> Floats:  # (N, W) -> (N, 3 W)
-    """Each token with the one before it and the one behind."""
+    """Return each token concatenated with the previous and the next one."""
     none = np.zeros_like(x[:1])
     return np.concatenate([np.concatenate([none, x[:-1]]), x, np.concatenate([x[1:], none])], axis=-1)
 
 
 def unit(x: Floats) -> Floats:
-    """Vectors of length 1."""
+    """Normalise vectors to length 1."""
     return np.asarray(x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12))
 
 
@@ -169,12 +169,12 @@ def gelu(x: Floats) -> Floats:
 
 
 def float_arrays(file: bytes) -> dict[str, Floats]:
-    """The weights of a safetensors file by name, whatever size of number they are stored in."""
+    """Return the weights of a safetensors file by name, converted to float32."""
     return {name: each.astype(np.float32) for name, each in load_arrays(file).items()}
 
 
 def check_finite(arrays: Mapping[str, Floats]) -> None:
-    """Raise `ValueError` for weights that are no numbers."""
+    """Check that all weights are finite. Raise `ValueError` otherwise."""
     for name, each in arrays.items():
         if not np.isfinite(each).all():
             raise ValueError(f"{name!r} is not finite")

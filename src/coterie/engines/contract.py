@@ -1,4 +1,4 @@
-"""What an engine's plug-in is: ours register through the entry point `coterie.engines` as anybody's do."""
+"""The interface of an engine plug-in: the built-in engines register through the entry point `coterie.engines` too."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ M = TypeVar("M", bound=ModelEntry)
 
 @dataclass(frozen=True, kw_only=True)
 class EnginePlace:
-    """Where an engine is opened."""
+    """The environment in which an engine is opened."""
 
     folder: Path = Path()
-    """The network's, from which a path in the entry is read."""
+    """The network's folder, to which a path in the entry is relative."""
     adapters: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
-    """Adapters that it holds, by the specialist they are of."""
+    """Adapters of the engine, by specialist."""
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    """What tests put in place of the network, the clock and chance."""
+    """Replacements of the network, the clock and the random source, for tests."""
 
 
 class EngineType(ABC, Generic[M]):
     """One kind of engine. An instance holds no state."""
 
     section: type[M]
-    """Checks the `[models.NAME]` tables that name it; one that is not `local` is a `RemoteModel`."""
+    """The class that checks `[models.NAME]` tables of this engine; one that is not `local` is a `RemoteModel`."""
     local: ClassVar[bool]
-    """It runs in this process and sends nothing out of it. Any other is opened by the egress gate, behind it."""
+    """Whether it runs in this process and sends nothing out of it. Others are opened by the egress gate only."""
     holds_adapters: ClassVar[bool] = False
-    """It can run adapters that were tuned for specialists."""
+    """Whether it can run adapters that were tuned for specialists."""
 
     @abstractmethod
     def open(self, name: str, model: M, place: EnginePlace) -> StreamingEngine:
-        """The engine of an entry, which opens no connection before its first prompt.
+        """Open the engine of an entry; it opens no connection before its first prompt.
 
         Raises:
-            ModelMissing, ArtefactRefused, ExtraMissing: what it runs is not here.
+            ModelMissing, ArtefactRefused, ExtraMissing: the model or a package is not installed.
         """
 
 
@@ -53,7 +53,7 @@ ENGINE_TYPES: PluginGroup[EngineType[Any]] = PluginGroup("coterie.engines", Engi
 
 
 def local_type(model: ModelEntry) -> EngineType[Any]:
-    """The kind of an entry that runs in this process. Raises `ConfigError` for one that does not."""
+    """Return the engine type of an entry that runs in this process. Raises `ConfigError` for others."""
     kind = ENGINE_TYPES.load(model.engine)
     if not kind.local:
         raise ConfigError(f"Engine {model.engine!r} leaves this process: only the egress gate opens it.")

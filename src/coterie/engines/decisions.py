@@ -1,4 +1,4 @@
-"""Servers of decision models: typed questions out, probabilities in. TypeSafe's System One, OpenAI's Decisions API.
+"""Clients of decision models: typed questions out, probabilities in. TypeSafe's System One, OpenAI's Decisions API.
 
 As with other servers, only `coterie.governance` may open one.
 """
@@ -29,17 +29,17 @@ class DecisionEngine(OpenAIEngine):
     """Asks a decision model. An output has `scores` (Q, L): log-probabilities of each question's options, then -inf.
 
     The text is the likeliest option of a single question. A prompt without `questions` is asked as one choice among the
-    labels of its `json_schema`, as a classifier's prompt is, and is answered in that form. Questions that the model
+    labels of its `json_schema`, like a classifier's prompt, and is answered in that form. Questions that the model
     refused have -inf only.
     """
 
     def __init__(self, name: str, model: DecisionModel, **options: Any) -> None:  # noqa: ANN401 - those of `OpenAIEngine`
-        """Describe the connection, as `OpenAIEngine` does."""
+        """Describe the connection; see `OpenAIEngine`."""
         self.path = model.engine
         super().__init__(name, model, **options)
 
     async def stream(self, prompt: Prompt, *, call: CallContext = SYSTEM) -> AsyncIterator[Delta | Output]:
-        """Yield the answer whole: there are no pieces of it."""
+        """Yield the whole answer at once, without pieces."""
         (output,) = await self.run([prompt], call=call)
         if output.text:
             yield Delta(text=output.text)
@@ -115,11 +115,11 @@ class TypedAnswers(Transcript):
     """The answers to a prompt's questions."""
 
     api: str
-    """`systemone` or `decisions`."""
+    """The API: `systemone` or `decisions`."""
     scores: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))  # (Q, L)
 
     def take(self, data: str, *, part: Literal["message", "delta"]) -> str:  # noqa: ARG002 - never in pieces
-        """Take a whole answer. Raises `EngineBroken` for one that is not what was asked for."""
+        """Read a whole answer. Raises `EngineBroken` for one that does not match the questions."""
         content = read_json(data, self.engine)
         questions = questions_of(self.prompt)
         try:
@@ -147,11 +147,11 @@ class TypedAnswers(Transcript):
         return "".join(self.texts)
 
     def output(self) -> Output:
-        """The answers. Raises `EngineBroken` if there are none."""
+        """Return the answers. Raises `EngineBroken` if there are none."""
         return replace(super().output(), scores=self.scores)
 
     def _row(self, answers: Any, place: int, question: Question) -> np.ndarray:  # noqa: ANN401 - what a server sent
-        """Probabilities (L,) of one question's options; zeros for a refusal."""
+        """Return the probabilities (L,) of one question's options; zeros for a refusal."""
         answer = answers[place] if self.api == "decisions" else answers[f"q{place}"]
         if answer["type"] == "refusal":
             return np.zeros(len(question.options))

@@ -1,4 +1,4 @@
-"""Which encoder a network has: the bundled one, one that was pulled, or one in a folder of its own."""
+"""Choice of a network's encoder: the bundled one, one that was pulled, or one in a folder."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def open_encoder(
     Args:
         name: `minilm`; a name or `OWNER/NAME[@REVISION]` that `coterie models pull ... --languages` built; or a folder
             with `model.onnx`, `tokenizer.json` and `provenance.json`.
-        network_folder: What a folder is relative to.
-        threads: Native calls that `encode` makes side by side.
+        network_folder: The folder to which a folder in `name` is relative.
+        threads: Concurrent native calls of `encode`.
         max_batch: Texts of one native call.
-        states: States of tokens will be asked for, as the router does.
+        states: Whether states of tokens will be requested, as by the router.
 
     Raises:
         ModelMissing: it is not on this machine; the hint is the command that fetches it.
-        ArtefactRefused: its files are not what its provenance says.
+        ArtefactRefused: its files do not match its provenance.
     """
     return OnnxEncoder.read(encoder_folder(name, network_folder), threads=threads, max_batch=max_batch, states=states)
 
 
 def encoder_folder(name: str, network_folder: Path) -> Path:
-    """The folder of the encoder of this name. Raises what `open_encoder` raises."""
+    """Return the folder of the encoder with this name. Raises what `open_encoder` raises."""
     if name == BUNDLED:
         return BUNDLED_ENCODER
     own, pulled = network_folder / Path(name).expanduser(), pulled_encoder(name)
@@ -55,13 +55,13 @@ def encoder_folder(name: str, network_folder: Path) -> Path:
 
 
 def pulled_encoder(name: str) -> Path:
-    """Where a pulled encoder lies; its revision is no part of the folder's name."""
+    """Return the folder of a pulled encoder; its revision is no part of the folder's name."""
     origin = Origin.read(name)
     return models_folder() / "encoders" / (origin.name if origin else name)
 
 
 def _check_revision(name: str, folder: Path) -> None:
-    """Raises `ModelMissing` if a revision is asked for and another one is here."""
+    """Check the revision of an encoder. Raises `ModelMissing` if another revision is requested than installed."""
     origin = Origin.read(name)
     if origin is None or origin.revision is None:
         return

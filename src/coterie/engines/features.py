@@ -1,4 +1,4 @@
-"""Weighted n-grams of a text: what a lexical head looks at.
+"""Weighted n-grams of a text: the features of a lexical head.
 
 The features are a plain value that reads and writes itself as JSON and arrays. They are non-negative and sparse:
 `encode` gives indices and values, never a dense row.
@@ -26,12 +26,12 @@ from coterie.types import Columns, Prompt, Reason, Scalar
 
 
 def stored_array(arrays: Mapping[str, np.ndarray], name: str, *shape: int | None) -> np.ndarray:
-    """The array of this name.
+    """Return the stored array of this name.
 
     Args:
-        arrays: What the file holds.
-        name: Which one.
-        shape: What its shape must be; None stands for any length.
+        arrays: The arrays of the file.
+        name: The array's name.
+        shape: The required shape; None stands for any length.
 
     Raises:
         ValueError: there is none, or its shape or a value is wrong.
@@ -50,7 +50,7 @@ def stored_array(arrays: Mapping[str, np.ndarray], name: str, *shape: int | None
 
 
 def stored_strings(description: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    """A list of distinct strings. Raises `ValueError`."""
+    """Return a list of distinct strings. Raises `ValueError`."""
     try:
         values = from_json(tuple[str, ...], description[key])
     except DecodeError as error:
@@ -61,7 +61,7 @@ def stored_strings(description: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 
 _MOST_WORDS, _LONGEST_WORD = 8192, 32
-"""Words whose n-grams are remembered, and characters of one."""
+"""Words whose n-grams are cached, and the longest such word in characters."""
 _WORD = re.compile(r"\w+|[$%!?]")  # amounts, questions and exclamations tell classes apart
 
 
@@ -73,14 +73,14 @@ class Sparse(NamedTuple):
 
 
 def word_ngrams(text: str, shortest: int, longest: int) -> list[str]:
-    """Runs of `shortest` to `longest` lowercase words; `$`, `%`, `!` and `?` count as words."""
+    """Return runs of `shortest` to `longest` lowercase words; `$`, `%`, `!` and `?` count as words."""
     words = list(find_words(_WORD, text.lower()))
     sizes = range(shortest, longest + 1)
     return [" ".join(words[start : start + n]) for n in sizes for start in range(len(words) - n + 1)]
 
 
 def char_ngrams(text: str, shortest: int, longest: int) -> list[str]:
-    """Character n-grams inside the words of the lowercase text, each word padded with a space on both sides."""
+    """Return character n-grams inside the words of the lowercase text, each word padded with a space on both sides."""
     grams: list[str] = []
     for word in text.lower().split():
         padded = f" {word} "
@@ -111,11 +111,11 @@ class NgramFeatures:
     idf: np.ndarray  # (F,) float32
 
     def grams(self, text: str) -> list[str]:
-        """The text's n-grams, known or not."""
+        """Return the text's n-grams, known or not."""
         return _ANALYSERS[self.unit](text, self.shortest, self.longest)
 
     def encode(self, text: str) -> Sparse:
-        """The features of one text; a text without a known n-gram has none."""
+        """Return the features of one text; a text without a known n-gram has none."""
         if self.unit == "char":  # whose n-grams are of one word each, and words come again and again
             counts = Counter(chain.from_iterable(map(self._in_word, text.lower().split())))
         else:
@@ -128,7 +128,7 @@ class NgramFeatures:
         return Sparse(indices, (values / length if length else values).astype(np.float32))
 
     def _in_word(self, word: str) -> tuple[int, ...]:
-        """The positions of the known n-grams of one word, which are remembered of the latest words."""
+        """Return the positions of the known n-grams of one word, cached for recent words."""
         known = self._words.get(word)
         if known is None:
             found = map(self.terms.get, self.grams(word))
@@ -144,13 +144,13 @@ class NgramFeatures:
         return {}
 
     def describe(self) -> dict[str, object]:
-        """The JSON side; `idf` is stored with the arrays."""
+        """Return the JSON description; `idf` is stored with the arrays."""
         terms = sorted(self.terms, key=self.terms.__getitem__)
         return {"unit": self.unit, "shortest": self.shortest, "longest": self.longest, "terms": terms}
 
     @classmethod
     def restore(cls, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray], name: str) -> NgramFeatures:
-        """The features that `describe` and the array `name` came from. Raises `ValueError` if they do not fit."""
+        """Restore features from `describe` and the array `name`. Raises `ValueError` if they do not fit."""
         terms = stored_strings(description, "terms")
         unit, shortest, longest = (description[key] for key in ("unit", "shortest", "longest"))
         if unit not in _ANALYSERS or type(shortest) is not int or longest not in range(shortest, 100) or shortest < 1:
@@ -167,7 +167,7 @@ class NgramFeatures:
 def fit_ngrams(
     texts: Iterable[str], *, unit: Literal["word", "char"], shortest: int, longest: int, at_least: int, at_most: int
 ) -> NgramFeatures:
-    """Features of the n-grams that occur in `at_least` texts or more, the `at_most` most frequent of them.
+    """Fit features of the n-grams in `at_least` texts or more, the `at_most` most frequent of them.
 
     idf is smoothed: 1 + ln((1 + n) / (1 + df)).
     """
@@ -190,28 +190,28 @@ _LONGEST_SHOWN = 60  # characters of a value in a message
 
 
 class Binned(NamedTuple):
-    """A value's bin, and what is wrong with the value, if anything."""
+    """A value's bin, and the problem with the value, if there is one."""
 
     bin: int
     problem: Reason | None
-    """None when the value fits a bin. A missing value is always a problem here, learnt or not."""
+    """None when the value fits a bin. A missing value is always a problem, whether its effect was learnt or not."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnBins:
-    """How the values of one column are cut into bins. Bin 0 is for what is missing or unknown."""
+    """The bins of one column's values. Bin 0 is for missing or unknown values."""
 
     name: str
     kind: Literal["number", "category"]
     edges: tuple[float, ...] = ()
-    """Of a number: bin i holds edges[i - 2] <= value < edges[i - 1]."""
+    """Edges of a number's bins: bin i holds edges[i - 2] <= value < edges[i - 1]."""
     values: tuple[str, ...] = ()
-    """Of a category: bin i holds values[i - 1]."""
+    """Values of a category: bin i holds values[i - 1]."""
     gaps: bool = False
-    """Training rows fell into bin 0, so it has a learnt effect; otherwise it counts as the average row."""
+    """Whether training rows fell into bin 0, so that it has a learnt effect; otherwise it counts as the average row."""
     low: float | None = None
     high: float | None = None
-    """Of a number: the smallest and largest one of training; None where any value is fine, and in earlier versions."""
+    """Smallest and largest number of training; None where any value is accepted, and in earlier versions."""
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(edge) for edge in self.edges) or any(a >= b for a, b in pairwise(self.edges)):
@@ -225,7 +225,7 @@ class ColumnBins:
         return 1 + (len(self.edges) + 1 if self.kind == "number" else len(self.values))
 
     def place(self, value: Scalar) -> Binned:
-        """The bin of a value. A value that fits no bin is unknown, whatever it is."""
+        """Return the bin of a value. A value that fits no bin is unknown."""
         text = as_category(value)
         if text is None:
             return Binned(UNKNOWN, Reason("column.missing", column=self.name))
@@ -242,9 +242,9 @@ class ColumnBins:
         return Binned(1 + bisect_right(self.edges, number), None)
 
     def _is_far(self, number: float) -> bool:
-        """Whether it is beyond all that was learnt by more than that spans: of another unit or misread.
+        """Return whether a number is outside the training range by more than the range: another unit, or misread.
 
-        Of numbers that are all above zero also one below half of the smallest or above twice the largest.
+        Where all training numbers are positive, also one below half of the smallest or above twice the largest.
         """
         if self.low is None or self.high is None or self.low <= number <= self.high:
             return False
@@ -258,13 +258,13 @@ class ColumnBins:
         return {value: index for index, value in enumerate(self.values)}
 
     def describe(self) -> dict[str, object]:
-        """The JSON side."""
+        """Return the JSON description."""
         other = "values" if self.kind == "number" else "edges"
         return {key: value for key, value in to_json(self).items() if key != other and value is not None}
 
 
 def as_number(value: object) -> float | None:
-    """A value as a finite number; None where it is missing or none."""
+    """Return a value as a finite number; None where it is missing or not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, str) and "_" in value:  # Python reads 1_000, a person may have meant anything
@@ -277,7 +277,7 @@ def as_number(value: object) -> float | None:
 
 
 def as_category(value: object) -> str | None:
-    """A value as a category: 3, 3.0 and "3" are one; None where it is missing, which NaN is too."""
+    """Return a value as a category: 3, 3.0 and "3" are equal; None where it is missing or NaN."""
     if value is None:
         return None
     if isinstance(value, bool):
@@ -289,33 +289,33 @@ def as_category(value: object) -> str | None:
 
 
 def quoted(value: object) -> str:
-    """A value as a message quotes it: cut when it is long."""
+    """Quote a value for a message: a long one is cut."""
     text = repr(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 4]}...{text[-1]}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TableHead:
-    """A scorecard as tables; gives one logit."""
+    """A scorecard as tables that gives one logit."""
 
     columns: tuple[ColumnBins, ...]
     base: float
     main: tuple[np.ndarray, ...]
-    """One table a column: (bins,)."""
+    """One table per column: (bins,)."""
     pairs: Mapping[tuple[int, int], np.ndarray]
-    """One table a pair of columns that matters: (bins of j, bins of k), j < k."""
+    """One table per pair of interacting columns: (bins of j, bins of k), j < k."""
 
     @property
     def size(self) -> int:
-        """One: the log-odds of the positive class."""
+        """The number of logits, one: the log-odds of the positive class."""
         return 1
 
     def bins(self, columns: Columns) -> list[int]:
-        """The bin of each column's value."""
+        """Return the bin of each column's value."""
         return [column.place(columns.get(column.name)).bin for column in self.columns]
 
     def parts(self, bins: Sequence[int]) -> np.ndarray:  # (C,)
-        """What each column adds to the log-odds."""
+        """Return each column's contribution to the log-odds."""
         total = np.array([table[bin_] for table, bin_ in zip(self.main, bins, strict=True)])
         for (j, k), table in self.pairs.items():
             half = table[bins[j], bins[k]] / 2
@@ -324,16 +324,16 @@ class TableHead:
         return total
 
     def logits(self, prompt: Prompt) -> np.ndarray:
-        """(1,) log-odds of the positive class."""
+        """Return the log-odds (1,) of the positive class."""
         return np.array([self.base + self.parts(self.bins(prompt.columns or {})).sum()])
 
     def contributions(self, prompt: Prompt) -> Mapping[str, float]:
-        """What each column adds to the log-odds, by name."""
+        """Return each column's contribution to the log-odds, by name."""
         parts = self.parts(self.bins(prompt.columns or {}))
         return {column.name: float(part) for column, part in zip(self.columns, parts, strict=True)}
 
     def rescaled(self, scale: float, shift: float) -> TableHead:
-        """The head whose log-odds are scale * (these) + shift; still a sum of tables."""
+        """Return the head with the log-odds scale * (these) + shift, still a sum of tables."""
         return TableHead(
             columns=self.columns,
             base=self.base * scale + shift,
@@ -342,7 +342,7 @@ class TableHead:
         )
 
     def store(self) -> tuple[dict[str, object], dict[str, np.ndarray]]:
-        """The JSON description and the arrays that restore it."""
+        """Return the JSON description and the arrays that restore the head."""
         flat = [table.ravel() for table in self.pairs.values()]
         arrays = {
             "base": np.array([self.base]),
@@ -354,7 +354,7 @@ class TableHead:
 
     @classmethod
     def restore(cls, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TableHead:
-        """The head that `store` was asked of. Raises `ValueError` when the tables do not add up."""
+        """Restore a head from the output of `store`. Raises `ValueError` when the tables do not fit."""
         columns = from_json(tuple[ColumnBins, ...], description["bins"])
         if len({column.name for column in columns}) < len(columns):
             raise ValueError("two columns have the same name")

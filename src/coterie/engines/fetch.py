@@ -1,4 +1,4 @@
-"""One JSON object from one address: what discovery of a sign-in provider needs."""
+"""Fetch of one JSON object from one address, for the discovery of a sign-in provider."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECONDS, _MOST = 10.0, 1 << 20
 
 
 async def fetch_json(address: str, form: Mapping[str, str] | None = None) -> Mapping[str, Any]:
-    """Get the JSON object at an address, or post a form there. Redirects are not followed.
+    """Get the JSON object at an address, or post a form to it. Redirects are not followed.
 
     Raises:
         SetupError: there is no answer in time, or none that is a JSON object of at most 1 MiB.

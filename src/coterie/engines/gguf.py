@@ -1,7 +1,7 @@
-"""What the header of a GGUF file says, read without loading the model.
+"""The header of a GGUF file, read without loading the model.
 
-Used to refuse what is no complete model or adapter before native code sees it, and to know the control tokens that
-a message must not smuggle into the prompt. Format: ggml's `docs/gguf.md`, versions 2 and 3, little-endian.
+It is used to refuse incomplete models and adapters before native code reads them, and to know the control tokens that
+a message must not inject into the prompt. Format: ggml's `docs/gguf.md`, versions 2 and 3, little-endian.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: 
 """`struct` codes of the metadata types."""
 _CONTROL_TOKEN = 3
 _PLAIN_TYPES = {0: 4, 1: 2, 30: 2}
-"""Bytes of a number of the tensor types that are not quantised: f32, f16, bf16. llama.cpp itself checks the others."""
+"""Bytes per number of the unquantised tensor types: f32, f16, bf16. llama.cpp itself checks the others."""
 _LONGEST = 1 << 28
-"""Bytes of a string or items of an array beyond which a header is taken for damaged."""
+"""Bytes of a string or items of an array above which a header counts as damaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GGUFHeader:
-    """The metadata Coterie uses."""
+    """The metadata that Coterie uses."""
 
     architecture: str
     context_length: int | None
-    """Tokens the model was trained to keep in view; None when the file does not say."""
+    """Context length in tokens that the model was trained for; None when the file does not state it."""
     control_tokens: tuple[str, ...]
     """Texts that the tokenizer turns into control tokens, such as `<|im_end|>`; longest first."""
     end_of_turn: int | None = None
-    """The token that ends an answer; None when the file does not say."""
+    """The token that ends an answer; None when the file does not state it."""
     metadata: Mapping[str, object]
-    """All that the file says of itself."""
+    """All metadata of the file."""
     tensors: Mapping[str, tuple[int, ...]]
-    """Shapes by name, innermost dimension first, as ggml has them."""
+    """Shapes by name, innermost dimension first, as in ggml."""
 
 
 def read_gguf_header(path: Path) -> GGUFHeader:
-    """Read and check a header. Raises `ArtefactRefused` for what is not a complete GGUF file."""
+    """Read and check a header. Raises `ArtefactRefused` for an incomplete or other file."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _parse(_Reader(data))
@@ -57,7 +57,7 @@ def read_gguf_header(path: Path) -> GGUFHeader:
 
 
 class _Reader:
-    """Values from the front of a file, one after the other."""
+    """Reads values from the beginning of a file, one after the other."""
 
     def __init__(self, data: mmap.mmap) -> None:
         self._data = data
@@ -81,7 +81,7 @@ class _Reader:
         return self.take(self.number("Q")).decode("utf-8", "replace")
 
     def value(self, kind: int) -> object:
-        """A metadata value of a type by its number."""
+        """Return a metadata value of the type with this number."""
         if kind == _STRING:
             return self.text()
         if kind == _ARRAY:
@@ -129,7 +129,7 @@ def _parse(reader: _Reader) -> GGUFHeader:
 
 
 def _read_tensors(reader: _Reader, tensors: int, alignment: int) -> dict[str, tuple[int, ...]]:
-    """Shapes by name. Every tensor must begin inside the file, and end there if its type is one of known size."""
+    """Read shapes by name. Every tensor must begin inside the file, and end there if its type has a known size."""
     shapes, last = {}, 0
     for _ in range(tensors):
         name = reader.text()

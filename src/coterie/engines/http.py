@@ -1,6 +1,6 @@
-"""Plain HTTP/1.1 on kept connections, for servers nearby: a model server on this machine or in this cluster.
+"""Plain HTTP/1.1 on kept connections, for model servers on this machine or in this cluster.
 
-A request takes some forty calls, of aiohttp three hundred and a task. TLS and proxies are left to aiohttp.
+A request takes some forty Python calls; in aiohttp three hundred and a task. TLS and proxies are left to aiohttp.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from coterie.engines.transport import CONNECT_SECONDS, KEPT_SECONDS, AiohttpTran
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 _TARGET = re.compile(r"/[!-~]*")
 _HELD = 1 << 20
-"""Bytes of an answer that are held before its server is made to wait."""
+"""Bytes of an answer that are buffered before reading from its server is paused."""
 _JOINED = 1 << 16
-"""Bytes of a body that is sent in one piece with its head."""
+"""Largest body in bytes that is sent in one piece with its head."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Place:
-    """Where the requests of an address go, and how each of them begins."""
+    """The server of an address, and the constant beginning of its requests."""
 
     host: str
     port: int
     begins: str
 
     def head(self, headers: Mapping[str, str], size: int) -> bytes:
-        """The head of one request."""
+        """Return the head of one request."""
         named = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         return f"{self.begins}{named}Content-Length: {size}\r\n\r\n".encode("latin-1")
 
 
 def _place_of(url: str) -> _Place | None:
-    """None for an address that is not plain HTTP, or odd in any way."""
+    """Return the server of an address; None for an address that is not plain HTTP, or has an unusual form."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or 80
@@ -53,7 +53,7 @@ def _place_of(url: str) -> _Place | None:
 
 
 class HttpConnection(asyncio.Protocol):
-    """One connection, and what came of the request that is on it."""
+    """One connection, and the answer to its current request."""
 
     def __init__(self) -> None:
         self.status, self.headers = 0, dict[str, str]()
@@ -69,16 +69,16 @@ class HttpConnection(asyncio.Protocol):
         self._interim = self._spoiled = self._alive = False
 
     def is_usable(self) -> bool:
-        """Whether another request may be sent on it, in this event loop."""
+        """Return whether another request may be sent on the connection, in this event loop."""
         open_here = self._transport is not None and not self._transport.is_closing() and self._lost is None
         return open_here and not self._spoiled and self._loop is asyncio.get_running_loop()
 
     def is_reusable(self) -> bool:
-        """Whether it serves another request after this one."""
+        """Return whether the connection can serve another request after this one."""
         return self.complete and self._alive and self.is_usable()
 
     async def ask(self, head: bytes, body: bytes) -> None:
-        """Send a request; returns when the head of its answer is here. Raises `TransportError`."""
+        """Send a request; return when the head of its answer has arrived. Raises `TransportError`."""
         self.status, self.headers, self.complete, self.begun = 0, {}, False, True
         self._pieces.clear()
         self._size = 0
@@ -91,13 +91,13 @@ class HttpConnection(asyncio.Protocol):
             await self._more()
 
     async def read(self) -> bytes:
-        """What came since the last time; empty at the end. Raises `TransportError`."""
+        """Return the data since the last call; empty at the end. Raises `TransportError`."""
         while not self._pieces and not self.complete:
             await self._more()
         return self.take()
 
     def take(self) -> bytes:
-        """What is here."""
+        """Return the data that has arrived."""
         found = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._size = 0
@@ -107,7 +107,7 @@ class HttpConnection(asyncio.Protocol):
         return found
 
     def close(self) -> None:
-        """Close it at once."""
+        """Close the connection at once."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -124,11 +124,11 @@ class HttpConnection(asyncio.Protocol):
     # --- asyncio's protocol ------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Store the transport."""
         self._transport = transport  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
-        """Parse some bytes, and wake who waits for them."""
+        """Parse some bytes, and wake the waiting caller."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -140,7 +140,7 @@ class HttpConnection(asyncio.Protocol):
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """What had no stated length is complete with it; anything else is cut off."""
+        """End the answer: one without a stated length is complete, any other is cut off."""
         framed = "content-length" in self.headers or "transfer-encoding" in self.headers
         if self.status and not framed and exc is None:
             self.complete = True
@@ -150,18 +150,18 @@ class HttpConnection(asyncio.Protocol):
     # --- the parser's callbacks --------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """An answer that nobody asked for spoils the connection."""
+        """Mark the connection as unusable if an answer comes without a request."""
         self._spoiled |= self.complete
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
+        """Read a header."""
         if self._spoiled:
             return
         key, said = name.decode("latin-1").lower(), value.decode("latin-1").strip()
         self.headers[key] = f"{self.headers[key]}, {said}" if key in self.headers else said
 
     def on_headers_complete(self) -> None:
-        """Take the status; one below 200 is no answer yet."""
+        """Read the status; one below 200 is not the answer yet."""
         status = self._parser.get_status_code()
         self._interim = status < 200
         if self._interim:
@@ -170,19 +170,19 @@ class HttpConnection(asyncio.Protocol):
             self.status = status
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of the body."""
+        """Read a piece of the body."""
         if not self._spoiled:
             self._pieces.append(body)
             self._size += len(body)
 
     def on_message_complete(self) -> None:
-        """It is whole."""
+        """Mark the answer as complete."""
         if not self._interim:
             self.complete, self._alive = True, bool(self._parser.should_keep_alive())
 
 
 class HttpTransport(AiohttpTransport):
-    """Implements `Transport`: kept connections for plain HTTP, and aiohttp's for all else."""
+    """Implements `Transport`: kept connections for plain HTTP, and aiohttp for everything else."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -226,7 +226,7 @@ class HttpTransport(AiohttpTransport):
         await super().close()
 
     def give_back(self, place: _Place, connection: HttpConnection | None) -> None:
-        """Let another request have a connection, or its room."""
+        """Release a connection, or its slot, for another request."""
         self._free.release()
         if connection is None:
             return
@@ -246,7 +246,7 @@ class HttpTransport(AiohttpTransport):
         return self._places[url]
 
     def _kept(self, place: _Place) -> HttpConnection | None:
-        """The connection that was used last, if it may still be."""
+        """Return the most recently used connection, if it is still usable."""
         kept = self._idle.get((place.host, place.port))
         oldest = asyncio.get_running_loop().time() - KEPT_SECONDS
         while kept:
@@ -272,7 +272,7 @@ class HttpTransport(AiohttpTransport):
         raise trouble
 
     def _reap(self) -> None:
-        """Close what has been idle too long."""
+        """Close connections that have been idle too long."""
         self._reaper = None
         loop = asyncio.get_running_loop()
         oldest = loop.time() - KEPT_SECONDS

@@ -1,4 +1,4 @@
-"""The engines that come with Coterie, as they register."""
+"""The engine types that ship with Coterie."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from coterie.protocols import StreamingEngine
 
 
 class LlamaType(EngineType[LlamaModel]):
-    """A GGUF file, run in this process."""
+    """A GGUF file that runs in this process."""
 
     section = LlamaModel
     local = True
     holds_adapters = True
 
     def open(self, name: str, model: LlamaModel, place: EnginePlace) -> StreamingEngine:
-        """The model's file with its adapters, by path: llama.cpp reads them itself."""
+        """Open the model's file with its adapters by path: llama.cpp reads them itself."""
         from coterie.engines.llama import LlamaEngine
         from coterie.models.catalogue import locate
 
@@ -29,7 +29,7 @@ class OpenAIType(EngineType[OpenAIModel]):
     local = False
 
     def open(self, name: str, model: OpenAIModel, place: EnginePlace) -> StreamingEngine:
-        """The server, with the cards that it runs on, if they can be measured."""
+        """Open the server, with the graphics cards that it runs on, if they can be measured."""
         from coterie.accounting.energy import open_cards
         from coterie.engines.openai import OpenAIEngine
 
@@ -46,7 +46,7 @@ class VllmType(EngineType[VllmModel]):
     holds_adapters = True
 
     def open(self, name: str, model: VllmModel, place: EnginePlace) -> StreamingEngine:
-        """The server, with the adapters that it is to load when they are asked for."""
+        """Open the server, with the adapters that it loads when they are needed."""
         from coterie.accounting.energy import open_cards
         from coterie.engines.vllm import VllmEngine, check_adapters
 
@@ -63,7 +63,7 @@ class DecisionType(EngineType[DecisionModel]):
     local = False
 
     def open(self, name: str, model: DecisionModel, place: EnginePlace) -> StreamingEngine:
-        """The server, asked at the path that the entry's engine names."""
+        """Open the server at the path of the entry's engine."""
         from coterie.engines.decisions import DecisionEngine
 
         return DecisionEngine(name, model, **place.options)

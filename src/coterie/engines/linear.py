@@ -2,7 +2,7 @@
 
 A head is either a sum of linear blocks over n-grams and an encoding (`TextHead`) or a sum of tables over
 columns (`TableHead`). Both are stored as safetensors and JSON; loading one runs no code from the file. One evaluation
-takes well under a millisecond, so small batches run where they are called; large ones move to a thread.
+takes well under a millisecond, so small batches run on the event loop; large ones are moved to a thread.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from coterie.runtime.rows import BatchMemo, products
 from coterie.types import SYSTEM, CallContext, Label, Output, Prompt
 
 _PROMPT_CHARACTERS = 250
-"""Characters that a prompt counts as beside its text: what a kernel or a table takes."""
+"""Characters that a prompt counts as in addition to its text: the cost of a kernel or a table."""
 
 MODEL_FILE, ARRAYS_FILE = "model.json", "weights.safetensors"
 
 
 class Storable(Protocol):
-    """Arrays with a description, as a version holds them."""
+    """Arrays with a description, as stored in a version."""
 
     def store(self) -> tuple[dict[str, object], dict[str, np.ndarray]]:
-        """The JSON description and the arrays that restore it."""
+        """Return the JSON description and the arrays that restore the object."""
         ...
 
 
@@ -46,48 +46,48 @@ class Head(Storable, Protocol):
 
     @property
     def size(self) -> int:
-        """Number of logits."""
+        """The number of logits."""
         ...
 
     def logits(self, prompt: Prompt) -> np.ndarray:
-        """(L,) float32."""
+        """Return the logits, (L,) float32."""
         ...
 
     def contributions(self, prompt: Prompt) -> Mapping[str, float]:
-        """What each column adds to the first logit; empty where a head has no such parts."""
+        """Return each column's contribution to the first logit; empty where a head has no columns."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class NgramBlock:
-    """The part of a text head that looks at n-grams."""
+    """The n-gram part of a text head."""
 
     features: NgramFeatures
     weights: np.ndarray  # (F, L) float16 or float32
 
     def logits(self, text: str) -> np.ndarray:
-        """(L,): the weights of the n-grams that occur, summed."""
+        """Return (L,): the sum of the weights of the n-grams in the text."""
         indices, values = self.features.encode(text)
         return np.asarray(values @ self.weights[indices].astype(np.float32))
 
 
 @dataclass(frozen=True, kw_only=True)
 class KernelBlock:
-    """The part of a text head that looks at the encoding: a weighted sum of Gaussian bumps around landmarks."""
+    """The encoding part of a text head: a weighted sum of Gaussian kernels around landmarks."""
 
     landmarks: np.ndarray  # (M, D) float16, unit length
     weights: np.ndarray  # (M, L) float16
     gamma: float
 
     def logits(self, vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N, L)
-        """exp(-gamma * squared distance to each landmark) @ weights, for unit vectors."""
+        """Return exp(-gamma * squared distance to each landmark) @ weights, for unit vectors."""
         # Kept in single precision: a float16 product would be slow and coarse.
         cosines = products(vectors, self._landmarks)  # (N, M)
         return np.asarray(np.exp(2.0 * self.gamma * (cosines - 1.0)) @ self._weights)
 
     @classmethod
     def restore(cls, gamma: float, arrays: Mapping[str, np.ndarray], labels: int) -> KernelBlock:
-        """The block of a stored head with so many labels. Raises `ValueError`."""
+        """Restore the block of a stored head with this number of labels. Raises `ValueError`."""
         if isinstance(gamma, bool) or not isinstance(gamma, int | float) or not 0 < gamma < math.inf:
             raise ValueError(f"gamma is {gamma!r}")
         landmarks = stored_array(arrays, "kernel.landmarks", None, None)
@@ -105,7 +105,7 @@ class KernelBlock:
 
 @dataclass(frozen=True, kw_only=True)
 class TextHead:
-    """logits = sum of n-gram blocks + kernel block + vector @ projection + bias."""
+    """A text head: logits = sum of n-gram blocks + kernel block + vector @ projection + bias."""
 
     blocks: tuple[NgramBlock, ...]
     kernel: KernelBlock | None
@@ -114,11 +114,11 @@ class TextHead:
 
     @property
     def size(self) -> int:
-        """Number of labels."""
+        """The number of labels."""
         return len(self.bias)
 
     def logits(self, prompt: Prompt) -> np.ndarray:
-        """(L,) of a text and, where the head has a kernel, its vector."""
+        """Return the logits (L,) of a text and, where the head has a kernel, its vector."""
         total: np.ndarray = self.bias.astype(np.float32)
         for block in self.blocks:
             total = total + block.logits(prompt.text)
@@ -132,7 +132,7 @@ class TextHead:
 
     @property
     def memos(self) -> tuple[BatchMemo[np.ndarray], ...]:
-        """What may be prepared for a batch of vectors."""
+        """The memos that may be prepared for a batch of vectors."""
         return () if self.kernel is None else (self._kernel_memo,)
 
     @cached_property
@@ -146,7 +146,7 @@ class TextHead:
         return self.projection.astype(np.float32)
 
     def _vector(self, prompt: Prompt) -> np.ndarray:  # (D,)
-        """The prompt's vector, if the kernel's landmarks are of its kind."""
+        """Return the prompt's vector, if it comes from the encoder of the kernel's landmarks."""
         dimension = self.kernel.landmarks.shape[1] if self.kernel is not None else 0
         if prompt.vector is None or prompt.vector.shape != (dimension,):
             found = "none" if prompt.vector is None else f"one of shape {prompt.vector.shape}"
@@ -156,11 +156,11 @@ class TextHead:
         return prompt.vector
 
     def contributions(self, prompt: Prompt) -> Mapping[str, float]:  # noqa: ARG002 - the protocol's argument
-        """Empty: thousands of n-grams explain nothing to a person."""
+        """Return nothing, since thousands of n-grams explain nothing to a person."""
         return {}
 
     def store(self) -> tuple[dict[str, object], dict[str, np.ndarray]]:
-        """The JSON description and the arrays that restore it."""
+        """Return the JSON description and the arrays that restore the head."""
         arrays = {"bias": self.bias}
         for index, block in enumerate(self.blocks):
             arrays |= {f"idf.{index}": block.features.idf, f"weights.{index}": block.weights}
@@ -177,7 +177,7 @@ class TextHead:
 
     @classmethod
     def restore(cls, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TextHead:
-        """The head that `store` was asked of. Raises `ValueError` when its parts do not fit each other."""
+        """Restore a head from the output of `store`. Raises `ValueError` when its parts do not fit each other."""
         bias = stored_array(arrays, "bias", None)
         blocks = []
         for index, block in enumerate(description["blocks"]):
@@ -198,7 +198,7 @@ _HEADS: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, np.ndarray]], Hea
 
 
 class LinearEngine:
-    """Runs one head. Holds no thread and no file; `close` has nothing to free."""
+    """Runs one head. It holds no thread and no file; `close` frees nothing."""
 
     name = "linear"
     clearance = Label.RESTRICTED
@@ -209,10 +209,10 @@ class LinearEngine:
 
     @classmethod
     def load(cls, files: Mapping[str, bytes]) -> LinearEngine:
-        """The engine of a stored version.
+        """Load the engine of a stored version.
 
         Raises:
-            ArtefactRefused: a file is missing or says something that no head can be made of.
+            ArtefactRefused: a file is missing or does not describe a head.
         """
         try:
             description = parse_json(files[MODEL_FILE])
@@ -226,20 +226,20 @@ class LinearEngine:
 
     @property
     def memos(self) -> tuple[BatchMemo[np.ndarray], ...]:
-        """What may be prepared for a batch of vectors."""
+        """The memos that may be prepared for a batch of vectors."""
         return self._head.memos if isinstance(self._head, TextHead) else ()
 
     @property
     def size(self) -> int:
-        """Number of logits that its head gives."""
+        """The number of the head's logits."""
         return self._head.size
 
     async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:  # noqa: ARG002 - it runs here
-        """Logits for each prompt."""
+        """Return the logits of each prompt."""
         return await aside(sum(_PROMPT_CHARACTERS + len(prompt.text) for prompt in batch), partial(self._run, batch))
 
     async def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing, since there is nothing to free."""
 
     def _run(self, batch: Sequence[Prompt]) -> list[Output]:
         return [self._one(prompt) for prompt in batch]
@@ -252,7 +252,7 @@ class LinearEngine:
 
 
 def dump_head(head: Storable, description: Mapping[str, object]) -> dict[str, bytes]:
-    """A head and what else its specialist needs to know, as the files of a version."""
+    """Return a head and its specialist's description as the files of a version."""
     own, arrays = head.store()
     text = json.dumps({**description, **own}, ensure_ascii=False, sort_keys=True, indent=1)
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}

@@ -1,4 +1,4 @@
-"""Generation with a GGUF model in this process, many requests side by side in one llama.cpp context.
+"""Generation with a GGUF model in this process, with concurrent requests in one llama.cpp context.
 
 Each running request has a worker thread that waits for its tokens; llama.cpp batches them among its slots.
 """
@@ -22,20 +22,21 @@ from coterie.errors import EngineRejected, ExtraMissing, ModelMissing
 from coterie.types import SYSTEM, CallContext, Delta, Label, Output, Prompt, RelayHead, Usage
 
 _WINDOW_STEP = 256
-"""llama.cpp rounds a slot's window up to a multiple of this."""
+"""Multiple in tokens to which llama.cpp rounds up a slot's window."""
 
 
 class LlamaEngine:
-    """Runs a GGUF model in this process, bare or with one of its LoRA adapters, as each request says.
+    """Runs a GGUF model in this process, with or without one of its LoRA adapters, as each request specifies.
 
-    Loaded by `load` or by the first request.
+    The model is loaded by `load` or by the first request.
 
     Text is never cut to fit: a prompt that does not fit the window is `TooLong`, an answer that reaches its
     end has `finish == "length"`. Control tokens inside a message are broken by a space.
 
-    CPU-seconds are those of llama.cpp's own threads, shared evenly by the requests that ran at the same time, and of
-    the thread that waits for its pieces. Off Linux its threads cannot be told apart: there it is an upper bound, what
-    the whole process used meanwhile, at most `threads` cores of it.
+    CPU-seconds are those of llama.cpp's own threads, divided evenly among the requests that ran at the same time,
+    plus those of the thread that waits for a request's pieces. Outside Linux llama.cpp's threads cannot be told
+    apart: there the figure is an upper bound, the CPU time of the whole process meanwhile, at most `threads` cores of
+    it.
     """
 
     clearance = Label.RESTRICTED
@@ -51,16 +52,16 @@ class LlamaEngine:
         window: int = 2048,
         max_waiting: int = 64,
     ) -> None:
-        """Check what can be checked without loading.
+        """Check the arguments as far as possible without loading.
 
         Args:
             name: its key in the ledger.
             path: the GGUF file.
-            adapters: GGUF files of LoRA adapters for it, by the name that a prompt's `adapter` says.
+            adapters: GGUF files of LoRA adapters for it, by the name in a prompt's `adapter`.
             threads: CPU threads for generation.
-            parallel: requests generated side by side.
+            parallel: requests generated concurrently.
             window: tokens of prompt and answer of one request, rounded up to a multiple of 256.
-            max_waiting: requests that may wait for a slot; one more is `Overloaded`.
+            max_waiting: requests that may wait for a slot; a further one is `Overloaded`.
         """
         if find_spec("xllamacpp") is None:
             raise ExtraMissing(
@@ -96,7 +97,7 @@ class LlamaEngine:
     def configured(
         cls, name: str, model: ModelSection, path: Path, *, adapters: Mapping[str, Path] | None = None
     ) -> Self:
-        """The engine of a `[models]` entry whose file is found. Raises what making one raises."""
+        """Make the engine of a `[models]` entry whose file was found. Raises what the constructor raises."""
         return cls(name, path, adapters=adapters, threads=model.threads, parallel=model.parallel, window=model.window)
 
     async def load(self) -> None:
@@ -109,7 +110,7 @@ class LlamaEngine:
         await asyncio.to_thread(self._model.load)
 
     async def warm(self, prompt: Prompt) -> None:
-        """Load, and read a prompt into every slot: later ones that begin like it start that much sooner."""
+        """Load the model, and read a prompt into every slot: later prompts with the same beginning start sooner."""
         await self.run([replace(prompt, max_tokens=1)] * self._parallel)
 
     async def run(
@@ -118,7 +119,10 @@ class LlamaEngine:
         *,
         call: CallContext = SYSTEM,  # noqa: ARG002 - it runs here
     ) -> Sequence[Output]:
-        """One text a prompt, or the scores of its choices. Raises `TooLong`, `Overloaded` or an `EngineError`."""
+        """Return one text per prompt, or the scores of its choices.
+
+        Raises `TooLong`, `Overloaded` or an `EngineError`.
+        """
         generations = [self._generation(prompt) for prompt in batch]
         try:
             return await self._batcher.run(generations)
@@ -133,7 +137,7 @@ class LlamaEngine:
         path: str,
         call: CallContext = SYSTEM,  # noqa: ARG002 - it runs here
     ) -> AsyncGenerator[RelayHead | bytes | Output, None]:
-        """A chat request in OpenAI's shape (`prompt.verbatim`), answered as servers do. Raises what `run` raises."""
+        """Run a chat request in OpenAI's format (`prompt.verbatim`) like a server. Raises what `run` raises."""
         if prompt.verbatim is None or path != "/chat/completions":
             raise EngineRejected(f"Model {self.name!r} answers chat requests only, not {path!r}.", engine=self.name)
         loop, events = asyncio.get_running_loop(), asyncio.Queue[bytes | None]()
@@ -159,7 +163,7 @@ class LlamaEngine:
             await asyncio.gather(task, return_exceptions=True)
 
     async def stream(self, prompt: Prompt, *, call: CallContext = SYSTEM) -> AsyncIterator[Delta | Output]:
-        """Pieces as they are generated, then the `Output`. Raises what `run` raises."""
+        """Yield pieces as they are generated, then the `Output`. Raises what `run` raises."""
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         generation = self._generation(prompt, say=lambda text: _tell(loop, pieces, text))
@@ -176,7 +180,7 @@ class LlamaEngine:
             await asyncio.gather(task, return_exceptions=True)
 
     async def close(self) -> None:
-        """Stop what is running, refuse what waits, free the model."""
+        """Stop running requests, refuse waiting ones, and free the model."""
         self._model.closing.set()
         await self._batcher.close()
         await asyncio.to_thread(self._model.unload)
@@ -191,7 +195,7 @@ class LlamaEngine:
         return Generation(prompt=prompt, say=say)
 
     async def _finish(self, generation: Generation, pieces: asyncio.Queue[Any]) -> Output:
-        """The generation's output; however it ends, None ends its pieces."""
+        """Return the generation's output; in every case, None ends its pieces."""
         try:
             (output,) = await self._batcher.run([generation])
             return output
@@ -200,6 +204,6 @@ class LlamaEngine:
 
 
 def _tell(loop: asyncio.AbstractEventLoop, pieces: asyncio.Queue[Any], piece: object) -> None:
-    """Hand a piece that says something to the event loop that waits for it, from another thread."""
+    """Pass a non-empty piece to the waiting event loop, from another thread."""
     if piece:
         loop.call_soon_threadsafe(pieces.put_nowait, piece)

@@ -1,4 +1,4 @@
-"""A loaded GGUF model at work: blocking, called from worker threads."""
+"""A loaded GGUF model: blocking calls from worker threads."""
 
 from __future__ import annotations
 
@@ -44,13 +44,14 @@ SPINS = "2000"
 
 
 def import_with_short_spin(name: str) -> ModuleType:
-    """Import a package whose OpenMP threads are to spin only a moment for each other.
+    """Import a package so that its OpenMP threads spin only for a moment while waiting for each other.
 
-    They meet after every operation of a model, hundreds of times a token or a training step. OpenMP's default, to spin
-    on, keeps the awaited thread from its core when others want it too: llama.cpp made 6 tokens a second in place of
-    40 beside one busy process, a training step of torch took 5 s in place of 0.7. To sleep at once costs a wake-up each
-    time: 27 tokens in place of 90 on two idle cores. This setting, some 50 microseconds, gives 80 and 30
-    (`docs/history/log.md`). It is read once, on import; whoever set one of the two variables is left alone.
+    The threads meet after every operation of a model, hundreds of times per token or training step. With OpenMP's
+    default, spinning on, a waiting thread occupies the core that the awaited thread needs: beside one busy process
+    llama.cpp made 6 tokens a second instead of 40, and a training step of torch took 5 s instead of 0.7. Sleeping at
+    once costs a wake-up each time: 27 tokens instead of 90 on two idle cores. This setting, some 50 microseconds,
+    gives 80 and 30 (`docs/history/log.md`). It is read once, on import. If one of the two variables is already set,
+    it is left unchanged.
     """
     if not {_SPIN_COUNT, _WAIT_POLICY}.isdisjoint(os.environ):
         return import_module(name)
@@ -70,9 +71,9 @@ def import_with_short_spin(name: str) -> ModuleType:
 _MOST_OVERTAKES = 16
 """Requests with other adapters that may begin while one is in its slot."""
 _WORTH_WAITING = 2_000
-"""Characters that need not be read again: some 500 tokens, as long to read as an answer is to write."""
+"""Characters of shared text from which waiting for a slot pays: some 500 tokens, as long to read as an answer takes."""
 _MOST_WAITING = 2
-"""Requests that wait for one held slot at once."""
+"""Most requests that wait for one held slot."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -80,17 +81,17 @@ class _Slot:
     index: int
     adapter: str | None = None
     text: str = ""
-    """What it read last."""
+    """The text that the slot read last."""
     turn: int = 0
-    """When; the highest is the latest."""
+    """The turn of its last use; the highest is the latest."""
     overtaken: int = 0
     """Requests with other adapters that began since."""
     waiting: int = 0
-    """Requests that wait for it because of what it reads."""
+    """Requests that wait for the slot because of its text."""
 
 
 class Slots:
-    """Hands out slots, each to one request at a time. What was read with one adapter is of no use to another."""
+    """Assigns slots, each to one request at a time. Text read with one adapter is of no use to another."""
 
     def __init__(self, count: int) -> None:
         self._free = [_Slot(index=index) for index in range(count)]
@@ -100,7 +101,7 @@ class Slots:
 
     @contextmanager
     def hold(self, adapter: str | None, text: str) -> Iterator[int]:
-        """The number of a slot, kept until the context is left; waits for one, and for those overtaken too often."""
+        """Wait for a slot and yield its number, held until the context ends; starved requests go first."""
         with self._changed:
             self._wait_for_like(adapter, text)
             self._changed.wait_for(
@@ -120,7 +121,7 @@ class Slots:
                 self._changed.notify_all()
 
     def _wait_for_like(self, adapter: str | None, text: str) -> None:
-        """Wait while a held slot reads so much more of the text than any free one that it pays."""
+        """Wait while a held slot shares so much more of the text than any free one that waiting pays."""
         for _ in range(_MOST_WAITING):
             like = max(self._held, key=lambda each: _shared(each, adapter, text), default=None)
             free = max((_shared(each, adapter, text) for each in self._free), default=0)
@@ -129,7 +130,7 @@ class Slots:
             self._wait_for_turn(like)
 
     def _wait_for_turn(self, slot: _Slot) -> None:
-        """Wait until whoever holds a slot has left it."""
+        """Wait until a held slot is released."""
         turn = slot.turn
         slot.waiting += 1
         self._changed.wait_for(lambda: slot not in self._held or slot.turn != turn)
@@ -145,7 +146,7 @@ class Slots:
 
 
 def _shared(slot: _Slot, adapter: str | None, text: str) -> int:
-    """Characters that need not be read again."""
+    """Return the number of characters that need not be read again."""
     if slot.adapter != adapter:
         return 0
     pairs = enumerate(zip(slot.text, text, strict=False))
@@ -159,11 +160,11 @@ _LARGE = 1 << 20
 
 
 def keep_large_blocks_apart() -> None:
-    """Give blocks of a megabyte and more pages of their own, for as long as this process lives.
+    """Give blocks of a megabyte and more their own pages, for the lifetime of this process.
 
-    That is what glibc does until it has seen a few such blocks freed; then it keeps blocks of up to 32 MB among the
-    small ones, and the gaps between are lost: 50 adapters of 4.9 MB took 458 MB in place of 290 (docs/history/log.md).
-    Other C libraries have no such setting and are left alone.
+    glibc does so until it has seen a few such blocks freed. Then it keeps blocks of up to 32 MB among the small ones,
+    and the gaps between them are lost: 50 adapters of 4.9 MB took 458 MB instead of 290 (docs/history/log.md). Other
+    C libraries have no such setting and are left unchanged.
     """
     with suppress(AttributeError, OSError, TypeError):  # TypeError: Windows has no library of that name
         ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
@@ -178,10 +179,10 @@ _HINT = "An adapter belongs to the base model that it was trained on: train it a
 
 
 def check_adapter(name: str, path: Path, base: GGUFHeader) -> None:
-    """Refuse what is not a complete LoRA adapter for this base model.
+    """Check that a file is a complete LoRA adapter for this base model.
 
     Args:
-        name: The adapter's, for messages.
+        name: The adapter's name, for messages.
         path: Its GGUF file.
         base: The header of the base model's file.
 
@@ -199,7 +200,7 @@ def check_adapter(name: str, path: Path, base: GGUFHeader) -> None:
 
 
 def _misfit(adapter: GGUFHeader, base: GGUFHeader) -> str:
-    """What does not fit, in words; empty when all does."""
+    """Describe what does not fit between adapter and base model; empty when everything fits."""
     if adapter.architecture != base.architecture:
         return f"it is for the architecture {adapter.architecture!r}, the base model is {base.architecture!r}"
     alpha = adapter.metadata.get("adapter.lora.alpha")
@@ -215,7 +216,7 @@ def _misfit(adapter: GGUFHeader, base: GGUFHeader) -> str:
 
 
 def _misshape(weight: str, adapter: GGUFHeader, base: GGUFHeader) -> str:
-    """What is wrong with the two matrices of a weight; empty when nothing is."""
+    """Describe what is wrong with the two matrices of a weight; empty when nothing is."""
     a, b = (adapter.tensors.get(f"{weight}.{part}") for part in ("lora_a", "lora_b"))
     if a is None or b is None:
         return f"{weight!r} has one matrix of two"
@@ -231,23 +232,23 @@ def _misshape(weight: str, adapter: GGUFHeader, base: GGUFHeader) -> str:
 # random key, and the socket is unlinked as soon as the model is loaded.
 
 _PROMPT_BATCH = 128
-"""Prompt tokens between two chances to stop a request and to let the other slots go on."""
+"""Prompt tokens between two points at which a request can be stopped and other slots can continue."""
 _MATCHED, _GUESSED = 3, 8
-"""Tokens that must have occurred before for the next ones there to be guessed, and how many are."""
+"""Tokens that must have occurred before so that the next ones are guessed, and how many are guessed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LlamaSpec:
-    """What is to be loaded."""
+    """The model to load: its file, its adapters and its settings."""
 
     name: str
     path: Path
     threads: int
     parallel: int
     window: int
-    """Tokens of one slot."""
+    """Window of one slot in tokens."""
     adapters: Mapping[str, Path] = field(default_factory=dict)
-    """In the order of the numbers that llama.cpp gives them."""
+    """Adapters in the order of llama.cpp's numbers."""
 
 
 class NativeServer(Protocol):
@@ -339,24 +340,24 @@ def _settings(spec: LlamaSpec, folder: str) -> dict[str, object]:
 
 
 _STREAMED = {"stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
-"""In every request. Progress of the prompt comes as chunks too: each is a chance to stop."""
+"""Options of every request. Progress of the prompt comes as chunks too: each is a chance to stop."""
 _MOST_TREES = 64
-"""Sets of choices whose tokens are remembered."""
+"""Sets of choices whose tokens are cached."""
 _numbers = itertools.count()
-"""Tells the threads of one model from those of another of the same name."""
+"""Numbers that distinguish the threads of models with the same name."""
 
 
 @dataclass(kw_only=True, eq=False)
 class Generation:
-    """One request on its way through a worker: what is asked, and what has come so far."""
+    """One request in a worker: its prompt, and the answer so far."""
 
     prompt: Prompt
     say: Callable[[str], None]
     """Called in the worker's thread with each piece of text."""
     hear: Callable[[Mapping[str, Any]], None] = lambda _: None
-    """Called there with each chunk as llama.cpp makes it."""
+    """Called in that thread with each chunk as llama.cpp makes it."""
     stopped: threading.Event = field(default_factory=threading.Event)
-    """Set by whoever no longer wants it."""
+    """Set when the caller no longer waits."""
     start: float = field(default_factory=time.perf_counter)
     pieces: list[str] = field(default_factory=list)
     logprobs: list[tuple[str, float]] = field(default_factory=list)
@@ -364,12 +365,12 @@ class Generation:
     usage: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
     share: CpuShare | None = None
-    """Of the model's CPU time, once a worker has begun."""
+    """Share of the model's CPU time, once a worker has begun."""
     told: float | None = None
-    """CPU-seconds that somebody was told: those up to when it was stopped, or all."""
+    """CPU-seconds that were reported to the caller: those up to the stop, or all."""
 
     def take(self, chunk: Mapping[str, Any]) -> None:
-        """Keep what a chunk of the stream brings and pass its text on."""
+        """Store the content of a chunk and pass its text on."""
         self.error = chunk.get("error", self.error)
         self.usage = chunk.get("usage", self.usage)
         self.hear(chunk)
@@ -415,7 +416,7 @@ class LoadedLlama:
         self._forget = CPU.add(self._busy.total)
 
     def load(self) -> NativeServer:
-        """The native server, loaded at the first call."""
+        """Return the native server, loaded at the first call."""
         with self._lock:
             if self.closing.is_set():
                 raise self._closed()
@@ -427,18 +428,18 @@ class LoadedLlama:
             return self._server
 
     def unload(self) -> None:
-        """Free the native server once nothing uses it. The model cannot be loaded again."""
+        """Free the native server when nothing uses it any more. The model cannot be loaded again."""
         self.closing.set()
         self._forget()
         with self._lock:
             self._server = None
 
     def generate(self, batch: Sequence[Generation]) -> list[Output]:
-        """The work of a `Batcher`: one output a generation, each generated to its end."""
+        """Generate each item to its end and return one output per item: the work of a `Batcher`."""
         return [self._generate(generation) for generation in batch]
 
     def choose(self, waiting: Sequence[Generation]) -> int:
-        """The first that has the adapter of one that runs: llama.cpp takes steps for one adapter at a time."""
+        """Choose the first with the adapter of a running one: llama.cpp takes steps for one adapter at a time."""
         alike = (index for index, each in enumerate(waiting) if self._running[each.prompt.adapter])
         return next(alike, 0)
 
@@ -463,7 +464,7 @@ class LoadedLlama:
         return replace(output, usage=replace(output.usage, cpu_seconds=spent))
 
     def _settle(self, generation: Generation, own: float) -> float:
-        """CPU-seconds to tell. What a stopped one took after it was left is told of the next: it is small."""
+        """Return the CPU-seconds to report; those of a stopped generation after its end are added to the next."""
         spent = own + (0.0 if generation.share is None else generation.share.seconds)
         with self._owing:
             if generation.told is not None:
@@ -472,19 +473,19 @@ class LoadedLlama:
             return self._tell(generation, spent)
 
     def leave(self, generation: Generation) -> float:
-        """CPU-seconds that it took up to now, for whoever stops it: nobody will hear of its output."""
+        """Return the CPU-seconds so far, for a caller that stops the generation and does not get its output."""
         with self._owing:
             if generation.told is not None:
                 return generation.told
             return self._tell(generation, 0.0 if generation.share is None else generation.share.so_far())
 
     def _tell(self, generation: Generation, spent: float) -> float:
-        """Note what is told of it, and tell what is owed of others with it."""
+        """Record the reported seconds, and add the seconds that are owed for others."""
         generation.told, owed, self._owed = spent, self._owed, 0.0
         return spent + owed
 
     def _native_seconds(self) -> float:
-        """CPU-seconds of llama.cpp's threads for this model; where they cannot be told apart, the process'."""
+        """Return CPU-seconds of llama.cpp's threads for this model, or the process' where they cannot be told apart."""
         seconds = self._threads.seconds()
         return time.process_time() if seconds is None else seconds
 
@@ -495,11 +496,11 @@ class LoadedLlama:
         generation: Generation,
         has_enough: Callable[[Mapping[str, Any]], bool] = lambda _: False,
     ) -> None:
-        """Send a request; its chunks go to the generation, until it is over or somebody has enough."""
+        """Send a request; its chunks go to the generation, until it is over or `has_enough` returns True."""
         failures: list[BaseException] = []
 
         def on_chunk(chunk: Mapping[str, Any]) -> bool:
-            """Take a chunk; True stops the generation. What it raises would be lost in native code."""
+            """Read a chunk; True stops the generation. An exception would be lost in native code, so it is kept."""
             try:
                 generation.take(chunk)
                 enough = has_enough(chunk)
@@ -519,7 +520,7 @@ class LoadedLlama:
             raise self._closed()
 
     def _score(self, server: NativeServer, generation: Generation, common: Mapping[str, Any]) -> Output:
-        """The log-likelihood of each choice."""
+        """Return the log-likelihood of each choice."""
 
         def ask(body: Mapping[str, Any], has_enough: Callable[[Mapping[str, Any]], bool]) -> None:
             self._ask(server.handle_completions, {**body, **common}, generation, has_enough)
@@ -540,7 +541,7 @@ class LoadedLlama:
         return Output(scores=scores, usage=usage)
 
     def _tree(self, choices: tuple[str, ...], scoring: Scoring) -> Node:
-        """The tree of some choices' tokens, made when they are first seen."""
+        """Return the tree of the choices' tokens, made when they are first seen."""
         if choices not in self._trees:
             if self._end_of_turn is None:
                 raise ValueError("its file does not say which token ends an answer")
@@ -554,7 +555,7 @@ class LoadedLlama:
         return self._trees[choices]
 
     def _adapted(self, adapter: str | None) -> dict[str, object]:
-        """Which adapter a request wants. Without a word of it, llama.cpp would reuse what another adapter remembers."""
+        """Return the request's adapter setting. Without it, llama.cpp would reuse the cache of another adapter."""
         if not self.adapters:
             return {}
         index = 0 if adapter is None else list(self.adapters).index(adapter)
@@ -590,7 +591,7 @@ class LoadedLlama:
         return body
 
     def _defused(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
-        """Messages without control tokens, wherever in them."""
+        """Return a JSON value whose texts have no control tokens, at any depth."""
         if isinstance(value, str):
             return defuse(value, self._control_tokens)
         if isinstance(value, list):
@@ -612,7 +613,7 @@ class LoadedLlama:
 
 
 def defuse(text: str, control_tokens: Sequence[str]) -> str:
-    """The text with control tokens broken by a space, so that a message cannot end itself or pose as another."""
+    """Break control tokens in a text by a space, so that a message cannot end itself or pose as another."""
     for token in control_tokens:
         if len(token) > 1 and token in text:
             text = text.replace(token, f"{token[0]} {token[1:]}")

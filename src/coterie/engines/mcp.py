@@ -1,7 +1,7 @@
-"""An MCP server as what runs calls: a prompt is one call as JSON, the output is what the tool returned.
+"""An MCP server as an engine: a prompt is one call as JSON, the output is the tool's result.
 
-The connection lives in a task of its own, since the SDK's task groups end where they began. It is opened before the
-first call, over the protocol that both sides know, and opened again after one that failed. Only the egress gate makes
+The connection runs in its own task, since the SDK's task groups must end in the task in which they began. It is opened
+before the first call, over the protocol that both sides know, and reopened after a failure. Only the egress gate makes
 such an engine.
 """
 
@@ -25,14 +25,14 @@ _CLOSING = 5.0
 _PAGES = 20
 
 Connect = Callable[[], Any]
-"""Makes an async context manager of a connected client of the SDK; tests put their own in."""
+"""Makes an async context manager of a connected client of the SDK; tests replace it."""
 
 
 class McpEngine:
     """Calls the tools of one server."""
 
     def __init__(self, name: str, section: McpSection, *, connect: Connect | None = None) -> None:
-        """Describe it; nothing is started or opened.
+        """Describe the server; nothing is started or opened.
 
         Raises:
             ExtraMissing: the extra `mcp` is not installed.
@@ -50,7 +50,7 @@ class McpEngine:
         self._tools: Sequence[Mapping[str, Any]] | None = None
 
     async def tools(self) -> Sequence[Mapping[str, Any]]:
-        """Name, description and parameters of each tool that may be called; asked of the server once a connection."""
+        """Return name, description and parameters of each allowed tool; requested once per connection."""
         if self._tools is None:
             found: list[Mapping[str, Any]] = []
             cursor: str | None = None
@@ -73,7 +73,7 @@ class McpEngine:
         *,
         call: CallContext = SYSTEM,  # noqa: ARG002 - the gate around it has looked at it
     ) -> Sequence[Output]:
-        """The result of each call. Raises an `EngineError`, also where the tool says that it failed."""
+        """Return the result of each call. Raises an `EngineError`, also where the tool reports a failure."""
         return [await self._one(prompt) for prompt in batch]
 
     async def _one(self, prompt: Prompt) -> Output:
@@ -95,7 +95,7 @@ class McpEngine:
         return Output(text=text, usage=Usage(tokens_out=1, milliseconds=(time.perf_counter() - start) * 1000))
 
     async def close(self) -> None:
-        """End the connection, and the program if it was started here."""
+        """Close the connection, and end the program if it was started here."""
         if (server := self._server) is None:
             return
         self._server = None
@@ -105,7 +105,7 @@ class McpEngine:
     # --- the connection ------------------------------------------------------------------------
 
     async def _do(self, what: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - the SDK's results
-        """What a client of the connection returns. Raises an `EngineError`."""
+        """Return what a client of the connection returns. Raises an `EngineError`."""
         if self._server is None or self._server.done():
             self._tools, self._work = None, asyncio.Queue()
             self._server = asyncio.create_task(self._serve(self._work), name=self.name)
@@ -132,7 +132,7 @@ class McpEngine:
         raise EngineBroken(f"{self.name!r} failed: {_words(error)}.", engine=self.name) from None
 
     async def _serve(self, work: asyncio.Queue[tuple[Callable[[Any], Any], asyncio.Future[Any]]]) -> None:
-        """Hold the connection and work off what is asked, side by side."""
+        """Hold the connection and process the requested work concurrently."""
         running = set[asyncio.Task[None]]()
         async with self._connect() as client:
             try:
@@ -151,7 +151,7 @@ async def _page(client: Any, *, cursor: str | None) -> Any:  # noqa: ANN401 - th
 
 
 async def _finish(client: object, what: Callable[[Any], Any], done: asyncio.Future[Any]) -> None:
-    """Set a future to what the client returns; stopped when nobody waits for it any more."""
+    """Set a future to the client's result; stop when nothing waits for it any more."""
     task = asyncio.ensure_future(what(client))
     done.add_done_callback(lambda each: task.cancel() if each.cancelled() else None)
     try:
@@ -168,7 +168,7 @@ async def _finish(client: object, what: Callable[[Any], Any], done: asyncio.Futu
 
 @asynccontextmanager
 async def _connected(section: McpSection) -> AsyncIterator[Any]:
-    """A client of the SDK, over the section's transport. Nothing of this process's environment reaches a command."""
+    """Yield a client of the SDK, over the section's transport. A command gets nothing of this process's environment."""
     from mcp.client import Client  # noqa: PLC0415 - an extra
     from mcp.client.stdio import StdioServerParameters  # noqa: PLC0415
     from mcp.client.streamable_http import streamable_http_client  # noqa: PLC0415
@@ -189,7 +189,7 @@ async def _connected(section: McpSection) -> AsyncIterator[Any]:
 
 
 def _text_of(result: Any) -> str:  # noqa: ANN401 - the SDK's
-    """A result as text: its texts, else its structured content, else what it is made of."""
+    """Return a result as text: its texts, else its structured content, else the types of its parts."""
     texts = [block.text for block in result.content if getattr(block, "type", "") == "text"]
     others = [f"[{block.type}]" for block in result.content if getattr(block, "type", "") != "text"]
     if not texts and result.structured_content is not None:
@@ -198,7 +198,7 @@ def _text_of(result: Any) -> str:  # noqa: ANN401 - the SDK's
 
 
 def _words(error: BaseException | None) -> str:
-    """An error in a few words; of a group, its first."""
+    """Describe an error in a few words; for a group, its first error."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if error is None:

@@ -1,6 +1,6 @@
 """Sentence encoders: a text becomes a unit vector.
 
-The int8 all-MiniLM-L6-v2 of `encoder/` ships with the package; fine-tuned ones come with a specialist's version.
+The int8 all-MiniLM-L6-v2 of `encoder/` ships with the package; fine-tuned ones are part of a specialist's version.
 Pooling and normalisation are inside the graph. The files are checked against `provenance.json` each time they are
 loaded (about 30 ms).
 """
@@ -48,19 +48,19 @@ _FLOAT = bytes([1 << 3, 1])
 
 
 def with_output(model: bytes, name: str) -> bytes:
-    """The model with the value of this name, a float tensor, among its outputs."""
+    """Return the model with the value of this name, a float tensor, added to its outputs."""
     kind = _field(_TENSOR, _FLOAT)
     output = _field(_NAME, name.encode()) + _field(_TYPE, kind)
     return model + _field(_GRAPH, _field(_OUTPUT, output))
 
 
 def _field(number: int, content: bytes) -> bytes:
-    """A field whose content is as long as it says."""
+    """Return a protobuf field with its length and content."""
     return bytes([number << 3 | 2]) + _varint(len(content)) + content
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; all but the last byte have their high bit set."""
+    """Encode a number as a varint: seven bits a byte, the lowest first; all but the last byte have the high bit set."""
     parts = bytearray()
     while value > 127:
         parts.append(value & 127 | 128)
@@ -76,30 +76,30 @@ GRAPH_FILE = "model.onnx"
 TOKENIZER_FILE = "tokenizer.json"
 PROVENANCE_FILE = "provenance.json"
 ENCODER_FILES = (GRAPH_FILE, TOKENIZER_FILE, PROVENANCE_FILE)
-"""What an encoder is made of."""
+"""The files of an encoder."""
 
 _STATES = "/transformer/encoder/layer.5/output/LayerNorm/LayerNormalization_output_0"
-"""The last layer's states in the bundled graph, before they are pooled; other encoders name theirs."""
+"""The last layer's states in the bundled graph, before pooling; other encoders name theirs."""
 _SLOWER = ("SkipLayerNormFusion",)
-"""Rewritings of onnxruntime 1.32 that cost time: its fused sum and norm takes eight times what the two take apart."""
+"""Optimisations of onnxruntime 1.32 that cost time: its fused sum and norm takes eight times as long as both apart."""
 _BATCH_TOKENS = 4096
-"""Tokens of one native call, padding included: bounds the memory of its attention matrices (about 50 MB)."""
+"""Tokens of one native call, padding included: this bounds the memory of its attention matrices (about 50 MB)."""
 PREFIX_CHARACTERS = 64
-"""Characters a token that are tokenised first: a long text is not read to its end only to be cut."""
+"""Characters per token that are tokenised first: a long text is not read to its end only to be cut."""
 _MOST_CHARACTERS = 65_536
-"""Characters that are tokenised at most. Where so many do not fill the window, they are hardly a text."""
+"""Most characters that are tokenised. Where so many do not fill the window, the text is hardly natural language."""
 _SHORT = 400
 """Characters that are tokenised within some tenth of a millisecond."""
 MOST_KNOWN = 16_384
-"""Vectors of all tenants together that are remembered: 25 MB of 384 numbers each."""
+"""Cached vectors of all tenants together: 25 MB at 384 numbers each."""
 _PREFIX_SLACK = 128
-"""Tokens more than the window that a prefix must give: the word it cuts through lies beyond the window then."""
+"""Tokens beyond the window that a prefix must give, so that the word that it cuts lies outside the window."""
 
 
 _BUNDLED_NAME, _BUNDLED_UNRELATED = "all-MiniLM-L6-v2", 0.078
-"""The bundled encoder, and the mean cosine of its vectors of `_UNRELATED`."""
+"""Name of the bundled encoder, and the mean cosine of its vectors of `_UNRELATED`."""
 _ALIKE = 0.1
-"""What an encoder's may be above that and still be like it."""
+"""Largest excess of another encoder's mean over that for the encoder to count as similar."""
 _UNRELATED = (
     "Where is my parcel?", "The contract ends on 31 March.", "How do I cook rice?", "My dog is ill.",
     "The train was late again.", "Please send me the invoice.", "Gold rose by two per cent.",
@@ -111,7 +111,7 @@ _UNRELATED = (
 
 @dataclass(frozen=True, slots=True)
 class KnownVector:
-    """What an encoder said of a text."""
+    """The cached encoding of a text."""
 
     vector: np.ndarray  # (D,)
     tokens: int
@@ -122,11 +122,11 @@ class OnnxEncoder:
     """Runs an encoder in this process. Texts beyond its window are cut, and their `finish` is `length`.
 
     `sha256` is the checksum of the model file, `dimension` the length of a vector, `max_tokens` the window,
-    `vocabulary` the number of token ids, and `languages` those that it was made for (empty if nobody says). An encoder
+    `vocabulary` the number of token ids, and `languages` those that it was made for (empty if unknown). An encoder
     that was trained with a prefix (`query: `) reads it before every text.
 
     Every native call runs in one thread, so that its CPU-seconds are exact and a text's vector does not depend on
-    how many cores there are; `threads` is how many calls `encode` makes side by side.
+    the number of cores; `threads` is the number of concurrent calls of `encode`.
     """
 
     clearance = Label.RESTRICTED
@@ -144,21 +144,21 @@ class OnnxEncoder:
         most_known: int = MOST_KNOWN,
         states: bool = False,
     ) -> None:
-        """Load it.
+        """Load the encoder.
 
         Args:
             files: Content of `ENCODER_FILES` by name.
             name: Its key in the ledger.
-            place: Where the files come from, for errors.
+            place: The origin of the files, for errors.
             graph: The file that holds the graph, if one does: read from there it takes memory once, not twice.
-            threads: Native calls that `encode` makes side by side.
+            threads: Concurrent native calls of `encode`.
             max_batch: Texts of one native call.
-            max_waiting: Texts that may wait; one more is `Overloaded`.
-            most_known: Vectors that `run` remembers, for all tenants together.
-            states: States of tokens will be asked for: open it so that they can be read, which saves opening it twice.
+            max_waiting: Texts that may wait; a further one is `Overloaded`.
+            most_known: Vectors that `run` caches, for all tenants together.
+            states: Whether states of tokens will be requested: the graph is then opened with them at once, not twice.
 
         Raises:
-            ArtefactRefused: a file is missing or not what the provenance says.
+            ArtefactRefused: a file is missing or does not match the provenance.
         """
         self.name = name
         self._known = KnownTexts[KnownVector](most_known)
@@ -183,21 +183,21 @@ class OnnxEncoder:
         )
 
     def shared(self) -> OnnxEncoder:
-        """The same model and known texts with a queue of its own: closing one leaves the other open."""
+        """Return the same model and cached texts with a separate queue: closing one leaves the other open."""
         found = copy.copy(self)
         found._batcher = self._queue()  # noqa: SLF001 - of this class
         return found
 
     @classmethod
     def bundled(cls, *, threads: int = 1, max_batch: int = 32) -> OnnxEncoder:
-        """The encoder that ships with the package."""
+        """Return the encoder that ships with the package."""
         return cls.read(BUNDLED_ENCODER, threads=threads, max_batch=max_batch)
 
     @classmethod
     def read(
         cls, folder: Path, *, threads: int = 1, max_batch: int = 32, max_waiting: int = 256, states: bool = False
     ) -> OnnxEncoder:
-        """The encoder of a folder."""
+        """Open the encoder of a folder."""
         files = {}
         for name in ENCODER_FILES:
             try:
@@ -216,37 +216,37 @@ class OnnxEncoder:
 
     @property
     def about(self) -> Mapping[str, str]:
-        """What a report says of it: `name`, `source`, `sha256`, `licence`."""
+        """The encoder's description for reports: `name`, `source`, `sha256`, `licence`."""
         return {**self._model.origin, "sha256": self.sha256}
 
     @property
     def unrelated(self) -> float:
-        """Mean cosine of texts that have nothing in common, where the bundled encoder's is taken for 0.
+        """Mean cosine of unrelated texts, where the bundled encoder's mean counts as 0.
 
-        Of multilingual-e5-small it is .76: all its vectors lie in one direction.
+        For multilingual-e5-small it is .76: all its vectors point in one direction.
         """
         return self._model.unrelated
 
     def follow(self, memo: BatchMemo[Any]) -> None:
-        """Have a memo prepared in the encoder's thread, unless texts wait, as long as somebody holds it."""
+        """Keep a memo prepared in the encoder's thread, unless texts wait, as long as the memo is referenced."""
         model = self._model
         model.followers = (*(each for each in model.followers if each() is not None), weakref.ref(memo))
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of the whole text, also beyond the window."""
+        """Return the tokens of the whole text, also beyond the window."""
         return len(self._model.tokenise(text))
 
     def tokenise(self, text: str) -> list[int]:
-        """Token ids of the whole text, with the marks at both ends."""
+        """Return token ids of the whole text, with the marks at both ends."""
         return self._model.tokenise(text)
 
     def words(self) -> list[str]:
-        """The tokens that are whole words, in the order of their ids: the most frequent first."""
+        """Return the tokens that are whole words, in the order of their ids: the most frequent first."""
         ids = self._model.tokenizer.get_vocab()
         return [token for token in sorted(ids, key=ids.__getitem__) if token.isalpha()]
 
     def exceeds(self, texts: Sequence[str]) -> np.ndarray:  # (N,) bool
-        """Which texts are longer than the window. No token is shorter than a byte, so most are not even counted."""
+        """Return which texts are longer than the window. A token has at least one byte, so most are not counted."""
         most = self.max_tokens - 1 - self._model.lead  # beside the marks at both ends
         return np.array(
             [len(text.encode("utf-8", "replace")) > most and self._model.cut(text).truncated for text in texts],
@@ -254,10 +254,10 @@ class OnnxEncoder:
         )
 
     async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:
-        """A unit vector for each prompt's `text`, with its tokens' states where they are asked for.
+        """Return a unit vector for each prompt's `text`, with its tokens' states where they are requested.
 
         A text that the same tenant asked before, without states, takes no CPU time. Raises `Overloaded` when too many
-        are waiting.
+        texts are waiting.
         """
         start, tenant = time.perf_counter(), call.principal.tenant
         known = [None if prompt.states else self._known.get(tenant, prompt.text) for prompt in batch]
@@ -284,10 +284,10 @@ class OnnxEncoder:
         return outputs
 
     def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> np.ndarray:  # (N, D)
-        """All vectors at once, while the caller waits: for training.
+        """Encode all texts while the caller blocks: for training.
 
         Args:
-            texts: what to encode.
+            texts: the texts to encode.
             progress: called after each native call with the number of texts it encoded.
         """
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
@@ -308,14 +308,15 @@ class OnnxEncoder:
     def encode_tokens(
         self, texts: Sequence[str], reduce: Callable[[TokenStates], T]
     ) -> tuple[np.ndarray, list[T]]:  # (N, D)
-        """All vectors at once, with what `reduce` makes of each text's tokens while the caller waits.
+        """Encode all texts and reduce each text's token states, while the caller blocks.
 
         Args:
-            texts: what to encode; as with `encode`, what is beyond the window is cut.
-            reduce: called once a text, in any order and from several threads. What it does not copy is gone afterwards.
+            texts: the texts to encode; as with `encode`, text beyond the window is cut.
+            reduce: called once per text, in any order and from several threads. Data that it does not copy is lost
+                afterwards.
 
         Raises:
-            ArtefactRefused: the graph has no states that can be read.
+            ArtefactRefused: the graph has no readable states.
         """
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         reduced: list[T | None] = [None] * len(texts)
@@ -334,19 +335,19 @@ class OnnxEncoder:
         return vectors, cast("list[T]", reduced)
 
     async def close(self) -> None:
-        """Finish what is queued and end the worker."""
+        """Finish the queued texts and end the worker."""
         await self._batcher.close()
 
 
 class TokenStates(NamedTuple):
-    """The tokens of a text without the marks at its ends, each as the last layer sees it among the others."""
+    """Token states of a text without the marks at its ends, from the last layer."""
 
     ids: list[int]
     states: np.ndarray  # (T, D) float32
 
 
 class _Provenance(NamedTuple):
-    """What the files of an encoder are."""
+    """The provenance of an encoder's files."""
 
     sha256: dict[str, str]
     dimension: int
@@ -363,7 +364,7 @@ class _Piece(NamedTuple):
     ids: list[int]
     truncated: bool
     offsets: list[tuple[int, int]]
-    """Where in the text each token is, the marks at both ends included."""
+    """Positions of the tokens in the text, including the marks at both ends."""
 
 
 class _Asked(NamedTuple):
@@ -381,7 +382,7 @@ class _Encoded(NamedTuple):
 
 
 class OnnxModel:
-    """Tokenizer and graph, loaded and checked. Blocking; safe to call from several threads."""
+    """Tokenizer and graph, loaded and checked. Its calls block; it is safe to call from several threads."""
 
     def __init__(self, files: Mapping[str, bytes], place: str, graph: Path | None, *, states: bool = False) -> None:
         provenance = _read_provenance(files, place)
@@ -410,12 +411,12 @@ class OnnxModel:
 
     @property
     def vocabulary(self) -> int:
-        """How many token ids there are."""
+        """The number of token ids."""
         return int(self.tokenizer.get_vocab_size())
 
     @cached_property
     def unrelated(self) -> float:
-        """See `OnnxEncoder.unrelated`: found once for all encoders that share this model, at the first question."""
+        """See `OnnxEncoder.unrelated`; computed once for all encoders that share this model, at the first use."""
         if self.origin.get("name") == _BUNDLED_NAME:
             return 0.0
         vectors = self.vectors([self.cut(text).ids for text in _UNRELATED])
@@ -424,12 +425,12 @@ class OnnxModel:
         return floor if floor > _ALIKE else 0.0
 
     def tokenise(self, text: str) -> list[int]:
-        """Token ids of the whole text, with the special ones at both ends."""
+        """Return token ids of the whole text, with the special ones at both ends."""
         ids: list[int] = self._tokens(text).ids
         return ids
 
     def cut(self, text: str) -> _Piece:
-        """The tokens of a text that fit the window, the last one its end mark."""
+        """Return the tokens of a text that fit the window, the last one its end mark."""
         read = self.max_tokens * PREFIX_CHARACTERS
         tokens = self._tokens(text[:read])
         while read < min(len(text), _MOST_CHARACTERS) and len(tokens.ids) <= self.max_tokens + _PREFIX_SLACK:
@@ -443,16 +444,16 @@ class OnnxModel:
         return _Piece([*ids[:kept], ids[-1]], truncated=True, offsets=[*offsets[:kept], offsets[-1]])
 
     def _tokens(self, text: str) -> Encoding:
-        """The tokens of a text.
+        """Return the tokens of a text.
 
-        The library lets other threads run only while it works on a batch. For a short text that is the slower way: the
-        lock of the interpreter that is given away is waited for again, for milliseconds where the event loop is busy.
+        The library releases the interpreter's lock only while it works on a batch. For a short text that is slower:
+        acquiring the lock again takes milliseconds where the event loop is busy.
         """
         valid = valid_text(text)
         return self.tokenizer.encode(valid) if len(valid) <= _SHORT else self.tokenizer.encode_batch([valid])[0]
 
     def encode(self, asked: Sequence[_Asked]) -> list[_Encoded]:
-        """Vectors with what each took: the work of a `Batcher`."""
+        """Return vectors and the cost of each: the work of a `Batcher`."""
         results: list[_Encoded | None] = [None] * len(asked)
         with CpuSpan() as cutting:
             pieces = [self.cut(each.text) for each in asked]
@@ -476,7 +477,7 @@ class OnnxModel:
         return [result for result in results if result is not None]
 
     def prepare(self, encoded: Sequence[_Encoded], waiting: int) -> None:
-        """Prepare what follows a batch, unless texts wait: then others have more time for it."""
+        """Prepare the memos of a batch, unless texts wait: then there is more time for it elsewhere."""
         memos = [memo for each in self.followers if (memo := each()) is not None]
         batches = {id(each.vector.base): each.vector.base for each in encoded} if memos and not waiting else {}
         for batch, memo in product(batches.values(), memos):
@@ -484,19 +485,19 @@ class OnnxModel:
                 memo.prepare(batch)
 
     def vectors(self, ids: Sequence[Sequence[int]]) -> np.ndarray:  # (B, D)
-        """The vectors of some texts, in one native call."""
+        """Return the vectors of some texts, in one native call."""
         return self.call(ids, "embedding")
 
     def call(
         self, ids: Sequence[Sequence[int]], output: str, given: Mapping[str, np.ndarray] | None = None
     ) -> np.ndarray:  # (B, ...)
-        """One output of the graph for some texts, in one native call; `given` are inputs that are no tokens."""
+        """Return one output of the graph for some texts, in one native call; `given` are inputs other than tokens."""
         return np.asarray(self._session.run([output], {**self._feed(ids), **(given or {})})[0], dtype=np.float32)
 
     def states(
         self, ids: Sequence[Sequence[int]], output: str = "embedding"
     ) -> tuple[np.ndarray, np.ndarray]:  # (B, ...), (B, T, D)
-        """One native call that also gives the tokens' states, those of padding included."""
+        """Run one native call that also returns the tokens' states, including those of padding."""
         with self._opening:
             if not self._stateful:
                 self._session, self._stateful = self._opened_with_states(), True
@@ -504,7 +505,7 @@ class OnnxModel:
         return np.asarray(found, dtype=np.float32), np.asarray(states, dtype=np.float32)
 
     def _feed(self, ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
-        """The graph's inputs for texts of these tokens: not every architecture has types of tokens."""
+        """Return the graph's inputs for these tokens: not every architecture has token types."""
         width = max(len(each) for each in ids)
         tokens = np.zeros((len(ids), width), dtype=np.int64)  # (B, T)
         mask = np.zeros_like(tokens)
@@ -515,7 +516,7 @@ class OnnxModel:
         return feed | {name: np.zeros_like(tokens) for name in self._inputs - feed.keys()}
 
     def _opened_with_states(self, verified: bytes | None = None) -> onnxruntime.InferenceSession:
-        """The same graph with one output more; it takes the place of the one without, so memory is taken once."""
+        """Reopen the graph with one more output; it replaces the previous one, so that memory is taken once."""
         if verified is None:
             if self._graph is None:
                 raise _refused(self._place, GRAPH_FILE, "it was not opened from a file, so its states cannot be read")
@@ -528,10 +529,10 @@ class OnnxModel:
 
 
 def group_rows(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Row numbers of native calls, shortest texts first.
+    """Yield row numbers of native calls, shortest texts first.
 
-    Texts of a group are alike in length: padding a short text to a long neighbour would cost more than
-    a call of its own.
+    Texts of a group have similar lengths: padding a short text to a long neighbour would cost more than
+    a separate call.
     """
     group: list[int] = []
     for row in sorted(range(len(lengths)), key=lengths.__getitem__):
@@ -546,7 +547,7 @@ def group_rows(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
 
 
 def open_graph(graph: bytes | str) -> onnxruntime.InferenceSession:
-    """A graph, or the file that holds it, ready to run in the caller's thread."""
+    """Open a graph, or the file that holds it, to run in the caller's thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -557,7 +558,7 @@ def open_graph(graph: bytes | str) -> onnxruntime.InferenceSession:
 
 
 def _opened_lightly(content: bytes) -> onnxruntime.InferenceSession:
-    """A graph that is in memory, read as from a file: the library keeps a copy of what it is given as bytes."""
+    """Open a graph in memory as if from a file, since the library keeps a copy of bytes that it is given."""
     if not hasattr(os, "memfd_create"):
         return open_graph(content)
     file = os.memfd_create("graph")
@@ -602,11 +603,11 @@ def _refused(place: str, name: str, found: str) -> ArtefactRefused:
 # --- Token classification: logits for every token of a text.
 
 TAGS_OUTPUT = "tags"
-"""The graph's output (B, T, L)."""
+"""The graph's output of tags, (B, T, L)."""
 
 
 class TokenTags(NamedTuple):
-    """What a tagger says of the tokens of one text."""
+    """A tagger's output for the tokens of one text."""
 
     offsets: np.ndarray  # (T, 2) characters
     logits: np.ndarray  # (T, L)
@@ -646,11 +647,11 @@ class OnnxTagger:
 
     @property
     def size(self) -> int:
-        """Logits of a token."""
+        """The number of logits per token."""
         return self._model.dimension
 
     async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:  # noqa: ARG002 - it runs here
-        """Logits of the tokens of each prompt's `text`. Raises `Overloaded` when too many are waiting."""
+        """Return logits of the tokens of each prompt's `text`. Raises `Overloaded` when too many are waiting."""
         start = time.perf_counter()
         tagged = await self._batcher.run([prompt.text for prompt in batch])
         milliseconds = (time.perf_counter() - start) * 1000
@@ -664,15 +665,15 @@ class OnnxTagger:
         ]
 
     def tag(self, texts: Sequence[str]) -> list[TokenTags]:
-        """What it says of each text, while the caller waits: for training."""
+        """Tag all texts while the caller blocks: for training."""
         return [each.tags for each in self._tag(texts)]
 
     async def close(self) -> None:
-        """Finish what is queued and end the worker."""
+        """Finish the queued texts and end the worker."""
         await self._batcher.close()
 
     def _tag(self, texts: Sequence[str]) -> list[_Tagged]:
-        """The work of the `Batcher`."""
+        """Tag a batch: the work of the `Batcher`."""
         with CpuSpan() as took:
             encodings = [self._model.tokenizer.encode(valid_text(text)) for text in texts]
             cut = [windows(each.ids, self._model.max_tokens) for each in encodings]
@@ -705,11 +706,11 @@ class _Tagged(NamedTuple):
 
 
 def windows(ids: Sequence[int], most: int) -> list[list[int]]:
-    """A text's tokens in windows of about one length, each with the text's marks at both ends.
+    """Split a text's tokens into windows of about equal length, each with the text's marks at both ends.
 
     Args:
-        ids: With a mark at both ends.
-        most: Tokens of a window, marks included: at least 3.
+        ids: Token ids with a mark at both ends.
+        most: Most tokens of a window, marks included: at least 3.
     """
     inner = ids[1:-1]
     size = ceil(len(inner) / max(ceil(len(inner) / (most - 2)), 1)) or 1

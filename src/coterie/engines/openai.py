@@ -1,6 +1,6 @@
-"""Any OpenAI-compatible server: vLLM, Ollama, llama-server, a cloud.
+"""Client of any OpenAI-compatible server: vLLM, Ollama, llama-server, a cloud.
 
-Nothing but `coterie.governance` may make one: its egress gate stands before every prompt that leaves.
+Only `coterie.governance` may make one: its egress gate checks every prompt that is sent.
 """
 
 from __future__ import annotations
@@ -55,19 +55,19 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """True while requests are refused, or only a probe is let through."""
+        """Whether requests are refused, or only a probe is let through."""
         return self._open_until is not None
 
     def attempt(self) -> ServerAttempt:
-        """A context around each try. Entering raises `EngineUnavailable` at once while the circuit is open.
+        """Return a context for one try. Entering raises `EngineUnavailable` at once while the circuit is open.
 
-        Call what it gives once the whole answer is there: whoever reads a stream leaves when they have that, and
-        leaving says nothing of the server.
+        Call the returned object once the whole answer has arrived: a reader of a stream leaves the context then, and
+        leaving alone says nothing about the server.
         """
         return ServerAttempt(self)
 
     def enter(self) -> bool:
-        """Begin a try; True when it is the probe."""
+        """Begin a try; return True when it is the probe."""
         if self._open_until is None:
             return False
         wait = self._open_until - self._clock()
@@ -83,7 +83,7 @@ class CircuitBreaker:
         return True
 
     def leave(self, *, failed: bool | None, probe: bool) -> None:
-        """End a try; None for one that was given up."""
+        """End a try; `failed` is None for an abandoned one."""
         if probe:
             self._probing = False
         if failed:
@@ -96,7 +96,7 @@ class CircuitBreaker:
 
 
 class ServerAttempt:
-    """A context for one try of a server."""
+    """A context for one try of a request."""
 
     __slots__ = ("_breaker", "_complete", "_probe")
 
@@ -122,26 +122,26 @@ class ServerAttempt:
 T = TypeVar("T")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
-"""Seconds: the pause after try n is drawn between 0 and the first pause times 2^n, at most the longest."""
+"""Pauses in seconds: after try n, a random time up to the first pause times 2^n, at most the longest."""
 _OUR_KEY = frozenset({401, 403})
-"""Statuses that are about the key of the model's entry, which is not the caller's."""
+"""Statuses about the key of the model's entry, which is not the caller's key."""
 _RELAYED = ("content-type", "retry-after", "x-request-id")
 """Headers of an answer that are passed on."""
 _END = 0.1
-"""Seconds that the end of an answer may come after its last event; a server that leaves it open is left."""
+"""Seconds to wait for the end of an answer after its last event; then the connection is closed."""
 _BREAKER_THRESHOLD, _BREAKER_COOLDOWN = 5, 30.0
 
 
 class OpenAIEngine:
     """Asks a server over HTTP, with time limits, retries and a circuit breaker.
 
-    Connection errors, timeouts, 408, 409, 425, 429, 5xx and broken answers are tried again with full jitter,
-    but never once a stream has given its first piece. `Retry-After` is honoured; one that asks for more than
-    20 seconds, or than the prompt's patience, is left to the caller. CPU-seconds are 0: they are spent elsewhere.
+    Connection errors, timeouts, 408, 409, 425, 429, 5xx and broken answers are retried with full jitter, but never
+    after the first piece of a stream. `Retry-After` is honoured; a wait of more than 20 seconds, or longer than the
+    prompt's patience, is left to the caller. CPU-seconds are 0: they are spent elsewhere.
     """
 
     path: str = "chat/completions"
-    """Below the address of the server."""
+    """Path below the address of the server."""
 
     def __init__(
         self,
@@ -160,12 +160,12 @@ class OpenAIEngine:
         Args:
             name: its key in the ledger.
             model: address, model name, key, limits.
-            transport: what carries the requests; the network by default.
-            clock: seconds that only go forward, for the circuit breaker.
-            random: a number from 0 to 1, for the jitter.
+            transport: sends the requests; the network by default.
+            clock: monotonic seconds, for the circuit breaker.
+            random: returns a number from 0 to 1, for the jitter.
             sleep: waits between tries.
             threshold: failures in a row after which the server is not asked for a while.
-            cards: what the server runs on, if that can be measured.
+            cards: the graphics cards that the server runs on, if they can be measured.
         """
         self.name = name
         self.clearance = model.clearance
@@ -178,19 +178,19 @@ class OpenAIEngine:
         self._breaker = CircuitBreaker(name, threshold=threshold, cooldown=_BREAKER_COOLDOWN, clock=clock)
 
     async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:
-        """One answer a prompt, asked side by side.
+        """Return one answer per prompt, asked concurrently.
 
         Raises:
             EngineError: `EngineTimeout`, `EngineUnavailable`, `EngineRejected` or `EngineBroken`.
-            TooLong: a prompt that cannot fit the window, or that the server says does not.
-            Overloaded: every connection is taken.
+            TooLong: a prompt that cannot fit the window, or that the server rejects as too long.
+            Overloaded: every connection is in use.
         """
         for prompt in batch:
             self._check(prompt)
         return await _together([self._answer(prompt, call) for prompt in batch])
 
     async def stream(self, prompt: Prompt, *, call: CallContext = SYSTEM) -> AsyncIterator[Delta | Output]:
-        """Pieces as they come, then the `Output`. Raises what `run` raises."""
+        """Yield pieces as they arrive, then the `Output`. Raises what `run` raises."""
         self._check(prompt)
         failures: tuple[Failure, ...] = ()
         started, waits = False, _Waits(prompt.patience)
@@ -217,9 +217,9 @@ class OpenAIEngine:
         path: str,
         call: CallContext = SYSTEM,  # noqa: ARG002 - one try, which the caller repeats if it likes
     ) -> AsyncIterator[RelayHead | bytes | Output]:
-        """The server's answer to a verbatim request: its head, its bytes as they come, then what it took.
+        """Relay the server's answer to a verbatim request: its head, its bytes as they arrive, then its usage.
 
-        Whatever the server says is passed on, an error too; but for one about our own key.
+        Every answer of the server is passed on, also an error, except an error about the entry's own key.
         """
         if prompt.verbatim is None:
             raise EngineRejected(f"Engine {self.name!r} was given nothing to relay.", engine=self.name)
@@ -272,7 +272,7 @@ class OpenAIEngine:
     async def _pause(
         self, failures: Sequence[Failure], error: EngineError, waits: _Waits, prompt: Prompt, call: CallContext
     ) -> bool:
-        """Wait before the next try; False when there should be none, or no money for it."""
+        """Wait before the next try; return False when there should be none, or when no budget is left for it."""
         attempt = len(failures) - 1
         asked = getattr(error, "retry_after", None) or 0.0
         longest = waits.longest
@@ -290,7 +290,7 @@ class OpenAIEngine:
         return True
 
     def _check(self, prompt: Prompt) -> None:
-        """Refuse what no server would take, before anything is sent."""
+        """Check what no server would accept, before anything is sent."""
         if prompt.choices or prompt.adapter is not None:
             asked = "score choices" if prompt.choices else f"use adapter {prompt.adapter!r}"
             raise EngineRejected(
@@ -350,7 +350,7 @@ class OpenAIEngine:
     async def _response(
         self, prompt: Prompt, *, stream: bool, least: float = 0.0
     ) -> AsyncIterator[tuple[ServerAnswer, Deadline]]:
-        """The head of an answer that has status 200; raises for any other."""
+        """Yield an answer with status 200, of which only the head was read; raises for any other."""
         deadline = self._connection.deadline(least)
         while True:
             body = self._body(prompt, stream=stream)
@@ -369,15 +369,15 @@ class OpenAIEngine:
                     )
 
     def _transcript(self, prompt: Prompt) -> Transcript:
-        """What an answer is read into."""
+        """Return the transcript that an answer is read into."""
         return Transcript(engine=self.name, prompt=prompt)
 
     def _body(self, prompt: Prompt, *, stream: bool) -> dict[str, object]:
-        """The JSON of a request."""
+        """Return the JSON of a request."""
         return self._dialect.body(self._model.name, prompt, stream=stream)
 
     async def _events(self, response: ServerAnswer, deadline: Deadline) -> AsyncGenerator[str, None]:
-        """The data of a stream's events, up to and including its end mark."""
+        """Yield the data of a stream's events, up to and including its end mark."""
         parser = EventParser()
         try:
             async with aclosing(self._connection.chunks(response, deadline)) as chunks:
@@ -394,7 +394,7 @@ class OpenAIEngine:
 
 
 async def _read_out(chunks: AsyncGenerator[bytes, None]) -> None:
-    """Read what ends an answer behind its last event: only then the connection serves the next request too."""
+    """Read the rest of an answer after its last event: only then the connection can be reused."""
     with suppress(CoterieError, TimeoutError):
         async with asyncio.timeout(_END):
             async for _ in chunks:
@@ -411,7 +411,7 @@ def measured(output: Output, energy: CallEnergy) -> Output:
 
 @dataclass
 class _Waits:
-    """What one prompt has spent on waiting for another try."""
+    """The time that one prompt has spent on waiting for retries."""
 
     patience: float | None
     waited: float = 0.0
@@ -423,7 +423,7 @@ class _Waits:
 
 
 async def _together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results in order; the first failure ends the others."""
+    """Await all calls and return the results in order; the first failure cancels the others."""
     if len(calls) == 1:
         return [await calls[0]]
     tasks = [asyncio.ensure_future(call) for call in calls]

@@ -1,4 +1,4 @@
-"""The connection to an OpenAI-compatible server: its key, its time limits, and our errors for what goes wrong."""
+"""The connection to an OpenAI-compatible server: its key, its time limits, and the mapping of errors."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ from coterie.errors import (
 )
 
 _LONGEST_ANSWER = 8 << 20
-"""Bytes of an answer, streamed or not, beyond which it is refused."""
+"""Largest answer in bytes, streamed or not; a larger one is refused."""
 _LONGEST_REFUSAL = 64 << 10
-"""Bytes of a refusal that are read."""
+"""Bytes of an error response that are read."""
 _HEADERS = {
     "Content-Type": "application/json",
     "Accept-Encoding": "identity",  # a compressed answer has no size that could be bounded
 }
 _MESSAGES = "/messages"
-"""Path of Anthropic's Messages API, which has headers of its own beside those that servers of several APIs read."""
+"""Path of Anthropic's Messages API, which needs its own headers beside those of the other APIs."""
 _VERSION = {"anthropic-version": "2023-06-01"}
 
 
 class Deadline:
-    """The moment by which the server must have said something, in the event loop's time."""
+    """The time by which the server must have sent something, in the event loop's time."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self.renew()
 
     def renew(self) -> None:
-        """Allow the whole time again: something was said."""
+        """Restart the time limit after something was received."""
         self.until = asyncio.get_running_loop().time() + self._seconds
 
     def limit(self) -> asyncio.Timeout:
-        """A context that raises `TimeoutError` at the deadline."""
+        """Return a context that raises `TimeoutError` at the deadline."""
         return asyncio.timeout_at(self.until)
 
 
 class PostedRequest:
-    """A context in which the answer to a request is open."""
+    """A context with the open answer to a request."""
 
     __slots__ = ("_answer", "_asked", "_connection")
 
@@ -73,7 +73,7 @@ class PostedRequest:
 
 
 class ModelConnection:
-    """Sends a JSON request and gives the answer's bytes; opened by the first request."""
+    """Sends a JSON request and returns the answer's bytes; opened by the first request."""
 
     def __init__(self, engine: str, model: ServerModel, transport: Transport | None) -> None:
         self._engine = engine
@@ -84,11 +84,11 @@ class ModelConnection:
         self._transport = transport or HttpTransport()
 
     def deadline(self, least: float = 0.0) -> Deadline:
-        """The configured time from now on; `least` seconds where that is more."""
+        """Return a deadline of the configured time from now on, or of `least` seconds if that is more."""
         return Deadline(max(self._timeout, least))
 
     def scrubbed(self, said: str) -> str:
-        """What a server said, without the key, should it repeat it."""
+        """Remove the key from a server's text, in case the server repeats it."""
         for form in self._headers.forms():
             said = said.replace(form, "[key]")
         return said
@@ -96,11 +96,11 @@ class ModelConnection:
     def post(
         self, body: Mapping[str, object] | bytes, deadline: Deadline, *, path: str = "/chat/completions"
     ) -> PostedRequest:
-        """A context with the answer to a request, whatever its status, with nothing but its head read."""
+        """Return a context with the answer to a request, of any status, of which only the head was read."""
         return PostedRequest(self, body, deadline, path)
 
     async def ask(self, body: Mapping[str, object] | bytes, deadline: Deadline, path: str) -> ServerAnswer:
-        """The same, for who closes the answer."""
+        """Send a request and return the answer, which the caller closes."""
         content = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
         self._headers.check()
         try:
@@ -111,7 +111,7 @@ class ModelConnection:
         raise failure  # here, out of sight of an error that may remember the request
 
     async def chunks(self, answer: ServerAnswer, deadline: Deadline) -> AsyncGenerator[bytes, None]:
-        """An answer's bytes as they come. Raises `EngineTimeout` or `EngineBroken`."""
+        """Yield an answer's bytes as they arrive. Raises `EngineTimeout` or `EngineBroken`."""
         self._check_plain(answer)
         chunks, size = answer.chunks(), 0
         while True:
@@ -130,7 +130,7 @@ class ModelConnection:
             yield chunk
 
     def arrived(self, answer: ServerAnswer) -> bytes | None:
-        """The whole body of an answer, if it is here. Raises `EngineBroken`."""
+        """Return the whole body of an answer, if it has arrived. Raises `EngineBroken`."""
         self._check_plain(answer)
         body = answer.whole()
         self._check_size(len(body or b""))
@@ -147,14 +147,14 @@ class ModelConnection:
             raise EngineBroken(f"Engine {self._engine!r} sent more than {_LONGEST_ANSWER} bytes.", engine=self._engine)
 
     async def read_answer(self, answer: ServerAnswer, deadline: Deadline) -> str:
-        """The whole body of an answer. Raises what `chunks` raises."""
+        """Read the whole body of an answer. Raises what `chunks` raises."""
         body = self.arrived(answer)
         if body is None:
             body = b"".join([chunk async for chunk in self.chunks(answer, deadline)])
         return self.scrubbed(body.decode("utf-8", "replace"))
 
     async def read_refusal(self, answer: ServerAnswer, deadline: Deadline) -> str:
-        """The beginning of the body of an answer that is none; empty if it cannot be read."""
+        """Read the beginning of an error response; empty if it cannot be read."""
         body = bytearray()
         with suppress(CoterieError):
             async with aclosing(self.chunks(answer, deadline)) as chunks:
@@ -167,11 +167,11 @@ class ModelConnection:
         return said.replace(path, "[path]") if path.count("/") > 1 else said
 
     async def close(self) -> None:
-        """Close what is open; a later request opens it again."""
+        """Close open connections; a later request opens them again."""
         await self._transport.close()
 
     def _mapped(self, error: Exception, *, answering: bool = False) -> CoterieError:
-        """Ours for what went wrong on the way. Only of an address that cannot be reached more than a name is quoted."""
+        """Map a transport error to an error of Coterie. Details are quoted only for an unreachable address."""
         engine = self._engine
         if not isinstance(error, TransportError):
             kind = "late" if isinstance(error, TimeoutError) else "unusable"
@@ -208,7 +208,7 @@ class RequestHeaders(Mapping[str, str]):
     """The headers of every request. The key is read from the environment for each, and shown nowhere else."""
 
     def __init__(self, secret: EnvSecret | None, *, messages: bool = False) -> None:
-        """Take the key by its name; with `messages` also as Anthropic's API reads it."""
+        """Store the key's name; with `messages`, the key is also sent in the header of Anthropic's API."""
         self._secret = secret
         self._plain = {**_HEADERS, **(_VERSION if messages else {})}
         keyed = ("Authorization", *(("x-api-key",) if messages else ())) if secret is not None else ()
@@ -229,7 +229,7 @@ class RequestHeaders(Mapping[str, str]):
         return f"<headers {', '.join(self._names)}>"
 
     def check(self) -> None:
-        """Raise `ConfigError` for a key that no header can carry."""
+        """Check that the key fits into a header. Raise `ConfigError` otherwise."""
         if self._secret is not None and not self._sendable():
             raise ConfigError(
                 f"The key in {self._secret!s} has characters that an HTTP header cannot carry.",
@@ -237,7 +237,7 @@ class RequestHeaders(Mapping[str, str]):
             )
 
     def forms(self) -> list[str]:
-        """The key as it may turn up in an answer: plain and as JSON writes it."""
+        """Return the forms of the key that may occur in an answer: plain, and escaped as JSON."""
         if self._secret is None:
             return []
         return sorted({self._key(), json.dumps(self._key())[1:-1]}, key=len, reverse=True)
@@ -256,7 +256,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 class EventParser:
-    """Bytes in, the `data` of each complete event out. Raises `ValueError` for what is no event stream."""
+    """Parses bytes into the `data` of each complete event. Raises `ValueError` for an invalid event stream."""
 
     def __init__(self, *, limit: int = 1 << 20) -> None:
         """Start a stream; `limit` bounds the bytes of one line and of one event."""
@@ -268,7 +268,7 @@ class EventParser:
         self._first = True  # a byte order mark may come before the first line
 
     def feed(self, chunk: bytes) -> list[str]:
-        """The events that this chunk completes."""
+        """Return the events that this chunk completes."""
         if not chunk:
             return []
         if self._after_cr and chunk.startswith(b"\n"):
@@ -285,11 +285,11 @@ class EventParser:
         return events
 
     def end(self) -> list[str]:
-        """The event that a stream ending without its blank line leaves, if any."""
+        """Return the event that is left when a stream ends without its blank line, if any."""
         return [*self.feed(b"\n"), *self.feed(b"\n")]
 
     def _take(self, line: bytes) -> str | None:
-        """Take a complete line; the event's data if it is the blank line that ends one."""
+        """Read a complete line; return the event's data if the line is the blank one that ends an event."""
         if self._first:
             line, self._first = line.removeprefix(b"\xef\xbb\xbf"), False
         if not line:

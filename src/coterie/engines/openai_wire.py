@@ -1,6 +1,6 @@
-"""The words of OpenAI-compatible servers: requests out, answers and refusals in. No connection.
+"""The formats of OpenAI-compatible servers: requests, answers and errors. No connection.
 
-Servers differ; what they send is taken apart with suspicion, and nothing of it raises anything but an
+Servers differ, so their data is parsed defensively: nothing in it raises anything but an
 `EngineError` or `TooLong`.
 """
 
@@ -32,7 +32,7 @@ from coterie.types import Failure, Output, Prompt, Usage
 
 
 def read_logprob(choice: Mapping[str, Any]) -> float | None:
-    """The summed logarithms of the probabilities of a choice's tokens; None where they are not given, or are none."""
+    """Return the sum of the log-probabilities of a choice's tokens; None where they are missing or invalid."""
     described = choice.get("logprobs")
     tokens = described.get("content") if isinstance(described, dict) else None
     if not isinstance(tokens, list) or not tokens:
@@ -43,7 +43,7 @@ def read_logprob(choice: Mapping[str, Any]) -> float | None:
 
 
 def chat_body(prompt: Prompt) -> dict[str, object]:
-    """A prompt as the JSON of a streamed chat request, without the model's name."""
+    """Return a prompt as the JSON of a streamed chat request, without the model's name."""
     body: dict[str, object] = {
         "messages": [{"role": message.role, "content": valid_text(message.text)} for message in prompt.messages],
         "max_tokens": max(prompt.max_tokens, 1),  # servers read other numbers as "no limit"
@@ -64,12 +64,12 @@ def chat_body(prompt: Prompt) -> dict[str, object]:
 
 
 COMPACT = "x-guidance"
-"""Of a schema that is made for `llguidance`: how it writes JSON. Servers are given what is left without its bounds."""
+"""Key of a schema for `llguidance` that sets its JSON format. Servers get the schema without this key and bounds."""
 _BOUNDS = frozenset({COMPACT, "minLength", "maxLength", "minProperties", "maxProperties"})
 
 
 def portable(schema: Mapping[str, object]) -> dict[str, object]:
-    """A schema as servers take it: strict mode at OpenAI refuses bounds of lengths, which are checked here anyway."""
+    """Return a schema that servers accept: OpenAI's strict mode refuses bounds of lengths, which are checked here."""
     return _without_bounds(schema) if COMPACT in schema else dict(schema)  # type: ignore[return-value]
 
 
@@ -94,9 +94,9 @@ _FINISHES: Mapping[str, Finish] = {"length": "length", "content_filter": "aborte
 _RETRYABLE = frozenset({408, 409, 425, 429})
 """Status codes below 500 after which the same request may succeed."""
 _LONGEST_MESSAGE = 200
-"""Characters of a provider's own words that are repeated in an error."""
+"""Characters of a provider's message that are repeated in an error."""
 _ECHO = 24
-"""Characters in a row of a provider's message that, found in the request, make it a repetition of it."""
+"""Characters in a row that a provider's message and the request must share to count as a repetition."""
 _REPEATS = "its message repeats the request and is left out"
 _REDIRECTED = "Redirects are not followed: set `base_url` in coterie.toml to the final address."
 _HINTS = {
@@ -117,7 +117,7 @@ _UNSUPPORTED = frozenset({"unsupported_parameter", "unsupported_value"})
 
 @dataclass(kw_only=True)
 class Transcript:
-    """What an answer has said so far, chunk by chunk or at once."""
+    """The content of an answer so far, read chunk by chunk or at once."""
 
     engine: str
     prompt: Prompt
@@ -125,21 +125,21 @@ class Transcript:
     texts: list[str] = field(default_factory=list)
     finish: Finish | None = None
     tokens: tuple[int, int] | None = None
-    """Prompt and generated tokens, if the server counts them."""
+    """Prompt and generated tokens, if the server reports them."""
     cached: int = 0
-    """Of the prompt's, those that the server says it remembered."""
+    """Prompt tokens that the server reports as cached."""
     logprobs: list[float] = field(default_factory=list)
-    """Of the pieces whose probability the server says."""
+    """Log-probabilities of the pieces for which the server reports them."""
 
     def take_event(self, data: str) -> str:
-        """Take the data of a stream's event; the text it brings. Raises `EngineBroken`."""
+        """Read the data of a stream's event and return its text. Raises `EngineBroken`."""
         if data.strip() == STREAM_END:
             self.finish = self.finish or "stop"
             return ""
         return self.take(data, part="delta")
 
     def take(self, data: str, *, part: Literal["message", "delta"]) -> str:
-        """Take a chunk of a stream (`delta`) or a whole answer (`message`); the text it brings."""
+        """Read a chunk of a stream (`delta`) or a whole answer (`message`) and return its text."""
         content = read_json(data, self.engine)
         if content.get("error"):  # servers send it in the middle of a stream, where there is no status left
             said = quotable(read_error(data), self.prompt)
@@ -166,9 +166,9 @@ class Transcript:
         return text or ""
 
     def output(self) -> Output:
-        """The whole answer. Raises `EngineBroken` when its end has not come.
+        """Return the whole answer. Raises `EngineBroken` when its end is missing.
 
-        Tokens are estimated from the texts' bytes when the server does not count them.
+        Tokens are estimated from the texts' bytes when the server does not report them.
         """
         if self.finish is None:
             raise EngineBroken(f"Engine {self.engine!r} broke off in the middle of its answer.", engine=self.engine)
@@ -176,9 +176,10 @@ class Transcript:
         return Output(text="".join(self.texts), finish=self.finish, usage=self._usage(), logprob=logprob)
 
     def failure(self, error: EngineError) -> Failure:
-        """The try as one that failed. One that was refused is free; of any other the prompt counts as read.
+        """Return the record of a failed try. A refused one is free; for any other the prompt counts as read.
 
-        A server that was too slow or sent rubbish may bill for it: to count too much is better than too little.
+        A server that was too slow or sent an invalid answer may bill for it: counting too much is better than too
+        little.
         """
         if isinstance(error, EngineTimeout | EngineBroken) and not error.turned_away:
             return Failure(reason=error.message, usage=self._usage())
@@ -187,7 +188,7 @@ class Transcript:
         return Failure(reason=error.message, usage=usage, turned_away=error.turned_away, sent=error.sent)
 
     def relayed(self, body: bytes, *, streamed: bool) -> Usage:
-        """What a relayed answer took: as it says itself, in the shape of any API; else estimated by its bytes."""
+        """Return the usage of a relayed answer: as reported in the format of any API, else estimated by its bytes."""
         text = body.decode("utf-8", "replace")
         lines = [line[5:] for line in text.splitlines() if line.startswith("data:")] if streamed else [text]
         for line in lines:
@@ -207,7 +208,7 @@ class Transcript:
         return asked, estimate_tokens("".join(self.texts))
 
     def _usage(self) -> Usage:
-        """What it took so far."""
+        """Return the usage so far."""
         tokens_in, tokens_out = self.tokens or self._estimated()
         milliseconds = (time.perf_counter() - self.start) * 1000
         cached = min(self.cached, tokens_in)
@@ -216,15 +217,15 @@ class Transcript:
 
 @dataclass
 class Dialect:
-    """What one server takes: learns from its refusals which optional parameters to leave out.
+    """The parameters that one server accepts; learns from its errors which optional ones to leave out.
 
-    OpenAI's reasoning models, for one, know `max_completion_tokens` only and no temperature.
+    OpenAI's reasoning models, for example, accept only `max_completion_tokens` and no temperature.
     """
 
     dropped: set[str] = field(default_factory=set)
 
     def body(self, model: str, prompt: Prompt, *, stream: bool) -> dict[str, object]:
-        """The request for a prompt."""
+        """Return the request for a prompt."""
         body = {"model": model, **chat_body(prompt), "stream": stream}
         if stream:
             body["stream_options"] = {"include_usage": True}
@@ -233,7 +234,7 @@ class Dialect:
         return {name: value for name, value in body.items() if name not in self.dropped}
 
     def learn(self, status: int, error: Mapping[str, Any]) -> bool:
-        """True if the refusal names a parameter that can be left out from now on."""
+        """Return True if the error names a parameter that will be left out from now on."""
         name = error.get("param")
         optional = _OPTIONAL - self.dropped
         if status != 400 or error.get("code") not in _UNSUPPORTED or not isinstance(name, str) or name not in optional:
@@ -243,7 +244,7 @@ class Dialect:
 
 
 def read_json(data: str, engine: str) -> dict[str, Any]:
-    """An answer's JSON object. Raises `EngineBroken`."""
+    """Parse an answer's JSON object. Raises `EngineBroken`."""
     try:
         content = parse_json(data)
     except ValueError:
@@ -254,7 +255,7 @@ def read_json(data: str, engine: str) -> dict[str, Any]:
 
 
 def read_error(data: str) -> Mapping[str, Any]:
-    """The error object of a refusal, or an empty one: it may be HTML or anything else."""
+    """Return the error object of an error response, or an empty one: the response may be HTML or anything else."""
     try:
         content = parse_json(data)
     except ValueError:
@@ -266,7 +267,7 @@ def read_error(data: str) -> Mapping[str, Any]:
 def refusal(
     status: int, error: Mapping[str, Any], *, engine: str, said: str, retry_after: float | None
 ) -> CoterieError:
-    """The error for a status that is not 200; `said` is what may be repeated of the provider's words."""
+    """Return the error for a status that is not 200; `said` is the part of the provider's message to repeat."""
     message = f"Engine {engine!r} answered with status {status}{_after_colon(said)}."
     if error.get("code") == "context_length_exceeded":
         return TooLong(message, hint="Send less text, or use a model with a larger window.")
@@ -276,12 +277,12 @@ def refusal(
 
 
 def _after_colon(said: str) -> str:
-    """A provider's words, quoted: what stands in quotation marks is content, which a trace keeps only if it may."""
+    """Return a provider's message in quotation marks: quoted text is content, which a trace keeps only if allowed."""
     return "" if not said else f": {said if said == _REPEATS else repr(said)}"
 
 
 def quotable(error: Mapping[str, Any], prompt: Prompt) -> str:
-    """A provider's own words, fit for logs: short, and without a repetition of the request."""
+    """Return a provider's message fit for logs: short, and without a repetition of the request."""
     message = error.get("message")
     if not isinstance(message, str) or not message.strip():
         return ""
@@ -294,7 +295,7 @@ def quotable(error: Mapping[str, Any], prompt: Prompt) -> str:
 
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds a `Retry-After` header asks to wait: a number, or a date after the answer's own `Date`."""
+    """Return the seconds of a `Retry-After` header: a number, or a date relative to the answer's own `Date`."""
     value = headers.get("retry-after", "").strip()
     try:
         seconds = float(value)
@@ -311,18 +312,18 @@ def _seconds_between(start: str, end: str) -> float:
 
 
 def _cached(usage: object) -> int:
-    """Remembered prompt tokens of a usage object; 0 where it says nothing sensible of them."""
+    """Return cached prompt tokens of a usage object; 0 where the value is missing or invalid."""
     details = usage.get("prompt_tokens_details") if isinstance(usage, dict) else None
     count = details.get("cached_tokens") if isinstance(details, dict) else None
     return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else 0
 
 
 _COUNTED = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
-"""Names of the counts in chat and in the other APIs."""
+"""Names of the token counts in the chat API and in the other APIs."""
 
 
 def _tokens(usage: object) -> tuple[int, int] | None:
-    """Prompt and generated tokens of a usage object, if it has sensible ones."""
+    """Return prompt and generated tokens of a usage object; None where they are missing or invalid."""
     if not isinstance(usage, dict):
         return None
     counts = tuple(usage.get(old, usage.get(new)) for old, new in _COUNTED)
@@ -335,7 +336,7 @@ def _tokens(usage: object) -> tuple[int, int] | None:
 
 
 class ChatChunks:
-    """What an OpenAI-compatible server would send for the chunks of one answer."""
+    """The chunks of one answer in the format of an OpenAI-compatible server."""
 
     def __init__(self, model: str, asked: Mapping[str, Any]) -> None:
         self._model, self._streamed = model, bool(asked.get("stream"))
@@ -347,7 +348,7 @@ class ChatChunks:
         self._finish, self._usage = "stop", dict[str, int]()
 
     def take(self, chunk: Mapping[str, Any]) -> bytes:
-        """Keep a chunk; the event that it is in a stream, or nothing."""
+        """Store a chunk and return its event for a stream, or nothing."""
         self._head = {"id": chunk.get("id", ""), "created": chunk.get("created", 0), "model": self._model}
         self._usage = {key: n for key, n in (chunk.get("usage") or self._usage).items() if key.endswith("_tokens")}
         for choice in chunk.get("choices", ()):
@@ -359,7 +360,7 @@ class ChatChunks:
         return _event(told | ({} if choices else {"usage": self._usage}))
 
     def end(self) -> bytes:
-        """The end of the stream, or the whole answer."""
+        """Return the end of the stream, or the whole answer."""
         if self._streamed:
             return f"data: {STREAM_END}\n\n".encode()
         message = self._message | ({"tool_calls": list(self._calls.values())} if self._calls else {})
@@ -385,7 +386,7 @@ class ChatChunks:
 
 
 def _news(choice: Mapping[str, Any]) -> list[Any]:
-    """What a delta brings; chunks that only say how far the prompt is read bring nothing."""
+    """Return the new content of a delta; chunks about prompt progress have none."""
     return [value for name, value in (choice.get("delta") or {}).items() if value or name == "role"]
 
 

@@ -2,8 +2,8 @@
 
 It knows some twenty languages.
 
-A multilingual encoder whose lower layers read each text by itself, so that what they make of a passage is kept, and
-whose upper layers read a question together with a passage. The files lie in `reader/` and are checked
+It is a multilingual encoder. The lower layers read each text by itself, so the result for a passage is cached; the
+upper layers read a question together with a passage. The files are in `reader/` and are checked
 against `provenance.json` when they are loaded.
 """
 
@@ -37,49 +37,49 @@ from coterie.runtime.codec import parse_json
 BUNDLED_READER = Path(__file__).parent / "reader"
 UPPER_FILE, HEADS_FILE = "upper.onnx", "heads.safetensors"
 READER_FILES = (*ENCODER_FILES, UPPER_FILE, HEADS_FILE)
-"""What a reading model is made of."""
+"""The files of a reading model."""
 
 _QUESTION, _PASSAGE = "query: ", "passage: "
-"""How the lower layers are told which of the two they read."""
+"""Prefixes that tell the lower layers whether a text is a question or a passage."""
 _MOST_QUESTION, _MOST_PASSAGE = 60, 300
-"""Tokens of a question and of a part of a passage."""
+"""Most tokens of a question and of a part of a passage."""
 _SHIFT = 64
-"""Places of a passage's tokens begin here, those of a question at 0: together they are as one text's."""
+"""First position of a passage's tokens; a question's begin at 0, so that both together look like one text."""
 _SPECIAL = 4
-"""Token ids below it are marks."""
+"""Token ids below it are special tokens."""
 _LEADS = (4, 3)
-"""Tokens at the beginning of a question and of a passage that say what it is, and match nothing."""
+"""Tokens of the prefix of a question and of a passage, which match nothing."""
 _KEPT = 48 * 2**20
-"""Bytes of states that are kept: some 400 passages."""
+"""Bytes of cached states: some 400 passages."""
 _QUESTIONS = 8
-"""Questions whose states are kept: each is read with several passages."""
+"""Questions whose states are cached, since each is read with several passages."""
 _NEVER = -12.0
-"""Log-odds of a sentence that has no token."""
+"""Log-odds of a sentence without tokens."""
 
 _WHAT = "Reading model"
-"""In errors."""
+"""Name of the model in errors."""
 
 
 class PassageRead(NamedTuple):
-    """What the model says of a passage and a question."""
+    """The model's scores for a passage and a question."""
 
     sentences: Floats  # (S,)
-    """Log-odds that each sentence answers."""
+    """Log-odds that each sentence answers the question."""
     answers: float
-    """Log-odds that the passage does."""
+    """Log-odds that the passage answers the question."""
 
 
 class _Part(NamedTuple):
-    """A run of sentences that is read at once."""
+    """A run of sentences that is read together."""
 
     text: ReadText
     owners: Floats  # (N,) int: the number of each token's sentence, -1 for none
     first: int
-    """The number of its first sentence in the passage."""
+    """Number of its first sentence in the passage."""
 
 
 class LowerLayers:
-    """The layers that read each text by itself, and how texts are put to them.
+    """The layers that read each text by itself, with the preparation of their input.
 
     Args:
         model: Tokenizer and graph.
@@ -89,16 +89,16 @@ class LowerLayers:
         self.model, self.sha256 = model, model.sha256
 
     def length(self, text: str) -> int:
-        """Tokens of a text and one for what parts it from the next."""
+        """Return the tokens of a text, plus one for the separator after it."""
         return len(self.model.tokenise(text)) - 1
 
     def question(self, text: str, most: int = _MOST_QUESTION) -> ReadText:
-        """A question or a statement, cut where it has more tokens."""
+        """Read a question or a statement, cut to `most` tokens."""
         ids = self.model.cut(_QUESTION + text).ids
         return self._below(ids if len(ids) <= most else [*ids[: most - 1], ids[-1]], 0, _LEADS[0])
 
     def passage(self, sentences: Sequence[str]) -> tuple[ReadText, Floats]:  # the text, (N,) int
-        """A passage of these sentences, cut where it is too long; of each token the number of its sentence, or -1."""
+        """Read a passage of these sentences, cut if it is too long, and the sentence number of each token, or -1."""
         piece = self.model.cut(_PASSAGE + "\n".join(each.strip() for each in sentences))
         ids, offsets = piece.ids, np.array(piece.offsets)
         if len(ids) > _MOST_PASSAGE:
@@ -118,15 +118,15 @@ class LowerLayers:
 
 
 class ReadingModel:
-    """Both halves and the heads, loaded and checked. Blocking; safe to call from several threads.
+    """Both halves and the heads, loaded and checked. Its calls block; it is safe to call from several threads.
 
     Args:
         files: Content of `READER_FILES` by name.
-        place: Where the files come from, for errors.
+        place: The origin of the files, for errors.
         folder: The folder that holds them, if one does.
 
     Raises:
-        ArtefactRefused: a file is missing or not what the provenance says.
+        ArtefactRefused: a file is missing or does not match the provenance.
     """
 
     def __init__(self, files: Mapping[str, bytes], *, place: str = "these files", folder: Path | None = None) -> None:
@@ -152,16 +152,16 @@ class ReadingModel:
 
     @classmethod
     def load(cls, folder: Path) -> ReadingModel:
-        """The model of a folder. Raises `ArtefactRefused`."""
+        """Load the model of a folder. Raises `ArtefactRefused`."""
         return cls(read_files(folder, READER_FILES, _WHAT), place=str(folder), folder=folder)
 
     @property
     def about(self) -> Mapping[str, str]:
-        """What a report says of it: `name`, `source`, `sha256`, `licence`."""
+        """The model's description for reports: `name`, `source`, `sha256`, `licence`."""
         return {**self.lower.model.origin, "sha256": self.sha256}
 
     def read(self, question: str, sentences: Sequence[str]) -> PassageRead:
-        """What the sentences of a passage, in their order, say to a question; a long passage is read in parts."""
+        """Score the sentences of a passage, in their order, for a question; a long passage is read in parts."""
         scores, answers = np.full(len(sentences), _NEVER), [_NEVER]
         asked = self._question(question)
         for part in self._parts(tuple(sentences)):
@@ -171,7 +171,7 @@ class ReadingModel:
         return PassageRead(scores, max(answers))
 
     def _read(self, asked: ReadText, part: _Part) -> PassageRead:
-        """One part, below and above."""
+        """Run lower and upper layers on one part."""
         if not (asked.ids > 0).any() or not (part.text.ids > 0).any():  # not a word
             return PassageRead(np.full(int(part.owners.max(initial=-1)) + 1, _NEVER), _NEVER)
         compared = self._heads.compare(asked, part.text)
@@ -180,7 +180,7 @@ class ReadingModel:
         return self._heads.read(states[: len(asked.ids)], states[len(asked.ids) :], part.owners, compared)
 
     def _parts(self, sentences: tuple[str, ...]) -> list[_Part]:
-        """The passage below, known or new."""
+        """Return the lower layers' states of a passage, cached or new."""
         with self._lock:
             if sentences in self._known:
                 self._known.move_to_end(sentences)
@@ -212,23 +212,26 @@ def _bytes(parts: Sequence[_Part]) -> int:
 
 
 def _as(part: _Part, kind: type[np.floating]) -> _Part:
-    """With states of another size of number."""
+    """Return the part with its states converted to another float type."""
     return part._replace(text=part.text._replace(states=part.text.states.astype(kind)))
 
 
 def has_reader() -> bool:
-    """Whether this installation has the reading model's files: a wheel has, a checkout without large files has not."""
+    """Return whether this installation has the reading model's files.
+
+    A wheel has them, a checkout without large files has not.
+    """
     return all((BUNDLED_READER / name).is_file() for name in READER_FILES)
 
 
 @cache
 def bundled_reader() -> ReadingModel:
-    """The reading model that ships with the package, loaded once. Raises `ArtefactRefused`."""
+    """Return the reading model that ships with the package, loaded once. Raises `ArtefactRefused`."""
     return ReadingModel.load(BUNDLED_READER)
 
 
 class ReadingHeads:
-    """What is read off the states of a question's and a passage's tokens.
+    """The heads on the states of a question's and a passage's tokens.
 
     Args:
         arrays: Weights by the names of `scripts/reading/reader_network.py`.
@@ -246,7 +249,7 @@ class ReadingHeads:
         self._of = {name: [line(arrays, f"{name}.{at}") for at in (0, 2)] for name in ("sentence", "answer")}
 
     def join(self, asked: ReadText, passage: ReadText, compared: TokenComparison) -> Floats:  # (Q + N, D)
-        """Both texts, one behind the other, each token with what it matches and what comparing found."""
+        """Concatenate both texts, each token with its match and the features of the comparison."""
         return np.concatenate(
             [
                 text.states + self._side[at] + found.marks @ self._marked.T + tokens @ self._told.T
@@ -259,7 +262,7 @@ class ReadingHeads:
     def read(  # (Q, D), (N, D), (N,)
         self, question: Floats, passage: Floats, owners: Floats, compared: TokenComparison
     ) -> PassageRead:
-        """What each sentence with tokens and the whole say, by the states of the upper layers."""
+        """Return the scores of each sentence with tokens and of the passage, from the states of the upper layers."""
         count = int(owners.max(initial=-1)) + 1
         rows, scores = [], np.full(count, _NEVER)
         told = [number for number in range(count) if (owners == number).any()]
@@ -281,7 +284,7 @@ class ReadingHeads:
 
 
 def read_files(folder: Path, names: Sequence[str], what: str) -> dict[str, bytes]:
-    """The files of a model by name. Raises `ArtefactRefused`, which says what it is a file of."""
+    """Read the files of a model by name. Raises `ArtefactRefused` with the model's name."""
     files = {}
     for name in names:
         try:
@@ -292,7 +295,7 @@ def read_files(folder: Path, names: Sequence[str], what: str) -> dict[str, bytes
 
 
 def refused(what: str, place: str, name: str, found: str) -> ArtefactRefused:
-    """The error for a file of a model that ships with the package."""
+    """Return the error for a file of a model that ships with the package."""
     return ArtefactRefused(
         f"{what} file {name!r} of {place!r} is not usable: {found}.",
         hint="Reinstall the package: pip install --force-reinstall coterie",

@@ -1,9 +1,9 @@
-"""The statement model: does a source say a statement, deny it, or leave it open? It knows some twenty languages.
+"""The statement model: does a source support a statement, refute it, or neither? It knows some twenty languages.
 
-The lower layers are those of the reading model; the upper ones were trained on pairs of texts alone. Each token of a
-statement is told which token of the source it matches, and whether its neighbours' matches are neighbours there too:
-the same words in another order say something else. A small network compares them; the layers above hear what it found.
-The files lie in `checker/`, with their checksums.
+The lower layers are those of the reading model; the upper ones were trained on pairs of texts alone. The model gets for
+each token of a statement its match in the source, and whether the neighbours' matches are neighbours there too, since
+the same words in another order have another meaning. A small network compares the tokens; the upper layers get its
+result. The files are in `checker/`, with their checksums.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ from coterie.engines.reading import (
 from coterie.runtime.codec import parse_json
 
 _WHAT = "Statement model"
-"""In errors."""
+"""Name of the model in errors."""
 BUNDLED_CHECKER = Path(__file__).parent / "checker"
 CHECKER_FILES = (UPPER_FILE, HEADS_FILE, PROVENANCE_FILE)
-"""What a statement model is made of, beside the reading model's lower layers."""
+"""The files of a statement model, beside the reading model's lower layers."""
 _MOST_STATEMENT, _SHOWN, _MOST_SENTENCES = 80, 150, 4
-"""Tokens of a statement; tokens and sentences of a source that are read with it: those that have most of it."""
+"""Most tokens of a statement; most tokens and sentences of a source that are read with it, the nearest ones."""
 _LEAST_GAIN, _CITED_GAIN = 0.25, 1.0
-"""By how much a further sentence must be nearer to the statement's tokens, in sum, to be read and to be cited."""
+"""Least gain in summed similarity to the statement's tokens for a further sentence to be read, and to be cited."""
 _KEPT = 512
-"""Sentences of sources whose states are kept: some 15 MB."""
+"""Sentences of sources whose states are cached: some 15 MB."""
 
 
 class StatementVerdict(NamedTuple):
-    """Probabilities of what a source says of a statement."""
+    """Probabilities that a source supports a statement, refutes it, or does neither."""
 
     supported: float
     refuted: float
@@ -62,24 +62,24 @@ class StatementVerdict(NamedTuple):
     read: tuple[int, ...] = ()
     """Numbers of the sentences that were read."""
     sources: tuple[int, ...] = ()
-    """Numbers of the sentences that have most of it, the nearest first."""
+    """Numbers of the sentences nearest to the statement, the nearest first."""
 
     @property
     def odds(self) -> float:
-        """Log-odds that it is supported."""
+        """Log-odds that the statement is supported."""
         return float(np.log(max(self.supported, 1e-6)) - np.log(max(self.refuted + self.unknown, 1e-6)))
 
 
 class StatementModel:
-    """Upper layers and head, loaded and checked. Blocking; safe to call from several threads.
+    """Upper layers and head, loaded and checked. Its calls block; it is safe to call from several threads.
 
     Args:
         files: Content of `CHECKER_FILES` by name.
-        lower: The layers below, of the reading model that the provenance names.
-        place: Where the files come from, for errors.
+        lower: The lower layers, of the reading model that the provenance names.
+        place: The origin of the files, for errors.
 
     Raises:
-        ArtefactRefused: a file is missing, not what the provenance says, or made for other lower layers.
+        ArtefactRefused: a file is missing, does not match the provenance, or was made for other lower layers.
     """
 
     def __init__(self, files: Mapping[str, bytes], lower: LowerLayers, *, place: str = "these files") -> None:
@@ -107,11 +107,11 @@ class StatementModel:
 
     @classmethod
     def load(cls, folder: Path, lower: LowerLayers) -> StatementModel:
-        """The model of a folder. Raises `ArtefactRefused`."""
+        """Load the model of a folder. Raises `ArtefactRefused`."""
         return cls(read_files(folder, CHECKER_FILES, _WHAT), lower, place=str(folder))
 
     def judge(self, statement: str, sentences: Sequence[str]) -> StatementVerdict:
-        """What a source of these sentences, in their order, says of a statement. Without a sentence it says nothing."""
+        """Judge a statement by a source of these sentences, in order. Without a sentence the result is unknown."""
         told = self._lower.question(statement, _MOST_STATEMENT)
         if not statement.strip() or not (told.ids > 0).any() or not sentences:
             return StatementVerdict(0.0, 0.0, 1.0)
@@ -128,7 +128,7 @@ class StatementModel:
         return StatementVerdict(supported, refuted, unknown, tuple(shown), nearest)
 
     def _nearest(self, told: ReadText, sentences: Sequence[str]) -> tuple[list[int], tuple[int, ...]]:
-        """The sentences that are read with a statement, in their order; those that have most of it, nearest first."""
+        """Choose the sentences to read with a statement, in their order; and the nearest to cite, nearest first."""
         own = unit(told.states[told.ids > 0])
         near, lengths = np.zeros((len(sentences), len(own))), []  # (S, Q)
         for row, each in enumerate(sentences):
@@ -152,23 +152,23 @@ class StatementModel:
 
 
 def has_checker() -> bool:
-    """Whether this installation has the statement model's files: a checkout without large files has not."""
+    """Return whether this installation has the statement model's files: a checkout without large files has not."""
     return has_reader() and all((BUNDLED_CHECKER / name).is_file() for name in CHECKER_FILES)
 
 
 def checker_sha256() -> str:
-    """The checksum of what ships with the package, by the file that names those of all others; empty without it."""
+    """Return the checksum of the bundled model, from the file with all other checksums; empty without the model."""
     return hashlib.sha256((BUNDLED_CHECKER / PROVENANCE_FILE).read_bytes()).hexdigest() if has_checker() else ""
 
 
 @cache
 def bundled_checker() -> StatementModel:
-    """The statement model that ships with the package, loaded once. Raises `ArtefactRefused`."""
+    """Return the statement model that ships with the package, loaded once. Raises `ArtefactRefused`."""
     return StatementModel.load(BUNDLED_CHECKER, bundled_reader().lower)
 
 
 class StatementHead:
-    """What is told to the upper layers, and what is read off their states and off what comparing found.
+    """The input of the upper layers, and the head on their states and on the features of the comparison.
 
     Args:
         arrays: Weights by the names of `scripts/reading/statements_network.py`.
@@ -185,7 +185,7 @@ class StatementHead:
         self._verdict = [line(arrays, f"verdict.{at}") for at in (0, 2)]
 
     def join(self, told: ReadText, source: ReadText, compared: TokenComparison) -> Floats:  # (Q + N, D)
-        """Both texts, one behind the other, each token with what comparing found."""
+        """Concatenate both texts, each token with the features of the comparison."""
         return np.concatenate(
             [
                 text.states + self._side[side] + compared.tokens[side] @ self._told.T
@@ -194,7 +194,7 @@ class StatementHead:
         )
 
     def scores(self, statement: Floats, source: Floats, compared: TokenComparison) -> Floats:  # (Q, D), (N, D) -> (3,)
-        """Scores of supported, refuted and unknown."""
+        """Return the scores of supported, refuted and unknown."""
         states = [statement[0], source[0], statement.mean(axis=0), statement.max(axis=0), source.max(axis=0)]
         whole = [*states, compared.gap(statement, source), *compared.pooled()]
         inner, outer = self._verdict

@@ -1,7 +1,7 @@
-"""How a request reaches a server and its answer comes back.
+"""Transport of a request to a server, and of its answer back.
 
-`Transport` is the seam. `AiohttpTransport` is for TLS and proxies, `engines.http` for plain HTTP. No error of a library
-leaves these modules: they remember the request, and with it the key.
+`Transport` is the interface. `AiohttpTransport` is for TLS and proxies, `engines.http` for plain HTTP. No error of a
+library leaves these modules, since it would contain the request, and with it the key.
 """
 
 from __future__ import annotations
@@ -18,53 +18,53 @@ from aiohttp.payload import Payload
 from yarl import URL
 
 _CONNECTIONS = 64
-"""Of one engine to its server, at once."""
+"""Most concurrent connections of one engine to its server."""
 CONNECT_SECONDS = 10.0
-"""For a connection, and for one of those there are to become free."""
+"""Seconds to wait for a new connection, or for one in use to become free."""
 KEPT_SECONDS = 4.0
-"""An idle connection is closed after this time: many servers close theirs after five."""
+"""Seconds after which an idle connection is closed: many servers close theirs after five."""
 _PIECE = 1 << 16
-"""Bytes that are written before the system is waited for."""
+"""Bytes that are written between two waits for the operating system."""
 
 Trouble = Literal["full", "late", "unreachable", "dropped", "unusable"]
 
 
 class TransportError(Exception):
-    """No answer, or no more of it. It holds nothing of the request."""
+    """Missing or incomplete answer. The error contains nothing of the request."""
 
     def __init__(self, kind: Trouble, about: str, *, sent: bool = True) -> None:
-        """Say what happened.
+        """Store the description of the failure.
 
         Args:
             kind: `full` (no connection became free), `late` (the time is up), `unreachable`, `dropped` (the connection
-                broke), `unusable` (the request cannot be made, and the next one cannot either).
+                broke), `unusable` (the request cannot be made, nor the next one).
             about: The library's name for it; the address for `unreachable`.
-            sent: Whether something of the request may have left.
+            sent: Whether part of the request may have been sent.
         """
         super().__init__(about)
         self.kind, self.about, self.sent = kind, about, sent
 
 
 class ServerAnswer(Protocol):
-    """The head of an answer, and the way to its body. Whoever has one closes it."""
+    """The head of an answer, and access to its body. The holder must close it."""
 
     status: int
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """By name, whatever its case."""
+        """The headers by name, ignoring case."""
         ...
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes. Raises `TransportError`."""
+        """Yield the body as it arrives. Raises `TransportError`."""
         ...
 
     def whole(self) -> bytes | None:
-        """Return the body, if all of it came with the head; None while it may still come, and `chunks` gives it."""
+        """Return the body if all of it came with the head; None otherwise, and `chunks` yields it."""
         ...
 
     def close(self) -> None:
-        """Let go of the connection: kept if the body was read to its end, else closed."""
+        """Release the connection: it is kept if the body was read to its end, else closed."""
         ...
 
 
@@ -76,25 +76,25 @@ class Transport(Protocol):
 
         Args:
             url: the whole address.
-            headers: besides those that frame the body.
-            body: what is sent.
-            until: the event loop's time by which the head must be there.
+            headers: headers other than those that frame the body.
+            body: the request's body.
+            until: the event loop's time by which the head must have arrived.
 
         Raises:
-            TransportError: there is none.
+            TransportError: there is no answer.
         """
         ...
 
     async def close(self) -> None:
-        """Close the connections; a later request opens others."""
+        """Close the connections; a later request opens new ones."""
         ...
 
 
 class AiohttpTransport:
-    """Kept HTTP/1.1 connections through aiohttp; proxies are those of the environment."""
+    """Kept HTTP/1.1 connections through aiohttp; proxies are taken from the environment."""
 
     def __init__(self) -> None:
-        """Open nothing yet."""
+        """Make the transport without opening a connection."""
         self._session: aiohttp.ClientSession | None = None
         self._free = asyncio.Semaphore(_CONNECTIONS)
         self._known: dict[str, tuple[URL, URL | None]] = {}
@@ -127,7 +127,7 @@ class AiohttpTransport:
             await session.close()
 
     async def _enter(self, until: float) -> None:
-        """Wait for one of the connections. Raises `TransportError`."""
+        """Wait for a free connection. Raises `TransportError`."""
         if not self._free.locked():
             await self._free.acquire()  # at once
             return
@@ -152,7 +152,7 @@ class AiohttpTransport:
         return self._session
 
     def _address(self, url: str) -> tuple[URL, URL | None]:
-        """An address and the proxy that the environment names for it: looked up once. Raises `ValueError`."""
+        """Return an address and the environment's proxy for it, looked up once. Raises `ValueError`."""
         if url not in self._known:
             parts, proxies = urlsplit(url), getproxies()
             proxy = proxies.get(parts.scheme) or proxies.get("all")
@@ -162,7 +162,7 @@ class AiohttpTransport:
 
 
 class _AiohttpAnswer:
-    """An answer that aiohttp reads."""
+    """An answer read through aiohttp."""
 
     def __init__(self, response: aiohttp.ClientResponse, free: asyncio.Semaphore) -> None:
         self.status = response.status
@@ -195,7 +195,7 @@ class _AiohttpAnswer:
 
 
 class _Body(Payload):
-    """Bytes, and whether any of them was written."""
+    """Request body that records whether any of its bytes was written."""
 
     _default_content_type = "application/json"
 
@@ -215,7 +215,7 @@ class _Body(Payload):
 
 
 def _trouble(error: Exception, *, sent: bool) -> TransportError:
-    """Ours for one of the library's."""
+    """Map an error of the library to a `TransportError`."""
     kind = type(error).__name__
     if isinstance(error, TimeoutError):  # aiohttp's own too
         return TransportError("late", kind, sent=sent)

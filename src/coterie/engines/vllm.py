@@ -1,7 +1,7 @@
-"""Models on a vLLM server, with the adapters that Coterie tuned: loaded there at run time, choices weighed by it.
+"""Models on a vLLM server, with Coterie's adapters loaded at run time and choices scored by the server.
 
 An adapter's name on the server is `SPECIALIST@VERSION`. The version is a hash of its content, so no name is ever used
-for another adapter: a server that has loaded a name again may answer from the prefix cache of the old one (vllm#42125).
+for another adapter: a server that loads a name again may answer from the prefix cache of the old one (vllm#42125).
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from coterie.text.folding import valid_text
 from coterie.types import SYSTEM, CallContext, Delta, Output, Prompt, Usage
 
 PEFT_FILES = ("adapter_config.json", "adapter_model.safetensors")
-"""What vLLM reads of a version."""
+"""The files of a version that vLLM reads."""
 _LISTED = 20
-"""Tokens whose probabilities come with each that is generated: vLLM's own limit unless it is started with another."""
+"""Tokens whose probabilities are returned with each generated one: vLLM's default limit."""
 _MOST_TREES = 64
 _TOKEN = "token_id:"  # noqa: S105 - how vLLM writes a token by its number
 
 
 Post = Callable[[str, Mapping[str, object]], Coroutine[Any, Any, tuple[int, Mapping[str, Any]]]]
-"""Sends a request to the server; the status and the JSON of the answer."""
+"""Sends a request to the server and returns the status and the JSON of the answer."""
 
 
 def check_adapters(places: Mapping[str, Path]) -> None:
-    """Raise `ArtefactRefused` if the folder of a version lacks what vLLM reads."""
+    """Check that the folders of versions have the files that vLLM reads. Raise `ArtefactRefused` otherwise."""
     for specialist, folder in places.items():
         missing = [file for file in PEFT_FILES if not (folder / file).is_file()]
         if missing:
@@ -49,15 +49,15 @@ def check_adapters(places: Mapping[str, Path]) -> None:
 
 
 class ServedAdapters:
-    """Which adapters of ours a server has: loaded when they are asked for, within a budget, the least used unloaded."""
+    """Coterie's adapters on a server: loaded when needed, within a budget, the least recently used unloaded."""
 
     def __init__(self, places: Mapping[str, Path], model: VllmModel, post: Post) -> None:
-        """Name them; nothing is sent.
+        """Store the adapters; nothing is sent.
 
         Args:
             places: Folders of versions by specialist, as this machine sees them.
-            model: The entry: how many adapters, and where the server sees the folders.
-            post: Sends a request to the server; the status and the JSON of the answer.
+            model: The entry: the number of adapters, and the path of the folders on the server.
+            post: Sends a request to the server and returns the status and the JSON of the answer.
         """
         self._places, self._model, self._post = dict(places), model, post
         self._held: OrderedDict[str, int] = OrderedDict()  # requests that run, by name; the least recently used first
@@ -67,11 +67,11 @@ class ServedAdapters:
         return specialist in self._places
 
     def name(self, specialist: str) -> str:
-        """Its name on the server."""
+        """Return the adapter's name on the server."""
         return f"{specialist}@{self._places[specialist].name}"
 
     async def take(self, specialist: str) -> str:
-        """The name of an adapter that is loaded; it stays while it is taken. Raises what a refused load raises."""
+        """Return the name of a loaded adapter, held until `give_back`. Raises what a refused load raises."""
         name = self.name(specialist)
         if name not in self._held:
             async with self._loading:
@@ -84,12 +84,12 @@ class ServedAdapters:
         return name
 
     def give_back(self, name: str) -> None:
-        """End what `take` began."""
+        """Release an adapter of `take`."""
         if name in self._held:
             self._held[name] -= 1
 
     async def load(self) -> None:
-        """Load as many as the budget allows."""
+        """Load as many adapters as the budget allows."""
         for specialist in list(self._places)[: self._model.adapters]:
             self.give_back(await self.take(specialist))
 
@@ -97,7 +97,7 @@ class ServedAdapters:
         return iter(self._places)
 
     async def restore(self, specialist: str) -> bool:
-        """Load an adapter again that the server may have lost; whether it had."""
+        """Load an adapter again that the server may have lost; return whether it was lost."""
         async with self._loading:
             return await self._load(specialist)
 
@@ -109,7 +109,7 @@ class ServedAdapters:
             await self._post("/unload_lora_adapter", {"lora_name": gone})  # one that is not there is as good
 
     async def _load(self, specialist: str) -> bool:
-        """Load it; False if it was there."""
+        """Load an adapter; return False if it was loaded already."""
         name, folder = self.name(specialist), self._places[specialist]
         seen = folder
         if self._model.registry is not None:
@@ -129,7 +129,7 @@ class ServedAdapters:
 
 
 class VllmEngine(OpenAIEngine):
-    """A vLLM server: what `OpenAIEngine` does, with adapters, choices and grammars."""
+    """A vLLM server: an `OpenAIEngine` with adapters, choices and grammars."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class VllmEngine(OpenAIEngine):
             name: Its key in the ledger.
             model: The entry.
             adapters: Folders of versions with an adapter, by specialist.
-            options: Of `OpenAIEngine`.
+            options: Options of `OpenAIEngine`.
         """
         super().__init__(name, model, **options)
         self._served = ServedAdapters(adapters or {}, model, self._post)
@@ -154,16 +154,16 @@ class VllmEngine(OpenAIEngine):
         self._walkers = ThreadPoolExecutor(model.parallel, thread_name_prefix="coterie-vllm")
 
     async def load(self) -> None:
-        """Have the server load the adapters, as many as the budget allows, so that no request waits for that."""
+        """Load as many adapters as the budget allows, so that no request waits for that."""
         await self._served.load()
 
     async def close(self) -> None:
-        """Close the connections. Adapters stay: other workers may use them, and their names are never another's."""
+        """Close the connections. Adapters stay: other workers may use them, and their names are unique."""
         self._walkers.shutdown(wait=False, cancel_futures=True)
         await super().close()
 
     async def stream(self, prompt: Prompt, *, call: CallContext = SYSTEM) -> AsyncIterator[Delta | Output]:
-        """Pieces as they come, then the `Output`. Raises what `run` raises."""
+        """Yield pieces as they arrive, then the `Output`. Raises what `run` raises."""
         async with self._adapted(prompt) as named:
             pieces = cast("AsyncGenerator[Delta | Output, None]", super().stream(named, call=call))
             async with aclosing(pieces) as events:
@@ -188,7 +188,7 @@ class VllmEngine(OpenAIEngine):
 
     @asynccontextmanager
     async def _adapted(self, prompt: Prompt) -> AsyncIterator[Prompt]:
-        """The prompt with its adapter's name on the server, while that is loaded."""
+        """Yield the prompt with its adapter's name on the server, while the adapter is loaded."""
         if prompt.adapter is None:
             yield prompt
             return
@@ -222,7 +222,7 @@ class VllmEngine(OpenAIEngine):
     # --- choices -----------------------------------------------------------------------------------
 
     async def _weigh(self, prompt: Prompt) -> Output:
-        """The log-likelihood of each choice behind the text."""
+        """Return the log-likelihood of each choice after the text."""
         start, model = time.perf_counter(), prompt.adapter or self._model.name
         tree = await self._tree(prompt.choices, model)
         scorer = _Scorer(self._complete, model, valid_text(prompt.text), asyncio.get_running_loop())
@@ -238,7 +238,7 @@ class VllmEngine(OpenAIEngine):
         return Output(scores=scores, usage=usage)
 
     async def _tree(self, choices: tuple[str, ...], model: str) -> Node:
-        """The tree of some choices' tokens, as the server cuts them; made when they are first seen."""
+        """Return the tree of the choices' tokens, as split by the server; made when they are first seen."""
         if choices not in self._trees:
             texts = [valid_text(choice) for choice in choices]
             answer = await self._complete(
@@ -258,7 +258,7 @@ class VllmEngine(OpenAIEngine):
         return self._trees[choices]
 
     async def _complete(self, body: Mapping[str, object]) -> Mapping[str, Any]:
-        """The answer of `/completions`. Raises `EngineBroken` for one of another shape, and what a refusal raises."""
+        """Return the answer of `/completions`. Raises `EngineBroken` for another format, and what a refusal raises."""
         status, said = await self._post("/completions", {"add_special_tokens": False, "temperature": 0, **body})
         if status != HTTPStatus.OK:
             quoted = quotable(said, Prompt(text=str(body.get("prompt", ""))))
@@ -277,7 +277,7 @@ class VllmEngine(OpenAIEngine):
 
 
 class _Scorer:
-    """One text on its way down the tree of its choices: a `ContinuationScorer` in a thread; the event loop asks."""
+    """Scoring of one text's choices: a `ContinuationScorer` in a thread, whose requests run on the event loop."""
 
     def __init__(
         self,
@@ -291,7 +291,7 @@ class _Scorer:
         self.tokens_in = self.tokens_out = 0
 
     def down(self, path: tuple[int, ...], tokens: Sequence[int], most: int) -> list[Read]:
-        """What the model says when only these tokens may be said; their probabilities are those among all tokens."""
+        """Generate with only these tokens allowed; the probabilities are those among all tokens."""
         answer = self._ask(path, tokens, most=most, listed=_LISTED)
         found = []
         for token, logprob, listed in zip(*(answer[key] for key in _LOGPROBS), strict=True):
@@ -300,7 +300,7 @@ class _Scorer:
         return found
 
     def among(self, path: tuple[int, ...], tokens: Sequence[int]) -> dict[int, float]:
-        """The log-probability of each of these tokens; those that are not listed are asked for one by one."""
+        """Return the log-probability of each of these tokens; those not listed are requested one by one."""
         found: dict[int, float] = {}
         while missing := [token for token in tokens if token not in found]:
             (read,) = self.down(path, missing, 1)

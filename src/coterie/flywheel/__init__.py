@@ -1,1 +1,1 @@
-"""From the calls made today to specialists that take them over: jobs, evidence, monitors."""
+"""From today's calls to specialists that replace the model: jobs, evidence, monitors."""

@@ -1,25 +1,25 @@
-"""From which confidence a deployment answers: as much as costs nothing against what answers today.
+"""The confidence from which a deployment answers: the largest coverage that loses nothing against the current model.
 
-A model that answers today is wrong too. What a specialist is held against is not its labels but that model: a call on
-which they differ costs quality where the model is right, and gains it where the specialist is. So what breaks even is
+The current model is wrong too. A specialist is therefore compared with that model and not with its labels: a call on
+which they differ loses quality where the model is right, and gains quality where the specialist is. The break-even is
 
     losses <= wins + slips + allowance
 
-with `slips` the share of answers of the model that are none of the job's. Where a person said what is right, a row is a
-win, a loss or neither. Where nobody did, one that differs is each with the share that people found of differences that
-were as sure, a win less a standard error. What is left are calls that both get wrong; while few differences were judged
-they are losses.
-Training rows, each answered by a model that did not see it, say which confidence that is of texts that are new. A text
-that was asked before is answered from memory: with an answer that the model itself gave to it at another time nothing
-is lost, since one of its answers is worth what another is. Such calls count with their share of the traffic, by what
-the version says of them. Where versions before were compared on enough calls that nobody else answered, these take the
-place of all that: a version is surer in use than its out-of-fold rows say, and what it then gets wrong shows there. All
-that is an estimate: the gates judge every deployment on rows that come later.
+with `slips` the share of the model's answers that are none of the job's. Where a person gave the right answer, a row
+is a win, a loss or neither. Without a person's label, a differing row counts as each with the share that people found
+among differences of similar confidence, and as a win with one standard error less. The remaining calls are those that
+both get wrong; while few differences were judged, they count as losses. Training rows, answered out of fold, give
+this confidence for new texts. A text that was asked before is answered from memory: an answer that the model itself
+gave to it at another time loses nothing, since one of its answers is worth as much as another. Such calls count with
+their share of the traffic, by the version's own answers. Where earlier versions were compared on enough calls that
+only the model answered, these rows replace all others: a version is more confident in use than its out-of-fold rows
+show, and its errors in use are visible there. All this is an estimate: the gates judge every deployment on later
+rows.
 
-A deployment that is no better and no worse than the model needs thousands of calls to show it. One that answers less,
-and more surely, is through its gate sooner: the threshold is the one at which most calls of the next month are
-answered, those left out that the gate takes, or that come until people have said of all differences who was right. A
-later version with more rows goes further.
+A deployment that is as good as the model needs thousands of calls to show it. One that answers less, and with higher
+confidence, passes its gate sooner. The threshold is therefore the one at which most calls of the next month are
+answered, excluding those that the gate takes, or that come until people have judged all differences. A later version
+with more rows is tried at a higher coverage.
 """
 
 from __future__ import annotations
@@ -37,47 +37,50 @@ from coterie.text.words import plain
 from coterie.types import CapturedExample, ComparedAnswer
 
 ALLOWED = 0.25
-"""Part of the margin that the differences may take, as a share of all calls: the rest is for what is not known."""
+"""Part of the margin that the differences may use, as a share of all calls: the rest is for unknown errors."""
 _FEWEST = 20
-"""Answers from which a confidence is taken."""
+"""Fewest answers from which a confidence is derived."""
 _LEAST_SHARE = 0.1
 """Share of calls below which the version's own threshold is left in place."""
 _KNOWN, _TRIED = 20, 0.3
-"""Judged differences below which it is not known how often the model is wrong, or both are, and the share of calls, the
-surest, that a version is tried on in shadow where it does not seem to break even on any."""
+"""Limits for a model whose error rate is unknown.
+
+Judged differences below which the shares of wrong answers are unknown; and the share of calls, the most confident, on
+which a version is tried in shadow where it does not seem to break even on any.
+"""
 _UNFORESEEN, _RECALL = 8, 0.05
-"""Rows of an answer from which it counts as one that nothing foretells, if no more than this share is foreseen."""
+"""Rows from which an answer may count as unpredictable, and the largest share of them that is predicted then."""
 _HEAVIEST = 10.0
-"""Weight of a row, at most."""
+"""Largest weight of a row."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSlips:
-    """How often what answers today is wrong where a specialist is not."""
+    """How often the current model is wrong where a specialist is right."""
 
     slips: float
-    """Share of its answers that are none of the job's."""
+    """Share of the model's answers that are none of the job's."""
     sure: tuple[float, ...] = ()
-    """Of differences that people judged: how sure the specialist was."""
+    """The specialist's confidence on each judged difference."""
     won: tuple[bool, ...] = ()
-    """Whether only the specialist was right."""
+    """Whether only the specialist was right, for each judged difference."""
     lost: tuple[bool, ...] = ()
-    """Whether only the model was. Where both were wrong, neither."""
+    """Whether only the model was right, for each judged difference. If both were wrong, neither is set."""
 
     @property
     def judged(self) -> int:
-        """Differences that people judged."""
+        """Number of judged differences."""
         return len(self.won)
 
     def wins(self, confidence: np.ndarray) -> np.ndarray:  # (N,) -> (N,)
-        """Return the share of differences of a confidence that the specialist wins, one standard error below."""
+        """Return the share of differences that the specialist wins at each confidence, minus one standard error."""
         won = sum(self.won)
         if not won:
             return np.zeros(len(confidence))
         return np.asarray(self._share(self.won, confidence, rises=True) * (1 - 1 / math.sqrt(won)))
 
     def losses(self, confidence: np.ndarray) -> np.ndarray:  # (N,) -> (N,)
-        """Return the share that the model wins; while few were judged, all that `wins` leaves.
+        """Return the share that the model wins; while few were judged, the complement of `wins`.
 
         Where both are wrong nothing is lost.
         """
@@ -95,45 +98,45 @@ class ModelSlips:
 
 @dataclass(frozen=True, kw_only=True)
 class BreakEven:
-    """The confidence from which a deployment answers, and what is expected of it."""
+    """The confidence from which a deployment answers, with its expected results."""
 
     confidence: float | None
-    """None leaves the version's own threshold in place."""
+    """The confidence; None keeps the version's own threshold."""
     accepted: float
-    """Share of calls, expected."""
+    """Expected share of answered calls."""
     differing: float
-    """Share of those on which the model says something else, expected."""
+    """Expected share of the answered calls on which the model gives another answer."""
     allowed: float
-    """Share that breaks even."""
+    """Share of differences at which the deployment breaks even."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Repeats:
-    """Calls whose text was asked before, as a version answers them that was trained on it."""
+    """Calls with a text that was asked before, as answered by a version that was trained on it."""
 
     confidence: np.ndarray  # (R,)
     differs: np.ndarray  # (R,) bool
-    """From every answer that the model gave to the same text in another call."""
+    """Whether the answer differs from every answer that the model gave to the same text in another call."""
     share: float
-    """Of all calls."""
+    """Share of all calls."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Within:
-    """Calls to come, in which a deployment has to pass its gate before it answers any."""
+    """Coming calls in which a deployment has to pass its gate before it answers any."""
 
     calls: float
     alpha: float
-    """Of the gate."""
+    """The gate's bound on the probability of a wrong decision."""
     labels: float = math.inf
-    """Differences that people can judge, of each call that comes."""
+    """Differences that people can judge, per coming call."""
     answered: float = 0.0
-    """Share of calls that a version before answers meanwhile."""
+    """Share of calls that an earlier version answers meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LiveRows:
-    """What versions before said to calls that nobody but the model answered."""
+    """Answers of earlier versions to calls that only the model answered."""
 
     confidence: np.ndarray  # (L,)
     differs: np.ndarray  # (L,) bool
@@ -146,9 +149,9 @@ def live_rows(
     """Return the rows of compared answers.
 
     Args:
-        compared: What versions said, accepted or not.
-        given: Of the calls that count what the model said, folded.
-        truths: What people say, by example.
+        compared: Answers of versions, accepted or not.
+        given: The model's answers, folded, for the calls that count.
+        truths: The right answers by people, by example.
     """
     rows = [each for each in compared if not each.failed and each.example in given]
     right = [fold(each.answer) == truths.get(each.example) for each in rows]
@@ -160,7 +163,7 @@ def live_rows(
 
 
 def asked_before(texts: Sequence[str]) -> np.ndarray:  # (N,) bool
-    """Return whether each text, in order of time, was among those before it, but for case and white space."""
+    """Return whether each text, in order of time, repeats an earlier one, ignoring case and white space."""
     known: set[str] = set()
     found = []
     for each in map(plain, texts):
@@ -175,13 +178,13 @@ def model_slips(
     compared: Iterable[ComparedAnswer],
     truths: Mapping[str, str | None],
 ) -> ModelSlips:
-    """Return how often the model of a job is wrong where its specialists are not.
+    """Return how often the model of a job is wrong where its specialists are right.
 
     Args:
         labels: The job's answers, folded.
         examples: Its captured calls.
-        compared: What its specialists, also those of before, said to calls that the model answered.
-        truths: What people say, by example.
+        compared: Answers of its specialists, earlier ones included, to calls that the model answered.
+        truths: The right answers by people, by example.
     """
     answers = {each.id: fold(each.answer) for each in examples if not each.failed and not each.by_specialist}
     formed = {key for key, answer in answers.items() if answer in labels}
@@ -208,21 +211,21 @@ def break_even(
     repeats: Repeats | None = None,
     within: Within | None = None,
 ) -> BreakEven:  # (N,) each
-    """Return the lowest confidence from which answers cost no more than they gain, and the gate can see it.
+    """Return the lowest confidence from which answers lose no more than they gain, so that the gate can show it.
 
     Args:
-        confidence: Of rows that the weights were not fitted on. Shape (N,).
-        differs: Whether the specialist says something else than the model did. Shape (N,).
+        confidence: Confidence of rows that the weights were not fitted on. Shape (N,).
+        differs: Whether the specialist's answer differs from the model's. Shape (N,).
         weights: How many calls each row stands for. Shape (N,).
-        model: What is known of the model.
-        margin: How much worse a deployment may be, as a share of calls.
-        gains: What people say of a row: 1 if only the specialist was right, -1 if only the model was, 0 for neither;
-            NaN where nobody said anything. Shape (N,).
-        repeats: What is said of texts that were asked before; without them each call is of a new text.
-        within: Calls to come. With them the confidence is returned at which most of them are answered, those left out
-            that the stream gate is expected to take; where it takes all of them, the one that breaks even. While it is
-            not known how often the model is wrong, a version is tried on its surest answers: in shadow that costs
-            labels, and shows it.
+        model: The known error rates of the model.
+        margin: The largest allowed loss of a deployment, as a share of calls.
+        gains: People's judgement of a row: 1 if only the specialist was right, -1 if only the model was, 0 for neither;
+            NaN for an unjudged row. Shape (N,).
+        repeats: Answers to texts that were asked before; without them each call is of a new text.
+        within: Coming calls. With them the confidence is returned at which most of them are answered, excluding those
+            that the stream gate is expected to take; where it takes all of them, the one that breaks even. While the
+            model's error rate is unknown, a version is tried on its most confident answers: in shadow that costs only
+            labels, and shows the rate.
     """
     known_gains = np.full(len(confidence), np.nan) if gains is None else gains
     if repeats is not None and len(repeats.confidence) and len(confidence):
@@ -263,12 +266,12 @@ def break_even(
 
 
 def row_differences(right: Sequence[bool], labels: Sequence[str], answers: Sequence[str]) -> np.ndarray:  # (N,) bool
-    """Return whether each row, answered out of fold, differs from what the model said.
+    """Return whether each row's out-of-fold answer differs from the model's answer.
 
     Args:
         right: Whether the row was answered with its label.
         labels: Its label, folded: a person's where there is one.
-        answers: What the model said, folded.
+        answers: The model's answers, folded.
     """
     return np.asarray([good != (label == said) for good, label, said in zip(right, labels, answers, strict=True)], bool)
 
@@ -276,12 +279,12 @@ def row_differences(right: Sequence[bool], labels: Sequence[str], answers: Seque
 def row_gains(
     right: Sequence[bool], truths: Sequence[str | None], answers: Sequence[str]
 ) -> np.ndarray:  # (N,) of -1, 0, 1 and NaN
-    """Return what people say of each row that was answered out of fold, as `break_even` takes it.
+    """Return people's judgement of each out-of-fold answer, as in `break_even`.
 
     Args:
         right: Whether the row was answered with its label, which is a person's where one gave it.
-        truths: What a person says, folded; None where nobody did.
-        answers: What the model said, folded.
+        truths: A person's answer, folded; None where there is none.
+        answers: The model's answers, folded.
     """
     return np.asarray(
         [
@@ -292,11 +295,11 @@ def row_gains(
 
 
 def unforeseen(labels: Sequence[str], right: Sequence[bool]) -> frozenset[str]:
-    """Return the answers that no input foretells, such as a model's "I am not sure": they are slips, not labels.
+    """Return answers that no input predicts, such as a model's "I am not sure": they are slips, not labels.
 
     Args:
-        labels: Of each row.
-        right: Whether it was foreseen out of fold.
+        labels: The label of each row.
+        right: Whether it was predicted out of fold.
     """
     rows, good = Counter(labels), Counter(label for label, hit in zip(labels, right, strict=True) if hit)
     return frozenset(label for label, n in rows.items() if n >= _UNFORESEEN and good[label] <= _RECALL * n)
@@ -306,14 +309,14 @@ def doubtful(confidence: np.ndarray, right: np.ndarray, labels: Sequence[str]) -
     """Return the rows whose label is likely noise, the likeliest first.
 
     Confident learning (Northcutt, Jiang, Chuang, *Confident Learning: Estimating Uncertainty in Dataset Labels*, JAIR
-    2021) by what is kept of the rows: answered otherwise out of fold, at least as surely as rows of the same label are
-    on average where they are answered with it. It finds random slips; what a model gets wrong in a systematic way the
-    specialist has learnt too, and then nothing looks odd.
+    2021), from the stored values of the rows: a row's out-of-fold answer differs from its label, with at least the
+    average confidence of right answers for that label. The method finds random errors. Systematic errors of the model
+    are learnt by the specialist too, so they do not show.
 
     Args:
-        confidence: Of each row's answer, out of fold. Shape (N,).
-        right: Whether it is the row's label. Shape (N,).
-        labels: Of each row.
+        confidence: Confidence of each row's answer, out of fold. Shape (N,).
+        right: Whether the answer is the row's label. Shape (N,).
+        labels: The label of each row.
     """
     names = np.asarray(labels)
     usual = {name: float(confidence[(names == name) & right].mean()) for name in set(names[right].tolist())}
@@ -326,11 +329,12 @@ def doubtful(confidence: np.ndarray, right: np.ndarray, labels: Sequence[str]) -
 def row_weights(examples: Sequence[CapturedExample], accepted: Mapping[str, bool]) -> np.ndarray:  # (N,)
     """Return how many calls each row stands for.
 
-    While a deployment serves, what it accepts is seen in the control share only; the rest are calls that it left.
+    While a deployment serves, the calls that it accepts are seen in the control share only; the other rows are calls
+    that it passed on.
 
     Args:
-        examples: The rows'.
-        accepted: By example, whether a deployment that served would have answered.
+        examples: The examples of the rows.
+        accepted: By example, whether a serving deployment would have answered.
     """
     weights = [
         min(_HEAVIEST, 1 / max(each.propensity, 1e-6)) if accepted.get(each.id) and each.confidence is None else 1.0

@@ -1,10 +1,10 @@
 """Rows for a specialist from a description and a few examples, by a teacher: any entry of `[models]`.
 
-The teacher writes texts for each label, shown the description and the examples of that label, some at a time; or it
-labels texts that are given. Its labels are weighed against the examples: a label that it gets wrong
-each time costs less then. Each row says which example it was written from, so that training never splits what has one
-origin. What the teacher says is kept as it comes (`learning.asked`): a run that failed half-way goes on from there and
-pays for nothing twice. The rows are a teacher's word: a sample of them belongs before a person.
+The teacher writes texts for each label, given the description and the examples of that label, some at a time; or it
+labels given texts. Its labels are weighed against the examples, so that a systematic error of the teacher costs less.
+Each row names the example that it was written from, so that training never splits rows of one origin. The teacher's
+answers are stored as they arrive (`learning.asked`): a failed run continues from there and pays for nothing twice. The
+labels are the teacher's: a person should check a sample of the rows.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from coterie.types import Label, Message, Prompt
 
 ROUNDS = 4
 _SHARPNESS = 20.0
-"""Of the softmax of cosines with the examples, with which the first round begins."""
+"""Factor of the softmax of cosines with the examples, in the first round."""
 _AS_NAMED, _OTHERWISE = 2.0, 0.1
-"""Texts of a label to which the teacher is taken to have said that label, and each other answer, beforehand."""
+"""Prior counts per label: texts with that label as the teacher's answer, and with each other answer."""
 _EXAMPLE = 5.0
-"""Texts that an example counts as much as."""
+"""Weight of an example, in texts."""
 _SPREAD = 3.0
 """Variance of the weights of the linear model."""
 
@@ -55,14 +55,14 @@ _SPREAD = 3.0
 def true_labels(
     examples: np.ndarray, labels: Sequence[int], texts: np.ndarray, said: Sequence[int], count: int
 ) -> np.ndarray:  # (S, D), (S,), (T, D), (T,) -> (T, L)
-    """Return how likely each label is for each text, from what it says and what the teacher said.
+    """Return the probability of each label for each text, from the text and the teacher's answer.
 
     Args:
         examples: Unit vectors of the examples. Shape (S, D).
         labels: Their labels, each of `range(count)` at least once.
         texts: Unit vectors of the texts that the teacher labelled. Shape (T, D).
-        said: What the teacher said to each: a label, or a number from `count` on for each answer that is none.
-        count: Labels, L.
+        said: The teacher's answer to each: a label, or a number from `count` on for each answer that is no label.
+        count: Number of labels, L.
     """
     given, heard = np.asarray(labels), np.asarray(said)
     centres = np.stack([examples[given == label].mean(axis=0) for label in range(count)])
@@ -90,7 +90,10 @@ def _softmax(logits: np.ndarray) -> np.ndarray:  # (N, L) -> (N, L)
 
 
 def _fit(rows: np.ndarray, targets: np.ndarray, weights: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Logistic regression on shares of labels: (N, D), (N, L), (N,), (D + 1, L) -> (D + 1, L), the biases last."""
+    """Fit a logistic regression on shares of labels and return its weights, the biases last.
+
+    (N, D), (N, L), (N,), (D + 1, L) -> (D + 1, L).
+    """
     from scipy.optimize import minimize  # noqa: PLC0415 - serving needs none of it
 
     with_one = np.hstack([rows, np.ones((len(rows), 1))])
@@ -113,12 +116,12 @@ def _fit(rows: np.ndarray, targets: np.ndarray, weights: np.ndarray, start: np.n
 MOST_EXAMPLES = 20
 _COLUMNS = ("text", "label")
 _AT_A_TIME = 10
-"""Texts that the teacher is asked for at once."""
+"""Texts that are requested from the teacher at once."""
 _LONGEST, _LONGEST_ANSWER = 2_000, 200
 _TOKENS = 1_200
 _BATCH = 8
 _SURE = 0.7
-"""How likely a label must be for its text to be a row."""
+"""Least probability of a label for its text to become a row."""
 _SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"texts": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": _AT_A_TIME}},
@@ -129,40 +132,40 @@ _SCHEMA: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class BootstrapRow:
-    """One row, with where it comes from."""
+    """One row with its origin."""
 
     text: str
     label: str
     origin: str
-    """`example` or `teacher`."""
+    """Origin of the row: `example` or `teacher`."""
     seed: str
-    """Number of the example that it was written from; of a text that was labelled, its own."""
+    """Number of the example that it was written from; for a labelled text, its own number."""
     said: str = ""
-    """What the teacher said to a text that it labelled: the label is another where that is likelier."""
+    """The teacher's label of a given text; the row has another label where that is more probable."""
     likely: float | None = None
-    """How likely the label is; None where nothing was weighed."""
+    """Probability of the label; None where nothing was weighed."""
 
 
 @dataclass(kw_only=True)
 class Bootstrapped:
-    """What a run made."""
+    """The result of a run."""
 
     rows: list[BootstrapRow] = field(default_factory=list)
     asked: int = 0
-    """Prompts."""
+    """Number of prompts."""
     dropped: Counter[str] = field(default_factory=Counter)
-    """Texts that are no rows, by reason: `empty`, `repeated`, `too_long`, `no_label`, `doubtful`, `malformed`."""
+    """Texts that became no rows, by reason: `empty`, `repeated`, `too_long`, `no_label`, `doubtful`, `malformed`."""
     stopped: str = ""
-    """Why not all was asked; empty if it was."""
+    """Why the run stopped early; empty if it did not."""
     cost: Decimal | None = None
-    """Of the prompts that were not answered before; None for unknown."""
+    """Cost of the prompts that were not answered before; None for unknown."""
     known: set[str] = field(default_factory=set, repr=False)
-    """Texts of the rows, as repeats are compared."""
+    """Texts of the rows, in the form in which repeats are compared."""
     heard: list[tuple[str, str]] = field(default_factory=list, repr=False)
-    """Texts that the teacher labelled, and what it said."""
+    """Texts that the teacher labelled, with its answers."""
 
     def without_rows(self) -> list[str]:
-        """Labels of examples to which the teacher added nothing: a specialist will hardly ever answer with them."""
+        """Return labels of examples to which the teacher added nothing: a specialist will hardly ever give them."""
         given = {row.label for row in self.rows if row.origin == "teacher"}
         return list(dict.fromkeys(row.label for row in self.rows if row.label not in given))
 
@@ -201,17 +204,17 @@ async def bootstrap(
     seed: int = 0,
     encode: Callable[[Sequence[str]], np.ndarray] | None = None,
 ) -> Bootstrapped:
-    """Make rows.
+    """Make rows from examples by a teacher.
 
     Args:
-        teacher: Is asked, through the gate if it is remote.
+        teacher: The model that is asked, through the gate if it is remote.
         describe: What the specialist is for.
         examples: Text and label.
-        rows: How many texts the teacher is to write, over all labels.
+        rows: Number of texts that the teacher writes, over all labels.
         texts: Texts to label; then none are written.
-        money: Most that may be spent: beyond it no further batch is asked. None for no limit of this run's own.
-        seed: Of the order in which examples are shown.
-        encode: Makes vectors of texts, by which the teacher's labels are weighed; None takes them as they are.
+        money: Money at which no further batch is asked. None for no limit of this run.
+        seed: Seed of the order in which examples are shown.
+        encode: Makes vectors of texts, by which the teacher's labels are weighed; None takes the labels unchanged.
 
     Raises:
         InputError: there are fewer than two labels.
@@ -260,7 +263,7 @@ def _cost(teacher: AskedModel) -> Decimal | None:
 
 @dataclass(frozen=True)
 class _Brief:
-    """What the teacher is told."""
+    """The instructions for the teacher."""
 
     label: Label
     describe: str
@@ -268,7 +271,7 @@ class _Brief:
     labels: Sequence[str]
 
     def to_write(self, rows: int, seed: int) -> list[tuple[Prompt, dict[str, str]]]:
-        """Prompts for new texts: an example at a time, so that each text has one origin."""
+        """Return prompts for new texts, one example at a time, so that each text has one origin."""
         draw = random.Random(seed)  # noqa: S311 - it orders examples
         by_label: dict[str, list[int]] = defaultdict(list)
         for place, (_, label) in enumerate(self.examples):
@@ -293,7 +296,7 @@ class _Brief:
         return Prompt(messages=messages, label=self.label, max_tokens=_TOKENS, json_schema=_SCHEMA)
 
     def to_label(self, text: str) -> Prompt:
-        """The prompt that asks for the label of a text."""
+        """Return the prompt for the label of a text."""
         shown = "\n".join(f"{example}\n=> {label}" for example, label in self.examples)
         told = (
             f"{self.describe}\nAnswer with one of these labels alone: {', '.join(self.labels)}.\n\n"
@@ -303,7 +306,7 @@ class _Brief:
 
 
 def _take(made: Bootstrapped, said: str, about: Mapping[str, str]) -> None:
-    """Take what the teacher said: texts as rows, a label to be weighed with the others."""
+    """Read the teacher's answer: texts as rows, or a label to be weighed with the others."""
     if "text" in about:
         made.heard.append((about["text"], " ".join(said.split())[:_LONGEST_ANSWER]))
         return
@@ -347,7 +350,7 @@ def _take_labels(
 
 
 def _add(made: Bootstrapped, text: str, label: str, seed: str, *, said: str = "", likely: float | None = None) -> None:
-    """Add a row unless it is none, or there already: under another label too, since then one of them is wrong."""
+    """Add a row unless its text is invalid or already there, also under another label: then one of them is wrong."""
     folded = plain(text)
     if not folded:
         made.dropped["empty"] += 1
@@ -364,7 +367,7 @@ _WRITTEN = ("text", "label", "origin", "seed", "teacher", "said", "likely")
 
 
 def check_target(path: Path) -> None:
-    """Refuse to write over a file that is none of ours. Raises `InputError`."""
+    """Check that no other file is overwritten. Raises `InputError`."""
     if path.exists() and path.read_bytes()[:200].splitlines()[:1] != [",".join(_WRITTEN).encode()]:
         raise InputError(
             f"{str(path)!r} is there already, and was not written by `bootstrap`.",

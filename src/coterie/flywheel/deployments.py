@@ -1,15 +1,15 @@
-"""Jobs and deployments as records of the store: found, moved on step by step, and taken back.
+"""Jobs and deployments as records of the store: found, advanced step by step, and rolled back.
 
     candidate   trained; answers nothing
-    shadow      answers after the answer is out; what it says is compared
+    shadow      answers after the response is sent; its answers are compared
     canary      answers a share of the callers, `[flywheel] canary`
     champion    answers all but the control share
     retired     answers nothing any more
 
-A step is one transaction: the deployment with its new state, and the transition with who, why and the numbers. It is
-written into the audit log first. Of two that move the same deployment one is refused (`FlywheelChanged`), and a process
-that is killed leaves the state before or the state after. Nobody answers for a job but its champion and its canary; a
-job has at most one of each.
+A step is one transaction: the deployment with its new state, and the transition with person, reason and figures. It is
+written into the audit log first. Of two concurrent steps of one deployment one is refused (`FlywheelChanged`), and a
+process that is killed leaves the state before or the state after. Only the champion and the canary of a job answer its
+calls; a job has at most one of each.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ STEPS: Mapping[DeploymentState, frozenset[DeploymentState]] = {
     "champion": frozenset({"retired"}),
     "retired": frozenset({"shadow"}),
 }
-"""Where it may go. `canary` to `canary` is the next stage; a person may take one that is retired back into shadow."""
+"""Allowed next states. `canary` to `canary` is the next stage; a person may move a retired one back into shadow."""
 SERVING: frozenset[DeploymentState] = frozenset({"canary", "champion"})
 LIVE: frozenset[DeploymentState] = frozenset({"shadow", "canary", "champion"})
 
@@ -48,11 +48,11 @@ JobKind = Literal["relay", "site"]
 
 @dataclass(frozen=True, kw_only=True)
 class KnownJob:
-    """A job that calls are counted to."""
+    """A job to which calls are assigned."""
 
     id: str
     name: str
-    """The name of its specialists in the registry."""
+    """Name of its specialists in the registry."""
     tenant: str = "default"
     """Whose calls they are: two tenants with one template have a job each."""
     kind: JobKind = "relay"
@@ -62,23 +62,23 @@ class KnownJob:
     """How an answer, or a label of a list, is spelled, by it folded. Of a JSON object: its keys."""
     templates: tuple[Template, ...] = ()
     found: float = 0.0
-    """When, in seconds since the epoch."""
+    """Time of discovery in seconds since the epoch."""
     ignored: bool = False
-    """A person said that it is to be left alone, or it turned out to be a wording of another one."""
+    """Whether a person chose to ignore the job, or it was merged into another one."""
     merged_into: str = ""
-    """Id of the job that it is a wording of."""
+    """Id of the job into which it was merged as another wording."""
     trained: int = 0
-    """Examples that the last version was trained with."""
+    """Number of examples that the last version was trained with."""
     judged: int = 0
-    """Examples with a person's label at that time."""
+    """Number of examples with a person's label at that time."""
     doubtful: tuple[str, ...] = ()
-    """Examples that it was trained with and whose label is likely noise, the likeliest first."""
+    """Examples of the last training whose label is likely noise, the likeliest first."""
     revision: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """A version of a specialist on the traffic of a job."""
+    """A version of a specialist in the traffic of a job."""
 
     id: str
     job: str
@@ -90,24 +90,24 @@ class Deployment:
     """Fields whose values are lists of labels, and how those are written."""
     state: DeploymentState = "candidate"
     stage: int = 0
-    """Of a canary: which of the shares."""
+    """Index of a canary's stage."""
     share: float = 0.0
-    """Share of callers that it answers: 0 unless it serves."""
+    """Share of callers that the deployment answers: 0 unless it serves."""
     accepts_from: float | None = None
-    """Confidence from which it answers; None for the version's own threshold."""
+    """Confidence from which the deployment answers; None for the version's own threshold."""
     created: float = 0.0
     since: float = 0.0
-    """When it came into its state or stage."""
+    """Time at which the deployment entered its state or stage."""
     revision: int = 0
 
     @property
     def serves(self) -> bool:
-        """Whether it may answer anybody."""
+        """Whether the deployment may answer any caller."""
         return self.state in SERVING
 
     @property
     def acceptance(self) -> AcceptanceOverride | None:
-        """What takes the place of the version's own threshold."""
+        """The override of the version's own threshold."""
         if self.accepts_from is None:
             return None
         return AcceptanceOverride(confidence=self.accepts_from, reason=Reason("flywheel.breaks_even"))
@@ -123,32 +123,32 @@ class Transition:
     after: str
     share: float
     by: str
-    """Who moved it: a person, or `flywheel`."""
+    """Author of the step: a person, or `flywheel`."""
     reason: str
     figures: Mapping[str, Any] = field(default_factory=dict)
-    """What was measured."""
+    """Measured figures."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobAlarm:
-    """Something about a job is no longer as it was."""
+    """A detected change of a job."""
 
     id: str
     job: str
     deployment: str
     kind: str
-    """`confidence`, `scope`, `disagreement`, `complaints`, `errors`, `damaged`."""
+    """Kind of the alarm: `confidence`, `scope`, `disagreement`, `complaints`, `errors` or `damaged`."""
     time: float
     since: float
-    """When it began, as far as that can be told."""
+    """Estimated start of the change."""
     figures: Mapping[str, Any] = field(default_factory=dict)
     examples: tuple[str, ...] = ()
-    """Ids of examples from the time since then."""
+    """Ids of examples since then."""
     action: str = ""
-    """What was done: `back to the model` or nothing."""
+    """Action taken: `back to the model` or empty."""
     command: str = ""
     resolved: float | None = None
-    """When somebody said that it is dealt with."""
+    """Time at which a person resolved the alarm."""
     revision: int = 0
 
 
@@ -302,7 +302,7 @@ class Deployments:
         return _written(_TRANSITION, step, job=deployment.job, time=step.time, key=key)
 
     async def _note(self, step: Transition, deployment: Deployment) -> None:
-        """Write a step into the audit log before it takes effect."""
+        """Write a step to the audit log before it takes effect."""
         if self.audit is not None:
             about = {**to_json(step), "job": deployment.job, "version": deployment.version}
             about["reason"] = self.audit.digest(step.reason) if step.by != "flywheel" else step.reason
@@ -325,7 +325,7 @@ class Deployments:
         since: float | None = None,
         examples: Sequence[str] = (),
     ) -> JobAlarm:
-        """Return an alarm of a deployment, with the command that deals with it; not written yet."""
+        """Make an alarm of a deployment, with the command that handles it; nothing is written yet."""
         now = self.clock()
         return JobAlarm(
             id=f"alarm-{self.new_id()}",
@@ -341,11 +341,11 @@ class Deployments:
         )
 
     async def raise_alarm(self, alarm: JobAlarm) -> None:
-        """Write an alarm that moves nothing."""
+        """Write an alarm that moves no deployment."""
         await self.store.put(_written(_ALARM, alarm, job=alarm.job, time=alarm.time))
 
     async def resolve(self, alarm: JobAlarm) -> None:
-        """Say that an alarm is dealt with. Raises `FlywheelChanged`."""
+        """Mark an alarm as resolved. Raises `FlywheelChanged`."""
         await self.raise_alarm(replace(alarm, resolved=self.clock()))
 
 
@@ -385,15 +385,15 @@ def _read(kind: type[T], record: FlywheelRecord) -> T:
 def next_step(
     deployment: Deployment, shares: Sequence[float], *, control: float, calls: float = math.inf, enough: int = 0
 ) -> tuple[DeploymentState, int, float]:
-    """Return where a deployment goes next: state, stage and share.
+    """Return the next step of a deployment: state, stage and share.
 
     Args:
-        deployment: The one that moves.
-        shares: Of callers, of the stages of a canary.
+        deployment: The deployment that moves.
+        shares: Shares of callers in the stages of a canary.
         control: Share that a champion leaves to the model.
-        calls: That the job gets within the longest time of a stage.
-        enough: Calls that a deployment answers in a stage. One in which so many cannot be expected shows nothing that
-            the next one would not, at as few calls: it is left out, but for the last.
+        calls: Calls of the job within the longest time of a stage.
+        enough: Calls that a deployment answers in a stage. A stage in which fewer are expected is skipped, except the
+            last: it would show nothing more than the next one.
     """
     if deployment.state in {"candidate", "retired"}:
         return "shadow", 0, 0.0

@@ -36,32 +36,32 @@ if TYPE_CHECKING:
 Shape = Literal["labels", "lists", "json", "number", "text"]
 
 _BREAKS = re.compile(r"<[A-Z_]+_\d+>|\d+")
-"""What differs from call to call inside a template: numbers, and what stands in for personal data."""
+"""Varying parts of a template: numbers, and placeholders of personal data."""
 _TOKEN = r"(?u)\w+"  # noqa: S105 - a pattern
 _LEARNT = 8_000
-"""Calls that templates are learnt from; the others are recognised."""
+"""Calls from which templates are learnt; the other calls are matched against them."""
 _FEWEST_LEARNT = 10
-"""Calls of a template among those that templates are learnt from, of a log that is longer: fewer are chance."""
+"""Fewest calls of a template among the learnt calls of a longer log: fewer are chance."""
 _CONSTANT = 0.95
-"""Share of a template's calls that hold a shingle of it. Names and dates make it less than all."""
+"""Share of a template's calls that hold a shingle of it; below 1 because of names and dates."""
 _FEWEST_SHINGLES = 3
-"""Shingles of a template: six words in a row."""
+"""Fewest shingles of a template: six words in a row."""
 _COVERED = 0.5
-"""Share of a template's calls that finer templates must cover to replace it: below, they are phrases of its inputs."""
+"""Share of a template's calls that finer templates must cover to replace it; otherwise they are phrases of inputs."""
 _FENCE = re.compile(r"\s*(?:```[a-z]*)?\s*(\[.*\])\s*(?:```)?\s*", re.DOTALL)
-"""A list that is all of an answer, in a fence or not."""
+"""Pattern of an answer that is only a list, with or without a fence."""
 _FOLDS = 3
 _CHANCE, _TELLING = 1e-6, 0.3
-"""Words of a template foretell the answers where chance gives as much with this probability, and Cramer's V is this."""
+"""Limits for words of a template that predict the answers: the largest p-value, and the smallest Cramer's V."""
 _NAMED, _LEARNABLE, _AS_WELL = 0.5, 0.3, 0.8
 """Share of answers that what two wordings share names, or that both have; agreement above chance with which answers can
 be foreseen from texts, and part of it that is left without being told the wording, if they ask one question."""
 _SHOWN = 10_000
-"""Calls between two signs of progress."""
+"""Calls between two progress reports."""
 _OPENS = 40
-"""Characters of an answer within which an object begins, if it is one."""
+"""Characters of an answer within which a JSON object or list must begin."""
 _LONGEST_LIST = 2_000
-"""Characters of an answer that may be a list of labels."""
+"""Longest answer in characters that may be a list of labels."""
 BETWEEN = re.compile(r"\s*(?:,(?!\d)|[;|\n])\s*(?:[-*•]\s+)?")
 BULLET = re.compile(r"\s*[-*•]\s+")
 """What stands between labels in a text, and before the first one of a bulleted list."""
@@ -87,16 +87,16 @@ class RecordedCall:
     answer: str
     caller: str = ""
     cost: float | None = None
-    """In the network's currency; None for unknown."""
+    """Cost in the network's currency; None for unknown."""
     model: str = ""
-    """That answered, as the log names it."""
+    """Name of the answering model in the log."""
     tokens: tuple[int, int] | None = None
-    """Of prompt and answer; None where they were not counted."""
+    """Tokens of prompt and answer; None where they were not counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What the answers of a job look like."""
+    """The shape of a job's answers."""
 
     shape: Shape
     labels: dict[str, int] = field(default_factory=dict)
@@ -105,7 +105,7 @@ class Answers:
 
 @dataclass(frozen=True, kw_only=True)
 class FoundJob:
-    """Calls that ask for the same thing."""
+    """Calls with the same task."""
 
     calls: tuple[int, ...]
     """Positions among all calls, in order."""
@@ -114,29 +114,29 @@ class FoundJob:
     answers: Answers
     callers: int
     cost: float | None
-    """Of all its calls; None if it is unknown for one of them."""
+    """Cost of all its calls; None if it is unknown for one of them."""
     inputs: tuple[str, ...]
-    """Examples of what the template leaves."""
+    """Example inputs: the prompts without the template."""
     wordings: tuple[Template, ...] = ()
-    """The same templates as values, in which they are recognised."""
+    """The same templates as values, with which they are recognised."""
 
     @property
     def task(self) -> str:
-        """The task of a specialist that could take it over."""
+        """The task of a specialist that could replace the model."""
         named = {"labels": "classify", "lists": "classify", "json": "extract", "number": "score", "text": "generate"}
         return named[self.answers.shape]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Discovery:
-    """The jobs, largest first, and the calls of none."""
+    """The jobs, largest first, and the calls that belong to none."""
 
     jobs: tuple[FoundJob, ...]
     rest: tuple[int, ...]
     template_of: Callable[[int], int]
     """Function from a call's position to the number of its wording among those of its job; -1 for none."""
     input_of: Callable[[int], str]
-    """Function from a call's position to what its template leaves of the prompt: what a specialist is asked."""
+    """Function from a call's position to its input: the prompt without the template, as a specialist gets it."""
 
 
 def discover(
@@ -151,8 +151,8 @@ def discover(
     Args:
         calls: The calls, in order of time.
         support: Fewest calls of a template.
-        callers: Fewest callers of a job that is reported: what one person asks is nobody else's business.
-        progress: Called with how many more calls were looked at.
+        callers: Fewest callers of a reported job: a single person's calls are private.
+        progress: Called with the number of further processed calls.
 
     Raises:
         ValueError: `support` is below 2.
@@ -185,7 +185,7 @@ def discover(
 def _recognised(
     calls: Sequence[RecordedCall], learnt: _Templates, support: int, progress: Callable[[int], None]
 ) -> tuple[np.ndarray, list[TemplateGroup]]:
-    """The template of each call (N,), and the templates with enough calls, wordings of one job together."""
+    """Return the template of each call (N,), and the templates with enough calls, grouped by job."""
     found: list[int] = []
     recognise = learnt.recogniser()
     for begin in range(0, len(calls), _SHOWN):
@@ -201,24 +201,24 @@ def _recognised(
 
 
 def _shingles(words: Sequence[str]) -> list[int]:
-    """Hashes of the runs of words."""
+    """Return hashes of the runs of words."""
     return list(map(hash, runs_of(words)))
 
 
 @dataclass
 class _Templates:
-    """Templates by number: the shingles that all calls of one share."""
+    """Templates by number: the shingles that all calls of a template share."""
 
     constants: list[frozenset[int]]
     members: list[list[int]]
     """Calls of the sample, by template."""
     sample: Sequence[RecordedCall]
     pieces: list[str] = field(default_factory=list)
-    """By which each is recognised, once there is a recogniser."""
+    """Texts by which the templates are recognised, once there is a recogniser."""
 
     @classmethod
     def learn(cls, sample: Sequence[RecordedCall], *, support: int) -> _Templates:
-        """TemplateGroup calls by the shingles that they share."""
+        """Group calls by the shingles that they share."""
         held, shingles = _features_of([_shingles(words_of(call.prompt)) for call in sample], support)
         weights = Counter({feature: len(each) for feature, each in shingles.items()})
         templates = cls([], [], sample)
@@ -229,10 +229,10 @@ class _Templates:
         return templates
 
     def leave_what_tells(self, job: TemplateGroup, homes: np.ndarray, calls: Sequence[RecordedCall]) -> bool:
-        """Take from the wordings of a job the words that its answers depend on; whether there were any.
+        """Remove from a job's wordings the words that its answers depend on; return whether there were any.
 
-        "Channel: phone" stands in many prompts word for word, and is no wording: it is a part of the input that has few
-        values. Which of the developer's wordings a call has says nothing of its answer.
+        "Channel: phone" occurs in many prompts word for word, and is no wording: it is a part of the input with few
+        values. A call's real wording, chosen by the developer, does not predict its answer.
 
         Args:
             job: The templates, and their calls.
@@ -264,8 +264,8 @@ class _Templates:
     def recogniser(self) -> Callable[[RecordedCall], int]:
         """Return a function from a call to its template's number, -1 for none.
 
-        A template is recognised by a piece of raw text that its calls hold and others do not, beside the longest that
-        they hold: a phrase that people write may tell a template from others, and does not make one.
+        A template is recognised by a piece of raw text that its calls hold and others do not, together with the
+        longest one that they hold: a phrase of users may distinguish a template, but does not define one.
         """
         texts = ["\n".join(text for _, text in call.prompt) for call in self.sample]
         telling = [self._pieces(t, texts) for t in range(len(self.constants))]
@@ -287,7 +287,7 @@ class _Templates:
         return recognise
 
     def _pieces(self, t: int, texts: Sequence[str]) -> tuple[str, str]:
-        """The constant text that tells a template best from others, and the longest that nearly all its calls hold.
+        """Return the constant text that separates a template best, and the longest in nearly all its calls.
 
         The first is in most of its calls, and in few others.
         """
@@ -304,18 +304,18 @@ class _Templates:
         return (best[2], longest) if best[0] >= 0.5 else ("", "")
 
     def _others(self, t: int) -> list[int]:
-        """Some calls of the other templates, but for those that refine this one: they hold what it holds."""
+        """Return some calls of the other templates, except those that refine this one: they hold its text too."""
         own = self.constants[t]
         other = (u for u, each in enumerate(self.constants) if len(own & each) < 0.9 * len(own))
         return [i for u in other for i in self.members[u][:50]]
 
     def _runs(self, t: int, call: RecordedCall) -> Iterable[str]:
-        """Pieces of a call's text that the template covers, without digits, which differ from call to call."""
+        """Yield pieces of a call's text that the template covers, split at digits, which differ between calls."""
         for message, start, end in _covered(call, self.constants[t]):
             yield from (piece for piece in _BREAKS.split(call.prompt[message][1][start:end]) if len(piece) >= 12)
 
     def input_of(self, t: int, call: RecordedCall) -> str:
-        """What the template leaves of a prompt; without one the last message."""
+        """Return the prompt without the template; without a template, the last message."""
         if t < 0:
             return call.prompt[-1][1] if call.prompt else ""
         return left_over(call.prompt, _covered(call, self.constants[t]))
@@ -330,7 +330,7 @@ class _Templates:
         return "".join(f" {_words(call.prompt[m][1][start:end])} " for m, start, end in _covered(call, held))
 
     def template(self, t: int) -> Template:
-        """A template as a value."""
+        """Return a template as a value."""
         known = self.constants[t]
         runs = dict.fromkeys(
             run for i in self.members[t][:5] for run in runs_of(words_of(self.sample[i].prompt)) if hash(run) in known
@@ -339,7 +339,7 @@ class _Templates:
 
 
 def _tells(inside: np.ndarray, answers: np.ndarray) -> bool:  # (N,) bool, (N,) str
-    """Whether being inside foretells the answer: Cramer's V, where chance alone would hardly ever give as much."""
+    """Return whether being inside predicts the answer: a large Cramer's V that is hardly chance."""
     from scipy.stats import chi2_contingency  # noqa: PLC0415 - serving needs none of it
 
     names, codes = np.unique(answers, return_inverse=True)
@@ -352,15 +352,15 @@ def _tells(inside: np.ndarray, answers: np.ndarray) -> bool:  # (N,) bool, (N,) 
 
 
 def _covered(call: RecordedCall, constant: frozenset[int]) -> list[tuple[int, int, int]]:
-    """Stretches of messages that constant shingles cover: message, start, end."""
+    """Return the stretches of messages that constant shingles cover: message, start, end."""
     inside = [shingle in constant for shingle in _shingles(words_of(call.prompt))]
     return covered(call.prompt, np.asarray(inside, dtype=bool))
 
 
 def _features_of(calls: Sequence[Sequence[int]], support: int) -> tuple[list[frozenset[int]], dict[int, list[int]]]:
-    """The frequent shingles of each call, those of exactly the same calls taken together, and what was taken together.
+    """Return the frequent shingles of each call as features, and the shingles of each feature.
 
-    A list of labels in a template is hundreds of shingles and one feature.
+    Shingles of exactly the same calls are one feature: a list of labels in a template is hundreds of shingles.
     """
     sets = [frozenset(each) for each in calls]
     counts = Counter(shingle for each in sets for shingle in each)
@@ -388,7 +388,7 @@ def _split(
     support: int,
     weights: Mapping[int, int],
 ) -> list[tuple[frozenset[int], list[int]]]:
-    """Split calls into templates: those of the feature that most of them share, and so on; finer ones below each."""
+    """Split calls into templates: those of the most shared feature first, and so on; finer ones below each."""
     found: list[tuple[frozenset[int], list[int]]] = []
     left, tried = members, set(above)
     while len(left) >= support:
@@ -421,7 +421,7 @@ def _refined(
     support: int,
     weights: Mapping[int, int],
 ) -> list[tuple[frozenset[int], list[int]]]:
-    """The finer templates of a template's calls if they cover most of them, and what they leave; else the template."""
+    """Return the finer templates of a template's calls and the rest if they cover most calls; else the template."""
     finer = _split(members, held, constant, support, weights)
     taken = {i for _, group in finer for i in group}
     if len(taken) < _COVERED * len(members):
@@ -434,7 +434,7 @@ def _refined(
 
 
 def answers_of(answers: Sequence[str]) -> Answers:
-    """Tell the shape of answers."""
+    """Determine the shape of answers."""
     objects = [tuple(found) for answer in answers[:2000] if (found := json_object(answer)) is not None]
     if len(objects) >= 0.5 * len(answers[:2000]):
         counts = Counter(key for keys in objects for key in keys)
@@ -542,7 +542,7 @@ def _folded_values(value: object) -> object:
 
 
 def json_object(answer: str) -> dict[str, Any] | None:
-    """The JSON object in an answer, also in a fence; None if there is none."""
+    """Return the JSON object in an answer, also in a fence; None if there is none."""
     start, end = answer.find("{"), answer.rfind("}")
     if start < 0 or end < start or len(answer) > 20_000:
         return None
@@ -575,9 +575,9 @@ class TemplateGroup:
     templates: list[int]
     answers: Answers
     inputs: list[str]
-    """Of some members, spread over all."""
+    """Inputs of some members, spread over all."""
     outcomes: list[str]
-    """Their answers, folded."""
+    """Answers of these members, folded."""
 
     @classmethod
     def of(cls, calls: Sequence[RecordedCall], members: np.ndarray, templates: _Templates, t: int) -> TemplateGroup:
@@ -592,7 +592,7 @@ class TemplateGroup:
         )
 
     def job(self, calls: Sequence[RecordedCall], templates: _Templates) -> FoundJob:
-        """The job, from its calls."""
+        """Return the job of these calls."""
         costs = [calls[i].cost for i in self.members]
         known = [cost for cost in costs if cost is not None]
         return FoundJob(
@@ -607,7 +607,7 @@ class TemplateGroup:
 
 
 def _shown(templates: _Templates, t: int) -> str:
-    """The constant text of a template, with `…` for what differs."""
+    """Return the constant text of a template, with `…` for varying parts."""
     constant = templates.constants[t]
     example = templates.sample[templates.members[t][0]]
     pieces = [example.prompt[m][1][a:b] for m, a, b in _covered(example, constant) if b > a]
@@ -615,7 +615,7 @@ def _shown(templates: _Templates, t: int) -> str:
 
 
 def _merge(groups: list[TemplateGroup], templates: _Templates) -> list[TemplateGroup]:
-    """Join wordings of one job, the largest first."""
+    """Merge wordings of one job, the largest first."""
     merged: list[TemplateGroup] = []
     for group in sorted(groups, key=lambda each: -len(each.members)):
         same = next((each for each in merged if _same_job(each, group) or _one_question(each, group, templates)), None)
@@ -632,7 +632,7 @@ def _merge(groups: list[TemplateGroup], templates: _Templates) -> list[TemplateG
 
 
 def _same_job(a: TemplateGroup, b: TemplateGroup) -> bool:
-    """Whether two groups ask for the same thing."""
+    """Return whether two groups have the same task."""
     ours, theirs = set(a.answers.labels), set(b.answers.labels)
     if a.answers.shape in _CLOSED_SHAPES:  # too few calls may hide that the answers of a wording are a closed set
         known = sum(_holds(a.answers, outcome) for outcome in b.outcomes)
@@ -704,7 +704,7 @@ def _told(answers: Answers, outcomes: Sequence[str]) -> np.ndarray:
 
 
 def _features(texts: Sequence[str]) -> csr_matrix:
-    """Hashed words and word pairs. Shape (N, 2**14)."""
+    """Return hashed words and word pairs. Shape (N, 2**14)."""
     from sklearn.feature_extraction.text import HashingVectorizer  # noqa: PLC0415 - serving needs none of it
 
     vectoriser = HashingVectorizer(n_features=2**14, ngram_range=(1, 2), alternate_sign=False, token_pattern=_TOKEN)
@@ -712,10 +712,10 @@ def _features(texts: Sequence[str]) -> csr_matrix:
 
 
 def _transfers(a: TemplateGroup, b: TemplateGroup) -> bool:
-    """Whether a classifier of `a`'s answers foresees those of `b` about as well as its own.
+    """Return whether a classifier of `a`'s answers predicts those of `b` about as well as its own.
 
-    Its agreement above chance must be half of what it is on inputs of its own. Where nothing can be learnt from the
-    inputs, what they are like decides.
+    Its agreement above chance must be half of that on its own inputs. Where nothing can be learnt from the
+    inputs, their similarity decides.
     """
     ours, theirs = _told(a.answers, a.outcomes), _told(a.answers, b.outcomes)
     counts = Counter(ours.tolist())
@@ -732,14 +732,14 @@ def _transfers(a: TemplateGroup, b: TemplateGroup) -> bool:
 
 
 def _kappa(truth: np.ndarray, foreseen: np.ndarray) -> float:
-    """Agreement above chance (Cohen's kappa); 0 where only one answer occurs."""
+    """Return the agreement above chance (Cohen's kappa); 0 where only one answer occurs."""
     names = sorted({*truth.tolist(), *foreseen.tolist()})
     chance = sum(float((truth == name).mean() * (foreseen == name).mean()) for name in names)
     return (float((truth == foreseen).mean()) - chance) / (1 - chance) if chance < 1 else 0.0
 
 
 def _alike(a: TemplateGroup, b: TemplateGroup) -> bool:
-    """Whether inputs and answers of two groups cannot be told apart by their words."""
+    """Return whether inputs and answers of two groups cannot be distinguished by their words."""
     size = min(len(a.inputs), len(b.inputs), 500)
     texts = [*a.inputs[-size:], *b.inputs[-size:]]
     if a.answers.shape == "text":
@@ -752,10 +752,10 @@ def _alike(a: TemplateGroup, b: TemplateGroup) -> bool:
 
 
 def _take_in(calls: Sequence[RecordedCall], loose: list[int], groups: list[TemplateGroup]) -> None:
-    """Give a call to the job whose labels hold its answer and whose inputs are like its own.
+    """Assign calls to the job whose labels include their answer and whose inputs are similar to theirs.
 
-    Asked for calls without a template and those whose template is all that free text has in common, such as a system
-    prompt that every call of a company begins with.
+    It is used for calls without a template, and for calls whose template is only common text of free-text calls, such
+    as a system prompt of all calls of a company.
     """
     closed = [group for group in groups if group.answers.shape in _CLOSED_SHAPES]
     free = [group for group in groups if group.answers.shape == "text"]

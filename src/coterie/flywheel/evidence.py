@@ -1,12 +1,12 @@
-"""Decide from a stream whether a candidate is worse than what answers today, and estimate accuracy from few labels.
+"""Decide from a stream whether a candidate is worse than the current model, and estimate accuracy from few labels.
 
-Each row compares the two: +1 the candidate alone is right, -1 the other alone is, 0 both or neither. Rows where both
-give the same answer are 0 without a person, so people see disagreements only.
+Each row compares the two: +1 only the candidate is right, -1 only the model is, 0 both or neither. Rows with
+equal answers are 0 without a person, so people see disagreements only.
 
 The evidence is a betting e-process (Waudby-Smith and Ramdas, *Estimating means of bounded random variables by betting*,
 JRSS B 2024): the wealth of a mixture of fixed bets against "worse by the margin". Under that hypothesis the wealth is a
-non-negative martingale. By Ville's inequality it reaches 1/alpha with a probability of at most alpha, however often it
-is looked at.
+non-negative martingale. By Ville's inequality it reaches 1/alpha with a probability of at most alpha, for any number of
+looks.
 """
 
 from __future__ import annotations
@@ -19,36 +19,39 @@ from typing import Literal
 import numpy as np
 
 BETS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.98)
-"""Shares of the wealth that the members of the mixture stake on each row."""
+"""Shares of the wealth that the members of the mixture bet on each row."""
 PRIOR = (0.05, 0.05, 0.1, 0.15, 0.15, 0.15, 0.15, 0.2)
-"""Shares of the mixture that its members have at the start. High stakes show a specialist that differs little, as most
-do after some weeks; low ones are for many differences and thousands of rows."""
+"""Initial weights of the mixture's members.
+
+High bets show a specialist that differs little, as most do after some weeks; low ones are for many differences and
+thousands of rows.
+"""
 _PRIOR_LOGS = np.log(PRIOR)
 _MIXED = 1.5
-"""Evidence that the mixture has less than its best member, about."""
+"""Approximate evidence that the mixture has less than its best member."""
 
 StreamDecision = Literal["better", "worse", "open"]
 
 
 def _gains(rows: np.ndarray, mean: float) -> np.ndarray:  # (N,) -> (B, N)
-    """Logarithm of what each bet's wealth is multiplied by at each row, against a mean of at most `mean`."""
+    """Return the log of the factor of each bet's wealth at each row, against a mean of at most `mean`."""
     stakes = np.asarray(BETS) / max(1.0, 1 + mean)  # no row can take more than what is staked
     return np.asarray(np.log1p(np.outer(stakes, np.asarray(rows, dtype=float) - mean)))
 
 
 def _mixture(logs: np.ndarray) -> np.ndarray:  # (B, N) -> (N,)
-    """Logarithm of the mixture's wealth, of the logarithms of its members' own."""
+    """Return the log of the mixture's wealth from the logs of its members' wealth."""
     weighed = logs + _PRIOR_LOGS[:, None]
     top = weighed.max(axis=0)
     return np.asarray(top + np.log(np.exp(weighed - top).sum(axis=0)))
 
 
 def first_decision(rows: np.ndarray, *, margin: float, alpha: float = 0.05) -> tuple[StreamDecision, int]:
-    """Return what a recorded stream decides first, looked at after each row, and how many rows that took.
+    """Return the first decision on a recorded stream, checked after each row, and the number of rows until then.
 
     Args:
         rows: -1, 0 or 1, in order. Shape (N,).
-        margin: How much worse the candidate may be.
+        margin: The largest allowed loss of the candidate.
         alpha: Bound on the probability of each wrong decision.
     """
     line = math.log(1 / alpha)
@@ -66,16 +69,16 @@ def first_decision(rows: np.ndarray, *, margin: float, alpha: float = 0.05) -> t
 def paths_at(
     places: np.ndarray, at: np.ndarray, signs: np.ndarray, *, margin: float
 ) -> tuple[np.ndarray, np.ndarray]:  # (P,), (M,), (M,) -> (P,), (P,)
-    """Return how high the evidence that a candidate is not worse was by some rows, and that it is: logarithms, >= 0.
+    """Return the evidence up to given rows that a candidate is not worse, and that it is: logarithms, >= 0.
 
-    By Ville's inequality what was reached once stays valid, whatever comes later. Rows that are 0 are not looked at:
-    between two others the log of the mixture's wealth is convex in the number of rows, so it is highest at an end.
+    By Ville's inequality a level once reached stays valid. Rows that are 0 need no check: between two others the log
+    of the mixture's wealth is convex in the number of rows, so its maximum is at an end.
 
     Args:
         places: Rows to return the evidence at, from 0, in order.
-        at: Rows that are not 0, in order, none behind the last place.
-        signs: What they are, -1 or 1.
-        margin: How much worse the candidate may be.
+        at: Rows that are not 0, in order, none after the last place.
+        signs: Values of these rows, -1 or 1.
+        margin: The largest allowed loss of the candidate.
     """
     ends = np.unique(np.concatenate([places, at, np.maximum(at - 1, 0)])).astype(int)
     won = np.searchsorted(at[signs > 0], ends, side="right")
@@ -91,12 +94,12 @@ def paths_at(
 
 
 def rows_needed(won: np.ndarray, lost: np.ndarray, *, margin: float, alpha: float) -> np.ndarray:  # (N,), (N,) -> (N,)
-    """Return how many rows are expected to show that a candidate is not worse by the margin, by its best bet's growth.
+    """Return the expected rows until a candidate is shown not to be worse by the margin, by its best bet's growth.
 
     Args:
         won: Share of all rows that it wins. Shape (N,).
         lost: Share that it loses. Shape (N,).
-        margin: How much worse it may be.
+        margin: The largest allowed loss.
         alpha: Bound on the probability of a wrong decision.
     """
     bets = np.asarray(BETS)[:, None]
@@ -117,9 +120,9 @@ class Estimate:
     low: float
     high: float
     method: str
-    """`ppi++` or `exact`."""
+    """Method of the interval: `ppi++` or `exact`."""
     worth: float
-    """Labels that a plain estimate would take for an interval of this width."""
+    """Number of labels that a plain estimate would need for an interval of this width."""
 
 
 def exact(right: int, total: int, *, level: float = 0.95) -> Estimate:

@@ -21,13 +21,13 @@ from coterie.specialists.acceptance import overridden
 from coterie.types import CallContext, ContextView, Finding, Reason, SpecialistCard, Task
 
 CONSTANT = "="
-"""Before the JSON text of a field that has one value only, in place of a version."""
+"""Prefix of the JSON text of a constant field, in place of a version."""
 _SHOWN = 50
-"""Values of a field that people choose from."""
+"""Most values of a field that people choose from."""
 BARE = ("",)
 """The fields of a list that is all of an answer."""
 _CLOSED = 0.8
-"""Share of rows that frequent values of a field cover, if it is closed."""
+"""Share of rows that frequent values must cover for a field to be closed."""
 
 
 def keys_of(shape: str, labels: Iterable[str]) -> tuple[str, ...]:
@@ -198,16 +198,16 @@ class FieldsSpecialist:
 
     card: SpecialistCard
     parts: Mapping[str, Specialist]
-    """By field. The value of each is the JSON text of the field's."""
+    """Specialist by field. Its value is the JSON text of the field's value."""
     keys: tuple[str, ...]
     """All fields, in the order of the object."""
     constants: Mapping[str, str]
-    """JSON texts of fields that always have the same value."""
+    """JSON texts of constant fields."""
     lists: Mapping[str, ListForm] = field(default_factory=dict)
     """Fields whose specialist names several labels, or none."""
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext) -> Finding:
-        """Answer with the object; accepted if each field is, and all together are sure enough."""
+        """Answer with the object; accepted if each field is, and the joint confidence suffices."""
         override = task.acceptance_override
         inner = task if override is None else replace(task, acceptance_override=replace(override, confidence=0.0))
         found = {key: await part.consult(inner, view, call=call) for key, part in self.parts.items()}

@@ -1,12 +1,12 @@
-"""The two gates of a deployment: on the stream of compared answers, and on frozen rows that people labelled.
+"""The two gates of a deployment: on the stream of compared answers, and on held-out rows that people labelled.
 
-*Stream.* Each call that both answered is a row: 0 where the answers are the same, where the deployment abstains (the
-model of today answers then) or where both are wrong; +1 or -1 where a person found one of them right. Rows are taken in
-order, up to the first difference that nobody has looked at: skipping it would drop differences alone. The evidence is
-that of `flywheel.evidence`; what it reached once stays, unless it also shows that the deployment is worse.
+*Stream.* Each call that both answered is a row: 0 where the answers are equal, where the deployment abstains (the
+current model answers then) or where both are wrong; +1 or -1 where a person found one of them right. Rows are taken in
+order, up to the first unjudged difference: skipping it would drop differences only. The evidence is
+that of `flywheel.evidence`; a level once reached stays, unless there is also evidence that the deployment is worse.
 
-*Frozen rows.* Examples of the audit slice, drawn by their id, that no version is ever trained on. A candidate is
-refused if it is measurably worse there than what was answered, over all rows or on those of one label: exact McNemar,
+*Frozen rows.* Examples of the audit slice, sampled by id, that no version is ever trained on. A candidate is
+refused if it is measurably worse there than the given answers, over all rows or on those of one label: exact McNemar,
 Holm over the labels (`learning.metrics`).
 """
 
@@ -34,29 +34,29 @@ from coterie.types import (
 )
 
 _WON, _LOST, _BEFORE = 0.4, 0.3, 10
-"""Shares of differences that a deployment is taken to win and lose before it was judged, worth so many differences."""
+"""Prior shares of differences that a deployment wins and loses, and their weight in differences."""
 _LEAST_LEFT = 0.1
-"""Part of the rows that a gate is expected to take in all that it takes yet, at least, while it is not passed."""
+"""Smallest expected remainder of an open gate, as a part of all rows that it needs."""
 _PLACES = 40
-"""Of the way that evidence grew."""
+"""Points at which the growth of the evidence is recorded."""
 Truths = Mapping[str, str | None]
-"""By example: what people say is right, folded; None where nothing that is possible is."""
+"""The right answers by people, folded, by example; None where no possible answer is right."""
 
 
 def drawn(key: str, share: float, *, salt: str) -> bool:
-    """Return whether an id is drawn with a probability: the same each time, and independent between salts."""
+    """Return whether an id is in a sample of this share: deterministic, and independent between salts."""
     digest = blake2b(key.encode(), key=salt.encode()[:64], digest_size=8).digest()
     return int.from_bytes(digest, "big") < share * 2**64
 
 
 @lru_cache(maxsize=1 << 15)  # the same calls are asked about for each page of a review
 def is_audit(example: str, share: float) -> bool:
-    """Return whether an example is in the slice that is never trained on."""
+    """Return whether an example is in the slice that is never used for training."""
     return drawn(example, share, salt="audit")
 
 
 def truths_of(labels: Iterable[GivenLabel]) -> dict[str, str | None]:
-    """Return what people say of each example: most of them, the latest where they are even. Feedback is no truth."""
+    """Return people's label of each example: the majority, the latest for a tie. Feedback does not count as a label."""
     said: dict[str, list[str | None]] = defaultdict(list)
     for label in sorted(labels, key=lambda each: each.time):
         if label.origin == "person":
@@ -69,33 +69,33 @@ def truths_of(labels: Iterable[GivenLabel]) -> dict[str, str | None]:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamEvidence:
-    """What the compared answers say so far."""
+    """The evidence of the compared answers so far."""
 
     compared: int
     accepted: int
-    """Of those, answered by the deployment."""
+    """Compared calls that the deployment answered."""
     same: int
-    """Of the accepted ones, with the answer that was given."""
+    """Accepted answers that equal the given answer."""
     failed: int
     judged: int
-    """Rows in order before the first difference that waits for a person."""
+    """Rows in order before the first unjudged difference."""
     wins: int
     losses: int
     pending: tuple[str, ...]
-    """Examples with differences that wait, oldest first."""
+    """Examples with unjudged differences, oldest first."""
     decision: StreamDecision
     not_worse: float
-    """Evidence that it is not worse by the margin, as a share of what is needed: 1 passes."""
+    """Evidence that it is not worse by the margin, as a share of the needed: 1 passes."""
     is_worse: float
     """Evidence that it is worse by the margin; 1 refuses."""
     rows_left: float = math.inf
-    """Rows that the gate is expected to take yet, if differences go on to be won and lost as those that were judged."""
+    """Expected further rows until the gate is passed, if the shares of wins and losses stay as judged."""
     growth: tuple[tuple[int, float, float], ...] = ()
-    """How both grew: rows judged, then both kinds of evidence, at some places in order."""
+    """Growth of both kinds of evidence: rows judged, then both values, at some rows in order."""
 
     @property
     def coverage(self) -> float:
-        """Share of calls that it would answer."""
+        """Share of calls that the deployment would answer."""
         return self.accepted / self.compared if self.compared else 0.0
 
     @property
@@ -120,7 +120,7 @@ class StreamEvidence:
 
 
 def judge_differences(stream: ComparedStream, truths: Truths, *, margin: float, alpha: float) -> StreamEvidence:
-    """Return the evidence of a stream, of which only the rows that differ are looked at."""
+    """Return the evidence of a stream; only differing rows are read."""
     judged: list[tuple[int, int]] = []
     pending: list[str] = []
     erased, end = 0, stream.compared
@@ -168,21 +168,21 @@ def judge_differences(stream: ComparedStream, truths: Truths, *, margin: float, 
 
 @dataclass(frozen=True, kw_only=True)
 class FrozenEvidence:
-    """A candidate beside what was answered, on rows that people labelled."""
+    """A candidate compared with the given answers, on rows that people labelled."""
 
     rows: int
     right: int
-    """Rows that the candidate, with the model behind it where it abstains, has right."""
+    """Rows that the candidate answers right, with the model answering where it abstains."""
     before: int
-    """Rows that were answered right."""
+    """Rows that were answered right before."""
     chance: float | None
-    """How likely so large a loss is by chance; None without rows."""
+    """Probability of so large a loss by chance; None without rows."""
     worse: tuple[str, ...]
-    """Where it is measurably worse: `all` or a label."""
+    """Slices on which it is measurably worse: `all` or a label."""
 
     @property
     def passed(self) -> bool:
-        """Whether it is measurably worse nowhere."""
+        """Whether it is measurably worse on no slice."""
         return not self.worse
 
     def figures(self) -> dict[str, object]:
@@ -191,12 +191,12 @@ class FrozenEvidence:
 
 
 def judge_frozen(truths: Truths, given: Mapping[str, str], found: Mapping[str, str | None]) -> FrozenEvidence:
-    """Return what frozen rows say.
+    """Return the evidence of held-out rows.
 
     Args:
-        truths: What people say, by example.
-        given: What was answered.
-        found: What the candidate answers; None where it abstains.
+        truths: The right answers by people, by example.
+        given: The given answers.
+        found: The candidate's answers; None where it abstains.
     """
     examples = [each for each in truths if each in given and each in found]
     before = np.asarray([fold(given[each]) == truths[each] for each in examples], dtype=bool)
@@ -216,10 +216,10 @@ def judge_frozen(truths: Truths, given: Mapping[str, str], found: Mapping[str, s
 
 
 def audit_sample(examples: Iterable[CapturedExample | AnsweredCall], size: int, *, share: float) -> list[str]:
-    """Return the examples whose labels estimate what answers today: a random sample, each answer in proportion.
+    """Return the examples whose labels estimate the current model: a random sample, stratified by answer.
 
-    Of each answer those come first whose hash is lowest, whatever else they were labelled for, and calls that arrive
-    later take their turn: so the sample stays one of all calls.
+    For each answer the lowest hashes come first, regardless of other reasons for a label, and later calls are
+    included in the same way: the sample stays one of all calls.
     """
     strata: dict[str, list[str]] = defaultdict(list)
     folded: dict[str, str] = {}  # many calls have few answers
@@ -252,16 +252,16 @@ def teacher_accuracy(
     compared: Iterable[ComparedAnswer | ComparedConfidence],
     sample: Sequence[str],
 ) -> Estimate:
-    """Return the accuracy of what answers today, from the labels of a random sample and a specialist's confidence.
+    """Return the accuracy of the current model, from labels of a random sample and a specialist's confidence.
 
     With a specialist's answers to the same calls the estimate is prediction-powered: the probability that an answer is
-    right is the specialist's confidence where it agrees, and what that leaves where it does not.
+    right is the specialist's confidence where it agrees, and the complement where it does not.
 
     Args:
-        truths: What people say; what they say of other examples, which were chosen because they are hard, is left out.
-        examples: Of the job.
+        truths: Labels by people; those of other examples, which were chosen because they are hard, are left out.
+        examples: Examples of the job.
         compared: A specialist's answers to them.
-        sample: That of `audit_sample`.
+        sample: The sample of `audit_sample`.
     """
     by_model = {each.id: each for each in examples if not each.failed and not each.by_specialist}
     likely = {

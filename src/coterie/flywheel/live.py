@@ -1,13 +1,13 @@
 """The flywheel inside a running server: captures calls, answers for deployments, runs shadows, follows the store.
 
-On the way of a request stand a substring search for each template, a hash that draws the caller's side of a canary and,
-where a deployment serves, its specialist. Everything else comes after the answer is out, in one task: shadows, the
+A request only passes a substring search for each template, a hash that decides the caller's side of a canary and,
+where a deployment serves, its specialist. Everything else happens after the response, in one task: shadows, the
 scrubbing of personal data in a worker thread, the write. That task takes calls from a bounded queue. While the queue is
-long shadows are left out; when it is full calls are, and both are counted.
+long, shadows are skipped; when it is full, calls are dropped, and both are counted.
 
-Each second one number is read from the store. When it has changed, jobs and deployments are read, specialists loaded,
-and one reference is replaced: requests under way keep the one that they began with. What fails here never fails a
-request: it goes to the model that it named.
+Twice a second one number is read from the store. When it has changed, jobs and deployments are read, specialists
+loaded, and one reference is replaced: running requests keep the one that they began with. A failure here never fails a
+request: the request goes to the model that it named.
 """
 
 from __future__ import annotations
@@ -59,18 +59,18 @@ _log = logging.getLogger("coterie.flywheel")
 
 _SPANS = {"hour": 3_600.0, "day": 86_400.0, "week": 604_800.0}
 _LOOK_SECONDS = 60.0
-"""Seconds between two looks whether a run is due."""
+"""Seconds between two checks whether a run is due."""
 POLL_SECONDS = 0.5
-"""Seconds between two looks at the store's revision."""
+"""Seconds between two reads of the store's revision."""
 _GATHER_SECONDS = 0.05
-"""Calls are written together that end within this time."""
+"""Seconds within which ended calls are written together."""
 _BATCH = 64
 _CLOSING_SECONDS = 10.0
-"""Calls that wait are scrubbed for so long when the server stops."""
+"""Seconds for processing waiting calls when the server stops."""
 _SHADOWS_UP_TO = 100
-"""Calls in the queue above which no shadow is asked."""
+"""Length of the queue above which no shadow is asked."""
 LONGEST_CALL = 500_000
-"""Characters of a call that is kept: taking personal data out of a million takes five seconds."""
+"""Longest stored call in characters: removing personal data from a million takes five seconds."""
 _APIS = {
     "/chat/completions": "chat",
     "/responses": "responses",
@@ -82,7 +82,7 @@ _NOT_PLAIN = (
     *("tools", "functions", "logprobs", "top_logprobs", "audio", "logit_bias", "suffix", "conversation", "echo"),
     *("thinking", "output_config", "mcp_servers"),
 )
-"""Wishes that an answer of a specialist does not fulfil."""
+"""Request parameters that a specialist's answer does not fulfil."""
 _EXAMPLES = 5
 
 
@@ -97,30 +97,30 @@ class Serving:
 
 @dataclass(frozen=True, kw_only=True)
 class _Snapshot:
-    """What a request goes by."""
+    """The jobs and deployments that a request uses."""
 
     recognisers: Mapping[str, Recogniser] = field(default_factory=dict)
     """By tenant."""
     jobs: Mapping[str, KnownJob] = field(default_factory=dict)
     live: Mapping[str, Sequence[Serving]] = field(default_factory=dict)
-    """By job."""
+    """Deployments by job."""
 
 
 @dataclass(kw_only=True)
 class EnteredCall:
-    """One call on its way through the flywheel."""
+    """One call in the flywheel."""
 
     example: CapturedExample
-    """As far as it is known; not scrubbed."""
+    """The example as far as it is known; not scrubbed."""
     raw_input: str = ""
     plain: bool = True
-    """An answer of a specialist would do."""
+    """Whether a specialist's answer would fulfil the request."""
     arm: Serving | None = None
-    """Who is to answer, before the model."""
+    """The deployment that answers before the model."""
     others: Sequence[Serving] = ()
-    """Deployments that are compared."""
+    """Deployments whose answers are compared."""
     found: Finding | None = None
-    """What the arm says."""
+    """The finding of `arm`."""
     options: tuple[str, ...] = ()
 
 
@@ -137,8 +137,8 @@ class LiveFlywheel:
         detector: Finds the personal data that is not stored.
         load: Loads the specialist of a deployment. Raises `CoterieError` if it is damaged or gone.
         secret: Keys the hashes of callers.
-        command: Runs the flywheel once, in a process of its own.
-        scheduled: Do so as often as `[flywheel] every` says.
+        command: Runs the flywheel once, in its own process.
+        scheduled: Whether to run it as often as `[flywheel] every` sets.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class LiveFlywheel:
 
     @property
     def store(self) -> FlywheelStore:
-        """Where everything is."""
+        """The store of jobs, deployments and examples."""
         return self.books.store
 
     async def open(self) -> LiveFlywheel:
@@ -180,7 +180,7 @@ class LiveFlywheel:
         return self
 
     async def close(self) -> None:
-        """Write what waits, and stop."""
+        """Write waiting calls, and stop."""
         self._closing = True
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSING_SECONDS):
@@ -197,7 +197,7 @@ class LiveFlywheel:
             _log.warning("%s still waited to be scrubbed, and went unwritten", count(left, "captured call"))
 
     async def settle(self) -> None:
-        """Wait until every call that has left is written."""
+        """Wait until every ended call is written."""
         await self._queue.join()
 
     # --- the way of a request --------------------------------------------------------------------
@@ -213,7 +213,7 @@ class LiveFlywheel:
         principal: Principal,
         label: Label,
     ) -> EnteredCall | None:
-        """Look at a relayed request; None if the flywheel has nothing to do with it."""
+        """Enter a relayed request; None if it does not concern the flywheel."""
         if path not in _APIS or (self._capture.models and model not in self._capture.models):
             return None
         asked = read_question(content)
@@ -259,7 +259,7 @@ class LiveFlywheel:
         principal: Principal,
         label: Label,
     ) -> EnteredCall:
-        """Look at a typed question."""
+        """Enter a typed question."""
         job = f"site-{site}" + ("" if principal.tenant == KnownJob.tenant else f"-{_short(principal.tenant)}")
         example = CapturedExample(
             id=f"{trace_id}-{site}",
@@ -277,7 +277,7 @@ class LiveFlywheel:
         return entered
 
     def _choose(self, entered: EnteredCall, session: str) -> None:
-        """Draw who answers: the same for all calls of a session."""
+        """Choose which deployment answers: the same for all calls of a session."""
         live = self._snapshot.live.get(entered.example.job, ())
         serving = sorted((each for each in live if each.deployment.serves), key=lambda each: each.deployment.state)
         propensity = 1.0
@@ -293,7 +293,7 @@ class LiveFlywheel:
         entered.example = replace(entered.example, policy=policy, propensity=propensity)
 
     async def answer(self, entered: EnteredCall, *, call: CallContext) -> Finding | None:
-        """Return the accepted answer of the deployment that was drawn; None if the model is to answer."""
+        """Return the accepted answer of the chosen deployment; None if the model answers."""
         if entered.arm is None:
             return None
         finding = entered.found = await self._ask(entered.arm, entered, call)
@@ -309,15 +309,15 @@ class LiveFlywheel:
         milliseconds: float = 0.0,
         failed: bool = False,
     ) -> None:
-        """Take a call whose answer is out. Does nothing that takes time.
+        """Queue a call after its response was sent. The method returns immediately.
 
         Args:
             entered: The call.
             answer: The body of the response, or the answer itself.
             model: `[models]` key that answered; empty if the deployment did.
-            cost: What it cost.
-            milliseconds: How long the answer took.
-            failed: There is no answer.
+            cost: Cost of the call.
+            milliseconds: Duration of the answer.
+            failed: Whether there is no answer.
         """
         found = entered.found
         by_arm = not model and entered.arm is not None
@@ -340,7 +340,7 @@ class LiveFlywheel:
 
     @staticmethod
     def _session(principal: Principal, content: Mapping[str, Any], prompt: Sequence[tuple[str, str]]) -> str:
-        """What a session is: its name, else its first message."""
+        """Return the key of a session: its name, else its first message."""
         named = next((str(content[key]) for key in _SESSION if content.get(key)), _user_of(content))
         messages = content.get("messages")
         first = messages[:2] if isinstance(messages, list) else prompt
@@ -349,7 +349,7 @@ class LiveFlywheel:
     # --- deployments -----------------------------------------------------------------------------
 
     async def _ask(self, serving: Serving, entered: EnteredCall, call: CallContext) -> Finding | None:
-        """A deployment's finding; None where it could not work, which is no matter of the caller's."""
+        """Return a deployment's finding; None where it failed, which does not affect the caller."""
         example = entered.example
         task = Task(
             text=entered.raw_input,
@@ -369,7 +369,7 @@ class LiveFlywheel:
         return finding
 
     def _alarmed(self, serving: Serving, drift: Drift | None, example: CapturedExample) -> None:
-        """Take an alarm: out of the traffic of this process at once, of the others with the next look at the store."""
+        """Handle an alarm: stop the deployment in this process at once, in others at their next read of the store."""
         deployment = serving.deployment
         if drift is None or self._closing or not deployment.serves:
             return
@@ -382,7 +382,7 @@ class LiveFlywheel:
         self._tasks.append(asyncio.create_task(self._raise(deployment, drift, example)))
 
     async def _raise(self, deployment: Deployment, drift: Drift, example: CapturedExample) -> None:
-        """Write the alarm, and take the job back."""
+        """Write the alarm, and roll the job back."""
         with suppress(TimeoutError):  # the calls that it is about are its examples
             async with asyncio.timeout(POLL_SECONDS):
                 await self._queue.join()
@@ -408,7 +408,7 @@ class LiveFlywheel:
     # --- the schedule ----------------------------------------------------------------------------
 
     async def _run_on(self, seconds: float) -> None:
-        """Run the flywheel when its time has come since the last run of any process, first soon after the start."""
+        """Run the flywheel when the interval since the last run of any process is over, first soon after the start."""
         while True:
             await asyncio.sleep(min(_LOOK_SECONDS, seconds))
             try:
@@ -420,7 +420,7 @@ class LiveFlywheel:
                 _log.warning("The flywheel's schedule: %s", error)
 
     async def run(self, *, dry_run: bool = False, job: str | None = None, retrain: bool = False) -> dict[str, Any]:
-        """Do what is due in a process of its own, which steps back behind the server; what it did.
+        """Run the flywheel in a low-priority process and return what it did.
 
         Raises:
             InputError: it was refused; the message is its own.
@@ -454,7 +454,7 @@ class LiveFlywheel:
                 _log.warning("The flywheel cannot read its store: %s", error)
 
     async def follow(self) -> None:
-        """Read jobs and deployments, load what is new, and go by them from the next request on."""
+        """Read jobs and deployments, load new specialists, and use them from the next request on."""
         revision = await self.store.revision()
         jobs = {each.id: each for each in await self.books.jobs() if not each.ignored}
         live: dict[str, list[Serving]] = {}
@@ -472,7 +472,7 @@ class LiveFlywheel:
         self._revision = revision
 
     async def _serving(self, job: KnownJob, deployment: Deployment) -> Serving | None:
-        """A deployment with its specialist, loaded once; one that is damaged or gone is retired."""
+        """Return a deployment with its specialist, loaded once; retire one whose version is damaged or gone."""
         old = self._loaded.get(deployment.id)
         if old is not None and old.deployment.serves == deployment.serves:
             return replace(old, deployment=deployment)
@@ -535,7 +535,7 @@ class LiveFlywheel:
         self.counts["kept"] += len(examples)
 
     async def _compare(self, entered: EnteredCall, answer: str) -> list[ComparedAnswer]:
-        """What the deployments say to a call that the model answered."""
+        """Return the deployments' answers to a call that the model answered."""
         found: list[ComparedAnswer] = []
         if entered.arm is not None and entered.found is not None and not entered.found.accepted:
             found.append(_compared(entered.arm.deployment, entered, entered.found, answer, 0.0))
@@ -570,8 +570,8 @@ class LiveFlywheel:
 def scrub(texts: Sequence[str], detector: Detector) -> list[str]:
     """Return texts with a typed placeholder for each personal value and secret, the same for the same value.
 
-    A word by itself, such as the answer "billing", may look like a name. One that stands in a text before, and was read
-    as no name there, among other words, is none: that text keeps it too.
+    A single word, such as the answer "billing", may look like a name. If it occurs in an earlier text among other
+    words, and was not detected as a name there, it is no name: that text keeps it too.
     """
     numbers: dict[tuple[str, str], int] = {}
     done: list[str] = []
@@ -590,7 +590,7 @@ def scrub(texts: Sequence[str], detector: Detector) -> list[str]:
 
 
 def _holds(text: str, words: str) -> bool:
-    """Whether words stand in a text, whatever their case and the white space between them."""
+    """Return whether words occur in a text, ignoring case and the white space between them."""
     pattern = r"\s+".join(map(re.escape, words.split()))
     return re.search(rf"(?<!\w){pattern}(?!\w)", text, re.IGNORECASE) is not None
 
@@ -600,7 +600,7 @@ async def _aside(body: bytes | str, work: Callable[[], str | None]) -> str | Non
 
 
 def _answer_in(body: bytes | str) -> str | None:
-    """The answer of a response's body as text; None if there is none."""
+    """Return the answer in a response's body as text; None if there is none."""
     if isinstance(body, str):
         return body
     found = read_answer(body.decode("utf-8", "replace"))
@@ -631,13 +631,13 @@ def _short(tenant: str) -> str:
 
 
 def _user_of(content: Mapping[str, Any]) -> str:
-    """Who asks, as OpenAI's APIs and Anthropic's say it."""
+    """Return the user named in a request of OpenAI's or Anthropic's APIs."""
     about = content.get("metadata")
     return str(content.get("user") or (about.get("user_id") if isinstance(about, dict) else "") or "")
 
 
 def _is_plain(content: Mapping[str, Any], *, objects: bool = False) -> bool:
-    """Whether one text answers a request as its caller wishes; with `objects` it is a JSON object."""
+    """Return whether one text answers a request as its caller wishes; with `objects` it is a JSON object."""
     form = content.get("response_format")
     formed = isinstance(form, dict) and str(form.get("type") or "text") != "text" and not objects
     return (
@@ -650,7 +650,7 @@ def _is_plain(content: Mapping[str, Any], *, objects: bool = False) -> bool:
 
 
 def _has_other_parts(messages: object) -> bool:
-    """Whether something that is no text stands in a message."""
+    """Return whether a message has a part that is no text."""
     if not isinstance(messages, list):
         return False
     parts = [part for each in messages if isinstance(each, dict) for part in _parts(each.get("content"))]
@@ -662,7 +662,7 @@ def _parts(content: object) -> Sequence[object]:
 
 
 def caller_secret(database: Path) -> bytes:
-    """Return the key of the hashes of callers, made at the first call; it lies beside the database."""
+    """Return the key of the hashes of callers, made at the first call; it is stored beside the database."""
     path = database.with_name("callers.key")
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -672,5 +672,5 @@ def caller_secret(database: Path) -> bytes:
 
 
 def _step_back() -> None:
-    """Let the server go first: training takes what it leaves."""
+    """Lower this process' priority, so that training takes only what the server leaves."""
     os.nice(15)

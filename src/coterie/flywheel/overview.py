@@ -1,4 +1,4 @@
-"""What the flywheel knows, for people: the console's lanes, `coterie flywheel status` and `/api/flywheel`.
+"""The flywheel's state for people: the console's lanes, `coterie flywheel status` and `/api/flywheel`.
 
     books = Deployments(store=store.flywheel, audit=audit)       # store: network.store, or an open SQLiteStore
     await job_views(books, section)                   # JobView: volume, cost, callers, state, savings; largest first
@@ -9,9 +9,9 @@
     await roll_back(books, deployment_id, by="ann", reason="...")            # back to the model used before, at once
 
 All values are frozen dataclasses; `runtime.codec.readable` makes JSON of them. Examples are shown scrubbed, as they are
-stored. `promote` and `roll_back` raise `InputError` where that step cannot be taken, and `FlywheelChanged` where
-somebody else was faster. Both are in the audit log, with reason and figures, before they take effect. Review is
-`flywheel.review`.
+stored. `promote` and `roll_back` raise `InputError` where that step is not allowed, and `FlywheelChanged` where
+the deployment was changed meanwhile. Both are in the audit log, with reason and figures, before they take effect.
+Review is `flywheel.review`.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from coterie.types import CapturedExample, DeploymentState, JobVolume, Label
 
 _DAY, _MONTH = 86_400.0, 30 * 86_400.0
 NEWEST_ROWS = 20_000
-"""Newest calls of a job that a version is trained on, and that a step is judged by."""
+"""Newest calls of a job on which a version is trained and a step is judged."""
 _NEARLY = 0.95
-"""Share of a stage's hours after which it is over: a daily run comes a little less than a day after one."""
+"""Share of a stage's hours after which it is over, since a daily run may start a little less than a day later."""
 _COVERED_LESS, _COVERED_BY = 0.02, 50
-"""Share of calls that a version may answer less than the champion, of so many calls at least."""
+"""Largest share of calls that a version may answer less than the champion, and the fewest calls to compare."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobView:
-    """A job, with what is asked of it and how far its specialist is."""
+    """A job with its volume, its cost and the progress of its specialist."""
 
     id: str
     name: str
@@ -47,16 +47,19 @@ class JobView:
     task: str
     shape: str
     state: str
-    """`ignored`, `small`, `found` (enough calls to train), or the state of the deployment that is furthest."""
+    """State of the job.
+
+    `ignored`, `small`, `found` (enough calls to train), or the state of the most advanced deployment.
+    """
     calls: int
     local: int
-    """Calls that a deployment answered."""
+    """Number of calls that a deployment answered."""
     cost: float
-    """Of the captured calls, as far as it is known."""
+    """Known cost of the captured calls."""
     unpriced: int
     monthly_calls: float
     monthly_cost: float | None
-    """At today's pace; None where no cost is known."""
+    """Monthly cost at today's rate; None where no cost is known."""
     callers: int
     first: float | None
     last: float | None
@@ -65,9 +68,9 @@ class JobView:
     examples: tuple[str, ...]
     """Inputs of the newest calls: an erased one is shown nowhere."""
     saves: float | None
-    """Money a month that the furthest deployment would save: its coverage of the monthly cost."""
+    """Money per month that the most advanced deployment would save: its coverage of the monthly cost."""
     deployment: str | None
-    """The one that is furthest."""
+    """Id of the most advanced deployment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,18 +89,18 @@ class DeploymentView:
     since: float
     evidence: StreamEvidence
     covers: float
-    """Share of calls that it would answer; of a champion, that of the newest calls which it does."""
+    """Share of calls that it would answer; for a champion, the share of the newest calls that it answers."""
     next_state: DeploymentState | None
     next_share: float
     why: str
-    """What stands between it and the next step, in words; empty if nothing does."""
+    """Reason why the next step is not possible yet, in words; empty if there is none."""
     open_alarms: tuple[str, ...] = ()
     figures: Mapping[str, object] = field(default_factory=dict)
-    """Those of its last transition."""
+    """Figures of its last transition."""
 
 
 _LATELY = 300
-"""Calls of a job by which it is told how many are answered locally: comparisons know only those that went on."""
+"""Newest calls of a job for the share of local answers: comparisons contain only calls that went to the model."""
 _EXAMPLES = 5
 _ORDER = ("champion", "canary", "shadow", "candidate", "retired")
 
@@ -182,7 +185,7 @@ async def served_share(books: Deployments, job: str) -> float:
 
 
 async def evidence_of(books: Deployments, section: FlywheelSection, deployment: Deployment) -> StreamEvidence:
-    """Return what the compared answers of a deployment say so far."""
+    """Return the evidence of a deployment's compared answers so far."""
     stream = await books.store.stream(deployment.id)
     truths = truths_of(await books.store.labels(job=deployment.job, feedback=False))
     return judge_differences(stream, truths, margin=section.margin, alpha=section.alpha)
@@ -230,7 +233,7 @@ async def deployment_views(
 def step_after(
     deployment: Deployment, section: FlywheelSection, volumes: Sequence[JobVolume]
 ) -> tuple[DeploymentState, int, float]:
-    """Return where a deployment goes next, with stages of the canary that fit the calls of its job."""
+    """Return the next step of a deployment, with canary stages that fit the calls of its job."""
     volume = next((each for each in volumes if each.job == deployment.job), None)
     if volume is None:
         return next_step(deployment, section.canary, control=section.control)
@@ -240,7 +243,7 @@ def step_after(
 
 
 def waits_for(evidence: StreamEvidence, deployment: Deployment) -> str:
-    """Return in words what the stream gate waits for; empty if it is passed."""
+    """Describe what the stream gate waits for; empty if it is passed."""
     if deployment.state == "candidate":
         return "not yet in shadow"
     if evidence.decision == "better":
@@ -253,7 +256,7 @@ def waits_for(evidence: StreamEvidence, deployment: Deployment) -> str:
 
 
 async def also_waits_for(books: Deployments, section: FlywheelSection, deployment: Deployment) -> str:
-    """Return in words what the next step of a run needs beside the evidence of the stream; empty for nothing."""
+    """Describe what the next step of a run needs beside the evidence of the stream; empty for nothing."""
     job, store = deployment.job, books.store
     if deployment.state == "shadow":
         others = await books.deployments(job)
@@ -283,7 +286,7 @@ async def also_waits_for(books: Deployments, section: FlywheelSection, deploymen
 async def _covers_less(
     books: Deployments, deployment: Deployment, champion: Deployment, examples: Sequence[CapturedExample]
 ) -> str:
-    """Return that a shadow would answer fewer of the same calls than the champion does; empty if it would not."""
+    """Describe that a shadow would answer fewer of the same calls than the champion; empty if it would not."""
     mine = {each.example: each.accepted for each in await books.store.comparisons(deployment.id)}
     theirs = {each.example: each.accepted for each in await books.store.comparisons(champion.id)}
     both = [
@@ -303,16 +306,16 @@ async def promote(
     """Move a deployment to its next step.
 
     Args:
-        books: Where it is.
+        books: The flywheel's records.
         section: Shares of the canary, and the gate.
-        deployment: Its id.
+        deployment: Id of the deployment.
         by: Who does it.
-        reason: Why; needed.
-        force: Also where the stream gate is not passed.
+        reason: The reason; required.
+        force: Whether to move it even if the stream gate is not passed.
 
     Raises:
         InputError: there is no reason, no next step, or the gate is not passed.
-        FlywheelChanged: somebody else moved it meanwhile.
+        FlywheelChanged: the deployment was moved meanwhile.
     """
     _check_reason(reason)
     found = await books.deployment(deployment)
@@ -333,11 +336,12 @@ async def promote(
 async def roll_back(books: Deployments, deployment: str, *, by: str, reason: str) -> Deployment:
     """Take a deployment out of the traffic: its job goes back to the model used before.
 
-    A running server swaps within a second. It is retired: no run of the flywheel moves it on again, a person may.
+    A running server follows within a second. The deployment is retired: no run of the flywheel advances it again, but a
+    person may.
 
     Raises:
         InputError: there is no reason, or it is retired already.
-        FlywheelChanged: somebody else moved it meanwhile.
+        FlywheelChanged: the deployment was moved meanwhile.
     """
     _check_reason(reason)
     found = await books.deployment(deployment)

@@ -25,14 +25,14 @@ from coterie.types import CapturedExample, Label
 
 @dataclass(kw_only=True)
 class Recorded:
-    """Calls read from logs, and what was passed over, by reason."""
+    """Calls read from logs, and the skipped records, counted by reason."""
 
     calls: list[RecordedCall] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 
 
 def read_calls(files: Sequence[Path]) -> Recorded:
-    """Read every call of log files, whatever wrote them.
+    """Read every call of log files, in any known format.
 
     Args:
         files: JSONL, JSON or CSV files.
@@ -100,15 +100,15 @@ _SECOND = 1.0
 
 
 def priced(recorded: Recorded, models: Mapping[str, object], *, until: float) -> int:
-    """Price calls whose log counts tokens and names no cost, by the entry of `[models]` of their model's name.
+    """Price calls whose log has tokens but no cost, by the entry of `[models]` for their model's name.
 
     Args:
         recorded: Calls; those that can be priced are replaced.
         models: `[models]`: a call's model is an entry's key or its `name`, with or without a provider before a slash.
-        until: Time whose prices count, in seconds since the epoch: logs write time in too many ways.
+        until: Time of the prices, in seconds since the epoch, since logs write time in many formats.
 
     Returns:
-        How many calls were priced.
+        Number of calls that were priced.
     """
     entries = {key: each for key, each in models.items() if isinstance(each, RemoteModel)}
     entries = {**{str(getattr(each, "name", key)): each for key, each in entries.items()}, **entries}
@@ -127,16 +127,16 @@ def priced(recorded: Recorded, models: Mapping[str, object], *, until: float) ->
 def log_examples(
     recorded: Recorded, *, detector: Detector, secret: bytes, tenant: str, label: Label, until: float
 ) -> Iterator[CapturedExample]:
-    """Yield an example a call.
+    """Yield one example per call.
 
     Args:
-        recorded: Calls, in the order of their files; those that are too long are counted among what was skipped.
-        detector: Finds the personal data that is taken out.
+        recorded: Calls, in the order of their files; calls that are too long are counted as skipped.
+        detector: Finds the personal data that is removed.
         secret: Keys the hashes of callers.
-        tenant: Whose calls they are.
-        label: How sensitive they are.
-        until: Time of the last call, in seconds since the epoch; those before are a second apart, since logs write time
-            in too many ways.
+        tenant: The tenant of the calls.
+        label: Sensitivity of the calls.
+        until: Time of the last call, in seconds since the epoch; earlier ones are a second apart, since logs write time
+            in many formats.
     """
     for place, call in enumerate(recorded.calls):
         texts = [text for _, text in call.prompt]
@@ -164,7 +164,7 @@ def _hash(content: bytes, secret: bytes) -> str:
 
 
 def batches(examples: Iterator[CapturedExample], size: int = 500) -> Iterator[Sequence[CapturedExample]]:
-    """Yield examples so many at a time."""
+    """Yield examples in batches of `size`."""
     some: list[CapturedExample] = []
     for each in examples:
         some.append(each)

@@ -1,4 +1,4 @@
-"""Ask people where their answer is worth most: what the console and `/api/flywheel/review` show.
+"""Choose the items on which a person's label is most useful, for the console and `/api/flywheel/review`.
 
     queue = ReviewQueue(Deployments(store=store.flywheel, audit=audit), section)     # section: config.flywheel
     item = await queue.next("triage", reviewer="ann")        # a ReviewItem, or None: nothing is to be asked
@@ -7,14 +7,18 @@
     await queue.undo(reviewer="ann")                         # takes back her last label, returns its item
     await queue.progress("triage")                           # ReviewProgress: counts, the budget, agreement, accuracy
 
-Order: differences between a specialist and the model of today, of the deployment first whose gate takes the fewest
-labels for each call that it would answer, and of each the oldest first, because the gate reads them in order; one in
-three is of the audit slice while that has too few labels for a promotion, drawn so that each answer has its share. Then
-come, with labels of the week to spare, new members of that slice, whose sample moves on with each call, and training
-rows whose label is likely noise; then what the specialist accepts with least confidence. Differences of a deployment
-that serves come last: its gate was passed. The answers of an item stand in an order that tells nothing of whose they
-are. Some items, drawn by their id, are shown to a second person: `agreement` is Cohen's kappa on those. `worth` says
-which job's labels bring the most.
+Order of items:
+
+First, differences between a specialist and the current model. The deployment whose gate needs the fewest labels per
+call that it would answer comes first, and its oldest difference, since the gate reads them in order. One in three items
+is from the audit slice while that has too few labels for a promotion, sampled in proportion to the answers.
+
+Then, while labels of the week are left: new members of that slice, whose sample changes with each call; training rows
+whose label is likely noise; and accepted answers with the least confidence. Differences of a serving deployment come
+last, since its gate was passed.
+
+The answers of an item are in an order that does not reveal their sources. Some items, sampled by id, are shown to a
+second person: `agreement` is Cohen's kappa on those. `worth` returns the jobs whose labels are most useful.
 """
 
 from __future__ import annotations
@@ -53,43 +57,47 @@ Asked = list[tuple[str, ReviewPurpose]]
 _DAY, _WEEK, _MONTH = 86_400.0, 7 * 86_400.0, 30 * 86_400.0
 _CLAIM = "claim"
 _CLAIMED = 300.0
-"""Seconds that an item is one person's."""
+"""Seconds for which an item is reserved for one person."""
 TWICE = 0.1
-"""Share of items that two people are asked."""
+"""Share of items that are shown to two people."""
 _ONE_IN = 3
-"""Of so many items one is of the audit slice, while that lacks labels for a promotion, and differences wait."""
+"""One in so many items is from the audit slice while that lacks labels for a promotion and differences are waiting."""
 _SPARED = 0.7
-"""Share of the week's labels that is kept for differences and audits: of them, gates are waiting."""
+"""Share of the week's labels that is reserved for differences and audits, for which gates are waiting."""
 _SHOWN = 100
-"""Items of lowest confidence that one is chosen from."""
+"""Items of lowest confidence from which one is chosen."""
 _LEAST_GAIN = 0.01
-"""Share of calls that a shadow is taken to answer beyond today, at least."""
+"""Smallest assumed share of calls that a shadow would answer in addition to today's."""
 _DECIDES = 8
-"""Judged differences below which no gate is decided by them."""
+"""Judged differences below which no gate is decided."""
 _REMEMBERED = 60.0
-"""Seconds for which pages remember what changes slowly."""
+"""Seconds for which pages cache slowly changing values."""
 _READ = 5_000
-"""Answers of a job that the audit slice is drawn from, the newest."""
+"""Newest answers of a job from which the audit slice is sampled."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReviewItem:
-    """One example that a person is asked about."""
+    """One example for a person to label."""
 
     example: str
     job: str
     purpose: ReviewPurpose
-    """Not to be shown before the label is given."""
+    """Purpose of the item, which must not be shown before the label is given."""
     text: str
-    """Input, scrubbed of personal data."""
+    """The input, scrubbed of personal data."""
     prompt: tuple[tuple[str, str], ...]
     """The whole prompt, scrubbed."""
     answers: tuple[str, ...]
-    """What was answered, by whom is not said; one, or two that differ. Empty for the audit slice, and where the answer
-    is in doubt."""
+    """The given answers without their sources: one, or two that differ.
+
+    Empty for the audit slice, and where the answer is in doubt.
+    """
     labels: tuple[str, ...]
-    """All answers that the job has, most frequent first; empty for free text. Of objects those of `answers` that have
-    the job's fields."""
+    """All answers of the job, most frequent first; empty for free text.
+
+    For objects, those of `answers` that have the job's fields.
+    """
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Of objects: the JSON texts of the values that each field has had, the most frequent first. Of lists of labels the
     labels; a list that is all of an answer is a field without a name."""
@@ -99,83 +107,83 @@ class ReviewItem:
 
 @dataclass(frozen=True, kw_only=True)
 class ReviewProgress:
-    """How far people are with a job."""
+    """Progress of people's labelling of a job."""
 
     job: str
     labelled: int
-    """Examples with a person's label."""
+    """Number of examples with a person's label."""
     by_purpose: dict[str, int]
     pending: int
-    """Differences that wait."""
+    """Number of unjudged differences."""
     audits_missing: int
     week: int
-    """Labels of the last seven days, of all jobs."""
+    """Number of labels in the last seven days, for all jobs."""
     budget: int
     reviewers: dict[str, int]
     agreement: float | None
-    """Cohen's kappa of two people's labels; None where nobody labelled the same."""
+    """Cohen's kappa of two people's labels; None where no example has two."""
     twice: int
-    """Examples that it is computed on."""
+    """Number of examples for `agreement`."""
     teacher: Estimate
-    """Accuracy of what answers today."""
+    """Accuracy of the current model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobWorth:
-    """What labels of a job are worth."""
+    """The expected gain from labels of a job."""
 
     job: str
     calls: float
-    """A month, that a deployment would answer beyond those that are answered today; the most of its shadows."""
+    """Calls per month that a deployment would answer in addition to today's; the maximum of the job's shadows."""
     labels: float
-    """That its gate is expected to need for it."""
+    """Labels that its gate is expected to need for that."""
 
     @property
     def each(self) -> float:
-        """Calls a month that a label brings."""
+        """Calls per month that one label gains."""
         return self.calls / max(1.0, self.labels)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Desk:
-    """What is known of a job at one moment."""
+    """A snapshot of a job for choosing items."""
 
     job: KnownJob
     answered: list[AnsweredCall]
     """The newest calls, without their texts."""
     sample: list[str]
-    """Those of the audit slice that are to have a label."""
+    """Examples of the audit slice that need a label."""
     fields: Mapping[str, tuple[str, ...]]
-    """Of objects: what each field has had."""
+    """For objects: the values that each field has had."""
     several: tuple[str, ...]
     live: list[Deployment]
     differing: list[ComparedAnswer]
-    """Of deployments whose stream is open: of the one whose labels bring the most first, in order of time."""
+    """Differences of deployments with an open gate: the most useful deployment first, in order of time."""
     late: list[ComparedAnswer]
-    """Of the others."""
+    """Differences of the other deployments."""
     unsure: list[ComparedAnswer]
-    """Accepted with the least confidence, first the least."""
+    """Accepted answers with the least confidence, in ascending order."""
     labels: list[GivenLabel]
 
 
 @dataclass(frozen=True)
 class ReviewQueue:
-    """Chooses items, and keeps what people say."""
+    """Chooses items, and stores people's labels."""
 
     books: Deployments
     section: FlywheelSection
     memory: dict[tuple[str, ...], tuple[float, Any]] | None = None
-    """What pages remember for a minute: newest calls, the audit slice, whether a gate is decided. None looks anew."""
+    """Cache of pages for a minute: newest calls, the audit slice, whether a gate is decided. None reads anew."""
     clearance: Label | None = None
     """The most sensitive label whose text the reviewer may see; None for all of it."""
 
     async def next(
         self, job: str, *, reviewer: str, now: float | None = None, waited_for: bool = False
     ) -> ReviewItem | None:
-        """Return the next item for a reviewer; None if nothing is to be asked, or the week's labels are given.
+        """Return the next item for a reviewer; None if there is none, or the week's labels are used up.
 
-        With `waited_for` only what a promotion waits for. The item is theirs for five minutes. Raises `InputError` if
-        there is no such job.
+        With `waited_for`, only items that a promotion needs. The item is reserved for five minutes. Raises
+        `InputError` for an unknown job.
         """
         found = await self.upcoming(job, 1, reviewer=reviewer, now=now, only_waited_for=waited_for)
         return next(iter(found), None)
@@ -183,7 +191,7 @@ class ReviewQueue:
     async def upcoming(
         self, job: str, count: int, *, reviewer: str, now: float | None = None, only_waited_for: bool = False
     ) -> list[ReviewItem]:
-        """Return so many items, in their order, for a desk that shows the next one at once; see `next`."""
+        """Return the next items in order, for a page that shows the next one at once; see `next`."""
         now = self.books.clock() if now is None else now
         left = await self.left(now=now)
         if left <= 0:
@@ -218,7 +226,7 @@ class ReviewQueue:
         return {key for key, each in rows.items() if each.label > self.clearance}
 
     async def worth(self) -> list[JobWorth]:
-        """Return the jobs that people can label, those first whose labels bring the most: a week has few of them."""
+        """Return the jobs that people can label, the most useful first, since a week has few labels."""
         volumes = {each.job: each for each in await self.books.store.volumes()}
         found = []
         for job in await self.books.jobs():
@@ -228,10 +236,10 @@ class ReviewQueue:
         return sorted(found, key=lambda each: -each.each)
 
     async def next_of_all(self, *, reviewer: str) -> tuple[str, ReviewItem | None]:
-        """Return the job whose labels bring the most of those that ask something, and its next item.
+        """Return the most useful job that has an item to label, and its next item.
 
-        What no promotion waits for comes after what one of any job does. Raises `InputError` if there is no job that
-        people can label.
+        Items that no promotion needs come after those that a promotion of any job needs. Raises `InputError` if there
+        is no job that people can label.
         """
         worth = await self.worth()
         if not worth:
@@ -244,7 +252,7 @@ class ReviewQueue:
         return worth[0].job, None
 
     async def _worth(self, job: KnownJob, volume: JobVolume) -> JobWorth:
-        """What the shadow of a job whose labels bring the most would answer, and the labels until then."""
+        """Return the calls that the most useful shadow of a job would answer, and the labels until then."""
         labels = await self.books.store.labels(job=job.id, feedback=False)
         truths, best = truths_of(labels), JobWorth(job=job.id, calls=0.0, labels=0.0)
         pace = volume.calls * _MONTH / max(volume.last - volume.first, _DAY)
@@ -268,12 +276,12 @@ class ReviewQueue:
         return best
 
     async def left(self, *, now: float | None = None) -> int:
-        """Return how many labels people may still be asked for this week."""
+        """Return the number of labels that people may still be asked for this week."""
         now = self.books.clock() if now is None else now
         return self.section.labels - await self.books.store.given(since=now - _WEEK)
 
     async def answer(self, example: str, value: str | None, *, reviewer: str) -> GivenLabel:
-        """Keep a label; None says that none of the labels is right, or that it cannot be told.
+        """Store a label; None says that no label is right, or that it cannot be decided.
 
         Raises:
             InputError: the example is gone (erased or expired), or the job has no such label.
@@ -312,7 +320,7 @@ class ReviewQueue:
         await self._claim(example, reviewer, self.books.clock(), skipped=True)
 
     async def undo(self, *, reviewer: str) -> ReviewItem | None:
-        """Take back the reviewer's last label of the week and return its item; None if there is none."""
+        """Delete the reviewer's last label of the week and return its item; None if there is none."""
         given = await self.books.store.labels(since=self.books.clock() - _WEEK, feedback=False)
         said = [each for each in given if each.origin == "person" and each.by == reviewer]
         jobs = {each.id for each in await self.books.jobs()}
@@ -333,7 +341,7 @@ class ReviewQueue:
         return job
 
     async def progress(self, job: str) -> ReviewProgress:
-        """Return how far people are with a job. Raises `InputError` if there is no such job."""
+        """Return the progress of labelling a job. Raises `InputError` for an unknown job."""
         desk = await self._desk(job)
         people = [each for each in desk.labels if each.origin == "person"]
         truths = truths_of(people)
@@ -360,7 +368,7 @@ class ReviewQueue:
     # --- what is asked next ----------------------------------------------------------------------
 
     def _order(self, desk: _Desk) -> tuple[Asked, Asked]:
-        """Examples to ask about, the most valuable first: those that gates wait for, and the others."""
+        """Return examples to label, the most useful first: those that gates need, and the others."""
         people = [each for each in desk.labels if each.origin == "person"]
         said = Counter(each.example for each in people)
         done = {example for example, n in said.items() if n > drawn(example, TWICE, salt="twice")}
@@ -383,7 +391,7 @@ class ReviewQueue:
         return found, [*others, *((each, "disagreement") for each in late)]
 
     def _sample(self, job: KnownJob, live: Sequence[Deployment], answered: Sequence[AnsweredCall]) -> list[str]:
-        """Examples of the audit slice that are to have a label: of closed answers, once a specialist is worth it."""
+        """Return examples of the audit slice that need a label: for closed answers, once there is a specialist."""
         if job.shape not in TRAINABLE or not (live or len(answered) >= self.section.calls):
             return []
         return audit_sample(answered, self.section.audits, share=self.section.audit_share)
@@ -421,9 +429,9 @@ class ReviewQueue:
         )
 
     async def _price(self, deployment: Deployment, labels: Sequence[GivenLabel], served: float) -> float | None:
-        """Labels that the gate of a deployment is expected to take yet, for each call that it answers beyond today.
+        """Return the labels that a deployment's gate is expected to need, per call that it answers beyond today's.
 
-        None if it needs no more: it was passed, or the labels that are there decide it.
+        None if it needs no more: the gate was passed, or the present labels decide it.
         """
         if deployment.serves:
             return None
@@ -442,14 +450,14 @@ class ReviewQueue:
     async def _calls(
         self, job: KnownJob, live: Sequence[Deployment]
     ) -> tuple[list[AnsweredCall], list[str], tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]]:
-        """The newest calls of a job, those of the audit slice that are to have a label, and what fields have had."""
+        """Return the newest calls of a job, those of the audit slice that need a label, and the values of fields."""
         answered = list(await self.books.store.answered(job.id, limit=_READ))
         said = [each.answer for each in answered]
         fields = await asyncio.to_thread(seen_values, said, keys_of(job.shape, job.labels))
         return answered, await asyncio.to_thread(self._sample, job, live, answered), fields
 
     async def _lately(self, key: tuple[str, ...], make: Callable[[], Awaitable[T]]) -> T:
-        """What was made under a key within a minute, where pages remember it; else what is made now."""
+        """Return a value cached under a key within a minute, where there is a cache; else make it."""
         if self.memory is None:
             return await make()
         now, held = self.books.clock(), self.memory.get(key)
@@ -483,7 +491,7 @@ class ReviewQueue:
     async def _claim(
         self, example: str, reviewer: str, now: float, *, skipped: bool = False, purpose: ReviewPurpose | None = None
     ) -> bool:
-        """Reserve an item; False if somebody was faster."""
+        """Reserve an item; return False if another reviewer was faster."""
         old = await self.books.store.record(_CLAIM, example)
         before = [] if old is None else list(old.body["skipped"])
         body: dict[str, object] = {
@@ -507,7 +515,7 @@ def _gone(example: str) -> InputError:
 
 
 def _is_taken(claim: FlywheelRecord | None, reviewer: str, now: float) -> bool:
-    """Whether an item is somebody else's for the moment, or one that this reviewer skipped within a day."""
+    """Return whether an item is reserved by another reviewer, or was skipped by this one within a day."""
     if claim is None:
         return False
     others = claim.body["by"] != reviewer and now < claim.time + _CLAIMED
@@ -515,17 +523,17 @@ def _is_taken(claim: FlywheelRecord | None, reviewer: str, now: float) -> bool:
 
 
 def _is_held(claim: FlywheelRecord | None, reviewer: str, now: float, purpose: ReviewPurpose) -> bool:
-    """Whether an item is this reviewer's for some time yet, for the same purpose: it need not be claimed again."""
+    """Return whether an item stays reserved for this reviewer and purpose long enough without a new claim."""
     if claim is None or claim.body["by"] != reviewer or claim.body.get("purpose") != purpose:
         return False
     return now < claim.time + _CLAIMED / 2
 
 
 def agreement_of(labels: Sequence[tuple[str, str | None]]) -> tuple[float | None, int]:
-    """Return Cohen's kappa of the first two people's labels of the same things, and on how many it is computed.
+    """Return Cohen's kappa of the first two people's labels of the same items, and the number of those items.
 
     Args:
-        labels: What is spoken of, and what somebody says of it, in order of time.
+        labels: Item and label, in order of time.
     """
     by_example: dict[str, list[str]] = defaultdict(list)
     for example, value in labels:

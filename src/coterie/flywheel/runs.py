@@ -1,8 +1,8 @@
-"""One run of the flywheel: find jobs, train what is due, move deployments on, take them back.
+"""One run of the flywheel: find jobs, train what is due, advance deployments or roll them back.
 
-A run is a list of steps that are due, worked off one by one. Every step ends with one transaction of the store, so a
-run that is killed is gone on with by the next. One run at a time: a lease in the store, with an end. What a run may
-take in a week is counted there too. `plan` does the same without doing anything.
+A run is a list of due steps, executed one by one. Every step ends with one transaction of the store, so the next run
+continues a run that was killed. Only one run is active at a time, by a lease in the store with an expiry. The weekly
+limits of runs are counted there too. `plan` returns the same steps without executing them.
 """
 
 from __future__ import annotations
@@ -73,39 +73,40 @@ from coterie.types import (
 _WEEK, _MONTH = 7 * 86_400.0, 30 * 86_400.0
 _LEASE, _SPENT, _LOOK = "lease", "spent", "look"
 _LEASED = 3_600.0
-"""Seconds after which a run of another machine that did not end is taken for dead."""
+"""Seconds after which an unfinished run of another machine counts as dead."""
 _LOOKED_AT = 50_000
-"""Newest calls that jobs are found in."""
+"""Newest calls in which jobs are searched."""
 _SIDE_BY_SIDE = 2
-"""Shadows and canaries of a job at a time: one with more rows need not wait until the one before it has arrived."""
+"""Concurrent shadows and canaries of a job: one with more rows need not wait for the previous one to finish."""
 _TOLD = 40
-"""Examples with a person's label, and twice as many as the last time, with which a version is made anew."""
+"""Examples with a person's label, and twice as many as the last time, at which a version is retrained."""
 _RARE = 0.001
-"""Probability below which a difference between canary and control is an alarm: it is asked at each run."""
+"""Probability below which a difference between canary and control is an alarm, tested at each run."""
 _RECOGNISED = 0.8
-"""Share of a wording's calls above which it is known."""
+"""Share of a wording's calls that must be recognised for the wording to count as known."""
 _SAME_THRESHOLD = 0.02
 _OWN_THRESHOLD = BreakEven(confidence=None, accepted=0.0, differing=0.0, allowed=0.0)
 _LEFT_OVER = 1.2
-"""Times the calls that were left over, beside a template's worth, with which jobs are looked for again."""
+"""Growth of the unassigned calls, beyond those of a template, at which jobs are searched again."""
 _MONTHS, _LEAST_MONTH = 3.0, 4.0
-"""Months of calls that a version is to pay off in, with the wait for its gate, and times `calls` that a month has at
-least."""
+"""Months of calls in which a version should pay off, including the wait for its gate; least month in `calls`."""
 _VERSIONS = 2.0
-"""Times the calls until the next version is trained in which a version is to pay off: that one needs a gate, too."""
+"""Multiple of the calls until the next version in which a version should pay off: the next one needs a gate, too."""
 _NEAR = 200
-"""Rows that a gate is expected to take yet, up to which its shadow makes room for no other: somewhat fewer than one
-without a difference needs from its beginning."""
+"""Expected remaining rows of a gate up to which its shadow is not replaced.
+
+It is somewhat fewer than a version without a difference needs from its beginning.
+"""
 _DAMAGED = "damaged"
-"""Kind of the alarm of a version that cannot be loaded: its rows are as good as before, so it is made again."""
+"""Kind of alarm for a version that cannot be loaded: its rows are still good, so it is retrained."""
 _WORTH_IT = 0.05
-"""Share of calls that a deployment answers at least, to go on."""
+"""Least share of calls that a deployment must answer to be advanced."""
 _LATE, _ENOUGH_LIVE = 2, 200
-"""Versions before whose live comparisons say from where the next one answers, and rows of them that are enough."""
+"""Earlier versions whose live comparisons set the next threshold, and the fewest rows of them."""
 _REPEATS = 400
-"""Calls of texts that were asked before, at most, by which a version's answers from memory are judged; the newest."""
+"""Most repeated calls by which a version's answers from memory are judged; the newest."""
 _DOUBTFUL = 200
-"""Rows whose label is likely noise that are kept to be asked about."""
+"""Rows whose label is likely noise that are kept for review."""
 _NAME_WORDS = 4
 
 Load = Callable[[KnownJob, Deployment], Awaitable[Specialist]]
@@ -113,10 +114,13 @@ Load = Callable[[KnownJob, Deployment], Awaitable[Specialist]]
 
 @dataclass(frozen=True, kw_only=True)
 class FlywheelStep:
-    """Something that a run did, would do, or waits for."""
+    """A step that a run did, would do, or waits for."""
 
     kind: str
-    """`discover`, `train`, `shadow`, `canary`, `champion`, `retire`, `wait`, `alarm` or `expire`."""
+    """Kind of the step.
+
+    `discover`, `train`, `shadow`, `canary`, `champion`, `retire`, `wait`, `alarm` or `expire`.
+    """
     job: str = ""
     deployment: str = ""
     why: str
@@ -126,14 +130,14 @@ class FlywheelStep:
 
 @dataclass(frozen=True, kw_only=True)
 class FlywheelReport:
-    """What one run did."""
+    """The result of one run."""
 
     steps: tuple[FlywheelStep, ...]
     dry_run: bool
     busy: str = ""
-    """Who runs the flywheel at this moment, if this run did nothing because of that."""
+    """Owner of the active run, if this run did nothing because of it."""
     cpu_seconds: float = 0.0
-    """That trainings of this week took."""
+    """CPU-seconds of this week's trainings."""
 
 
 @dataclass(kw_only=True)
@@ -145,7 +149,7 @@ class FlywheelRunner:
         config: The network's file.
         folder: The network's folder.
         load: Loads the specialist of a deployment.
-        owner: Who runs it, for the lease.
+        owner: Owner of the run, for the lease.
     """
 
     books: Deployments
@@ -154,16 +158,16 @@ class FlywheelRunner:
     load: Load
     owner: str = field(default_factory=lambda: f"{platform.node()}:{os.getpid()}")
     encoder: TextEncoder | None = None
-    """The network's, if it is open already."""
+    """The network's encoder, if it is open already."""
     _steps: list[FlywheelStep] = field(init=False, default_factory=list)
 
     async def run(self, *, dry_run: bool = False, only: str | None = None, retrain: bool = False) -> FlywheelReport:
-        """Do what is due.
+        """Execute the steps that are due.
 
         Args:
-            dry_run: Say it only.
-            only: Name of the one job to look at.
-            retrain: Train its specialist, however few calls are new.
+            dry_run: Whether to report the steps only.
+            only: Name of the only job to process.
+            retrain: Whether to train its specialist regardless of the number of new calls.
 
         Raises:
             InputError: there is no such job.
@@ -187,7 +191,7 @@ class FlywheelRunner:
         return FlywheelReport(steps=tuple(self._steps), dry_run=dry_run, cpu_seconds=await self._spent())
 
     async def _named(self, name: str) -> KnownJob:
-        """The job of a name, which may be that of the specialist of one of its fields."""
+        """Return the job with a name, which may be that of the specialist of one of its fields."""
         jobs = await self.books.jobs()
         parts = (j for j in jobs if name in {field_name(j, key) for key in keys_of(j.shape, j.labels)})
         return next(parts, None) or await self.books.job(name)
@@ -198,7 +202,7 @@ class FlywheelRunner:
     # --- the lease and the budget ----------------------------------------------------------------
 
     async def _take_lease(self) -> str:
-        """Become the one run; who is, otherwise."""
+        """Take the lease of the run; return the owner of another active run, if there is one."""
         now = self.books.clock()
         old = await self.books.store.record(_LEASE, "run")
         if old is not None and old.body["owner"] and old.body["until"] > now and not _has_ended(old.body["owner"]):
@@ -217,7 +221,7 @@ class FlywheelRunner:
             await self.books.store.put(replace(old, body={"owner": "", "until": 0.0}))
 
     async def _spent(self) -> float:
-        """CPU seconds of trainings in the last week."""
+        """Return CPU-seconds of trainings in the last week."""
         since = self.books.clock() - _WEEK
         found = await self.books.store.records(_SPENT)
         return float(sum(each.body["cpu_seconds"] for each in found if each.time >= since))
@@ -232,10 +236,10 @@ class FlywheelRunner:
             self._note("expire", f"{gone} examples are older than {self.config.capture.days:g} days", done=True)
 
     async def _discover(self, *, dry_run: bool) -> None:
-        """Find jobs in calls that belong to none, together with those that do: a new wording joins its job.
+        """Find jobs in unassigned calls, together with assigned ones: a new wording joins its job.
 
-        Few calls of two wordings do not show that they ask for one thing: jobs are looked for again when calls have
-        grown as far as another version would be trained with.
+        Few calls of two wordings do not show that they are one job. Jobs are therefore searched again when calls have
+        grown so much that another version would be trained.
         """
         await self._find_sites(dry_run=dry_run)
         store, section = self.books.store, self.config.flywheel
@@ -283,10 +287,10 @@ class FlywheelRunner:
         known: dict[str, KnownJob],
         taken: dict[str, FoundJob],
     ) -> None:
-        """Write a found job, or what is new about one that is known, and give it its calls.
+        """Write a found job, or the changes of a known one, and assign its calls.
 
-        Jobs that share a system prompt look like one while there are few calls: the largest keeps the place, the others
-        get their own, and with it their wordings.
+        Jobs that share a system prompt look like one while there are few calls: the largest keeps the record, the
+        others get their own, and with it their wordings.
         """
         homes = Counter(calls[i].job for i in found.calls if calls[i].job in known)
         deployed = {each.job for each in await self.books.deployments() if each.state != "retired"}
@@ -336,7 +340,7 @@ class FlywheelRunner:
         )
 
     async def _part_wordings(self, known: Mapping[str, KnownJob], taken: Mapping[str, FoundJob]) -> None:
-        """Leave each wording to the job that it was found in now, but for jobs that a deployment works on."""
+        """Assign each wording to the job in which it was found now, except for jobs with a deployment."""
         deployed = {each.job for each in await self.books.deployments() if each.state != "retired"}
         for key in taken:
             others = {template.piece for other, each in taken.items() if other != key for template in each.wordings}
@@ -346,7 +350,7 @@ class FlywheelRunner:
                 await self.books.put_job(replace(known[key], templates=kept))
 
     async def _find_sites(self, *, dry_run: bool) -> None:
-        """Typed questions are jobs already: write down those that are new."""
+        """Record new typed questions, which are jobs without a search."""
         known = {job.id for job in await self.books.jobs()}
         for volume in await self.books.store.volumes():
             if not volume.job.startswith("site-") or volume.job in known or volume.calls < self.config.flywheel.support:
@@ -388,9 +392,10 @@ class FlywheelRunner:
             await self._train(job, dry_run=dry_run, retrain=retrain, alone=not under_way, instead_of=oldest)
 
     async def _after_alarm(self, job: KnownJob, *, dry_run: bool) -> Deployment | None:
-        """Let the version that an alarm took back shadow again, once, judged on the calls since.
+        """Let a version that an alarm rolled back shadow once more, judged on the calls since.
 
-        Some alarms are false, and the calls of some drifts it still answers well: then it passes its gate anew.
+        Some alarms are false, and some versions still answer well after a drift: then the version passes its gate
+        again.
         """
         lanes = {each.id: each for each in await self.books.deployments(job.id)}
         taken = [
@@ -421,7 +426,7 @@ class FlywheelRunner:
         return begun
 
     async def _least_shown(self, under_way: Sequence[Deployment]) -> Deployment | None:
-        """The shadow whose gate is farthest from passed; None where each is near it, or in canary."""
+        """Return the shadow whose gate is farthest from passed; None where each is near it, or in canary."""
         found = []
         for each in under_way:
             if each.state == "shadow":
@@ -433,7 +438,7 @@ class FlywheelRunner:
     async def _train(
         self, job: KnownJob, *, dry_run: bool, retrain: bool, alone: bool, instead_of: Deployment | None = None
     ) -> None:
-        """Train a version if it is due, and let it shadow, in the place of one whose gate could not be passed yet."""
+        """Train a version if it is due, and let it shadow, in place of one whose gate was not passed yet."""
         section = self.config.flywheel
         examples = await self.books.store.newest(job=job.id, limit=NEWEST_ROWS)
         callers = len({each.caller for each in examples})
@@ -475,7 +480,7 @@ class FlywheelRunner:
         judged: int,
         retrain: bool,
     ) -> str:
-        """Why no version is trained; empty if one is."""
+        """Return why no version is due; empty if one is."""
         section = self.config.flywheel
         if job.shape not in TRAINABLE:
             return f"answers are {job.shape}: train a specialist of the task {job.task} by hand"
@@ -570,7 +575,7 @@ class FlywheelRunner:
     def _training_figures(
         made: TrainedSpecialist, rows: JobRows, even: BreakEven, *, took: float, doubtful_rows: int
     ) -> dict[str, Any]:
-        """What is written down of a training."""
+        """Return the recorded figures of a training."""
         metrics = made.report.get("metrics")
         figures: dict[str, Any] = {
             "rows": len(rows.rows),
@@ -600,7 +605,7 @@ class FlywheelRunner:
         truths: Mapping[str, str | None],
         outcomes: CalibrationOutcomes,
     ) -> BreakEven:
-        """From which confidence a version, tried with any, costs nothing against what answers today."""
+        """Return the confidence from which a version loses nothing against the current model."""
         lanes = await self.books.deployments(job.id)
         compared = {each.id: await self._compared(each) for each in lanes}
         before = [row for rows_of_one in compared.values() for row in rows_of_one]
@@ -657,7 +662,7 @@ class FlywheelRunner:
         )
 
     def _a_month_of(self, examples: Sequence[CapturedExample]) -> float:
-        """Calls of a month, at the pace of the last week."""
+        """Return the calls of a month, at the rate of the last week."""
         now = self.books.clock()
         late = [each.time for each in examples if each.time >= now - _WEEK]
         return len(late) * _MONTH / max(now - late[0], 86_400.0) if late else 0.0
@@ -665,7 +670,7 @@ class FlywheelRunner:
     async def _repeats(
         self, job: KnownJob, tried: Deployment, rows: JobRows, weights: np.ndarray
     ) -> Repeats | None:  # (N,)
-        """What a version says of texts that it was trained on and that were asked again; their share is of late."""
+        """Return a version's answers to repeated texts of its training, and their recent share of calls."""
         again = asked_before([text for text, _ in rows.rows])
         late = np.arange(len(again)) >= len(again) // 2
         share = float(weights[again & late].sum() / max(weights[late].sum(), 1e-9))
@@ -696,7 +701,7 @@ class FlywheelRunner:
     async def _said(
         self, job: KnownJob, deployment: Deployment, truths: Mapping[str, str | None]
     ) -> list[ComparedAnswer]:
-        """What a version says to the rows of the audit slice that people labelled and a model answered."""
+        """Return a version's answers to the labelled rows of the audit slice that a model answered."""
         share = self.config.flywheel.audit_share
         rows = await self.books.store.examples_of([each for each in truths if is_audit(each, share)])
         specialist = await self.load(job, deployment)
@@ -713,7 +718,7 @@ class FlywheelRunner:
         return found
 
     async def _frozen(self, job: KnownJob, deployment: Deployment) -> FrozenEvidence:
-        """What the rows of the audit slice that people labelled say of a version."""
+        """Return the evidence of the audit slice's labelled rows on a version."""
         truths = truths_of(await self.books.store.labels(job=job.id))
         said = await self._said(job, deployment, truths)
         given = await self.books.store.examples_of([each.example for each in said])
@@ -745,7 +750,7 @@ class FlywheelRunner:
         await self._move(job, deployment, "retired", f"cannot be loaded: {error.code}", {}, alarm=alarm)
 
     async def _advance(self, job: KnownJob, deployment: Deployment, *, dry_run: bool) -> bool:
-        """Move a shadow or a canary on, or back; whether it is still under way."""
+        """Move a shadow or a canary forward or back; return whether it is still under way."""
         section = self.config.flywheel
         if not dry_run and deployment.serves and await self._check_serving(job, deployment, dry_run=dry_run):
             return False
@@ -780,9 +785,9 @@ class FlywheelRunner:
         return state != "champion"
 
     async def _check_serving(self, job: KnownJob, deployment: Deployment, *, dry_run: bool) -> bool:
-        """Hold what a deployment answers against what the model does: complaints and abstentions; whether it went back.
+        """Compare a serving deployment with the model by complaints and abstentions; return whether it was rolled back.
 
-        Errors, confidence, scope and disagreement are watched call by call in the server.
+        Errors, confidence, scope and disagreement are monitored call by call in the server.
         """
         store = self.books.store
         steps = await self.books.transitions(deployment.id)
@@ -863,7 +868,7 @@ class FlywheelRunner:
 
 
 def _has_ended(owner: str) -> bool:
-    """Whether a run was of a process of this machine that is gone, such as one that was killed."""
+    """Return whether a run belonged to an ended process of this machine, such as a killed one."""
     node, _, process = owner.rpartition(":")
     return node == platform.node() and process.isdigit() and not process_is_alive(int(process))
 
@@ -914,7 +919,7 @@ def _with_new_labels(job: KnownJob, examples: Sequence[CapturedExample]) -> Know
 def _unknown_wordings(
     found: FoundJob, discovery: Discovery, calls: Sequence[CapturedExample], homes: Mapping[str, int]
 ) -> tuple[Template, ...]:
-    """The wordings of whose calls most were recognised as none of these jobs'."""
+    """Return the wordings of whose calls most were recognised as none of these jobs."""
     members: dict[int, list[int]] = {}
     for i in found.calls:
         members.setdefault(discovery.template_of(i), []).append(i)
@@ -928,7 +933,7 @@ def _unknown_wordings(
 
 
 def _nearly(a: float | None, b: float | None) -> bool:
-    """Whether two accept thresholds are one."""
+    """Return whether two accept thresholds are practically equal."""
     return a == b if a is None or b is None else abs(a - b) < _SAME_THRESHOLD
 
 

@@ -1,6 +1,6 @@
-"""Templates of prompts as values: recognised in a call, and taken off it to get the input.
+"""Templates of prompts as values: recognised in a call, and removed from it to get the input.
 
-A template is kept as the runs of words that its calls share, so that it can be stored, and read by another process.
+A template is stored as the runs of words that its calls share, so that another process can read it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 RUN = 4
-"""Words of a run."""
+"""Number of words of a run."""
 _HEAD, _TAIL = 500, 250
-"""Words of eight characters that are looked at in a message: templates stand around an input, not inside one."""
+"""Words of eight characters that are read at the beginning and the end of a message, around an input."""
 _WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 _HELD = 0.5
-"""Share of a template's runs that a prompt of it holds at least: a phrase that people write may be its piece, too."""
+"""Least share of a template's runs in a prompt of it, since a phrase of users may contain its piece, too."""
 _STANDING_IN = frozenset("<_>")
-"""In the runs that hold what stands in for personal data, which a prompt that comes in has itself."""
+"""Characters of placeholders for personal data; runs with them do not occur in a new prompt."""
 _DIGITS = re.compile(r"\d+")
 
 Prompt = Sequence[tuple[str, str]]
@@ -29,7 +29,7 @@ Prompt = Sequence[tuple[str, str]]
 
 
 def pieces_of(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the beginning and the end of a text, with their places: documents in the middle are not read."""
+    """Yield the beginning and the end of a text, with their positions: the middle of long documents is not read."""
     head, tail = 8 * _HEAD, 8 * _TAIL
     if len(text) <= head + tail:
         yield 0, text
@@ -39,7 +39,7 @@ def pieces_of(text: str) -> Iterator[tuple[int, str]]:
 
 
 def words_of(prompt: Prompt) -> list[str]:
-    """Return the words of a prompt, the role before each message. All digits are alike."""
+    """Return the words of a prompt, the role before each message. All digits are equal."""
     found: list[str] = []
     for role, text in prompt:
         found.append(f"<{role}>")
@@ -49,7 +49,7 @@ def words_of(prompt: Prompt) -> list[str]:
 
 
 def places_of(prompt: Prompt) -> list[tuple[int, int, int]]:
-    """Return the message, start and end of each of `words_of`."""
+    """Return the message, start and end of each word of `words_of`."""
     found: list[tuple[int, int, int]] = []
     for message, (_, text) in enumerate(prompt):
         found.append((message, 0, 0))
@@ -64,7 +64,7 @@ def runs_of(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def covered(prompt: Prompt, inside: np.ndarray) -> list[tuple[int, int, int]]:
-    """Return stretches of messages that runs cover: message, start, end.
+    """Return the stretches of messages that runs cover: message, start, end.
 
     Args:
         prompt: Messages.
@@ -87,7 +87,7 @@ def covered(prompt: Prompt, inside: np.ndarray) -> list[tuple[int, int, int]]:
 
 
 def left_over(prompt: Prompt, stretches: Sequence[tuple[int, int, int]]) -> str:
-    """Return what stretches leave of a prompt."""
+    """Return a prompt without the given stretches."""
     held: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for message, start, end in stretches:
         held[message].append((start, end))
@@ -102,10 +102,10 @@ def left_over(prompt: Prompt, stretches: Sequence[tuple[int, int, int]]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """What the calls of one wording have in common."""
+    """The common text of the calls of one wording."""
 
     piece: str
-    """Raw text that tells it from other templates: in most of its calls, in few others."""
+    """Raw text that distinguishes it from other templates: in most of its calls, in few others."""
     runs: tuple[tuple[str, ...], ...]
     """Runs of words that nearly all its calls hold."""
     _known: frozenset[tuple[str, ...]] = field(init=False, compare=False, repr=False)
@@ -119,12 +119,12 @@ class Template:
         )
 
     def held_by(self, runs: AbstractSet[tuple[str, ...]]) -> int:
-        """Return how many of its runs a prompt holds; 0 if it holds too few to be one of its calls."""
+        """Return how many of the template's runs a prompt holds; 0 if they are too few for one of its calls."""
         held = len(self._telling & runs)
         return held if held >= _HELD * len(self._telling) else 0
 
     def input_of(self, prompt: Prompt, runs: Sequence[tuple[str, ...]] | None = None) -> str:
-        """Return what it leaves of a prompt, whose runs may be known already."""
+        """Return a prompt without the template; the prompt's runs may be given."""
         runs = list(runs_of(words_of(prompt))) if runs is None else runs
         inside = np.asarray([run in self._known for run in runs], dtype=bool)
         return left_over(prompt, covered(prompt, inside))
@@ -132,13 +132,13 @@ class Template:
 
 @dataclass(frozen=True)
 class Recogniser:
-    """Tells to which job a prompt belongs: one substring search a template, and of those that fit the finest."""
+    """Assigns a prompt to a job: one substring search per template, and the finest of those that match."""
 
     templates: Sequence[tuple[str, int, Template]]
     """Job, number of the wording, and template."""
 
     def job_of(self, prompt: Prompt) -> tuple[str, int, str] | None:
-        """Return job, wording and input of a prompt; None if no template fits or nothing is left."""
+        """Return job, wording and input of a prompt; None if no template matches or nothing is left."""
         text = "\n".join(text for _, text in prompt)
         fitting = [each for each in self.templates if each[2].piece and each[2].piece in text]
         runs = list(runs_of(words_of(prompt))) if fitting else []

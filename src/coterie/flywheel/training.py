@@ -53,18 +53,18 @@ _ORDER: Mapping[LabelOrigin, int] = {"teacher": 0, "feedback": 1, "person": 2}
 
 @dataclass(frozen=True, kw_only=True)
 class JobRows:
-    """What a specialist of a job can be trained on."""
+    """The training rows of a job's specialist."""
 
     rows: tuple[tuple[str, str], ...]
-    """Input and label."""
+    """Input and label of each row."""
     examples: tuple[str, ...]
-    """Ids of the examples that they are of."""
+    """Ids of the rows' examples."""
     origins: Mapping[str, int]
-    """Rows by who says the label."""
+    """Number of rows by source of the label."""
     left_out: int
-    """Examples of the audit slice."""
+    """Number of examples in the audit slice."""
     open_fields: tuple[str, ...] = ()
-    """Of JSON objects: those whose values are no closed set, so that nothing can be trained."""
+    """For JSON objects: fields whose values are no closed set, so that nothing can be trained."""
     formed: frozenset[str] = frozenset()
     """Answers of the job, folded: those of any call that are made of labels or values that rows have."""
     lists: Mapping[str, ListForm] = field(default_factory=dict)
@@ -85,8 +85,8 @@ def rows_of(
 
     Args:
         job: The job.
-        examples: Its captured calls; what a deployment answered is no row, since it would learn from itself.
-        labels: What people and feedback say.
+        examples: Its captured calls; answers of a deployment are no rows, since it would learn from itself.
+        labels: Labels of people and feedback.
         audit_share: Share of examples that are left out.
     """
     said: dict[str, tuple[int, str]] = {}
@@ -131,7 +131,7 @@ def rows_of(
 
 
 def _spelled(job: KnownJob, answer: str) -> str | None:
-    """An answer as a training row's label; None if it is none of the job's."""
+    """Return an answer as a training row's label; None if it is none of the job's."""
     if keys := keys_of(job.shape, job.labels):
         return answer if values_of(answer, keys) is not None else None
     return job.labels.get(fold(answer))
@@ -144,7 +144,7 @@ def field_name(job: KnownJob, key: str) -> str:
 
 
 def section_of_job(job: KnownJob, name: str = "", *, several: bool = False) -> SpecialistSection:
-    """Return the section that the specialist of a job, or of a field of it, has, which stands in no file."""
+    """Return the section of a job's specialist, or of the specialist of one field; it is in no file."""
     data = (ROWS_FOLDER / f"{name or job.name}.jsonl").as_posix()
     first = next((template.piece for template in job.templates if template.piece), job.name)
     described = " ".join(first.split())[:200]
@@ -160,7 +160,7 @@ def section_of_job(job: KnownJob, name: str = "", *, several: bool = False) -> S
 def train_job(
     folder: Path, config: Config, job: KnownJob, rows: JobRows, *, encoder: TextEncoder | None = None
 ) -> TrainedSpecialist:
-    """Train a version of a job's specialist; it is the candidate in the registry, and serves nobody.
+    """Train a version of a job's specialist; the version is a candidate in the registry and does not serve.
 
     Raises:
         DataError: the rows cannot be trained on.
@@ -205,7 +205,7 @@ def _train_rows(
 
 
 def parts_of(job: KnownJob, version: str, fields: Mapping[str, str]) -> dict[str, str]:
-    """Return the versions that a deployment is made of, by the name of their specialist in the registry."""
+    """Return the versions of a deployment, by the name of their specialist in the registry."""
     if not fields:
         return {job.name: version}
     return {field_name(job, key): each for key, each in fields.items() if not each.startswith(CONSTANT)}
@@ -214,9 +214,9 @@ def parts_of(job: KnownJob, version: str, fields: Mapping[str, str]) -> dict[str
 def outcomes_of(
     folder: Path, config: Config, job: KnownJob, version: str, fields: Mapping[str, str]
 ) -> CalibrationOutcomes | None:
-    """Return what a version said of its training rows out of fold, in their order; None if nothing was kept.
+    """Return a version's out-of-fold answers to its training rows, in their order; None if none were stored.
 
-    Of JSON objects all fields together: right if each is, as sure as their product.
+    For JSON objects, all fields together: right if each is, with the product of their confidences.
     """
     registry = open_registry(folder, config.registry)
     parts = parts_of(job, version, fields)
@@ -237,7 +237,7 @@ def outcomes_of(
 async def load_version(
     registry: Registry, config: Config, job: KnownJob, deployment: Deployment, *, encoder: Engine, encoder_sha256: str
 ) -> Specialist:
-    """Return the specialist of a deployment.
+    """Load the specialist of a deployment.
 
     Raises:
         ArtefactRefused: it is damaged, gone, or of another encoder.

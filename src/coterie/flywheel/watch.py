@@ -1,8 +1,8 @@
-"""Watch a deployment without labels: confidence, scope and agreement, and plain failures.
+"""Monitor a deployment without labels: confidence, scope, agreement, and failures.
 
 Each score is a conformal CUSUM (`Watch`) against the scores from before the deployment served. The budget of
-false alarms is shared by the monitors. What they see is a change of the calls, or of the answers of the model that the
-specialist learnt from: a change of what is right, with calls that look alike, only people's labels show.
+false alarms is shared by the monitors. They detect a change of the calls, or of the answers of the model that the
+specialist learnt from. A change of what is right, with similar calls, is only visible in people's labels.
 """
 
 from __future__ import annotations
@@ -30,22 +30,24 @@ _POWERS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8)
 """Exponents e of the bets e * p ** (e - 1)."""
 _LEAST_PATIENCE = 100
 _LEAST_LINE, _LINE_POWER = 8.0, 0.79
-"""The line for a patience of `_LEAST_PATIENCE`, and with which power of the patience it rises."""
+"""Threshold for a patience of `_LEAST_PATIENCE`, and the power of the patience with which it grows."""
 _LEAST_P = 1 / 300
-"""p-values count as this at least: a few calls that are like none before, one after the other, are no change yet. What
-a bet is expected to win gets less by it, so the bound holds."""
+"""Lower bound of p-values, so that a few unusual calls in a row are no change yet.
+
+The bound lowers the expected gain of a bet, so the limit on false alarms still holds.
+"""
 _REMEMBERED = 20_000
-"""Scores that p-values are ranked among: the calibration scores and the first of the stream."""
+"""Scores among which p-values are ranked: the calibration scores and the first of the stream."""
 
 
 def line_of(patience: float) -> float:
-    """Return the line of a watch that is wrong once in so many rows in the mean, or less."""
+    """Return the threshold of a watch with at most one false alarm per `patience` rows on average."""
     return float(_LEAST_LINE * (patience / _LEAST_PATIENCE) ** _LINE_POWER)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alarm:
-    """The stream no longer looks like the calibration scores."""
+    """Alarm that the stream differs from the calibration scores."""
 
     row: int
     """Rows watched until the alarm."""
@@ -84,7 +86,7 @@ class Watch:
         self._since = [0] * len(_POWERS)
 
     def see(self, score: float) -> Alarm | None:
-        """Take one more score; return an alarm if the statistic has passed its line."""
+        """Add a score; return an alarm if the statistic exceeds its threshold."""
         low, high = bisect.bisect_left(self._seen, score), bisect.bisect_right(self._seen, score)
         p = (low + self._random.random() * (high - low + 1)) / (len(self._seen) + 1)
         if len(self._seen) < _REMEMBERED:
@@ -99,29 +101,29 @@ class Watch:
         return Alarm(row=self.rows, since=self._since[max(range(len(_POWERS)), key=self._logs.__getitem__)])
 
     def see_all(self, scores: Iterable[float]) -> Alarm | None:
-        """Take scores until one raises an alarm."""
+        """Add scores until one raises an alarm."""
         return next((alarm for score in scores if (alarm := self.see(score)) is not None), None)
 
 
 _FEWEST = 20
-"""Scores that a monitor begins with."""
+"""Fewest scores with which a monitor begins."""
 CALIBRATION = 3_000
-"""Comparisons that a monitor begins with, at most: the newest."""
+"""Most comparisons with which a monitor begins: the newest."""
 _FAILURES, _LAST = 5, 20
-"""So many failures among so many of the last answers are an alarm."""
+"""Failures that raise an alarm, and the number of last answers in which they are counted."""
 MONITORS = ("confidence", "scope", "disagreement")
-"""What is watched call by call."""
+"""Monitors that are updated call by call."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """What a monitor saw."""
+    """A change that a monitor detected."""
 
     kind: str
     rows: int
-    """Calls it had watched."""
+    """Number of calls that the monitor had watched."""
     back: int
-    """So many calls ago it began."""
+    """Number of calls since the change began."""
 
 
 @dataclass
@@ -129,10 +131,10 @@ class DeploymentWatch:
     """Watches one deployment. Not thread-safe.
 
     Args:
-        before: Answers that were compared before it served, in order; fewer than 20 leave the first that are seen to
-            calibrate.
+        before: Answers that were compared before it served, in order; with fewer than 20, the first new ones are used
+            for calibration.
         patience: Mean number of calls between two false alarms of all monitors together.
-        beside: Examples of `before` that a specialist answered: how often it differs from the model they do not say.
+        beside: Examples of `before` that a specialist answered: they do not show how often it differs from the model.
     """
 
     before: Iterable[ComparedAnswer]
@@ -159,17 +161,17 @@ class DeploymentWatch:
             self._watches[kind] = Watch(scores, patience=self.patience * len(MONITORS))
 
     def answered(self, confidence: float, in_scope: float | None) -> Drift | None:
-        """Take an answer or an abstention of the deployment."""
+        """Add an answer or an abstention of the deployment."""
         self._failed.append(False)
         found = self._see("confidence", confidence)
         return found or (None if in_scope is None else self._see("scope", in_scope))
 
     def compared(self, *, same: bool) -> Drift | None:
-        """Take whether an accepted answer is what the model of before says."""
+        """Add whether an accepted answer equals the previous model's."""
         return self._see("disagreement", float(same))
 
     def failed(self) -> Drift | None:
-        """Take a call that the deployment could not work on."""
+        """Add a call on which the deployment failed."""
         self._failed.append(True)
         count = sum(self._failed)
         return Drift(kind="errors", rows=count, back=len(self._failed)) if count >= _FAILURES else None

@@ -1,1 +1,1 @@
-"""The HTTP door: a network behind the OpenAI API, so that an existing client only changes its base URL."""
+"""The HTTP server: a network behind the OpenAI API, so that an existing client only changes its base URL."""

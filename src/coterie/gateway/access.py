@@ -1,9 +1,9 @@
-"""Who may reach the gateway, as whom, and what for.
+"""Access to the gateway: authentication, roles and permissions.
 
-With keys, whoever has one comes in, from anywhere, as the tenant and in the role of the key. Without, only programs of
-this machine may: the gateway listens on loopback alone. A browser runs other people's programs on this machine, so two
-of its tricks are refused then too: a page whose name resolves to 127.0.0.1 (DNS rebinding: its requests carry that name
-as `Host`) and a page of another site that posts here (it carries its `Origin`).
+With keys, every holder of a key may send requests from anywhere, as the tenant and in the role of the key. Without
+keys, only programs of this machine may: the gateway listens on loopback alone. A browser runs code of other sites on
+this machine, so two attacks are refused then too: a page whose name resolves to 127.0.0.1 (DNS rebinding: its requests
+have that name as `Host`) and a page of another site that posts here (its requests have its `Origin`).
 """
 
 from __future__ import annotations
@@ -29,74 +29,74 @@ _CALLER = "coterie.caller"
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Who asks: the holder of a key, or, where there are no keys, somebody of this machine."""
+    """The caller of a request: the holder of a key, or, without keys, a user of this machine."""
 
     key: Key | None = None
     address: str = ""
-    """Where the request comes from: a host, or the half of an IPv6 address that a provider gives out."""
+    """Address of the caller: a host, or the first 64 bits of an IPv6 address, which a provider assigns together."""
 
     release_slot: ReleaseSlot = nullcontext
-    """Gives the worker slot of the request to others while a remote model is waited for."""
+    """Context that frees the worker slot of the request while a remote model is waited for."""
 
     @property
     def client(self) -> str:
-        """Whose share of the gateway it uses: that of the key or, without one, of the address."""
+        """Client whose share of the gateway is used: the key or, without one, the address."""
         return f"key {self.key.id}" if self.key else self.address
 
     @property
     def tenant(self) -> str:
-        """Whose requests, sessions and traces are theirs."""
+        """Tenant whose requests, sessions and traces the caller uses."""
         return self.key.tenant if self.key else "default"
 
     @property
     def key_id(self) -> str:
-        """For the audit log; empty without a key."""
+        """Id of the key for the audit log; empty without a key."""
         return self.key.id if self.key else ""
 
     @property
     def specialists(self) -> tuple[str, ...]:
-        """The only ones they may ask; empty for all."""
+        """The only specialists that the caller may ask; empty for all."""
         return self.key.specialists if self.key else ()
 
     def clearance(self, default: Label) -> Label:
-        """The most sensitive label they may see."""
+        """Return the most sensitive label that the caller may see."""
         return self.key.clearance if self.key and self.key.clearance else default
 
     def sees(self, specialist: str) -> bool:
-        """Whether they may know of a specialist."""
+        """Return whether the caller may see a specialist."""
         return not self.specialists or specialist in self.specialists
 
     @property
     def role(self) -> str:
-        """That of their key; empty without one."""
+        """Role of the caller's key; empty without one."""
         return self.key.role if self.key else ""
 
     def may(self, permission: Permission) -> bool:
-        """Whether their role allows it."""
+        """Return whether the caller's role has a permission."""
         return self.key is None or self.key.may(permission)
 
     def require(self, permission: Permission) -> None:
-        """Raises `WireError` if their role does not allow it."""
+        """Check that the caller's role has a permission. Raises `WireError`."""
         if not self.may(permission):
             raise WireError("forbidden", f"A key of the role {self.role!r} may not do this.")
 
     @staticmethod
     def of(scope: Scope) -> Caller:
-        """Who sent this request; the door has asked."""
+        """Return the caller of an admitted request."""
         caller: Caller = scope[_CALLER]
         return caller
 
 
 def admit(scope: Scope, ring: KeyRing | None, *, open_to_all: bool) -> None:
-    """Find out who sends a request, and keep it in its scope.
+    """Authenticate the caller of a request, and store it in the request's scope.
 
     Args:
-        scope: The request's.
+        scope: The request's scope.
         ring: The keys; None where there can be none.
-        open_to_all: The path needs no key.
+        open_to_all: Whether the path needs no key.
 
     Raises:
-        WireError: no key, a wrong one, or, without keys, a browser's page of another place; or they cannot be read.
+        WireError: no key, a wrong one, or, without keys, a page of another origin; or the keys cannot be read.
     """
     headers, address = Headers(scope=scope), network_of((scope.get("client") or ("",))[0])
     try:
@@ -113,7 +113,7 @@ def admit(scope: Scope, ring: KeyRing | None, *, open_to_all: bool) -> None:
 
 
 def enter(scope: Scope, key: Key | None) -> None:
-    """Keep in a request's scope that the holder of a key sends it: a console has asked by other means than `admit`."""
+    """Store the holder of a key as the caller of a request, for a console that authenticates by other means."""
     scope[_CALLER] = Caller(key=key, address=network_of((scope.get("client") or ("",))[0]))
 
 
@@ -132,7 +132,7 @@ def refuse_public(host: str, ring: KeyRing | None = None) -> None:
     """Check an address to listen on.
 
     Raises:
-        SetupError: others than this machine's user could come in without a key, or the keys cannot be read.
+        SetupError: others than this machine's user could send requests without a key, or the keys cannot be read.
     """
     if not is_loopback(host) and (ring is None or ring.is_empty()):
         raise SetupError(
@@ -144,7 +144,7 @@ def refuse_public(host: str, ring: KeyRing | None = None) -> None:
 
 @lru_cache(maxsize=256)  # each request asks, mostly the same
 def is_loopback(host: str) -> bool:
-    """True for a name or address that only this machine reaches: `localhost`, `127.0.0.1`, `::1`."""
+    """Return whether only this machine reaches a name or address: `localhost`, `127.0.0.1`, `::1`."""
     name = host.strip("[]").rstrip(".").lower()
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -156,7 +156,7 @@ def is_loopback(host: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def network_of(host: str) -> str:
-    """An address as one client has it: of IPv6 the first 64 bits, since whoever has one address has all of these."""
+    """Return the part of an address that identifies a client: for IPv6 the first 64 bits, which one client owns."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -165,7 +165,7 @@ def network_of(host: str) -> str:
 
 
 def refuse_foreign(headers: Headers) -> None:
-    """Check the headers a browser cannot be talked out of. Absent ones are fine: such a client is no browser.
+    """Check the headers that a page cannot forge. Absent ones are accepted: such a client is no browser.
 
     Raises:
         WireError: `Host` or `Origin` names another machine.

@@ -1,4 +1,4 @@
-"""The app: every path, what serves it, and what surrounds them."""
+"""The app: routes, handlers and middleware."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ _REFERENCE = "#/components/schemas/{model}"
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """One path: what serves it, and what goes in and out."""
+    """One path with its handler and its request and response models."""
 
     method: str
     path: str
@@ -131,25 +131,25 @@ class Endpoint:
     summary: str
     request: type[BaseModel] | None = None
     response: type[BaseModel] | None = None
-    """The JSON response; None for one that is not described by a model."""
+    """Model of the JSON response; None for one that is not described by a model."""
     streamed: type[BaseModel] | None = None
-    """The data of each server-sent event."""
+    """Model of the data of each server-sent event."""
     failed: type[BaseModel] = Error
-    """Every response with a status of 400 or more."""
+    """Model of every response with a status of 400 or more."""
     media_type: str = "application/json"
     needs: Permission | None = None
-    """What the caller's role must allow; None for any role."""
+    """Permission that the caller's role needs; None for any role."""
     open_to_all: bool = False
-    """Answered without a key too."""
+    """Whether it answers without a key too."""
 
     @property
     def template(self) -> str:
-        """The path as OpenAPI writes it: without Starlette's converters."""
+        """The path in OpenAPI's form: without Starlette's converters."""
         return self.path.replace(":path}", "}")
 
 
 def describe_api(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of these endpoints."""
+    """Return the OpenAPI 3.1 document of these endpoints."""
     asked = {model for e in endpoints for model in (e.request,) if model}
     told = {model for e in endpoints for model in (e.response, e.streamed, e.failed) if model}
     ordered = sorted(asked | told, key=lambda model: model.__name__)
@@ -202,11 +202,11 @@ def _reference(model: type[BaseModel]) -> dict[str, str]:
 # --- Around every request: who may come in, what became of it, and nothing of ours in an error.
 
 _GONE = 499
-"""Counted for a caller who left before the response was complete."""
+"""Status counted for a caller who left before the response was complete."""
 
 
 class AccessMiddleware:
-    """The outermost layer of the app: checks headers, counts responses, and catches what nobody else did."""
+    """The outermost layer of the app: checks headers, counts responses, and catches unhandled errors."""
 
     def __init__(
         self,
@@ -219,11 +219,11 @@ class AccessMiddleware:
         """Wrap `app`.
 
         Args:
-            app: The gateway's.
+            app: The gateway's app.
             paths: The path template of each endpoint, for the counters.
-            open_paths: Those that need no key.
-            direct: What serves a method and a path without parameters. It is asked at once: looking a path up among all
-                of them, and a second layer that catches what this one catches, take as long as reading the request.
+            open_paths: Paths that need no key.
+            direct: Handlers by method and path without parameters. They are called directly: a route search and a
+                second layer that catches the same errors take as long as reading the request.
         """
         self.app = app
         self.paths = paths
@@ -259,7 +259,7 @@ class AccessMiddleware:
 
 @dataclass
 class _Sending:
-    """A `send` that remembers the status it sent; 0 before."""
+    """A `send` that stores the status that it sent; 0 before."""
 
     send: Send
     status: int = field(default=0)
@@ -271,24 +271,24 @@ class _Sending:
 
 
 async def _say(error: Exception, sending: _Sending, scope: Scope, receive: Receive) -> None:
-    """Send the error's response, unless another has begun."""
+    """Send the error's response, unless another response has begun."""
     response = _shaped(error, scope)
     if sending.status == 0:
         await response(scope, receive, sending)
 
 
 def _shaped(error: Exception, scope: Scope) -> Response:
-    """The response to an error, in the shape of the API that was asked."""
+    """Return the response to an error, in the format of the requested API."""
     return systemone_error(error) if scope["path"] == SYSTEM_ONE else error_response(error).for_path(scope["path"])
 
 
 async def _answer_error(http: HTTPRequest, error: Exception) -> Response:
-    """The same, as Starlette's exception handlers want it."""
+    """Return the response to an error, as Starlette's exception handler."""
     return _shaped(error, http.scope)
 
 
 async def show_api(_http: HTTPRequest) -> Response:
-    """The OpenAPI document."""
+    """Respond with the OpenAPI document."""
     return Response(await aside(AT_ONCE + 1, _written_api), media_type=JSONBody.media_type)
 
 
@@ -298,7 +298,7 @@ def _written_api() -> bytes:
 
 
 def _asked(path: str, serve: Callable[..., ASGIApp], summary: str, **wire: Any) -> Endpoint:  # noqa: ANN401 - classes of the wire
-    """What asks the network."""
+    """Return an endpoint that asks the network."""
     return Endpoint(method="POST", path=path, serve=Work(serve), summary=summary, needs="ask", **wire)
 
 
@@ -311,7 +311,7 @@ def _flywheel(
     *,
     needs: Permission = "flywheel",
 ) -> Endpoint:
-    """What shows or moves jobs and deployments."""
+    """Return an endpoint that shows or moves jobs and deployments."""
     return Endpoint(
         method=method, path=f"/api/flywheel/{path}", serve=serve, summary=summary, request=request, needs=needs
     )
@@ -453,13 +453,13 @@ ENDPOINTS: Sequence[Endpoint] = (
     ),
     Endpoint(method="GET", path="/openapi.json", serve=show_api, summary="This document."),
 )
-"""Everything the gateway answers, in the order of its documentation."""
+"""All endpoints of the gateway, in the order of its documentation."""
 
 
 def create_app(network: Network, section: GatewaySection, ring: KeyRing | None = None) -> Starlette:
-    """An ASGI app before an open network, which stays the caller's to close.
+    """Return an ASGI app in front of an open network, which the caller closes.
 
-    With a ring that has keys, whoever has none is refused.
+    With a ring that has keys, requests without a key are refused.
 
     Call it in the event loop that will serve it. `app.state.gateway.draining = True` makes it refuse further work.
     """
@@ -479,7 +479,7 @@ def create_app(network: Network, section: GatewaySection, ring: KeyRing | None =
 
 
 def _guard(endpoint: Endpoint) -> Callable[..., Any]:
-    """What serves an endpoint, asking first whether the caller may."""
+    """Return the handler of an endpoint, with a check of the caller's permission first."""
     if endpoint.needs is None:
         return endpoint.serve
     return _Guard(endpoint.serve, endpoint.needs) if isinstance(endpoint.serve, Work) else _guarded(endpoint)
@@ -496,7 +496,7 @@ def _guarded(endpoint: Endpoint) -> Callable[[HTTPRequest], Awaitable[Response]]
 
 
 class _Guard:
-    """An ASGI app behind the question whether the caller may."""
+    """An ASGI app behind a check of the caller's permission."""
 
     def __init__(self, app: ASGIApp, permission: Permission) -> None:
         self.app, self.permission = app, permission
@@ -509,7 +509,7 @@ class _Guard:
 
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
-    """At shutdown, leave when everybody has."""
+    """At shutdown, wait until all requests have ended."""
     yield
     gateway: Gateway = app.state.gateway
     await gateway.drain()

@@ -1,4 +1,4 @@
-"""One request's connection: its body in, its events out, and the moment its caller leaves."""
+"""One request's connection: reading its body, sending its events, and detecting a disconnect."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from starlette.types import Receive, Scope, Send
 from coterie.gateway.errors import WireError
 
 STALLED_SECONDS = 60.0
-"""How long a caller may read nothing of a stream before its place is given to another."""
+"""Seconds that a caller may read nothing of a stream before its slot is freed."""
 
 
 class ClientGone(Exception):
-    """The caller left before its response was complete. Nobody is there to be told."""
+    """The caller left before its response was complete, so no response can be sent."""
 
 
 @dataclass(eq=False)
 class _Arriving:
-    """A body that is not complete."""
+    """A body that is not complete yet."""
 
     limit: asyncio.Timeout
     began: float
     body: bytearray = field(default_factory=bytearray)
 
     def pace(self, now: float) -> float:
-        """Bytes a second so far; of the first second all."""
+        """Return bytes per second so far; within the first second, all bytes."""
         return len(self.body) / max(now - self.began, 1.0)
 
 
 class Bodies:
-    """The bodies that arrive: a bounded number at once, the slowest of which makes room for one more."""
+    """Incoming bodies: a bounded number at once; for a further one the slowest is dropped."""
 
     def __init__(self, most: int, *, limit: int, seconds: float) -> None:
-        """Take the limits: bodies at once, bytes of one, and seconds until it must be complete."""
+        """Store the limits: bodies at once, bytes of one, and seconds until it must be complete."""
         self._most, self._limit, self._seconds = most, limit, seconds
         self._arriving: dict[_Arriving, None] = {}
 
     async def read(self, headers: Headers, receive: Receive, arrived: bytes | None = None) -> bytes:
-        """The whole body of a request; `arrived` is it, where its server had it before anybody asked.
+        """Return the whole body of a request; `arrived` is the body if the server already had it.
 
         Raises:
-            WireError: it is too large, or still not here when its time is up or another needs its room.
+            WireError: it is too large, or still incomplete when its time is up or another needs its place.
             ClientGone: the caller left.
         """
         if arrived is not None:
@@ -83,7 +83,7 @@ class Bodies:
                 return bytes(body)
 
     def _drop_slowest(self) -> None:
-        """End the wait for the one that comes most slowly, of equals for the oldest."""
+        """Drop the slowest incoming body; of equally slow ones the oldest."""
         now = asyncio.get_running_loop().time()
         slowest = min(self._arriving, key=lambda each: each.pace(now))
         del self._arriving[slowest]
@@ -101,14 +101,14 @@ class Bodies:
 
 
 ARRIVED = "coterie.arrived"
-"""In a scope whose server has bodies before they are asked for: gives the whole body, or None if it is not here yet."""
+"""Scope key for a server that reads bodies early: a function that returns the whole body, or None if incomplete."""
 ON_LOST = "coterie.on_lost"
-"""In a scope whose server says when a connection is lost: takes what it then calls, and gives what takes that back."""
+"""Scope key for a server that reports lost connections: registers a callback and returns its removal."""
 Listen = Callable[[Callable[[], None]], Callable[[], None]]
 
 
 async def while_connected(scope: Scope, receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Do the work, and cancel it if its caller leaves meanwhile. The request's body must have been read.
+    """Do the work, and cancel it if the caller disconnects. The request's body must have been read.
 
     Raises:
         ClientGone: the caller left; the work has ended by then.
@@ -135,7 +135,7 @@ async def while_connected(scope: Scope, receive: Receive, work: Coroutine[Any, A
 
 
 def _listen(receive: Receive, left: Callable[[], None]) -> Callable[[], None]:
-    """The same of any ASGI server, which costs a task."""
+    """Call `left` at a disconnect, with any ASGI server; this costs a task. Return the function that ends it."""
 
     async def wait() -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -156,7 +156,7 @@ def _listen(receive: Receive, left: Callable[[], None]) -> Callable[[], None]:
 
 
 async def send_event(send: Send, event: bytes, *, seconds: float = STALLED_SECONDS) -> None:
-    """Send a piece of a stream once the caller has read what came before it.
+    """Send a piece of a stream after the caller has read the previous ones.
 
     Raises:
         ClientGone: the caller has read nothing for `seconds`.
@@ -176,10 +176,10 @@ async def send_event(send: Send, event: bytes, *, seconds: float = STALLED_SECON
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 DONE = b"data: [DONE]\n\n"
-"""Ends a stream."""
+"""End mark of a stream."""
 
 TRACE_HEADER = "x-coterie-trace"
-"""Names the trace of an answer."""
+"""Header with the trace of an answer."""
 
 
 class JSONBody(Response):
@@ -188,15 +188,15 @@ class JSONBody(Response):
     media_type = "application/json"
 
     def render(self, content: object) -> bytes:
-        """The content as UTF-8."""
+        """Return the content as UTF-8 JSON."""
         return encode(content)
 
 
 def encode(content: object) -> bytes:
-    """Plain values as compact UTF-8 JSON. Raises `ValueError` on NaN and infinity."""
+    """Return plain values as compact UTF-8 JSON. Raises `ValueError` on NaN and infinity."""
     return _encode(content).encode("utf-8", "replace")
 
 
 def event(data: Mapping[str, Any]) -> bytes:
-    """One server-sent event."""
+    """Return one server-sent event."""
     return b"data: " + encode(data) + b"\n\n"

@@ -1,8 +1,8 @@
-"""Every error as an OpenAI-shaped response with a stable code.
+"""Every error as a response in OpenAI's format with a stable code.
 
-A `CoterieError` keeps its own code; what only HTTP knows (a path, a method, a body) is a `WireError`. Anything
-else is a mistake of ours: the caller is told so and nothing more, the log gets where it happened, without
-the exception's message, since that may repeat what the caller sent.
+A `CoterieError` keeps its own code; an HTTP-specific error (a path, a method, a body) is a `WireError`. Anything
+else is a bug: the response says only that, and the log gets the position in the code, without
+the exception's message, since that may repeat the request.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ STATUSES: Mapping[WireCode, int] = {
     "unsupported_content": 400,
     "unsupported_parameter": 400,
 }
-"""HTTP status of each code of the gateway's own."""
+"""HTTP status of each of the gateway's own codes."""
 
 _CORE_STATUSES: Sequence[tuple[type[CoterieError], int]] = (
     (UnknownSpecialist, 404),
@@ -98,18 +98,18 @@ _CORE_STATUSES: Sequence[tuple[type[CoterieError], int]] = (
     (EngineTimeout, 504),
     (EngineError, 502),
 )
-"""First match wins."""
+"""HTTP status by error class. The first match is used."""
 
 _CLOSING = {"connection": "close"}
-"""With a response that comes before the body does: the rest of it is read by nobody."""
+"""Header of a response that is sent before the body was read, since its rest will not be read."""
 _LONGEST = 300
-"""Characters of a caller's own words that an error repeats at most."""
+"""Most characters of a caller's text that an error repeats."""
 
 _TYPES: Mapping[int, str] = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
 class WireError(Exception):
-    """What only HTTP knows to be wrong. It never leaves this package: it becomes a response."""
+    """An HTTP-specific error. It never leaves this package: it becomes a response."""
 
     def __init__(self, code: WireCode, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
@@ -119,12 +119,12 @@ class WireError(Exception):
 
 
 def no_trace(trace_id: str) -> WireError:
-    """There is none of that id, or it is another tenant's: the same words."""
+    """Return the error of an unknown trace; another tenant's trace gets the same message."""
     return WireError("trace_not_found", f"There is no trace {trace_id[:100]!r}.", param="trace_id")
 
 
 class ErrorResponse(Response):
-    """An OpenAI-shaped error; `for_path` gives it the shape of the API that was asked."""
+    """An error in OpenAI's format; `for_path` converts it to the format of the requested API."""
 
     media_type = "application/json"
 
@@ -135,7 +135,7 @@ class ErrorResponse(Response):
         super().__init__(json.dumps({"error": self.error}), status_code=status, headers=headers)
 
     def for_path(self, path: str) -> Response:
-        """The response in the shape of the API at this path, with the names that it has for parameters."""
+        """Return the response in the format of the API at this path, with its parameter names."""
         if (param := self.error["param"]) is not None and (own := _own_name(param, path)) != param:
             said = str(self.error["message"])
             said = own + said.removeprefix(param) if said.startswith(f"{param}:") else said
@@ -147,7 +147,7 @@ class ErrorResponse(Response):
 
 
 def _own_name(param: str, path: str) -> str:
-    """A parameter of chat by the name that the API at a path has for it: its requests are read as requests for chat."""
+    """Return the name of a chat parameter in the API at a path, whose requests are read as chat requests."""
     names = next((names for begin, names in _NAMES.items() if path.startswith(begin)), {})
     return next((re.sub(chat, own, param, count=1) for chat, own in names.items() if re.match(chat, param)), param)
 
@@ -173,7 +173,7 @@ _NAMES: Mapping[str, Mapping[str, str]] = {
 
 
 def as_anthropic(error: Mapping[str, object], status: int) -> dict[str, object]:
-    """An error in Anthropic's shape; our code and the parameter stay beside its own fields."""
+    """Return an error in Anthropic's format, with Coterie's code and the parameter in addition."""
     kind = _ANTHROPIC.get(status, "invalid_request_error" if status < 500 else "api_error")
     told = {"type": kind, "message": error["message"], "code": error["code"], "param": error["param"]}
     return {"type": "error", "error": told}
@@ -195,7 +195,7 @@ def _anthropic(response: ErrorResponse) -> Response:
 
 
 def _json_rpc(response: ErrorResponse) -> Response:
-    """An error of JSON-RPC with the same status, of a message whose id nobody has read."""
+    """Return a JSON-RPC error with the same status, for a message whose id was not read."""
     number = _JSON_RPC.get(response.error["code"], REFUSED)
     about = {"code": number, "message": response.error["message"], "data": {"code": response.error["code"]}}
     return _reshaped(response, {"jsonrpc": "2.0", "id": None, "error": about})
@@ -207,15 +207,15 @@ def _reshaped(response: ErrorResponse, document: object) -> Response:
 
 
 _SHAPES: Mapping[str, Callable[[ErrorResponse], Response]] = {"/v1/messages": _anthropic, "/mcp": _json_rpc}
-"""By the beginning of the path, where it is not OpenAI's."""
+"""Format of errors by the beginning of the path, where it is not OpenAI's."""
 REFUSED = -32010
-"""JSON-RPC code of what the gateway refuses before MCP is spoken; `data.code` says what."""
+"""JSON-RPC code of requests that the gateway refuses before MCP handles them; `data.code` has the reason."""
 _JSON_RPC: Mapping[object, int] = {"invalid_json": -32700, "invalid_request": -32600}
-"""Those that JSON-RPC has codes for."""
+"""JSON-RPC's own codes."""
 
 
 def error_response(error: Exception) -> ErrorResponse:
-    """The response to any error raised while serving a request, with what had left by then."""
+    """Return the response to any error raised while serving a request, with a record of what was sent by then."""
     response = _response_to(error)
     response.headers[EGRESS_HEADER] = noted_egress(error)
     return response
@@ -246,7 +246,7 @@ def _core_error(error: CoterieError) -> ErrorResponse:
 
 
 def _http_error(error: HTTPException) -> ErrorResponse:
-    """Starlette's own: an unknown path or a wrong method."""
+    """Convert Starlette's own errors: an unknown path or a wrong method."""
     headers = dict(error.headers or {})
     if error.status_code == 405:
         allowed = headers.get("Allow", "")
@@ -257,7 +257,7 @@ def _http_error(error: HTTPException) -> ErrorResponse:
 
 
 def _invalid(error: ValidationError) -> ErrorResponse:
-    """What pydantic found, in one sentence. The most specific problems: those deepest in the body."""
+    """Describe pydantic's findings in one sentence: the most specific problems, those deepest in the body."""
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     if problems[0]["type"] == "json_invalid":
         return ErrorResponse(400, "invalid_json", f"The body is not valid JSON: {problems[0]['msg']}.")
@@ -274,7 +274,7 @@ def _invalid(error: ValidationError) -> ErrorResponse:
 
 
 def _param(location: tuple[str | int, ...]) -> str | None:
-    """A pydantic location as OpenAI names it: `messages[0].content`. Members of a union are not part of it."""
+    """Return a pydantic location in OpenAI's form: `messages[0].content`, without members of a union."""
     path = ""
     for part in location:
         if isinstance(part, int):
@@ -286,7 +286,7 @@ def _param(location: tuple[str | int, ...]) -> str | None:
 
 @cache
 def _members() -> frozenset[str]:
-    """The names by which pydantic tells members of a union apart: those of simple types and of our own models."""
+    """Return the names of union members in pydantic locations: those of simple types and of Coterie's models."""
     models, found = [BaseModel], {"bool", "int", "float", "str"}
     while models:
         models += (each := models.pop()).__subclasses__()

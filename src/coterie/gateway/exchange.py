@@ -1,4 +1,4 @@
-"""One question and its answer, whole or streamed, in the format of the API that was asked."""
+"""One question and its answer, whole or streamed, in the format of the requested API."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from coterie.observe.plain import EGRESS_HEADER
 from coterie.types import EGRESS_IN_STREAM, Answer, Delta, Request, Trace
 
 IGNORED_HEADER = "x-coterie-ignored"
-"""Names what a request asked for and nobody could do."""
+"""Header with the options of a request that had no effect."""
 SAMPLING = frozenset(
     {
         *("temperature", "top_p", "seed", "stop", "stop_sequences", "frequency_penalty", "presence_penalty"),
         *("max_tokens", "max_completion_tokens", "max_output_tokens"),
     }
 )
-"""What acts where a model writes, and nowhere else."""
+"""Parameters that only affect a generating model."""
 FUNCTIONS = frozenset({"tools", "parallel_tool_calls", "tool_choice.disable_parallel_tool_use"})
-"""What acts where such a model may call functions."""
+"""Parameters that only affect a generating model that may call functions."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MOST_NAMED = 64
 BY_A_MODEL = frozenset({"written", "called"})
@@ -39,20 +39,20 @@ Abstain = Literal["refusal", "content_filter", "text", "status"]
 
 
 def ignored_header(names: Iterable[str]) -> dict[str, str]:
-    """The header that names what had no effect; none if all had. A name that is no header's is left out."""
+    """Return the header that names options without effect; empty if there are none. Invalid names are left out."""
     ignored = sorted(filter(_NAME.fullmatch, names))
     return {IGNORED_HEADER: ", ".join(ignored[:_MOST_NAMED])} if ignored else {}
 
 
 def idle_options(gateway: Gateway, request: Request) -> list[str]:
-    """Which of a request's wishes for quality and budget nothing here can follow."""
+    """Return which of the request's options `quality` and `budget` have no effect in this network."""
     network = gateway.network
     idle = [] if request.quality is None or network.policy.known else ["quality"]
     return idle if request.budget is None or any(map(leaves, network.engines)) else [*idle, "budget"]
 
 
 class ToldAnswer(Protocol):
-    """What an API writes of an answer: of the network's, or of one model's."""
+    """The parts of an answer that an API writes: the network's answer, or a single model's."""
 
     @property
     def text(self) -> str:
@@ -66,40 +66,40 @@ class ToldAnswer(Protocol):
 
     @property
     def called(self) -> bool:
-        """The text is calls of functions (`Finding.called`)."""
+        """Whether the text is function calls (`Finding.called`)."""
         ...
 
     @property
     def cut(self) -> bool:
-        """The text ends because it might be no longer."""
+        """Whether the text was cut at the length limit."""
         ...
 
 
 class AnswerFormat(Protocol):
-    """How one API writes an answer. One instance for each request."""
+    """Writes an answer in the format of one API. One instance for each request."""
 
     def whole(self, answer: ToldAnswer, *, refused: bool) -> dict[str, Any]:
-        """The answer in one piece."""
+        """Return the answer in one piece."""
         ...
 
     def begin(self) -> bytes:
-        """What comes before the first piece of a stream."""
+        """Return the data before the first piece of a stream."""
         ...
 
     def piece(self, text: str, *, refused: bool) -> bytes:
-        """A piece of the text, or of the reason why there is none."""
+        """Return a piece of the text, or of the reason why there is none."""
         ...
 
     def calls(self, text: str) -> bytes:
-        """Calls of functions, which the text is (`Finding.called`)."""
+        """Return a text that is function calls (`Finding.called`)."""
         ...
 
     def end(self, answer: ToldAnswer, *, refused: bool) -> bytes:
-        """What comes after the last piece."""
+        """Return the data after the last piece."""
         ...
 
     def failed(self, error: ErrorResponse) -> bytes:
-        """The event that ends a stream which cannot go on."""
+        """Return the event that ends a failed stream."""
         ...
 
 
@@ -109,7 +109,7 @@ STREAM_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-con
 def written(
     form: AnswerFormat, answer: ToldAnswer, *, stream: bool, headers: Mapping[str, str], refused: bool = False
 ) -> Response:
-    """What sends an answer that is there as a whole, in one piece or as the events of a stream."""
+    """Return the ASGI app that sends a complete answer, in one piece or as the events of a stream."""
     if not stream:
         return JSONBody(form.whole(answer, refused=refused), headers=dict(headers))
     piece = form.calls(answer.text) if answer.called else form.piece(answer.text, refused=refused)
@@ -119,7 +119,7 @@ def written(
 
 @asynccontextmanager
 async def failing_in_stream(gateway: Gateway, form: AnswerFormat, send: Send) -> AsyncIterator[None]:
-    """Say what fails within as the last event of a stream: its status is sent."""
+    """Send an error inside the block as the last event of a stream, whose status was already sent."""
     try:
         yield
     except ClientGone:
@@ -135,7 +135,7 @@ async def failing_in_stream(gateway: Gateway, form: AnswerFormat, send: Send) ->
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """Asks the network and answers; an ASGI app for one request."""
+    """ASGI app for one request that asks the network and answers."""
 
     gateway: Gateway
     request: Request
@@ -144,10 +144,10 @@ class Exchange:
     stream: bool
     abstain: Abstain
     set: Collection[str] = ()
-    """Parameters of the request that may turn out to have no effect."""
+    """Parameters of the request that may have no effect."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Ask and answer. What fails before the first piece still has a status of its own."""
+        """Ask and answer. An error before the first piece has its own status."""
         if self.stream:
             await self._streamed(send)
             return
@@ -164,7 +164,7 @@ class Exchange:
         await JSONBody(body, headers=headers)(scope, receive, send)
 
     def _refused(self, answer: Answer) -> bool:
-        """Whether the text of an answer goes where its API has refusals."""
+        """Return whether an answer's text belongs in the refusal field of its API."""
         return not answer.accepted and self.abstain != "text"
 
     def _headers(self, *, written: bool, offered: bool) -> dict[str, str]:
@@ -191,13 +191,13 @@ class Exchange:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_rest(self, pieces: AsyncIterator[tuple[bytes, bool, bool]], send: Send) -> None:
-        """The pieces after the first. The status is sent: what fails now is said in the stream."""
+        """Send the pieces after the first. The status was sent, so an error becomes an event of the stream."""
         async with failing_in_stream(self.gateway, self.format, send):
             async for piece, *_ in pieces:
                 await send_event(send, piece)
 
     async def _pieces(self, events: AsyncIterator[Delta | Answer]) -> AsyncGenerator[tuple[bytes, bool, bool]]:
-        """The network's events as bytes, each with whether a model wrote it, and whether it could call functions.
+        """Yield the network's events as bytes, each with whether a model wrote it, and whether it could call functions.
 
         The reason why a part is not answered waits until it is known whether another part is: then it is text.
         """

@@ -1,8 +1,9 @@
-"""A server takes up what changes in its network's folder: a promoted version, a price, another policy.
+"""A server follows changes in its network's folder: a promoted version, a price, another policy.
 
-Each process looks a few times a second at the file of the network and at which versions serve. What has changed is
-opened beside what serves, which takes some hundredths of a second where the encoder stays, and requests go there from
-the next one on. Whoever is at work ends where he began. What cannot be opened is said, and what serves stays.
+Each process checks a few times a second the file of the network and which versions serve. A changed network is
+opened beside the serving one, which takes some hundredths of a second if the encoder stays, and gets all further
+requests. Running requests end on the network on which they began. If opening fails, the error is logged, and the
+serving network stays.
 """
 
 from __future__ import annotations
@@ -25,21 +26,21 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("coterie.gateway")
 _LOOK_SECONDS = 0.2
-"""Between two looks; a change counts once it is seen twice the same."""
+"""Seconds between two checks; a change counts once it is seen twice in the same form."""
 
 
 class Follower:
-    """Keeps a gateway at what lies in the folder of its network."""
+    """Keeps a gateway up to date with the folder of its network."""
 
     def __init__(self, gateway: Gateway, folder: Path, open_network: Callable[[Config], Awaitable[Network]]) -> None:
-        """Take a gateway that has just been opened, and what opens its network anew as its file says."""
+        """Store a newly opened gateway, and the function that reopens its network with a configuration."""
         self._gateway, self._folder, self._open = gateway, folder, open_network
         self._process = of_a_process(load_config(folder))
         self._seen = self._last = files_of(folder)
         self._reopening = asyncio.Lock()
 
     async def reopen(self) -> Config:
-        """Serve what lies there now; what its file says. Raises `SetupError`; what served before goes on then."""
+        """Serve the folder's current network and return its configuration. Raises `SetupError`; the old one stays."""
         async with self._reopening:
             self._seen = self._last = files_of(self._folder)  # before: what changes meanwhile is looked at again
             config = await asyncio.to_thread(load_config, self._folder)
@@ -53,13 +54,13 @@ class Follower:
         return config
 
     async def run(self) -> None:
-        """Look until the gateway shuts down."""
+        """Check until the gateway shuts down."""
         while not self._gateway.draining:
             await asyncio.sleep(_LOOK_SECONDS)
             await self.look()
 
     async def look(self) -> None:
-        """Look once, and reopen at what is another than what serves, for the second time the same."""
+        """Check once, and reopen at a change that was seen twice in the same form."""
         found, before = files_of(self._folder), self._last
         self._last = found
         if found != before or found == self._seen or self._reopening.locked():
@@ -77,7 +78,7 @@ class Follower:
 
 
 def watch_process(folder: Path) -> Callable[[], Hashable]:
-    """Return what tells a supervisor whether its workers are to be replaced: `of_a_process` of the file, as it is now.
+    """Return a function that tells a supervisor when to replace its workers: the current `of_a_process`.
 
     A file that cannot be read changes nothing.
     """
@@ -97,13 +98,13 @@ def watch_process(folder: Path) -> Callable[[], Hashable]:
 
 
 def of_a_process(config: Config) -> Hashable:
-    """What is taken at the start of a process alone: workers are replaced when it changes."""
+    """Return the settings that are read only at the start of a process: workers are replaced when they change."""
     oidc = None if config.oidc is None else config.oidc.model_dump_json()
     return config.gateway.model_dump_json(), oidc, config.accounting.currency
 
 
 def files_of(folder: Path) -> Hashable:
-    """What a network is opened from, as it lies in its folder: its file, and which versions serve."""
+    """Return the state of the folder that a network is opened from: its file, and the serving versions."""
     try:
         names = sorted(os.listdir(f"{folder}/registry"))  # noqa: PTH208 - of a thousand 4 ms, and 13 as paths
     except OSError:

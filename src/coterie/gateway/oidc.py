@@ -1,6 +1,6 @@
-"""The routes of signing in at a provider: `/auth/oidc/start` sends people there, `/auth/oidc/callback` takes them back.
+"""Routes for sign-in at a provider: `/auth/oidc/start` redirects there, `/auth/oidc/callback` is the way back.
 
-What a signed-in person gets, such as a page with a cookie of the console, is the caller's: it is given their key.
+The response to a signed-in person, such as a page with a cookie of the console, is made by a callback with their key.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from coterie.governance.oidc import CALLBACK, COOKIE, MINUTES, OidcSignIn, Perso
 
 START = "/auth/oidc/start"
 Welcome = Callable[[Request, Key, Person, str], Awaitable[Response]]
-"""Answers who signed in: with what says from now on who it is, and the way to the path that they wanted."""
+"""Responds to a signed-in person with their session and a redirect to the path that they wanted."""
 
 
 def oidc_routes(sign_in: OidcSignIn, ring: KeyRing, welcome: Welcome) -> list[Route]:

@@ -1,7 +1,7 @@
-"""The server: from an address to an orderly end.
+"""The server: from an address to an orderly shutdown.
 
-uvicorn ends a connection that idles after a response. It waits for ever for the head of a request, however long that
-is, for the rest of a body that nobody reads any more, and for a caller who reads nothing of a response.
+uvicorn closes a connection that idles after a response. It has no time limit for the head of a request of any length,
+for the rest of an unread body, and for a caller who does not read a response; this module adds these limits.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
     from coterie.network.network import Network
 
 _REST_SECONDS = 2.0
-"""How long the rest of a body is read and thrown away, so that its sender sees why it was refused."""
+"""Seconds for which the rest of a body is read and discarded, so that the sender sees why it was refused."""
 _LATE = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _LONGEST_HEAD = 1 << 16
-"""Bytes of a head that is not complete; the parser itself has no limit."""
+"""Largest incomplete head in bytes; the parser itself has no limit."""
 _TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class OpenConnections:
-    """All open connections of a server. When one more is too many, one that no answer is made for is closed."""
+    """All open connections of a server. If there are too many, one without a pending answer is closed."""
 
     def __init__(self, most: int, *, share: float, head_seconds: float) -> None:
-        """Take the limits: connections at once, a client's part of them, and the time for the head of a request."""
+        """Store the limits: connections at once, a client's share of them, and the time for the head of a request."""
         self.open, self.head_seconds = Shared(most, share), head_seconds
         self.leaving = False
         """Each connection is closed after its next response: the server is being replaced."""
@@ -56,7 +56,7 @@ class OpenConnections:
         """Those whose request is not complete, the longest waiting first."""
 
     def enter(self, connection: GatewayProtocol) -> bool:
-        """Count one more; False where there is no room for it."""
+        """Count one more connection; return False where there is no room for it."""
         client = connection.peer
         if not self.open.free(client):
             self.make_room(client if self.open.of(client) >= self.open.most_each else None)
@@ -66,26 +66,26 @@ class OpenConnections:
         return True
 
     def leave(self, connection: GatewayProtocol) -> None:
-        """Count one less."""
+        """Count one connection less."""
         self._silent.pop(connection, None)
         self.open.give(connection.peer)
 
     def wait_for(self, connection: GatewayProtocol, *, request: bool) -> None:
-        """Note that the next request of a connection is waited for from now on, or is complete."""
+        """Record that a connection's next request is awaited from now on, or is complete."""
         if request:
             self._silent.setdefault(connection)
         else:
             self._silent.pop(connection, None)
 
     def make_room(self, client: str | None = None) -> None:
-        """Close the connection that waits longest: of a client, or of the client that has the most."""
+        """Close the connection that has been waiting longest: of a client, or of the client with the most of them."""
         waiting = [each for each in self._silent if client in (None, each.peer)]
         if waiting:
             max(waiting, key=lambda each: self.open.of(each.peer)).drop()
 
 
 class HeadWithBody:
-    """A transport for one response: one call of the system sends its head and what is written right behind it."""
+    """A transport for one response: head and first data are sent by one system call."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport, self._loop = transport, loop
@@ -94,7 +94,7 @@ class HeadWithBody:
         self._sending: asyncio.Handle | None = None
 
     def write(self, data: bytes) -> None:
-        """Send some bytes: the first of them with the next, or when the event loop comes round."""
+        """Send data: the first with the next, or at the next turn of the event loop."""
         if self._head is None:
             self._head, self._sending = data, self._loop.call_soon(self._send)
         elif self._sending is not None:
@@ -103,12 +103,12 @@ class HeadWithBody:
             self._transport.write(data)
 
     def close(self) -> None:
-        """Send what is still here, and close."""
+        """Send the remaining data, and close."""
         self._send()
         self._transport.close()
 
     def _send(self, more: bytes = b"") -> None:
-        """Send the head, if it is still here."""
+        """Send the head, if it was not sent yet."""
         if self._sending is not None:
             self._sending.cancel()
             self._sending = None
@@ -116,7 +116,7 @@ class HeadWithBody:
 
 
 def _take_body(cycle: RequestResponseCycle) -> bytes | None:
-    """The whole body of a request, if it is here: what `receive` would give at once, with less to wait for."""
+    """Return the whole body of a request, if it has arrived, faster than through `receive`; None otherwise."""
     if cycle.more_body or cycle.disconnected or cycle.response_complete or cycle.waiting_for_100_continue:
         return None
     cycle.flow.resume_reading()
@@ -143,7 +143,7 @@ class GatewayProtocol(HttpToolsProtocol):
         """Called when the connection is lost; None once it is."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Count it, and wait for the first head."""
+        """Count the connection, and wait for the first head."""
         super().connection_made(transport)
         self.peer = network_of((self.client or ("",))[0])
         self._counted = self._all.enter(self)
@@ -153,7 +153,7 @@ class GatewayProtocol(HttpToolsProtocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Count it no more."""
+        """Remove the connection from the count."""
         self._turn("over")
         self._uncount()
         listeners, self._listeners = self._listeners, None
@@ -162,7 +162,10 @@ class GatewayProtocol(HttpToolsProtocol):
             each()
 
     def on_lost(self, call: Callable[[], None]) -> Callable[[], None]:
-        """Call something when the connection is lost, soon if it is; what is given takes that back."""
+        """Register a callback for the loss of the connection, and return the function that removes it.
+
+        The callback is called soon if the connection is lost already.
+        """
         if self._listeners is None:
             return self.loop.call_soon(call).cancel
         listeners = self._listeners
@@ -170,7 +173,7 @@ class GatewayProtocol(HttpToolsProtocol):
         return lambda: listeners.pop(call, None)
 
     def data_received(self, data: bytes) -> None:
-        """Take some bytes."""
+        """Read some bytes."""
         if not self._counted:
             return
         super().data_received(data)
@@ -181,17 +184,17 @@ class GatewayProtocol(HttpToolsProtocol):
         self._look()
 
     def on_message_begin(self) -> None:
-        """A head begins."""
+        """Begin the timing of a head."""
         self._coming = "head"
         super().on_message_begin()
         cast("dict[str, Any]", self.scope)[ON_LOST] = self.on_lost
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; white space around a value is no part of it (RFC 9110, 5.5), which the parser leaves there."""
+        """Read a header without white space around its value (RFC 9110, 5.5), which the parser leaves there."""
         super().on_header(name, value.strip(b" \t"))
 
     def on_headers_complete(self) -> None:
-        """A head is complete."""
+        """Handle a complete head."""
         self._coming = "body"
         super().on_headers_complete()
         if self.cycle is not None:
@@ -201,7 +204,7 @@ class GatewayProtocol(HttpToolsProtocol):
                 self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
-        """A body is complete, be it none."""
+        """Handle a complete body, which may be empty."""
         self._coming = ""
         super().on_message_complete()
 
@@ -211,7 +214,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._look()
 
     def timeout_keep_alive_handler(self) -> None:
-        """End an idle connection; one whose caller reads on stays until they have read the response."""
+        """Close an idle connection, but only after its caller has read the response."""
         unread = self.transport.get_write_buffer_size()
         if not unread:
             super().timeout_keep_alive_handler()
@@ -224,7 +227,7 @@ class GatewayProtocol(HttpToolsProtocol):
             )
 
     def drop(self) -> None:
-        """Close it at once: its room is needed."""
+        """Close the connection at once, to free its place."""
         self._uncount()
         self.transport.abort()
 
@@ -234,7 +237,7 @@ class GatewayProtocol(HttpToolsProtocol):
             self._all.leave(self)
 
     def _look(self) -> None:
-        """Find out what is waited for."""
+        """Determine what the connection waits for."""
         cycle = self.cycle
         if self.transport.is_closing():
             self._turn("over")
@@ -248,7 +251,7 @@ class GatewayProtocol(HttpToolsProtocol):
             self._turn("idle")
 
     def _turn(self, phase: str) -> None:
-        """Wait for something else than before, for so long. More of the same buys no time."""
+        """Begin to wait for something else, with a time limit. More of the same does not extend the limit."""
         if phase == self._phase:
             return
         self._phase = phase
@@ -269,32 +272,37 @@ class GatewayProtocol(HttpToolsProtocol):
 
 _log = logging.getLogger("coterie.gateway")
 _BACKLOG = 2048
-"""OpenConnections that the system holds until they are taken."""
+"""Connections that the operating system queues until they are accepted."""
 _AT_ONCE = 32
-"""OpenConnections that are taken before the first of them is looked at."""
+"""Connections that are accepted before the first of them is read."""
 _FILES = 64
-"""Descriptors that are left for files and for connections to models."""
+"""Descriptors that are reserved for files and for connections to models."""
 _LEAVE_SECONDS = 2.0
-"""How long a worker that is replaced answers on its open connections before it closes those that are silent."""
+"""Seconds for which a replaced worker answers on its open connections before it closes the silent ones."""
 _AWAY_SECONDS, _LONGEST_AWAY = 0.0005, 0.004
-"""How long one of several workers takes no further connection after one, for each that it has, and at most."""
+"""Pause of one of several workers after accepting a connection, in seconds per open connection, and at most."""
 _NO_DESCRIPTOR_SECONDS = 1.0
-"""The same where no descriptor is left."""
+"""Pause in seconds where no descriptor is left."""
 _NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _YOUNG = 10_000
-"""Objects that are made until the collector looks through the latest ones: a request makes some thousand, and nearly
-all of them go without it. Python's own 700 has it look several times a request."""
+"""Allocations between two collections of the youngest objects.
+
+A request makes some thousand objects, and nearly all of them are freed without a collection. Python's default of 700
+collects several times per request.
+"""
 SWITCH_SECONDS = 0.001
-"""How long a thread that works on a long text may go on when the event loop wants to. Python's own is five times that,
-and the loop waits for it each time that it wakes up."""
+"""Switch interval in seconds: how long a thread may run on while the event loop waits.
+
+Python's default is five times that, and the loop waits for it at each wake-up while a thread works on a long text.
+"""
 
 
 @contextmanager
 def serving() -> Iterator[None]:
-    """Set the interpreter for a process that answers requests.
+    """Configure the interpreter for a process that answers requests.
 
-    What was made so far stays: looking through all of it for garbage would stop everybody for a third of a second
-    whenever a request made many things.
+    Existing objects are excluded from garbage collection: scanning all of them would stop all requests for a third of a
+    second whenever a request made many objects.
     """
     interval, before, frozen = sys.getswitchinterval(), gc.get_threshold(), gc.get_freeze_count()
     gc.collect()
@@ -321,16 +329,16 @@ async def serve(
 ) -> None:
     """Open the network and serve it until SIGTERM or SIGINT, then drain and close it.
 
-    Draining takes no further connections and gives running requests `section.drain` seconds; a second signal
-    ends it at once. Cancelling drains too. Signals are heard only in the main thread: `asyncio.run(serve(...))`.
+    Draining accepts no further connections and gives running requests `section.drain` seconds; a second signal
+    ends it at once. Cancelling drains too. Signals are handled only in the main thread: `asyncio.run(serve(...))`.
 
     Args:
         open_network: Called once, after the address is known to be free.
         section: Address and limits. Port 0 takes a free one.
-        ring: Who may come in. Without keys, the address must be one that only this machine reaches.
+        ring: The keys of the gateway. Without keys, the address must be one that only this machine reaches.
         on_ready: Called with the address, such as `http://127.0.0.1:8321`, once requests are answered.
-        front: Makes an app that serves pages and passes all else to the gateway's.
-        place: Where this process is one of several workers: the socket that they share, and whose end is theirs.
+        front: Makes an app that serves pages and passes all other requests to the gateway's.
+        place: Set if this process is one of several workers: the shared socket, and the link to the supervisor.
 
     Raises:
         SetupError: the address is in use, not of this machine, or open to others; or what `open_network` raises.
@@ -349,7 +357,7 @@ async def serve(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, with our gateway told of its beginning and end, and a signal as an ordinary end."""
+    """uvicorn's server, which also starts and stops the gateway, and treats a signal as a normal end."""
 
     def __init__(
         self,
@@ -382,7 +390,7 @@ class _Server(uvicorn.Server):
             raise asyncio.CancelledError
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, then say where."""
+        """Listen, then report the address."""
         asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
         await super().startup(sockets if self._place is None else [])
         for each in sockets or ():
@@ -397,18 +405,18 @@ class _Server(uvicorn.Server):
             self._on_ready(address_of(sockets[0]))
 
     def _make_protocol(self) -> asyncio.Protocol:
-        """A protocol for one more connection, as uvicorn makes them."""
+        """Return a protocol for a new connection, as uvicorn makes them."""
         make = cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class)
         return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     def _bereaved(self) -> None:
-        """The supervisor is gone: nobody would restart or stop this worker any more."""
+        """End this worker when the supervisor is gone, since nothing would restart or stop it any more."""
         if self._place is not None:
             asyncio.get_running_loop().remove_reader(self._place.life)
         self.should_exit = True
 
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Close silent connections where no descriptor is left for one more; asyncio tries again in a second."""
+        """Close silent connections where no descriptor is left for a new one; asyncio retries after a second."""
         if getattr(context.get("exception"), "errno", None) not in _NO_DESCRIPTOR or "socket" not in context:
             loop.default_exception_handler(context)
             return
@@ -419,21 +427,21 @@ class _Server(uvicorn.Server):
             self._connections.make_room()
 
     async def main_loop(self) -> None:
-        """Wait for the end. uvicorn's would leave everything as it is when cancelled."""
+        """Wait for the end. uvicorn's own loop would not clean up when cancelled."""
         try:
             await super().main_loop()
         except asyncio.CancelledError:
             self._cancelled = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Refuse further work on open connections, then drain. A worker first answers what still comes there."""
+        """Refuse further work on open connections, then drain. A worker first answers requests that still arrive."""
         if self._place is not None:
             await self._let_go()
         self._gateway.draining = True
         await super().shutdown(sockets)
 
     async def _let_go(self) -> None:
-        """Leave the address to other workers, and answer once more on connections that may be bringing a request."""
+        """Stop accepting connections, and answer once more on those that may be sending a request."""
         if self._acceptor is not None:
             self._acceptor.stop()
             await self._acceptor.entered()
@@ -444,9 +452,9 @@ class _Server(uvicorn.Server):
             await asyncio.sleep(_LEAVE_SECONDS / 40)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain at the first signal, cut off who is still at work at the second.
+        """Drain at the first signal; cut off running requests at the second.
 
-        uvicorn's would raise the signal again after draining, for an exit code of -15.
+        uvicorn's method would raise the signal again after draining, for an exit code of -15.
         """
         del sig, frame
         self.force_exit = self.should_exit
@@ -457,10 +465,10 @@ class _Server(uvicorn.Server):
 
 
 class SharedAcceptor:
-    """Takes connections from a socket that several processes share, so that each has its part of them.
+    """Accepts connections from a socket that several processes share, evenly among them.
 
-    Whoever is quickest gets a connection: of 32 that came at once one worker took all, and the other had nothing to do
-    as long as they stayed. So after each the process looks away for a moment, the longer, the more it has.
+    Otherwise the fastest process gets the connections: of 32 that came at once one worker took all, and the other was
+    idle as long as they stayed. After each connection the process therefore pauses, the longer, the more it has.
     """
 
     def __init__(
@@ -470,7 +478,7 @@ class SharedAcceptor:
         *,
         open_here: Callable[[], int],
     ) -> None:
-        """Take the socket, which listens, what makes a protocol, and what says how many connections there are here."""
+        """Store the listening socket, the protocol factory, and the function that counts this process' connections."""
         self._listener, self._make, self._open = listener, make_protocol, open_here
         self._loop = asyncio.get_running_loop()
         self._again: asyncio.TimerHandle | None = None
@@ -478,18 +486,18 @@ class SharedAcceptor:
         listener.setblocking(False)
 
     def start(self) -> None:
-        """Take connections from now on."""
+        """Begin to accept connections."""
         self._again = None
         self._loop.add_reader(self._listener, self._accept)
 
     def stop(self) -> None:
-        """Take no more."""
+        """Stop accepting connections."""
         self._loop.remove_reader(self._listener)
         if self._again is not None:
             self._again.cancel()
 
     async def entered(self) -> None:
-        """Wait until every connection that was taken is open: before that nobody counts it among those there are."""
+        """Wait until every accepted connection is open, since only open connections are counted."""
         while self._entering:
             await asyncio.wait(self._entering)
 
@@ -516,7 +524,7 @@ class SharedAcceptor:
 
 
 def _descriptors(wanted: int) -> int:
-    """How many descriptors are still free, once the process may have as many as it wants and the system allows."""
+    """Raise the limit of descriptors as far as wanted and allowed; return how many are free."""
     try:
         import resource  # noqa: PLC0415 - not on Windows
     except ImportError:
@@ -534,7 +542,7 @@ def _descriptors(wanted: int) -> int:
 
 
 def _configure(app: ASGIApp, section: GatewaySection, connections: OpenConnections) -> uvicorn.Config:
-    """Uvicorn's settings: no log of what is asked, nothing said about ourselves, nothing believed of a proxy."""
+    """Return uvicorn's settings: no access log, no server headers, no trust in proxy headers."""
     return uvicorn.Config(
         app,
         http=cast("type[asyncio.Protocol]", partial(GatewayProtocol, connections=connections)),
@@ -552,7 +560,7 @@ def _configure(app: ASGIApp, section: GatewaySection, connections: OpenConnectio
 
 
 def bind(section: GatewaySection) -> socket.socket:
-    """A socket bound to the section's address. Raises `SetupError`."""
+    """Return a socket bound to the section's address. Raises `SetupError`."""
     family = socket.AF_INET6 if ":" in section.host else socket.AF_INET
     # With the protocol named, asyncio sets TCP_NODELAY; without, each response waits 40 ms for a delayed ACK.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -580,6 +588,6 @@ def _refused(section: GatewaySection, error: OSError) -> SetupError:
 
 
 def address_of(listener: socket.socket) -> str:
-    """The address of a bound socket."""
+    """Return the address of a bound socket."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,9 +1,9 @@
-"""What goes over the wire: the OpenAI API's shapes, with a `coterie` object beside them.
+"""Models of the HTTP API: OpenAI's formats, with a `coterie` object.
 
-Requests are checked with these models. As OpenAI servers do, parameters not named here are accepted and
-have no effect; those named only to be refused are the ones whose silent absence would break a caller. The
-`coterie` object is ours alone, so an unknown key in it is an error. Responses are built as plain dicts
-(`_translate.py`) and described by these models in `/openapi.json`; a test holds the two together.
+Requests are checked with these models. Like on OpenAI's servers, unknown parameters are accepted without effect;
+parameters that are only defined to be refused are those whose silent absence would break a caller. The
+`coterie` object is Coterie's own, so an unknown key in it is an error. Responses are built as plain dicts
+(`translation.py`) and described by these models in `/openapi.json`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _INT64 = 2**63
 
 
 class Wire(BaseModel):
-    """Part of a request in OpenAI's shape: what we do not know is not an error."""
+    """Part of a request in OpenAI's format; unknown fields are accepted."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
@@ -53,13 +53,13 @@ W = TypeVar("W", bound=BaseModel)
 
 
 def read_wire(kind: type[W], body: bytes) -> W:
-    """Check a body of an endpoint. Raises `WireError` for what is no strict JSON, else pydantic's `ValidationError`."""
+    """Validate the body of an endpoint. Raises `WireError` for invalid JSON, else pydantic's `ValidationError`."""
     read_strict(body)
     return kind.model_validate_json(body)
 
 
 def read_strict(body: bytes) -> Any:  # noqa: ANN401 - JSON
-    """Return the JSON of a body. Raises `WireError` for what is none, or may be read in two ways."""
+    """Return the JSON of a body. Raises `WireError` for invalid or ambiguous JSON."""
     try:
         return strict_json(body)
     except ValueError as error:
@@ -70,7 +70,7 @@ def read_strict(body: bytes) -> Any:  # noqa: ANN401 - JSON
 
 
 def _check_cell(value: object, check: ValidatorFunctionWrapHandler) -> object:
-    """One sentence instead of one for each kind of value it is not."""
+    """Check a cell with one error message instead of one per type."""
     try:
         return check(value)
     except ValidationError:
@@ -95,24 +95,24 @@ class DocumentWire(Wire):
     model_config = ConfigDict(extra="forbid")
 
     text: str = ""
-    """Left out where it is in an index."""
+    """The text; left out for a document of an index."""
     name: Annotated[str, Field(min_length=1, max_length=500)] = "document"
-    """By which citations refer to it; of a document in an index, its name there."""
+    """Name for citations; for a document of an index, its name there."""
     label: Label | None = None
-    """Its sensitivity, where it is above the request's."""
+    """Sensitivity of the document, where it is above the request's."""
     index: Annotated[str, Field(validation_alias=AliasChoices("index", "shelf"))] = ""
-    """The index that has it, a `[knowledge]` key that a specialist reads."""
+    """The index with the document, a `[knowledge]` key that a specialist reads."""
 
 
 class ReleaseWire(Wire):
-    """An order to lower the label of what is asked, in spite of the personal data in it. Only an `admin` key may."""
+    """An order to lower the label of the request in spite of personal data in it. It needs an `admin` key."""
 
     model_config = ConfigDict(extra="forbid")
 
     to: Label
-    """The label that it has from then on. What holds a secret is not released."""
+    """The new label. Content with a secret is not released."""
     because: Annotated[str, Field(min_length=1, max_length=300)]
-    """Why; it is kept in the trace and in the audit log, so it holds no personal data."""
+    """The reason; it is stored in the trace and in the audit log, so it must not contain personal data."""
 
 
 class Extension(Wire):
@@ -121,32 +121,35 @@ class Extension(Wire):
     model_config = ConfigDict(extra="forbid")
 
     session: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] | None = None
-    """Names a remembered conversation."""
+    """Name of a conversation that is remembered."""
     label: Label | None = None
     """Sensitivity of the request: `public`, `internal`, `confidential` or `restricted`."""
     release: ReleaseWire | None = None
-    """Lowers the label of text, columns, messages and a document that is sent along, which is written down."""
+    """Lowers the label of text, columns, messages and a sent document; it is recorded in the audit log."""
     clearance: Label | None = None
-    """The most sensitive label whose documents may be read for it. It may only be below the network's default label."""
+    """The most sensitive label whose documents may be read for it; at most the network's default label."""
     columns: Annotated[dict[Annotated[str, Field(max_length=200)], Cell], Field(max_length=1000)] | None = None
-    """Structured input, by column name; without it, a JSON object in the user's message is taken."""
+    """Structured input, by column name; without it, a JSON object in the user's message is used."""
     document: str | DocumentWire | None = None
-    """A long text that the question is about, or an object with `text` or `index`, `name`, `label`. It is read here."""
+    """A long text that the question is about, or an object with `text` or `index`, `name`, `label`.
+
+    The document is read on this machine.
+    """
     language: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")] | None = None
-    """Language of the last user message, such as `de` or `en-GB`; without it, it is detected."""
+    """Language of the last user message, such as `de` or `en-GB`; by default, it is detected."""
     abstain: Literal["refusal", "content_filter", "text", "status"] | None = None
-    """How an abstention looks, in place of `[gateway] abstain`; `content_filter`: a refusal with that finish reason."""
+    """Form of an abstention, instead of `[gateway] abstain`; `content_filter`: a refusal with that finish reason."""
     quality: Annotated[StrictFloat, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
-    """Share of the generalist's quality to keep at the least cost, in place of the network's."""
+    """Share of the generalist's quality to keep, at the least cost, instead of the network's."""
     budget: Money | None = None
-    """Money per 1,000 such requests, in place of a quality: this one may cost a thousandth of it."""
+    """Money per 1,000 such requests, instead of a quality: this one may cost a thousandth of it."""
 
 
 class ContentPart(Wire):
-    """One part of a message's content; only text can be read."""
+    """One part of a message's content; only text is supported."""
 
     type: str
-    """`text`; also `refusal` in an assistant's message."""
+    """Type of the part: `text`; also `refusal` in an assistant's message."""
     text: str | None = None
     refusal: str | None = None
 
@@ -157,13 +160,13 @@ class ChatMessage(Wire):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[ContentPart] | None = None
     tool_calls: list[dict[str, Any]] | None = None
-    """Calls that an earlier answer made."""
+    """Calls in an earlier answer."""
     tool_call_id: str | None = None
-    """Of a result: the call that it is of."""
+    """For a result: id of its call."""
 
 
 class StreamOptions(Wire):
-    """How to stream."""
+    """Options of streaming."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -176,7 +179,7 @@ Stop = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class SamplingWire(Wire):
-    """How words are chosen. It acts where a model writes; where none does, `x-coterie-ignored` names it."""
+    """Sampling options. They affect generating models; where there is none, `x-coterie-ignored` names them."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -198,14 +201,14 @@ class FunctionWire(Wire):
 
 
 class ToolWire(Wire):
-    """A tool; of the type `function` for chat."""
+    """A tool; for chat, one of the type `function`."""
 
     type: Literal["function"]
     function: FunctionWire
 
 
 class NamedFunction(Wire):
-    """The function that is to be called."""
+    """The function that must be called."""
 
     name: str
 
@@ -218,14 +221,14 @@ class NamedTool(Wire):
 
 
 class AllowedSet(Wire):
-    """Some of the tools."""
+    """A subset of the tools."""
 
     mode: Literal["auto", "required"]
     tools: Annotated[list[NamedTool], Field(max_length=128)]
 
 
 class AllowedTools(Wire):
-    """Leaves the other tools out."""
+    """Restricts the tools to a subset."""
 
     type: Literal["allowed_tools"]
     allowed_tools: AllowedSet
@@ -240,7 +243,7 @@ class NamedSchema(Wire):
 
 
 class ChatResponseFormat(Wire):
-    """The form of an answer: words, any JSON object, or JSON of a schema."""
+    """The format of an answer: plain text, any JSON object, or JSON of a schema."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: NamedSchema | None = None
@@ -270,45 +273,48 @@ class ChatRequest(SamplingWire):
     """`POST /v1/chat/completions`."""
 
     model: str
-    """`coterie` lets the router choose; `coterie/NAME` asks that specialist."""
+    """Name of the model: `coterie` lets the router choose; `coterie/NAME` asks that specialist."""
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
-    """The last user message is what is asked; the others are its history."""
+    """The conversation. The last user message is the question; the others are its history."""
     stream: StrictBool | None = None
-    """Answer as server-sent events."""
+    """Send the answer as server-sent events."""
     stream_options: StreamOptions | None = None
     max_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
     """Longest generated text in tokens; the older name of `max_completion_tokens`."""
     max_completion_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
     """Longest generated text in tokens."""
     n: StrictInt | None = None
-    """Only 1: there is one answer."""
+    """Number of answers; only 1 is supported."""
     tools: Annotated[list[ToolWire], Field(max_length=128)] | None = None
     """Functions that a model may call. A forced call is also made by specialists whose answers are its arguments."""
     tool_choice: ToolChoice = None
     response_format: ChatResponseFormat | None = None
-    """`json_schema` is answered by the specialists whose labels or fields it asks for, else by the generalist."""
+    """Format of the answer.
+
+    `json_schema` is answered by the specialists whose labels or fields it asks for, else by the generalist.
+    """
     logprobs: StrictBool | None = None
-    """Only false: confidence is in the `coterie` object, calibrated."""
+    """Only false is supported: the calibrated confidence is in the `coterie` object."""
     modalities: list[str] | None = None
-    """Only `["text"]`."""
+    """Only `["text"]` is supported."""
     coterie: Extension | None = None
 
 
 class FeedbackRequest(Wire):
-    """`POST /api/feedback`: a thumb, the value that would have been right, a comment; at least one of them."""
+    """`POST /api/feedback`: a thumb, the right value, a comment; at least one of them."""
 
     model_config = ConfigDict(extra="forbid")
 
     trace_id: Annotated[str, Field(min_length=1, max_length=200)]
-    """The answer's, from its `coterie` object or the `x-coterie-trace` header."""
+    """Id of the answer's trace, from its `coterie` object or the `x-coterie-trace` header."""
     thumb: Literal["up", "down"] | None = None
     value: Cell | Annotated[list[Annotated[StrictStr, Field(max_length=1000)]], Field(min_length=1, max_length=100)] = (
         None
     )
-    """What would have been right: a label, several, a number or a text."""
+    """The right value: a label, several, a number or a text."""
     comment: Annotated[str, Field(max_length=10_000)] = ""
     specialist: Annotated[str, Field(max_length=100)] = ""
-    """Whose finding is meant; left out, the whole answer."""
+    """The specialist whose finding is meant; by default, the whole answer."""
 
 
 class EmbeddingsRequest(Wire):
@@ -317,71 +323,71 @@ class EmbeddingsRequest(Wire):
     model_config = ConfigDict(extra="allow")
 
     model: str
-    """`coterie`: the encoder that router and specialists share."""
+    """Name of the model: `coterie`, the encoder that router and specialists share."""
     input: str | list[str] | list[int] | list[list[int]]
-    """A text or a list of texts. Token ids are refused: they belong to another model's vocabulary."""
+    """A text or a list of texts. Token ids are refused, since they belong to another model's vocabulary."""
     encoding_format: Literal["float", "base64"] = "float"
-    """`base64` is little-endian float32."""
+    """Encoding of the vectors; `base64` is little-endian float32."""
     dimensions: StrictInt | None = None
-    """Only the encoder's own number."""
+    """Length of the vectors; only the encoder's own is supported."""
 
 
 # --- Responses -----------------------------------------------------------------------------------
 
 
 class ReasonView(_ResponsePart):
-    """Why something was decided: in words, and beside them a stable code and the values of the words."""
+    """The reason for a decision: in words, with a stable code and the values in the words."""
 
     reason: str
-    """In words, which may change."""
+    """The reason in words, which may change."""
     reason_code: str
-    """Such as `abstain.below_threshold`."""
+    """Stable code of the reason, such as `abstain.below_threshold`."""
     reason_values: dict[str, str | int | float | bool | ReasonView | None]
     reason_notes: list[ReasonView] | None = None
-    """What is said behind it."""
+    """Additional remarks."""
 
 
 class RouteView(ReasonView):
-    """Whom the router asked, and why."""
+    """The specialists that the router chose, and why."""
 
     specialists: list[str]
     scores: dict[str, float | None]
 
 
 class EvidenceView(_ResponsePart):
-    """Why a finding says what it says."""
+    """Evidence for a finding."""
 
     kind: Literal["reason", "alternative", "quote"]
     name: str
     text: str
     weight: float | None
     start: int | None = None
-    """Of a quote from what was asked: its place there, in characters."""
+    """For a quote from the request: its start there, in characters."""
     end: int | None = None
 
 
 class FieldView(ReasonView):
-    """One value of one field, or that it is not stated."""
+    """One value of one field, or the statement that the field is absent."""
 
     name: str
     value: str | int | float | bool | None
     text: str
-    """The quote; empty if the field is not stated."""
+    """The quote; empty if the text does not state the field."""
     start: int | None
-    """Where the quote begins in what was asked, in characters."""
+    """Start of the quote in the request's text, in characters."""
     end: int | None
     confidence: float | None
     accepted: bool
 
 
 class CitationView(_ResponsePart):
-    """Words of a document that an answer rests on."""
+    """A quote from a document on which an answer rests."""
 
     number: int
-    """By which the answer's text refers to it: `[1]`."""
+    """Number by which the answer's text refers to it: `[1]`."""
     document: str
     start: int
-    """Where the quote begins in the document's text, in characters."""
+    """Start of the quote in the document's text, in characters."""
     end: int
     text: str
     """The quote, word for word."""
@@ -395,11 +401,11 @@ class ContradictionView(_ResponsePart):
     """One of several citations that answer the same question differently."""
 
     citation: int
-    """Its number."""
+    """Number of the citation."""
     dated: str | None
-    """When its document is from: a year, a month or a day (ISO 8601); null where that is unknown."""
+    """Date of its document: a year, a month or a day (ISO 8601); null where it is unknown."""
     newest: bool
-    """Whether its document is known to be the newest of them."""
+    """Whether its document is known to be the newest of the contradicting ones."""
 
 
 class FindingView(ReasonView):
@@ -412,51 +418,51 @@ class FindingView(ReasonView):
     accepted: bool
     evidence: list[EvidenceView]
     fields: list[FieldView] | None = None
-    """Of an `extract` specialist: what it looked for."""
+    """For an `extract` specialist: the fields that it looked for."""
     citations: list[CitationView] | None = None
-    """Of an `answer` specialist: what its answer rests on."""
+    """For an `answer` specialist: the citations of its answer."""
     contradictions: list[ContradictionView] | None = None
-    """Of an `answer` specialist: those of its citations that contradict each other."""
+    """For an `answer` specialist: citations that contradict each other."""
 
 
 class GuessView(_ResponsePart):
-    """What an abstention would most likely have been: no answer, and not accepted."""
+    """The most likely answer of an abstention: it is no answer, and not accepted."""
 
     specialist: str
     value: str | int | float | bool | list[str] | None
     confidence: float | None
-    """The probability that it is right."""
+    """Probability that it is right."""
 
 
 class UsageView(_ResponsePart):
-    """What the answer took; unknown is null."""
+    """Usage of the answer; unknown is null."""
 
     milliseconds: float | None
     joules: float | None
     joules_kind: Literal["measured", "estimated"]
     cost: float | None
     counterfactual_cost: float | None
-    """What the configured generalist would have cost."""
+    """Cost of the same request with the configured generalist."""
 
 
 class EgressPromptView(_ResponsePart):
-    """One prompt that left the machine for an answer, or was about to."""
+    """One prompt that was sent off the machine for an answer, or was about to be."""
 
     id: str
     engine: str
     label: Label
-    """Of what left."""
+    """Sensitivity of the prompt."""
     pseudonymised: bool
     characters: int
     outcome: str
-    """`answered`, `cancelled`, `not_sent`, or the code of an error."""
+    """Outcome: `answered`, `cancelled`, `not_sent`, or the code of an error."""
 
 
 class EgressView(_ResponsePart):
-    """What left the machine for an answer."""
+    """Data that was sent off the machine for an answer."""
 
     summary: str
-    """As in the header `x-coterie-egress`: `none` for nothing."""
+    """Summary as in the header `x-coterie-egress`: `none` for nothing."""
     prompts: list[EgressPromptView]
 
 
@@ -468,9 +474,9 @@ class CoterieView(_ResponsePart):
     accepted: bool
     route: RouteView
     rewritten: str | None = None
-    """What was asked, standing on its own, where it depended on earlier turns."""
+    """The question as a standalone question, where it depended on earlier turns."""
     degraded: str | None = None
-    """What the generalist failed to do, and why, where the answer had to do without."""
+    """What the generalist failed to do, and why, where the answer does without it."""
     degraded_code: str | None = None
     degraded_values: dict[str, str | int | float | bool | ReasonView | None] | None = None
     degraded_notes: list[ReasonView] | None = None
@@ -481,7 +487,7 @@ class CoterieView(_ResponsePart):
 
 
 class TokenUsage(_ResponsePart):
-    """Token counts as OpenAI names them."""
+    """Token counts with OpenAI's names."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -494,12 +500,12 @@ class AnswerMessage(_ResponsePart):
     role: Literal["assistant"]
     content: str | None
     refusal: str | None
-    """Why there is no answer: nobody was sure enough, or it is nobody's subject."""
+    """Why there is no answer: no specialist was sure enough, or the question is out of scope."""
     tool_calls: list[ToolCallView] | None = None
 
 
 class FunctionCallView(_ResponsePart):
-    """A call: the function and its arguments as JSON."""
+    """The function of a call and its arguments as JSON."""
 
     name: str
     arguments: str
@@ -509,7 +515,7 @@ class ToolCallView(_ResponsePart):
     """One call of a tool."""
 
     index: int | None = None
-    """In a stream."""
+    """Index of the call in a stream."""
     id: str
     type: Literal["function"]
     function: FunctionCallView
@@ -575,7 +581,7 @@ class EmbeddingView(_ResponsePart):
 
 
 class EmbeddingUsage(_ResponsePart):
-    """Tokens the encoder read."""
+    """Tokens that the encoder read."""
 
     prompt_tokens: int
     total_tokens: int
@@ -591,7 +597,7 @@ class Embeddings(_ResponsePart):
 
 
 class ModelCard(_ResponsePart):
-    """What stands behind a model's name; empty for the router."""
+    """The specialist of a model's name; empty for the router."""
 
     task: str
     description: str
@@ -616,11 +622,11 @@ class Models(_ResponsePart):
     object: Literal["list"]
     data: list[ModelView]
     models: list[dict[str, str]]
-    """The same for clients of System One: `name`, `description`, `release_date`."""
+    """The same list for clients of System One: `name`, `description`, `release_date`."""
 
 
 class FeedbackKept(_ResponsePart):
-    """The feedback is in the store."""
+    """Confirmation that the feedback was stored."""
 
     trace_id: str
     status: Literal["kept"] = "kept"
@@ -633,36 +639,36 @@ class Health(_ResponsePart):
 
 
 class ErrorBody(_ResponsePart):
-    """What went wrong, in OpenAI's shape."""
+    """Details of an error in OpenAI's format."""
 
     message: str
     type: str
     param: str | None
     code: str
-    """Stable: programs may depend on it."""
+    """Stable code, on which programs may depend."""
 
 
 class Error(_ResponsePart):
-    """Every response with a status of 400 or more."""
+    """Body of every response with a status of 400 or more."""
 
     error: ErrorBody
 
 
 class MCPMessage(Wire):
-    """`POST /mcp`: one message of JSON-RPC, as the Model Context Protocol has them."""
+    """`POST /mcp`: one JSON-RPC message of the Model Context Protocol."""
 
     jsonrpc: Literal["2.0"]
     id: StrictStr | StrictInt | None = None
-    """Left out of a notification."""
+    """Id of the message; left out in a notification."""
     method: StrictStr
-    """Such as `tools/list`, `tools/call`, `resources/read`."""
+    """Method, such as `tools/list`, `tools/call`, `resources/read`."""
     params: dict[str, object] | None = None
 
 
 class MCPFailure(_ResponsePart):
-    """What went wrong, in JSON-RPC's shape."""
+    """Body of an error in JSON-RPC's format."""
 
     jsonrpc: Literal["2.0"]
     id: str | int | None
     error: dict[str, object]
-    """`code` is a number, `message` the words; `data.code` is that of the gateway, where it refused."""
+    """The error: `code` is a number, `message` the text; `data.code` is the gateway's code, if the gateway refused."""

@@ -1,9 +1,9 @@
-"""The life of a request that makes the network work: body, admission, a slot among a bounded number, answer.
+"""The life of a request that asks the network: body, admission, a slot among a bounded number, answer.
 
 A request holds an admission from its whole body to its response's last byte, and a worker slot only while the network
 works on it here. While a remote model is waited for, it holds neither, so that slow remote answers leave the slots to
-local work. One more than all admissions, or than its client's share, is turned away at once with an estimate of when
-another try makes sense. Slots go round: the client that waits longest is next, not the request.
+local work. A request beyond all admissions, or beyond its client's share, is refused at once with an estimate of when
+to retry. Slots are assigned in turn to clients: the client that has waited longest is next, not the request.
 """
 
 from __future__ import annotations
@@ -38,33 +38,33 @@ if TYPE_CHECKING:
 
 _LONGEST_WAIT = 60.0
 _MEMORY = 0.9
-"""Weight of the past in the mean time of a request."""
+"""Weight of the past in the moving average of a request's time."""
 
 
 class Shared:
-    """So many of something, of which one client may hold a share."""
+    """A limited number of places, of which one client may hold a share."""
 
     def __init__(self, most: int, share: float = 1.0) -> None:
-        """`share` is the part of `most` for one client; it is one at least."""
+        """Store the number of places, and the share of it for one client, which is at least one place."""
         self.most, self.most_each = most, max(1, math.ceil(most * share))
         self.total = 0
         self._held: dict[str, int] = {}
 
     def of(self, client: str) -> int:
-        """How many one client holds."""
+        """Return the number of places that one client holds."""
         return self._held.get(client, 0)
 
     def free(self, client: str) -> bool:
-        """Whether this client may have one more."""
+        """Return whether this client may take another place."""
         return self.total < self.most and self._held.get(client, 0) < self.most_each
 
     def take(self, client: str) -> None:
-        """Count one more, whether it is free or not."""
+        """Count one more place, even if none is free."""
         self.total += 1
         self._held[client] = self._held.get(client, 0) + 1
 
     def give(self, client: str) -> None:
-        """Count one less."""
+        """Count one place less."""
         self.total -= 1
         left = self._held.pop(client) - 1
         if left:
@@ -72,7 +72,7 @@ class Shared:
 
 
 class _Entered:
-    """Those who came in between two moments."""
+    """Requests that were admitted between two moments."""
 
     def __init__(self) -> None:
         self.inside = 0
@@ -91,14 +91,14 @@ class WorkerSlots:
         share: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the limits.
+        """Store the limits.
 
         Args:
-            concurrency: Requests that are worked on here at once.
+            concurrency: Requests that are processed here at once.
             queue: Requests that may wait for a slot.
             remote: Requests that may wait for remote models at once.
-            share: The part of each of these that one client may take.
-            clock: Seconds that only go forward.
+            share: Share of each of these that one client may take.
+            clock: Monotonic seconds.
         """
         self.admissions, self.slots, self.remote = (
             Shared(n, share) for n in (concurrency + queue, concurrency, remote)
@@ -116,16 +116,16 @@ class WorkerSlots:
 
     @property
     def working(self) -> int:
-        """Requests that hold a slot."""
+        """Number of requests that hold a slot."""
         return self.slots.total
 
     @property
     def waiting(self) -> int:
-        """Requests that hold an admission and no slot."""
+        """Number of requests that hold an admission and no slot."""
         return self.admitted - self.working - self.remote.total
 
     def check(self, client: str) -> None:
-        """Raise `Overloaded` where there is no admission for one more request of a client."""
+        """Check that a client may have another admission. Raise `Overloaded` otherwise."""
         if not self.admissions.free(client):
             mine, each = self.admissions.of(client), self.admissions.most_each
             whose = f"; {mine} of them are of this client, which may have {each}" if mine >= each else ""
@@ -138,7 +138,7 @@ class WorkerSlots:
 
     @contextmanager
     def admit(self, client: str = "") -> Iterator[WorkerSlot]:
-        """Come in, with a slot to enter. Raises `Overloaded` where there is no admission."""
+        """Admit a request, and yield a slot to enter. Raises `Overloaded` where there is no admission."""
         self.check(client)
         entered = self._lately
         self.admissions.take(client)
@@ -158,18 +158,18 @@ class WorkerSlots:
                 self._empty.set()
 
     async def empty(self) -> None:
-        """Return when nobody is inside."""
+        """Wait until no request is admitted any more."""
         await self._empty.wait()
 
     def leaving(self) -> Sequence[asyncio.Event]:
-        """Return what is set when all who are inside at this moment have left; who comes later is not waited for."""
+        """Return events that are set when all currently admitted requests have left; later ones are not waited for."""
         if self._lately.inside:
             self._earlier.add(self._lately)
             self._lately = _Entered()
         return [each.gone for each in self._earlier]
 
     async def acquire(self, client: str) -> None:
-        """Wait for a slot and take it; of one client, first come first served."""
+        """Wait for a slot and take it; requests of one client are served in order."""
         if self.slots.free(client):
             self.slots.take(client)
             return
@@ -183,13 +183,13 @@ class WorkerSlots:
             raise
 
     def release(self, client: str) -> None:
-        """Give a slot back, to whoever is next."""
+        """Return a slot and pass it on to the next request."""
         self.slots.give(client)
         while self._queues and (after := next(filter(self.slots.free, self._queues), None)) is not None:
             self._pass_on(after)
 
     def _pass_on(self, client: str) -> None:
-        """Give a free slot to a client's first request that still waits; it is the last client's turn then."""
+        """Give a free slot to a client's first waiting request; the client is then the last in turn."""
         queue = self._queues.pop(client)
         while queue:
             turn = queue.popleft()
@@ -201,22 +201,22 @@ class WorkerSlots:
             self._queues[client] = queue
 
     def now(self) -> float:
-        """Seconds on its clock."""
+        """Return seconds on the clock."""
         return self._clock()
 
     def remember(self, began: float) -> None:
-        """Count how long a request held its slot that took it then."""
+        """Record how long a request held its slot, from the given time on."""
         seconds, known = self._clock() - began, self._mean_seconds > 0
         self._mean_seconds = _MEMORY * self._mean_seconds + (1 - _MEMORY) * seconds if known else seconds
 
     def _retry_after(self) -> float:
-        """Whole seconds until those who wait now will have been served, as far as the past tells."""
+        """Return the estimated whole seconds until the waiting requests have been served."""
         estimate = self._mean_seconds * (self.waiting + 1) / self.slots.most
         return float(min(_LONGEST_WAIT, max(1, math.ceil(estimate))))
 
 
 class ReleasedSlot:
-    """A context in which others have the slot of a request."""
+    """A context in which other requests may use a request's slot."""
 
     __slots__ = ("_slot",)
 
@@ -246,21 +246,21 @@ class WorkerSlot:
         self._leave()
 
     def released(self) -> ReleasedSlot:
-        """Give slot and admission to others while a remote model is waited for, and take them back: a context.
+        """Return a context that frees slot and admission while a remote model is waited for, and takes them back.
 
-        They are taken at once, though all may be held by then: those who come next wait the longer. Other parts of the
-        request go on without a slot meanwhile. Entering raises `Overloaded` where too many wait for remote models.
+        They are taken back at once, even if all are in use by then: later requests wait longer. Other parts of the
+        request continue without a slot meanwhile. Entering raises `Overloaded` where too many wait for remote models.
         """
         return ReleasedSlot(self)
 
     def go(self) -> None:
-        """Wait for a remote model from now on. Raises `Overloaded`."""
+        """Begin to wait for a remote model. Raises `Overloaded`."""
         if not self._away:
             self._go()
         self._away += 1
 
     def come_back(self) -> None:
-        """Wait no more."""
+        """End the wait for a remote model."""
         self._away -= 1
         if not self._away:
             self._all.remote.give(self._client)
@@ -293,16 +293,16 @@ class WorkerSlot:
 # --- The life of a request that makes the network work: body, admission, slot, answer; stopped when its caller leaves.
 
 _LONGEST_WORK = 600.0
-"""Seconds after which a network that serves no longer is closed, whoever may still be at work in it."""
+"""Seconds after which a replaced network is closed, even if requests are still running on it."""
 _PAGE_SECONDS = 1.0
-"""How long a network that serves no longer is kept for what takes no admission, such as a page of the console."""
+"""Seconds for which a replaced network is kept for requests without an admission, such as pages of the console."""
 _SETTLE_SECONDS = 5.0
-"""How long requests that were cut off at shutdown get to settle."""
+"""Seconds that requests which were cut off at shutdown have to settle."""
 
 
 @dataclass
 class Gateway:
-    """One open door. It does not own the network: whoever opened that closes it."""
+    """A running gateway. It does not own the network, which its opener closes."""
 
     network: Network
     section: GatewaySection
@@ -310,22 +310,22 @@ class Gateway:
     bodies: Bodies
     metrics: Metrics
     opened: int
-    """Seconds since the epoch."""
+    """Start of the gateway in seconds since the epoch."""
     ring: KeyRing | None = None
-    """Who may come in; None where there can be no keys."""
+    """The keys of the gateway; None where there can be none."""
     draining: bool = False
     """Set once at shutdown: running requests finish, further ones are refused."""
     _closing: set[asyncio.Task[None]] = field(default_factory=set)
-    """What closes networks that serve no longer."""
+    """Tasks that close replaced networks."""
 
     @staticmethod
     def of(place: HTTPConnection | Scope) -> Gateway:
-        """The gateway that serves this request."""
+        """Return the gateway that serves this request."""
         gateway: Gateway = place["app"].state.gateway
         return gateway
 
     async def replace_network(self, network: Network) -> None:
-        """Serve another network from the next request on, and close the one before once who came before has left."""
+        """Serve another network from the next request on; close the previous one once its requests have ended."""
         network.inherit(self.network)
         before, self.network = self.network, network
         task = asyncio.create_task(self._close_idle(before))
@@ -342,7 +342,7 @@ class Gateway:
         await network.close()
 
     async def drain(self) -> None:
-        """Refuse further work, and wait until whoever is at work, or was cut off, has written down what it spent."""
+        """Refuse further work, and wait until running and cut-off requests have recorded their usage."""
         self.draining = True
         try:
             async with asyncio.timeout(_SETTLE_SECONDS):
@@ -355,7 +355,7 @@ class Gateway:
 
 
 def open_gateway(network: Network, section: GatewaySection, ring: KeyRing | None = None) -> Gateway:
-    """A gateway before a network, with the limits of its section and the keys that open it."""
+    """Open a gateway in front of a network, with the limits of its section and the keys."""
     admission = WorkerSlots(
         concurrency=section.concurrency, queue=section.queue, remote=section.remote, share=section.share
     )
@@ -377,17 +377,17 @@ def open_gateway(network: Network, section: GatewaySection, ring: KeyRing | None
 
 
 Handler = Callable[[Gateway, Caller, bytes], ASGIApp]
-"""Checks a body and gives what will answer it. Quick; whatever it refuses never waits for a slot."""
+"""Checks a body and returns the ASGI app that answers it. It must be fast; a refused request never waits for a slot."""
 
 
 class Work:
-    """An endpoint of bounded work, around a handler."""
+    """An endpoint with bounded work, around a handler."""
 
     def __init__(self, handler: Handler) -> None:
         self.handler = handler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request. Raises what `_errors.error_response` and the door understand."""
+        """Serve one request. Raises errors that `errors.error_response` and the middleware handle."""
         gateway, headers = Gateway.of(scope), Headers(scope=scope)
         if gateway.draining:
             raise WireError("shutting_down", "The gateway is shutting down; try again in a moment.")
@@ -397,7 +397,7 @@ class Work:
         await self.serve(await gateway.bodies.read(headers, receive, arrived), scope, receive, send)
 
     async def serve(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request whose body has been read; the same limits hold."""
+        """Serve a request whose body was read already; the same limits apply."""
         gateway, caller = Gateway.of(scope), Caller.of(scope)
         with gateway.admission.admit(caller.client) as slot:
             caller = replace(caller, release_slot=slot.released)

@@ -1,10 +1,10 @@
 """Several workers behind one address: `coterie serve --workers N`.
 
-The supervisor binds the address once and forks the workers, which all accept from that socket. It imports what they
-need and loads the encoder first, so that they share its memory, and starts no thread. It restarts a worker that died,
-and replaces all of them one by one at SIGHUP and when what it watches has changed, which is what workers do not take
-up by themselves (`following.py`). A new worker answers before an old one drains, so no request is refused; one that
-does not answer in time is ended, and the old ones stay. When the supervisor is gone, its workers drain and end.
+The supervisor binds the address once and forks the workers, which all accept from that socket. It first imports the
+modules that they need and loads the encoder, so that they share its memory, and starts no thread. It restarts a worker
+that died, and replaces all of them one by one at SIGHUP and at changes that workers do not follow by themselves
+(`following.py`). A new worker answers before an old one drains, so no request is refused; a new worker that does not
+answer in time is ended, and the old ones stay. When the supervisor is gone, its workers drain and end.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from types import FrameType
 from coterie.runtime.files import write_bytes
 
 REPLACEMENT = "state/workers.json"
-"""In the network's folder: when and why its workers could not be replaced; it is there as long as that holds."""
+"""File in the network's folder with the time and reason of a failed replacement of the workers, while it lasts."""
 _TICK = 0.1
-"""Seconds between two looks at what is due."""
+"""Seconds between two checks of what is due."""
 _WATCH_SECONDS = 0.5
-"""Between two looks at what is watched; a change counts once it is seen twice the same."""
+"""Seconds between two checks of the watched state; a change counts once it is seen twice in the same form."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
-"""Seconds before a seat whose workers die early is filled again: doubled each time."""
+"""Seconds before a worker that died early is restarted: doubled each time."""
 _PATIENCE = 10.0
-"""Seconds beyond the time for draining that a worker gets to end."""
+"""Seconds beyond the time for draining that a worker has to end."""
 _SIGNALS = (signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerPlace:
-    """What a worker is given."""
+    """The resources of a worker."""
 
     seat: int
-    """Its number, from 0; the worker that replaces it has the same."""
+    """The worker's number, from 0; its replacement has the same."""
     listener: socket.socket
-    """Bound, and shared with the others."""
+    """The bound socket, which all workers share."""
     life: int
-    """A descriptor that is at its end when the supervisor is gone."""
+    """A descriptor that reaches its end when the supervisor is gone."""
     ready: Callable[[], None]
-    """To be called once requests are answered."""
+    """Called by the worker once requests are answered."""
 
 
 @dataclass(eq=False)
@@ -56,59 +56,59 @@ class _Worker:
     pid: int
     seat: int
     said: int
-    """Where it says that it is ready."""
+    """Descriptor on which the worker reports that it is ready."""
     late: float
-    """When it should have said so."""
+    """Time by which it should be ready."""
     ready: bool = False
     leaving: float | None = None
-    """Until when it may take to end, once it was told to."""
+    """Time by which it must have ended, once it was told to."""
 
 
 @dataclass(eq=False)
 class _Seat:
     due: float | None = None
-    """When it is to be filled; None while somebody sits there."""
+    """Time at which it is to be restarted; None while a worker runs."""
     pause: float = 0.0
 
 
 @dataclass(kw_only=True)
 class Supervisor:
-    """Keeps so many workers at work. `run` it in the main thread of a process that has no other."""
+    """Keeps a number of workers running. `run` it in the main thread of a process without other threads."""
 
     listener: socket.socket
     work: Callable[[WorkerPlace], None]
-    """Runs in each worker until it has drained. What it raises ends that worker."""
+    """Runs in each worker until it has drained. An exception ends that worker."""
     workers: int
     drain: float
-    """Seconds that running requests get."""
+    """Seconds that running requests have to finish."""
     watched: Callable[[], Hashable] = lambda: None
-    """What the workers were opened from; they are replaced when it changes."""
+    """Returns the state that the workers were opened from; they are replaced when it changes."""
     on_ready: Callable[[], None] = lambda: None
-    """Called once all of them answer for the first time."""
+    """Called once all workers answer for the first time."""
     on_end: Callable[[int], None] = lambda _pid: None
-    """Told the process id of each worker that has ended."""
+    """Called with the process id of each worker that has ended."""
     start_seconds: float = 120.0
-    """Time of a worker until it answers, once all have; at first it takes as long as it takes."""
+    """Seconds within which a replacement worker must answer; the first start has no limit."""
     on_replacement: Callable[[str], None] = lambda _: None
-    """Told how a replacement ended: why the old workers stay, or nothing where all are new."""
+    """Called at the end of a replacement with the reason why the old workers stay, or empty where all are new."""
     say: Callable[[str], None] = lambda _: None
-    """Told what an operator should know."""
+    """Called with messages for the operator."""
 
     _alive: dict[int, _Worker] = field(default_factory=dict, init=False)
     _seats: list[_Seat] = field(default_factory=list, init=False)
     _replacing: list[int] = field(default_factory=list, init=False)
-    """Seats that are still to be given to somebody new."""
+    """Numbers of the workers that are still to be replaced."""
     _stopping: bool = field(default=False, init=False)
     _announced: bool = field(default=False, init=False)
     _code: int = field(default=0, init=False)
     _is_worker: bool = field(default=False, init=False)
     _swap: tuple[_Worker, _Worker] | None = field(default=None, init=False)
-    """Who leaves a seat, and who follows."""
+    """The leaving worker and its replacement."""
 
     def run(self) -> int:
-        """Supervise until SIGTERM or SIGINT; the exit code.
+        """Supervise until SIGTERM or SIGINT and return the exit code.
 
-        It also returns, with 0, in each worker, after `work`; and what `work` raises is raised there.
+        The method also returns, with 0, in each worker, after `work`; an exception of `work` is raised there.
         """
         self._life, self._lifeline = os.pipe()
         self._seats = [_Seat() for _ in range(self.workers)]
@@ -134,7 +134,7 @@ class Supervisor:
 
     @contextmanager
     def _signals(self) -> Iterator[selectors.BaseSelector]:
-        """Signals wake the selector up, and are looked at there."""
+        """Yield a selector that signals wake up, so that they are handled there."""
         inner, outer = socket.socketpair()
         inner.setblocking(False)
         outer.setblocking(False)
@@ -165,7 +165,7 @@ class Supervisor:
             self._stop()
 
     def _stop(self, code: int = 0) -> None:
-        """Let everybody drain; a second time, cut them off."""
+        """Let all workers drain; the second time, end them."""
         self._stopping, self._code = True, self._code or code
         for worker in self._alive.values():
             self._dismiss(worker)
@@ -180,7 +180,7 @@ class Supervisor:
         self._replacing = list(range(self.workers))
 
     def _reap(self) -> None:
-        """Bury who has ended."""
+        """Collect ended workers."""
         for worker in list(self._alive.values()):
             pid, status = os.waitpid(worker.pid, os.WNOHANG)
             if pid:
@@ -234,7 +234,7 @@ class Supervisor:
             self._replace_next()
 
     def _welcome(self) -> None:
-        """Let the others follow the first, and say once that all answer."""
+        """Start the other workers after the first, and report once that all answer."""
         if self._announced:
             return
         ready = {worker.seat for worker in self._alive.values() if worker.ready}
@@ -246,7 +246,7 @@ class Supervisor:
             self.on_ready()
 
     def _look(self, now: float) -> None:
-        """Replace everybody when what they were opened from is another, and stays so."""
+        """Replace all workers when the watched state has changed and is stable."""
         if now < self._look_again:
             return
         self._look_again = now + _WATCH_SECONDS
@@ -257,7 +257,7 @@ class Supervisor:
             self._replace_all("what they serve has changed")
 
     def _replace_next(self) -> None:
-        """One seat after the other: a new worker, ready, then the old one leaves, then the next seat."""
+        """Replace the workers one by one: start a new one, wait until it is ready, then end the old one."""
         if self._swap is None:
             if self._replacing:
                 seat = self._replacing.pop(0)
@@ -276,7 +276,7 @@ class Supervisor:
     # --- workers -----------------------------------------------------------------------------------
 
     def _spawn(self, seat: int) -> _Worker | None:
-        """Fork a worker; in the worker itself, note what it is and give None."""
+        """Fork a worker and return it; in the worker itself, store its place and return None."""
         said, saying = os.pipe()
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # one for the worker must not wake up the supervisor
         pid = os.fork()
@@ -318,10 +318,10 @@ class Supervisor:
 
 
 class ReplacementNote:
-    """Keeps how the last replacement of the workers ended: a file for `coterie doctor`, a counter for `/metrics`."""
+    """Records the result of the last replacement of workers: a file for `coterie doctor`, a counter for `/metrics`."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the network's folder. What an earlier supervisor noted is gone. Call it before the first fork."""
+        """Store the network's folder and remove an earlier supervisor's record. Call it before the first fork."""
         from prometheus_client import Counter  # noqa: PLC0415 - once it is known where all workers count
 
         self._path = folder / REPLACEMENT
@@ -330,7 +330,7 @@ class ReplacementNote:
         self(why="")
 
     def __call__(self, why: str) -> None:
-        """Note why the old workers stay; nothing where all are new. A folder that takes no file is no reason to end."""
+        """Record why the old workers stay, empty where all are new. A file that cannot be written is ignored."""
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
             if why:
@@ -340,4 +340,4 @@ class ReplacementNote:
 
 
 def _heard(_number: int, _frame: FrameType | None) -> None:
-    """The selector is told by the descriptor."""
+    """Do nothing: the selector is woken up by the descriptor."""

@@ -1,1 +1,1 @@
-"""Small models with a large one above them: what it is told, what it may add, and what is done when it fails."""
+"""The large model above the small ones: its input, the limits of its output, and the handling of its failures."""

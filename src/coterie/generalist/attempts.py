@@ -1,7 +1,7 @@
-"""Asking a large model so that an answer comes, or the reason why not, in time; and what every try took.
+"""Asking a large model in time, with fallback and hedging; the result is an answer or a reason, and every try's usage.
 
-The next model is asked when one fails (fallback), or beside one that says nothing (hedge). Whoever speaks first is
-heard to the end. Nothing that was tried is forgotten: each try is a step of the ledger with a note.
+The next model is asked when one fails (fallback), or concurrently when one is silent (hedge). The first to respond is
+read to the end. Every try is a step of the ledger with a note.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from coterie.text.folding import estimate_tokens
 from coterie.types import CallContext, Delta, Failure, Output, Prompt, Reason, Step, Usage, Verdict, all_of
 
 _EXPECTED = (EngineError, InputError, Overloaded, PolicyError, SetupError)
-"""What a model that cannot be asked raises; anything else is a mistake of ours."""
+"""Errors of a model that cannot be asked; any other is a bug."""
 _IMPATIENCE = 1.0
-"""Seconds that a model may pause before it tries again, while another has not been asked yet."""
+"""Seconds that a model may pause before it retries, while another has not been asked yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,27 +33,27 @@ class CandidateModel:
 
     engine: StreamingEngine
     window: int
-    """Tokens of prompt and answer that it takes."""
+    """Its context window, in tokens of prompt and answer."""
     pseudonymised: bool = False
-    """Personal data reaches it under pseudonyms only."""
+    """Whether personal data reaches it under pseudonyms only."""
     typed: bool = False
-    """It answers typed questions and writes nothing: it chooses among the labels of the specialist that abstained."""
+    """Whether it only answers typed questions: it chooses among the labels of the specialist that abstained."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelReply:
-    """How asking ended."""
+    """The result of asking."""
 
     text: str
-    """All that was said, also if it broke off."""
+    """The whole text, also of an interrupted answer."""
     output: Output | None
-    """Of the model that answered to the end; None if none did."""
+    """Output of the model that answered to the end; None if none did."""
     engine: str
-    """Who was heard; empty if nobody."""
+    """The model that was read; empty if there was none."""
     steps: tuple[Step, ...]
     verdicts: tuple[Verdict, ...]
     reason: Reason | None
-    """What went wrong on the way; None if nothing did."""
+    """The problem on the way; None if there was none."""
 
 
 @dataclass(eq=False)
@@ -69,7 +69,7 @@ class _Try:
         return self.candidate.engine.name
 
     def so_far(self) -> Usage:
-        """What it took until now, estimated: it may be billed though nobody waits for it any more."""
+        """Return the estimated usage so far: it may be billed although the answer is no longer waited for."""
         asked = sum(estimate_tokens(message.text) for message in self.prompt.messages)
         milliseconds = (perf_counter() - self.start) * 1000
         return Usage(tokens_in=asked, tokens_out=estimate_tokens("".join(self.texts)), milliseconds=milliseconds)
@@ -92,11 +92,12 @@ class Tries:
 
         Args:
             candidates: The models, in the order in which they are asked.
-            prompt_for: What a model is told. Raises `TooLong` where it does not fit: that one is not asked.
-            call: On whose behalf.
-            producer: Named in the steps.
-            deadline: The event loop's time by which all must be said.
-            hedge_after: Seconds of silence after which the next is asked beside; the first again if there is no next.
+            prompt_for: Makes the prompt for a model. Raises `TooLong` where it does not fit: the model is then skipped.
+            call: The caller's context.
+            producer: Producer of the steps.
+            deadline: The event loop's time by which the answer must be complete.
+            hedge_after: Seconds of silence after which the next is asked concurrently; the first again if there is no
+                next.
         """
         self._waiting = deque(candidates)
         self._spare = candidates[0] if len(candidates) == 1 and hedge_after is not None else None
@@ -114,7 +115,7 @@ class Tries:
         self._reasons: list[Reason] = []
 
     async def stream(self) -> AsyncGenerator[Delta | ModelReply, None]:
-        """Pieces of the first who speaks, then how it ended."""
+        """Yield pieces of the first model that responds, then the result."""
         try:
             self._ask_next("")
             while self._running:
@@ -142,9 +143,10 @@ class Tries:
             await cancel(self._tasks)
 
     async def ask(self) -> ModelReply:
-        """How it ended, at once.
+        """Return the result at once.
 
-        A model that nobody else is asked beside or after is asked for its whole answer: no pieces, and no task.
+        If no other model may be asked concurrently or afterwards, the model is asked for its whole answer: no pieces,
+        and no task.
         """
         if len(self._waiting) == 1 and self._hedge_after is None:
             return await self._ask_whole()
@@ -178,7 +180,7 @@ class Tries:
         return self._ending(None, None)
 
     async def _wait(self) -> tuple[_Try, Delta | Output | Exception] | None:
-        """What happens next; None when a time is up, after doing what is to be done then."""
+        """Return the next event; None when a time limit has passed, after handling it."""
         hedge = self._next_hedge()
         until = self._deadline if hedge is None else min(hedge, self._deadline)
         try:
@@ -192,7 +194,7 @@ class Tries:
             return None
 
     def _next_hedge(self) -> float | None:
-        """When the next model is asked beside those that say nothing; None if it is not."""
+        """Return when the next model is asked beside silent ones; None if it is not."""
         more = self._waiting or self._spare
         if self._hedge_after is None or self._heard is not None or not more:
             return None
@@ -211,7 +213,7 @@ class Tries:
             self._give_up(each, Reason("attempt.out_of_time", model=each.name))
 
     def _ask_next(self, note: str) -> None:
-        """Ask the next model whose window the question fits, if there is one."""
+        """Ask the next model whose window fits the question, if there is one."""
         while self._waiting:
             candidate = self._waiting.popleft()
             try:
@@ -226,12 +228,12 @@ class Tries:
             return
 
     def _patience(self) -> float:
-        """How long a model may wait before it tries again: within the time, and hardly where another could answer."""
+        """Return how long a model may wait before it retries: within the deadline, briefly if another could answer."""
         left = max(0.0, self._deadline - asyncio.get_running_loop().time())
         return min(left, _IMPATIENCE) if self._waiting else left
 
     async def _follow(self, each: _Try) -> None:
-        """Put what a model says into the queue."""
+        """Put a model's output into the queue."""
         stream: AsyncIterator[Delta | Output] = each.candidate.engine.stream(each.prompt, call=self._call)
         try:
             async with aclosing(cast("AsyncGenerator[Delta | Output, None]", stream)) as events:
@@ -255,7 +257,7 @@ class Tries:
         self._steps.append(self._step(each, each.so_far(), f"given up: {why}"))
 
     def _lost(self, each: _Try, event: Output | Exception) -> None:
-        """A model failed: note it, and ask the next if nobody else is being asked."""
+        """Record a model's failure, and ask the next if no other is running."""
         self._running.pop(each, None)
         if isinstance(event, Output):
             self._take_failures(each, event.failures)

@@ -1,9 +1,10 @@
-"""A question over a long document: the large model plans, small ones read, the large one concludes from their quotes.
+"""Questions over a long document: the large model plans, small ones read, the large one concludes from their quotes.
 
-The document itself never leaves. The plan is made from the question alone; what goes back to the large model are the
-quotes, as sensitive as the document, so only where it may see them and never more than a quarter of the text. Without a
-large model, or where it may not see the quotes or fails, the question is its own plan and the quotes are the answer.
-After MinionS (Narayan et al., 2025, arXiv:2502.15964), whose local model writes freely where ours quotes.
+The document itself is never sent. The plan is made from the question alone; only quotes go back to the large model.
+They are as sensitive as the document, so they are sent only where the model may see them, and never more than a quarter
+of the text. Without a large model, or where it may not see the quotes or fails, the question is its own plan and the
+quotes are the answer. After MinionS (Narayan et al., 2025, arXiv:2502.15964), whose local model writes freely where
+Coterie's quotes.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ CONCLUDE = (
 )
 _LONGEST_QUESTION = 300  # characters
 _SHARE = 4
-"""At most this part of a document's characters is quoted to the large model."""
+"""Divisor of a document's characters: the largest part that is quoted to the large model."""
 
 
 class DocumentReading:
@@ -62,27 +63,27 @@ class DocumentReading:
 
     @property
     def name(self) -> str:
-        """The reader's."""
+        """Name of the reader."""
         return self._reader.card.name
 
     async def answer(
         self, task: Task, document: Document, *, large: Specialist | None, call: CallContext
     ) -> DocumentAnswer:
-        """Plan, read and conclude, as often as is allowed."""
+        """Plan, read and conclude, for as many rounds as allowed."""
         asking = large if isinstance(large, Asking) else None
         return await Collaboration(task=task, document=document, reader=self._reader, large=asking, call=call).run()
 
 
 @dataclass
 class Collaboration:
-    """One question about one document on its way."""
+    """One running question about one document."""
 
     task: Task
     document: Document
     reader: Specialist
     large: Asking | None
     call: CallContext = SYSTEM
-    """On whose behalf."""
+    """The caller's context."""
     _extracts: list[Extract] = field(default_factory=list, init=False)
     _stages: list[Stage] = field(default_factory=list, init=False)
     _since: float = field(default_factory=perf_counter, init=False)
@@ -93,17 +94,17 @@ class Collaboration:
 
     @property
     def label(self) -> Label:
-        """As sensitive as the document, and the question."""
+        """The maximum of the labels of document and question."""
         return max(self.task.label, self.document.label or self.task.label)
 
     @property
     def label_without_pii(self) -> Label:
-        """The same without personal data."""
+        """The label without personal data."""
         own = self.document.label is None
         return label_without_pii(self.task) if own else label_without_pii(self.task, self.document)
 
     async def run(self) -> DocumentAnswer:
-        """Plan, read and conclude, as often as is allowed."""
+        """Plan, read and conclude, for as many rounds as allowed."""
         reading = await asyncio.to_thread(
             DocumentReader, self.reader, self.document, self.label, self.label_without_pii
         )
@@ -134,7 +135,7 @@ class Collaboration:
     # --- plan ------------------------------------------------------------------------------------
 
     async def _plan(self) -> list[str]:
-        """The short questions: the caller's own, and the generalist's or else its parts."""
+        """Return the short questions: the caller's own, and the generalist's or else its parts."""
         own = list(dict.fromkeys([self.task.text, *split_parts(self.task.text)]))
         if self.large is None:
             self._note("plan", f"the question itself, in {len(own)} part(s)")
@@ -158,7 +159,7 @@ class Collaboration:
     # --- conclude --------------------------------------------------------------------------------
 
     async def _conclude(self, *, last: bool) -> tuple[Finding | None, list[str]]:
-        """The generalist's answer, or what else it wants read; neither where it may not or cannot say."""
+        """Return the generalist's answer, or further questions to read; neither where it may not or cannot answer."""
         quotes = list(
             {(each.start, each.end): each for extract in self._extracts for each in extract.citations}.values()
         )
@@ -184,7 +185,7 @@ class Collaboration:
         return self._checked(answer.strip(), quotes, notes), []
 
     def _checked(self, answer: str, quotes: Sequence[Citation], notes: Sequence[str]) -> Finding | None:
-        """The generalist's answer, if all its figures and quotes stand in the quotes."""
+        """Return the generalist's answer, if the citations contain all its figures and quotes."""
         language = language_of(answer, self.task.language or "en")
         if added := hallucinated(answer, [self.task.text, *notes], marks=len(quotes), language=language):
             self._fail("conclude", Reason("conclude.unsupported", added=", ".join(map(repr, added))))
@@ -196,7 +197,7 @@ class Collaboration:
     async def _structured(
         self, stage: str, instruction: str, notes: Sequence[str], label: Labelled, schema: dict[str, object]
     ) -> dict[str, object] | None:
-        """The generalist's JSON object; None, with the reason noted, where there is none."""
+        """Return the generalist's JSON object; None, with the reason recorded, where there is none."""
         if self.large is None:
             return None
         if spent := self.large.spent:
@@ -222,7 +223,7 @@ class Collaboration:
         self._stages.append(Stage(name=stage, milliseconds=(self._since - began) * 1000, note=note))
 
     def _notes(self, quotes: Sequence[Citation]) -> list[str]:
-        """What the generalist is shown: each question with its quotes, by number, or that there is none."""
+        """Return the notes for the generalist: each question with its quotes, by number, or that there is none."""
         number = {(each.start, each.end): place for place, each in enumerate(quotes, start=1)}
         notes = []
         for extract in self._extracts:
@@ -236,7 +237,7 @@ class Collaboration:
     # --- here ------------------------------------------------------------------------------------
 
     def _locally(self) -> Finding:
-        """The quotes that the reader stands by, or that the document does not say, or why it cannot be told."""
+        """Return the reader's accepted quotes, or that the document has no answer, or why that is undecided."""
         sure = [extract.finding for extract in self._extracts if extract.sure]
         asked = next((each for each in self._extracts if each.question == self.task.text), None)
         if sure:
@@ -269,7 +270,7 @@ class Collaboration:
         )
 
     def _unanswered(self) -> list[str]:
-        """A line for each part of the question that the quotes do not answer: nobody is to take them for the whole."""
+        """Return a line for each part of the question without a quote, so that the answer is not taken as complete."""
         rest = [extract for extract in self._extracts if not extract.sure and extract.question != self.task.text]
         return [
             f"Not in the document: “{each.question}”" if each.absent else f"Nothing sure was found on “{each.question}”"
@@ -294,7 +295,7 @@ class Collaboration:
 
 
 def _schema(*, answer: bool = False, questions: int) -> dict[str, object]:
-    """What the generalist must give: an answer perhaps, and at most so many questions."""
+    """Return the schema of the generalist's response: optionally an answer, and at most so many questions."""
     listed = {"type": "array", "items": {"type": "string", "maxLength": _LONGEST_QUESTION}, "maxItems": questions}
     properties: dict[str, object] = (
         {"answer": {"type": "string"}, "questions": listed} if answer else {"questions": listed}
@@ -303,7 +304,7 @@ def _schema(*, answer: bool = False, questions: int) -> dict[str, object]:
 
 
 def _questions(said: object, most: int, *, known: Sequence[str]) -> list[str]:
-    """The questions of an answer: texts, not too long, none twice; a model may send anything."""
+    """Return the valid questions of a response: texts, not too long, no repeats; a model may return anything."""
     texts = (
         [" ".join(each.split())[:_LONGEST_QUESTION] for each in said if isinstance(each, str)]
         if isinstance(said, list)

@@ -1,7 +1,7 @@
-"""The generalist: a large model, asked when the specialists abstain, and to put into one what several found.
+"""The generalist: a large model, asked when the specialists abstain, and to combine several findings.
 
-It is the one specialist whose confidence means nothing: nobody has measured it on this network's requests. Its answers
-say so. What it is told is prepared by the small models; it never sees a document.
+It is the one specialist without a meaningful confidence, since it is not measured on this network's requests. Its
+answers say so. Its input is prepared by the small models; it never sees a document.
 """
 
 from __future__ import annotations
@@ -74,12 +74,12 @@ TOGETHER = (
 )
 _LONGEST = 512  # tokens of an answer, unless the request says
 _ROOM = (0, 3)
-"""Levels of room (`structured.schema.LEVELS`) in which JSON is asked for, until it fits."""
+"""Levels of length (`structured.schema.LEVELS`) that are tried for JSON, until it fits."""
 _SHARE = 2  # an answer gets at most this part of the window: half
 
 
 class PromptedGeneralist:
-    """The models that may be asked, and the rules of asking. `begin` gives one request's use of it."""
+    """The models that may be asked, and the rules of asking. `begin` starts the use of one request."""
 
     def __init__(
         self,
@@ -88,12 +88,12 @@ class PromptedGeneralist:
         *,
         meter: Meter | None = None,
     ) -> None:
-        """Describe it.
+        """Describe the generalist.
 
         Args:
-            models: The model, then those that are asked in its place; each with its section.
-            section: How it may be used.
-            meter: Says what a step cost, for a limit in money.
+            models: The model, then its fallbacks; each with its section.
+            section: The rules of its use.
+            meter: Computes the cost of a step, for a limit in money.
         """
         self.section = section
         self.meter = meter
@@ -121,33 +121,33 @@ class PromptedGeneralist:
 
     @property
     def composes(self) -> bool:
-        """Whether it is to make one text of several findings."""
+        """Whether it combines several findings into one text."""
         return self.section.synthesise
 
     async def compose(self, task: Task, findings: Sequence[Finding], *, call: CallContext = SYSTEM) -> Finding:
-        """One text of several findings, for whoever asks nothing else."""
+        """Combine several findings into one text, for a caller without further questions."""
         return await self.begin().compose(task, findings, call=call)
 
     def begin(self) -> Asking:
-        """One request's use of it: its time runs from the first question on."""
+        """Begin the use of one request: its time limit runs from the first question on."""
         return Asking(self)
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
-        """The answer to one task, for whoever asks nothing else."""
+        """Answer one task, for a caller without further questions."""
         return await self.begin().consult(task, view, call=call)
 
     def speak(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> AsyncIterator[Delta | Finding]:
-        """The same, piece by piece."""
+        """Answer one task and yield the pieces."""
         return self.begin().speak(task, view, call=call)
 
 
 @dataclass
 class Asking:
-    """What one request asks of the generalist; all of it within one deadline."""
+    """The use of the generalist by one request, within one deadline."""
 
     generalist: PromptedGeneralist
     allowance: MemoryAllowance = field(init=False)
-    """What it may take for a question about a document."""
+    """The limits for a question about a document."""
     _deadline: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -156,37 +156,37 @@ class Asking:
 
     @property
     def card(self) -> SpecialistCard:
-        """The generalist's."""
+        """The generalist's card."""
         return self.generalist.card
 
     @property
     def section(self) -> GeneralistSection:
-        """How it may be used."""
+        """The rules of its use."""
         return self.generalist.section
 
     @property
     def composes(self) -> bool:
-        """Whether it is to make one text of several findings."""
+        """Whether it combines several findings into one text."""
         return self.section.synthesise
 
     def begin(self) -> Asking:
-        """Itself: it has begun."""
+        """Return the object itself, which has begun already."""
         return self
 
     def idle(self, seconds: float) -> None:
-        """Leave out of the request's time what it spent on other things, such as reading a document."""
+        """Exclude time from the deadline, such as that of reading a document."""
         if self._deadline is not None:
             self._deadline += seconds
 
     @property
     def spent(self) -> Reason | None:
-        """Which of the limits in tokens and money is used up; None if none is."""
+        """The limit in tokens or money that is used up; None if none is."""
         return self.allowance.used_up
 
     # --- a task that nobody else could do --------------------------------------------------------
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
-        """The model's answer. One that could not be had is an abstention with the reason, never an exception."""
+        """Return the model's answer. A failure is an abstention with the reason, never an exception."""
         if not task.text.strip() and not task.columns:
             return replace(abstention(NAME, task, Reason("abstain.no_text")), task="generate")
         source = _Sensitivity.of(task, *view.entries)
@@ -201,7 +201,7 @@ class Asking:
     async def speak(
         self, task: Task, view: ContextView, *, call: CallContext = SYSTEM
     ) -> AsyncGenerator[Delta | Finding, None]:
-        """Pieces as they come, then the finding.
+        """Yield pieces as they arrive, then the finding.
 
         An answer that breaks off after its first piece ends with a piece that says why.
         """
@@ -230,7 +230,7 @@ class Asking:
     async def _as_json(
         self, task: Task, schema: Node, view: ContextView, source: _Sensitivity, call: CallContext
     ) -> Finding:
-        """The model's answer, if it is JSON of the schema."""
+        """Return the model's answer, if it is JSON of the schema."""
         steps: tuple[Step, ...] = ()
         wrong = ""
         for level in _ROOM:
@@ -252,7 +252,7 @@ class Asking:
     async def _calling(
         self, task: Task, tools: Tools, view: ContextView, source: _Sensitivity, call: CallContext
     ) -> Finding:
-        """Calls of the request's functions, or the model's answer in words."""
+        """Return calls of the request's functions, or the model's answer in words."""
         steps: tuple[Step, ...] = ()
         for level in TOOL_ROOM:
             heard = await self._tries(self._escalation(task, view, level), call).ask()
@@ -309,9 +309,9 @@ class Asking:
     # --- several findings as one answer ----------------------------------------------------------
 
     async def compose(self, task: Task, findings: Sequence[Finding], *, call: CallContext = SYSTEM) -> Finding:
-        """One text of several findings. What it adds to them makes it an abstention with the reason.
+        """Combine several findings into one text. An addition of the model makes it an abstention with the reason.
 
-        It is shown findings and the quotes in them, as sensitive as the most sensitive of them, and no document.
+        The model gets the findings with their quotes, as sensitive as the most sensitive of them, and no document.
         """
         notes = [in_words(finding) for finding in findings]
         source = _Sensitivity.of(task, *findings)
@@ -335,15 +335,15 @@ class Asking:
         schema: Mapping[str, object],
         call: CallContext,
     ) -> tuple[ModelReply, dict[str, Any] | None]:
-        """An answer in the form of a JSON schema's object; None if there is none, or it is none.
+        """Return an answer as an object of a JSON schema; None if there is none, or an invalid one.
 
         Args:
             instruction: What to do.
-            asked: With what.
-            notes: What is known.
+            asked: The input of the instruction.
+            notes: Known facts.
             label: Has the labels of all of it.
-            schema: Of the answer.
-            call: On whose behalf.
+            schema: Schema of the answer.
+            call: The caller's context.
         """
         heard = await self._ask(instruction, asked, notes, _Sensitivity.of(label), call, schema=schema)
         try:
@@ -393,7 +393,7 @@ class Asking:
         )
 
     def _count(self, heard: ModelReply) -> None:
-        """Count what was asked; something of unknown price ends the limit in money, which nobody could hold."""
+        """Add the usage of a reply; one with an unknown price exhausts the limit in money."""
         meter = self.generalist.meter
         for step in heard.steps:
             cost = None if meter is None else meter.price(step).usage.cost
@@ -404,7 +404,7 @@ class Asking:
 
     @staticmethod
     def _fitting(candidate: CandidateModel, prompt: Prompt) -> Prompt:
-        """The prompt, if the model's window takes it with its answer. Raises `TooLong`."""
+        """Return the prompt if it fits the model's window with its answer. Raises `TooLong`."""
         tokens = _tokens(prompt.messages)
         if tokens + prompt.max_tokens > candidate.window:
             raise TooLong(
@@ -415,7 +415,7 @@ class Asking:
 
 
 def _typed(task: Task, asked: str) -> Prompt:
-    """A task as a choice among labels; without any, as a prompt that a decision model refuses."""
+    """Return a task as a choice among labels; without labels, as a prompt that a decision model refuses."""
     choice = (Question(kind="choice", options=task.labels),) if len(task.labels) > 1 else ()
     said = (Message(role="user", text=asked),)
     return Prompt(
@@ -424,7 +424,7 @@ def _typed(task: Task, asked: str) -> Prompt:
 
 
 def _names_labels(entry: Entry) -> bool:
-    """Whether an entry is a guess at a label: whoever asked may want one."""
+    """Return whether an entry is a guess at a label, which the caller may want."""
     known = entry.content
     return isinstance(known, FindingSummary) and known.form == "label" and not known.accepted and bool(known.guess)
 
@@ -432,7 +432,7 @@ def _names_labels(entry: Entry) -> bool:
 class _Sensitivity(NamedTuple):
     label: Label
     label_without_pii: Label
-    """The same without personal data."""
+    """The label without personal data."""
 
     @classmethod
     def of(cls, *things: Labelled) -> _Sensitivity:
@@ -475,7 +475,7 @@ def _broken_off(heard: ModelReply) -> str:
 
 
 def _version(model: ModelEntry) -> str:
-    """The model file's checksum; of a remote model only the name is known."""
+    """Return the model file's checksum; for a remote model only the name is known."""
     known = CATALOGUE.get(model.name) if isinstance(model, LlamaModel) else None
     checksum = model.sha256 if isinstance(model, LlamaModel) else None
     return (known.sha256 if known else checksum) or model.name

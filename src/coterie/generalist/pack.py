@@ -1,8 +1,8 @@
-"""The context pack: what the generalist is given in place of the conversation and the documents.
+"""The context pack: the generalist's input in place of the conversation and the documents.
 
-It is a view like any other, made of what the small models prepared: the facts that stand, what each specialist found
-or would have said and why it doubts it, and the passages that were cited. Entries above the generalist's clearance are
-left out and counted; the rest is packed into its budget by value per token. Pure functions of values.
+It is a view like any other, built from the small models' results: the valid facts, each specialist's finding or guess
+with the reason for its doubt, and the cited passages. Entries above the generalist's clearance are
+left out and counted; the rest is packed into its budget by value per token. The functions are pure.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ _PREPARED = (
 
 
 def pack_context(context: Context, card: SpecialistCard) -> ContextView:
-    """The pack of a context for whoever has this card: up to its clearance, within its `view_tokens`."""
+    """Return the pack of a context for this card: up to its clearance, within its `view_tokens`."""
     return build_view(context, replace(card, reads=(*card.reads, *sorted(known_facts(context)), FINDINGS)))
 
 
 def narrowed(view: ContextView, card: SpecialistCard, *, clearance: Label, room: int) -> ContextView:
-    """The same pack for another model: less sensitive or smaller, never more than it held before."""
+    """Return the same pack for another model: less sensitive or smaller, never with more content."""
     within = replace(card, clearance=min(clearance, card.clearance), view_tokens=max(room, 1))
     return pack_context(Context(entries=view.entries), within)
 
 
 def lay_out(entries: Sequence[Entry], *, instruction: str, asked: str) -> tuple[Message, ...]:
-    """The messages of a prompt: what was prepared, the conversation if it is in the pack, what to do and with what."""
+    """Return the messages of a prompt: the pack, the conversation if the pack has it, the instruction and its input."""
     prepared = "\n".join(filter(None, (_in_words(entry) for entry in entries)))
     first = (Message(role="system", text=f"{_PREPARED}\n\n{prepared}"),) if prepared else ()
     said = [entry.content for entry in entries if isinstance(entry.content, Message)]
@@ -53,13 +53,13 @@ def lay_out(entries: Sequence[Entry], *, instruction: str, asked: str) -> tuple[
 
 
 def question_of(task: Task) -> str:
-    """What is asked, with the columns as the JSON object they came as."""
+    """Return the question, with the columns as their original JSON object."""
     columns = json.dumps(dict(task.columns), ensure_ascii=False) if task.columns else ""
     return "\n".join(part for part in (task.text.strip(), columns) if part)
 
 
 def in_words(finding: Finding) -> str:
-    """A finding with the words it quotes and how sure it is, for a model that puts several together."""
+    """Return a finding with its quotes and confidence as text, for a model that combines several."""
     quotes = [f'  [{number}] "{each.text}" ({each.document})' for number, each in enumerate(finding.citations, start=1)]
     if not finding.accepted:
         return f"{finding.specialist} found nothing to rely on: {finding.reason}"
@@ -92,14 +92,14 @@ _CERTAIN = 0.995  # from here on a share would round to 100%
 
 
 def say(found: Sequence[Finding], *, named: bool) -> str:
-    """Accepted findings as text; `named` says who found a single one too."""
+    """Return accepted findings as text; with `named`, a single one also has its specialist's name."""
     if len(found) == 1 and not named:
         return found[0].text
     return "\n".join(attributed(each) for each in found)
 
 
 def attributed(finding: Finding) -> str:
-    """A finding with who found it and, where that is a probability, how sure it is."""
+    """Return a finding with its specialist's name and, if it is a probability, its confidence."""
     text = finding.text.strip()
     if finding.form == "label":
         return f"{_label_in_words(text)} ({finding.specialist}, {how_sure(finding.confidence)})"
@@ -111,7 +111,7 @@ def attributed(finding: Finding) -> str:
 
 
 def topic(text: str) -> str:
-    """What a part of a request is about, before its answer: its own words, shortened, or that it is structured."""
+    """Return the heading of a request's part: its own words, shortened, or that it is structured."""
     flat = " ".join(text.split())
     if not flat:
         return "On the values given"
@@ -120,7 +120,7 @@ def topic(text: str) -> str:
 
 
 def guess_of(findings: Sequence[Finding]) -> str:
-    """The best of what nobody was sure enough of, said to be that; empty if nobody had anything to say."""
+    """Return the best guess of abstaining findings, marked as a guess; empty if there is none."""
     guesses = [
         finding for finding in findings if not finding.accepted and finding.text.strip() and finding.confidence > 0
     ]
@@ -132,16 +132,16 @@ def guess_of(findings: Sequence[Finding]) -> str:
 
 
 def how_sure(confidence: float) -> str:
-    """A calibrated probability in words; never more than it says."""
+    """Return a calibrated probability in words, never overstated."""
     return "over 99% sure" if confidence >= _CERTAIN else f"{confidence:.0%} sure"
 
 
 def _field_in_words(line: str) -> str:
-    """`governing_law: Delaware` with the field's name in words."""
+    """Return a line such as `governing_law: Delaware` with the field's name in words."""
     name, colon, value = line.partition(": ")
     return f"{name.replace('_', ' ')}{colon}{value}" if name.isidentifier() else line
 
 
 def _label_in_words(text: str) -> str:
-    """`card_arrival` is "card arrival"; text with spaces is left as it is."""
+    """Return a label in words: `card_arrival` is "card arrival"; text with spaces is unchanged."""
     return ", ".join(each if " " in each else each.replace("_", " ") for each in text.split(", "))

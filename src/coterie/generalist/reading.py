@@ -1,8 +1,8 @@
-"""A long document, read from beginning to end by a small model in this process.
+"""Reading of a long document from beginning to end by a small model in this process.
 
-The document is cut into stretches as long as what an `answer` specialist reads of an index. Each is read for itself,
-many side by side, and gives citations or "not here". The passages that gave the best are then read once more together,
-which is what the reader was calibrated on: that reading decides.
+The document is cut into stretches as long as the passages that an `answer` specialist reads from an index. Each is read
+separately, many concurrently, and gives citations or "not here". The passages with the best citations are then read
+once more together, which is what the reader was calibrated on: that reading decides.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ from coterie.types import (
 _FIGURE = re.compile(r"\d+(?:[,.:/-]\d+)*%?")
 _MARK = re.compile(r"\[\d{1,3}\]")
 _ITEM = re.compile(r"^[ \t]*\d{1,2}[.)][ \t]+", re.MULTILINE)
-"""The number of a list's item is no figure."""
+"""Pattern of a list item's number, which is no figure."""
 _QUOTED = re.compile(r"[\"\u201c\u00ab](.+?)[\"\u201d\u00bb]", re.DOTALL)
 
 
 def hallucinated(text: str, sources: Sequence[str], *, marks: int = 0, language: str | None = None) -> tuple[str, ...]:
-    """The figures and quotes of a text that no source has, each once, in order; empty if all of them stand there.
+    """Return figures and quotes of a text that no source contains, each once, in order; empty if there are none.
 
     Args:
-        text: What was written.
-        sources: What it was written from.
+        text: The generated text.
+        sources: The texts that it was generated from.
         marks: `[1]` up to this number are references, not figures.
-        language: By which numbers are read; None for that of the text.
+        language: Language in which numbers are read; None for that of the text.
     """
     language = language or language_of(text, "en")
     said = " ".join(sources)
@@ -78,14 +78,14 @@ def _figures(text: str, language: str) -> dict[str, str]:
 
 
 def _plain(figure: str, language: str) -> str:
-    """A number without thousands separators and zeros behind the point, as its language writes it; else as it is."""
+    """Return a number without thousands separators and trailing zeros, by its language; other text unchanged."""
     value = read_figures(figure.removesuffix("%"), language)
     plain = figure.removesuffix("%") if value is None else f"{value.normalize():f}"
     return plain + "%" * figure.endswith("%")
 
 
 def _stands(figure: str, known: dict[str, str]) -> bool:
-    """Whether the sources have it; a share may stand there as a part of one, and a bare number as a share."""
+    """Return whether the sources contain a figure; a share may occur as a part of one, a bare number as a share."""
     if figure in known or f"{figure}%" in known:
         return True
     if not figure.endswith("%"):
@@ -102,43 +102,43 @@ def _flat(text: str) -> str:
 # --- Parsing the replies of a large model.
 
 READER = "reader"
-"""Name of the reader that comes with Coterie."""
+"""Name of the bundled reader."""
 STRETCH = 8
 """Passages that are read at once, as many as are looked up in an index."""
 _AT_ONCE = 4
-"""Stretches read side by side."""
+"""Stretches that are read concurrently."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extract:
-    """What a document says to one short question."""
+    """What a document says about one short question."""
 
     question: str
     finding: Finding
-    """The reader's, on the best passages of the whole document; its citations are the extract."""
+    """The reader's finding on the best passages of the whole document; its citations are the extract."""
     stretches: int
-    """So many were read."""
+    """Number of stretches that were read."""
     answered: int
-    """In so many of them something was found."""
+    """Number of stretches in which something was found."""
 
     @property
     def citations(self) -> tuple[Citation, ...]:
-        """The quotes that answer, or that come nearest to it; none where the reader is sure that it is not there."""
+        """The quotes that answer, or come nearest to an answer; empty where the reader is sure that there is none."""
         return _quotes(self.finding)
 
     @property
     def sure(self) -> bool:
-        """The reader stands by the quotes."""
+        """Whether the reader accepts the quotes."""
         return self.finding.accepted and bool(self.finding.citations)
 
     @property
     def absent(self) -> bool:
-        """The reader is sure that the document does not say."""
+        """Whether the reader is sure that the document has no answer."""
         return self.finding.accepted and not self.finding.citations
 
 
 def passages_of(document: Document, label: Label) -> tuple[Passage, ...]:
-    """The document in its order, cut at ends of sentences into passages that do not overlap."""
+    """Return the document as passages in order, cut at ends of sentences, without overlap."""
     return tuple(
         Passage(
             document=document.name,
@@ -153,7 +153,7 @@ def passages_of(document: Document, label: Label) -> tuple[Passage, ...]:
 
 
 def default_reader(encoder: Engine) -> AnswerSpecialist:
-    """The extractive reader that comes with Coterie: it quotes, and writes nothing."""
+    """Return the extractive reader that ships with Coterie: it quotes, and generates nothing."""
     defaults = load_defaults()
     reader, given = defaults.readers["embedding"], defaults.thresholds["embedding"]
     answering, silence = (
@@ -178,13 +178,13 @@ class DocumentReader:
     def __init__(
         self, specialist: Specialist, document: Document, label: Label, label_without_pii: Label | None = None
     ) -> None:
-        """Take an `answer` specialist; one that words its answers does so in the last reading only.
+        """Store an `answer` specialist; one that words its answers does so in the last reading only.
 
         Args:
-            specialist: Who reads. It runs in this process.
-            document: What is read.
-            label: The document's, at least the request's.
-            label_without_pii: The same without personal data.
+            specialist: The reader. It runs in this process.
+            document: The document.
+            label: The document's label, at least the request's.
+            label_without_pii: The label without personal data.
         """
         self.name = specialist.card.name
         self.label, self._label_without_pii = label, label_without_pii or label
@@ -200,7 +200,7 @@ class DocumentReader:
         self._spread = Counter(word for words in self._words for word in words)
 
     async def read(self, question: str, task: Task, call: CallContext) -> Extract:
-        """What the document says to a question; nothing of the task but its labels counts."""
+        """Return what the document says about a question; of the task only the labels are used."""
         bare = max(label_without_pii(task), self._label_without_pii)
         task = replace(
             task, text=question, columns=None, vector=None, label=max(task.label, self.label), label_without_pii=bare
@@ -229,21 +229,21 @@ class DocumentReader:
     async def _read(
         self, task: Task, stretch: Sequence[Passage], shared: dict[Passage, float], call: CallContext
     ) -> Finding:
-        """One stretch, its passages in the order in which a search would give them."""
+        """Read one stretch, with its passages in the order of a search."""
         async with self._turns:
             await asyncio.sleep(0)  # others are served between two stretches
             ordered = sorted(stretch, key=lambda passage: -shared[passage])
             return await self._first.consult(task, _view(ordered, label_without_pii(task)), call=call)
 
     def _shared(self, question: str) -> list[float]:
-        """How much of the question's words each passage has, weighed by their rarity in the document."""
+        """Return the share of the question's words in each passage, weighted by their rarity in the document."""
         asked = set(terms(question, self._language))
         rarity = {word: log(1 + len(self.passages) / self._spread[word]) for word in asked if self._spread[word]}
         return [sum(rarity.get(word, 0.0) for word in words & asked) for words in self._words]
 
 
 def _promise(finding: Finding) -> float:
-    """Sorts readings: the surest answer first, the surest silence last."""
+    """Return the sort key of a reading: the surest answer first, the surest absence last."""
     return -finding.confidence if finding.citations else finding.confidence
 
 
@@ -272,7 +272,7 @@ def _view(passages: Sequence[Passage], label_without_pii: Label) -> ContextView:
 
 
 def _spent(name: str, steps: Sequence[Step]) -> tuple[Step, ...]:
-    """The steps of the first readings as one an engine: a long document must not make a long ledger."""
+    """Return the steps of the first readings, merged per engine, so that the ledger stays short."""
     engines = dict.fromkeys(step.engine for step in steps)
     return tuple(
         Step(producer=name, engine=engine, usage=total_usage(s.usage for s in steps if s.engine == engine))
@@ -281,7 +281,7 @@ def _spent(name: str, steps: Sequence[Step]) -> tuple[Step, ...]:
 
 
 class _Remembering:
-    """An encoder that encodes each text once: several questions are asked of the same sentences."""
+    """An encoder that caches each text, since several questions are asked about the same sentences."""
 
     def __init__(self, encoder: Engine) -> None:
         self.name = encoder.name
@@ -290,7 +290,7 @@ class _Remembering:
         self._known: dict[str, Output] = {}
 
     async def run(self, batch: Sequence[Prompt], *, call: CallContext) -> Sequence[Output]:
-        """One output a prompt; what was known took nothing."""
+        """Return one output per prompt; a cached one has no usage."""
         new = list({prompt.text: prompt for prompt in batch if prompt.text not in self._known}.values())
         fresh = dict(
             zip((prompt.text for prompt in new), await self._encoder.run(new, call=call) if new else (), strict=True)
@@ -299,4 +299,4 @@ class _Remembering:
         return [fresh.pop(prompt.text, self._known[prompt.text]) for prompt in batch]
 
     async def close(self) -> None:
-        """It owns nothing."""
+        """Do nothing, since it owns nothing."""

@@ -1,1 +1,1 @@
-"""What may leave this process, decided by a rule that the code cannot walk around; and what was decided, kept."""
+"""Control of what may leave this process, by a rule that no code can bypass, and the record of the decisions."""

@@ -1,15 +1,15 @@
-"""The audit log: who did what, and what was decided about it, in a file whose every change shows.
+"""The audit log: actions and decisions, in a tamper-evident file.
 
-Append-only lines, each with the hash of the one before (Schneier and Kelsey 1999, "Secure audit logs to support
-computer forensics", without the encryption); the place where the log ends is kept beside it, so a cut end shows too.
-With a key, both that place and a checkpoint now and then are signed (Ed25519): then nobody without the key can write
-another log in its place. Somebody who can write both files can still put older copies of both back; to find that,
-keep what `coterie audit verify` prints elsewhere.
+Append-only lines, each with the hash of the previous one (Schneier and Kelsey 1999, "Secure audit logs to support
+computer forensics", without the encryption). The log's end is recorded beside it, so truncation is detected too.
+With a key, both that position and periodic checkpoints are signed (Ed25519): then nobody without the key can write
+another log in its place. Whoever can write both files can still replace both by older copies; to detect that,
+keep the output of `coterie audit verify` in another place.
 
-Several processes may append to one file. What is appended together shares one write, and nobody is told before that it
-is written: a killed process loses nothing. It is brought to the disk, against a cut of the power, at once or within a
-second, and only what is on the disk counts as the log's end. It never holds what was said, only hashes of it under a
-key of this log's own.
+Several processes may append to one file. Entries that are appended together share one write, and no caller continues
+before its entry is written: a killed process loses nothing. Entries are synced to disk, against a power failure, at
+once or within a second, and only synced entries count as the log's end. The log never holds content, only hashes of it
+under the log's own key.
 """
 
 from __future__ import annotations
@@ -47,20 +47,22 @@ from coterie.types import AuditEvent
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 _TAIL = 1 << 20
-"""Bytes at the end of the file in which its last line is looked for first."""
+"""Bytes at the end of the file in which its last line is searched first."""
 _MOST_AT_ONCE = 512
-"""Entries of one write."""
+"""Most entries of one write."""
 _IDLE = 5.0
-"""Seconds without an entry after which the thread that writes ends."""
+"""Seconds without an entry after which the writing thread ends."""
 _JUMP = 60.0
-"""Seconds between entries behind the head from which it counts the first before the next is written: from twice as
-many on, `verify` takes them for entries that a head should have counted."""
+"""Seconds between entries after the head from which it counts the first before the next is written.
+
+From twice as many seconds on, `verify` takes them for entries that a head should have counted.
+"""
 _SECTOR = 512
-"""Bytes that a disk writes whole or not at all."""
+"""Bytes that a disk writes atomically."""
 
 
 class _Job(NamedTuple):
-    """An entry that waits to be written, and who waits for it."""
+    """An entry that waits to be written, and its waiting caller."""
 
     event: AuditEvent
     sync: bool
@@ -73,10 +75,10 @@ class Attester(Protocol):
 
     @property
     def public(self) -> str:
-        """The key that checks them."""
+        """The public key that verifies them."""
 
     def attest(self, kind: str, content: bytes) -> str:
-        """The signature as hexadecimal digits."""
+        """Return the signature as hexadecimal digits."""
 
 
 class AuditLog:
@@ -94,17 +96,17 @@ class AuditLog:
         write: Callable[[int, memoryview], int] = os.write,
         sync: Callable[[int], None] = os.fsync,
     ) -> None:
-        """Name the file; it is made by the first entry.
+        """Store the path; the file is made by the first entry.
 
         Args:
-            path: The log; `.head` beside it is where it ends, `.key` the key of its content hashes.
-            signer: Signs where it ends, and checkpoints.
-            checkpoint_every: Entries between two of them.
-            sync_seconds: An entry is on the disk so long after `append` at most; 0 for before it returns.
-            most_waiting: Entries that may wait to be written; one more is `Overloaded`.
+            path: The log; `.head` beside it records its end, `.key` is the key of its content hashes.
+            signer: Signs the log's end, and checkpoints.
+            checkpoint_every: Entries between two checkpoints.
+            sync_seconds: Seconds after `append` within which an entry is on disk; 0 for before it returns.
+            most_waiting: Entries that may wait to be written; a further one is `Overloaded`.
             clock: Seconds since the epoch.
             write: Writes bytes to a descriptor; tests pass one that fails.
-            sync: Brings them to the disk.
+            sync: Syncs a descriptor to disk.
         """
         self._path, self._signer, self._every, self._patience = path, signer, checkpoint_every, sync_seconds
         self._name, self._head_name = str(path), str(head_of(path))
@@ -124,10 +126,10 @@ class AuditLog:
         self._turn = threading.Lock()  # of this process' threads: a lock on the file is of processes and descriptors
 
     async def append(self, event: AuditEvent, *, sync: bool = False) -> None:
-        """Write an entry; on return a killed process has lost nothing of it, and with `sync` no cut of the power.
+        """Write an entry; on return it survives a killed process, and with `sync` a power failure.
 
         Raises:
-            AuditError: it cannot be written; the log is as it was.
+            AuditError: it cannot be written; the log is unchanged.
             Overloaded: too many entries wait.
         """
         loop = asyncio.get_running_loop()
@@ -140,12 +142,12 @@ class AuditLog:
     def append_all(
         self, events: Sequence[AuditEvent], *, sync: bool = True, on_disk: Callable[[], None] | None = None
     ) -> None:
-        """The same for several at once, blocking: for commands. Raises `AuditError`.
+        """Write several entries at once, blocking: for commands. Raises `AuditError`.
 
         Args:
-            events: What is written, in one piece.
-            sync: They are on the disk on return.
-            on_disk: Called as soon as they are; the head, which nobody need wait for, counts them after that.
+            events: The events, written in one piece.
+            sync: Whether they are on disk on return.
+            on_disk: Called as soon as they are; the head, for which nothing needs to wait, counts them after that.
         """
         with self._audit_errors, self._locked() as file:
             if self._uncounted is not None and any(abs(each.time - self._uncounted) > _JUMP for each in events):
@@ -182,7 +184,7 @@ class AuditLog:
             self._fresh = self._behind = False
 
     def digest(self, text: str) -> str:
-        """A hash of some content under this log's key: equal for equal content, no help in guessing it."""
+        """Return a hash of some content under this log's key: equal for equal content, and no help in guessing it."""
         if self._keyed is None:
             with self._audit_errors:
                 secret = _secret_of(self._path.with_name(f"{self._path.name}.key"))
@@ -194,7 +196,7 @@ class AuditLog:
         return keyed.hexdigest()
 
     async def close(self) -> None:
-        """Finish what waits, and bring it to the disk. A second call does nothing."""
+        """Write and sync waiting entries. A second call does nothing."""
         if (thread := self._thread) is not None:
             self._jobs.end()
             await asyncio.to_thread(thread.join)
@@ -206,11 +208,11 @@ class AuditLog:
             await asyncio.wait([self._vouching])
 
     def append_soon(self, events: Sequence[AuditEvent]) -> None:
-        """Write entries from another thread, blocking, as `append` does; `sync_soon` is for who waits for them."""
+        """Write entries from another thread, blocking, like `append`; `sync_soon` is for callers that wait for them."""
         self.append_all(events, sync=not self._patience)
 
     def sync_soon(self) -> None:
-        """Bring to the disk, within the time that is allowed for it, what `append_all` wrote without."""
+        """Sync the entries that `append_all` wrote without syncing, within the allowed time."""
         if self._patience and self._syncing is None:
             self._syncing = asyncio.create_task(self._sync_later())
 
@@ -223,7 +225,7 @@ class AuditLog:
             self._behind = True
 
     def _vouch(self) -> None:
-        """Bring what stands in the file to the disk, while others go on writing behind it, and count it in the head."""
+        """Sync the file's content while others continue to append, and count it in the head."""
         with self._audit_errors:
             with self._locked() as file:
                 self._append(file, ())
@@ -239,7 +241,7 @@ class AuditLog:
                 os.close(own)
 
     def _enqueue(self, job: _Job) -> None:
-        """Hand a job to the thread that writes, which is there while there is something to write."""
+        """Queue a job for the writer thread, and start the thread if none is running."""
         with self._entrance:
             if len(self._jobs) >= self._most_waiting:
                 raise Overloaded(f"Exceeded the audit log's limit of {self._most_waiting} waiting entries.")
@@ -249,7 +251,7 @@ class AuditLog:
                 self._thread.start()
 
     def _work(self) -> None:
-        """Write what waits, until told to end, or after an idle while; what arrives meanwhile shares the next write."""
+        """Write waiting jobs until asked to end or idle for a while. Jobs that arrive during a write share the next."""
         while True:
             batch = self._next_batch()
             jobs = [job for job in batch if job is not None]
@@ -262,7 +264,7 @@ class AuditLog:
                     return
 
     def _next_batch(self) -> list[_Job | None]:
-        """Everything that waits; None is the word to end, and nothing comes after an idle while."""
+        """Return the waiting jobs. None asks the thread to end; the batch is empty after an idle period."""
         batch: list[_Job | None] = []
         self._jobs.read_by(threading.get_native_id())
         with suppress(queue.Empty):
@@ -290,7 +292,7 @@ class AuditLog:
 
     @staticmethod
     def _tell(jobs: Sequence[_Job], failed: Exception | None) -> None:
-        """Wake whoever waits, each event loop once."""
+        """Wake the callers that wait for these jobs, with one call for each event loop."""
         for loop in {job.loop for job in jobs}:
             with suppress(RuntimeError):  # that loop is closed: nobody waits there any more
                 loop.call_soon_threadsafe(_resolve, [job.done for job in jobs if job.loop is loop], failed)
@@ -312,7 +314,7 @@ class AuditLog:
             os.close(file)  # frees the lock
 
     def _append(self, file: int, events: Sequence[AuditEvent]) -> int:
-        """Write entries behind the last; gives where they begin, in bytes."""
+        """Append entries to the file; return the offset in bytes at which they begin."""
         begin, repairs = self._find_end(file)
         place, lines = self._place, []
         for event in [*repairs, *events]:
@@ -333,16 +335,16 @@ class AuditLog:
         return begin
 
     def _undo(self, file: int, size: int) -> None:
-        """What cannot be written, or not be brought to the disk, is not there."""
+        """Cut the file back to `size` after entries could not be written or synced."""
         with suppress(OSError):
             os.ftruncate(file, size)
         self._end = -1
 
     def _find_end(self, file: int) -> tuple[int, list[AuditEvent]]:
-        """The bytes of all whole lines, and what is to be said of what is amiss there.
+        """Return the offset after the last whole line, and the entries that report a damaged end.
 
-        Half a line behind them, of a killed writer, is removed. Entries that the head knows and the file has not leave
-        their numbers behind: the gap shows for ever.
+        An incomplete last line, left by a killed writer, is removed. Entries that the head counts and the file lacks
+        keep their numbers, so that the gap stays visible.
         """
         size = os.fstat(file).st_size
         if size == self._end:
@@ -377,7 +379,7 @@ class AuditLog:
         return write_line(place, self._clock(), CHECKPOINT, "", about)
 
     def _keep_head(self, place: LogPosition) -> None:
-        """Write where the log ends on the disk: in place and within one sector, which a disk writes whole."""
+        """Write the position of the log's end to the disk, in place and within one sector, which is written whole."""
         self._uncounted = None
         head: dict[str, object] = {"n": place.n, "hash": place.digest}
         if self._signer is not None:
@@ -390,7 +392,7 @@ class AuditLog:
 
 
 class _AuditErrors(NamedTuple):
-    """A context: what the disk refuses within is an `AuditError`."""
+    """A context manager that turns an `OSError` into an `AuditError`."""
 
     path: Path
 
@@ -406,11 +408,11 @@ class _AuditErrors(NamedTuple):
 
 
 class AuditHead(NamedTuple):
-    """Where a log ended when it was brought to the disk last."""
+    """The position at which a log ended when it was last synced to the disk."""
 
     place: LogPosition
     signed: Mapping[str, str]
-    """`key` and `signature`, where it is signed."""
+    """`key` and `signature`, if the head is signed."""
 
 
 def _resolve(waiting: Sequence[asyncio.Future[None]], failed: Exception | None) -> None:
@@ -424,12 +426,12 @@ def _resolve(waiting: Sequence[asyncio.Future[None]], failed: Exception | None) 
 
 
 def head_of(path: Path) -> Path:
-    """The file that says where a log ends."""
+    """Return the path of the file that holds a log's head."""
     return path.with_name(f"{path.name}.head")
 
 
 def read_head(path: Path) -> AuditHead | None:
-    """Where a log ends; None if that is not known."""
+    """Return the head of a log; None if it is not known."""
     try:
         head = parse_json(head_of(path).read_bytes())
         place = LogPosition(int(head["n"]), str(head["hash"]))
@@ -441,7 +443,7 @@ def read_head(path: Path) -> AuditHead | None:
 
 
 def _last_line(file: int, size: int) -> tuple[int, bytes | None]:
-    """Where the last whole line ends, in bytes, and the line; None if there is no whole line."""
+    """Return the offset after the last whole line, in bytes, and the line; None if there is no whole line."""
     length = _TAIL
     while True:
         start = max(0, size - length)
@@ -456,7 +458,7 @@ def _last_line(file: int, size: int) -> tuple[int, bytes | None]:
 
 
 def _secret_of(path: Path) -> bytes:
-    """The key of a log's content hashes, made when there is none: whole from its birth, whoever else makes one."""
+    """Return the key of a log's content hashes; create it if it is missing, even if other processes do so too."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
@@ -478,10 +480,10 @@ def _private(path: str, flags: int) -> int:
 
 
 def open_audit(section: AuditSection, folder: Path) -> AuditLog | None:
-    """The log; None where it is not enabled. Nothing is written before the first entry.
+    """Return the audit log; None if it is not enabled. Nothing is written before the first entry.
 
     Raises:
-        ConfigError: the signing key is not there, is none, or others may read it.
+        ConfigError: the signing key is missing, invalid, or readable by others.
         ExtraMissing: signing needs a package.
     """
     if not section.enabled:
@@ -496,5 +498,5 @@ def open_audit(section: AuditSection, folder: Path) -> AuditLog | None:
 
 
 def attests(place: LogPosition, key: str, signature: str) -> bool:
-    """Whether the holder of this key signed that an audit log stood there."""
+    """Return whether the holder of this key signed this position of an audit log."""
     return is_attested("audit", place.statement, key=key, signature=signature)

@@ -18,13 +18,13 @@ from coterie.types import AuditEvent, CallContext, Egress, Feedback, Reason, Req
 # --- Lines of an audit log: JSON, each with the SHA-256 of the line before it.
 
 GENESIS = "0" * 64
-"""What the first line names as the hash of the line before it."""
+"""The hash of the previous line, as the first line names it."""
 CHECKPOINT = "checkpoint"
-"""Kind of an entry that the log writes itself: a signature of all lines before it."""
+"""Kind of an entry that the log writes itself: a signature of all previous lines."""
 REPAIR = "repair"
-"""Kind of an entry that the log writes itself: half a line, left by a writer that was killed, was removed."""
+"""Kind of an entry that the log writes itself: an incomplete line, left by a killed writer, was removed."""
 EGRESS = "egress"
-"""Kind of an entry that says what is about to leave. The entry with its outcome names its id under `egress`."""
+"""Kind of an entry that announces an egress. The entry with its outcome names its id under `egress`."""
 
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _BEGINNING = re.compile(rb'\{"prev":"([0-9a-f]{64})","n":(\d{1,18}),"time":')
@@ -32,16 +32,16 @@ _TIME = re.compile(rb'"time":(-?[\d.eE+-]{1,40})[,}]')
 
 
 class LogPosition(NamedTuple):
-    """Where a log stands after some line."""
+    """The position of a log after one of its lines."""
 
     n: int
-    """Number of that line, from 1; 0 before the first."""
+    """Number of the line, from 1; 0 before the first line."""
     digest: str
-    """Its hash."""
+    """Hash of the line."""
 
     @property
     def statement(self) -> bytes:
-        """What is signed to say that the log stood there."""
+        """The bytes that are signed to attest this position."""
         return f"{self.n} {self.digest}".encode()
 
 
@@ -49,27 +49,27 @@ START = LogPosition(0, GENESIS)
 
 
 def digest_of(line: bytes) -> str:
-    """The hash of a line without its end."""
+    """Return the hash of a line without its line ending."""
     return hashlib.sha256(line).hexdigest()
 
 
 def write_line(
     after: LogPosition, time: float, kind: str, tenant: str, about: Mapping[str, Any]
 ) -> tuple[bytes, LogPosition]:
-    """One more line, without its end, and where the log stands after it."""
+    """Return the next line, without its line ending, and the position of the log after it."""
     entry = {"prev": after.digest, "n": after.n + 1, "time": time, "kind": kind, "tenant": tenant, "about": about}
     line = _encoder.encode(entry).encode("utf-8", "replace")
     return line, LogPosition(after.n + 1, digest_of(line))
 
 
 def read_beginning(line: bytes) -> tuple[str, int] | None:
-    """The hash that a line names and its number; None if it is no line of an audit log."""
+    """Return the hash of the previous line and the number that a line names; None if it is not an audit log's line."""
     found = _BEGINNING.match(line)
     return (found[1].decode(), int(found[2])) if found else None
 
 
 def read_time(line: bytes) -> float | None:
-    """When a line says that it was written; None if it does not."""
+    """Return the time at which a line says it was written; None if it names no time."""
     found = _TIME.search(line, 0, 200)
     try:
         return float(found[1]) if found else None
@@ -78,7 +78,7 @@ def read_time(line: bytes) -> float | None:
 
 
 def read_entry(line: bytes) -> dict[str, Any]:
-    """A line as an entry, with its own hash. Raises `ValueError` if it is none."""
+    """Return a line as an entry, with its own hash. Raises `ValueError` if it is not an entry."""
     entry = parse_json(line)
     if not isinstance(entry, dict):
         raise ValueError("it is no JSON object")  # noqa: TRY004 - a wrong file, not a mistake in our code
@@ -90,26 +90,26 @@ def read_entry(line: bytes) -> dict[str, Any]:
 # --- Events.
 
 Digest = Callable[[str], str]
-"""Stands for content."""
+"""A function that returns a digest of content, to be written in its place."""
 
 
 @lru_cache(maxsize=256)
 def _readable(verdict: Verdict) -> object:
-    """A verdict in words, code and values: most requests have one that another had."""
+    """Return a verdict as words, code and values. The result is cached, since most requests share their verdicts."""
     return readable(verdict)
 
 
 def audit_request(
     trace: Trace, request: Request, answer: str, *, cards: Mapping[str, SpecialistCard], digest: Digest
 ) -> AuditEvent:
-    """The entry of a settled request.
+    """Return the audit entry of a settled request.
 
     Args:
-        trace: Its life.
-        request: As it was admitted.
-        answer: What the caller was given.
-        cards: Of the specialists, for the versions of those that were asked.
-        digest: Stands for content.
+        trace: The trace of the request.
+        request: The request as it was admitted.
+        answer: The answer that the caller received.
+        cards: The specialists' cards, for the versions of the specialists that were asked.
+        digest: Returns the digest that is written in place of content.
     """
     asked = dict.fromkeys(finding.specialist for finding in trace.findings)
     about: dict[str, object] = {
@@ -131,7 +131,7 @@ def audit_request(
 
 
 def audit_egress(egress: Egress, call: CallContext, *, time: float) -> AuditEvent:
-    """The entry of what is about to leave, written before its first byte does."""
+    """Return the entry of an egress, which is written before the first byte leaves."""
     about = {
         **{name: getattr(egress, name) for name in ("id", "engine", "rule", "pseudonymised", "characters", "digest")},
         "label": egress.label.value,
@@ -142,14 +142,14 @@ def audit_egress(egress: Egress, call: CallContext, *, time: float) -> AuditEven
 
 
 def audit_outcome(sent: Iterable[Egress], call: CallContext, *, time: float) -> AuditEvent:
-    """The entry of what came of egresses that belong to no request, as in training: a request's has its own."""
+    """Return the entry with the outcome of egresses that belong to no request, as in training."""
     about = {"egress": {each.id: each.outcome for each in sent}}
     return AuditEvent(kind="egress_outcome", time=time, tenant=call.principal.tenant, about=about)
 
 
 @asynccontextmanager
 async def refusals_noted(audit: Audit | None, request: Request, *, time: float) -> AsyncIterator[None]:
-    """A release that is refused within the block is written down, where there is a log, before anybody is told."""
+    """Write a release that is refused within the block to the audit log, if any, before raising the error."""
     try:
         yield
     except ReleaseRefused as refused:
@@ -159,7 +159,7 @@ async def refusals_noted(audit: Audit | None, request: Request, *, time: float) 
 
 
 def audit_refusal(request: Request, reason: Reason, *, time: float, digest: Digest) -> AuditEvent:
-    """The entry of a release that was refused, and why."""
+    """Return the entry of a refused release, with the reason."""
     about: dict[str, object] = {
         "key": request.key,
         "to": None if request.release is None else request.release.to.value,
@@ -171,12 +171,13 @@ def audit_refusal(request: Request, reason: Reason, *, time: float, digest: Dige
 
 
 def audit_feedback(feedback: Feedback, *, digest: Digest, refused: str = "") -> AuditEvent:
-    """The entry of what somebody said of an answer.
+    """Return the entry of feedback on an answer.
 
     Args:
-        feedback: What was said.
-        digest: Stands for content. Of what was refused, the trace's name is content too: anybody may have made it up.
-        refused: The code of the error, where it was not kept.
+        feedback: The feedback.
+        digest: Returns the digest that is written in place of content. In refused feedback the trace id is
+            content too, since a caller may have invented it.
+        refused: The code of the error, if the feedback was not kept.
     """
     about: dict[str, object] = {"trace": feedback.trace_id, "key": feedback.key}
     if refused:

@@ -1,12 +1,13 @@
-"""Reading an audit log: whether it is as it was written, and if not, where it was changed; and pages of it.
+"""Verification of an audit log, which finds where it was changed, and paged reading of it.
 
-One pass over the bytes of the file: each line has to name the hash of the one before and the next number, and the last
-has to be where the head says that the log ends. What a change looks like tells its kind: a line whose hash the next
-one does not name was edited; a gap in the numbers was cut out; numbers that go back were put elsewhere.
+Verification is one pass over the bytes of the file. Each line has to name the hash of the previous line and
+the next number, and the last line has to be where the head says that the log ends. The symptom tells the kind
+of change: a line whose hash the next line does not name was edited; a gap in the numbers was deleted;
+decreasing numbers were reordered.
 
-Entries are numbered, so an entry is found by halving the file. What has no index, such as the entries of one kind, is
-looked for in a bounded part of the file, of which only the lines that may be meant are read; the page then says how far
-it came.
+Entries are numbered, so an entry is found by bisecting the file. Anything without an index, such as the
+entries of one kind, is searched in a bounded part of the file, of which only the lines that may match are
+parsed; the page then says how far the search came.
 """
 
 from __future__ import annotations
@@ -35,21 +36,24 @@ _IS_CHECKPOINT = f'"kind":"{CHECKPOINT}"'.encode()
 _IS_EGRESS, _ENDS_EGRESS = f'"kind":"{EGRESS}"'.encode(), b'"egress":{'
 
 _LATE = 120.0
-"""Seconds between entries behind the head from which no writer left them there: it counts what is older than
-`sync_seconds`, 60 at most, and the first entry of a process counts what was left by others."""
+"""Seconds by which entries behind the head may lie apart before the head counts as outdated.
+
+A writer counts entries that are older than `sync_seconds`, 60 at most, and the first entry of a process
+counts those that earlier processes left.
+"""
 _TRIES = 3
-"""Times that a log whose head was written meanwhile is looked at again."""
+"""Attempts at reading a log whose head is rewritten during the check."""
 
 IsAttested = Callable[[LogPosition, str, str], bool]
-"""Whether the holder of a key, the second argument, made a signature, the third, of this place."""
+"""A function that returns whether the holder of a key (second argument) made a signature (third) of a position."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """The first thing that is wrong with a log."""
+    """The first fault found in a log."""
 
     line: int
-    """Its line in the file, from 1; one more than there are, where the end is missing."""
+    """Number of the line in the file, from 1; one more than the number of lines if the end is missing."""
     kind: str
     """`edited`, `deleted`, `reordered`, `inserted`, `truncated`, `unvouched`, `unsigned`, `forged` or
     `head_missing`."""
@@ -57,7 +61,7 @@ class Fault:
 
 
 class OpenEgress(NamedTuple):
-    """A prompt that left, or was about to, of which no entry says what came of it."""
+    """A prompt that left, or was about to, and has no entry with its outcome."""
 
     n: int
     time: float
@@ -69,33 +73,35 @@ class OpenEgress(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What checking a log found."""
+    """The result of verifying a log."""
 
     entries: int
-    """Entries before the first fault."""
+    """Number of entries before the first fault."""
     checkpoints: int
-    """Signed ones among them."""
+    """Number of signed checkpoints among them."""
     end: LogPosition
-    """Where the log stands after them: keep it elsewhere, and `verify --at` finds older copies put back."""
+    """Position of the log after these entries. Kept elsewhere, it lets `verify --at` detect an older copy."""
     signers: tuple[str, ...] = ()
-    """Public keys whose signatures were found."""
+    """Public keys whose signatures were found in the log."""
     torn: int = 0
-    """Bytes of half a line at the end, of a writer that was killed; the next entry removes them."""
+    """Bytes of an incomplete last line, left by a killed writer; the next entry removes them."""
     behind_head: int = 0
-    """Entries behind the one that the head says was last: of the last second, or of a writer that was killed. Nothing
-    vouches for what they say."""
+    """Entries after the one that the head names as the last: of the last second, or of a killed writer.
+
+    Nothing vouches for their content.
+    """
     open: tuple[OpenEgress, ...] = ()
-    """Of requests under way, or of a process that was killed."""
+    """Egresses without an outcome, of requests under way or of a killed process."""
     fault: Fault | None = None
 
     @property
     def vouched(self) -> int:
-        """Entries that the head counts."""
+        """Number of entries that the head counts."""
         return self.entries - self.behind_head
 
     @property
     def whole(self) -> bool:
-        """Whether nothing was changed."""
+        """Whether the log is unchanged."""
         return self.fault is None
 
 
@@ -107,14 +113,15 @@ def verify_audit(
     at: LogPosition | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Verification:
-    """Check a log from its first line to its last.
+    """Verify a log from its first line to its last.
 
     Args:
-        path: The log.
+        path: The log file.
         is_attested: Checks signatures; None leaves them unchecked.
-        trusted: Keys whose signatures count; empty for any. With keys, a log whose end none of them signed is at fault.
-        at: Where the log is known to have stood once: it has to have stood there.
-        progress: Told how many more entries were read, now and then.
+        trusted: Keys whose signatures count; empty for any. With keys, a log whose end none of them signed is at
+            fault.
+        at: A known earlier position of the log, which the log has to contain.
+        progress: Called from time to time with the number of further entries read.
 
     Raises:
         OSError: the file cannot be read.
@@ -198,27 +205,27 @@ class _Check:
                         self.early.add(each)
 
     def fault_of_end(self, path: Path) -> Fault | None:
-        """What is missing behind the last line."""
+        """Return the fault of a missing end; None if the log ends where it should."""
         missing = self._fault_of_head(path)
         if missing is None and self.at is not None and self.place.n < self.at.n:
             missing = self._cut(self.at.n, "it is known to have had")
         return missing
 
     def _fault_of_place(self, number: int, known: LogPosition | None) -> Fault | None:
-        """Whether the log stands somewhere else than it is known to have stood after this line."""
+        """Return a fault if the log's position after this line differs from a known position."""
         if known is None or known.n != self.place.n or known == self.place:
             return None
         reason = f"entry {known.n} had the hash {known.digest}; now it has {self.place.digest}"
         return Fault(line=number, kind="edited", reason=reason)
 
     def _fault_at_head(self, number: int) -> Fault | None:
-        """The line that the head says was last: what stands behind it does not excuse a change up to it."""
+        """Return a fault if the line that the head names as the last was changed, whatever follows it."""
         if self.head is None or self.head.place.n != self.place.n:
             return None
         return self._fault_of_place(number, self.head.place) or self._fault_of_head_signature(number, self.head.signed)
 
     def _fault_behind_head(self, line: bytes, head: LogPosition) -> Fault | None:
-        """Entries that a head should have counted long ago: an older head was put back, or none could be written."""
+        """Return a fault if the head should have counted later entries: it is too old, or could not be written."""
         written = read_time(line)
         self.since = written if self.since is None else self.since
         if written is None or self.since is None or abs(written - self.since) <= _LATE:
@@ -299,28 +306,28 @@ class _Check:
 
 _BLOCK = 1 << 16
 LOOKED_THROUGH = 4 << 20
-"""Bytes of a log that one page looks through at most: some 5 ms."""
+"""Most bytes of a log that one page looks through: about 5 ms."""
 _SETTLED = 1 << 20
-"""Bytes behind a page's first egress in which its outcome is looked for."""
+"""Bytes after a page's first egress in which its outcome is searched."""
 _LATE_LINES = 3600.0
-"""Seconds by which an entry may stand behind one that is younger: a request's is of the time it was admitted."""
+"""Seconds by which an entry may stand after a younger one: a request's entry has the time of its admission."""
 _OUTCOMES = (b'"kind":"request"', b'"kind":"egress_outcome"')
 _CAME_OUT = b'"egress":{'
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditPage:
-    """Entries, the newest first."""
+    """Entries of a log, the newest first."""
 
     entries: tuple[Mapping[str, Any], ...]
     before: int | None
-    """The next page has entries before this number; None where there are none."""
+    """Number of the entry that the next page ends before; None if there is no further page."""
     complete: bool
-    """False where the page ended because it had looked through so much of the log."""
+    """False if the page ended at the limit of bytes to look through."""
     reached: float | None
-    """The time of the last entry that was looked at."""
+    """Time of the last entry that was examined."""
     outcomes: Mapping[str, str]
-    """What came of what left, by its id, as far as it stands on these pages."""
+    """Outcomes of egresses by their id, as far as these pages hold them."""
 
 
 def read_page(
@@ -336,13 +343,13 @@ def read_page(
     """Read one page of a log.
 
     Args:
-        path: The log.
+        path: The log file.
         before: Number of the entry that the page ends before; None for the log's end.
         kind: Entries of one kind; all if empty.
         tenant: Entries of one tenant; all if None.
         since: Entries from that time on.
-        limit: Entries of the page.
-        most: Bytes that are looked through.
+        limit: Most entries on the page.
+        most: Most bytes to look through.
 
     Raises:
         OSError: the log cannot be read.
@@ -376,7 +383,7 @@ def read_page(
 
 
 def _marks(kind: str, tenant: str | None) -> tuple[bytes, ...]:
-    """What stands in each line that is meant; empty if all are."""
+    """Return the byte strings that each matching line contains; empty if every line matches."""
     if kind:
         return (f'"kind":{json.dumps(kind, ensure_ascii=False)}'.encode(),)
     return () if tenant is None else (f'"tenant":{json.dumps(tenant, ensure_ascii=False)}'.encode(),)
@@ -396,7 +403,7 @@ def _page(
 
 
 def _note_outcomes(line: bytes, outcomes: dict[str, str]) -> None:
-    """Keep what a line says of what left."""
+    """Add the outcomes of egresses that a line names."""
     if _CAME_OUT in line and any(kind in line for kind in _OUTCOMES):
         try:
             outcomes.update(read_entry(line)["about"].get("egress") or {})
@@ -405,7 +412,7 @@ def _note_outcomes(line: bytes, outcomes: dict[str, str]) -> None:
 
 
 def _place_of(file: BinaryIO, number: int | None) -> int:
-    """Where the entry of that number begins; the file's end for None, and for one that is not there yet."""
+    """Return the offset of the entry with this number; the file's end for None and for a number not yet written."""
     low, high = 0, file.seek(0, os.SEEK_END)
     if number is None:
         return high
@@ -426,7 +433,7 @@ def _place_of(file: BinaryIO, number: int | None) -> int:
 
 
 def _first_entry(file: BinaryIO, at: int, end: int) -> tuple[int, int] | None:
-    """Where the first whole entry behind a place begins, and its number; None if there is none before the end."""
+    """Return the offset and number of the first whole entry after an offset; None if there is none before `end`."""
     file.seek(at)
     at += len(file.readline())
     while at < end:
@@ -441,9 +448,10 @@ def _first_entry(file: BinaryIO, at: int, end: int) -> tuple[int, int] | None:
 
 
 def _lines_back(file: BinaryIO, end: int, marks: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Lines that end before a place, the last one first, with where they begin.
+    """Yield the lines that end before an offset, the last one first, each with its own offset.
 
-    With marks only those that have one, and the first whole line of each block, so that one sees how far it came.
+    With marks, yield only the lines that contain one, and the first whole line of each block as a sign of
+    progress.
     """
     at, rest = end, b""
     while at > 0:
@@ -463,7 +471,7 @@ def _lines_back(file: BinaryIO, end: int, marks: Sequence[bytes]) -> Iterator[tu
 
 
 def _marked(text: bytes, marks: Sequence[bytes], begin: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Lines of a text that have one of the marks, or all without any, with where they begin."""
+    """Yield the lines that contain one of the marks (all lines without marks), with their offsets."""
     if not marks:
         place = 0
         for line in text.split(b"\n"):
@@ -484,6 +492,6 @@ def _line_at(text: bytes, start: int) -> bytes:
 
 
 def _lines_ahead(file: BinaryIO, begin: int, most: int) -> bytes:
-    """The lines behind a place, as far as so many bytes hold them."""
+    """Return up to `most` bytes after an offset."""
     file.seek(begin)
     return file.read(most)

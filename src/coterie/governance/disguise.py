@@ -22,28 +22,28 @@ from coterie.types import Label, Message, Prompt, Pseudonyms, PseudonymValue, Qu
 # --- Labels of personal data and secrets in texts.
 
 _QUICK = 500
-"""Characters that a detector which does not say is taken to look through quickly."""
+"""Characters that a detector without its own `quick` is assumed to search quickly."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sighting:
-    """What was found in some texts, by kind."""
+    """The personal data and secrets found in some texts, by kind."""
 
     counts: Mapping[str, int] = field(default_factory=dict)
-    """Of what asks for a label; a town or a date alone does not."""
+    """Counts of the kinds that require a label; a town or a date alone does not."""
 
     @property
     def label(self) -> Label:
-        """The least label that texts with this in them have; `public` if nothing was found."""
+        """The lowest label that texts with these findings may have; `public` if nothing was found."""
         return max((label_of(kind) or Label.PUBLIC for kind in self.counts), default=Label.PUBLIC)
 
     @property
     def label_without_pii(self) -> Label:
-        """The same without the personal data. A secret is none: it stays."""
+        """The lowest label once the personal data is removed. Secrets are not personal data and stay."""
         return Label.RESTRICTED if Kind.SECRET in self.counts else Label.PUBLIC
 
     def __or__(self, other: Sighting) -> Sighting:
-        """Of two looks at the same, what either saw."""
+        """Merge two sightings of the same texts: each kind has the larger of both counts."""
         return Sighting(counts=Counter(self.counts) | Counter(other.counts))
 
     def __str__(self) -> str:
@@ -52,33 +52,33 @@ class Sighting:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What a detector found in some texts, looked for once however often it is asked for."""
+    """The findings of a detector in some texts, computed once and used several times."""
 
     texts: Sequence[str]
-    """Each once, none empty, in their order."""
+    """The distinct texts, none of them empty, in their order."""
     found: Sequence[tuple[PersonalData, ...]]
-    """What is in each."""
+    """The findings in each text."""
     cut: Sequence[CutValue]
-    """Values that are cut over several."""
+    """Values that are split over several texts."""
 
     @classmethod
     def at(cls, detector: Detector, texts: Iterable[str], *, clean: Collection[str] = ()) -> Look:
-        """Look at some texts: each is read by itself, and a value may be cut over several.
+        """Search some texts: each by itself, and for values that are split over several.
 
         Args:
-            detector: Finds what is in a text.
-            texts: In their order.
-            clean: Those in which it is known to find nothing.
+            detector: Finds personal data and secrets in a text.
+            texts: The texts, in their order.
+            clean: Texts in which it is known to find nothing.
         """
         read = list(filter(None, dict.fromkeys(texts)))
         found = [() if text in clean else detector.find(text) for text in read]
         return cls(texts=read, found=found, cut=find_between(read, found))
 
     def sighting(self, *, ignore: Callable[[str], bool] | None = None) -> Sighting:
-        """What counts of it.
+        """Return the findings that count, by kind.
 
         Args:
-            ignore: Whether a value does not count; None counts all. Secrets always do.
+            ignore: Returns whether a value does not count; None counts every value. Secrets always count.
         """
         counts: Counter[str] = Counter()
 
@@ -94,34 +94,34 @@ class Look:
 
 
 def sight(detector: Detector, texts: Iterable[str], *, ignore: Callable[[str], bool] | None = None) -> Sighting:
-    """Look for personal data and secrets in some texts, in their order; `ignore` as for `Look.sighting`."""
+    """Search some texts, in their order, for personal data and secrets; `ignore` as in `Look.sighting`."""
     return Look.at(detector, texts).sighting(ignore=ignore)
 
 
 def worth_a_thread(detector: Detector, texts: Iterable[str]) -> bool:
-    """Whether looking at some texts takes so long that others are to be served meanwhile.
+    """Return whether searching these texts takes long enough to do it in a thread, so that others are served meanwhile.
 
-    That is more than about five milliseconds: a detector says as `quick` how many characters take it so long.
+    The limit is about five milliseconds: a detector states as `quick` how many characters take so long.
     """
     return sum(map(len, texts)) > getattr(detector, "quick", _QUICK)
 
 
 def in_words(counts: Mapping[str, int]) -> str:
-    """`2 PERSON, 1 IBAN`: the most frequent first."""
+    """Return counts as text, the most frequent first: `2 PERSON, 1 IBAN`."""
     return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 # --- Restoring values in place of their pseudonyms.
 
 LONGEST_HELD = 96
-"""Characters held back at most: more than any form of a pseudonym has."""
+"""Most characters that are held back: more than any form of a pseudonym has."""
 _DIGITS = re.compile(r"[0-9]{1,6}")
 _OPEN = ("<", "&lt;", "&amp;lt;", "&#60;", "&#x3c;", "%3c", "\\<", "\\u003c", "[", "\\[")
 _CLOSE = (">", "&gt;", "&amp;gt;", "&#62;", "&#x3e;", "%3e", "\\>", "\\u003e", "]", "\\]")
 _UNDERSCORE = ("_", "\\_", "\\\\_", "&#95;")
 _GAP = (*_UNDERSCORE, " ", "-")
 _BLANK = (" ", "\n", "\t", "\u00a0")
-"""What may stand between the bracket and the kind."""
+"""Characters allowed between the bracket and the kind."""
 _CASES = (
     *("s", "es", "n", "en", "ns", "ens", "er", "a", "u", "y", "i", "e", "em", "ie", "om", "owi", "ego", "emu", "ova"),
     *(
@@ -145,11 +145,11 @@ _CASES = (
         "nak",
     ),
 )
-"""Endings of cases in languages with Latin letters, and what stands for them: `<PERSON_1en>`, `<PERSON_1'in>`."""
+"""Case endings of languages in Latin script, and their placeholders: `<PERSON_1en>`, `<PERSON_1'in>`."""
 _ENDINGS = ("'", "\u2019", *(f"{sign}{case}" for sign in ("", "'", "\u2019") for case in _CASES))
-"""What a model may put into the brackets behind the number."""
+"""Endings that a model may put into the brackets after the number."""
 _IN_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z]")
-"""Where no pseudonym begins: within a word."""
+"""A position within a word, where no pseudonym begins."""
 _FLAT = re.compile(r"&#95;|[^a-z]")
 
 
@@ -159,9 +159,10 @@ def _any(forms: Collection[str]) -> str:
 
 @lru_cache(maxsize=256)
 def pattern_of(kinds: frozenset[str]) -> re.Pattern[str]:
-    """Finds pseudonyms of these kinds: in brackets of any form, or bare with an underscore.
+    """Return a pattern that finds pseudonyms of these kinds: in brackets of any form, or bare with an underscore.
 
-    Groups: `kind`, `number`, `form` and `ending` of one in brackets, else `bare`, `bare_number` and `bare_form`.
+    Groups: `kind`, `number`, `form` and `ending` of a pseudonym in brackets, else `bare`, `bare_number` and
+    `bare_form`.
     """
     spelled = (_any(_GAP).join(map(re.escape, kind.split("_"))) for kind in sorted(kinds, key=len, reverse=True))
     names, digits = "|".join(spelled) or "(?!)", _DIGITS.pattern
@@ -174,7 +175,7 @@ def pattern_of(kinds: frozenset[str]) -> re.Pattern[str]:
 
 
 class Restorer:
-    """Restores one answer: piece by piece, or whole."""
+    """Restores the values in one answer: piece by piece, or as a whole."""
 
     def __init__(
         self, find: Callable[[str, int, int], PseudonymValue | None], kinds: Collection[str], *, as_json: bool = False
@@ -182,9 +183,9 @@ class Restorer:
         """Take the pseudonyms.
 
         Args:
-            find: The value of a kind, number and form, if it may be shown; else None.
-            kinds: Of the pseudonyms that there are.
-            as_json: The answer is JSON: values are written as in its strings.
+            find: Returns the value of a kind, number and form, if it may be shown; else None.
+            kinds: The kinds of the pseudonyms in use.
+            as_json: The answer is JSON: values are escaped as in its strings.
         """
         self._find, self._as_json = find, as_json
         self._pattern = pattern_of(frozenset(kinds))
@@ -194,25 +195,25 @@ class Restorer:
         self._before = ""  # the character that was given out last: a word does not begin in its middle
 
     def whole(self, text: str) -> str:
-        """A whole answer."""
+        """Return a whole answer with its values restored."""
         return self._pattern.sub(self._put_back, text) if self._may_hold(text) else text
 
     def feed(self, piece: str) -> str:
-        """What is certain now that this piece has come."""
+        """Take the next piece; return the restored text that can no longer change."""
         text = self._before + self._held + piece
         return self._give(text, self._certain(text))
 
     def end(self) -> str:
-        """What was held back."""
+        """Return the text that was held back, restored."""
         text = self._before + self._held
         return self._give(text, len(text))
 
     def _may_hold(self, text: str) -> bool:
-        """Whether it is worth looking for pseudonyms: False only where no kind's first word stands in the text."""
+        """Return whether a text may contain pseudonyms: False only if it contains no kind's first word."""
         return any(map(text.lower().__contains__, self._words))
 
     def _certain(self, text: str) -> int:
-        """Up to where nothing can become a pseudonym any more."""
+        """Return the position up to which nothing can become a pseudonym any more."""
         begin = max(len(self._before), len(text) - LONGEST_HELD)
         small = text[begin:].lower()
         if len(small) != len(text) - begin:  # a letter that is two in lower case: each by itself
@@ -232,7 +233,7 @@ class Restorer:
         return len(text)
 
     def _give(self, text: str, cut: int) -> str:
-        """The text before `cut`, restored; what is behind it is held."""
+        """Return the text before `cut`, restored; the rest is held back."""
         place, said = len(self._before), []
         for match in self._pattern.finditer(text, place) if self._may_hold(text) else ():
             if match.end() > cut:
@@ -258,15 +259,15 @@ class Restorer:
 
 
 class _Shapes(NamedTuple):
-    """What pseudonyms of some kinds look like, in lower case."""
+    """The forms of pseudonyms of some kinds, in lower case."""
 
     kinds: Mapping[str, str]
-    """By their letters alone."""
+    """Kinds by their letters alone."""
     forms: Sequence[Sequence[tuple[str, ...]]]
     firsts: frozenset[str]
-    """Signs that one begins with."""
+    """Characters that a pseudonym may begin with."""
     signs: frozenset[str]
-    """All signs that one may have."""
+    """All characters that a pseudonym may contain."""
 
 
 @lru_cache(maxsize=256)
@@ -281,7 +282,7 @@ def _shapes_of(kinds: frozenset[str]) -> _Shapes:
 
 
 def _forms_of(kind: str) -> list[list[tuple[str, ...]]]:
-    """The parts of a kind's pseudonyms in brackets, and bare: alternatives, in lower case; none of them: a number."""
+    """Return the forms of a kind's pseudonyms, in brackets and bare: alternatives in lower case, `()` for a number."""
     words = [part for word in kind.lower().split("_") for part in (_GAP, (word,))][1:]
     opened: list[tuple[str, ...]] = [_OPEN, ("", *_BLANK), *words, (*_GAP, ""), ()]
     bare: list[tuple[str, ...]] = [*words, _UNDERSCORE, ()]
@@ -291,7 +292,7 @@ def _forms_of(kind: str) -> list[list[tuple[str, ...]]]:
 
 
 def _may_become(text: str, form: Sequence[tuple[str, ...]]) -> bool:
-    """Whether a text is the beginning of something of this form, and not yet all of it."""
+    """Return whether a text is an incomplete beginning of this form."""
     if not form:
         return False
     if not text:
@@ -311,23 +312,23 @@ NOTICE = (
     "mention one, write its mark exactly as it is."
 )
 _EDGE = 64
-"""Characters beside a pseudonym that are looked at again."""
+"""Characters beside a pseudonym that are examined again."""
 _WORD, _WHITE_SPACE = re.compile(r"\w+"), re.compile(r"\s{2,}|[^\S ]")
 _PASSES = 4
-"""Times that what is left between pseudonyms is looked at again."""
+"""Times that the text between pseudonyms is examined again."""
 
 
 class Undisguisable(Exception):
-    """Something of a prompt would still show; the message says what."""
+    """Part of a prompt cannot be replaced by a pseudonym; the message says which."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Disguised:
-    """A prompt as it may be sent."""
+    """A prompt whose personal data is replaced by pseudonyms."""
 
     prompt: Prompt
     values: tuple[PseudonymValue, ...]
-    """What the pseudonyms in it stand for."""
+    """The values that its pseudonyms stand for."""
 
     def __str__(self) -> str:
         counts = Counter(value.kind for value in self.values if value.kind != LITERAL)
@@ -338,18 +339,18 @@ class Disguised:
 def disguise(
     prompt: Prompt, detector: Detector, pseudonyms: Pseudonyms, *, label: Label, look: Look | None = None
 ) -> Disguised:
-    """Put pseudonyms into a prompt.
+    """Replace the personal data in a prompt by pseudonyms.
 
     Args:
-        prompt: What was to be sent.
-        detector: Finds what may not.
-        pseudonyms: The session's; they grow.
-        label: Whoever may see texts of this label may see the values.
-        look: What the detector found in the prompt's texts, where it was asked already.
+        prompt: The prompt that was to be sent.
+        detector: Finds the personal data.
+        pseudonyms: The session's pseudonyms, to which new ones are added.
+        label: The clearance for this label suffices to see the values.
+        look: The detector's findings in the prompt's texts, if it has searched them already.
 
     Raises:
-        Undisguisable: something would still show.
-        TooManyValues: the session has too many.
+        Undisguisable: part of the personal data would still show.
+        TooManyValues: the session has too many values.
     """
     look = look or Look.at(detector, texts_of_prompt(prompt))
     work = _Work(detector=detector, pseudonyms=pseudonyms, label=label)
@@ -365,7 +366,7 @@ def disguise(
 
 
 def texts_of_prompt(prompt: Prompt) -> list[str]:
-    """Every text of a prompt, in whatever field."""
+    """Return every text of a prompt, from all of its fields."""
     texts: list[str] = []
 
     def note(text: str) -> str:
@@ -377,12 +378,12 @@ def texts_of_prompt(prompt: Prompt) -> list[str]:
 
 
 def changed(prompt: Prompt, change: Callable[[str], str], **more: Any) -> Prompt:  # noqa: ANN401 - any field
-    """The prompt with each of its texts changed, and other fields set."""
+    """Return the prompt with each of its texts changed, and other fields set."""
     return replace(prompt, **_fields(prompt, change), **more)
 
 
 def _fields(prompt: Prompt, change: Callable[[str], str]) -> dict[str, Any]:
-    """All fields with words, each text in them changed: the one place that knows them."""
+    """Return all fields that contain texts, each text changed: the one place that knows these fields."""
     return {
         "text": change(prompt.text),
         "columns": None if prompt.columns is None else _walk(prompt.columns, change),
@@ -408,7 +409,7 @@ def _asked(question: Question, change: Callable[[str], str]) -> Question:
 
 
 def _walk(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401 - JSON is anything
-    """JSON with each text in it changed, names included; a number that is changed becomes a text."""
+    """Return JSON with each text in it changed, names included; a number that is changed becomes a text."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
@@ -427,16 +428,16 @@ class _Work:
     pseudonyms: Pseudonyms
     label: Label
     used: dict[str, PseudonymValue] = field(default_factory=dict)
-    """By pseudonym."""
+    """Values by their pseudonym."""
     _found: dict[str, tuple[PersonalData, ...]] = field(default_factory=dict)
     _pieces: dict[str, list[tuple[int, int, PseudonymValue]]] = field(default_factory=dict)
-    """By text what of it is a piece of a value that is cut over several."""
+    """By text, the spans that are pieces of a value split over several texts."""
     _named: dict[tuple[str, str], PseudonymValue] = field(default_factory=dict)
     _hidden: dict[str, str] = field(default_factory=dict)
-    """Each text by what became of it: what is asked often stands in a prompt twice."""
+    """Results by text: a question often stands in a prompt twice."""
 
     def learn(self, look: Look) -> None:
-        """Give what is found in the texts its pseudonyms, before any is changed: each may stand in others too."""
+        """Assign pseudonyms to everything found, before any text is changed: a value may stand in other texts too."""
         texts = look.texts
         for text, found in zip(texts, look.found, strict=True):
             self._found[text] = _hideable(found)
@@ -457,10 +458,10 @@ class _Work:
         return self._hidden[text]
 
     def _hide(self, text: str) -> str:
-        """The same, worked out.
+        """Return a text with its personal data replaced, without the cache.
 
-        Of two things that overlap a detector names one. What is left of the other stands beside it, so the edges of
-        what stays in clear are looked at again, as often as something is found there.
+        Of two overlapping findings a detector names one. The rest of the other stands beside the pseudonym, so the
+        edges of the remaining text are examined again, as long as something is found there.
         """
         if not text:
             return text
@@ -478,7 +479,7 @@ class _Work:
         raise Undisguisable("what is left between the pseudonyms still looks like personal data")
 
     def _once_more(self, part: str | PseudonymValue, *, after: bool, before: bool) -> Iterator[str | PseudonymValue]:
-        """What becomes of a part that stands after a pseudonym, before one, or both, when its edges are looked at."""
+        """Examine the edges of a part after or before a pseudonym again; yield the parts that result."""
         if isinstance(part, PseudonymValue) or not (after or before) or part.isspace():
             yield part
             return
@@ -487,7 +488,7 @@ class _Work:
         yield from self._split(part, self._spans(part)) if any(map(self._find, edges)) else (part,)
 
     def _of(self, kind: str, written: str) -> PseudonymValue:
-        """The session's pseudonym, asked for once."""
+        """Return the session's pseudonym for a value, from a cache."""
         value = self._named.get((kind, written))
         if value is None:
             value = self._named[kind, written] = self.pseudonyms.of(kind, written, self.label)
@@ -504,7 +505,7 @@ class _Work:
         return self._found[text]
 
     def _spans(self, text: str) -> list[tuple[int, int, PseudonymValue]]:
-        """Places and what stands there: what is found, what is known from elsewhere, what looks like a pseudonym."""
+        """Return spans with values: findings, known values of the session, and text that looks like a pseudonym."""
         spans = [(each.start, each.end, self._of(each.kind, text[each.start : each.end])) for each in self._find(text)]
         spans += self._pieces.get(text, ())
         folded = fold(text)
@@ -520,7 +521,7 @@ class _Work:
 
     @staticmethod
     def _split(text: str, spans: list[tuple[int, int, PseudonymValue]]) -> Iterator[str | PseudonymValue]:
-        """The text in pieces, values in place of spans; of spans that overlap the longest counts."""
+        """Yield the text in pieces, with values in place of spans; the longest of overlapping spans counts."""
         taken: list[tuple[int, int, PseudonymValue]] = []
         used = bytearray(len(text))  # 1 where a span was taken
         for start, end, value in sorted(spans, key=lambda span: (span[0] - span[1], span[0])):
@@ -539,7 +540,7 @@ class _Work:
 
 
 def _hideable(found: Iterable[PersonalData]) -> tuple[PersonalData, ...]:
-    """What of it has a label. Raises `Undisguisable` for a secret."""
+    """Return the findings that have a label. Raises `Undisguisable` for a secret."""
     labelled = tuple(each for each in found if label_of(each.kind) is not None)
     if any(each.kind == Kind.SECRET for each in labelled):
         raise Undisguisable("a secret has no pseudonym")
@@ -547,11 +548,11 @@ def _hideable(found: Iterable[PersonalData]) -> tuple[PersonalData, ...]:
 
 
 def _places(values: Sequence[PseudonymValue], text: str) -> Iterator[tuple[int, int, PseudonymValue]]:
-    """Where values stand as words of their own, with any white space in them, in a folded text in lower case.
+    """Yield the spans where values stand as whole words, with any white space, in a folded text in lower case.
 
-    Few are looked for one by one. Of many, each word of the text is looked up among their first words, so that many
-    take no longer than few. No regular expression of them: the library keeps those it has compiled, and a value is to
-    be gone with its session.
+    Few values are searched one by one. With many, each word of the text is looked up among the values' first
+    words, so that many take no longer than few. No regular expression is used: the library caches compiled ones,
+    and a value must disappear with its session.
     """
     if not values:
         return
@@ -587,16 +588,16 @@ def _all_places(written: _Written, flat: str) -> Iterator[tuple[int, int, Pseudo
 
 
 class _Flat(NamedTuple):
-    """A text with one blank for each stretch of white space."""
+    """A text with one blank for each run of white space."""
 
     text: str
     behind: Sequence[int]
-    """Where it goes on behind each blank that stands for a stretch."""
+    """Positions after each blank that replaces a run."""
     dropped: Sequence[int]
-    """Signs that were left out up to there."""
+    """Characters left out up to each of these positions."""
 
     def place(self, at: int) -> int:
-        """Where the sign at a place stood."""
+        """Return the position in the original text of the character at `at`."""
         gap = bisect_right(self.behind, at)
         return at + (self.dropped[gap - 1] if gap else 0)
 

@@ -1,12 +1,14 @@
 """The egress gate: the only path to an engine outside this process.
 
-An engine that is not `local` is opened here and nowhere else; a test holds that. Each prompt is judged before anything
-of it is sent: by its label, and by what a detector finds in every field of it, whatever the label says. It passes, or
-it is refused, or, where only the personal data in it is too sensitive and the model's section allows it, it goes out
-with pseudonyms and the values are put back into the answer. Each answer carries the verdict that let its prompt out.
+Only this module opens an engine that is not `local`; a test checks that. Each prompt is judged before any
+part of it is sent: by its label, and by the findings of a detector in every field, whatever the label is. The
+prompt is allowed or refused. If only its personal data is too sensitive and the model's section allows it,
+the prompt is sent with pseudonyms, and the values are restored in the answer. Each answer carries the verdict
+that allowed its prompt.
 
-Before the first byte leaves, an entry in the audit log says what is about to, and is on the disk; where it cannot be
-written, nothing is sent. A second entry says what came of it: the request's own, or one by the gate.
+Before the first byte leaves, an entry in the audit log announces the egress and is synced to the disk; if it
+cannot be written, nothing is sent. A second entry has the outcome: the request's own entry, or one by the
+gate.
 """
 
 from __future__ import annotations
@@ -67,7 +69,7 @@ from coterie.types import (
 
 PSEUDONYMISED = "egress.pseudonymised"
 _LONGEST_KNOWN, _MOST_KNOWN = 4_000, 1_024
-"""Characters of instructions of which it is remembered that nothing was found in them, and how many of them are."""
+"""Longest instructions, in characters, that are remembered as free of findings, and how many of them."""
 
 
 class Gate:
@@ -86,10 +88,10 @@ class Gate:
 
         Args:
             policy: Judges each flow.
-            limits: Hold each call; None holds only what comes with the call itself.
+            limits: Limit each call; None applies only the limits that come with the call itself.
             detector: Finds personal data and secrets in what is to be sent; None for the patterns of `privacy`.
-            audit: Where each prompt is written down before it leaves; None keeps no log.
-            clock: Seconds since the epoch.
+            audit: The log to which each prompt is written before it leaves; None keeps no log.
+            clock: Returns seconds since the epoch.
         """
         self._policy = policy
         self._journal = _Journal(audit=audit, clock=clock)
@@ -104,13 +106,13 @@ class Gate:
         adapters: Mapping[str, Path] | None = None,
         **options: Any,  # noqa: ANN401 - the engine's own
     ) -> StreamingEngine:
-        """The engine for a model of the configuration, whoever offers it: no prompt reaches it that is not allowed.
+        """Return the engine of a configured model, whoever offers it: only allowed prompts reach it.
 
         Args:
-            name: Its `[models]` key.
-            model: Its entry.
-            adapters: Folders of versions with an adapter for it, by specialist.
-            options: Put something in place of the network, the clock and chance: see `OpenAIEngine`.
+            name: The model's `[models]` key.
+            model: The model's section.
+            adapters: Folders of versions with an adapter for the model, by specialist.
+            options: Replacements for the network, the clock and randomness: see `OpenAIEngine`.
         """
         judge = _Judge(policy=self._policy, detector=self._detector, name=name, model=model)
         engine = ENGINE_TYPES.load(model.engine).open(
@@ -119,13 +121,13 @@ class Gate:
         return _GatedEngine(engine, judge, self._journal, self._limits)
 
     def open_server(self, name: str, section: McpSection, *, label: Label, **options: Any) -> McpServer:  # noqa: ANN401 - the engine's own
-        """The tools of an MCP server. Arguments are judged, written down and budgeted as prompts are.
+        """Return the tools of an MCP server. Arguments are judged, audited and budgeted as prompts are.
 
         Args:
-            name: Its `[mcp]` key.
-            section: Its section.
-            label: Sensitivity of what it returns, where the section does not say.
-            options: Put something in place of the connection: see `McpEngine`.
+            name: The server's `[mcp]` key.
+            section: The server's section.
+            label: Label of its results, if the section names none.
+            options: Replacements for the connection: see `McpEngine`.
         """
         server = McpEngine(name, section, **options)
         judge = _Judge(policy=self._policy, detector=self._detector, name=server.name, model=section)
@@ -133,10 +135,10 @@ class Gate:
         return McpServer(server=server, engine=engine, detector=self._detector, label=section.label or label)
 
     def check(self, name: str, model: RemoteModel, label: Label) -> None:
-        """Whether data of this label could go to a model at all, asked before work that would all be refused.
+        """Check whether data of this label could be sent to a model at all, before work that would be refused entirely.
 
         Raises:
-            EgressRefused: it could not.
+            EgressRefused: data of this label may not be sent.
         """
         flow = Flow(destination=name, label=label, clearance=model.clearance)
         verdict = self._policy.judge(flow)
@@ -146,16 +148,16 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True)
 class _Sent:
-    """A prompt as it leaves, why it may, and how its answer is read."""
+    """A prompt as it leaves, the verdict that allows it, and the way its answer is read."""
 
     prompt: Prompt
     label: Label
-    """Of what leaves."""
+    """Label of the prompt as it leaves."""
     verdict: Verdict
     restorer: Restorer | None = None
 
     def egress(self, engine: str, call: CallContext, audit: Audit | None) -> Egress:
-        """What is written down of it."""
+        """Return the record of this egress."""
         prompt = self.prompt
         if prompt.verbatim is not None:
             text = prompt.verbatim.decode("utf-8", "replace")
@@ -176,21 +178,21 @@ class _Sent:
 
 @dataclass(frozen=True, kw_only=True)
 class _Journal:
-    """Writes down what leaves before it does, and what came of it."""
+    """Writes each egress down before it happens, and its outcome afterwards."""
 
     audit: Audit | None
     clock: Callable[[], float]
 
     def around(self, sent: Sequence[_Sent], engine: str, call: CallContext) -> _Crossing:
-        """A context around a call of an engine; what it gives is called once the answers are there.
+        """Return a context manager around a call of an engine; call the function it yields once the answers are there.
 
-        Entering raises `AuditError`: nothing is sent then.
+        Entering raises `AuditError` if the entry cannot be written: nothing is sent then.
         """
         return _Crossing(self, sent, engine, call)
 
 
 class _Crossing:
-    """What leaves with one call: written down before it does, and then what came of it."""
+    """The egresses of one call: written down before the call, with their outcome after it."""
 
     __slots__ = ("_call", "_engine", "_journal", "_leaving", "_outcome", "_sent")
 
@@ -238,24 +240,24 @@ class _Crossing:
 
 
 def _stayed_here(error: Exception) -> bool:
-    """Whether an engine says that no try of a call left: no connection, or it was not asked after its failures."""
+    """Return whether an engine's error means that no attempt left: no connection, or a paused engine."""
     tries = (error, *error.failures) if isinstance(error, EngineError | Overloaded) else ()
     return bool(tries) and not any(each.sent for each in tries)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Judge:
-    """Decides about each prompt for one model."""
+    """Judges each prompt for one model."""
 
     policy: Policy
     detector: Detector
     name: str
     model: RemoteModel | McpSection
     clean: KnownTexts[bool] = field(default_factory=lambda: KnownTexts(_MOST_KNOWN))
-    """Instructions in which nothing was found: they are the same in many prompts."""
+    """Instructions in which nothing was found: many prompts share them."""
 
     async def judge(self, prompt: Prompt, call: CallContext) -> _Sent:
-        """What may be sent in a prompt's place. Raises `EgressRefused`, and writes the refusal down."""
+        """Return what may be sent for a prompt. Raises `EgressRefused`, and writes the refusal down."""
         texts = texts_of_prompt(prompt)
         try:
             size = AT_ONCE + 1 if worth_a_thread(self.detector, texts) else 0
@@ -306,9 +308,9 @@ class _Judge:
 
 
 class _GatedEngine:
-    """A remote engine that is given only what the policy lets out and the limits can bear.
+    """A remote engine that receives only prompts within the policy and the limits.
 
-    The worker slot of a request is others' while the engine is waited for.
+    While the engine is awaited, other requests may use the request's worker slot.
     """
 
     def __init__(
@@ -325,7 +327,7 @@ class _GatedEngine:
         self._limits = limits or StoredLimits({}, Path())
 
     async def run(self, batch: Sequence[Prompt], *, call: CallContext) -> Sequence[Output]:
-        """One answer a prompt, with its verdict. Raises `EgressRefused`, and sends nothing, if one is refused."""
+        """Return one answer a prompt, with its verdict. Raises `EgressRefused` if one is refused, sending nothing."""
         prompts = tuple(batch)  # what is judged is what is sent
         sent = [await self._judge.judge(prompt, call) for prompt in prompts]
         prompts = tuple(each.prompt for each in sent)
@@ -340,9 +342,9 @@ class _GatedEngine:
         return [_read(output, each) for output, each in zip(outputs, sent, strict=True)]
 
     async def stream(self, prompt: Prompt, *, call: CallContext) -> AsyncIterator[Delta | Output]:
-        """Pieces as they come, then the answer with its verdict. Raises `EgressRefused` before anything is sent.
+        """Yield pieces as they arrive, then the answer with its verdict. Raises `EgressRefused` before any sending.
 
-        Of a stream that breaks off, what may still have become a pseudonym is not given.
+        If a stream breaks off, text that might have become a pseudonym is not yielded.
         """
         sent = await self._judge.judge(prompt, call)
         restorer = sent.restorer
@@ -368,7 +370,7 @@ class _GatedEngine:
     async def relay(
         self, prompt: Prompt, *, path: str, call: CallContext
     ) -> AsyncGenerator[RelayHead | bytes | Output, None]:
-        """A verbatim request and its answer. Raises `EgressRefused` before anything is sent: it has no pseudonyms."""
+        """Relay a verbatim request and its answer. Raises `EgressRefused` before sending: it has no pseudonyms."""
         sent = await self._judge.judge(prompt, call)
         async with (
             self._limits.held([sent.prompt], self._judge.model, self.name, call) as held,
@@ -384,7 +386,7 @@ class _GatedEngine:
                     yield event
 
     async def load(self) -> None:
-        """Have the server load its adapters, if it has such: nothing of a request leaves for it."""
+        """Have the server load its adapters, if it has any: nothing of a request is sent for that."""
         if (load := getattr(self._engine, "load", None)) is not None:
             await load()
 
@@ -393,7 +395,7 @@ class _GatedEngine:
 
 
 def leaves(engine: object) -> bool:
-    """Whether an engine is behind the gate: what it is asked may leave this machine, and cost money."""
+    """Return whether an engine is behind the gate: its prompts may leave this machine, and cost money."""
     return isinstance(engine, _GatedEngine)
 
 
@@ -412,7 +414,7 @@ class McpServer:
         return self.server.name
 
     async def functions(self) -> Sequence[Function]:
-        """The tools that may be called and whose parameters can be read. Asking for them sends nothing of a request."""
+        """Return the callable tools with valid parameters. Nothing of a request is sent for that."""
         found = []
         for tool in await self.server.tools():
             with suppress(InputError):
@@ -422,7 +424,7 @@ class McpServer:
     async def call(
         self, about: FunctionCall, *, label: Label, label_without_pii: Label | None, call: CallContext
     ) -> FunctionResult:
-        """The result of a call, labelled by what is in it."""
+        """Return the result of a call, labelled by its content."""
         text = json.dumps({"name": about.name, "arguments": about.arguments}, ensure_ascii=False)
         prompt = Prompt(text=text, label=label, label_without_pii=label_without_pii, max_tokens=1)
         (output,) = await self.engine.run([prompt], call=call)
@@ -439,12 +441,12 @@ class McpServer:
         )
 
     async def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         await self.server.close()
 
 
 def _restorer(hidden: Disguised, call: CallContext, *, as_json: bool) -> Restorer | None:
-    """Puts back what this prompt had and the principal may see: one that a model makes up stands for nothing."""
+    """Return a restorer for values of this prompt that the principal may see; it ignores invented pseudonyms."""
     shown = {value.name: value for value in hidden.values if call.knows(value)}
     for each in tuple(
         shown.values()
@@ -461,7 +463,7 @@ def _read(output: Output, sent: _Sent) -> Output:
 
 
 def _with_cause(verdict: Verdict, prompt: Prompt, seen: Sighting) -> Verdict:
-    """A refusal that says so where personal data is why."""
+    """Return a refusal with its cause, if personal data is the cause."""
     if seen.label <= prompt.label:
         return verdict
     cause = Reason("note.personal_data", label=prompt.label.value, found=str(seen))
@@ -480,12 +482,12 @@ def _refused(verdict: Verdict, name: str) -> EgressRefused:
 
 
 class ClearancePolicy:
-    """Allows a flow whose label is at most the destination's clearance."""
+    """Allows a flow whose label does not exceed the destination's clearance."""
 
     RULE = "egress.clearance"
 
     def judge(self, flow: Flow) -> Verdict:
-        """Allowed or not, and why."""
+        """Return whether a flow is allowed, and why."""
         label, clearance = Label(flow.label), Label(flow.clearance)
         allowed = label <= clearance
         code = "egress.within_clearance" if allowed else "egress.above_clearance"

@@ -1,8 +1,8 @@
-"""Somebody's content taken out of a network's folder: of a tenant, a session, or whoever is mentioned.
+"""Erasure of somebody's content from a network's folder: of a tenant, a session, or a person who is mentioned.
 
-What Coterie wrote down for itself is erased: sessions, traces, what is kept about requests, a tenant's keys and its
-documents in the indexes. What people put there (documents, training data) or what was made of it for good (versions,
-the audit log) is named and left: taking it away silently would do harm of its own.
+Records that Coterie wrote for itself are erased: sessions, traces, kept requests, a tenant's keys and its
+documents in the indexes. Files of the users (documents, training data) and permanent results (versions, the
+audit log) are named and left: deleting them silently would do harm of its own.
 """
 
 from __future__ import annotations
@@ -28,34 +28,33 @@ from coterie.store.opening import is_stored, open_store
 from coterie.types import Label
 
 Kind = Literal["index", "version", "audit", "keys", "file"]
-"""What a file is that mentions somebody: of an index, a trained version, the audit log, the keys, or one of the
-user's own."""
+"""Kind of a file that mentions somebody: of an index, a trained version, the audit log, the keys, or a user's own."""
 _NOBODY = "nobody's own name"
-"""A tenant that sees what every tenant may, and no more."""
+"""A tenant that sees what every tenant may see, and no more."""
 LONGEST_DOCUMENT = 1 << 30
-"""Characters of a document that are looked through."""
+"""Most characters of a document that are searched."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Left:
-    """A file that mentions somebody and is not Coterie's to change."""
+    """A file that mentions somebody and that Coterie may not change."""
 
     path: str
-    """Relative to the network's folder."""
+    """Path relative to the network's folder."""
     kind: Kind
 
 
 @dataclass(frozen=True, kw_only=True)
 class Erased:
-    """What was erased, or would be, and what is left."""
+    """The content that was erased (or would be), and the files that are left."""
 
     holdings: Holdings = field(default_factory=Holdings)
     keys: tuple[str, ...] = ()
-    """Ids of the tenant's keys: they open nothing any more, and nobody's name stands at them."""
+    """Ids of the tenant's keys: they are revoked, and their names are removed."""
     documents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By index, documents that were the tenant's alone and were taken out of the index."""
+    """By index, documents of this tenant alone, which were removed from the index."""
     mentioning: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By index, documents that mention somebody; they stay."""
+    """By index, documents that mention the person; they stay."""
     left: tuple[Left, ...] = ()
 
     def __bool__(self) -> bool:
@@ -63,16 +62,16 @@ class Erased:
 
 
 async def erase(folder: Path, config: Config, scope: ErasureScope, *, dry_run: bool = False) -> Erased:
-    """Erase what is in a scope.
+    """Erase the content in a scope.
 
     Args:
-        folder: The network's.
-        config: Its file.
-        scope: Whose content.
-        dry_run: Say what would be erased, and change nothing.
+        folder: The network's folder.
+        config: The network's configuration.
+        scope: Whose content to erase.
+        dry_run: Report what would be erased, and change nothing.
 
     Raises:
-        StoreError: the database cannot be written, or not be written anew: see `SQLiteStore.erase_all`.
+        StoreError: the database cannot be written or rewritten: see `SQLiteStore.erase_all`.
         SetupError: keys or an index cannot be read or written.
     """
     holdings = await _erase_store(folder, config, scope, dry_run=dry_run)
@@ -91,7 +90,7 @@ async def erase(folder: Path, config: Config, scope: ErasureScope, *, dry_run: b
 
 
 async def find_mentions(folder: Path, config: Config, mention: Mention) -> Erased:
-    """Documents in indexes and files of the folder that mention somebody: what stays when the store is erased."""
+    """Return the documents in indexes and the files of the folder that mention somebody: they stay after an erasure."""
     return Erased(mentioning=await _mentioning(folder, config, mention), left=tuple(_left(folder, config, mention)))
 
 
@@ -110,7 +109,7 @@ async def _erase_store(folder: Path, config: Config, scope: ErasureScope, *, dry
 
 @asynccontextmanager
 async def _indexes(folder: Path, config: Config) -> AsyncIterator[Mapping[str, DocumentIndex]]:
-    """Every index, open: those of the file, and those that have a folder alone."""
+    """Yield every index, open: the configured ones, and those that exist only as a folder."""
     root = index_folder(folder, "x").parent
     alone = {path.name for path in root.iterdir() if path.is_dir()} if root.is_dir() else set()
     sections = dict.fromkeys(sorted(alone), KnowledgeSection()) | dict(config.knowledge)
@@ -128,7 +127,7 @@ async def _indexes(folder: Path, config: Config) -> AsyncIterator[Mapping[str, D
 
 
 def _drop_drafts(folder: Path) -> None:
-    """Throw away what interrupted indexings and trainings left: the next one makes it again from what is there then."""
+    """Delete the drafts of interrupted indexings and trainings: the next run rebuilds them from what is there then."""
     for path in (folder / ROWS_FOLDER).glob("*.jsonl"):
         path.unlink(missing_ok=True)
     root = index_folder(folder, "x").parent
@@ -137,7 +136,7 @@ def _drop_drafts(folder: Path) -> None:
 
 
 async def _take_out(folder: Path, config: Config, tenant: str, *, dry_run: bool) -> Mapping[str, tuple[str, ...]]:
-    """A tenant's own documents taken out of the indexes; by index."""
+    """Remove a tenant's own documents from the indexes; return them by index."""
     found: dict[str, tuple[str, ...]] = {}
     async with _indexes(folder, config) as indexes:
         for name, index in indexes.items():
@@ -150,7 +149,7 @@ async def _take_out(folder: Path, config: Config, tenant: str, *, dry_run: bool)
 
 
 async def _mentioning(folder: Path, config: Config, mention: Mention) -> Mapping[str, tuple[str, ...]]:
-    """Documents that mention somebody; by index."""
+    """Return the documents that mention somebody, by index."""
     found: dict[str, tuple[str, ...]] = {}
     async with _indexes(folder, config) as indexes:
         for name, index in indexes.items():
@@ -164,7 +163,7 @@ async def _mentioning(folder: Path, config: Config, mention: Mention) -> Mapping
 
 
 async def _names(index: DocumentIndex) -> Sequence[str]:
-    """An index's documents; none where nothing is indexed."""
+    """Return the names of an index's documents; none if nothing is indexed."""
     try:
         return list(await index.documents())
     except NotIndexed:
@@ -172,7 +171,7 @@ async def _names(index: DocumentIndex) -> Sequence[str]:
 
 
 async def _is_theirs(index: DocumentIndex, document: str, tenant: str) -> bool:
-    """Whether the tenant may see a document that nobody else may."""
+    """Return whether the tenant may see a document that nobody else may see."""
     theirs, anybodys = [
         await index.text(document, 0, 1, clearance=Label.RESTRICTED, tenant=who) for who in (tenant, _NOBODY)
     ]
@@ -180,7 +179,7 @@ async def _is_theirs(index: DocumentIndex, document: str, tenant: str) -> bool:
 
 
 async def _text(index: DocumentIndex, document: str, tenants: Collection[str]) -> str:
-    """A document's text, whoever of these may see it."""
+    """Return a document's text, if one of these tenants may see it."""
     for tenant in tenants:
         text = await index.text(document, 0, LONGEST_DOCUMENT, clearance=Label.RESTRICTED, tenant=tenant)
         if text is not None:
@@ -192,7 +191,7 @@ async def _text(index: DocumentIndex, document: str, tenants: Collection[str]) -
 
 
 def _left(folder: Path, config: Config, mention: Mention) -> Iterator[Left]:
-    """Files that mention somebody. The database is asked by itself, and rows of a training go."""
+    """Yield the files that mention somebody, except for the database and the rows of a training."""
     database = folder / config.store.path
     for path in sorted(folder.rglob("*")):
         taken = path.name.startswith(database.name) or path.parent == folder / ROWS_FOLDER

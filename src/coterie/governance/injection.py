@@ -1,11 +1,12 @@
-"""Words in a text that give orders to a model, for the trace alone.
+"""Detection of text that gives orders to a model, for the trace alone.
 
-Nothing depends on what is found here: whoever writes around it gains nothing, since labels, clearances, routes and
-tools are no matter of words. It is reported so that somebody looks.
+No decision depends on the findings: an attacker who evades detection gains nothing, since labels, clearances,
+routes and tools do not depend on words. A finding is reported so that somebody examines the text.
 
-A linear model on hashed pieces of 3 to 9 characters reads each stretch of a text (features: Cavnar and Trenkle 1994;
-hashing: Weinberger et al. 2009). It was trained on orders in seven languages and on harmless texts in more by
-`scripts/injection_build.py`; `orders/MODEL_CARD.md` has data and figures, `benchmarks/injection` a public set.
+A linear model on hashed pieces of 3 to 9 characters reads each window of a text (features: Cavnar and Trenkle
+1994; hashing: Weinberger et al. 2009). It was trained on orders in seven languages and on harmless texts in
+more by `scripts/injection_build.py`; `orders/MODEL_CARD.md` has data and figures, `benchmarks/injection` a
+public set.
 """
 
 from __future__ import annotations
@@ -29,30 +30,33 @@ from coterie.types import Reason, Verdict
 FOLDER = Path(__file__).parent / "orders"
 WEIGHTS, PROVENANCE = FOLDER / "orders.safetensors", FOLDER / "provenance.json"
 KINDS = ("override", "task", "role", "prompt", "exfiltrate", "label", "router", "format")
-"""Of orders: forget what was said, do something else, be somebody else, show the prompt, send data or act for the
-sender, carry a label, go round the router, pose as the system."""
+"""Kinds of orders.
+
+In this order: forget the instructions, do another task, play another role, show the prompt, send data or act
+for the sender, carry a label, bypass the router, pose as the system.
+"""
 SUSPECTED = "injection.suspected"
 DIMENSION = 1 << 16
 WINDOW, STEP = 60, 20
-"""Characters of a stretch that is judged by itself, and from one to the next."""
+"""Length of a window that is judged by itself, and the distance between two windows, in characters."""
 _SIZES = (3, 4, 5, 7, 9)
 FEWEST = 90
-"""Pieces, those of some twenty characters: the fewer a text has, the less it can say."""
+"""Least number of pieces that a score is divided by (about twenty characters), so that short texts weigh less."""
 _LENGTHS = np.array(_SIZES)[:, None]
 _PRIME = np.uint64(1099511628211)  # FNV-1a's, of 64 bits
 _MIXED = np.uint64(0x9E3779B97F4A7C15)  # the golden ratio, of 64 bits: Fibonacci hashing
 _TOP = np.uint64(64 - 16)
 _BLOCK = 100 * STEP
 _LONGEST = 20_000
-"""Characters of a text that are looked at."""
+"""Most characters of a text that are read."""
 
 
 _MOST_LETTERS = 20_000
-"""Characters that are remembered: those of the living scripts."""
+"""Most characters that are cached: those of the living scripts."""
 
 
 class _Letters(dict[int, str]):
-    """What a character is read as: letters are kept, digits are one digit, what is not seen is nothing, signs part."""
+    """Maps a character to what the model reads: letters stay, digits become 0, unseen ones vanish, others a blank."""
 
     def __missing__(self, code: int) -> str:
         letter = chr(code)
@@ -69,21 +73,21 @@ _LETTERS.update({ord(each): " " for each in "\t\n\r"})
 
 
 def plain(text: str) -> str:
-    """A text as the model reads it: in small letters, with single blanks between words and around it."""
+    """Return a text as the model reads it: in lower case, with single blanks between words and around the text."""
     normal = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
     return f" {' '.join(normal.translate(_LETTERS).split())} "
 
 
 class Pieces(NamedTuple):
-    """The hashed pieces of a text: those of one size after those of another, each in the order of the text."""
+    """The hashed pieces of a text: grouped by size, each group in the order of the text."""
 
     hashed: np.ndarray  # (P,)
     first: np.ndarray
-    """(S + 1,) where those of each size begin, and the end of the last."""
+    """(S + 1,) offsets of the first piece of each size, and the end of the last."""
 
 
 def pieces(read: str) -> Pieces:
-    """The pieces of a text that is as the model reads it."""
+    """Return the pieces of a normalised text."""
     letters = np.frombuffer(read.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
     running, found = letters * _PRIME, []
     for size in range(2, _SIZES[-1] + 1):
@@ -96,21 +100,21 @@ def pieces(read: str) -> Pieces:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OrderModel:
-    """What the package's weights say of a stretch of text."""
+    """The bundled weights, applied to windows of a text."""
 
     weights: np.ndarray
-    """(1 + K, D) int8: of being an order, then of each kind."""
+    """(1 + K, D) int8: the weights of being an order, then those of each kind."""
     scales: np.ndarray  # (1 + K,)
     bias: np.ndarray  # (1 + K,)
     least: float
-    """Log-odds from which a stretch is an order."""
+    """Log-odds from which a window counts as an order."""
 
     def odds(self, text: str) -> np.ndarray:  # (W,)
-        """Log-odds that each stretch of a text is an order."""
+        """Return the log-odds that each window of a text is an order."""
         return np.concatenate([self._odds(*_stretches(block), slice(0, 1))[0] for block in blocks(plain(text))])
 
     def kinds(self, text: str) -> tuple[str, ...]:
-        """The kinds of orders in a text, in the order of `KINDS`; time grows with its length."""
+        """Return the kinds of orders in a text, in the order of `KINDS`; the time grows with its length."""
         is_said = np.zeros(len(KINDS), dtype=bool)
         for block in blocks(plain(text)):
             found, starts = _stretches(block)
@@ -121,7 +125,7 @@ class OrderModel:
         return tuple(kind for kind, is_one in zip(KINDS, is_said, strict=True) if is_one)
 
     def _odds(self, found: Pieces, starts: np.ndarray, rows: slice) -> np.ndarray:  # (R, W)
-        """Log-odds of some rows of the weights for the stretches that begin there."""
+        """Return the log-odds of some rows of the weights for the windows with these starts."""
         summed = np.zeros((len(self.weights[rows]), len(found.hashed) + 1), dtype=np.int64)
         np.cumsum(self.weights[rows, found.hashed], axis=1, out=summed[:, 1:])
         first, beyond = found.first[:-1, None], found.first[1:, None]  # (S, 1)
@@ -133,19 +137,19 @@ class OrderModel:
 
 
 def blocks(read: str) -> list[str]:
-    """A text in parts that a cache holds, none of whose stretches is in two."""
+    """Split a text into parts that a cache can hold, without cutting a window in two."""
     starts = range(0, max(1, len(read) - WINDOW + STEP), _BLOCK)
     return [read[start : start + _BLOCK + WINDOW - STEP] for start in starts]
 
 
 def _stretches(read: str) -> tuple[Pieces, np.ndarray]:
-    """The pieces of a text, and where its stretches begin (W,)."""
+    """Return the pieces of a text, and the starts of its windows (W,)."""
     return pieces(read), np.arange(0, max(1, len(read) - WINDOW + STEP), STEP)
 
 
 @lru_cache(maxsize=1)
 def bundled_orders() -> OrderModel:
-    """The model in the package. Raises `ArtefactRefused` for a changed file."""
+    """Return the bundled model. Raises `ArtefactRefused` for a changed file."""
     about = json.loads(PROVENANCE.read_text(encoding="utf-8"))
     content = WEIGHTS.read_bytes()
     if hashlib.sha256(content).hexdigest() != about["sha256"]:
@@ -160,7 +164,7 @@ def bundled_orders() -> OrderModel:
 
 
 def suspect(texts: Iterable[str], where: str) -> tuple[Verdict, ...]:
-    """That some texts hold orders, said of where they stand; nothing if they hold none. It forbids nothing."""
+    """Return a verdict that the texts of one place hold orders; nothing if they hold none. It forbids nothing."""
     kinds = orders_in(texts)
     if not kinds:
         return ()
@@ -169,7 +173,7 @@ def suspect(texts: Iterable[str], where: str) -> tuple[Verdict, ...]:
 
 
 def orders_in(texts: Iterable[str]) -> tuple[str, ...]:
-    """The kinds of orders that some texts hold, each once (`KINDS`)."""
+    """Return the kinds of orders that some texts hold, each once (`KINDS`)."""
     found: dict[str, None] = {}
     for text in filter(None, texts):
         found |= dict.fromkeys(bundled_orders().kinds(text[:_LONGEST]))

@@ -1,11 +1,12 @@
-"""Keys: who may come in, as whose, and what for; in a file of the network's folder, or in its database.
+"""API keys: who may use the network, for which tenant and with which role; in a file or in the database.
 
-A key is `ctr_`, eight characters that name it, and 256 random bits that are shown once; the file keeps their SHA-256
-only, which is enough for what nobody could guess. A key has a role and belongs to one tenant. The file is read again
-as soon as it changes, so a revoked key is out at its next request; one that cannot be read lets nobody in, and neither
-does one that had keys and has none any more.
+A key consists of `ctr_`, eight characters that name it, and 256 random bits that are shown once; the file
+holds only their SHA-256, which suffices because nobody can guess the bits. A key has a role and belongs to
+one tenant. The file is read again as soon as it changes, so a revoked key is refused at its next request. A
+file that cannot be read admits nobody, and neither does one that had keys and has none any more.
 
-A change is seen everywhere within a second. Where the database cannot be asked for ten seconds, nobody is let in.
+A change takes effect everywhere within a second. If the database cannot be asked for ten seconds, nobody is
+admitted.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from coterie.store.opening import database_of
 from coterie.types import Label
 
 Role = Literal["admin", "operator", "member", "auditor"]
-"""`member` asks; `operator` watches counters; `auditor` reads counters, traces and the audit log; `admin` may all."""
+"""`member` asks; `operator` reads counters; `auditor` also reads traces and the audit log; `admin` may do all."""
 Permission = Literal["ask", "traces", "metrics", "release", "flywheel", "audit", "manage"]
 
 PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
@@ -41,15 +42,18 @@ PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     "member": frozenset({"ask", "traces"}),
     "auditor": frozenset({"metrics", "traces", "audit"}),
 }
-"""What each role may: `traces` and `audit` are those of the key's own tenant, `release` lowers the label of what is
-asked, `flywheel` sees captured calls and moves deployments, `manage` trains, promotes, makes keys and erases."""
+"""Permissions of each role.
+
+`traces` and `audit` cover the key's own tenant, `release` lowers the label of a request, `flywheel` sees
+captured calls and moves deployments, `manage` trains, promotes, makes keys and erases.
+"""
 
 OWN_TENANT = "default"
-"""The tenant of whoever runs the network: requests without a key are its, and keys that name no other."""
+"""The operator's tenant: requests without a key belong to it, and keys that name no other tenant."""
 
 PREFIX = "ctr_"
 FORGOTTEN = 900.0
-"""Seconds that a used token is known after its end: the clocks of two hosts may differ by as much."""
+"""Seconds that a used token is remembered after it expires: the clocks of two hosts may differ by as much."""
 _DAY = 86_400.0
 _MOST_DAYS = 36_500
 _LONGEST_TENANT = 200
@@ -66,7 +70,7 @@ class Key:
     """A key without its secret."""
 
     id: str
-    """Eight characters, at the beginning of the key; no secret."""
+    """The eight characters that name the key, at its beginning; they are no secret."""
     name: str
     role: Role
     tenant: str
@@ -75,55 +79,55 @@ class Key:
     created: float
     """Seconds since the epoch, as are `expires` and `revoked`."""
     specialists: tuple[str, ...] = ()
-    """The only ones it may ask; empty for all."""
+    """The only specialists the key may ask; empty for all."""
     clearance: Label | None = None
-    """The most sensitive label that its holder may see; None for the network's default."""
+    """The most sensitive label that the key's holder may see; None for the network's default."""
     expires: float | None = None
     revoked: float | None = None
 
     def may(self, permission: Permission) -> bool:
-        """Whether its role allows it.
+        """Return whether the key's role allows this.
 
-        Counters are of all tenants together: they are the operators', and of other roles those of the tenant
-        `default`, which is whoever runs the network. So is what changes the network.
+        Counters cover all tenants together: they are open to operators, and to other roles only for keys of the
+        tenant `default`, the operator's tenant. The same holds for permissions that change the network.
         """
         whole = permission == "manage" or (permission == "metrics" and self.role != "operator")
         return permission in PERMISSIONS[self.role] and (not whole or self.tenant == OWN_TENANT)
 
     def state(self, now: float) -> Literal["valid", "revoked", "expired"]:
-        """Whether it opens anything."""
+        """Return whether the key is valid, revoked or expired."""
         if self.revoked is not None:
             return "revoked"
         return "expired" if self.expires is not None and self.expires <= now else "valid"
 
 
 class NewKey(NamedTuple):
-    """A key that was just made, with the token that is shown this once."""
+    """A new key, with the token that is shown only once."""
 
     key: Key
     token: str
 
 
 class KeyRing:
-    """The keys of a network, in one file that only its owner reads."""
+    """The keys of a network, in one file that only its owner can read."""
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time, fresh: float = 0.0) -> None:
-        """Name the file, and the seconds between two looks at it: each gives the interpreter's lock away."""
+        """Take the path, and the seconds between two checks of the file: each check releases the interpreter's lock."""
         self._path, self._clock, self._fresh = path, clock, fresh
         self._looked = float("-inf")
         self._seen: tuple[int, int, int] | None = None
         self._keys: Mapping[str, Key] = {}
 
     def keys(self) -> Sequence[Key]:
-        """All keys, the oldest first, also those that are revoked or expired. Raises `SetupError`."""
+        """Return all keys, the oldest first, including revoked and expired ones. Raises `SetupError`."""
         return sorted(self._read().values(), key=lambda key: key.created)
 
     def is_empty(self) -> bool:
-        """Whether there never was a key: then nobody needs one. Raises `SetupError`, also where they have vanished."""
+        """Return whether there never was a key, so that none is needed. Raises `SetupError`, also if keys vanished."""
         return not self._read()
 
     def find(self, token: str) -> Key | None:
-        """The valid key that this is; None for a wrong, revoked or expired one. Takes as long either way.
+        """Return the valid key of a token; None for a wrong, revoked or expired one. The time taken is the same.
 
         Raises:
             SetupError: the file cannot be read.
@@ -136,7 +140,7 @@ class KeyRing:
         return key if key is not None and right and key.state(self._clock()) == "valid" else None
 
     def named(self, key_id: str) -> Key | None:
-        """The valid key of this id. Raises `SetupError`."""
+        """Return the valid key with this id. Raises `SetupError`."""
         key = self._read().get(key_id)
         return key if key is not None and key.state(self._clock()) == "valid" else None
 
@@ -150,18 +154,18 @@ class KeyRing:
         clearance: Label | None = None,
         days: float | None = None,
     ) -> NewKey:
-        """Make a key.
+        """Create a key.
 
         Args:
-            name: For people; one valid key has it at a time.
-            role: What it is for.
-            tenant: Whose requests, sessions and traces are its.
-            specialists: The only ones it may ask; empty for all.
-            clearance: The most sensitive label that its holder may see; None for the network's default.
-            days: It expires after so many; None for never.
+            name: A readable name; only one valid key may have it at a time.
+            role: The key's role.
+            tenant: The tenant whose requests, sessions and traces the key may use.
+            specialists: The only specialists the key may ask; empty for all.
+            clearance: The most sensitive label that the key's holder may see; None for the network's default.
+            days: Days until the key expires; None for never.
 
         Raises:
-            InputError: the name is taken, or it, the tenant or the days are odd.
+            InputError: the name is taken, or the name, the tenant or the days are invalid.
             SetupError: the file cannot be read or written.
         """
         if not _NAME.fullmatch(name):
@@ -196,9 +200,9 @@ class KeyRing:
         return NewKey(keys[key_id], f"{PREFIX}{key_id}_{secret}")
 
     def enrol(self, name: str, *, role: Role, tenant: str) -> Key:
-        """Return the key of somebody whom another vouches for; its secret is thrown away.
+        """Return the key of a person whom an identity provider vouches for; its secret is discarded.
 
-        It is made at the first time, and takes the role and tenant that are given at each.
+        The key is created at the first call, and takes the role and tenant given at each call.
 
         Raises:
             InputError: the key of this name was revoked, or has expired.
@@ -219,14 +223,14 @@ class KeyRing:
             return keys[found.id]
 
     def use_once(self, token: str, *, until: float) -> bool:
-        """Return whether a token is used for the first time, whichever process was given it before.
+        """Return whether a token is used for the first time, in whichever process.
 
         Args:
-            token: What may be used once; its SHA-256 is kept.
-            until: When it ends by itself, in seconds since the epoch; a while after that it is forgotten.
+            token: The token that may be used once; its SHA-256 is kept.
+            until: When the token expires, in seconds since the epoch; some time later it is forgotten.
 
         Raises:
-            SetupError: what was used cannot be read or written.
+            SetupError: the used tokens cannot be read or written.
         """
         path = self._path.with_name(f"{self._path.stem}.used.json")
         try:
@@ -247,16 +251,16 @@ class KeyRing:
         return True
 
     def revoke(self, name: str) -> Key:
-        """Shut a key out, by its name or id, from its next request on. Raises `InputError`, `SetupError`."""
+        """Revoke a key, by its name or id, from its next request on. Raises `InputError`, `SetupError`."""
         with self._changing() as keys:
             key = replace(self._valid(keys, name), revoked=self._clock())
             keys[key.id] = key
         return key
 
     def rotate(self, name: str) -> NewKey:
-        """Another secret for a key; the one it had is out from its next request on. Raises `InputError`, `SetupError`.
+        """Give a key a new secret; the old one is refused from its next request on. Raises `InputError`, `SetupError`.
 
-        Its id stays: a budget of the key is not begun anew, nor escaped, by a rotation.
+        The id stays: a rotation neither resets nor evades a budget of the key.
         """
         with self._changing() as keys:
             old, now = self._valid(keys, name), self._clock()
@@ -266,13 +270,13 @@ class KeyRing:
         return NewKey(keys[old.id], f"{PREFIX}{old.id}_{secret}")
 
     def of(self, tenant: str) -> Sequence[Key]:
-        """A tenant's keys, the oldest first, without those that are erased. Raises `SetupError`."""
+        """Return a tenant's keys, the oldest first, without erased ones. Raises `SetupError`."""
         return [key for key in self.keys() if key.tenant == tenant and key.name != _ERASED]
 
     def erase(self, tenant: str) -> Sequence[Key]:
-        """Shut a tenant's keys out for good and take the names off them. Raises `SetupError`.
+        """Revoke a tenant's keys for good and remove their names. Raises `SetupError`.
 
-        Ids and hashes stay: a ring that lost its last key would let in everybody of this machine.
+        Ids and hashes stay: a key ring that lost its last key would admit every user of this machine.
         """
         if not self.of(tenant):
             return []
@@ -329,7 +333,7 @@ class KeyRing:
 
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Key]]:
-        """The keys, to be changed; written whole or not at all, one change at a time."""
+        """Yield the keys for a change; they are written as a whole or not at all, one change at a time."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with locked(self._path.with_name(f".{self._path.name}.lock"), mode=0o600):
@@ -358,7 +362,7 @@ def _digest(secret: str) -> str:
 
 
 def read_key(document: object) -> Key:
-    """A key as it stands in the file. Raises `ValueError`."""
+    """Return a key from its form in the file. Raises `ValueError`."""
     key = from_json(Key, document)
     if not re.fullmatch(r"[0-9a-f]{64}", key.digest):
         raise ValueError("it is no key")
@@ -372,7 +376,7 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS used_tokens (digest TEXT PRIMARY KEY, until DOUBLE PRECISION NOT NULL)",
 )
 FRESH, STALE = 1.0, 10.0
-"""Seconds after which keys are read again, beside the requests; and after which none is accepted before they are."""
+"""Seconds after which keys are read again in the background; and seconds after which no key is accepted until then."""
 
 
 class TableKeyRing(KeyRing):
@@ -385,7 +389,7 @@ class TableKeyRing(KeyRing):
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Name the database; it is asked at the first look."""
+        """Take the database; it is asked at the first look-up."""
         self._address, self._clock, self._monotonic = address, clock, monotonic
         self._keys: Mapping[str, Key] = {}
         self._read_at = self._failed_at = float("-inf")
@@ -393,7 +397,7 @@ class TableKeyRing(KeyRing):
         self._made = False
 
     def _read(self) -> Mapping[str, Key]:
-        """The keys as they were a second ago at most, if anybody looked."""
+        """Return the keys, at most a second old when they are in use."""
         age = self._monotonic() - self._read_at
         if age > STALE:
             if self._monotonic() - self._failed_at < FRESH:
@@ -446,7 +450,7 @@ class TableKeyRing(KeyRing):
             connection.close()  # what was not committed is undone
 
     def use_once(self, token: str, *, until: float) -> bool:
-        """Return whether a token is used for the first time, on whichever host it was used before."""
+        """Return whether a token is used for the first time, on whichever host."""
         digest = hashlib.sha256(token.encode()).hexdigest()
         with explained(self._address), self._connected() as connection:
             connection.execute("DELETE FROM used_tokens WHERE until < ?", (self._clock() - FORGOTTEN,))
@@ -457,7 +461,7 @@ class TableKeyRing(KeyRing):
 
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Key]]:
-        """The keys, to be changed; all or nothing, one change at a time."""
+        """Yield the keys for a change; it is made as a whole or not at all, one change at a time."""
         with explained(self._address), self._connected() as connection:
             keys = _select(connection)
             yield keys
@@ -476,7 +480,7 @@ def _select(connection: PostgresConnection) -> dict[str, Key]:
 # --- Where a network's keys are: a file of its folder, or its database.
 
 _FRESH = 0.05
-"""Seconds after which the file is looked at again: a key that another process revoked opens nothing after that."""
+"""Seconds after which the file is checked again: a key that another process revoked stops working within that time."""
 
 
 def open_keys(config: Config, folder: Path) -> KeyRing:

@@ -1,8 +1,9 @@
-"""People sign in at an OpenID Connect provider: authorization code with PKCE (RFC 7636), checked by `joserfc`.
+"""Sign-in at an OpenID Connect provider: authorization code with PKCE (RFC 7636), checked by `joserfc`.
 
-Whoever signs in gets a key of the network that is named after them and whose secret nobody knows: it is listed,
-limited, audited and revoked like any other, and a cookie of the console may stand for it. A key that was revoked stays
-so: its holder does not come in again. It asks the network through `fetch` alone, which tests replace.
+A person who signs in gets a key of the network that is named after them and whose secret nobody knows. The
+key is listed, limited, audited and revoked like any other, and a cookie of the console may stand for it. A
+revoked key stays revoked: its holder cannot sign in again. Network access goes through `fetch` alone, which
+tests replace.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from coterie.errors import InputError, SetupError
 from coterie.governance.keys import Key, KeyRing, Role
 
 Fetch = Callable[[str, Mapping[str, str] | None], Awaitable[Mapping[str, Any]]]
-"""Gets the JSON object at an address, or posts a form there. Raises `SetupError`."""
+"""A function that gets the JSON object at an address, or posts a form there. Raises `SetupError`."""
 
 COOKIE = "coterie_oidc"
 CALLBACK = "/auth/oidc/callback"
 MINUTES = 10
 _ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA", "Ed25519")
-"""Signatures by a key that only the provider has: none by a shared secret, and never `none`."""
+"""Signature algorithms with a key that only the provider has: no shared secrets, and never `none`."""
 _TIMES = ("exp", "iat", "nbf")
 _LEEWAY = 60
 """Seconds by which clocks may differ."""
@@ -41,7 +42,7 @@ _LEEWAY = 60
 
 @dataclass(frozen=True, kw_only=True)
 class SignInRequest:
-    """Where to send somebody who wants to sign in, and what their browser keeps until they come back."""
+    """The address to which a browser is sent to sign in, and the cookie it keeps until it returns."""
 
     address: str
     cookie: str
@@ -49,12 +50,12 @@ class SignInRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """Whom the provider vouches for."""
+    """A person whom the provider vouches for."""
 
     subject: str
-    """By which the provider knows them."""
+    """The id by which the provider knows the person."""
     name: str
-    """For people: their address, if the provider checked it, else their name or subject."""
+    """A readable name: the person's address, if the provider verified it, else their name or subject."""
     role: Role
 
 
@@ -62,13 +63,13 @@ class OidcSignIn:
     """Signs people in with one provider."""
 
     def __init__(self, section: OidcSection, fetch: Fetch, *, clock: Callable[[], float] = time.time) -> None:
-        """Take the section. The provider is asked at the first sign-in. Raises `ConfigError` without the secret."""
+        """Take the section; the first sign-in asks the provider. Raises `ConfigError` if the secret is missing."""
         self._section, self._fetch, self._clock = section, fetch, clock
         self._secret = section.client_secret.reveal()
         self._provider: Mapping[str, Any] | None = None
 
     async def begin(self, back: str = "/") -> SignInRequest:
-        """Return where to send a browser; `back` is the path of ours where it wants to go. Raises `SetupError`."""
+        """Return the address to send a browser to; `back` is the local path to return to. Raises `SetupError`."""
         provider = await self._discover()
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
@@ -88,11 +89,11 @@ class OidcSignIn:
         return SignInRequest(address=f"{provider['authorization_endpoint']}?{urlencode(asked)}", cookie=cookie)
 
     async def finish(self, query: Mapping[str, str], cookie: str) -> tuple[Person, str]:
-        """Return who came back from the provider, and the path they wanted.
+        """Return the person who came back from the provider, and the path they wanted.
 
         Raises:
-            InputError: they were not signed in, or it is not the sign-in that this browser began.
-            SetupError: the provider cannot be asked, or what it says does not hold.
+            InputError: the person was not signed in, or this browser did not begin the sign-in.
+            SetupError: the provider cannot be asked, or its statements are not valid.
         """
         kept = self._unseal(cookie)
         if not hmac.compare_digest(query.get("state", "").encode(), str(kept["state"]).encode()):
@@ -115,18 +116,18 @@ class OidcSignIn:
         return self._person(claims), str(kept["back"])
 
     def use(self, cookie: str, ring: KeyRing) -> None:
-        """Let a sign-in that `finish` has checked count once, in all processes: some providers take a code twice.
+        """Let a sign-in that `finish` has checked count only once in all processes: some providers accept a code twice.
 
         Raises:
-            InputError: it was used before.
-            SetupError: it cannot be told.
+            InputError: the sign-in was used before.
+            SetupError: the record of used sign-ins cannot be read or written.
         """
         kept = self._unseal(cookie)
         if not ring.use_once(str(kept["state"]), until=float(cast("float", kept["until"]))):
             raise _refused("it was used already")
 
     def key_of(self, person: Person, ring: KeyRing) -> Key:
-        """Return the person's key, made at their first sign-in. Raises `InputError` if it was revoked."""
+        """Return the person's key, created at their first sign-in. Raises `InputError` if it was revoked."""
         digest = hashlib.sha256(f"{self._section.issuer}\n{person.subject}".encode()).hexdigest()
         return ring.enrol(f"oidc-{digest[:16]}", role=person.role, tenant=self._section.tenant)
 
@@ -151,9 +152,9 @@ class OidcSignIn:
         return self._provider
 
     async def _checked(self, token: str, *, nonce: str) -> Mapping[str, Any]:
-        """The claims of an identity token that is for us, now, and of this sign-in.
+        """Return the claims of an identity token, after checking that it is for us, valid now, and of this sign-in.
 
-        The provider is asked for its keys each time: one that it has withdrawn signs nothing more.
+        The provider is asked for its keys each time, so that a withdrawn key signs nothing more.
         """
         provider = await self._discover()
         found = await self._fetch(str(provider["jwks_uri"]), None)

@@ -1,9 +1,9 @@
-"""Pseudonyms: typed stand-ins for values that may not leave, such as `<PERSON_1>`.
+"""Pseudonyms: typed placeholders for values that may not leave, such as `<PERSON_1>`.
 
-Within a session a value has one pseudonym, whoever asks. Part of a name that only one person of the session has is
-another form of that person's: `<PERSON_1_2>` beside `<PERSON_1>`, and each is put back as it was written. What stands
-for what is in the memory of this process alone: it is never written down and never sent, and it is gone with the
-session, after an hour without use, or when too many others were used since.
+Within a session a value always has the same pseudonym. Part of a name that only one person of the session has
+is another form of that person's pseudonym: `<PERSON_1_2>` beside `<PERSON_1>`, and each is restored as it was
+written. The mapping is in the memory of this process alone: it is never written down and never sent. It
+disappears with the session, after an hour without use, or when too many other sessions were used since.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from coterie.text.folding import PLAIN_SIGNS, shown
 from coterie.types import Label, PseudonymValue, Request
 
 LITERAL = "LITERAL"
-"""Kind of what looks like a pseudonym in a text and is none."""
+"""Kind of text that looks like a pseudonym but is none."""
 _MOST_VALUES = 10_000
 _MOST_SESSIONS = 1_000
 _IDLE = 3600.0
 FEW = 32
-"""Words that are sooner looked for one by one than a text is cut into its own."""
+"""Number of words up to which searching them one by one is faster than splitting a text into its words."""
 _UNNAMED = re.compile(r"[^A-Z]+")
 _TITLES = frozenset(
     {
@@ -41,11 +41,11 @@ _BETWEEN_DIGITS = re.compile(r"(?<=[0-9])[ ()/-]+(?=[0-9])")
 
 
 class TooManyValues(Exception):
-    """A session has more values than pseudonyms are kept for."""
+    """A session has more values than the limit of kept pseudonyms."""
 
 
 class SessionPseudonyms:
-    """Those of one session; several threads may ask at once."""
+    """The pseudonyms of one session; several threads may use them at once."""
 
     def __init__(self) -> None:
         self._values: dict[str, PseudonymValue] = {}
@@ -60,7 +60,7 @@ class SessionPseudonyms:
         self._lock = threading.Lock()
 
     def of(self, kind: str, text: str, label: Label) -> PseudonymValue:
-        """The value with its pseudonym, the one that it has or the next. Raises `TooManyValues`."""
+        """Return a value with its pseudonym, an existing one or the next. Raises `TooManyValues`."""
         kind, key = _UNNAMED.sub("_", kind.upper()).strip("_") or "VALUE", normal(text)
         with self._lock:
             value = self._values.get(key)
@@ -76,7 +76,7 @@ class SessionPseudonyms:
         return value
 
     def _named(self, kind: str, text: str, label: Label) -> PseudonymValue:
-        """A new value: another form of a person's name, if it is part of one person's alone, or one of its own."""
+        """Return a new value: another form of a person's name, if it is part of one person's alone, or a new one."""
         words = frozenset(map(self._known, _words_of(text))) if kind == Kind.PERSON else frozenset()
         whole = set[int].intersection(*(self._people.get(word, set()) for word in words)) if words else set()
         if len(whole) == 1:
@@ -91,55 +91,55 @@ class SessionPseudonyms:
         return PseudonymValue(kind=kind, number=number, text=text, label=label)
 
     def _known(self, word: str) -> str:
-        """A word of a name, without the `s` of a genitive or plural where it is somebody's so: `annas` is `anna`."""
+        """Return a word of a name without a genitive or plural `s`, if that is a known name: `annas` becomes `anna`."""
         bare = word.removesuffix("s")
         return bare if word not in self._people and bare in self._people else word
 
     def find(self, kind: str, number: int, form: int = 0) -> PseudonymValue | None:
-        """What a pseudonym stands for; None if it stands for nothing."""
+        """Return the value of a pseudonym; None if it stands for nothing."""
         return self._by_name.get((kind, number, form))
 
     def values(self) -> Sequence[PseudonymValue]:
-        """Every value there is."""
+        """Return all values."""
         with self._lock:
             return tuple(self._values.values())
 
     def near(self, text: str) -> Sequence[PseudonymValue]:
-        """The values that may stand in a text: it has their first word. Takes as long as the text, not the session."""
+        """Return the values whose first word occurs in a text. The time grows with the text, not with the session."""
         with self._lock:
             few = len(self._by_word) <= FEW
             words = [word for word in self._by_word if word in text] if few else {"", *_WORD.findall(text)}
             return [self._values[key] for word in words for key in self._by_word.get(word, ())]
 
     def kinds(self) -> frozenset[str]:
-        """Of the values there are."""
+        """Return the kinds of the known values."""
         return frozenset(self._next)
 
 
 class PseudonymBook:
-    """The pseudonyms of the sessions that were used last."""
+    """The pseudonyms of the most recently used sessions."""
 
     def __init__(
         self, *, most: int = _MOST_SESSIONS, idle: float = _IDLE, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """An empty book.
+        """Create an empty book.
 
         Args:
-            most: Sessions that are kept.
-            idle: Seconds after which a session that was not used is forgotten: a model remembers no pseudonym, so
-                beginning anew is not noticed, and what was erased elsewhere is not kept here.
-            clock: Seconds that only go forward.
+            most: Most sessions that are kept.
+            idle: Seconds without use after which a session is forgotten. A model remembers no pseudonym, so starting
+                afresh is not noticed, and content erased elsewhere is not kept here.
+            clock: Returns seconds on a monotonic clock.
         """
         self._most, self._idle, self._clock = most, idle, clock
         self._sessions: OrderedDict[tuple[str, str], tuple[float, SessionPseudonyms]] = OrderedDict()
 
     def of(self, tenant: str, session: str | None, *, begun: bool = True) -> SessionPseudonyms:
-        """Those of a tenant's session; without a session, some that die with the request.
+        """Return the pseudonyms of a tenant's session; without a session, new ones for this request alone.
 
         Args:
-            tenant: Whose session it is.
-            session: Its name; None for none.
-            begun: The session remembers something. One that does not is new, erased or expired: it starts afresh.
+            tenant: The tenant of the session.
+            session: The session's name; None for none.
+            begun: The session has content. A session without content is new, erased or expired, and starts afresh.
         """
         if session is None:
             return SessionPseudonyms()
@@ -155,21 +155,21 @@ class PseudonymBook:
         return found
 
     def forget(self, tenant: str, session: str) -> None:
-        """Forget a session's. Requests under way keep theirs until they are answered."""
+        """Forget a session's pseudonyms. Requests under way keep theirs until they are answered."""
         self._sessions.pop((tenant, session), None)
 
 
 def _words_of(name: str) -> frozenset[str]:
-    """The words of a name that tell persons apart: no title, no possessive, no single letter."""
+    """Return the words of a name that tell persons apart: no titles, possessives or single letters."""
     words = (_POSSESSIVE.sub("", word).strip(".,") for word in normal(name).split())
     return frozenset(word for word in words if len(word) > 1 and word not in _TITLES)
 
 
 def normal(text: str) -> str:
-    """One key for all ways to write a value.
+    """Return one key for all spellings of a value.
 
-    Case, white space, characters that are not seen, the form of digits, of accents, of an apostrophe and of a hyphen do
-    not count, nor do gaps between digits.
+    Case, white space, invisible characters, the form of digits, accents, apostrophes and hyphens do not count,
+    nor do gaps between digits.
     """
     folded = shown(text).translate(PLAIN_SIGNS)
     if not folded.isascii():
@@ -187,7 +187,7 @@ class OwnTexts:
         self._texts = texts
 
     def has(self, value: str) -> bool:
-        """Tell whether they wrote a value, in whatever spelling, and not within a word: `Ann` in `announced`."""
+        """Return whether the principal wrote a value, in any spelling, and not within a word (`Ann` in `announced`)."""
         wanted, said = normal(value), self._said
         start = said.find(wanted)
         while start >= 0:
@@ -203,21 +203,21 @@ class OwnTexts:
 
 
 def own_texts(texts: tuple[str, ...]) -> OwnTexts:
-    """Return what was sent, as a value is looked for in it."""
+    """Return the sent texts in the form in which values are searched."""
     return OwnTexts(texts)
 
 
 def _within_word(pair: str) -> bool:
-    """Whether two characters are letters of one word.
+    """Return whether two characters are letters of one word.
 
-    Digits may have lost the gap between them in `normal`, and letters without case are those of scripts that put no
+    Digits may have lost the gap between them in `normal`, and letters without case belong to scripts that put no
     blanks between words.
     """
     return len(pair) == 2 and all(sign.isalpha() and sign.lower() != sign.upper() for sign in pair)
 
 
 def texts_of(request: Request) -> Sequence[str]:
-    """Every text of a request but its document's: earlier turns, what is asked, columns, functions, results, schema."""
+    """Return every text of a request but its document: turns, question, columns, functions, results, schema."""
     if not (request.history or request.tools or request.columns or request.schema):
         return (request.text,)  # as nearly all are; a request is asked for its texts some ten times
     texts = [turn.text for turn in request.history]
@@ -228,7 +228,7 @@ def texts_of(request: Request) -> Sequence[str]:
 
 
 def texts_of_json(value: object) -> Iterator[str]:
-    """The texts in JSON, names included; a number may be an account's, so it counts as text."""
+    """Yield the texts in JSON, names included; a number may be an account number, so it counts as text."""
     if isinstance(value, Mapping):
         value = [each for pair in value.items() for each in pair]
     if isinstance(value, list | tuple):

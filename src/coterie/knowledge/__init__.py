@@ -1,4 +1,4 @@
-"""Indexes of documents: cut into chunks, indexed by words and by meaning, searched as far as the caller may see.
+"""Indexes of documents: cut into chunks, indexed by words and by meaning, searched within the caller's clearance.
 
-Its parts are imported when they are first asked for: the process that reads files uses only those that read.
+The submodules are imported on first use: the process that reads files uses only the parsers.
 """

@@ -1,7 +1,7 @@
-"""Filling an index: read what changed, cut it, encode it, and put all of it there at once.
+"""Filling an index: read and encode the changed documents, and publish the result at once.
 
-A document is known by its hash, so what did not change is not even read. What is read and encoded is kept in a draft
-until the index has it: a build that was interrupted, by whatever, goes on where it was.
+A document is known by its hash, so unchanged documents are not read. Documents that were read and encoded are
+kept in a draft until the index has them: an interrupted build goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ create table if not exists encoder (sha256 text primary key) strict;
 
 
 def drop_draft(folder: Path, name: str) -> None:
-    """Throw away what an interrupted indexing of the index in this folder left: it holds texts.
+    """Delete the draft that an interrupted indexing left in this folder: it holds texts.
 
     Raises:
-        IndexBusy: another process is indexing it.
-        OSError: it cannot be deleted.
+        IndexBusy: another process is indexing.
+        OSError: the draft cannot be deleted.
     """
     left = [path for path in (folder / DRAFT, folder / f"{DRAFT}-journal") if path.exists()]
     if left:
@@ -66,13 +66,13 @@ def drop_draft(folder: Path, name: str) -> None:
 
 
 class BuildDraft:
-    """Documents of a build under way, in one SQLite file; what is committed survives a killed process."""
+    """The documents of a build under way, in one SQLite file; committed documents survive a killed process."""
 
     def __init__(self, path: Path, encoder: str, dimension: int) -> None:
-        """Open it; what another encoder left there, or what is damaged, is thrown away.
+        """Open the draft; a damaged one, or one of another encoder, is discarded.
 
         Raises:
-            StoreError: it cannot be used: no room, no right. So does whatever else is asked of it.
+            StoreError: the draft cannot be used: no space, no permission. All other methods raise it too.
         """
         self._path, self._dimension = path, dimension
         with self._explained():
@@ -86,11 +86,11 @@ class BuildDraft:
                 self._connection = self._open(encoder)
 
     def hashes(self) -> dict[str, str]:
-        """The hash of every document in it, by name."""
+        """Return the hash of every document in the draft, by name."""
         return dict(self._connection.execute("select name, sha256 from draft"))
 
     def add(self, documents: Iterable[IndexedDocument]) -> None:
-        """Keep these; on return they are on the disk."""
+        """Keep documents; they are on the disk when the call returns."""
         with self._explained(), self._connection:
             self._connection.executemany(
                 "insert or replace into draft values (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -111,20 +111,20 @@ class BuildDraft:
             )
 
     def documents(self, names: Iterable[str]) -> list[IndexedDocument]:
-        """These documents, in this order."""
+        """Return the documents with these names, in this order."""
         return [self._document(name) for name in names]
 
     def discard(self) -> None:
-        """Throw all of it away."""
+        """Delete the draft."""
         self.close()
         self._remove()
 
     def close(self) -> None:
-        """Free the file."""
+        """Close the file."""
         self._connection.close()
 
     def _open(self, encoder: str) -> sqlite3.Connection:
-        """A connection to a draft of this encoder's. Raises `sqlite3.Error`."""
+        """Return a connection to a draft of this encoder. Raises `sqlite3.Error`."""
         connection = self._connect()
         try:
             known = connection.execute("select sha256 from encoder").fetchall()
@@ -190,11 +190,11 @@ def _with_sizes(document: IndexedDocument) -> Iterator[tuple[Chunk, int]]:
 # --- Outgrown access: an unreadable document keeps its earlier version only while nobody sees more than they may now.
 
 _NOBODY = ""
-"""As this tenant one sees what belongs to none."""
+"""A tenant that sees only documents without a tenant."""
 
 
 async def is_outgrown(index: DocumentIndex, name: str, *, label: Label, tenant: str | None) -> bool:
-    """Whether anybody sees this document of the index who may not see one of this label and tenant."""
+    """Return whether a caller who may not see a document of this label and tenant can see the indexed version."""
     lower = max((each for each in Label if each < label), default=None)
     for caller in (*await index.tenants(), _NOBODY):
         clearance = Label.RESTRICTED if tenant not in {None, caller} else lower
@@ -207,29 +207,29 @@ async def is_outgrown(index: DocumentIndex, name: str, *, label: Label, tenant: 
 T = TypeVar("T")
 
 ENCODER_BATCH = 8
-"""Texts of one native call when an encoder is opened for indexing: larger ones leave the processor's caches."""
+"""Texts in one native call of an encoder opened for indexing: larger calls exceed the processor's caches."""
 _BATCH = 512
-"""Chunks that are encoded together, at least: enough for texts of like length to find each other."""
+"""Least number of chunks that are encoded together: enough to group texts of similar length."""
 
 
 class BuildProgress(Protocol):
-    """Is told how far the work is."""
+    """Receives the progress of the work."""
 
     def start(self, what: str, total: int | None) -> None:
-        """A stage begins, with so many things to do."""
+        """Begin a stage with a total number of items; None if it is unknown."""
         ...
 
     def advance(self, n: int) -> None:
-        """So many more are done."""
+        """Report `n` more finished items."""
         ...
 
     def finish(self, note: str) -> None:
-        """The stage is done; the note says with what result."""
+        """End the stage; the note names its result."""
         ...
 
 
 class DocumentEncoder(Protocol):
-    """An encoder that is used for many texts at once."""
+    """An encoder for many texts at once."""
 
     @property
     def sha256(self) -> str:
@@ -242,17 +242,17 @@ class DocumentEncoder(Protocol):
         ...
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a text, with the marks at both ends."""
+        """Return the number of tokens of a text, including the markers at both ends."""
         ...
 
     def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> np.ndarray:  # (N, D)
-        """Unit vectors."""
+        """Return a unit vector for each text."""
         ...
 
     def encode_tokens(
         self, texts: Sequence[str], reduce: Callable[[TokenStates], bytes]
     ) -> tuple[np.ndarray, list[bytes]]:  # (N, D)
-        """Unit vectors, and what `reduce` makes of each text's tokens. Called only where a reranker is."""
+        """Return unit vectors, and `reduce` applied to each text's tokens. Called only with a reranker."""
         ...
 
 
@@ -263,36 +263,36 @@ class UnreadableDocument:
     document: str
     reason: str
     kept: bool
-    """What the index had under this name from before still stands there."""
+    """Whether the index still has the earlier version of the document."""
     withdrawn: bool = False
-    """It had something that more people could see than may see the document now: that was taken away."""
+    """Whether the earlier version was removed because more callers could see it than may see the document now."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Indexed:
-    """What became of an indexing."""
+    """The result of an indexing."""
 
     documents: int
-    """In the index now."""
+    """Number of documents in the index now."""
     added: int = 0
     changed: int = 0
     unchanged: int = 0
     removed: int = 0
     skipped: int = 0
-    """Files of kinds that are not read."""
+    """Number of files whose kind is not supported."""
     kinds: Mapping[str, int] = field(default_factory=dict)
-    """The same by the ends of their names."""
+    """The skipped files by file extension."""
     outside: tuple[str, ...] = ()
-    """Links that lead out of the folder that was named; they are passed over."""
+    """Links that lead out of the named folder; they are skipped."""
     idle: Mapping[str, str] = field(default_factory=dict)
-    """Patterns of labels that change nothing, each with the reason."""
+    """Label patterns without effect, each with the reason."""
     failed: tuple[UnreadableDocument, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
-    """What had to be assumed to read a document, by its name."""
+    """By document name, assumptions made to read the document."""
     chunks: int = 0
-    """Read and encoded now."""
+    """Number of chunks read and encoded in this run."""
     resumed: int = 0
-    """Documents that an interrupted build had done already."""
+    """Number of documents that an interrupted build had finished."""
     seconds: float = 0.0
 
 
@@ -308,22 +308,22 @@ async def build_index(
     declared: Access | None = None,
     given: IndexedAccess | None = None,
 ) -> Indexed:
-    """Bring an index up to date with what was found.
+    """Update an index to hold the documents that were found.
 
     Args:
-        index: What is filled.
-        found: What is to stand on it.
-        encoder: Makes the vectors; the one that the index searches with.
-        folder: Where the draft and the lock are kept.
-        name: The index's, for messages.
-        progress: Told how far it is.
+        index: The index to fill.
+        found: The documents that the index is to hold.
+        encoder: Makes the vectors; the encoder that the index searches with.
+        folder: The folder of the draft and the lock.
+        name: The index's name, for messages.
+        progress: Receives the progress.
         reranker: Packs the tokens of every chunk, for an index that is reranked.
-        declared: Who may see the index as coterie.toml says it, to be kept beside the index.
-        given: What the command line says of it instead, to be kept likewise.
+        declared: The access to the index that coterie.toml declares, to be kept beside the index.
+        given: The access that the command line declares instead, to be kept likewise.
 
     Raises:
-        IndexBusy: another process is indexing it.
-        ArtefactRefused: what is there was made with another encoder.
+        IndexBusy: another process is indexing.
+        ArtefactRefused: the existing index was made with another encoder.
         InputError: nothing was found, and the index has nothing that could be gone.
     """
     start = time.monotonic()
@@ -356,7 +356,7 @@ async def build_index(
 def _failed(
     failed: Sequence[UnreadableDocument], found: FoundFiles, outgrown: Collection[str], stayed: Collection[str]
 ) -> tuple[UnreadableDocument, ...]:
-    """What could not be read, with what became of its earlier version, then the folders that are closed."""
+    """Return the unreadable documents, with the fate of their earlier versions, then the unreadable folders."""
     files = (replace(each, kept=False, withdrawn=True) if each.document in outgrown else each for each in failed)
     folders = (
         UnreadableDocument(document=folder, reason=reason, kept=any(below(each, (folder,)) for each in stayed))
@@ -368,7 +368,7 @@ def _failed(
 async def _outgrown(
     index: DocumentIndex, found: FoundFiles, present: Mapping[str, str], failed: Sequence[UnreadableDocument]
 ) -> frozenset[str]:
-    """Documents that could not be read, of which the index has what more people see than may see them now."""
+    """Return the unreadable documents whose indexed version more callers can see than may see the document now."""
     kinds = {source.name: (source.label, source.tenant) for source in found.sources}
     unread = {each.document: kinds[each.document] for each in failed if each.kept}
     if found.access is not None:
@@ -381,7 +381,7 @@ async def _outgrown(
 
 
 async def _stoppable(work: Callable[[threading.Event], T]) -> T:
-    """The result of blocking work in a thread; whoever cancels it waits until it has seen that and stopped."""
+    """Return the result of blocking work in a thread; on cancellation, wait until the work has stopped."""
     stop = threading.Event()
     task = asyncio.ensure_future(asyncio.to_thread(work, stop))
     try:
@@ -393,7 +393,7 @@ async def _stoppable(work: Callable[[threading.Event], T]) -> T:
 
 
 class _Build:
-    """One run over everything that was found. Blocking."""
+    """One blocking run over all documents that were found."""
 
     def __init__(self, found: FoundFiles, present: Mapping[str, str], batch: _Batch, progress: BuildProgress) -> None:
         self._found, self._present, self._batch, self._progress = found, present, batch, progress
@@ -402,7 +402,7 @@ class _Build:
         self.known = {source.name for source in found.sources}
 
     def read(self, stop: threading.Event) -> Indexed:
-        """Read and encode what changed; the draft has all of it afterwards, or what was done when it was stopped."""
+        """Read and encode the changed documents into the draft; when stopped, keep those that are finished."""
         drafted = self._draft.hashes()
         failed: list[UnreadableDocument] = []
         notes: dict[str, str] = {}
@@ -450,7 +450,7 @@ class _Build:
         )
 
     def ready(self) -> Sequence[IndexedDocument]:
-        """The documents to be put, each read from the draft when it is asked for."""
+        """Return the documents to be put, each read from the draft on access."""
         return _Drafted(self._draft, self.wanted)
 
     def done(self) -> None:
@@ -468,7 +468,7 @@ class _Batch:
         self.chunks = 0
 
     def add(self, source: Source, sha256: str, parsed: Parsed) -> None:
-        """One more; every so often all that wait are encoded and kept."""
+        """Add a document; from time to time all waiting documents are encoded and kept."""
         chunks = chunk(parsed, self._measure)
         self._waiting.append((source, sha256, parsed, chunks))
         self._count += len(chunks)
@@ -522,7 +522,7 @@ class _Drafted(Sequence[IndexedDocument]):
 
 
 def _fingerprint(source: Source, packing: str) -> str:
-    """What a document's text, its chunks and its readers depend on. Raises `Unreadable`."""
+    """Return a hash of everything that a document's text, chunks and access depend on. Raises `Unreadable`."""
     digest = source.digest
     if not digest:
         try:
@@ -534,12 +534,12 @@ def _fingerprint(source: Source, packing: str) -> str:
 
 
 def changed_documents(folder: Path, found: FoundFiles, *, packing: str) -> list[str]:
-    """Names of documents that are not as the index in a folder has them: other content, not in it, or gone.
+    """Return the names of documents that differ from the index in a folder: changed, missing from it, or gone.
 
     Args:
-        folder: The index's; it is in files.
-        found: What is to stand on it.
-        packing: The reranker's, empty without one.
+        folder: The folder of an index of local files.
+        found: The documents that the index is to hold.
+        packing: The `packing` of the reranker; empty without one.
 
     Raises:
         sqlite3.Error: the index cannot be read.
@@ -565,14 +565,14 @@ def _file(source: Source) -> Path:
 async def index_declared(
     name: str, config: Config, folder: Path, *, encoder: OnnxEncoder, progress: BuildProgress
 ) -> Indexed:
-    """Read the files of a `[knowledge]` section and index what is new or changed.
+    """Read the files of a `[knowledge]` section and index the new and changed ones.
 
     Args:
         name: The section's key.
-        config: The network's.
-        folder: The network's.
+        config: The network's configuration.
+        folder: The network's folder.
         encoder: Makes the vectors.
-        progress: Told how far it is.
+        progress: Receives the progress.
 
     Raises:
         InputError: there is no readable file at its paths.

@@ -1,6 +1,6 @@
 """Cutting a text into chunks: at the ends of sentences, within one section, of nearly equal length.
 
-It knows neither files nor models: how long a text is in tokens, it asks.
+The module knows neither files nor models: a function it is given measures texts in tokens.
 """
 
 from __future__ import annotations
@@ -17,53 +17,53 @@ from coterie.text.language import language_of
 from coterie.text.segmentation import Span, sentences, strip_span
 
 Measure = Callable[[Sequence[str]], Sequence[int]]
-"""The length of each text in tokens, without marks at the ends."""
+"""A function that returns the length of each text in tokens, without markers at the ends."""
 
 CHUNK_TOKENS = 128
-"""Tokens of a chunk's own text, at most: as long as the texts that the encoder was trained on.
+"""Most tokens of a chunk's own text: the length of the texts that the encoder was trained on.
 
 With the longest heading a chunk still fits the encoder's window of 256.
 """
 _HEADING_CHARACTERS = 300
 _ROW_TOKENS = 2048
-"""A row of a table is a chunk of its own up to this length."""
+"""Most tokens of a table row that stays one chunk."""
 _GAP = 64
-"""Characters between two rows that are looked at for anything but space."""
+"""Characters between two rows that are checked for anything but white space."""
 _SENTENCE_CHARACTERS = 2000
-"""A run of words without an end is cut here before it is measured."""
+"""Characters after which a text without a sentence end is cut before it is measured."""
 _CHARACTERS_A_TOKEN = 12
-"""What is longer for its tokens is counted by its length: an encoder takes a picture in base64 for one unknown word."""
+"""Characters a token, above which a text is measured by its length: an encoder takes base64 for one unknown word."""
 
 _TABLE = re.compile(
     r"^[ \t]*(?P<names>[^\n|]*\|[^\n]*)\n[ \t]*(?:\|[ \t]*)?(?::?-+:?[ \t]*\|[ \t]*)+(?::?-+:?[ \t]*)?(?:\n|$)"
     r"(?P<rows>(?:[^\n|]*\|[^\n]*(?:\n|$))*)",
     re.MULTILINE,
 )
-"""A Markdown table: the names of its columns, a line, its rows."""
+"""A Markdown table: the column names, a separator line, the rows."""
 _LINE = re.compile(r"[^\n]*\S[^\n]*")
 
 
 class _Table(NamedTuple):
     start: int
-    """Where its first row may begin."""
+    """Position from which the first row may begin."""
     end: int
     names: str
 
 
 class _Layout(NamedTuple):
-    """What is never cut, and what says the names of columns."""
+    """The table rows, which are never cut, and the tables, which give the column names."""
 
     rows: Sequence[Span]
     tables: Sequence[_Table]
 
 
 def chunk(parsed: Parsed, measure: Measure, *, tokens: int = CHUNK_TOKENS) -> tuple[Chunk, ...]:
-    """The chunks of a text, in its order; they do not overlap.
+    """Return the chunks of a text, in its order; they do not overlap.
 
     Args:
         parsed: The text with its headings and pages.
-        measure: Says how long texts are.
-        tokens: Longest chunk, the heading not counted.
+        measure: Returns the lengths of texts in tokens.
+        tokens: Length of the longest chunk, without its heading.
     """
     language = language_of(parsed.text, "en")
     pages, layout = parsed.pages, _layout(parsed)
@@ -79,7 +79,7 @@ def chunk(parsed: Parsed, measure: Measure, *, tokens: int = CHUNK_TOKENS) -> tu
 
 
 def _layout(parsed: Parsed) -> _Layout:
-    """The rows of all tables of a text, in its order, and its Markdown tables."""
+    """Return the rows of all tables of a text, in its order, and its Markdown tables."""
     found = list(_TABLE.finditer(parsed.text)) if not parsed.rows else []
     lines = (line.span() for table in found for line in _LINE.finditer(parsed.text, *table.span("rows")))
     tables = [_Table(table.end("names"), table.end(), table["names"]) for table in found]
@@ -87,7 +87,7 @@ def _layout(parsed: Parsed) -> _Layout:
 
 
 def _sections(parsed: Parsed) -> Iterator[tuple[str, Span]]:
-    """Each heading's path with the text under it. A heading with nothing under it is text itself."""
+    """Yield each heading's path with the text under it. A heading with nothing under it counts as text."""
     path: list[Heading] = []
     begin, own = 0, 0
     for heading in parsed.headings:
@@ -106,7 +106,7 @@ def _path(headings: Sequence[Heading]) -> str:
 
 
 def _path_to(heading: str, start: int, tables: Sequence[_Table]) -> str:
-    """The heading of a chunk; one that begins inside a table has the names of its columns there, too."""
+    """Return the heading of a chunk; a chunk that begins inside a table also has the column names."""
     at = bisect_right(tables, start, key=lambda table: table.start) - 1
     if at < 0 or not tables[at].start < start < tables[at].end:
         return heading
@@ -115,7 +115,7 @@ def _path_to(heading: str, start: int, tables: Sequence[_Table]) -> str:
 
 
 def _spans(text: str, body: Span, language: str, rows: Sequence[Span]) -> Iterator[tuple[Span, bool]]:
-    """The sentences of a section, and between them the rows of its tables, which are whole."""
+    """Yield the sentences of a section, and between them the whole rows of its tables; True marks a row."""
     at = body.start
     first = bisect_left(rows, body.start, key=lambda row: row.start)
     for row in takewhile(lambda row: row.end <= body.end, (rows[n] for n in range(first, len(rows)))):
@@ -136,9 +136,9 @@ def _prose(text: str, body: Span, language: str) -> Iterator[tuple[Span, bool]]:
 def _pack(
     text: str, body: Span, measure: Measure, tokens: int, *, language: str, rows: Sequence[Span]
 ) -> Iterator[Span]:
-    """Sentences and rows put together, so that all chunks are about as long.
+    """Combine sentences and rows into chunks of similar length.
 
-    None is longer than `tokens` but a row that is so long itself.
+    No chunk is longer than `tokens`, except for a row that is so long itself.
     """
     found = list(_spans(text, body, language, rows))
     spans, whole = [span for span, _ in found], {span.start for span, is_row in found if is_row}
@@ -159,13 +159,13 @@ def _pack(
 
 
 def _lengths(text: str, spans: Sequence[Span], measure: Measure) -> list[int]:
-    """Of each span, its tokens, or what stands for them where they are far too few."""
+    """Return the tokens of each span, or an estimate from its length where the tokens are far too few."""
     counted = measure([text[start:end] for start, end in spans])
     return [max(n, (end - start) // _CHARACTERS_A_TOKEN) for n, (start, end) in zip(counted, spans, strict=True)]
 
 
 def _halved(span: Span) -> Iterator[Span]:
-    """A span in pieces that a tokenizer takes at once."""
+    """Yield a span in pieces that a tokenizer takes at once."""
     for start in range(span.start, span.end, _SENTENCE_CHARACTERS):
         yield Span(start, min(start + _SENTENCE_CHARACTERS, span.end))
 
@@ -173,9 +173,9 @@ def _halved(span: Span) -> Iterator[Span]:
 def _shortened(
     text: str, spans: list[Span], lengths: list[int], measure: Measure, tokens: int, *, whole: Collection[int]
 ) -> tuple[list[Span], list[int]]:
-    """No span longer than `tokens`: a longer one is cut between words, or within one that is too long itself.
+    """Cut every span that is longer than `tokens`: between words, or within a word that is too long itself.
 
-    What begins at `whole`, a row, stays as it is unless it is longer than any encoder takes.
+    A span that begins at `whole`, a row, stays whole unless it is longer than any encoder takes.
     """
 
     def too_long(span: Span, length: int) -> bool:
@@ -191,7 +191,7 @@ def _shortened(
 
 
 def _split(text: str, span: Span, parts: int) -> list[Span]:
-    """A span in about so many parts, at least two, cut between lines, or words, where there are any."""
+    """Cut a span into about `parts` pieces, at least two: between lines or words where possible."""
     size = max(1, -(-(span.end - span.start) // max(parts, 2)))
     pieces: list[Span] = []
     begin = span.start
@@ -206,5 +206,5 @@ def _split(text: str, span: Span, parts: int) -> list[Span]:
 
 
 def encoded_text(text: str, heading: str) -> str:
-    """What the encoder reads of a chunk: its heading before its text."""
+    """Return the text that the encoder reads of a chunk: its heading before its text."""
     return f"{heading}\n{text}" if heading else text

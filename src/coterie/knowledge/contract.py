@@ -1,4 +1,4 @@
-"""What an index's plug-in is: ours register through the entry point `coterie.indexes` as anybody's do."""
+"""The contract of an index plug-in; bundled ones register through the entry point `coterie.indexes` like any."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ K = TypeVar("K", bound=KnowledgeSection)
 
 @dataclass(frozen=True, kw_only=True)
 class IndexPlace:
-    """Where an index is opened."""
+    """The context in which an index is opened."""
 
     name: str
-    """Its `[knowledge]` key."""
+    """The index's `[knowledge]` key."""
     folder: Path
-    """Where it may keep what is its own."""
+    """Folder for the index's own files."""
     network: str
-    """The network's name: a database holds indexes of several."""
+    """The network's name: a database holds the indexes of several networks."""
     encoder: TokenEncoder
     """Encodes queries and passages."""
     rebuild: bool = False
-    """Take what is there for nothing: the next update builds all of it again."""
+    """Ignore the existing index: the next update builds all of it again."""
 
 
 class IndexType(ABC, Generic[K]):
-    """One kind of index of documents. What it finds is filtered by label and tenant before it is ranked."""
+    """One kind of index of documents. Results are filtered by label and tenant before they are ranked."""
 
     section: type[K]
-    """Checks the `[knowledge.NAME]` tables that name it."""
+    """Model that validates the `[knowledge.NAME]` tables of this kind."""
 
     @abstractmethod
     def open(self, section: K, place: IndexPlace) -> DocumentIndex:
-        """The index, of which nothing is read before the first search. It keeps `testing.contracts.check_index`.
+        """Return the index; nothing is read before the first search. It passes `testing.contracts.check_index`.
 
         Raises:
-            ConfigError, ExtraMissing: what it needs is not here.
+            ConfigError, ExtraMissing: something the index needs is missing.
         """
 
 
 INDEX_TYPES: PluginGroup[IndexType[Any]] = PluginGroup("coterie.indexes", IndexType, "index")
-"""Every kind of index by its name."""
+"""All index plug-ins by name."""

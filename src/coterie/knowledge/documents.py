@@ -1,4 +1,4 @@
-"""What is in an index, and what an index can do: the seam between reading documents and keeping them."""
+"""The content of an index and its interface: the boundary between reading documents and keeping them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     import numpy as np
 
 Mode = Literal["keyword", "vector", "hybrid", "rerank"]
-"""How an index is searched: by words, by meaning, by both, or by both with a finer look at the best."""
+"""How an index is searched: by words, by meaning, by both, or by both with the best results reranked."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """A piece of a document, small enough to be encoded whole. `text[start:end]` of the document is what it says."""
+    """A piece of a document, small enough to be encoded whole: `text[start:end]` of the document."""
 
     start: int
     end: int
     heading: str = ""
-    """The headings it stands under, outermost first, joined by ` > `."""
+    """The headings above the chunk, outermost first, joined by ` > `."""
     page: int | None = None
-    """Page it begins on, from 1."""
+    """Page on which the chunk begins, from 1."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,19 +33,19 @@ class IndexedDocument:
     """One document as an index keeps it."""
 
     name: str
-    """Unique in its index: a path as it was given, or an id."""
+    """Name, unique in its index: the path as it was given, or an id."""
     sha256: str
-    """Of the source's bytes and of how they were read: who knows it may skip the document."""
+    """SHA-256 of the source's bytes and of how they were read; an unchanged one lets a build skip the document."""
     text: str
     label: Label
     tenant: str | None
-    """The one tenant who may see it; None: every tenant."""
+    """The one tenant that may see the document; None for every tenant."""
     chunks: tuple[Chunk, ...]
     vectors: np.ndarray  # (N, D) float32, one a chunk, of length 1
     dated: str | None = None
-    """When it is from: `2024`, `2024-05` or `2024-05-31`; None where that is unknown."""
+    """Date of the document: `2024`, `2024-05` or `2024-05-31`; None if it is unknown."""
     tokens: tuple[bytes, ...] = ()
-    """What the reranker reads of each chunk, as it packed it; empty if the index is not reranked."""
+    """The packed tokens of each chunk for the reranker; empty if the index is not reranked."""
 
 
 @runtime_checkable
@@ -64,28 +64,28 @@ class DocumentIndex(Retriever, Protocol):
         mode: Mode | None = None,
         call: CallContext = SYSTEM,
     ) -> Sequence[Passage]:
-        """At most `k` passages, best first, as `Retriever` promises; `mode` None is the index's own."""
+        """Return at most `k` passages, best first, as `Retriever` specifies; a `mode` of None is the index's own."""
         ...
 
     async def documents(self, *, clearance: Label | None = None, tenant: str = "default") -> Mapping[str, str]:
-        """The `sha256` of every document, by name; with a clearance, of those that this principal may see."""
+        """Return the `sha256` of every document, by name; with a clearance, of those that this principal may see."""
         ...
 
     async def tenants(self) -> frozenset[str]:
-        """Every tenant that has documents of its own here: erasure must look at those of tenants that are gone, too."""
+        """Return every tenant that has documents of its own, so that an erasure finds those of deleted tenants too."""
         ...
 
     async def update(self, put: Sequence[IndexedDocument], remove: Collection[str] = ()) -> None:
-        """Put documents in the place of those of the same name, and take others away.
+        """Put documents in the place of those of the same name, and remove others.
 
-        All of it or, if it fails or the process is killed, nothing: whoever searches meanwhile finds the old or the new
-        state. Names in `remove` that are not there are passed over.
+        The update is atomic, even if it fails or the process is killed: a concurrent search finds the old or the new
+        state. Names in `remove` that do not exist are ignored.
 
         Raises:
-            IndexBusy: another process is writing to it.
+            IndexBusy: another process is writing to the index.
         """
         ...
 
     async def text(self, name: str, start: int, end: int, *, clearance: Label, tenant: str = "default") -> str | None:
-        """`text[start:end]` of a document, for context around a passage; None if it is not there or may not be seen."""
+        """Return `text[start:end]` of a document, for context of a passage; None if it is missing or not visible."""
         ...

@@ -1,7 +1,7 @@
-"""How well an index is searched, measured on queries with known answers in BEIR's format.
+"""The search quality of an index, measured on queries with known answers in BEIR's format.
 
-nDCG@10 and recall@100 as `pytrec_eval` computes them for BEIR (Thakur et al. 2021): a document counts as its best
-chunk, and only queries with at least one relevant document count.
+nDCG@10 and recall@100 as `pytrec_eval` computes them for BEIR (Thakur et al. 2021): a document counts as its
+best chunk, and only queries with at least one relevant document count.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from coterie.runtime.codec import parse_json
 from coterie.types import Label
 
 _PASSAGES = 400
-"""Passages asked for, so that a hundred documents are among them even where a document has several."""
+"""Passages that are requested, so that they cover a hundred documents even if a document has several."""
 _DOCUMENTS = 100
 
 
@@ -34,12 +34,12 @@ class Scores:
     """nDCG@10 of each query."""
 
     def to_json(self) -> dict[str, object]:
-        """`queries`, `ndcg@10`, `recall@100`."""
+        """Return a dict with `queries`, `ndcg@10`, `recall@100`."""
         return {"queries": self.queries, "ndcg@10": self.ndcg_at_10, "recall@100": self.recall_at_100}
 
 
 def read_queries(path: Path) -> dict[str, str]:
-    """The queries of a BEIR data set, by id. Raises `DataError` naming the line that is none."""
+    """Read the queries of a BEIR data set, by id. Raises `DataError` naming an invalid line."""
     queries = {}
     for number, line in enumerate(read_lines(path), start=1):
         if line.strip():
@@ -55,13 +55,13 @@ def read_queries(path: Path) -> dict[str, str]:
 
 
 def read_judgements(path: Path) -> dict[str, dict[str, int]]:
-    """How relevant documents are to queries: `{query: {document: grade}}` of a file of BEIR's or TREC's.
+    """Read relevance judgements: `{query: {document: grade}}` from a file in BEIR's or TREC's format.
 
-    BEIR's header is passed over. The columns are between tabs, or between blanks where a line has no tab; a quotation
-    mark is a letter like another.
+    BEIR's header is skipped. The columns are separated by tabs, or by blanks in a line without tabs; a quotation
+    mark is an ordinary character.
 
     Raises:
-        DataError: a line has no three columns, or its grade is no whole number.
+        DataError: a line does not have three columns, or its grade is not a whole number.
     """
     judged: dict[str, dict[str, int]] = {}
     for number, line in enumerate(read_lines(path), start=1):
@@ -89,7 +89,7 @@ async def evaluate(
     tenant: str = "default",
     progress: Callable[[int], None] = lambda _: None,
 ) -> Scores:
-    """Ask an index every query that has a relevant document.
+    """Run every query that has a relevant document; return the scores.
 
     Raises:
         DataError: no query has one.
@@ -112,7 +112,7 @@ async def evaluate(
 
 
 def ndcg(documents: Sequence[str], grades: Mapping[str, int]) -> float:
-    """Normalised discounted cumulative gain of ten documents (Järvelin, Kekäläinen 2002), gains being the grades."""
+    """Return the normalised discounted cumulative gain at ten (Järvelin, Kekäläinen 2002), with the grades as gains."""
     ideal = sorted((grade for grade in grades.values() if grade > 0), reverse=True)[:10]
     found = [max(grades.get(document, 0), 0) for document in documents]
     best = _discounted(ideal)

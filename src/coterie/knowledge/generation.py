@@ -1,7 +1,7 @@
-"""Generations of an index: each a folder that is written once, and one file that says which of them counts.
+"""Generations of an index: each a folder that is written once, and one pointer file that names the current one.
 
-A writer fills a folder beside the present one, makes sure that it is on the disk, and then lets the pointer name it by
-a rename. Whoever is killed on the way leaves the old generation as it was.
+A writer fills a folder beside the present one, syncs it to the disk, and then lets the pointer name it by a
+rename. A writer that is killed on the way leaves the old generation as it was.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ create index chunk_document on chunk (document);
 create index document_group on document (label, tenant);
 """
 DATABASE = "shelf.db"
-"""The file of a generation that holds them."""
+"""The database file of a generation, with its documents and chunks."""
 _MANY = 500
-"""Keys of one query."""
+"""Most keys in one query."""
 _SIGNS = """
 select chunk.id, vector, tokens from chunk left join packed on packed.chunk = chunk.id where chunk.id in ({marks})
 """
@@ -58,17 +58,17 @@ left join piece on piece.document = chunk.document and number between start / {s
 where chunk.id in ({marks}) order by chunk.id, number
 """
 _PIECE = 8192
-"""Characters of a document that are stored together: a passage is read without the rest of its document."""
+"""Characters of a document that are stored together, so that a passage is read without the rest of its document."""
 
 
 class Group(NamedTuple):
-    """Who may see a chunk: a reader cleared for the label, of the tenant if there is one."""
+    """The access to a chunk: readers cleared for the label, and of the tenant if there is one."""
 
     label: Label
     tenant: str | None
 
     def visible(self, clearance: Label, tenant: str) -> bool:
-        """Whether this reader may see it."""
+        """Return whether this reader may see the group."""
         return self.label <= clearance and self.tenant in {None, tenant}
 
 
@@ -87,14 +87,14 @@ class ChunkRow(NamedTuple):
 
 
 def create(path: Path) -> sqlite3.Connection:
-    """A new file to be filled; deleted text is overwritten, not only forgotten."""
+    """Create a new file to be filled; deleted text is overwritten, not only unlinked."""
     connection = _writable(path)
     connection.executescript(_SCHEMA)
     return connection
 
 
 def reopen(path: Path) -> sqlite3.Connection:
-    """A copy of an older file, to be changed."""
+    """Open a copy of an older file for changes."""
     connection = _writable(path)
     if _dated(connection) == "null":
         connection.execute("alter table document add column dated text")
@@ -102,7 +102,7 @@ def reopen(path: Path) -> sqlite3.Connection:
 
 
 def _dated(connection: sqlite3.Connection) -> str:
-    """The column that says when a document is from: files of before have none."""
+    """Return the column with a document's date, which older files do not have."""
     found = connection.execute("select 1 from pragma_table_info('document') where name = 'dated'").fetchone()
     return "dated" if found else "null"
 
@@ -117,14 +117,14 @@ def _writable(path: Path) -> sqlite3.Connection:
 
 
 def open_read(path: Path) -> sqlite3.Connection:
-    """A file that counts. Calls of several threads wait for one another."""
+    """Open the current file for reading. Calls of several threads wait for one another."""
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False, isolation_level=None
     )
 
 
 def remove(connection: sqlite3.Connection, names: Collection[str]) -> set[Group]:
-    """Take documents away; the groups that had them."""
+    """Remove documents; return the groups that had them."""
     changed = set()
     for name in names:
         row = connection.execute("delete from document where name = ? returning label, tenant", (name,)).fetchone()
@@ -134,7 +134,7 @@ def remove(connection: sqlite3.Connection, names: Collection[str]) -> set[Group]
 
 
 def put(connection: sqlite3.Connection, document: IndexedDocument) -> Group:
-    """Add a document that is not there."""
+    """Add a document that does not exist yet."""
     key = connection.execute(
         "insert into document (name, sha256, label, tenant, dated) values (?, ?, ?, ?, ?)",
         (document.name, document.sha256, document.label.value, document.tenant, document.dated),
@@ -157,7 +157,7 @@ def put(connection: sqlite3.Connection, document: IndexedDocument) -> Group:
 
 
 def hashes(connection: sqlite3.Connection, clearance: Label | None = None, tenant: str = "default") -> dict[str, str]:
-    """The hash of every document, by name; with a clearance, of those that this reader may see."""
+    """Return the hash of every document, by name; with a clearance, of those that this reader may see."""
     found = connection.execute("select name, sha256, label, tenant from document order by name")
     return {
         name: sha256
@@ -167,13 +167,13 @@ def hashes(connection: sqlite3.Connection, clearance: Label | None = None, tenan
 
 
 def tenants(connection: sqlite3.Connection) -> frozenset[str]:
-    """Every tenant that has documents of its own."""
+    """Return every tenant that has documents of its own."""
     found = connection.execute("select distinct tenant from document where tenant is not null")
     return frozenset(tenant for (tenant,) in found)
 
 
 def groups(connection: sqlite3.Connection) -> dict[Group, int]:
-    """Every group that has chunks, with how many."""
+    """Return every group that has chunks, with their number."""
     found = connection.execute(
         "select label, tenant, count(*) from document join chunk on chunk.document = document.id group by 1, 2"
     )
@@ -181,7 +181,7 @@ def groups(connection: sqlite3.Connection) -> dict[Group, int]:
 
 
 def group_texts(connection: sqlite3.Connection, group: Group) -> Iterator[tuple[int, str, str]]:
-    """(key, heading, text) of a group's chunks, by key."""
+    """Yield (key, heading, text) of a group's chunks, by key."""
     for key, heading, document, start, end in _group(connection, group, 'chunk.id, heading, document, start, "end"'):
         yield key, heading, _read(connection, document, start, end)
 
@@ -189,7 +189,7 @@ def group_texts(connection: sqlite3.Connection, group: Group) -> Iterator[tuple[
 def group_vectors(
     connection: sqlite3.Connection, group: Group, count: int, dimension: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(keys (N,) int64, vectors (N, D) float16) of a group's chunks, by key."""
+    """Return (keys (N,) int64, vectors (N, D) float16) of a group's chunks, by key."""
     keys, vectors = np.empty(count, dtype=np.int64), np.empty((count, dimension), dtype=np.float16)
     for row, (key, vector) in enumerate(_group(connection, group, "chunk.id, vector")):
         keys[row], vectors[row] = key, np.frombuffer(vector, dtype=np.float16)
@@ -205,7 +205,7 @@ def _group(connection: sqlite3.Connection, group: Group, columns: str) -> Iterab
 
 
 def rows(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, ChunkRow]:
-    """Chunks by key."""
+    """Return chunks by key."""
     found: dict[int, ChunkRow] = {}
     dated = _dated(connection)
     for begin in range(0, len(keys), _MANY):
@@ -221,7 +221,7 @@ def rows(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, Chunk
 
 
 def document_keys(connection: sqlite3.Connection, name: str) -> tuple[Group | None, list[int]]:
-    """Who may see a document, and the keys of its chunks in its order; None if there is no such document."""
+    """Return a document's group and the keys of its chunks in its order; None if there is no such document."""
     found = connection.execute("select id, label, tenant from document where name = ?", (name,)).fetchone()
     if found is None:
         return None, []
@@ -230,7 +230,7 @@ def document_keys(connection: sqlite3.Connection, name: str) -> tuple[Group | No
 
 
 def signs(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, tuple[np.ndarray, bytes]]:
-    """(vector (D,) float16, packed tokens) of chunks by key: what the reranker reads."""
+    """Return (vector (D,) float16, packed tokens) of chunks by key, for the reranker."""
     found = {}
     for begin in range(0, len(keys), _MANY):
         some = tuple(keys[begin : begin + _MANY])
@@ -241,7 +241,7 @@ def signs(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, tupl
 
 
 def text_of(connection: sqlite3.Connection, name: str, start: int, end: int) -> tuple[Group, str] | None:
-    """A part of a document's text and who may see it; None if there is no such document."""
+    """Return a part of a document's text and the document's group; None if there is no such document."""
     found = connection.execute("select id, label, tenant from document where name = ?", (name,)).fetchone()
     if found is None:
         return None
@@ -249,7 +249,7 @@ def text_of(connection: sqlite3.Connection, name: str, start: int, end: int) -> 
 
 
 def _read(connection: sqlite3.Connection, document: int, start: int, end: int) -> str:
-    """`text[start:end]` of a document."""
+    """Return `text[start:end]` of a document."""
     first = start // _PIECE
     found = connection.execute(
         "select text from piece where document = ? and number between ? and ? order by number",
@@ -266,7 +266,7 @@ _GENERATION = re.compile(r"^generation-(\d{1,12})$")
 
 
 def present(folder: Path) -> Path | None:
-    """The generation that counts, None if there is none yet. Asked by every search, so it costs a few system calls."""
+    """Return the current generation, None if there is none. Every search calls this, so it takes few system calls."""
     try:
         file = os.open(folder / POINTER, os.O_RDONLY)
     except FileNotFoundError:
@@ -280,9 +280,9 @@ def present(folder: Path) -> Path | None:
 
 @contextmanager
 def next_generation(folder: Path) -> Iterator[tuple[Path | None, Path]]:
-    """The present generation and an empty folder that becomes the next one when the block ends without an error.
+    """Yield the present generation and an empty folder, which becomes the next one if the block ends without an error.
 
-    The block must have closed every file it wrote. The caller holds the writer's lock.
+    The block must close every file it writes. The caller holds the writer's lock.
     """
     old = present(folder)
     number = int(_GENERATION.sub(r"\1", old.name)) + 1 if old else 1
@@ -307,10 +307,10 @@ def next_generation(folder: Path) -> Iterator[tuple[Path | None, Path]]:
 
 @contextmanager
 def sole_writer(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock of this file, which the system frees when its holder dies.
+    """Hold the lock of this file; the system releases it when its holder dies.
 
     Raises:
-        IndexBusy: another process has it, or another task of this one.
+        IndexBusy: another process or another task of this one has the lock.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -328,9 +328,9 @@ def sole_writer(path: Path, what: str) -> Iterator[None]:
 
 
 def _sweep(folder: Path, *, keep: Path | None) -> None:
-    """Take away every generation but one: what came before, and what a killed writer left behind.
+    """Delete every generation but one: earlier ones, and those that a killed writer left.
 
-    Readers that have files of it open keep them.
+    Readers that have its files open keep them.
     """
     for path in folder.iterdir():
         if _GENERATION.match(path.name) and path != keep:
@@ -342,31 +342,31 @@ def _sweep(folder: Path, *, keep: Path | None) -> None:
 # They detect errors of a disk or a copy, not tampering: whoever may write to the folder is trusted.
 
 READ_VERSION = 5
-"""Of how documents are read and cut: with another number every document is read again."""
+"""Version of how documents are read and cut: with another number every document is read again."""
 _FILE = "manifest.json"
 _OWN = "checksum"
 _AT_ONCE = 1024 * 1024
-"""Bytes."""
+"""Bytes of a file that are read at once."""
 
 
 class IndexState(NamedTuple):
-    """What a local index holds, as its present generation says."""
+    """The content of a local index, as its present generation describes it."""
 
     documents: int
     chunks: int
     encoder: str
-    """Checksum of the encoder that made its vectors."""
+    """Checksum of the encoder that made the vectors."""
     reader: int = READ_VERSION
-    """The `READ_VERSION` that its oldest documents were read with; 0 where it does not say."""
+    """The `READ_VERSION` that the oldest documents were read with; 0 if it is not recorded."""
 
     @property
     def is_outdated(self) -> bool:
-        """Whether its documents would be read and cut otherwise now."""
+        """Whether its documents would be read and cut differently now."""
         return self.documents > 0 and self.reader != READ_VERSION
 
 
 def index_state(folder: Path) -> IndexState | None:
-    """What an index's folder holds; None where nothing was indexed yet, or it cannot be read."""
+    """Return the state of the index in a folder; None if nothing is indexed, or it cannot be read."""
     path = present(folder)
     try:
         content = parse_json((path / _FILE).read_text(encoding="utf-8")) if path else {}
@@ -377,7 +377,7 @@ def index_state(folder: Path) -> IndexState | None:
 
 
 def write_manifest(generation: Path, content: Mapping[str, object]) -> None:
-    """Write it, with every file that is there by now but locks, which hold nothing."""
+    """Write the manifest, with every file in the folder but locks, which hold nothing."""
     paths = sorted(path for path in generation.rglob("*") if path.is_file() and path.suffix != ".lock")
     sums = {path.relative_to(generation).as_posix(): _checksum(path) for path in paths}
     sizes = {path.relative_to(generation).as_posix(): path.stat().st_size for path in paths}
@@ -387,9 +387,9 @@ def write_manifest(generation: Path, content: Mapping[str, object]) -> None:
 
 
 def read_manifest(generation: Path) -> dict[str, Any]:
-    """What it says, when it and all files are as they were written. An index of before has sizes only.
+    """Return the manifest's content, if it and all files are unchanged. An older index has sizes only.
 
-    Raises `OSError`, or `ValueError` or `KeyError` where something else is there.
+    Raises `OSError`, or `ValueError` or `KeyError` if the manifest is invalid.
     """
     content = parse_json((generation / _FILE).read_text(encoding="utf-8"))
     if _OWN in content and content[_OWN] != _own(content):
@@ -404,13 +404,13 @@ def read_manifest(generation: Path) -> dict[str, Any]:
 
 
 def _own(content: Mapping[str, object]) -> int:
-    """The checksum of everything else that it says."""
+    """Return the checksum of the manifest's other fields."""
     said = {name: value for name, value in content.items() if name != _OWN}
     return crc32(json.dumps(said, sort_keys=True).encode())
 
 
 def _checksum(path: Path) -> int:
-    """Read piece by piece, so that the memory does not grow with the file."""
+    """Return the checksum of a file, read piece by piece, so that the memory does not grow with the file."""
     found, piece = 0, bytearray(_AT_ONCE)
     view = memoryview(piece)
     with path.open("rb", buffering=0) as file:

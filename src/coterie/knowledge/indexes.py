@@ -1,19 +1,20 @@
-"""Indexes of a group of chunks: keywords by BM25, unit vectors by cosine; rankings fused, and looked at again.
+"""Indexes of a group of chunks: keywords by BM25, unit vectors by cosine; rank fusion, and reranking.
 
-A group holds chunks of one label and one tenant, so no statistic comes from chunks that its reader may not see. Where a
-reader sees several groups, a term's inverse document frequency is that of the groups together; the length that BM25
-normalises by stays the group's own mean.
+A group holds chunks of one label and one tenant, so no statistic comes from chunks that its reader may not
+see. If a reader sees several groups, a term's inverse document frequency is that of the groups together; the
+length that BM25 normalises by stays the group's own mean.
 
-Few vectors are compared exactly. Of many, the signs of the components (against the mean) are compared first, 64 at a
-time, and the cosine is computed for the nearest thousands only (Charikar 2002; "binary quantisation with rescoring").
-Unlike a graph this needs no build, does not depend on the order of insertion, and keeps nothing of removed chunks.
+Few vectors are compared exactly. Of many, the signs of the components (against the mean) are compared first,
+64 at a time, and the cosine is computed for the nearest thousands only (Charikar 2002; "binary quantisation
+with rescoring"). Unlike a graph this needs no build, does not depend on the order of insertion, and keeps
+nothing of removed chunks.
 
-Late interaction (Khattab, Zaharia 2020): each token of the query takes its best match among the passage's tokens, and
-the matches are summed. Here the tokens are the bundled encoder's own, projected to their principal components; each
-counts by how rare it is in general English, and the sum is weighed against keyword score and cosine. A passage's tokens
-are kept with it, so reranking runs the encoder on the query only.
+Late interaction (Khattab, Zaharia 2020): each token of the query takes its best match among the passage's
+tokens, and the matches are summed. Here the tokens are the bundled encoder's own, projected to their
+principal components; each counts by how rare it is in general English, and the sum is weighed against keyword
+score and cosine. A passage's tokens are kept with it, so reranking runs the encoder on the query only.
 
-Nothing in it comes from the index, so nothing that the caller may not see can change a score.
+No reranking weight comes from the index, so chunks that the caller may not see cannot change a score.
 """
 
 from __future__ import annotations
@@ -45,20 +46,20 @@ _UNSPACED = re.compile(
     r"[\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
     r"\uf900-\ufaff\U00020000-\U0003ffff]+"
 )
-"""Thai, Lao, Burmese, Khmer; kana and Chinese characters."""
+"""Characters of scripts without blanks: Thai, Lao, Burmese, Khmer; kana and Chinese."""
 _MARKS = re.compile(r"[\u0300-\u036f\u0591-\u05c7\u0640\u064b-\u065f\u0670]")
-"""Accents; points of Hebrew and Arabic, and what Arabic words are drawn out with."""
+"""Accents; vowel points of Hebrew and Arabic, and the Arabic elongation character."""
 _INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u2060\ufeff]")
-"""Where a word may be broken, and what says how to draw it."""
+"""Soft hyphens and invisible formatting characters."""
 _NOTE = re.compile(r"(?<=[^\W\d_]{4})[\u00b2\u00b3\u00b9\u2070-\u2079]+|(?<=\d)[\u00b2\u00b3\u00b9\u2070-\u2079]+")
-"""Marks of notes; behind a shorter word they are of a unit: m\u00b2, km\u00b3."""
+"""Superscript note marks; after a shorter word they belong to a unit: m², km³."""
 
 _FRACTION = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2150-\u215e])")
-"""Between a number and the fraction behind it."""
+"""The position between a number and the fraction after it."""
 
 
 def indexable(text: str) -> str:
-    """A text with its words as an index takes them."""
+    """Return a text with its words in the form that an index takes."""
     if text.isascii():
         return text
     plain = normalize("NFKD", _FRACTION.sub(" ", _NOTE.sub(" ", _INVISIBLE.sub("", text))))
@@ -77,17 +78,17 @@ _KEY = "chunk"
 _ANALYSER = "coterie_en"
 _HEAP = 64 * 1024 * 1024
 _LOCK = "Lockfile"
-"""What tantivy's error says where it cannot take its lock."""
+"""Text in tantivy's error when it cannot take its lock."""
 _HEADING_TIMES = 2
-"""A word of the heading counts as so many of the text."""
+"""Weight of a word of the heading, in words of the text."""
 _MOST_TERMS = 64
-"""Of a longer query the rarest terms are looked up."""
+"""Most terms of a query that are looked up: the rarest ones."""
 _LARGE, _COMMON = 8192, 0.5
-"""Among more chunks than this, a term that such a share of them has says next to nothing and takes most of the time."""
+"""Number of chunks, and the share of them, above which a term is too common: it says little and takes most time."""
 
 
 class Hit(NamedTuple):
-    """A chunk and how well it matches."""
+    """A chunk and its score."""
 
     key: int
     score: float
@@ -97,7 +98,7 @@ _SCORE = itemgetter(1)
 
 
 def build_keywords(folder: Path, chunks: Iterable[tuple[int, str, str]]) -> None:
-    """Index (key, heading, text) chunks in an empty folder. Returns when all is on the disk. Raises `OSError`."""
+    """Index (key, heading, text) chunks in an empty folder. Returns once all is on the disk. Raises `OSError`."""
     folder.mkdir(parents=True)
     try:
         _build(folder, chunks)
@@ -116,10 +117,10 @@ def _build(folder: Path, chunks: Iterable[tuple[int, str, str]]) -> None:
 
 
 class KeywordIndex:
-    """A group's index, open for reading. Safe to use from several threads."""
+    """A group's keyword index, open for reading. Safe to use from several threads."""
 
     def __init__(self, folder: Path) -> None:
-        """Open it. Raises `ValueError` or `OSError` if it is damaged."""
+        """Open the index. Raises `ValueError` or `OSError` if it is damaged."""
         self._beside: TemporaryDirectory[str] | None = None
         try:
             self._open(folder)
@@ -137,7 +138,7 @@ class KeywordIndex:
         self._searcher = self._index.searcher()
 
     def close(self) -> None:
-        """Free what was made to read it."""
+        """Delete the temporary folder that was made to read the index."""
         if self._beside is None:
             return
         try:
@@ -147,15 +148,15 @@ class KeywordIndex:
 
     @property
     def chunks(self) -> int:
-        """How many there are."""
+        """Number of chunks."""
         return int(self._searcher.num_docs)
 
     def frequency(self, term: str) -> int:
-        """Chunks that hold the term."""
+        """Return the number of chunks that contain the term."""
         return int(self._searcher.doc_freq(_FIELD, term))
 
     def search(self, terms: Iterable[Term], limit: int) -> list[Hit]:
-        """The best chunks for these terms, each counting by its weight instead of by its rarity in this group."""
+        """Return the best chunks for these terms, weighted by each term's own weight, not its rarity in this group."""
         wanted, chunks = [], self.chunks
         for term in terms:
             if term.found:
@@ -170,7 +171,7 @@ class KeywordIndex:
 
 
 def _linked(folder: Path) -> TemporaryDirectory[str]:
-    """A folder that can be written to, with links to the files of one that cannot; gone with what it returns."""
+    """Return a writable temporary folder with links to the files of a read-only one; it is deleted with its object."""
     beside = TemporaryDirectory(prefix="coterie-keywords-")
     for path in folder.iterdir():
         if path.suffix != ".lock":
@@ -182,17 +183,17 @@ LONGEST_QUERY = 20_000  # characters; what comes after them names nothing that t
 
 
 class Term(NamedTuple):
-    """A word that is looked for in a group."""
+    """A word that is searched in a group."""
 
     text: str
     weight: float
-    """Its rarity in all groups together."""
+    """Inverse document frequency in all groups together."""
     found: int
-    """Chunks of this group that hold it."""
+    """Number of chunks in this group that contain the word."""
 
 
 def search_keywords(groups: Sequence[KeywordIndex], query: str, limit: int) -> list[Hit]:
-    """The best chunks of all these groups, best first; of equals the one indexed first."""
+    """Return the best chunks of all these groups, best first; equals in the order of indexing."""
     chunks = sum(group.chunks for group in groups)
     found = {
         term: [group.frequency(term) for group in groups] for term in dict.fromkeys(analyse(query[:LONGEST_QUERY]))
@@ -206,11 +207,11 @@ def search_keywords(groups: Sequence[KeywordIndex], query: str, limit: int) -> l
 
 
 def rarest(counts: Mapping[str, int], chunks: int) -> list[str]:
-    """The terms that are looked for, rarest first.
+    """Return the terms to search, rarest first.
 
     Args:
-        counts: How many chunks hold each; of those that some chunk holds.
-        chunks: How many there are.
+        counts: Number of chunks that contain each term, for terms that occur.
+        chunks: Number of chunks.
     """
     found = sorted(counts, key=counts.__getitem__)[:_MOST_TERMS]
     if chunks <= _LARGE:
@@ -219,20 +220,20 @@ def rarest(counts: Mapping[str, int], chunks: int) -> list[str]:
 
 
 def rarity(found: int, chunks: int) -> float:
-    """Inverse document frequency as BM25 has it in Lucene and tantivy: ln(1 + (N - n + 0.5) / (n + 0.5))."""
+    """Return the inverse document frequency of BM25 in Lucene and tantivy: ln(1 + (N - n + 0.5) / (n + 0.5))."""
     return math.log(1 + (chunks - found + 0.5) / (found + 0.5))
 
 
 def with_heading(heading: str, text: str) -> str:
-    """A chunk's text as its words are indexed: those of the heading count twice."""
+    """Return a chunk's text as its words are indexed: those of the heading count twice."""
     return f"{f'{heading} ' * _HEADING_TIMES}\n{text}" if heading else text
 
 
 def analyse(text: str) -> list[str]:
-    """The terms of a text, which every index finds it by.
+    """Return the terms of a text, as every index uses them.
 
-    Runs of letters and digits without case and accents, in their English stem; two neighbouring letters in scripts
-    without blanks; nothing that is longer than 60 bytes.
+    Terms are runs of letters and digits without case and accents, reduced to their English stem; in scripts
+    without blanks, pairs of neighbouring letters. Terms longer than 60 bytes are left out.
     """
     return list(_QUERY_ANALYSER.analyze(indexable(text).encode(errors="replace").decode()))
 
@@ -261,9 +262,9 @@ _QUERY_ANALYSER = _analyser()
 # --- The vector index.
 
 EXACT = 8192
-"""Up to so many vectors each is compared."""
+"""Most vectors that are all compared exactly."""
 _RESCORED = 1200
-"""So many of the nearest by sign are compared exactly; five times as many as are asked for, if that is more."""
+"""Nearest vectors by sign that are compared exactly; at least five times as many as requested."""
 
 
 class Nearest(NamedTuple):
@@ -277,7 +278,7 @@ class VectorIndex:
     """Unit vectors, read from a file without loading it whole. Safe to use from several threads."""
 
     def __init__(self, vectors: np.ndarray) -> None:  # (N, D) float32
-        """Index them. What is mapped from a file stays there: only what is compared is read."""
+        """Index the vectors. A memory-mapped array stays in its file: only compared rows are read."""
         self._vectors = vectors
         count, self._dimension = vectors.shape
         self._exact = count <= EXACT
@@ -289,18 +290,18 @@ class VectorIndex:
 
     @classmethod
     def open(cls, path: Path) -> VectorIndex:
-        """The index of an `.npy` file."""
+        """Return the index of an `.npy` file."""
         return cls(np.load(path, mmap_mode="r", allow_pickle=False))
 
     def search(self, query: np.ndarray, limit: int) -> Nearest:  # query (D,)
-        """The nearest by cosine, of equals the one with the lowest row."""
+        """Return the nearest vectors by cosine; of equals, the lowest row first."""
         if self._exact:
             return _best(np.arange(len(self._small)), self._small @ query, limit)
         rows = self._near(query, max(_RESCORED, 5 * limit))
         return _best(rows, self._vectors[rows] @ query, limit)
 
     def _near(self, query: np.ndarray, count: int) -> np.ndarray:  # (>= count,)
-        """Rows whose signs are nearest to the query's; those at the last distance all come in."""
+        """Return the rows whose signs are nearest to the query's; all rows at the last distance are included."""
         own = _signs(query[None, :], self._mean)[:, 0]  # (W,)
         distances = np.zeros(self._signs.shape[1], dtype=np.uint16)
         for word, signs in zip(own, self._signs, strict=True):
@@ -310,7 +311,7 @@ class VectorIndex:
 
 
 def _signs(vectors: np.ndarray, mean: np.ndarray, step: int = 8192) -> np.ndarray:  # (W, N) uint64
-    """Which components are above the mean, 64 a word, words of one place side by side."""
+    """Return which components are above the mean, as words of 64 bits, one row for each word."""
     count, dimension = vectors.shape
     packed = np.zeros((count, -(-dimension // 64) * 8), dtype=np.uint8)
     for start in range(0, count, step):
@@ -334,18 +335,18 @@ def _best(rows: np.ndarray, cosines: np.ndarray, limit: int) -> Nearest:
 Key = TypeVar("Key", int, tuple[int, int, int])
 
 FUSION_K = 10
-"""How little the first ranks stand out: chosen on SciFact's training claims, where 60, the method's own, finds less."""
+"""Constant of rank fusion that flattens the first ranks: SciFact's training claims favour it over the usual 60."""
 
 
 def fuse(
     rankings: Sequence[Sequence[Key]], *, k: float = FUSION_K, weights: Sequence[float] | None = None
 ) -> dict[Key, float]:
-    """Reciprocal rank fusion (Cormack, Clarke, Buettcher 2009): the sum of `weight / (k + rank)` over the rankings.
+    """Fuse rankings by reciprocal rank (Cormack, Clarke, Buettcher 2009): sum `weight / (k + rank)` over the rankings.
 
     Args:
         rankings: Keys, best first.
-        k: How little the first ranks stand out.
-        weights: What each ranking counts; all the same by default.
+        k: Constant that flattens the first ranks.
+        weights: Weight of each ranking; equal by default.
 
     Returns:
         Scores by key, best first; of equals the lowest key first. A score depends on nothing but the ranks.
@@ -369,7 +370,7 @@ _LEVELS = 127
 
 
 class Weights(NamedTuple):
-    """What each of the three signs counts."""
+    """Weights of the three signals."""
 
     keyword: float
     cosine: float
@@ -381,20 +382,20 @@ class CandidatePassage:
     """A passage that one of the rankings found."""
 
     keyword: float
-    """Its BM25 score; 0 if it was not among the best by keyword."""
+    """BM25 score; 0 if the passage was not among the best by keyword."""
     cosine: float
     tokens: bytes
-    """Its packed tokens; empty if it has none."""
+    """Packed tokens; empty if there are none."""
 
 
 class Reranker:
     """Packs the tokens of passages, and scores passages by them.
 
     Args:
-        projection: From a token's state to what is kept of it, (D, P) float32.
-        rarity: What a token of each id counts, (V,) float32.
-        weights: What each sign counts.
-        encoder: Checksum of the encoder that it was made for.
+        projection: Matrix from a token's state to the components that are kept, (D, P) float32.
+        rarity: Weight of each token id, (V,) float32.
+        weights: Weight of each signal.
+        encoder: Checksum of the encoder that the reranker was made for.
     """
 
     def __init__(self, projection: np.ndarray, rarity: np.ndarray, weights: Weights, encoder: str) -> None:
@@ -403,12 +404,12 @@ class Reranker:
 
     @classmethod
     def bundled(cls) -> Reranker:
-        """The one that ships with the package."""
+        """Return the bundled reranker."""
         return cls.read(BUNDLED_RERANKER)
 
     @classmethod
     def read(cls, folder: Path) -> Reranker:
-        """The reranker of a folder. Raises `ArtefactRefused`."""
+        """Read the reranker from a folder. Raises `ArtefactRefused`."""
         try:
             about = parse_json((folder / _ABOUT).read_text(encoding="utf-8"))
             content = (folder / _ARRAYS).read_bytes()
@@ -433,13 +434,13 @@ class Reranker:
         return int(self._projection.shape[1])
 
     def pack(self, tokens: TokenStates) -> bytes:
-        """A passage's tokens as they are kept: a direction each, 8 bits a component."""
+        """Return a passage's tokens as they are stored: one direction each, 8 bits a component."""
         rows = tokens.states @ self._projection  # (T, P)
         largest = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-9)
         return bytes(np.rint(rows / largest * _LEVELS).astype(np.int8).tobytes())
 
     def score(self, query: TokenStates, candidates: Sequence[CandidatePassage]) -> np.ndarray:  # (N,) float32
-        """How well each passage fits the query; higher is better."""
+        """Return how well each passage fits the query; higher is better."""
         keyword = np.array([candidate.keyword for candidate in candidates], dtype=np.float32)
         best = max(float(keyword.max(initial=0.0)), 1e-9)
         cosine = np.array([each.cosine for each in candidates], dtype=np.float32)
@@ -449,7 +450,7 @@ class Reranker:
         return np.asarray(scores, dtype=np.float32)
 
     def _interaction(self, query: TokenStates, packed: Sequence[bytes], cosine: np.ndarray) -> np.ndarray:  # (N,)
-        """The mean best match of the query's tokens, each counting by its rarity; the cosine where there are none."""
+        """Return the mean best match of the query's tokens, weighted by rarity; without tokens, the cosine."""
         rarity = self._rarity[np.minimum(np.asarray(query.ids, dtype=np.intp), len(self._rarity) - 1)]
         if not rarity.sum():
             return cosine

@@ -1,4 +1,4 @@
-"""The indexes that come with Coterie, as they register."""
+"""The indexes that come with Coterie, registered as plug-ins."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def open_reranker(section: KnowledgeSection, encoder: str) -> Reranker | None:
-    """The bundled reranker, if the section wants one and the encoder of this checksum is the one it was made for.
+    """Return the bundled reranker, if the section wants one and it was made for the encoder with this checksum.
 
-    An index in PostgreSQL keeps no tokens of passages, so it has none.
+    An index in PostgreSQL stores no tokens of passages, so it has no reranker.
     """
     from coterie.knowledge.indexes import Reranker
 
@@ -31,12 +31,12 @@ def _mode(section: KnowledgeSection) -> Mode:
 
 
 class LocalType(IndexType[KnowledgeSection]):
-    """Files in the network's folder."""
+    """An index in files of the network's folder."""
 
     section = KnowledgeSection
 
     def open(self, section: KnowledgeSection, place: IndexPlace) -> DocumentIndex:
-        """The index in its own folder."""
+        """Return the index in its own folder."""
         from coterie.knowledge.local import LocalIndex  # as below: a section is checked without numpy
 
         reranker = open_reranker(section, place.encoder.sha256)
@@ -51,12 +51,12 @@ class LocalType(IndexType[KnowledgeSection]):
 
 
 class PostgresType(IndexType[KnowledgeSection]):
-    """Tables of a PostgreSQL database."""
+    """An index in tables of a PostgreSQL database."""
 
     section = KnowledgeSection
 
     def open(self, section: KnowledgeSection, place: IndexPlace) -> DocumentIndex:
-        """The index in the database whose address an environment variable holds."""
+        """Return the index in the database whose address an environment variable holds."""
         if find_spec("psycopg") is None:
             raise ExtraMissing(
                 f"The index {place.name!r} in PostgreSQL needs the package 'psycopg'.",

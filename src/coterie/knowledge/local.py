@@ -1,7 +1,7 @@
-"""An index in a folder: the truth in SQLite, a keyword index and the vectors of each group of readers beside it.
+"""An index in a folder: documents in SQLite, with a keyword index and the vectors of each group of readers beside it.
 
-It keeps one generation open and takes the next one up as soon as it is there. It does not know how documents are read
-or cut.
+It keeps one generation open and switches to the next one as soon as it exists. It does not know how documents
+are read or cut.
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ _SATURATION, _LENGTH = 1.2, 0.75  # tantivy's
 
 
 class Worded(Protocol):
-    """A chunk with its words, whichever index it is from."""
+    """A chunk with its text, of any index."""
 
     @property
     def heading(self) -> str:
-        """The headings it stands under."""
+        """The headings above the chunk."""
         ...
 
     @property
     def text(self) -> str:
-        """What it says."""
+        """The text of the chunk."""
         ...
 
 
@@ -73,13 +73,13 @@ W = TypeVar("W", bound=Worded)
 
 
 def rank_within(rows: Sequence[W], query: str, vectors: np.ndarray, vector: np.ndarray | None) -> list[tuple[W, float]]:
-    """Chunks by words and, where the query's encoding is known, by meaning; best first.
+    """Rank chunks by words and, if the query's encoding is known, by meaning; best first.
 
     Args:
         rows: The document's chunks.
-        query: What is looked for.
-        vectors: (N, D) the chunks' encodings.
-        vector: (D,) the query's.
+        query: The search query.
+        vectors: (N, D) encodings of the chunks.
+        vector: (D,) encoding of the query.
     """
     by_words = _keyword_scores(rows, query)
     rankings = [[row for row in _ranked(by_words) if by_words[row] > 0]]
@@ -108,20 +108,20 @@ def _keyword_scores(rows: Sequence[Worded], query: str) -> np.ndarray:  # (N,)
 T = TypeVar("T")
 
 FORMAT = 2
-"""Of a generation's files; another one is refused."""
+"""Version of a generation's files; other versions are refused."""
 _LOCK = "writing.lock"
 _RERANKED = 60
-"""Chunks that the reranker looks at."""
+"""Number of chunks that are reranked."""
 _DEPTH = 200
-"""Chunks of each ranking that are fused and, where a ranking is the whole search, found at least."""
+"""Chunks of each ranking that are fused; a search by one ranking alone finds at least as many."""
 
 
 class Encoder(Engine, Protocol):
-    """An engine that makes unit vectors and can say which encoder it is."""
+    """An engine that makes unit vectors and identifies its encoder."""
 
     @property
     def sha256(self) -> str:
-        """Checksum of the model: vectors of another one mean nothing to it."""
+        """Checksum of the model: it cannot use the vectors of another model."""
         ...
 
     @property
@@ -131,25 +131,25 @@ class Encoder(Engine, Protocol):
 
 
 class TokenEncoder(Encoder, Protocol):
-    """An encoder that also gives the tokens of a text."""
+    """An encoder that also returns the tokens of a text."""
 
     def encode_tokens(
         self, texts: Sequence[str], reduce: Callable[[TokenStates], TokenStates]
     ) -> tuple[np.ndarray, list[TokenStates]]:
-        """Unit vectors (N, D), and what `reduce` makes of each text's tokens."""
+        """Return unit vectors (N, D), and `reduce` applied to each text's tokens."""
         ...
 
 
 class LocalIndex:
-    """Implements `DocumentIndex`.
+    """A `DocumentIndex` in a folder.
 
     Args:
-        folder: Where it is kept; made with the first update.
-        name: Its `[knowledge]` key.
-        encoder: Encodes queries; the same that made the documents' vectors.
-        mode: How it is searched when the caller does not say.
+        folder: The index's folder; created at the first update.
+        name: The index's `[knowledge]` key.
+        encoder: Encodes queries; the same encoder that made the documents' vectors.
+        mode: How the index is searched when the caller does not say.
         rerank: The reranker with the encoder that gives it a query's tokens; without them `rerank` is `hybrid`.
-        rebuild: Take what is there for nothing until the first update, which builds all of it again.
+        rebuild: Ignore the existing index until the first update, which builds all of it again.
     """
 
     def __init__(
@@ -180,10 +180,10 @@ class LocalIndex:
         mode: Mode | None = None,
         call: CallContext = SYSTEM,
     ) -> Sequence[Passage]:
-        """At most `k` passages, best first; of one `document` only, where it is named.
+        """Return at most `k` passages, best first; from one `document` only, if it is named.
 
         Raises:
-            NotIndexed: nothing was indexed yet.
+            NotIndexed: nothing is indexed yet.
             ArtefactRefused: the index is damaged, of another version, or was made with another encoder.
         """
         mode = mode or self._mode
@@ -206,25 +206,25 @@ class LocalIndex:
         return [self._passage(row, score) for row, score in found]
 
     async def documents(self, *, clearance: Label | None = None, tenant: str = "default") -> Mapping[str, str]:
-        """The hash of every document that may be seen, by name; none where nothing was indexed yet."""
+        """Return the hash of every document that may be seen, by name; none if nothing is indexed yet."""
         return await self._in_thread(partial(self._hashes, clearance, tenant))
 
     async def tenants(self) -> frozenset[str]:
-        """Every tenant that has documents of its own."""
+        """Return every tenant that has documents of its own."""
         return await self._in_thread(self._tenants)
 
     async def text(self, name: str, start: int, end: int, *, clearance: Label, tenant: str = "default") -> str | None:
-        """`text[start:end]` of a document; None if it is not there or may not be seen."""
+        """Return `text[start:end]` of a document; None if it does not exist or may not be seen."""
         found = await self._in_thread(lambda: table.text_of(self._fresh_or_raise().rows, name, start, end))
         return found[1] if found is not None and found[0].visible(clearance, tenant) else None
 
     async def update(self, put: Sequence[IndexedDocument], remove: Collection[str] = ()) -> None:
-        """Put documents, take others away: all of it or nothing.
+        """Put documents and remove others, as a whole or not at all.
 
         Raises:
-            IndexBusy: another process is writing to it.
-            ArtefactRefused: what is there was made with another encoder.
-            StoreError: there is no room for it, or no right.
+            IndexBusy: another process is writing to the index.
+            ArtefactRefused: the existing index was made with another encoder.
+            StoreError: there is no space or no permission.
         """
         await self._in_thread(partial(self._update, put, remove))
 
@@ -245,7 +245,7 @@ class LocalIndex:
         return result
 
     async def _reading(self, work: Callable[[], T], call: CallContext) -> T:
-        """The same for what reads the index: files that went bad while they were open are the index's fault."""
+        """Run work that reads the index; errors of files that were damaged while open become errors of the index."""
         try:
             return await self._in_thread(work, call)
         except (OSError, ValueError, sqlite3.Error) as error:  # ValueError is tantivy's
@@ -286,7 +286,7 @@ class LocalIndex:
     def _search_within(
         self, document: str, query: str, vector: np.ndarray | None, *, clearance: Label, tenant: str
     ) -> list[tuple[ChunkRow, float]]:
-        """The chunks of one document; none where it is not there or may not be seen."""
+        """Return the chunks of one document, ranked; none if it does not exist or may not be seen."""
         generation = self._fresh_or_raise()
         group, keys = table.document_keys(generation.rows, document)
         if group is None or not group.visible(clearance, tenant):
@@ -304,7 +304,7 @@ class LocalIndex:
         fused: dict[int, float],
         keywords: Mapping[int, float],
     ) -> dict[int, float]:
-        """The best by fusion in the reranker's order; the others after them in theirs."""
+        """Return the best by fusion in the reranker's order; the others after them in their own order."""
         if self._rerank is None or not fused:
             return fused
         reranker, _ = self._rerank
@@ -346,7 +346,7 @@ class LocalIndex:
         return generation
 
     def _fresh(self) -> _Generation | None:
-        """The generation that counts now, opened if it is not open yet."""
+        """Return the current generation, opened if it is not open yet."""
         if self._rebuild:
             return None
         for _ in range(3):  # a writer may take it away between the look and the opening
@@ -408,7 +408,7 @@ class _Generation:
 
     @classmethod
     def open(cls, path: Path) -> _Generation:
-        """Open everything. Raises `OSError`, `ValueError`, `KeyError` or `sqlite3.Error` when it is damaged."""
+        """Open all parts. Raises `OSError`, `ValueError`, `KeyError` or `sqlite3.Error` if they are damaged."""
         manifest = read_manifest(path)
         if manifest["format"] != FORMAT:
             raise ValueError(f"it has format {manifest['format']!r}, not {FORMAT}")
@@ -430,7 +430,7 @@ class _Generation:
 
 
 def _fused(rankings: Sequence[Sequence[int]]) -> dict[int, float]:
-    """The fusion of the best of each ranking, then what stands deeper: asking for more changes nothing at the top."""
+    """Return the fusion of the best of each ranking, then the deeper results: a larger request keeps the same top."""
     top = fuse([ranking[:_DEPTH] for ranking in rankings])
     if all(len(ranking) <= _DEPTH for ranking in rankings):
         return top
@@ -487,7 +487,7 @@ def _write(
 
 
 def _build_group(connection: sqlite3.Connection, group: Group, count: int, folder: Path, dimension: int) -> None:
-    """The indexes of a group whose documents changed, from nothing: they hold no trace of what was there before."""
+    """Build the indexes of a group with changed documents from scratch, so that they hold no trace of removed ones."""
     build_keywords(folder / "keyword", table.group_texts(connection, group))
     keys, vectors = table.group_vectors(connection, group, count, dimension)
     np.save(folder / "keys.npy", keys, allow_pickle=False)
@@ -503,7 +503,7 @@ def _folders(generation: Path | None) -> dict[Group, Path]:
 
 
 def _link(source: str, target: str) -> None:
-    """The same file under another name, where the file system can; nobody writes to it again."""
+    """Hard-link a file under another name, or copy it if the file system cannot; nobody writes to it again."""
     try:
         os.link(source, target)
     except OSError:

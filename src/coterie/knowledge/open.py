@@ -1,7 +1,8 @@
-"""From a `[knowledge]` section to an open index, which is as open as the file was when it was made.
+"""Opening the index of a `[knowledge]` section, which grants the access declared when it was indexed.
 
-Labels and tenant stand in the index, since what is hidden must not be searched. So a label that is raised in
-coterie.toml holds only once the index is indexed again; until then the index is refused, with the command that does it.
+Labels and tenant are stored in the index, since hidden documents must not be searched. A label that is raised
+in coterie.toml therefore takes effect only after indexing again; until then the index is refused, and the
+error names the command that indexes it.
 """
 
 from __future__ import annotations
@@ -28,27 +29,27 @@ _FILE = "access.json"
 
 
 def declared_access(config: Config, name: str) -> Access:
-    """Who may see an index's documents by coterie.toml; of an index that is not in it, by the default label."""
+    """Return the access to an index by coterie.toml; for an index that is not in the file, by the default label."""
     section = config.knowledge.get(name, KnowledgeSection())
     return Access(label=section.label or config.network.default_label, labels=section.labels, tenant=section.tenant)
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexedAccess:
-    """What the command line said of an index that is not in the file: it holds until something else is said."""
+    """The access that the command line gave for an index that is not in the file: it holds until it is given anew."""
 
     label: Label | None = None
     tenant: str | None = None
 
 
 def keep_access(folder: Path, declared: Access, *, whole: bool, given: IndexedAccess = IndexedAccess()) -> None:
-    """Write down what the file said when an index was indexed; of a part of it, the less strict of that and before.
+    """Record the access at an indexing; for a part of the index, the less strict of it and the earlier one.
 
     Args:
-        folder: The index's.
-        declared: What the file said.
-        whole: Nothing is in the index that was not looked at.
-        given: What the command line said; of a part, what it said of the whole stays.
+        folder: The index's folder.
+        declared: The access that coterie.toml declares.
+        whole: The indexing covered everything in the index.
+        given: The access that the command line gave; for a part, the earlier record of the whole stays.
     """
     before = known_access(folder)
     if not whole:
@@ -64,7 +65,7 @@ def keep_access(folder: Path, declared: Access, *, whole: bool, given: IndexedAc
 
 
 def known_access(folder: Path) -> Access | None:
-    """What the file said when the index in this folder was indexed; None where nobody wrote it down."""
+    """Return the access that the file declared when this index was indexed; None if it is not recorded."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         found = parse_json((folder / _FILE).read_text(encoding="utf-8"))
         return from_json(Access, found, unknown="ignore")
@@ -72,7 +73,7 @@ def known_access(folder: Path) -> Access | None:
 
 
 def indexed_access(folder: Path) -> IndexedAccess:
-    """What the command line said when the index in this folder was indexed; nothing where nobody wrote it down."""
+    """Return the access that the command line gave when the index was indexed; nothing if it is not recorded."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         found = parse_json((folder / _FILE).read_text(encoding="utf-8"))["given"]
         return from_json(IndexedAccess, found)
@@ -80,7 +81,7 @@ def indexed_access(folder: Path) -> IndexedAccess:
 
 
 def why_refused(folder: Path, declared: Access) -> str:
-    """What the file hides that the index may show; empty if nothing."""
+    """Return the setting in the file that hides documents which the index may show; empty if there is none."""
     then = known_access(folder)
     if then is None:
         return ""
@@ -103,7 +104,7 @@ def _laxer(one: Access, other: Access) -> Access:
 
 
 class GuardedIndex:
-    """Implements `DocumentIndex` before another one."""
+    """A `DocumentIndex` that guards another one."""
 
     def __init__(self, index: DocumentIndex, folder: Path, declared: Access, *, name: str) -> None:
         self._index, self._folder, self._declared, self._name = index, folder, declared, name
@@ -121,34 +122,34 @@ class GuardedIndex:
         mode: Mode | None = None,
         call: CallContext = SYSTEM,
     ) -> Sequence[Passage]:
-        """Raises `ArtefactRefused` while the index is more open than the file."""
+        """Search the other index. Raises `ArtefactRefused` while it is more open than the file."""
         self._check()
         return await self._index.search(
             query, k=k, clearance=clearance, tenant=tenant, vector=vector, document=document, mode=mode, call=call
         )
 
     async def documents(self, *, clearance: Label | None = None, tenant: str = "default") -> Mapping[str, str]:
-        """As the other says. Raises `ArtefactRefused` for a principal while the index is more open than the file."""
+        """Return the other index's documents. Raises `ArtefactRefused` for a principal while it is too open."""
         if clearance is None:
             return await self._index.documents()
         self._check()
         return await self._index.documents(clearance=clearance, tenant=tenant)
 
     async def tenants(self) -> frozenset[str]:
-        """As the other says."""
+        """Return the other index's tenants."""
         return await self._index.tenants()
 
     async def update(self, put: Sequence[IndexedDocument], remove: Collection[str] = ()) -> None:
-        """As the other does."""
+        """Update the other index."""
         await self._index.update(put, remove)
 
     async def text(self, name: str, start: int, end: int, *, clearance: Label, tenant: str = "default") -> str | None:
-        """Raises `ArtefactRefused` while the index is more open than the file."""
+        """Return a text of the other index. Raises `ArtefactRefused` while it is more open than the file."""
         self._check()
         return await self._index.text(name, start, end, clearance=clearance, tenant=tenant)
 
     async def close(self) -> None:
-        """Close the other."""
+        """Close the other index."""
         await self._index.close()
 
     def _check(self) -> None:
@@ -166,16 +167,16 @@ class GuardedIndex:
 
 
 KNOWLEDGE_FOLDER = "state/knowledge"
-"""Below the network's folder: a folder an index."""
+"""Folder of all indexes below the network's folder; each index has its own folder."""
 
 
 def index_folder(folder: Path, name: str) -> Path:
-    """Where an index keeps what is its own."""
+    """Return the folder of an index's own files."""
     return folder / KNOWLEDGE_FOLDER / name
 
 
 def open_declared(name: str, config: Config, folder: Path, *, encoder: TokenEncoder) -> DocumentIndex:
-    """The index of a network, to be searched: guarded by what coterie.toml says of it, if it is in it.
+    """Open an index of a network for searching, guarded by coterie.toml if the index is in it.
 
     Raises what `open_index` raises.
     """
@@ -200,20 +201,21 @@ def open_index(
     rebuild: bool = False,
     declared: Access | None = None,
 ) -> DocumentIndex:
-    """The index that a section names. Nothing is read before the first search, so it need not be indexed yet.
+    """Open the index of a section. Nothing is read before the first search, so it need not be indexed yet.
 
     Args:
-        name: Its `[knowledge]` key.
-        section: Where it is kept and how it is searched.
+        name: The index's `[knowledge]` key.
+        section: Where the index is kept and how it is searched.
         folder: The network's folder.
-        network: The network's name: a database holds indexes of several.
+        network: The network's name: a database holds the indexes of several networks.
         encoder: Encodes queries.
-        rebuild: Take what is there for nothing: the next update builds all of it again.
-        declared: Who may see it now (`declared_access`): it is not searched while its index is more open than that.
+        rebuild: Ignore the existing index: the next update builds all of it again.
+        declared: The current access (`declared_access`): the index is not searched while it is more open than
+            that.
 
     Raises:
-        ConfigError: the variable that is to hold the database's address does not.
-        ExtraMissing: the package that speaks to the database is not installed.
+        ConfigError: the variable for the database's address is not set.
+        ExtraMissing: the package that connects to the database is not installed.
     """
     own = index_folder(folder, name)
     place = IndexPlace(name=name, folder=own, network=network, encoder=encoder, rebuild=rebuild)

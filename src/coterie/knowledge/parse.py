@@ -1,7 +1,8 @@
-"""The process that reads files: it gets a path a line and answers a line, and may die of any of them.
+"""The process that reads files: it reads one path a line and answers with one line; any file may crash it.
 
-It runs with limits on memory, on CPU time and on what it may write (nothing), so that a hostile file cannot harm
-who asked. It imports neither numpy nor anything that runs models: `FileReader` starts it and is the other end.
+It runs with limits on memory, on CPU time and on what it may write (nothing), so that a hostile file cannot
+harm the calling process. It imports neither numpy nor anything that runs models: `FileReader` starts it and
+is its peer.
 """
 
 from __future__ import annotations
@@ -45,19 +46,19 @@ PARSERS: dict[str, Callable[[bytes], Parsed]] = {
     ".xlsm": parse_xlsx,
     ".pptx": parse_pptx,
 }
-"""What reads a file, by the end of its name."""
+"""Parsers by file extension."""
 
 MAX_CHARACTERS = 20_000_000
-"""Longest text of one document: some 10,000 pages."""
+"""Most characters of one document: about 10,000 pages."""
 _RESERVE = 64 * 1024 * 1024
-"""Bytes of address space that are given back when the limit is hit, so that this can still be said."""
+"""Bytes of address space that are freed when the limit is reached, so that the error can still be reported."""
 
 
 def parse(path: Path) -> Parsed:
-    """The text of a file.
+    """Return the text of a file.
 
     Raises:
-        Unreadable: it cannot be read; the message says why.
+        Unreadable: the file cannot be read; the message says why.
     """
     parser = PARSERS.get(path.suffix.lower())
     if parser is None:
@@ -79,7 +80,7 @@ def parse(path: Path) -> Parsed:
 
 
 def main(memory: int, seconds: int) -> None:
-    """Answer until standard input ends: `{"error": ...}` or the parsed file, a line each."""
+    """Answer until standard input ends, one line each: `{"error": ...}` or the parsed file."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory + _RESERVE))
@@ -108,15 +109,15 @@ def _answer(path: Path, memory: int) -> str:
 _SECONDS = 60
 _MEMORY = 2 * 1024**3
 _FILE_BYTES = 256 * 1024 * 1024
-"""A larger file is not even opened."""
+"""Size in bytes above which a file is not opened."""
 _PROGRAM = "import sys; from coterie.knowledge.parse import main; main(int(sys.argv[1]), int(sys.argv[2]))"
 
 
 class FileReader:
-    """Reads one file after another. A context manager: leaving it ends the process.
+    """Reads files one after another. A context manager: leaving it ends the process.
 
     Args:
-        seconds: What one file may take.
+        seconds: Time limit for one file.
         memory: Bytes of address space that reading one file may take.
     """
 
@@ -133,10 +134,10 @@ class FileReader:
         self.close()
 
     def read(self, path: Path) -> Parsed:
-        """The text of a file.
+        """Return the text of a file.
 
         Raises:
-            Unreadable: it cannot be read, with the reason; the next file can be.
+            Unreadable: the file cannot be read, with the reason; the next file can be read.
         """
         size = _size(path)
         if size > _FILE_BYTES:
@@ -156,7 +157,7 @@ class FileReader:
         return self._understood(answer)
 
     def close(self) -> None:
-        """End the process, at once. The next `read` starts another."""
+        """End the process at once. The next `read` starts another one."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -179,7 +180,7 @@ class FileReader:
         return self._process
 
     def _line(self, file: int) -> bytes:
-        """The answer's line, waited for no longer than a file may take."""
+        """Return the line with the answer, waiting no longer than the time limit of a file."""
         end = time.monotonic() + self._seconds
         pieces: list[bytes] = []
         with selectors.DefaultSelector() as waiting:

@@ -1,6 +1,6 @@
-"""DOCX: the words a reader sees, with headings, tables row by row, and notes behind the paragraphs that refer to them.
+"""DOCX: the words a reader sees, with headings, tables row by row, and notes after the paragraphs that refer to them.
 
-A file may hold far more than it seems to, so every part is unpacked within a limit.
+A packed file may expand enormously, so every part is unpacked within a limit.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _PLACE = re.compile(r"%([1-9])")
 
 
 class Level(NamedTuple):
-    """How one level of a list is numbered."""
+    """Numbering of one level of a list."""
 
     style: str
-    """Word's name of it: `decimal`, `lowerLetter`, `bullet` ..."""
+    """Word's name of the number style: `decimal`, `lowerLetter`, `bullet` ..."""
     text: str
-    """What is written, `%1` standing for the number of the first level."""
+    """The number's template, in which `%1` stands for the number of the first level."""
     start: int
 
 
 class Numbered(NamedTuple):
-    """Which list a paragraph belongs to, and its level, from 0."""
+    """The list that a paragraph belongs to, and its level, from 0."""
 
     list: str
     level: int
@@ -48,8 +48,8 @@ class Numbers:
     """Counts the paragraphs of a document's lists.
 
     Args:
-        levels: By a list's id, its levels.
-        same: By a list's id, that of the list whose count it goes on with.
+        levels: The levels of each list, by its id.
+        same: By a list's id, the id of the list whose count it continues.
     """
 
     def __init__(self, levels: Mapping[str, Sequence[Level]], same: Mapping[str, str]) -> None:
@@ -57,7 +57,7 @@ class Numbers:
         self._counts: defaultdict[str, list[int]] = defaultdict(list)
 
     def next(self, place: Numbered | None) -> str:
-        """What stands before the next paragraph, with a blank; nothing before one of no list or with a bullet."""
+        """Return the number before the next paragraph, with a blank; nothing without a list or with a bullet."""
         levels = self._levels.get(place.list, ()) if place else ()
         if place is None or not 0 <= place.level < len(levels):
             return ""
@@ -96,32 +96,32 @@ def _written(number: int, style: str) -> str:
 
 
 _UNPACKED = 64 * 1024 * 1024
-"""Bytes that one part of a DOCX may have when it is unpacked."""
+"""Most bytes of one unpacked part of a DOCX."""
 _WORD = re.compile(
     r"^\{http://(?:schemas\.openxmlformats\.org/wordprocessingml/2006|purl\.oclc\.org/ooxml/wordprocessingml)/main\}"
 )
-"""The name space of Word's elements: the usual one, and that of files saved as "strict"."""
+"""The namespaces of Word's elements: the usual one, and that of files saved as "strict"."""
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
-"""What holds for older readers what stands before it already."""
+"""Element for older readers that repeats the preceding content."""
 _GONE = frozenset({"del", "moveFrom", "pPr", "rPr"})
-"""What is not read: taken out or away while changes were tracked, and how things look."""
+"""Elements that are skipped: deleted or moved under tracked changes, and formatting."""
 _NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes"}
-"""What refers to a note, and the part that notes of its kind are in."""
+"""Elements that refer to a note, and the part that contains such notes."""
 _LONGEST_NUMBER = 7
 _SIGNS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 _HEADING_STYLE = re.compile(r"^(?:heading|berschrift|Titre|titre)\s*([1-9])$|^(title)$", re.IGNORECASE)
 _USUAL_STYLES = {"Title": 0} | {f"Heading{level}": level for level in range(1, 10)}
-"""The headings of a file that describes no styles, by the ids that Word gives them."""
+"""The heading styles of a file that describes no styles, by Word's ids."""
 _MODIFIED = re.compile(rb"modified\b[^>]*>\s*(\d{4}-\d\d-\d\d)")
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")
-"""How an encrypted Office file begins: it is no ZIP but a container of the older kind."""
+"""The first bytes of an encrypted Office file, which is not a ZIP but a container of the older kind."""
 
 
 def parse_docx(content: bytes) -> Parsed:
-    """Paragraphs, tables row by row, and headings by their style.
+    """Return the paragraphs, tables row by row, and headings by their style.
 
     Raises:
-        Unreadable: it is encrypted, no DOCX, or its text unpacks to more than 64 MB.
+        Unreadable: it is encrypted, not a DOCX, or its text unpacks to more than 64 MB.
     """
     if content.startswith(_OLE):
         raise Unreadable("it is encrypted, or a DOC of before 2007: save it as a DOCX without a password")
@@ -139,7 +139,7 @@ def parse_docx(content: bytes) -> Parsed:
 
 
 class _Limited:
-    """A file that refuses to give more than it may hold, whatever its directory says."""
+    """A file that refuses to return more bytes than its limit, whatever its directory says."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self._left = file, _UNPACKED
@@ -153,15 +153,15 @@ class _Limited:
 
 
 class _About(NamedTuple):
-    """What other parts of the file say of the paragraphs."""
+    """The properties of paragraphs that other parts of the file define."""
 
     headings: Mapping[str, int]
-    """The level of each paragraph style that is a heading, by its id."""
+    """Level of each paragraph style that is a heading, by its id."""
     lists: Mapping[str, Numbered]
-    """The list of each paragraph style that is numbered, by its id."""
+    """List of each paragraph style that is numbered, by its id."""
     numbers: Numbers
     notes: Mapping[tuple[str, str], str]
-    """The text of each footnote and endnote, by its part and id."""
+    """Text of each footnote and endnote, by its part and id."""
 
 
 def _about(packed: zipfile.ZipFile) -> _About:
@@ -186,7 +186,7 @@ def _headings(styles: ET.Element | None) -> dict[str, int]:
 
 
 def _lists(numbering: ET.Element | None) -> tuple[dict[str, list[Level]], dict[str, str], dict[tuple[str, str], int]]:
-    """By a list's id its levels, and the list it counts with; by list and style the level that the style is of."""
+    """Return the levels of each list, the list it counts with, and the level of each list and style."""
     levels: dict[str, list[Level]] = {}
     same: dict[str, str] = {}
     of_styles: dict[tuple[str, str], int] = {}
@@ -237,7 +237,7 @@ def _notes(packed: zipfile.ZipFile) -> dict[tuple[str, str], str]:
 
 
 def _part(packed: zipfile.ZipFile, name: str) -> ET.Element | None:
-    """A part of the document as a tree, None if there is none such."""
+    """Return a part of the document as a tree; None if it does not exist."""
     if f"word/{name}.xml" not in packed.namelist():
         return None
     with packed.open(f"word/{name}.xml") as part:
@@ -245,7 +245,7 @@ def _part(packed: zipfile.ZipFile, name: str) -> ET.Element | None:
 
 
 def _modified(packed: zipfile.ZipFile) -> str | None:
-    """The day it was last changed, as its properties say it."""
+    """Return the day of the last change, from the document's properties."""
     try:
         with packed.open("docProps/core.xml") as part:
             match = _MODIFIED.search(_Limited(part).read())
@@ -255,7 +255,7 @@ def _modified(packed: zipfile.ZipFile) -> str | None:
 
 
 def _walk(file: _Limited, about: _About) -> Parsed:
-    """The body, element by element, so that a large document is never in memory as a tree."""
+    """Read the body element by element, so that a large document is never in memory as a tree."""
     writer = TextBuilder()
     tables: list[_Table] = []  # each inside a cell of the one before
     waiting: list[str] = []  # notes of a table stand behind it
@@ -282,7 +282,7 @@ def _walk(file: _Limited, about: _About) -> Parsed:
 
 
 def _end_table(writer: TextBuilder, tables: list[_Table], waiting: list[str]) -> None:
-    """Write the innermost table with its notes; one inside another is part of the cell that it stands in."""
+    """Write the innermost table with its notes; a nested table is part of the cell that contains it."""
     rows = list(tables.pop().grid.paragraphs())
     if tables:
         tables[-1].words.append("; ".join(", ".join(row.split("\n")) for row in rows))
@@ -294,14 +294,14 @@ def _end_table(writer: TextBuilder, tables: list[_Table], waiting: list[str]) ->
 
 
 def _below_title(parsed: Parsed) -> Parsed:
-    """The same, where a title is above all headings: it has the first level, and they have those behind it."""
+    """Move all headings one level down if a title stands above them; the title has the first level."""
     if all(heading.level for heading in parsed.headings):
         return parsed
     return replace(parsed, headings=tuple(each._replace(level=each.level + 1) for each in parsed.headings))
 
 
 def _elements(file: _Limited) -> Iterator[tuple[str, bool, ET.Element]]:
-    """Each element as it starts, and as it ends with all that is in it; nothing of what stands there twice."""
+    """Yield each element at its start, and at its end with all its content; repeated fallback content is skipped."""
     passed_over = 0
     for event, element in ET.iterparse(file, events=("start", "end")):  # noqa: S314 - as above
         if element.tag == _FALLBACK:
@@ -313,7 +313,7 @@ def _elements(file: _Limited) -> Iterator[tuple[str, bool, ET.Element]]:
 
 
 class _Table:
-    """A table being read; one inside a cell is part of the cell's text."""
+    """A table being read; a table inside a cell is part of the cell's text."""
 
     def __init__(self) -> None:
         self.grid = Grid()
@@ -321,7 +321,7 @@ class _Table:
         """Of the cell."""
 
     def take(self, name: str, element: ET.Element, *, starts: bool) -> None:
-        """A row or a cell of it begins or ends."""
+        """Handle the start or end of a row or a cell."""
         if name == "tr" and starts:
             self.grid.row()
         elif name == "tr":
@@ -339,7 +339,7 @@ class _Table:
 
 
 def _words(element: ET.Element) -> Iterator[str]:
-    """The text of a paragraph as it reads now: what was taken out or away, or is hidden, is not there."""
+    """Yield the text of a paragraph in its current state: without deleted, moved or hidden text."""
     for child in element:
         name = _name(child)
         if name in _GONE or (name == "r" and _is_hidden(child)):
@@ -370,7 +370,7 @@ def _level(paragraph: ET.Element, styles: Mapping[str, int]) -> int | None:
 
 
 def _list_of(paragraph: ET.Element, lists: Mapping[str, Numbered]) -> Numbered | None:
-    """The list that a paragraph belongs to: its own, or its style's."""
+    """Return the list that a paragraph belongs to: its own, or its style's."""
     own, styled = _value(paragraph, "pPr", "numPr", "numId"), lists.get(_value(paragraph, "pPr", "pStyle") or "")
     if own is None:
         return styled
@@ -387,7 +387,7 @@ def _named(element: ET.Element, name: str) -> Iterator[ET.Element]:
 
 
 def _name(element: ET.Element) -> str:
-    """An element's name without Word's name space; another's stays, so that nothing is mistaken for Word's."""
+    """Return an element's name without Word's namespace. Other namespaces stay, so that nothing passes for Word's."""
     return _WORD.sub("", element.tag)
 
 
@@ -403,6 +403,6 @@ def _attribute(element: ET.Element, name: str) -> str | None:
 
 
 def _value(element: ET.Element, *path: str) -> str | None:
-    """What a child says, the empty string if nothing; None without such a child."""
+    """Return the value of a child element, the empty string without a value; None without such a child."""
     found = _child(element, *path)
     return None if found is None else _attribute(found, "val") or ""

@@ -13,11 +13,11 @@ from coterie.knowledge.tables import Grid
 _CHARSET = re.compile(rb"""(?:charset|^\s*<\?xml[^>]*\sencoding)\s*=\s*["']?([A-Za-z0-9_.:-]+)""", re.IGNORECASE)
 _SKIPPED = frozenset({"script", "style", "template", "noscript", "svg", "math", "head"})
 _BESIDE = frozenset({"nav", "select", "datalist", "iframe", "canvas", "audio", "video", "object"})
-"""What leads elsewhere, or holds words for a browser that cannot show something."""
+"""Elements that lead elsewhere, or hold text for a browser that cannot show something."""
 _EMPTY = frozenset({"area", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"})
-"""Elements without an end."""
+"""Elements without an end tag."""
 _UNENDED = frozenset({"p", "li", "dt", "dd", "tr", "td", "th", "tbody", "thead", "tfoot", "option"})
-"""Elements that often have none: the next of its kind ends one."""
+"""Elements that often have no end tag: the next one of the kind ends them."""
 _UNSEEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.IGNORECASE)
 _BLOCKS = frozenset(
     {"address", "article", "aside", "blockquote", "br", "caption", "dd", "div", "dl", "dt", "fieldset", "figcaption"}
@@ -27,15 +27,15 @@ _BLOCKS = frozenset(
 )
 _CELLS = frozenset({"td", "th"})
 _DATES = frozenset({"date", "last-modified", "dcterms.modified", "dc.date", "article:modified_time", "og:updated_time"})
-"""Names of the metadata that say when a page was changed."""
+"""Names of metadata with the date of a page's last change."""
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 
 
 def parse_html(content: bytes) -> Parsed:
-    """The words a reader sees, with headings; what a browser does not show is left out.
+    """Return the words a reader sees, with headings; text that a browser does not show is left out.
 
-    So are the links that lead around a site, where a page says anything else.
+    Navigation links are left out as well, unless the page has no other text.
     """
     stated = _CHARSET.search(content[:2048])
     text, note = decode(content, stated=stated[1].decode("ascii") if stated else None)
@@ -50,7 +50,7 @@ def parse_html(content: bytes) -> Parsed:
 
 
 def _is_beside(tag: str, attributes: Mapping[str, str | None]) -> bool:
-    """Whether an element is not shown, as far as its own tag says (style sheets are not read), or leads elsewhere."""
+    """Return whether an element is hidden, according to its own tag (style sheets are not read), or leads elsewhere."""
     unseen = "hidden" in attributes or _UNSEEN.search(attributes.get("style") or "") is not None
     return unseen or tag in _BESIDE or attributes.get("role") == "navigation"
 
@@ -66,7 +66,7 @@ def _count(value: str | None) -> int:
 
 
 class _Table:
-    """A table being read: its cells, and what is known of the row."""
+    """A table being read: its cells, and the state of the current row."""
 
     def __init__(self) -> None:
         self.grid = Grid()
@@ -75,13 +75,13 @@ class _Table:
         self._open = False
 
     def begin_row(self) -> None:
-        """A row begins; the one before ends."""
+        """Begin a row, and end the previous one."""
         self.end_row()
         self.grid.row()
         self._open, self._all_heads = True, True
 
     def begin_cell(self, tag: str, attributes: dict[str, str | None]) -> None:
-        """A cell begins; the one before ends."""
+        """Begin a cell, and end the previous one."""
         self.end_cell()
         if not self._open:
             self.begin_row()
@@ -89,14 +89,14 @@ class _Table:
         self.cell = _Cell(attributes)
 
     def end_cell(self) -> None:
-        """The cell is over, if there is one."""
+        """End the current cell, if there is one."""
         if self.cell is not None:
             text = " ".join("".join(self.cell.words).split())
             self.grid.cell(text, columns=self.cell.columns, rows=self.cell.rows)
             self.cell = None
 
     def end_row(self) -> None:
-        """The row is over, if there is one."""
+        """End the current row, if there is one."""
         self.end_cell()
         if self._open:
             self.grid.end_row()
@@ -107,10 +107,10 @@ class _Table:
 class _HTML(HTMLParser):
     """Collects blocks of visible text. Lenient as a browser: an element that never ends ends with the file.
 
-    A table that holds headings or another table is there for the layout: its cells are read as they come.
+    A table that contains headings or another table is a layout table: its cells are read as they come.
 
     Args:
-        strict: Leave out what is not shown and what leads elsewhere, too.
+        strict: Also leave out hidden elements and elements that lead elsewhere.
     """
 
     def __init__(self, *, strict: bool) -> None:
@@ -181,7 +181,7 @@ class _HTML(HTMLParser):
 
     @property
     def is_lost(self) -> bool:
-        """Whether nothing was read, or something that is left out never ended."""
+        """Whether nothing was read, or an element that is left out never ended."""
         return bool(self._hidden) or not (self._writer.parsed().text.strip() or "".join(self._block).strip())
 
     def finish(self, note: str) -> Parsed:
@@ -210,7 +210,7 @@ class _HTML(HTMLParser):
             self._level = int(tag[1])
 
     def _in_table(self, tag: str, attributes: dict[str, str | None]) -> bool:
-        """Whether a tag is one of the table's own, or of a cell."""
+        """Handle a tag inside a table; return False if it belongs to neither the table nor a cell."""
         if self._table is None:
             return False
         if tag == "tr":
@@ -248,13 +248,13 @@ class _HTML(HTMLParser):
             self._table = None
 
     def _end_raised(self) -> None:
-        """What is printed raised is over, if there is anything."""
+        """End superscript text, if there is any."""
         if self._raised is not None:
             words, self._raised = raised("".join(self._raised)), None
             self.handle_data(words)
 
     def _end_terms(self) -> None:
-        """A term without a description stands by itself."""
+        """Write a term that has no description as a paragraph."""
         if self._term:
             self._writer.paragraph(self._term)
         self._term = None

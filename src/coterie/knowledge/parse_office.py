@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from openpyxl.workbook import Workbook
 
 _UNPACKED = 1024**3
-"""Bytes of all parts together when they are unpacked."""
+"""Most bytes of all parts together after unpacking."""
 _SMALL = 8 * 1024**2
-"""Bytes of all sheets up to which a workbook is read whole, with its merged cells; a larger one is read row by row."""
+"""Bytes of all sheets up to which a workbook is read whole, with its merged cells; larger ones are read by row."""
 _UNSTORED = re.compile(rb"<f\b[^>]*(?:/>|>[^<]*</f>)\s*(?:<v\s*/>|<v></v>|</c>)")
-"""A formula without the value that it had when the file was saved."""
+"""A formula without a stored value."""
 _LITERAL = re.compile(r'"([^"]*)"|\[\$([^\]-]*)[^\]]*\]|\\(.)|([€$£¥])')
-"""What a number format writes beside the number: quoted, a currency of a locale, one sign, a currency."""
+"""Text that a number format adds to the number: quoted text, a locale's currency, one character, a currency."""
 _BESIDE = re.compile(r'(?:[^\s"\]]|[^\s]"|[^\s]\])$')
-"""The end of what a number format writes before a number: a sign, with no space behind it."""
+"""The end of a number format's prefix that has no space before the number."""
 _PLACES = re.compile(r"[0#?,]*[0#?](?:[.]([0#?]+))?")
 _BROKEN = (zipfile.BadZipFile, KeyError, ValueError, OSError, EOFError, TypeError, AttributeError, IndexError)
 
 
 def parse_xlsx(content: bytes) -> Parsed:
-    """The visible sheets: each a page with its name as a heading, its tables row by row, formulas by their last value.
+    """Return the visible sheets: each a page headed by its name, with tables row by row and formulas as last values.
 
     Raises:
         Unreadable: it is encrypted or broken, or openpyxl is not installed.
@@ -48,7 +48,7 @@ def parse_xlsx(content: bytes) -> Parsed:
 
 
 def _checked(content: bytes, kind: str, sheets: str) -> tuple[int, str]:
-    """The bytes of all sheets, and what is to be noted of them. Raises `Unreadable`."""
+    """Return the bytes of all sheets, and a note on missing values. Raises `Unreadable`."""
     if content.startswith(bytes.fromhex("d0cf11e0a1b11ae1")):
         raise Unreadable(f"it is encrypted, or of before 2007: save it as {kind} without a password")
     try:
@@ -86,7 +86,7 @@ class _Cell(NamedTuple):
 
 
 def _merged(cells: Any) -> Mapping[tuple[int, int], tuple[int, int]]:  # noqa: ANN401 - openpyxl has no types
-    """By the first place of what is merged its columns and rows; by every other place none."""
+    """Return merged areas: columns and rows at the first cell of each, (0, 0) at its other cells."""
     spans: dict[tuple[int, int], tuple[int, int]] = {}
     for area in cells.ranges if cells is not None else ():
         columns, rows = range(area.min_col, area.max_col + 1), range(area.min_row, area.max_row + 1)
@@ -98,7 +98,7 @@ def _merged(cells: Any) -> Mapping[tuple[int, int], tuple[int, int]]:  # noqa: A
 def _tables(
     rows: Iterable[Sequence[Any]], spans: Mapping[tuple[int, int], tuple[int, int]]
 ) -> Iterator[list[list[_Cell]]]:
-    """The cells of each row that have any; a blank row ends a table."""
+    """Yield tables as the filled cells of each row; a blank row ends a table."""
     block: list[list[_Cell]] = []
     for cells in rows:
         found, inside = [], False
@@ -118,7 +118,7 @@ def _tables(
 
 
 def _write_block(writer: TextBuilder, block: Sequence[Sequence[_Cell]]) -> None:
-    """A table with what stands above it: lines of one cell that spans no column."""
+    """Write a table with the lines above it, which have one cell that spans no further column."""
     first = min(cell.column for row in block for cell in row)
     end = max(cell.column + cell.columns for row in block for cell in row)
     start = 0
@@ -137,7 +137,7 @@ def _write_block(writer: TextBuilder, block: Sequence[Sequence[_Cell]]) -> None:
 
 
 def _written(value: object, form: str) -> str:
-    """A cell as a spreadsheet shows it, in plain figures and ISO dates."""
+    """Return a cell's value as a spreadsheet shows it, with plain digits and ISO dates."""
     match value:
         case bool():
             return str(value).upper()
@@ -155,7 +155,7 @@ def _written(value: object, form: str) -> str:
 
 
 def _number(value: float, form: str) -> str:
-    """A number with the places, the per cent sign, the currency and the unit of its format."""
+    """Return a number with the decimals, the per cent sign, the currency and the unit of its format."""
     places = _PLACES.search(_LITERAL.sub("", form))
     digits = len(places[1] or "") if places else None
     percent = "%" in form
@@ -173,7 +173,7 @@ def _number(value: float, form: str) -> str:
 
 
 def parse_pptx(content: bytes) -> Parsed:
-    """The slides: each a page with its title as a heading, its texts, tables and charts row by row, and its notes.
+    """Return the slides: each a page headed by its title, with texts, tables and charts row by row, and notes.
 
     Raises:
         Unreadable: it is encrypted or broken, or python-pptx is not installed.
@@ -228,7 +228,7 @@ def _slide_table(table: Any) -> Grid:  # noqa: ANN401 - as above
 
 
 def _chart(chart: Any) -> Grid:  # noqa: ANN401 - as above
-    """What a chart draws: its categories, with the value of each series."""
+    """Return the data of a chart: its categories, with the value of each series."""
     grid = Grid()
     plot = next(iter(chart.plots), None)
     names = [str(each.name or "") for each in plot.series] if plot is not None else []

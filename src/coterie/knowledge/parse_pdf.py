@@ -1,4 +1,4 @@
-"""PDF: the text of each page as it is read, with the headings of the outline and what forms were filled with."""
+"""PDF: the text of each page in reading order, with the headings of the outline and the values of form fields."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 # --- Layout: positions and sizes of words, from which headings and paragraphs are derived.
 
 _LARGER = 1.12
-"""Times the size of the text: what is printed so large is a heading."""
+"""Factor of the text size from which a line counts as a heading."""
 _MOST_LINES, _LONGEST = 3, 120
-"""Lines of a heading, and characters of one."""
+"""Most lines of a heading, and most characters of a line."""
 _MOST = 0.25
-"""Share of a document that headings may be: where more is, they are something else."""
+"""Largest share of a document that headings may be; beyond it, the large text is something else."""
 _GAP = 1.25
-"""Times the usual distance of lines: what is farther from the line before begins a paragraph."""
+"""Factor of the usual line spacing beyond which a line begins a paragraph."""
 _TOGETHER = 2.0
-"""Times their size: lines of a heading are no farther from each other."""
+"""Largest distance between the lines of a heading, as a factor of their size."""
 _LEVELS = 6
 _LIGATURES = str.maketrans(
     {"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl", "\ufb05": "st", "\ufb06": "st"}
 )
 _ENDS = ".!?:;"
 _HEAVY = ("bold", "black", "heavy", "demi")
-"""What names of fonts have in them that are printed so."""
+"""Parts of font names that indicate bold type."""
 
 
 class PageLine(NamedTuple):
@@ -43,19 +43,19 @@ class PageLine(NamedTuple):
 
     text: str
     x: float
-    """Of its beginning, in points from the left; NaN where it is not known."""
+    """Left edge of the line, in points from the left of the page; NaN if it is not known."""
     y: float
-    """Points from below."""
+    """Points from the bottom of the page."""
     size: float
-    """Of most of its letters, in points."""
+    """Size of most of its letters, in points."""
     bold: bool
-    """All of it."""
+    """Whether the whole line is bold."""
     row: bool = False
-    """A row of a table, as a paragraph."""
+    """Whether the line is a table row, as a paragraph."""
 
 
 class Title(NamedTuple):
-    """A heading, on which page."""
+    """A heading with its page."""
 
     level: int
     page: int
@@ -71,7 +71,7 @@ class _Piece(NamedTuple):
 
 
 def read_lines(page: pypdf.PageObject) -> list[PageLine]:
-    """The lines of a page in the order of its text. Blank ones are left out."""
+    """Return the lines of a page in the order of its text, without blank lines."""
     pieces: list[_Piece] = []
 
     def see(text: str, cm: list[float], tm: list[float], font: dict[str, object] | None, size: float) -> None:
@@ -108,7 +108,7 @@ def _line(pieces: Sequence[_Piece]) -> Iterator[PageLine]:
 
 
 def set_apart(pages: Sequence[Sequence[PageLine]]) -> list[str]:
-    """The text of each page, with a blank line before what stands farther from the line before it than lines do."""
+    """Return the text of each page, with a blank line before a line that is farther away than usual."""
     distances = [
         (above.y - below.y) / above.size
         for page in pages
@@ -133,9 +133,9 @@ def _apart(page: Sequence[PageLine], usual: float) -> Iterator[str]:
 
 
 def find_titles(pages: Sequence[Sequence[PageLine]]) -> list[Title]:
-    """The headings, by how they are printed: larger than the text, or bold where the text is not.
+    """Return the headings, recognised by their type: larger than the text, or bold where the text is not.
 
-    The larger, the higher in rank. Where much of a document is printed so, nothing is a heading.
+    Larger headings rank higher. If much of a document has such type, nothing is a heading.
     """
     sizes, bold = Counter[float](), 0
     for line in (line for page in pages for line in page):
@@ -179,28 +179,30 @@ def _is_title(text: str) -> bool:
 # --- Pages as one text, without running headers and footers, with words and sentences joined across lines.
 
 _FEWEST, _SHARE = 3, 0.4
-"""What stands at the edge of so many pages, and of such a share of all, belongs to the paper and not to the text.
-Less than half, as left and right pages may have heads of their own."""
+"""Least number of pages, and share of all, whose edges repeat a line for it to count as a running head or foot.
+
+The share is less than half, as left and right pages may have heads of their own.
+"""
 _EDGE = 3
-"""Lines at the top and at the bottom of a page that may be such."""
+"""Lines at the top and at the bottom of a page that may be running heads or feet."""
 _PAGE_WORDS = "page|pages|pg|p|seite|s|página|pagina|pág|pag|side|sida|strana|str|strona|стр"
 _NUMBERED = re.compile(
     rf"^\W*(?:(?:{_PAGE_WORDS})\W*)?(\d{{1,5}})(?:\W*(?:of|von|de|di|sur|av|z|из|/)?\W*\d{{1,5}})?\W*$", re.IGNORECASE
 )
 _BROKEN = re.compile(r"([^\W\d_]+)[-\u2010\u00ad][ \t]*\n[ \t]*([^\W\d_]+[^\s\w]*)[ \t\n]?")
-"""A word that goes on in the next line, and its hyphen."""
+"""A word that is broken at the end of a line, with its hyphen."""
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _ENDS_PAGES = frozenset('.!?…:;。\uff01\uff1f"”»)')
 
 
 def join_pages(texts: Sequence[str], *, kept: Collection[str] = ()) -> Parsed:
-    """One text of all pages.
+    """Join the texts of all pages.
 
-    Running heads and feet are left out on all pages but the first that has them, and so are page numbers. A word that
-    was broken at the end of a line is put together, and a sentence that goes on overleaf is not cut there.
+    Running heads and feet, and page numbers, are left out on all pages but the first that has them. A word that
+    was broken at the end of a line is joined, and a sentence that continues on the next page is not cut.
 
     Args:
-        texts: The text of each page, a line of the page a line.
+        texts: The text of each page, with the page's lines.
         kept: Lines that are headings, wherever they stand.
     """
     pages = _whole_words(_without_edges([text.strip("\n").split("\n") for text in texts], frozenset(kept)))
@@ -215,12 +217,12 @@ def join_pages(texts: Sequence[str], *, kept: Collection[str] = ()) -> Parsed:
 
 
 def _offsets(number: int, lines: Iterable[str]) -> set[int]:
-    """How far what looks like a page's number is from the place of the page."""
+    """Return the differences between apparent page numbers in these lines and the page's position."""
     return {int(match[1]) - number for line in lines if (match := _NUMBERED.match(line))}
 
 
 def _without_edges(pages: Sequence[list[str]], kept: frozenset[str]) -> list[str]:
-    """The pages without what is printed on every page. Texts of pages in, texts out."""
+    """Return the pages' texts without lines that are printed on every page."""
     edges = [_edges(page) for page in pages]
     lines = [{line for edge in both for _, line in edge} for both in edges]
     said = Counter(line for each in lines for line in each)
@@ -244,15 +246,15 @@ def _without_edges(pages: Sequence[list[str]], kept: frozenset[str]) -> list[str
 
 
 def _edges(page: Sequence[str]) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
-    """The first and the last lines of a page that are not blank, by their place, from the edge inwards."""
+    """Return the first and last non-blank lines of a page with their positions, from the edge inwards."""
     lines = [(place, " ".join(line.split())) for place, line in enumerate(page) if line.strip()]
     return lines[:_EDGE], lines[: -_EDGE - 1 : -1]
 
 
 def _whole_words(pages: Sequence[str]) -> list[str]:
-    """Words that were broken at the end of a line, put together.
+    """Join words that were broken at the end of a line.
 
-    A hyphen stays where the document has the word with it elsewhere, or has both halves as words.
+    A hyphen stays if the hyphenated word occurs elsewhere in the document, or both halves occur as words.
     """
     if not any(_BROKEN.search(page) for page in pages):
         return list(pages)
@@ -272,16 +274,16 @@ def _whole_words(pages: Sequence[str]) -> list[str]:
 
 _DAY = re.compile(r"D:(\d{4})(\d\d)(\d\d)")
 _SAME = 0.9
-"""Share of the words of a line that a table has, to be a line of the table."""
+"""Share of a line's words that a table must contain for the line to belong to the table."""
 _MOST_ENTRIES = 5000
-"""Of an outline so many entries are looked for."""
+"""Most entries of an outline that are searched in the text."""
 _NEAR = 4.0
-"""Points that the words beside a field may stand above or below it."""
+"""Vertical distance in points between a field and the words beside it, at most."""
 _PUSH_BUTTON, _PASSWORD = 1 << 16, 1 << 13  # bits of a field's flags (ISO 32000-1, tables 226 and 228)
 
 
 def parse_pdf(content: bytes) -> Parsed:
-    """The text of each page with its tables row by row; headings are those of the outline, else what is printed so.
+    """Return the text of each page with tables row by row; headings come from the outline, else from the type.
 
     Raises:
         Unreadable: it is encrypted or broken, holds no text, or pypdf is not installed.
@@ -323,7 +325,7 @@ def parse_pdf(content: bytes) -> Parsed:
 
 
 def _put(table: PdfTable, lines: list[PageLine]) -> None:
-    """Put the rows of a table where its lines stand on their page; nothing where none of them is found."""
+    """Replace a table's lines on the page by its rows; do nothing if none of the lines is found."""
     own = [
         place
         for place, line in enumerate(lines)
@@ -347,7 +349,7 @@ def _places(text: str, rows: Sequence[str]) -> Iterator[tuple[int, int]]:
 
 
 def _filled(page: pypdf.PageObject) -> list[PageLine]:
-    """The lines of a page; what a field was filled with stands behind the words beside it."""
+    """Return the lines of a page; the value of a form field follows the words beside it."""
     lines = read_lines(page)
     for left, low, high, name, value in _fields(page):
         beside = [place for place, line in enumerate(lines) if low - _NEAR <= line.y <= high + _NEAR and line.x < left]
@@ -360,7 +362,7 @@ def _filled(page: pypdf.PageObject) -> list[PageLine]:
 
 
 def _fields(page: pypdf.PageObject) -> Iterator[tuple[float, float, float, str, str]]:
-    """The filled fields of a page: left edge, lower and upper one, name, value. A broken one is passed over."""
+    """Yield the filled fields of a page: left, lower and upper edge, name, value. Broken fields are skipped."""
     for reference in _of(page, "/Annots") or ():
         try:
             note = reference.get_object()
@@ -374,7 +376,7 @@ def _fields(page: pypdf.PageObject) -> Iterator[tuple[float, float, float, str, 
 
 
 def _value(field: Any) -> str:  # noqa: ANN401 - pypdf's dictionaries have no type of their own
-    """What a field was filled with; nothing of a button, a signature or a password."""
+    """Return the value of a field; nothing for a button, a signature or a password."""
     kind, value, flags = (_inherited(field, key) for key in ("/FT", "/V", "/Ff"))
     flags = int(flags or 0)
     if kind == "/Btn":
@@ -389,7 +391,7 @@ def _value(field: Any) -> str:  # noqa: ANN401 - pypdf's dictionaries have no ty
 
 
 def _inherited(field: Any, key: str) -> Any:  # noqa: ANN401 - as above
-    """A field's own, or its parent's; at most so far up as fields are nested in earnest."""
+    """Return a field's own entry, or an ancestor's, up to a realistic depth of nesting."""
     for _ in range(8):
         if key in field or "/Parent" not in field:
             return _of(field, key)
@@ -411,7 +413,7 @@ def _entries(reader: pypdf.PdfReader, outline: list[Any], level: int = 1) -> Ite
 
 
 def _found(parsed: Parsed, titles: Sequence[Title], *, lines: bool) -> Iterator[Heading]:
-    """The titles whose words stand on their page, each after the one before; those that were `lines`, as lines."""
+    """Yield the titles that are found on their page, each after the previous one; with `lines`, as whole lines only."""
     at = 0
     for level, page, title in titles:
         words = title.split()

@@ -1,4 +1,4 @@
-"""Tables of PDF pages: those with rules by pdfplumber, those without by the columns that their words stand in."""
+"""Tables of PDF pages: ruled ones by pdfplumber, unruled ones by the columns of their words."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
     import pypdf
 
 _SECONDS = 25.0
-"""What looking for tables may take of the time that a file has: a page takes some ten times as long as its text."""
+"""Most seconds for finding tables in a file: a page takes about ten times as long as its text."""
 _RULES = re.compile(rb"\s(?:re|l)\s")
-"""The operators that draw a rectangle and a line."""
+"""The PDF operators that draw a rectangle and a line."""
 _FEWEST_RULES, _MOST_RULES = 3, 5000
-"""A page with more of them is a drawing: pairs of lines are compared."""
+"""Least and most ruling lines of a page with tables: a page with more is a drawing, and lines are compared in pairs."""
 _FEWEST_LINES = 3
-"""Lines one below the other whose words stand in columns, at least, to be a table without rules."""
+"""Least number of consecutive lines with aligned words that form an unruled table."""
 _COLUMN_GAP = 1.0
-"""Times the size of the letters: words that are farther apart stand in different columns."""
+"""Distance between words in different columns, as a factor of the letter size."""
 _LINE_GAP, _TIGHT = 3.0, 1.35
-"""The same between lines of one table, and between lines of one cell."""
+"""Largest distance between lines of one table, and between lines of one cell, as factors of the letter size."""
 _CELL_WORDS = 4
-"""Median words of a column above which it is prose: of a table at least one column besides the first has fewer."""
+"""Median words of a column above which it is prose; at least one column besides the first must have fewer."""
 _NEAR = 12.0
-"""Points that the columns of a table may stand elsewhere on the next page."""
+"""Points by which a table's columns may be shifted on the next page."""
 _MARKER = re.compile(r"\W*|\(?\w{1,2}[.)]")
-"""What stands before an item of a list."""
+"""A marker before a list item."""
 _LEADER = re.compile(r"(?:[.\u2026_][ ]?){3,}")
-"""Points that lead to a figure at the end of a line."""
+"""Leader dots before a number at the end of a line."""
 
 
 class PdfTable(NamedTuple):
-    """A table of a page, its edges in points from the left and from below."""
+    """A table of a page, with its edges in points from the left and from the bottom."""
 
     page: int
     left: float
@@ -47,10 +47,10 @@ class PdfTable(NamedTuple):
     right: float
     high: float
     rows: list[str]
-    """Each as a paragraph."""
+    """The rows, each as a paragraph."""
     words: frozenset[str]
     upright: bool
-    """Whether its edges are those of the page as it is read: not of a page that is turned."""
+    """Whether the edges match the page as it is read, which is not rotated."""
 
 
 class _Found(NamedTuple):
@@ -58,11 +58,11 @@ class _Found(NamedTuple):
     box: tuple[float, float, float, float]
     """Left, top, right and bottom, in points from the top."""
     columns: list[float]
-    """Left edges."""
+    """Left edges of the columns."""
 
 
 def find_tables(content: bytes, pages: Sequence[pypdf.PageObject]) -> tuple[list[PdfTable], str]:
-    """The tables of a document in its order, and a note where not all pages were looked at."""
+    """Return the tables of a document in its order, and a note if not all pages were examined."""
     likely = [number for number, page in enumerate(pages) if _may_have(page)]
     if not likely:
         return [], ""
@@ -82,7 +82,7 @@ def find_tables(content: bytes, pages: Sequence[pypdf.PageObject]) -> tuple[list
 
 
 def _collect(pages: Sequence[Any], likely: Sequence[int], tables: list[PdfTable]) -> str:
-    """Add the tables of likely pages; a note where time ran out."""
+    """Add the tables of likely pages; return a note if time ran out."""
     end = time.monotonic() + _SECONDS
     before: _Found | None = None
     last, names = -1, list[str]()
@@ -103,7 +103,7 @@ def _collect(pages: Sequence[Any], likely: Sequence[int], tables: list[PdfTable]
 
 
 def _may_have(page: pypdf.PageObject) -> bool:
-    """Whether looking for tables is worth its time: something is drawn, or text is set in many places."""
+    """Return whether a search for tables is worth its time: something is drawn, or text is set in many places."""
     try:
         contents = page.get_contents()
         data = contents.get_data() if contents is not None else b""
@@ -121,7 +121,7 @@ def _table(number: int, page: Any, found: _Found, rows: list[str]) -> PdfTable: 
 
 
 def _on_page(page: Any, words: Sequence[dict[str, Any]]) -> list[_Found]:  # noqa: ANN401 - as above
-    """The tables of a page from top to bottom: those with rules, then what stands in columns outside of them."""
+    """Return the tables of a page from top to bottom: ruled ones, then aligned text outside of them."""
     ruled = [each for each in (_ruled(table, words) for table in page.find_tables()) if each is not None]
     outside = [word for word in words if word["upright"] and not any(_inside(word, found.box) for found in ruled)]
     return sorted([*ruled, *_unruled(_lines(outside))], key=lambda found: found.box[1])
@@ -133,7 +133,7 @@ def _inside(word: dict[str, Any], box: tuple[float, float, float, float]) -> boo
 
 
 def _ruled(table: Any, words: Sequence[dict[str, Any]]) -> _Found | None:  # noqa: ANN401 - as above
-    """A table of cells with edges; None for a frame, or boxes that are no table."""
+    """Return a table of cells with edges; None for a frame, or boxes that are no table."""
     lefts, tops = (_edges(sorted({cell[side] for cell in table.cells})) for side in (0, 1))
     if len(lefts) < 2 or len(tops) < 2:
         return None
@@ -181,7 +181,7 @@ class _Line(NamedTuple):
 
 
 def _lines(words: Sequence[dict[str, Any]]) -> list[_Line]:
-    """The lines of a page, cut where words are far apart."""
+    """Return the lines of a page, split where words are far apart."""
     lines: list[list[dict[str, Any]]] = []
     for word in sorted(words, key=lambda word: ((word["top"] + word["bottom"]) / 2, word["x0"])):
         middle = (word["top"] + word["bottom"]) / 2
@@ -209,7 +209,7 @@ def _line(words: Sequence[dict[str, Any]]) -> _Line:
 
 
 def _unruled(lines: Sequence[_Line]) -> Iterator[_Found]:
-    """Lines one below the other whose words stand in the same columns."""
+    """Yield tables from consecutive lines whose words stand in the same columns."""
     block: list[_Line] = []
     for line in [*lines, None]:
         if line is not None and _belongs(block, line):
@@ -233,7 +233,7 @@ def _belongs(block: Sequence[_Line], line: _Line) -> bool:
 
 
 def _columned(block: Sequence[_Line]) -> _Found | None:
-    """A table, if the words of most lines stand in the same columns and are no prose."""
+    """Return a table if the words of most lines stand in the same columns and are not prose; else None."""
     if sum(len(line.cells) > 1 for line in block) < _FEWEST_LINES:
         return None
     columns: list[tuple[float, float]] = []
@@ -272,7 +272,7 @@ def _columned(block: Sequence[_Line]) -> _Found | None:
 
 
 def _is_continued(before: _Found, found: _Found, words: Sequence[dict[str, Any]]) -> bool:
-    """Whether a table goes on with one at the top of the next page: the same columns, nothing but a head above."""
+    """Return whether a table continues at the top of the next page: same columns, nothing but a running head above."""
     same = len(before.columns) == len(found.columns) and all(
         abs(a - b) < _NEAR for a, b in zip(before.columns, found.columns, strict=True)
     )

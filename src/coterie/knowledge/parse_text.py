@@ -23,25 +23,25 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _MOST_CONTROLS = 0.01
-"""Share of control characters from which a file is taken for binary."""
+"""Share of control characters above which a file counts as binary."""
 _SAMPLE, _WIDE = 4096, 0.4
-"""Bytes that are looked at, and the share of letters of which one byte is zero, to take a text for UTF-16."""
+"""Bytes to examine, and the share of letters with one zero byte, from which a text counts as UTF-16."""
 _AS_BROWSERS_DO = dict.fromkeys(("iso-8859-1", "iso8859-1", "latin1", "latin-1", "us-ascii", "ascii"), "cp1252")
-"""Names that pages give Windows-1252 (WHATWG Encoding, "labels")."""
+"""Encoding names that web pages use for Windows-1252 (WHATWG Encoding, "labels")."""
 _MOST_MARKED, _FEW_MARKED = 0.4, 4
-"""Bytes beyond ASCII for a letter, and some more, that Windows-1252 has at most: Icelandic has one for seven."""
+"""Most non-ASCII bytes a letter, and some more, of a Windows-1252 text: Icelandic has one in seven."""
 _MARKDOWN = MarkdownIt("commonmark").enable("table").disable(["inline", "list"])
-"""Blocks alone: what stands within a line makes no heading, and lists would cost more than all the rest."""
+"""A parser of blocks alone: inline markup makes no heading, and lists would cost more than all the rest."""
 _ITEM = re.compile(r"(?:[-*+]|\d+[.)])[ \t]")
 _LINE_END = re.compile(r"\n|\Z")
 _SHORT_LINE = 2
-"""Dashes that make no line."""
+"""Number of dashes up to which they form no underline."""
 _FRONT_MATTER = re.compile(r"\A(---|\+\+\+)[ \t]*\n(?:.*\n)*?(?:\1|\.\.\.)[ \t]*(?:\n|\Z)")
-"""What generators of sites keep at the top of a file: names and values, no Markdown."""
+"""Front matter of site generators at the top of a file: names and values, no Markdown."""
 _TITLE = re.compile(r"""^title[ \t]*[:=][ \t]*(["']?)(?P<title>\S.*?)\1[ \t]*$""", re.MULTILINE | re.IGNORECASE)
 _DELIMITERS = ",;\t|"
 _SEPARATOR = re.compile(r"\Asep=(.)\n", re.IGNORECASE)
-"""What Excel writes above the first row."""
+"""The separator line that Excel writes above the first row."""
 _RST_HEADING = re.compile(
     r"^(?:(([=\-`:'\"~^_*+#<>.])\2{2,})\n)?[ ]?(\S[^\n]*)\n(([=\-`:'\"~^_*+#<>.])\5{2,})[ \t]*$", re.MULTILINE
 )
@@ -49,13 +49,14 @@ _NUMBER = re.compile(r"[-+]?[\d.,'\u2019 ]*\d[\d.,]*%?")
 
 
 def decode(content: bytes, *, stated: str | None = None) -> tuple[str, str]:
-    """The text of these bytes, with a note when its encoding had to be guessed.
+    """Decode bytes; return the text, with a note if its encoding had to be guessed.
 
-    A byte-order mark decides, then UTF-8 (a text in another encoding is next to never valid UTF-8 by chance), then what
-    the file states; what is none of these is read as Windows-1252, which most old Western files are, and that is noted.
+    A byte-order mark decides, then UTF-8 (text in another encoding is hardly ever valid UTF-8 by chance), then
+    the encoding that the file states. Anything else is read as Windows-1252, as most old Western files are, and
+    noted.
 
     Raises:
-        Unreadable: it is no text, or none that can be read.
+        Unreadable: it is not text, or cannot be decoded.
     """
     name = next((name for mark, name in _BOMS if content.startswith(mark)), None) or _wide(content)
     note = ""
@@ -78,7 +79,7 @@ def decode(content: bytes, *, stated: str | None = None) -> tuple[str, str]:
 
 
 def _is_utf8(content: bytes) -> bool:
-    """Whether it is UTF-8 and could be nothing else."""
+    """Return whether the bytes are UTF-8 and cannot be anything else."""
     try:
         return not content.isascii() and bool(content.decode())
     except UnicodeDecodeError:
@@ -86,7 +87,7 @@ def _is_utf8(content: bytes) -> bool:
 
 
 def _wide(content: bytes) -> str | None:
-    """UTF-16 that does not say so: every other byte of what Western letters are in is zero."""
+    """Return the byte order of UTF-16 without a mark: in Western text every other byte is zero. None for others."""
     start = content[:_SAMPLE]
     if len(start) < 2 or len(content) % 2:
         return None
@@ -97,13 +98,13 @@ def _wide(content: bytes) -> str | None:
 
 
 def parse_text(content: bytes) -> Parsed:
-    """Plain text, as it stands."""
+    """Return plain text as it is."""
     text, note = decode(content)
     return Parsed(text=text, note=note)
 
 
 def parse_rst(content: bytes) -> Parsed:
-    """RST as it stands, with its headings: lines with a line of signs below them, a level a sign."""
+    """Return RST as it is, with its headings: lines underlined with punctuation, one level a character."""
     text, note = decode(content)
     signs: list[str] = []
     headings = []
@@ -117,7 +118,7 @@ def parse_rst(content: bytes) -> Parsed:
 
 
 def parse_markdown(content: bytes) -> Parsed:
-    """Markdown as it stands, with its headings (CommonMark), but for those in quotes.
+    """Return Markdown as it is, with its headings (CommonMark), except for those in quotes.
 
     A title in the front matter stands above all headings.
     """
@@ -132,10 +133,10 @@ def parse_markdown(content: bytes) -> Parsed:
 
 
 def _markdown_headings(text: str, start: int) -> Iterator[Heading]:
-    """The headings behind a place of a text.
+    """Yield the headings of a text from `start` on.
 
-    CommonMark makes a heading of any paragraph that dashes stand below. Of several lines, of an item, or with one or
-    two dashes, they are meant as a line across the page or as a signature.
+    CommonMark makes any paragraph above dashes a heading. If the paragraph has several lines or is a list item,
+    or with only one or two dashes, a rule or a signature is meant instead.
     """
     ends = [start + match.start() for match in _LINE_END.finditer(text[start:])]
     tokens = _MARKDOWN.parse(text[start:])
@@ -151,7 +152,7 @@ def _markdown_headings(text: str, start: int) -> Iterator[Heading]:
 
 
 def parse_csv(content: bytes) -> Parsed:
-    """A paragraph a row, `column: value` a line, so that each row can be read without the first one."""
+    """Return a paragraph a row, with `column: value` lines, so that a row can be read without the header."""
     text, note = decode(content)
     csv.field_size_limit(len(text) + 1)
     said = _SEPARATOR.match(text)
@@ -174,15 +175,15 @@ def parse_csv(content: bytes) -> Parsed:
 
 
 def _rows(text: str, delimiter: str) -> list[list[str]]:
-    """The rows that say anything. Raises `csv.Error`."""
+    """Return the rows that are not empty. Raises `csv.Error`."""
     found = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
     return [row for row in found if any(cell.strip() for cell in row)]
 
 
 def _delimiter(text: str) -> str:
-    """The sign that cuts most of the first rows into the same number of cells; of several the one with more cells.
+    """Return the character that splits most of the first rows into equally many cells; of several, into the most cells.
 
-    Python's own `csv.Sniffer` takes quotes within quotes for an end, and finds signs that are none.
+    Python's own `csv.Sniffer` takes quotes within quotes for an end, and finds delimiters that are none.
     """
     start, best = text[:_SAMPLE], (0.0, 0, ",")
     for delimiter in _DELIMITERS:
@@ -198,5 +199,5 @@ def _delimiter(text: str) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    """Whether a cell is a number or blank: a row of such names no columns."""
+    """Return whether a cell is a number or blank: a row of such cells does not name columns."""
     return not cell.strip() or _NUMBER.fullmatch(cell.strip()) is not None

@@ -1,6 +1,6 @@
-"""What reading a file gives: its text, its headings, its pages, and when it is from, as far as it says so.
+"""The result of reading a file: its text, headings, pages, and date, as far as the file states them.
 
-A date is `2024`, `2024-05` or `2024-05-31`: as much as is known. What can be read in two ways is None.
+A date is `2024`, `2024-05` or `2024-05-31`, as precise as it is known. An ambiguous date is None.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from coterie.text.language import language_of
 
 
 class Unreadable(Exception):
-    """A file that cannot be read, and why in a sentence. It is reported; it ends nothing."""
+    """A file that cannot be read, with the reason as a sentence. It is reported and does not stop the indexing."""
 
 
 class Heading(NamedTuple):
-    """A heading of a text: `text[start:end]` is the line or phrase that it stands in."""
+    """A heading of a text: `text[start:end]` is the line or phrase that contains it."""
 
     start: int
     end: int
     level: int
-    """1 is the outermost."""
+    """Level of the heading; 1 is the outermost."""
     title: str
 
 
@@ -35,27 +35,27 @@ class Parsed:
 
     text: str
     headings: tuple[Heading, ...] = ()
-    """In the order of the text."""
+    """Headings in the order of the text."""
     pages: tuple[int, ...] = ()
-    """Where each page begins, the first at 0; empty for a file without pages."""
+    """Start of each page, the first at 0; empty for a file without pages."""
     rows: tuple[tuple[int, int], ...] = ()
     """Start and end of each row of a table, in the order of the text: a row is never cut."""
     dated: str | None = None
-    """When its metadata say it was last changed: `2024`, `2024-05` or `2024-05-31`."""
+    """Date of the last change according to the metadata: `2024`, `2024-05` or `2024-05-31`."""
     note: str = ""
-    """What the reader had to assume, such as an encoding that is not stated."""
+    """Assumptions of the reader, such as an encoding that is not stated."""
 
 
 _RAISED = str.maketrans("0123456789", "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
 
 
 def raised(text: str) -> str:
-    """A number that is printed raised, in raised digits: the mark of a note is no digit of the sum before it."""
+    """Return a superscript number in superscript digits, so that a note mark is not read as part of an amount."""
     return text.translate(_RAISED) if text.strip().isdecimal() else text
 
 
 class TextBuilder:
-    """Builds a text piece by piece and keeps its marks right."""
+    """Builds a text piece by piece and keeps the offsets of its headings, pages and rows."""
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
@@ -65,12 +65,12 @@ class TextBuilder:
         self._rows: list[tuple[int, int]] = []
 
     def write(self, text: str) -> None:
-        """Text as it stands."""
+        """Append text as it is."""
         self._pieces.append(text)
         self._length += len(text)
 
     def paragraph(self, text: str, *, level: int | None = None) -> None:
-        """A paragraph of its own, a heading if it has a level; nothing if it is blank."""
+        """Append a paragraph, a heading if it has a level; nothing if it is blank."""
         text = text.strip()
         if not text:
             return
@@ -81,7 +81,7 @@ class TextBuilder:
         self.write("\n\n")
 
     def rows(self, paragraphs: Iterable[str]) -> None:
-        """Rows of a table, each a paragraph that is never cut."""
+        """Append rows of a table, each a paragraph that is never cut."""
         for text in paragraphs:
             start = self._length
             self.paragraph(text)
@@ -89,11 +89,11 @@ class TextBuilder:
                 self._rows.append((start, self._length - 2))
 
     def page(self) -> None:
-        """A page begins here."""
+        """Begin a page."""
         self._pages.append(self._length)
 
     def parsed(self, *, note: str = "", dated: str | None = None) -> Parsed:
-        """Everything written so far."""
+        """Return everything written so far."""
         return Parsed(
             text="".join(self._pieces),
             headings=tuple(self._headings),
@@ -115,17 +115,17 @@ SUFFIXES = frozenset(
 
 
 _HEAD = 400
-"""Characters at the beginning of a text that may say when it is from."""
+"""Characters at the beginning of a text that are searched for its date."""
 _COMPACT = re.compile(r"(?<!\d)((?:19|20)\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?!\d)")
 _JOINED = re.compile(r"(?<!\d)[-_]|[-_](?!\d)")
-"""What joins words of a file's name, and no figures."""
+"""Characters that join words, but not digits, in a file name."""
 _MONTH = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_./](0[1-9]|1[0-2])(?![\d])")
 _YEAR = re.compile(r"(?<![\d.,-])((?:19|20)\d\d)(?![\d]|[.,]\d)")
 _FIGURES = re.compile(r"(?<!\d)\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(?!\d)")
 
 
 def document_date(name: str, parsed: Parsed) -> str | None:
-    """When a document of this name is from; None where that is unknown or can be read in two ways."""
+    """Return the date of a document with this name; None if it is unknown or ambiguous."""
     language = language_of(parsed.text, "") or None
     end = min([_HEAD, *(start for start, _ in parsed.rows[:1])])
     head = parsed.text[:end]
@@ -145,7 +145,7 @@ def document_date(name: str, parsed: Parsed) -> str | None:
 
 
 def newest(dates: Sequence[str | None]) -> int | None:
-    """The place of the latest date; None where one is unknown, or two cannot be told apart."""
+    """Return the position of the latest date; None if a date is unknown, or two cannot be told apart."""
     known = [date for date in dates if date]
     if len(known) < len(dates) or not known:
         return None

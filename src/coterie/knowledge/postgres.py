@@ -40,7 +40,7 @@ from coterie.knowledge.postgres_tables import (
 from coterie.types import SYSTEM, CallContext, Label, Passage, Prompt
 
 _BUILD_MEMORY = "256MB"
-"""Of the server, to build an HNSW index in: 100,000 vectors of 384 numbers fit."""
+"""Memory of the server to build an HNSW index: enough for 100,000 vectors of 384 numbers."""
 _PREPARING = {"statement_timeout": "60000", "lock_timeout": "60000"}
 _WRITING = {"maintenance_work_mem": _BUILD_MEMORY, "synchronous_commit": "on"}
 _SEARCHING = {
@@ -50,14 +50,14 @@ _SEARCHING = {
     "hnsw.ef_search": "128",
     "hnsw.iterative_scan": "strict_order",
 }
-"""Settings of a transaction that searches."""
+"""Settings of a search transaction."""
 _READING: Mapping[str, str] = {}
 
 T = TypeVar("T")
 
 
 class PostgresIndex:
-    """Implements `DocumentIndex`. Connects when it is first asked, and brings the schema `coterie` up to date then."""
+    """A `DocumentIndex` in PostgreSQL. It connects on first use, and then migrates the schema `coterie`."""
 
     def __init__(
         self,
@@ -71,20 +71,20 @@ class PostgresIndex:
         source: str = "The address",
         seconds: float = 10.0,
     ) -> None:
-        """Connects to nothing yet.
+        """Take the settings; connect to nothing yet.
 
         Args:
             address: `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`, or any other form libpq takes.
             network: The network's name: two networks with one name share their indexes.
-            name: Its `[knowledge]` key.
-            encoder: Encodes queries; the same that made the documents' vectors.
-            mode: How it is searched when the caller does not say.
-            rebuild: Take what is there for nothing until the first update, which builds all of it again.
-            source: Where the address comes from, for errors: it may hold a password.
+            name: The index's `[knowledge]` key.
+            encoder: Encodes queries; the same encoder that made the documents' vectors.
+            mode: How the index is searched when the caller does not say.
+            rebuild: Ignore the existing index until the first update, which builds all of it again.
+            source: Where the address comes from, for errors: the address may hold a password.
             seconds: How long one statement of a search may take.
 
         Raises:
-            ConfigError: the address is none.
+            ConfigError: the address is invalid.
         """
         self._connections = Connections(address, source=source, seconds=seconds)
         self._network, self._name, self._encoder, self._mode = network, name, encoder, mode
@@ -105,15 +105,15 @@ class PostgresIndex:
         mode: Mode | None = None,
         call: CallContext = SYSTEM,
     ) -> Sequence[Passage]:
-        """At most `k` passages, best first, of those that the caller may see; the rest is not even read.
+        """Return at most `k` passages, best first, that the caller may see; other passages are not even read.
 
-        Of one `document` only, where it is named.
+        If a `document` is named, only its passages are returned.
 
         Raises:
-            NotIndexed: nothing was indexed yet.
+            NotIndexed: nothing is indexed yet.
             ArtefactRefused: the index was built with another encoder.
-            InputError: `vector` is not of this index's length.
-            StoreError: the database cannot be used; `StoreUnavailable` if it may later.
+            InputError: `vector` does not have this index's length.
+            StoreError: the database cannot be used; `StoreUnavailable` if it may be usable later.
         """
         mode = mode or self._mode
         unit = None
@@ -134,7 +134,7 @@ class PostgresIndex:
         return await self._read(ask, _SEARCHING)
 
     async def documents(self, *, clearance: Label | None = None, tenant: str = "default") -> Mapping[str, str]:
-        """The `sha256` of every document that may be seen, by name; none where nothing was indexed yet."""
+        """Return the `sha256` of every document that may be seen, by name; none if nothing is indexed yet."""
         rank = None if clearance is None else clearance.rank
 
         async def ask(connection: Connection) -> dict[str, str]:
@@ -151,7 +151,7 @@ class PostgresIndex:
         return {} if self._rebuild else await self._read(ask)
 
     async def tenants(self) -> frozenset[str]:
-        """Every tenant that has documents of its own."""
+        """Return every tenant that has documents of its own."""
 
         async def ask(connection: Connection) -> frozenset[str]:
             found = await connection.execute(
@@ -164,16 +164,16 @@ class PostgresIndex:
         return frozenset() if self._rebuild else await self._read(ask)
 
     async def update(self, put: Sequence[IndexedDocument], remove: Collection[str] = ()) -> None:
-        """Put documents and take others away, in one transaction; a second writer waits until it is done.
+        """Put and remove documents in one transaction; a second writer waits until it is done.
 
         A character that PostgreSQL cannot hold (U+0000, a lone surrogate) is kept as U+FFFD, so offsets stay.
 
         Raises:
             DataError: a document does not fit the database; nothing was written.
-            InputError: its name is no valid text.
+            InputError: its name is not valid text.
             ArtefactRefused: the index was built with another encoder.
             IndexBusy: another process has been writing to it for a minute.
-            StoreError: the database cannot be used; `StoreUnavailable` if it may later.
+            StoreError: the database cannot be used; `StoreUnavailable` if it may be usable later.
         """
 
         async def write(connection: Connection) -> None:
@@ -196,7 +196,7 @@ class PostgresIndex:
                 await self._forget_old({"search_path": path, **_PREPARING})
 
     async def text(self, name: str, start: int, end: int, *, clearance: Label, tenant: str = "default") -> str | None:
-        """`text[start:end]` of a document, offsets beyond it cut off; None if it is not there or may not be seen."""
+        """Return `text[start:end]` of a document, clipped to its length; None if it is missing or not visible."""
         start = max(start, 0)
         asked = {"start": start + 1, "length": max(end - start, 0), "document": storable(name)}
         caller = SearchScope(self._network, self._name, clearance, tenant)
@@ -221,7 +221,7 @@ class PostgresIndex:
         await self._connections.close()
 
     async def _prepare(self) -> str:
-        """The `search_path` of our tables, after the schema was brought up to date once."""
+        """Return the `search_path` of our tables, after migrating the schema once."""
         async with self._preparing:
             if not self._path:
                 self._path = await self._connections.write(prepare, _PREPARING)
@@ -244,13 +244,18 @@ class PostgresIndex:
         return output.vector
 
     async def _encoder_of(self, connection: Connection) -> Cursor:
-        """Asks with which encoder the index was built; nothing if it is not there."""
+        """Query the encoder that the index was built with; no row if the index does not exist."""
         return await connection.execute(
             "SELECT encoder FROM shelves WHERE network = %s AND name = %s", [self._network, self._name]
         )
 
     async def _require(self, asked: Cursor, *, there: bool = True) -> None:
-        """Raises `ArtefactRefused` if it is another than ours, and `NotIndexed` if it must be `there` and is not."""
+        """Check the encoder of the index. Raises `ArtefactRefused` and `NotIndexed`.
+
+        Raises:
+            ArtefactRefused: the index was made with another encoder.
+            NotIndexed: `there` is set and there is no index.
+        """
         row = await asked.fetchone()
         if there and (row is None or self._rebuild):
             raise NotIndexed(
@@ -267,7 +272,7 @@ class PostgresIndex:
 
 
 def _unit(vector: np.ndarray, dimension: int) -> np.ndarray:
-    """The vector with length 1, as float64. Raises `InputError` if it is no vector of this index."""
+    """Return the vector with length 1, as float64. Raises `InputError` if its length does not fit this index."""
     if vector.shape != (dimension,) or not np.isfinite(vector).all():
         raise InputError(f"A query's vector has {dimension} finite numbers here, not shape {vector.shape}.")
     length = float(np.linalg.norm(vector))

@@ -1,12 +1,12 @@
 """PostgreSQL behind an index: connections, schema, writing, and ranking in a transaction that sees one state.
 
-Keywords are ranked like BM25: a word's rarity is counted among the chunks that the principal may see (`ts_rank` knows
-no rarity, and one over all chunks would reveal hidden ones), and its occurrences saturate as in `ts_rank`, the
-sum of 1/i^2, which is close to BM25 with k1 = 0.6. Vectors are ranked by the inner product of unit vectors. Both lists
-are fused by reciprocal rank (Cormack, Clarke and Buettcher, SIGIR 2009).
+Keywords are ranked like BM25: a word's rarity is counted among the chunks that the principal may see
+(`ts_rank` knows no rarity, and one over all chunks would reveal hidden ones), and its occurrences saturate as
+in `ts_rank`, the sum of 1/i^2, which is close to BM25 with k1 = 0.6. Vectors are ranked by the inner product
+of unit vectors. Both lists are fused by reciprocal rank (Cormack, Clarke and Buettcher, SIGIR 2009).
 
-Nothing is kept in a connection's session: settings are of one transaction and statements are not prepared, for the sake
-of poolers between. What is asked together is sent together (pipeline mode).
+Nothing is kept in a connection's session: settings hold for one transaction and statements are not prepared,
+for the sake of connection poolers. Related statements are sent together (pipeline mode).
 """
 
 from __future__ import annotations
@@ -35,36 +35,36 @@ T = TypeVar("T")
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 Cursor = psycopg.AsyncCursor[tuple[Any, ...]]
 Work = Callable[[Connection], Awaitable[T]]
-"""Asks a connection something, inside a transaction that it neither begins nor ends."""
+"""A function that uses a connection inside a transaction that it neither begins nor ends."""
 
 _GRACE = 5.0  # seconds that an answer may take longer than the server was told to take
 _READ_ONLY = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _CUT = (None, "57P01", "57P02", "57P03", "08003", "08006")
-"""SQLSTATE of a connection that is no more; None if it was the client that noticed."""
+"""SQLSTATE of a lost connection; None if the client noticed the loss."""
 
 
 class _Stale(Exception):
-    """A connection was cut while it was idle: nothing has been asked yet, and another may be had."""
+    """An idle connection was cut: nothing has been sent yet, so another connection may be used."""
 
 
 class Connections:
-    """At most so many connections to one database, made when they are needed.
+    """A limited number of connections to one database, made on demand.
 
-    Why not a pool library: when the server is away, whoever asks is to be told at once and in the server's own words,
+    A pool library is not used, because a caller is to get the server's own error at once when the server is away,
     not after waiting for a background worker that reconnects.
     """
 
     def __init__(self, address: str, *, source: str, limit: int = 8, seconds: float = 10.0) -> None:
-        """Connects to nothing yet.
+        """Take the settings; connect to nothing yet.
 
         Args:
             address: `postgresql://USER:PASSWORD@HOST:PORT/DATABASE` or libpq's `key=value` form.
-            source: Where the address comes from, for errors: it may hold a password, so no error repeats it.
-            limit: Connections for reading at once; who comes after them waits.
+            source: Where the address comes from, for errors: the address may hold a password, so no error repeats it.
+            limit: Most connections for reading at once; further readers wait.
             seconds: How long one statement that reads may take.
 
         Raises:
-            ConfigError: it is no address.
+            ConfigError: the address is invalid.
         """
         given = parse_address(address, source=source)
         self._address = make_conninfo("", **given)
@@ -76,13 +76,13 @@ class Connections:
         self._closed = False
 
     async def read(self, work: Work[T], settings: Mapping[str, str]) -> T:
-        """The result of work that only reads; all of it sees one state of the database.
+        """Return the result of work that only reads; all of it sees one state of the database.
 
-        A connection that was cut while it was idle is replaced, once.
+        An idle connection that was cut is replaced once.
 
         Raises:
-            StoreUnavailable: the server is not there, or took longer than it may.
-            StoreError: it refuses.
+            StoreUnavailable: the server is not there, or exceeded the time limit.
+            StoreError: the server refuses.
         """
         settings = {"statement_timeout": str(int(self._seconds * 1000)), **settings}
         with _Explaining(self.place):
@@ -95,9 +95,10 @@ class Connections:
             return await self._read(work, settings)
 
     async def write(self, work: Work[T], settings: Mapping[str, str]) -> T:
-        """The result of work that is done in one transaction: all of it or, whatever happens, nothing.
+        """Return the result of work in one transaction: it is done as a whole or not at all.
 
-        It has a connection of its own. Raises like `read`, and `DataError` if the database cannot hold what is given.
+        The work has a connection of its own. Raises like `read`, and `DataError` if the database cannot hold the
+        values.
         """
         with _Explaining(self.place):
             connection = await self._connect()
@@ -109,7 +110,7 @@ class Connections:
                 await connection.close()
 
     async def close(self) -> None:
-        """Close the connections that are idle, and each of the others when it is given back."""
+        """Close the idle connections now, and each of the others when it is given back."""
         self._closed = True
         await self._forget()
 
@@ -123,7 +124,7 @@ class Connections:
 
     @asynccontextmanager
     async def _lend(self) -> AsyncIterator[Connection]:
-        """A connection, kept for the next one unless something goes wrong: then its state is nobody's to guess."""
+        """Yield a connection, which is kept for the next caller unless an error leaves its state unknown."""
         async with self._places:
             used = bool(self._idle)
             connection = self._idle.pop() if used else await self._connect()
@@ -146,7 +147,7 @@ class Connections:
 
     @staticmethod
     async def _set(connection: Connection, settings: Mapping[str, str]) -> None:
-        """Settings that end with the transaction."""
+        """Set settings that end with the transaction."""
         calls = [sql.SQL("set_config({}, {}, true)").format(name, value) for name, value in settings.items()]
         await connection.execute(sql.SQL("SELECT ") + sql.SQL(", ").join(calls))
 
@@ -156,13 +157,13 @@ class Connections:
 
 
 class _Explaining:
-    """Makes the library's errors ours at the boundary."""
+    """Converts errors of the library into Coterie's own."""
 
     def __init__(self, place: str) -> None:
         self._place = place
 
     def __enter__(self) -> None:
-        """Nothing to prepare."""
+        """Do nothing: there is nothing to prepare."""
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, _Stale) and isinstance(error.__cause__, psycopg.Error):
@@ -178,13 +179,13 @@ class _Explaining:
 # --- Tables of a PostgreSQL index: schema and migrations, writing.
 
 _MOST_TIMES = 255
-"""Occurrences of a word that `tsvector` keeps."""
+"""Most occurrences of a word that `tsvector` keeps."""
 _AT_ONCE = 1_000
-"""Chunks."""
+"""Chunks that are read at once."""
 
 
 def vector_of(heading: str, text: str) -> str:
-    """The words of a chunk as a `tsvector`: each as often as it stands there, in no order."""
+    """Return the words of a chunk as a `tsvector`: each as often as it occurs, in no order."""
     counts = Counter(analyse(with_heading(heading, text)))
     return " ".join(
         f"{quoted(word)}:{','.join(map(str, range(1, min(times, _MOST_TIMES) + 1)))}" for word, times in counts.items()
@@ -192,12 +193,12 @@ def vector_of(heading: str, text: str) -> str:
 
 
 def quoted(word: str) -> str:
-    """A word in a `tsvector` or a `tsquery`, whatever characters it has."""
+    """Return a word quoted for a `tsvector` or a `tsquery`, whatever characters it has."""
     return "'" + word.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 async def reword(connection: Connection, compartment: int, chunks: sql.Identifier) -> None:
-    """Tell the words of a compartment's chunks anew, and count them anew."""
+    """Recompute the words of a compartment's chunks, and their counts."""
     write = sql.SQL(
         "UPDATE {chunks} c SET words = new.words::tsvector"
         " FROM unnest(%s::bigint[], %s::integer[], %s::text[]) AS new (document, position, words)"
@@ -219,13 +220,13 @@ _LOCK = 0x636F7465  # first key of our advisory locks
 _OLDEST_SERVER = 150000  # UNIQUE NULLS NOT DISTINCT
 _OLDEST_PGVECTOR = (0, 8)  # iterative scans
 _WHOLE_ROW = 8160
-"""Bytes up to which a chunk stands in its row: ranking reads it once for each word of the query."""
+"""Bytes up to which a chunk is stored in its row: ranking reads it once for each word of the query."""
 _PLAIN_DIMENSION = 2000
-"""Vectors up to this dimension (halfvec: 2 bytes each) stand in the row itself, where a scan finds them at once."""
+"""Largest dimension of vectors stored in the row itself (halfvec: 2 bytes each), where a scan finds them at once."""
 
 
 async def m001_shelves(connection: Connection) -> None:
-    """Indexes, documents, compartments and how many of a compartment's chunks hold each word."""
+    """Create indexes, documents, compartments and the number of a compartment's chunks that contain each word."""
     await connection.execute(
         """
         CREATE TABLE shelves (
@@ -266,7 +267,7 @@ async def m001_shelves(connection: Connection) -> None:
 
 
 async def m002_words(connection: Connection) -> None:
-    """Words are told here and not by the server, as those of an index in a folder are."""
+    """Split texts into words here and not in the server, as for an index in a folder."""
     found = await connection.execute("SELECT id FROM compartments ORDER BY id")
     for (number,) in await found.fetchall():
         names = tables(number)
@@ -275,16 +276,16 @@ async def m002_words(connection: Connection) -> None:
 
 
 async def m003_dates(connection: Connection) -> None:
-    """Documents have the date that they are from."""
+    """Add the date of each document."""
     await connection.execute("ALTER TABLE documents ADD COLUMN IF NOT EXISTS dated text")
 
 
 MIGRATIONS: tuple[Callable[[Connection], Awaitable[None]], ...] = (m001_shelves, m002_words, m003_dates)
-"""Every step, in order."""
+"""All migrations, in order."""
 
 
 async def prepare(connection: Connection) -> str:
-    """Bring the schema up to date; all of it or nothing, one process after the other.
+    """Migrate the schema; all of it or nothing, one process after the other.
 
     Returns:
         The `search_path` that finds our tables and pgvector; it is set for the rest of the transaction.
@@ -311,7 +312,7 @@ async def prepare(connection: Connection) -> str:
 
 
 async def _find_tables(connection: Connection) -> str:
-    """Our schema and the one that pgvector is in, as a setting. Raises `StoreError` if there is no pgvector."""
+    """Return our schema and pgvector's, as a setting. Raises `StoreError` if there is no pgvector."""
     found = await connection.execute(
         "SELECT quote_ident(nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace"
         " WHERE extname = 'vector'"
@@ -327,7 +328,7 @@ async def _find_tables(connection: Connection) -> str:
 
 
 async def create_compartment(connection: Connection, number: int, dimension: int) -> None:
-    """The tables of a compartment: chunks as words, and as vectors. Locks nothing that others read."""
+    """Create the tables of a compartment: chunks as words, and as vectors. It locks nothing that others read."""
     names = tables(number)
     await connection.execute(
         sql.SQL(
@@ -358,7 +359,7 @@ async def create_compartment(connection: Connection, number: int, dimension: int
 
 
 async def create_graph(connection: Connection, number: int) -> None:
-    """The HNSW index of a compartment's vectors. They are of length 1, so the inner product is the cosine."""
+    """Create the HNSW index of a compartment's vectors. They have length 1, so the inner product is the cosine."""
     await connection.execute(
         sql.SQL(
             "CREATE INDEX ON {vectors} USING hnsw (vector halfvec_ip_ops) WITH (m = 16, ef_construction = 100)"
@@ -368,12 +369,12 @@ async def create_graph(connection: Connection, number: int) -> None:
 
 
 def tables(compartment: int) -> dict[str, sql.Identifier]:
-    """The tables of a compartment, for the places `{chunks}` and `{vectors}` of a statement."""
+    """Return the tables of a compartment, for the placeholders `{chunks}` and `{vectors}` of a statement."""
     return {kind: sql.Identifier(f"{kind}_{compartment}") for kind in ("chunks", "vectors")}
 
 
 async def _version(connection: Connection) -> int:
-    """How many steps the database has taken."""
+    """Return the number of migrations that the database has."""
     found = await connection.execute("SELECT to_regclass(%s) IS NOT NULL", [f"{SCHEMA}.migrations"])
     row = await found.fetchone()
     if row is None or not row[0]:
@@ -419,23 +420,23 @@ async def _check_extension(connection: Connection) -> None:
 # --- Writing.
 
 GRAPH_FROM = 20_000
-"""Chunks of a compartment from which its vectors get an HNSW index; fewer are compared one by one, exactly."""
+"""Chunks from which a compartment's vectors get an HNSW index; fewer vectors are compared exactly."""
 
 _BATCH = 2_000
-"""Chunks that are sent together, about."""
+"""Approximate number of chunks that are sent together."""
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END = b"\xff\xff"
 
 
 class IndexRow(NamedTuple):
-    """What of a row of `indexes` is needed to write to it."""
+    """The fields of a row of `indexes` that a writer needs."""
 
     id: int
     dimension: int
 
 
 async def lock_index(connection: Connection, network: str, name: str, encoder: str, dimension: int) -> IndexRow:
-    """The index's row, made if it is missing and held until the transaction ends: a second writer waits for it."""
+    """Return the index's row, created if missing and locked until the transaction ends; a second writer waits."""
     await connection.execute(
         "INSERT INTO shelves (network, name, encoder, dimension) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
         [network, name, encoder, dimension],
@@ -448,14 +449,14 @@ async def lock_index(connection: Connection, network: str, name: str, encoder: s
 
 
 async def set_aside(connection: Connection, network: str, name: str) -> None:
-    """Give the index a name that no index can have, so that another one can be built in its place."""
+    """Rename the index to a name that no index can have, so that another one can be built in its place."""
     await connection.execute(
         "UPDATE shelves SET name = format('%%s (%%s)', name, id) WHERE network = %s AND name = %s", [network, name]
     )
 
 
 async def old_compartments(connection: Connection, network: str, name: str) -> list[int]:
-    """The compartments of indexes that were set aside."""
+    """Return the compartments of indexes that were set aside."""
     found = await connection.execute(
         "SELECT c.id FROM compartments c JOIN shelves s ON s.id = c.shelf"
         " WHERE s.network = %s AND starts_with(s.name, %s)",
@@ -467,13 +468,13 @@ async def old_compartments(connection: Connection, network: str, name: str) -> l
 async def drop_table(connection: Connection, table: sql.Identifier) -> None:
     """Drop a table of an index that was set aside.
 
-    In a transaction of its own: it waits for those who read the table, who may be waiting for another one.
+    Needs a transaction of its own: it waits for readers of the table, who may be waiting for another one.
     """
     await connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
 
 
 async def forget_old(connection: Connection, network: str, name: str, compartments: list[int]) -> None:
-    """Delete the rows of indexes that were set aside, when the tables of all their compartments are dropped."""
+    """Delete the rows of indexes that were set aside, after the tables of all their compartments are dropped."""
     await connection.execute("DELETE FROM documents WHERE compartment = ANY(%s)", [compartments])
     await connection.execute("DELETE FROM words WHERE compartment = ANY(%s)", [compartments])
     await connection.execute("DELETE FROM compartments WHERE id = ANY(%s)", [compartments])
@@ -485,7 +486,7 @@ async def forget_old(connection: Connection, network: str, name: str, compartmen
 
 
 async def remove_documents(connection: Connection, index: int, names: Collection[str]) -> None:
-    """Take documents away with their chunks and what is counted of them; names that are not there are passed over."""
+    """Remove documents with their chunks and counts; names that do not exist are ignored."""
     found = await connection.execute(
         "DELETE FROM documents WHERE shelf = %s AND name = ANY(%s) RETURNING compartment, id", [index, list(names)]
     )
@@ -502,11 +503,11 @@ async def remove_documents(connection: Connection, index: int, names: Collection
 async def put_documents(
     connection: Connection, index: IndexRow, documents: Iterable[IndexedDocument], *, graph_from: int = GRAPH_FROM
 ) -> None:
-    """Write documents in the place of those of the same name; some at a time, so that they may be more than memory has.
+    """Write documents in the place of those of the same name, in batches, since they may exceed the memory.
 
     Raises:
         DataError: a document's vectors do not fit its chunks or the index.
-        InputError: its name is no text.
+        InputError: its name is not valid text.
     """
     compartments: dict[tuple[Label, str | None], int] = {}
     for batch in _batches(documents):
@@ -519,7 +520,7 @@ async def put_documents(
 
 
 def _batches(documents: Iterable[IndexedDocument]) -> Iterator[list[IndexedDocument]]:
-    """Documents with together about `_BATCH` chunks; of several of one name the last."""
+    """Yield documents with about `_BATCH` chunks together; of several with one name, the last."""
     batch: dict[str, IndexedDocument] = {}
     chunks = 0
     for document in documents:
@@ -537,7 +538,7 @@ async def _write(
     documents: Sequence[IndexedDocument],
     compartments: Mapping[tuple[Label, str | None], int],
 ) -> None:
-    """Write documents whose names are not there (any more)."""
+    """Write documents whose names do not exist (any more)."""
     found = await connection.execute(
         "SELECT nextval(pg_get_serial_sequence('documents', 'id')) FROM generate_series(1, %s)", [len(documents)]
     )
@@ -565,14 +566,14 @@ async def _write(
 
 
 def document_name(name: str) -> str:
-    """A document's name. Raises `InputError` if the database cannot hold it."""
+    """Return a document's name. Raises `InputError` if the database cannot hold it."""
     if storable(name) != name:
         raise InputError(f"The document name {name!r} is no valid Unicode text.", hint="Rename the file.")
     return name
 
 
 def storable(text: str) -> str:
-    """The text with U+FFFD in the place of each character that PostgreSQL cannot hold, so that offsets stay."""
+    """Return the text with U+FFFD for each character that PostgreSQL cannot hold, so that offsets stay."""
     if "\0" in text:
         text = text.replace("\0", "\ufffd")
     try:
@@ -583,7 +584,7 @@ def storable(text: str) -> str:
 
 
 def _vectors(document: IndexedDocument, dimension: int) -> np.ndarray:  # (N, D)
-    """The document's vectors. Raises `DataError` if they do not fit."""
+    """Return the document's vectors. Raises `DataError` if they do not fit."""
     shape, wanted = document.vectors.shape, (len(document.chunks), dimension)
     if shape != wanted and (document.chunks or document.vectors.size):
         raise DataError(f"Document {document.name!r} has vectors of shape {shape}; its chunks need {wanted}.")
@@ -593,7 +594,7 @@ def _vectors(document: IndexedDocument, dimension: int) -> np.ndarray:  # (N, D)
 
 
 async def _compartment(connection: Connection, index: IndexRow, label: Label, tenant: str | None) -> int:
-    """The compartment of a label and a tenant, made if it is missing."""
+    """Return the compartment of a label and a tenant, created if missing."""
     kind = [index.id, label.rank, tenant]
     found = await connection.execute(
         "SELECT id FROM compartments WHERE shelf = %s AND label = %s AND tenant IS NOT DISTINCT FROM %s", kind
@@ -624,7 +625,7 @@ async def _write_chunks(
 async def _write_vectors(
     connection: Connection, compartment: int, numbered: Sequence[tuple[int, IndexedDocument]], dimension: int
 ) -> None:
-    """Vectors in the binary form of COPY: twenty times faster than as digits."""
+    """Write vectors in the binary form of COPY, which is twenty times faster than digits."""
     before = [("fields", ">i2"), ("bytes_0", ">i4"), ("document", ">i8"), ("bytes_1", ">i4"), ("position", ">i4")]
     row = np.dtype([*before, ("bytes_2", ">i4"), ("dimension", ">u2"), ("_", ">u2"), ("vector", ">f2", (dimension,))])
     statement = sql.SQL("COPY {vectors} (document, position, vector) FROM STDIN (FORMAT binary)")
@@ -640,7 +641,7 @@ async def _write_vectors(
 
 
 async def _count(connection: Connection, compartment: int, documents: Sequence[int], *, sign: int) -> None:
-    """Add the chunks of these documents to what is counted of the compartment, or (`sign` -1) take them off."""
+    """Add the chunks of these documents to the counts of the compartment, or (`sign` -1) subtract them."""
     names = tables(compartment)
     counted = sql.SQL("SELECT count(*) FROM {chunks} WHERE document = ANY(%s)").format(**names)
     await connection.execute(
@@ -661,7 +662,7 @@ async def _count(connection: Connection, compartment: int, documents: Sequence[i
 
 
 async def _look_after(connection: Connection, compartment: int, graph_from: int) -> None:
-    """Build the HNSW index when there are enough vectors, and tell the planner how large the tables have become."""
+    """Build the HNSW index once there are enough vectors, and update the planner's statistics of grown tables."""
     names = tables(compartment)
     found = await connection.execute(
         "SELECT c.chunks, c.graph, greatest(r.reltuples, 0) FROM compartments c"
@@ -679,11 +680,11 @@ async def _look_after(connection: Connection, compartment: int, graph_from: int)
 # --- Searching.
 
 _WORDS = 32
-"""The rarest words of a query that count."""
+"""Most words of a query that count: the rarest ones."""
 _CANDIDATES = 5_000
-"""Chunks that are ranked by words: those with the rarest ones, together about so many; common words add to them."""
+"""Approximate number of chunks ranked by words: those with the rarest words; common words only add to their score."""
 _DEPTH = 100
-"""Chunks of each ranking that are fused, at least; twice as many as are asked for, if that is more."""
+"""Least number of chunks of each ranking that are fused; twice as many as requested, if that is more."""
 
 _VISIBLE = sql.SQL(
     "shelves s JOIN compartments c ON c.shelf = s.id"
@@ -693,7 +694,7 @@ _VISIBLE = sql.SQL(
 
 
 class SearchScope(NamedTuple):
-    """Which index is asked, by whom."""
+    """The index to search and the principal who searches it."""
 
     network: str
     index_name: str
@@ -702,22 +703,22 @@ class SearchScope(NamedTuple):
 
     @property
     def parameters(self) -> dict[str, object]:
-        """For `_VISIBLE`."""
+        """The parameters of `_VISIBLE`."""
         return {**self._asdict(), "clearance": self.clearance.rank, "tenant": storable(self.tenant)}
 
 
 class QueryTerm(NamedTuple):
-    """A word of the query, as the index has it."""
+    """A word of the query, with its form in the index."""
 
     quoted: str
-    """As a query of PostgreSQL's full-text search."""
+    """The word as a query of PostgreSQL's full-text search."""
     chunks: int
-    """How many visible chunks have it."""
+    """Number of visible chunks that contain the word."""
     weight: float
 
 
 class PostgresHit(NamedTuple):
-    """A chunk, by its place."""
+    """A chunk, by its position."""
 
     compartment: int
     document: int
@@ -725,16 +726,16 @@ class PostgresHit(NamedTuple):
 
 
 class Ranking(NamedTuple):
-    """What a search begins with."""
+    """The basis of a search."""
 
     compartments: list[int]
-    """Those that the caller may see and that have chunks."""
+    """Compartments that the caller may see and that have chunks."""
     words: list[QueryTerm]
-    """Those of the query that are in them, rarest first."""
+    """Words of the query that occur in them, rarest first."""
 
 
 async def look_up(connection: Connection, caller: SearchScope, query: str) -> Ranking:
-    """What the caller may see, and how rare the words of the query are in that."""
+    """Return what the caller may see, and how rare the words of the query are in that."""
     visible = await connection.execute(
         sql.SQL("SELECT c.id, c.chunks FROM ") + _VISIBLE + sql.SQL(" AND c.chunks > 0 ORDER BY c.id"),
         caller.parameters,
@@ -758,9 +759,9 @@ async def look_up(connection: Connection, caller: SearchScope, query: str) -> Ra
 async def select_passages(
     connection: Connection, index: str, found: Ranking, vector: np.ndarray | None, k: int
 ) -> list[Passage]:
-    """The best `k` chunks of what was looked up, best first.
+    """Return the best `k` chunks of the looked-up compartments, best first.
 
-    Without a `vector` (D,), of length 1, by words alone; without words by the vector alone.
+    Without a `vector` (D,), of length 1, rank by words alone; without words, by the vector alone.
     """
     if not found.compartments:
         return []
@@ -784,7 +785,7 @@ async def select_passages(
 async def select_within(
     connection: Connection, caller: SearchScope, document: str, query: str, vector: np.ndarray | None
 ) -> list[Passage]:
-    """The chunks of one document, best first; none where it is not there or may not be seen."""
+    """Return the chunks of one document, best first; none if it does not exist or may not be seen."""
     found = await connection.execute(
         sql.SQL(
             "SELECT c.id, d.id FROM documents d JOIN ({}) c ON c.id = d.compartment WHERE d.name = %(name)s"
@@ -814,7 +815,7 @@ async def select_within(
 async def by_words(
     connection: Connection, compartments: Sequence[int], words: Sequence[QueryTerm], depth: int
 ) -> Cursor:
-    """Asks for the chunks that have the query's rarest words, best first: a `Hit` and its score each."""
+    """Query the chunks with the query's rarest words, best first: a `Hit` and its score each."""
     score = sql.SQL(" + ").join(
         sql.SQL("{} * ts_rank('{{1,1,1,1}}', words, {}::tsquery)").format(
             sql.Literal(word.weight), sql.Literal(word.quoted)
@@ -832,7 +833,7 @@ async def by_words(
 
 
 def _rarest(words: Sequence[QueryTerm]) -> Sequence[QueryTerm]:
-    """So many of the rarest words that about `_CANDIDATES` chunks have one of them; at least one word."""
+    """Return so many of the rarest words that about `_CANDIDATES` chunks contain one; at least one word."""
     total = 0
     for i, word in enumerate(words):
         total += word.chunks
@@ -842,7 +843,7 @@ def _rarest(words: Sequence[QueryTerm]) -> Sequence[QueryTerm]:
 
 
 async def by_vector(connection: Connection, compartments: Sequence[int], vector: np.ndarray, depth: int) -> Cursor:
-    """Asks for the chunks nearest to the vector, nearest first: a `Hit` and its distance each."""
+    """Query the chunks nearest to the vector, nearest first: a `Hit` and its distance each."""
     text = "[" + ",".join(map(repr, vector.tolist())) + "]"
     each = sql.SQL(
         "(SELECT {compartment}, document, position, vector <#> {vector}::halfvec FROM {vectors}"
@@ -856,7 +857,7 @@ async def by_vector(connection: Connection, compartments: Sequence[int], vector:
 async def _best(
     connection: Connection, each: sql.SQL, compartments: Sequence[int], order: sql.SQL, **parts: sql.Composable
 ) -> Cursor:
-    """Asks for the best of several compartments: a statement each, joined, as one question."""
+    """Query the best chunks of several compartments: one statement each, combined into one query."""
     asked = sql.SQL(" UNION ALL ").join(
         each.format(compartment=sql.Literal(number), **tables(number), **parts) for number in compartments
     )
@@ -865,7 +866,7 @@ async def _best(
 
 
 async def _passages(connection: Connection, index: str, ranked: Sequence[tuple[PostgresHit, float]]) -> list[Passage]:
-    """The chunks as passages, in the same order."""
+    """Return the chunks as passages, in the same order."""
     if not ranked:
         return []
     by_compartment: dict[int, list[PostgresHit]] = defaultdict(list)

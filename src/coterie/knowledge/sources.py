@@ -1,4 +1,4 @@
-"""Where documents come from: files and folders, or a corpus in BEIR's format."""
+"""Sources of documents: files and folders, or a corpus in BEIR's format."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ _MOST_WAYS = 1000
 
 @dataclass(kw_only=True)
 class Walk:
-    """What stands below a folder."""
+    """The content of a folder tree."""
 
     files: list[Path] = field(default_factory=list)
-    """Files that are not hidden, links to files of the same folder among them."""
+    """Files that are not hidden, including links to files of the same folder."""
     links: list[tuple[Path, Path]] = field(default_factory=list)
-    """Links to what stands below the same folder, with what they lead to."""
+    """Links to targets below the same folder, with their targets."""
     outside: list[Path] = field(default_factory=list)
-    """Links that lead out of it: nobody goes there."""
+    """Links that lead out of the folder; they are not followed."""
     closed: dict[Path, str] = field(default_factory=dict)
-    """Folders that cannot be looked into, with the reason."""
+    """Folders that cannot be read, with the reason."""
 
 
 def walk(root: Path) -> Walk:
-    """Everything below a real folder, in order."""
+    """List everything below a real folder, in order."""
     found = Walk()
     _walk(root, root, found)
     return found
@@ -70,12 +70,12 @@ def _walk(folder: Path, root: Path, found: Walk) -> None:
 
 
 class Names:
-    """By what paths a file is known.
+    """The paths by which a file is known.
 
     Args:
         bases: Folders and files that paths may be relative to, as they are named: the network's folder, those
             that are searched, and those of the whole index.
-        links: Links with what they lead to.
+        links: Links with their targets.
     """
 
     def __init__(self, bases: Sequence[Path], links: Sequence[tuple[Path, Path]]) -> None:
@@ -86,18 +86,18 @@ class Names:
             self._links[target].append(link)
 
     def of(self, named: Path, file: Path) -> list[str]:
-        """Every name of a file: whole paths, and paths relative to each base.
+        """Return every name of a file: whole paths, and paths relative to each base.
 
         Args:
-            named: Its path as it was named, links and all.
-            file: Its path below a real folder; may be a link itself.
+            named: The file's path as it was named, with links.
+            file: The file's path below a real folder; may be a link itself.
         """
         whole = list(dict.fromkeys([*_forms(named), *_forms(file), *self._linked(file.resolve())]))
         below = (path.relative_to(base) for path in whole for base in self._bases if path.is_relative_to(base))
         return [path.as_posix() for path in (*whole, *below)]
 
     def _linked(self, file: Path) -> list[Path]:
-        """The paths to a file through links, each link at most once. Raises `InputError` if there is no end of them."""
+        """Return the paths to a file through links, each used once. Raises `InputError` if there are too many."""
         ways: list[tuple[Path, frozenset[Path]]] = [(file, frozenset())]
         for path, used in ways:  # grows
             for above in (path, *path.parents):
@@ -112,21 +112,22 @@ class Names:
 
 
 def _forms(path: Path) -> tuple[Path, ...]:
-    """A path as it stands, without its dots, and without its links."""
+    """Return a path as it is, without its dots, and without its links."""
     return path, Path(os.path.normpath(path)), path.resolve()
 
 
 class Naming:
-    """What documents are called: by their path from the network's folder, whatever this machine calls the rest.
+    """Names of documents: their path from the network's folder, independent of the rest of this machine.
 
-    A file elsewhere is called by the path of the index that leads to it, as far as that lies in the folder (a link),
-    else by the end of that path: as much of it as no other such path, and nothing in the folder, has. So is what is
-    named for one moment only; that it is called the same the next time is remembered beside the index, as digests.
+    A file elsewhere is named by the path of the index that leads to it, as far as that lies in the folder (a
+    link), else by the end of that path: as much of it as distinguishes it from other such paths and from files in
+    the folder. The same holds for paths that are named for one run only; their names are remembered beside the
+    index, as digests, so that they are the same the next time.
 
     Args:
-        folder: The network's.
+        folder: The network's folder.
         places: Paths of the whole index.
-        named: Paths that are named for this moment.
+        named: Paths that are named for this run.
         remembered: Digests of paths that were named before, each with that of its name.
     """
 
@@ -160,7 +161,7 @@ class Naming:
         return root.as_posix()
 
     def _root(self, path: Path) -> tuple[Path, str] | None:
-        """The nearest path above that has a name, and that name."""
+        """Return the nearest path above that has a name, and the name; None if there is none."""
         for each in (path, *path.parents):
             if each in self._roots:
                 return each, self._roots[each]
@@ -169,7 +170,7 @@ class Naming:
         return None
 
     def of(self, path: Path) -> str:
-        """The name of a file or folder by its real path; bytes of it that are no UTF-8 are written out."""
+        """Return the name of a file or folder by its real path; bytes that are not UTF-8 are escaped."""
         if path.is_relative_to(self._home):
             name = path.relative_to(self._home).as_posix()
         else:
@@ -179,7 +180,7 @@ class Naming:
 
 
 def _ends(path: Path) -> Iterator[Path]:
-    """The last part of a path, the last two, and so on; not all of it."""
+    """Yield the last part of a path, the last two, and so on, but not the whole path."""
     return (Path(*path.parts[-count:]) for count in range(1, len(path.parts)))
 
 
@@ -191,9 +192,9 @@ def _digest(path: Path | str) -> str:
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Its lines, as line feeds end them: other signs that end one (U+2028) may stand inside a JSON string.
+    """Yield the lines of a file, split at line feeds only: other separators (U+2028) may stand in a JSON string.
 
-    A mark of the byte order before the first is passed over. Raises `DataError` if it cannot be read.
+    A byte-order mark before the first line is skipped. Raises `DataError` if the file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -209,28 +210,28 @@ _MOST_KINDS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Who may see the documents of an index."""
+    """The access to the documents of an index."""
 
     label: Label
     labels: Mapping[str, Label]
-    """Patterns of paths with the label of what matches them."""
+    """Patterns of paths with the label of matching documents."""
     tenant: str | None = None
 
     def of(self, *names: str) -> Label:
-        """The label of a document known by these names: the most sensitive of all that hold for it."""
+        """Return the label of a document known by these names: the most sensitive of all that apply."""
         return max(
             [self.label, *(self.labels[pattern] for pattern in self.matching(*names))], key=lambda each: each.rank
         )
 
     def matching(self, *names: str) -> list[str]:
-        """The patterns that match a document known by these names."""
+        """Return the patterns that match a document known by these names."""
         known = [normalize("NFC", name) for name in names]  # some systems write an accent as a character of its own
         return [
             pattern for pattern in self.labels if any(fnmatchcase(name, normalize("NFC", pattern)) for name in known)
         ]
 
     def idle(self, matched: Collection[str]) -> dict[str, str]:
-        """Why a pattern changes nothing, by pattern. A mistyped one would leave what it means for everybody to see."""
+        """Return patterns without effect, with the reason. A mistyped one would leave documents open to everybody."""
         reasons = {}
         for pattern, label in self.labels.items():
             if pattern not in matched:
@@ -249,33 +250,33 @@ class Source:
     label: Label
     tenant: str | None
     path: Path | None = None
-    """The file to read; None if `parsed` is there already."""
+    """The file to read; None if `parsed` is already set."""
     parsed: Parsed | None = None
     digest: str = ""
-    """SHA-256 of the content where it is known already."""
+    """SHA-256 of the content, if it is already known."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoundFiles:
-    """What was found where somebody pointed."""
+    """The documents found at the given paths."""
 
     sources: tuple[Source, ...]
     kinds: Mapping[str, int] = field(default_factory=dict)
-    """How many files in folders end in what is not read, by that end; the empty one of files without."""
+    """Number of unsupported files in folders by file extension; the empty one is for files without an extension."""
     outside: tuple[str, ...] = ()
-    """Links that were passed over because they lead out of the folder that was named."""
+    """Links that were skipped because they lead out of the named folder."""
     idle: Mapping[str, str] = field(default_factory=dict)
-    """Patterns of labels that change nothing, each with the reason."""
+    """Label patterns without effect, each with the reason."""
     scope: Callable[[str], bool] = lambda _: True
-    """Whether a document of this name would have been among them, had it been there: if not found, it is gone."""
+    """Returns whether a document of this name would have been found if it existed: if it was not, it is gone."""
     closed: Mapping[str, str] = field(default_factory=dict)
-    """Folders that cannot be looked into, each with the reason: what the index has from there is not gone."""
+    """Folders that cannot be read, each with the reason: indexed documents from there are not gone."""
     access: Access | None = None
-    """Who may see what is found."""
+    """The access to the documents found."""
     remembered: Mapping[str, str] = field(default_factory=dict)
-    """See `Naming`."""
+    """Digests of named paths: see `Naming`."""
     nothing: InputError | None = None
-    """What is said where there is no file to read, and no document in the index that could be gone."""
+    """The error to raise if there is no file to read, and no document in the index that could be gone."""
 
 
 def find_files(
@@ -287,22 +288,22 @@ def find_files(
     index: Sequence[Path] = (),
     remembered: Mapping[str, str] = {},
 ) -> FoundFiles:
-    """The readable files of these files and folders.
+    """Return the readable files of these files and folders.
 
-    Hidden files and folders are passed over, and so are links that lead out of the folder that was named. A file that
-    is named itself is always taken. What a file is called says `Naming`; its label is the most sensitive of those of
-    every path that leads to it (see `Names`).
+    Hidden files and folders are skipped, and so are links that lead out of the named folder. A file that is named
+    itself is always taken. `Naming` describes the names of files; a file's label is the most sensitive of those
+    of every path that leads to it (see `Names`).
 
     Args:
         folder: The network's folder: names are relative to it where a file is inside.
-        paths: Where to look, taken from where the caller is, then from the network's folder.
-        access: Who may see what is found.
-        exact: The index is to hold these and nothing else; otherwise, what it has from elsewhere stays.
-        index: The paths of the whole index, where `paths` are a part of it: patterns may be relative to them.
-        remembered: What `remembered_names` says of the index.
+        paths: Files and folders, relative to the working directory, then to the network's folder.
+        access: The access to the documents found.
+        exact: The index is to hold these documents and nothing else; otherwise its other documents stay.
+        index: The paths of the whole index, if `paths` are a part of it: patterns may be relative to them.
+        remembered: The result of `remembered_names` for the index.
 
     Raises:
-        InputError: a path is not there.
+        InputError: a path does not exist.
     """
     places = [_located(folder, path) for path in paths]
     roots = [place.resolve() for place in places]
@@ -345,26 +346,26 @@ _REMEMBERED = "names.json"
 
 
 def remembered_names(folder: Path) -> Mapping[str, str]:
-    """How paths were called that were named for one moment, by the folder of an index; see `Naming`."""
+    """Return the remembered names of paths that were named for one run, by the folder of an index; see `Naming`."""
     with suppress(OSError, ValueError, AttributeError):
         return {str(path): str(name) for path, name in parse_json((folder / _REMEMBERED).read_bytes()).items()}
     return {}
 
 
 def remember_names(folder: Path, names: Mapping[str, str]) -> None:
-    """Write it down for the next time."""
+    """Write names down for the next run."""
     if names and names != remembered_names(folder):
         with replacing(folder / _REMEMBERED) as written:
             write_new(written, f"{json.dumps(names)}\n".encode(), mode=0o600)
 
 
 def below(name: str, folders: Iterable[str]) -> bool:
-    """Whether a document of this name is one of these, or stands below one."""
+    """Return whether a document of this name is one of these paths or lies below one."""
     return any(name == folder or name.startswith(f"{folder}/") for folder in folders)
 
 
 def _names(folder: Path, places: Sequence[Path], walks: Sequence[Walk], index: Sequence[Path]) -> Names:
-    """What files are known by, with the links of the whole index: a part of it keeps its labels indexed again."""
+    """Return the names of files, with the whole index's links, so that a part of it keeps its labels."""
     whole = [place for place in index if place not in places]
     walks = [*walks, *(walk(place.resolve()) for place in whole if place.is_dir())]
     return Names([folder, *places, *whole], [link for each in walks for link in each.links])
@@ -383,7 +384,7 @@ def _nothing(
 
 
 def name_kinds(kinds: Mapping[str, int]) -> str:
-    """How many files are of kinds that are not read, in words, the commonest first."""
+    """Return the number of unsupported files by kind as text, the commonest first."""
     listed = [f"{count:,} {end or 'without an ending'}" for end, count in Counter(kinds).most_common(_MOST_KINDS)]
     more = [f"{len(kinds) - _MOST_KINDS:,} other endings"] if len(kinds) > _MOST_KINDS else []
     total = sum(kinds.values())
@@ -392,10 +393,10 @@ def name_kinds(kinds: Mapping[str, int]) -> str:
 
 
 def read_corpus(path: Path, access: Access) -> FoundFiles:
-    """The documents of a BEIR corpus: JSON lines with `_id`, `title` and `text`, packed by gzip or not.
+    """Read the documents of a BEIR corpus: JSON lines with `_id`, `title` and `text`, optionally packed by gzip.
 
     Raises:
-        DataError: a line is none of that; the message has its number.
+        DataError: a line is invalid; the message has its number.
     """
     sources = {}
     for number, line in enumerate(read_lines(path), start=1):

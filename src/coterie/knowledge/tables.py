@@ -1,7 +1,8 @@
-"""Tables: cells in their columns, and each row with the names of its columns as one paragraph.
+"""Tables: cells in their columns, and each row with its column names as one paragraph.
 
-A row is written as `name: cell` lines, as rows of CSV files are, so that it can be found, read and cited without the
-rest of its table. What names the columns is taken from the file where it says so, and else from what the cells hold.
+A row is written as `name: cell` lines, like a row of a CSV file, so that it can be found, read and cited
+without the rest of its table. Column names come from the file if it marks them, and else are inferred from
+the cells.
 """
 
 from __future__ import annotations
@@ -13,40 +14,43 @@ from itertools import pairwise
 from typing import NamedTuple
 
 _NAME_CHARACTERS, _NAME_WORDS = 100, 14
-"""What names a column is no longer than this."""
+"""Most characters and words of a column name."""
 _SHORT_NAME = 5
-"""Words of a name where nothing but its shortness says that it is one."""
+"""Most words of a column name that is recognised by its shortness alone."""
 _MOST_HEAD_ROWS = 3
 _LONG_ROW, _LONG_NAME = 180, 25
-"""Pieces: a longer row would leave the encoder's window, so it is written as several, each with its first cell."""
+"""Most pieces of a row, and of its first cell when it is repeated.
+
+A longer row would exceed the encoder's window, so it is written as several, each with its first cell.
+"""
 _PIECE = re.compile(r"[^\W\d_]+|\d{1,2}|[^\w\s]|_")
-"""About what an encoder takes for a token."""
+"""Approximately one token of an encoder."""
 _MOST_COLUMNS = 1000
-"""A cell that says it spans more is taken to span this many."""
+"""Most columns that a cell may span, whatever it says."""
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _MOST = 0.6
 """Share of a column's cells that have to be alike for the column to be of one kind."""
 _LOOKED_AT = 200
-"""Rows that are looked at to tell whether the first ones name the columns."""
+"""Rows that are examined to tell whether the first ones name the columns."""
 
 
 class TableRow(NamedTuple):
-    """One row: its cells, and whether the file says that it names columns."""
+    """One row: its cells, and whether the file marks it as column names."""
 
     cells: list[str]
     widths: list[int]
-    """Of each column, how many columns its cell spans."""
+    """For each column, the number of columns that its cell spans."""
     head: bool
 
     @property
     def title(self) -> str:
-        """The text of a row that is one cell across the table; empty for any other."""
+        """The text of a row that is one cell across the table; empty for any other row."""
         whole = len(self.cells) > 1 and self.widths[0] == len(self.cells)
         return self.cells[0] if whole else ""
 
 
 class Grid:
-    """Cells put in their columns as they are read: one may span several columns, or rows below it."""
+    """Cells placed in their columns as they are read: a cell may span several columns or rows."""
 
     def __init__(self) -> None:
         self.rows: list[list[str]] = []
@@ -57,13 +61,13 @@ class Grid:
         """By column: for how many more rows a cell above goes on, its text and its width."""
 
     def row(self, cells: Sequence[str] = (), *, head: bool = False) -> None:
-        """A row begins, with these cells if it is whole."""
+        """Begin a row, with these cells if it is whole."""
         self.rows.append(list(cells))
         self._widths.append([1] * len(cells))
         self.heads.append(head)
 
     def cell(self, text: str, *, columns: int = 1, rows: int = 1) -> None:
-        """The next cell of the row."""
+        """Add the next cell of the row."""
         if not self.rows:
             self.row()
         self._carry()
@@ -75,25 +79,25 @@ class Grid:
             self._widths[-1].append(width)
 
     def fill(self, column: int) -> None:
-        """Cells up to a column: what cells above say of them, else blank ones."""
+        """Fill the row up to a column with the cells that span it from above, else with blank ones."""
         while len(self.rows[-1]) < column:
             self._carry()
             if len(self.rows[-1]) < column:
                 self.cell("")
 
     def above(self) -> str:
-        """What stands above the next cell of the row."""
+        """Return the text above the next cell of the row."""
         column = len(self.rows[-1]) if self.rows else 0
         return self.rows[-2][column] if len(self.rows) > 1 and column < len(self.rows[-2]) else ""
 
     def end_row(self) -> None:
-        """The row is over."""
+        """End the row."""
         if self.rows:
             self._carry()
             self._below = {at: (left - 1, text, width) for at, (left, text, width) in self._below.items() if left > 1}
 
     def _carry(self) -> None:
-        """What cells above say of the columns that come next."""
+        """Add the cells from above that span the next columns."""
         row = self.rows[-1]
         while len(row) in self._below and len(row) < _MOST_COLUMNS:
             _, text, width = self._below[len(row)]
@@ -101,13 +105,13 @@ class Grid:
             self._widths[-1].append(width)
 
     def paragraphs(self, names: Sequence[str] | None = None) -> Iterator[str]:
-        """The table row by row.
+        """Yield the table row by row.
 
-        Rows that name columns do so until the next such row; one that is repeated, as over a page break, is there once.
-        A cell across the table says what the rows below it are of.
+        Rows of column names apply until the next such row; a repeated one, as after a page break, is left out. A cell
+        across the table is a heading of the rows below it.
 
         Args:
-            names: Of the columns, where something outside the table says them; empty for none.
+            names: Column names, if something outside the table gives them; empty for none.
         """
         rows = [
             TableRow([" ".join(cell.split()) for cell in cells], widths, head)
@@ -133,14 +137,14 @@ class Grid:
         yield from [titled] if titled else []
 
     def names(self) -> list[str]:
-        """The names of the last columns that have any; empty for a table without."""
+        """Return the names of the last columns that have any; empty for a table without names."""
         rows = [TableRow(*each) for each in zip(self.rows, self._widths, self.heads, strict=True) if any(each[0])]
         heads = [block[0] for block in _blocks(rows, guess=True) if not isinstance(block, str) and block[0]]
         return _joined(heads[-1]) if heads else []
 
 
 class _Named:
-    """Writes rows below names and below what stands across the table."""
+    """Writes rows with their column names and with the heading that stands across the table."""
 
     def __init__(self, names: Sequence[str] | None) -> None:
         self.names: Sequence[str] = names or ()
@@ -164,7 +168,7 @@ class _Named:
 
 
 def _blocks(rows: Sequence[TableRow], *, guess: bool) -> Iterator[str | tuple[list[TableRow], list[TableRow]]]:
-    """What stands across the table, and between: rows that name columns with the rows below them."""
+    """Yield the headings across the table, and between them rows of column names with the rows below them."""
     if guess and not any(row.head and not row.title for row in rows):
         rows = _grouped(rows)
         plain = [row for row in rows[:_LOOKED_AT] if not row.title]
@@ -187,7 +191,7 @@ def _blocks(rows: Sequence[TableRow], *, guess: bool) -> Iterator[str | tuple[li
 
 
 def _parts_of_groups(rows: Sequence[TableRow]) -> list[TableRow]:
-    """The rows; where a row that names columns has a group of them, the one below it names the parts."""
+    """Return the rows; below a name row with a group of columns, the next row becomes a name row for its parts."""
     found = list(rows)
     for at, (row, below) in enumerate(pairwise(rows)):
         group = row.head and not row.title and any(width > 1 for width in row.widths)
@@ -198,7 +202,7 @@ def _parts_of_groups(rows: Sequence[TableRow]) -> list[TableRow]:
 
 
 def _grouped(rows: Sequence[TableRow]) -> Sequence[TableRow]:
-    """The rows; where the names below it recur, a name of the first row is that of all columns up to the next one."""
+    """Return the rows; if the names below the first row recur, its names span all columns up to the next name."""
     if len(rows) < _MOST_HEAD_ROWS or len(rows[0].cells) != len(rows[1].cells):
         return rows
     above, below = rows[0].cells, rows[1].cells
@@ -213,14 +217,14 @@ def _grouped(rows: Sequence[TableRow]) -> Sequence[TableRow]:
 
 
 def _joined(head: Sequence[TableRow]) -> list[str]:
-    """One name a column, from rows that name columns: a group of columns stands before its parts."""
+    """Return one name a column from rows of column names: the group's name stands before its part's."""
     width = max(len(row.cells) for row in head)
     columns = ([row.cells[at] if at < len(row.cells) else "" for row in head] for at in range(width))
     return [" ".join(dict.fromkeys(filter(None, column))) for column in columns]
 
 
 def _head_rows(rows: Sequence[TableRow]) -> int:
-    """How many rows at the top name the columns, by what they and the cells below them hold."""
+    """Return how many rows at the top name the columns, inferred from their cells and the cells below."""
     depth = 1
     while depth < min(_MOST_HEAD_ROWS, len(rows) - 1) and any(
         width > 1 and cell for width, cell in zip(rows[depth - 1].widths, rows[depth - 1].cells, strict=True)
@@ -232,7 +236,7 @@ def _head_rows(rows: Sequence[TableRow]) -> int:
 
 
 def _names_columns(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
-    """Whether a row names the columns of those below it: its cells are of another kind than theirs."""
+    """Return whether a row names the columns of the rows below: its cells are of another kind than theirs."""
     names = [name for name in first if name]
     unlike = len(set(names)) == len(names) and len(names) * 2 >= len(first)
     if not unlike or not all(_is_name(name, _NAME_WORDS) for name in names):
@@ -260,7 +264,7 @@ def _names_columns(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
 
 
 def _beside(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
-    """Whether rows are named as columns are, each for a kind of value, and the first one is no such row."""
+    """Return whether rows have names like columns, each for a kind of value, and the first row is no such row."""
     several = [row[1:] for row in rest if sum(map(bool, row[1:])) > 1]
     alike = sum(map(_of_one_kind, several))
     names = {_shape(cell) for cell in first[1:]}.isdisjoint(_shape(cell) for row in several for cell in row)
@@ -269,18 +273,18 @@ def _beside(first: Sequence[str], rest: Sequence[Sequence[str]]) -> bool:
 
 
 def _of_one_kind(cells: Sequence[str]) -> bool:
-    """Whether all cells of a row that are not blank are values of one kind."""
+    """Return whether all non-blank cells of a row are values of one kind."""
     filled = [cell for cell in cells if cell]
     return all(map(_has_digit, filled)) and len({_shape(cell) for cell in filled}) == 1
 
 
 def _shape(cell: str) -> str:
-    """A cell without its figures, blanks and points: amounts of one currency are alike; a year is like years alone."""
+    """Return a cell without digits, blanks and points: amounts of one currency are alike, and years only like years."""
     return "year" if _YEAR.fullmatch(cell) else re.sub(r"[\d\s.,'\u2019+-]+", "", cell)
 
 
 def _short(lines: Sequence[str]) -> Iterator[str]:
-    """A row as one paragraph; one that is too long for it as several, each of which begins with what the row is of."""
+    """Yield a row as one paragraph; a row that is too long as several, each beginning with the row's first cell."""
     lengths = [len(_PIECE.findall(line)) for line in lines]
     of = lines[:1] if lengths[0] <= _LONG_NAME else []
     piece, length = list(lines[:1]), lengths[0]
@@ -294,7 +298,7 @@ def _short(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _once(names: Sequence[str], row: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each column's name with its cell; one that spans several columns of one name is there once."""
+    """Yield each column's name with its cell; a cell that spans several columns of one name is yielded once."""
     before = None
     for pair in zip(names, row, strict=False):
         if pair != before:

@@ -1,1 +1,1 @@
-"""What all training shares: data, splits, metrics, calibration, fitting."""
+"""Shared parts of all training: data, splits, metrics, calibration, fitting."""

@@ -1,4 +1,4 @@
-"""Adapters for one job: one a part of its rows, on a base that is loaded once, and the engine that runs them."""
+"""Adapters for one job: one for each part of its rows, on a base that is loaded once, and the engine that runs them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from coterie.tuning.causal import (
 )
 
 FIRST, STORED = "first", "stored"
-"""The adapter that has not seen the rows held back, and the one that has seen all."""
+"""The adapter that has not seen the held-out rows, and the one that has seen all."""
 
 
 def tune_parts(
@@ -34,16 +34,16 @@ def tune_parts(
     *,
     recipe_for: Callable[[int], LoraRecipe] | None = None,
 ) -> dict[str, dict[str, bytes]]:
-    """An adapter's files for each part.
+    """Train an adapter for each part; return their files.
 
     Args:
-        job: Whose rows they are.
+        job: The job that the rows belong to.
         base: The model's file.
-        parts: Prompts and completions, by name.
-        recipe_for: The recipe for so many rows, if it is not the usual one.
+        parts: Prompts and completions, by the part's name.
+        recipe_for: Returns the recipe for a number of rows; the default recipe without it.
 
     Raises:
-        TrainingDiverged: the loss is no number.
+        TrainingDiverged: the loss is not a number.
         ArtefactRefused: the base's file cannot be read.
     """
     recipe_for = recipe_for or lora_recipe_for
@@ -68,7 +68,7 @@ def tune_parts(
 
 @contextmanager
 def opened(base: CausalBase, model: LlamaModel, files: Mapping[str, Mapping[str, bytes]]) -> Iterator[LlamaEngine]:
-    """The base as it is served, with these adapters by name, as long as the context."""
+    """Open the base as it is served, with these adapters by name, for the length of the context."""
     with tempfile.TemporaryDirectory(prefix="coterie-") as folder:
         paths = {name: Path(folder) / f"{name}.gguf" for name in files}
         for name, path in paths.items():

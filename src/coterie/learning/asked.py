@@ -1,7 +1,7 @@
-"""A generative model that training asks.
+"""A generative model that training calls.
 
-Only the rung `llm` asks one, of an `answer` also `slm`, and only where it is named. Remote models are reached through
-the egress gate.
+Only the rung `llm` calls one (for an `answer` also `slm`), and only if it is named. Remote models are reached
+through the egress gate.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from coterie.types import SYSTEM, Bill, CallContext, Label, Output, Prompt, Usag
 
 
 class KeptAnswers:
-    """Answers on disk by the hash of what was asked. A line that is not whole, from a killed run, is passed over."""
+    """Answers on disk by the hash of their prompt. An incomplete line, from a killed run, is skipped."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -50,11 +50,11 @@ class KeptAnswers:
         return len(self._known)
 
     def get(self, key: str) -> Output | None:
-        """The answer to a prompt of this hash, if it was given before."""
+        """Return the answer to the prompt with this hash, if there is one."""
         return self._known.get(key)
 
     def keep(self, key: str, output: Output) -> None:
-        """Write an answer down; once this returns, it outlives the process. Raises `StoreError`."""
+        """Write an answer down; after the return it outlives the process. Raises `StoreError`."""
         line = json.dumps({"asked": key, **_written(output)}, ensure_ascii=False)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,19 +101,19 @@ def _read_answer(line: bytes) -> tuple[str, Output] | None:
 
 
 class RememberingEngine:
-    """Gives the answers that are kept, and asks its engine for the others, so many at a time."""
+    """Returns answers that are kept, and asks its engine for the others, a limited number at a time."""
 
     def __init__(
         self, engine: Engine, kept: KeptAnswers, *, identity: str, at_once: int, bill: Bill | None = None
     ) -> None:
-        """Stand before an engine.
+        """Wrap an engine.
 
         Args:
-            engine: What is asked.
-            kept: Where its answers are.
-            identity: What tells this model from others whose answers are kept there.
-            at_once: Prompts that are with the engine at the same time.
-            bill: Where what it takes is put; None for nowhere.
+            engine: The engine to ask.
+            kept: The store of its answers.
+            identity: Distinguishes this model from others whose answers are kept there.
+            at_once: Most prompts that the engine processes at the same time.
+            bill: The list that receives the usage; None for nowhere.
         """
         self.name = engine.name
         self.clearance = engine.clearance
@@ -127,19 +127,19 @@ class RememberingEngine:
         self._underway: set[asyncio.Future[Output]] = set()
 
     def knows(self, prompt: Prompt) -> bool:
-        """Its answer is kept."""
+        """Return whether the answer to this prompt is kept."""
         return self._kept.get(self._key(prompt)) is not None
 
     async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:
-        """One answer a prompt. Raises what the engine raises, and `StoreError`."""
+        """Return one answer a prompt. Raises what the engine raises, and `StoreError`."""
         return [await self._answer(prompt, call) for prompt in batch]
 
     async def settle(self) -> None:
-        """Wait for the answers that are under way, and keep them."""
+        """Wait for pending answers, and keep them."""
         await asyncio.gather(*self._underway, return_exceptions=True)
 
     async def close(self) -> None:
-        """Close the engine, once what is under way is kept."""
+        """Close the engine, once pending answers are kept."""
         await self.settle()
         await self._engine.close()
 
@@ -156,7 +156,7 @@ class RememberingEngine:
         return output
 
     def _end(self, task: asyncio.Future[Output]) -> None:
-        """Forget one that is over; its error is looked at, as whoever asked may have gone with an earlier one."""
+        """Forget a finished task; read its error, as the caller may have left with an earlier one."""
         self._underway.discard(task)
         if not task.cancelled():
             task.exception()
@@ -169,7 +169,7 @@ class RememberingEngine:
         return output
 
     def _key(self, prompt: Prompt) -> str:
-        """Hash of the model and of all that decides its answer."""
+        """Return a hash of the model and of everything that determines its answer."""
         asked: Mapping[str, object] = {
             "model": self._identity,
             "messages": [[message.role, message.text] for message in prompt.messages],
@@ -186,7 +186,7 @@ class RememberingEngine:
 
 @asynccontextmanager
 async def reporting_kept_answers(engine: RememberingEngine) -> AsyncIterator[None]:
-    """Let an error that ends the asking say that the answers so far are kept."""
+    """Add to an error that ends the run that the answers so far are kept."""
     try:
         yield
     except CoterieError as error:
@@ -198,52 +198,52 @@ async def reporting_kept_answers(engine: RememberingEngine) -> AsyncIterator[Non
 
 
 ANSWERS_FILE = Path("state") / "answers.jsonl"
-"""In the network's folder: a line an answer, with a hash in place of its prompt."""
+"""File in the network's folder with one answer a line; each has a hash in place of its prompt."""
 _AT_ONCE = 8
-"""Prompts that are with a server at the same time."""
+"""Most prompts that a server processes at the same time."""
 
 
 class RemoteGate(Protocol):
-    """The way out for what a remote model is asked; `coterie.governance.egress.Gate` is one."""
+    """The gate through which prompts to a remote model leave; `coterie.governance.egress.Gate` is one."""
 
     def check(self, name: str, model: RemoteModel, label: Label, /) -> object:
-        """Raises `EgressRefused` where texts of this label may not go there."""
+        """Check that texts of this label may go to the model. Raises `EgressRefused`."""
         ...
 
     def open(self, name: str, model: RemoteModel, /) -> Engine:
-        """The model, behind the gate."""
+        """Return the model, behind the gate."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class AskedModel:
-    """A `[models]` entry that training may ask."""
+    """A `[models]` entry that training may call."""
 
     key: str
-    """Its key in `[models]`, and its name in the ledger."""
+    """The model's key in `[models]`, and its name in the ledger."""
     model: Model
     folder: Path
-    """The network's."""
+    """The network's folder."""
     label: Label
-    """Sensitivity of the texts it is shown."""
+    """Label of the texts that the model is shown."""
     gate: RemoteGate
-    """Before a remote model."""
+    """The gate before a remote model."""
     currency: str = "USD"
-    """Of its prices."""
+    """Currency of the model's prices."""
     bill: Bill = field(default_factory=list, compare=False)
-    """What its answers took, put there as they come in."""
+    """Usage of its answers, added as they arrive."""
 
     @property
     def is_remote(self) -> bool:
-        """It is reached through the gate."""
+        """Whether the model is reached through the gate."""
         return isinstance(self.model, RemoteModel)
 
     def check(self) -> None:
-        """Refuse what would be refused at every prompt, before anything is asked.
+        """Check before any call for what would refuse every prompt.
 
         Raises:
-            EgressRefused: the texts are above its clearance.
-            ModelMissing, ArtefactRefused: its file is not here, or is another.
+            EgressRefused: the texts are above the model's clearance.
+            ModelMissing, ArtefactRefused: its file is missing, or is a different one.
         """
         if isinstance(self.model, RemoteModel):
             self.gate.check(self.key, self.model, self.label)
@@ -251,7 +251,7 @@ class AskedModel:
             locate(self.model, self.folder)
 
     def open(self) -> RememberingEngine:
-        """The engine, which asks nothing twice. Opens no connection and loads nothing before the first new prompt."""
+        """Open the engine, which asks nothing twice. It connects and loads nothing before the first new prompt."""
         if isinstance(self.model, RemoteModel):
             engine: Engine = self.gate.open(self.key, self.model)
             at_once = _AT_ONCE
@@ -263,11 +263,11 @@ class AskedModel:
         return RememberingEngine(engine, kept, identity=json.dumps(identity), at_once=at_once, bill=self.bill)
 
     def describe(self) -> dict[str, str | None]:
-        """The model's name, and its file's checksum where one is pinned."""
+        """Return the model's name, and its file's checksum if one is pinned."""
         return describe_model(self.model)
 
     def money(self, tokens_in: int, tokens_out: int) -> Decimal | None:
-        """What so many tokens cost; None where no price is set. A model in this process takes no money a token."""
+        """Return the cost of so many tokens; None without a price. A model in this process costs nothing a token."""
         if not isinstance(self.model, RemoteModel):
             return None
         prices = self.model.prices_at()
@@ -276,7 +276,7 @@ class AskedModel:
         )
 
     def in_words(self, tokens_in: int, tokens_out: int) -> str:
-        """What so many tokens cost, for people."""
+        """Return the cost of so many tokens as text."""
         if not self.is_remote:
             return "no money: it runs in this process"
         money = self.money(tokens_in, tokens_out)
@@ -284,13 +284,13 @@ class AskedModel:
 
 
 def find_asked(section: SpecialistSection, config: Config, folder: Path, gate: RemoteGate) -> AskedModel | None:
-    """The model that a section's rungs `slm` or `llm` ask; None if it has no such rung.
+    """Return the model that a section's rungs `slm` or `llm` call; None if it has no such rung.
 
     Args:
-        section: The specialist's.
-        config: The network's, whose `default_label` the texts have unless the section says otherwise.
-        folder: The network's.
-        gate: Before a remote model.
+        section: The specialist's section.
+        config: The network's configuration; its `default_label` applies unless the section names a label.
+        folder: The network's folder.
+        gate: The gate before a remote model.
     """
     if section.model is None or {"slm", "llm"}.isdisjoint(section.rungs or ()):
         return None

@@ -1,4 +1,4 @@
-"""From logits to probabilities, and the one or two numbers that make these probabilities true."""
+"""From logits to probabilities, and the one or two parameters that calibrate them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from coterie.learning.numerics import expit, logit, logsumexp
 Floats = np.ndarray
 
 _FEWEST = 30
-"""Answers from which a line through confidences is fitted, and right and wrong ones among them at least `_EITHER`."""
+"""Fewest answers to fit a line through confidences; at least `_EITHER` of them must be right, and as many wrong."""
 _EITHER = 5
 _USUAL, _SPREAD = np.array([0.65, 0.1]), np.array([0.15, 0.3])
-"""Slope and intercept of such lines, mean and deviation on small sets of two corpora (docs/history/log.md)."""
+"""Prior of such lines (slope and intercept): mean and deviation on small sets of two corpora.
+
+The figures are in docs/history/log.md.
+"""
 _SUREST = 1e-6
-"""A confidence is taken to be at least so far from 0 and from 1."""
+"""Least distance of a confidence from 0 and from 1."""
 _FARTHEST = 30.0
-"""Log-odds that an intercept is moved by at most."""
+"""Most log-odds by which an intercept is moved."""
 _WIDEST = 5.0
-"""Temperatures are sought between e^-5 and e^5 (0.007 and 148)."""
+"""Temperatures are searched between e^-5 and e^5 (0.007 and 148)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,24 +38,24 @@ class Platt:
     intercept: float
 
     def probability(self, logits: ArrayLike) -> Floats:
-        """Probability of the positive outcome, of the logits' shape."""
+        """Return the probability of the positive outcome, of the logits' shape."""
         return np.asarray(expit(self.slope * np.asarray(logits, dtype=float) + self.intercept))
 
 
 def softmax(logits: ArrayLike, *, temperature: float = 1.0) -> Floats:
-    """Probabilities of labels of which exactly one is right: (..., L) to (..., L)."""
+    """Return the probabilities of labels of which exactly one is right: (..., L) to (..., L)."""
     scaled = np.asarray(logits, dtype=float) / temperature
     scaled = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     return np.asarray(scaled / scaled.sum(axis=-1, keepdims=True))
 
 
 def sigmoid(logits: ArrayLike, *, temperature: float = 1.0) -> Floats:
-    """Probability of each label by itself, of the logits' shape."""
+    """Return the probability of each label by itself, of the logits' shape."""
     return np.asarray(expit(np.asarray(logits, dtype=float) / temperature))
 
 
 def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> float:
-    """The temperature T under which softmax(logits / T) is calibrated.
+    """Return the temperature T under which softmax(logits / T) is calibrated.
 
     It minimises the negative log-likelihood, which is convex in 1 / T (Guo, Pleiss, Sun and Weinberger 2017,
     "On Calibration of Modern Neural Networks", section 4.2). The targets are smoothed by 1 / (N + 2), after
@@ -74,7 +77,7 @@ def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> float:
 
 
 def fit_sigmoid_temperature(logits: ArrayLike, targets: ArrayLike) -> float:
-    """The temperature T under which sigmoid(logits / T) is calibrated, one for all labels.
+    """Return the temperature T under which sigmoid(logits / T) is calibrated, one for all labels.
 
     The same as `fit_temperature` for labels that are right or wrong one by one.
 
@@ -92,7 +95,7 @@ def fit_sigmoid_temperature(logits: ArrayLike, targets: ArrayLike) -> float:
 
 
 def fit_platt(logits: ArrayLike, targets: ArrayLike) -> Platt:
-    """Slope and intercept that calibrate the logits of one outcome.
+    """Return the slope and intercept that calibrate the logits of one outcome.
 
     Platt 1999, "Probabilistic Outputs for Support Vector Machines", with its smoothed targets; solved on
     standardised logits, where it is well conditioned.
@@ -118,14 +121,15 @@ def fit_platt(logits: ArrayLike, targets: ArrayLike) -> Platt:
 
 
 def fit_confidence(confidence: ArrayLike, right: ArrayLike) -> Platt | None:
-    """The line through the log-odds of confidences that makes them true of the answer given; None leaves them.
+    """Return the line through the log-odds of confidences that calibrates them for the answer given; None without one.
 
-    A temperature is the best for the probabilities of all labels together; of the likeliest one alone it still says too
-    much or too little (Gupta and Ramdas 2022, "Top-label calibration and multiclass-to-binary reductions"). The order
-    of answers stays. Of too few answers, or where hardly any are right or wrong, there is none.
+    A temperature is the best for the probabilities of all labels together; the likeliest label alone is still
+    over- or underconfident (Gupta and Ramdas 2022, "Top-label calibration and multiclass-to-binary reductions").
+    The order of answers stays. With too few answers, or hardly any right or wrong ones, the result is None and
+    confidences stay.
 
-    The line has the highest posterior probability under a normal prior, which says how such lines usually are: a
-    hundred answers say little more, ten thousand hardly hear of it.
+    The line has the highest posterior probability under a normal prior of such lines: the prior outweighs a
+    hundred answers and hardly affects ten thousand.
 
     Args:
         confidence: (N,) of answers to rows that the weights were not fitted on.
@@ -149,12 +153,12 @@ def fit_confidence(confidence: ArrayLike, right: ArrayLike) -> Platt | None:
 
 
 def raise_confidence(line: Platt, confidence: ArrayLike, gain: float) -> Platt:
-    """The line with its intercept moved, such that the mean of what it makes of these confidences is more by `gain`.
+    """Return the line with its intercept moved, so that the mean of the mapped confidences rises by `gain`.
 
     Args:
-        line: From `fit_confidence`.
-        confidence: (N,) that it was fitted on.
-        gain: Share of answers, from 0; the mean stays below 1 by a hundredth of what it lacks.
+        line: The result of `fit_confidence`.
+        confidence: (N,) confidences that the line was fitted on.
+        gain: Share of answers, from 0; at most 99% of the mean's distance to 1 is added.
     """
     from scipy.optimize import brentq  # noqa: PLC0415 - training alone needs it
 
@@ -174,7 +178,7 @@ def _best_temperature(loss: Callable[[float], float]) -> float:
 
 
 def _platt_targets(targets: Floats) -> Floats:
-    """Targets moved off 0 and 1 as if one more example of each had been seen (Platt 1999)."""
+    """Return targets moved off 0 and 1 as if one more example of each had been seen (Platt 1999)."""
     positive = int((targets > 0).sum())
     negative = targets.size - positive
     return np.where(targets > 0, (positive + 1) / (positive + 2), 1 / (negative + 2))
@@ -195,7 +199,7 @@ _LARGEST = 100.0  # weights beyond this only sharpen what is already certain
 
 
 def fit_pool(logits: Sequence[np.ndarray], targets: np.ndarray) -> np.ndarray:
-    """Shares of a log-linear pool: some multiple of sum(share * logits) has the least log loss on held-out rows.
+    """Return the shares of a log-linear pool that minimise the log loss of some multiple of sum(share * logits).
 
     Stacking (Wolpert 1992) in the logit domain (Genest and Zidek 1986). Shares are not negative, so no model is
     ever used upside down. How sharp the pool is, its temperature, is fitted afterwards.
@@ -222,7 +226,7 @@ def fit_pool(logits: Sequence[np.ndarray], targets: np.ndarray) -> np.ndarray:
 
 
 def _exclusive_loss(weights: np.ndarray, stacked: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean log loss of the softmax and its gradient."""
+    """Return the mean log loss of the softmax and its gradient."""
     pooled = np.tensordot(weights, stacked, axes=1)  # (N, L)
     rows = np.arange(len(targets))
     total = logsumexp(pooled, axis=1)
@@ -233,7 +237,7 @@ def _exclusive_loss(weights: np.ndarray, stacked: np.ndarray, targets: np.ndarra
 
 
 def _independent_loss(weights: np.ndarray, stacked: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean log loss of the sigmoids, over rows and labels, and its gradient."""
+    """Return the mean log loss of the sigmoids, over rows and labels, and its gradient."""
     pooled = np.tensordot(weights, stacked, axes=1)  # (N, L)
     loss = float(np.mean(np.logaddexp(0.0, pooled) - targets * pooled))
     surprise = expit(pooled) - targets
@@ -246,7 +250,7 @@ def _independent_loss(weights: np.ndarray, stacked: np.ndarray, targets: np.ndar
 
 
 def max_logit(logits: ArrayLike) -> Floats:
-    """The highest logit: (..., L) to (...).
+    """Return the highest logit: (..., L) to (...).
 
     Hendrycks et al. 2022, "Scaling Out-of-Distribution Detection for Real-World Settings".
     """
@@ -254,7 +258,7 @@ def max_logit(logits: ArrayLike) -> Floats:
 
 
 def energy(logits: ArrayLike, *, temperature: float = 1.0) -> Floats:
-    """The negative free energy T * logsumexp(logits / T): (..., L) to (...).
+    """Return the negative free energy T * logsumexp(logits / T): (..., L) to (...).
 
     Liu, Wang, Owens and Li 2020, "Energy-based Out-of-distribution Detection", equation 4 with its sign turned.
     """
@@ -262,7 +266,7 @@ def energy(logits: ArrayLike, *, temperature: float = 1.0) -> Floats:
 
 
 def scope_threshold(scores: ArrayLike, *, false_rejection: float) -> float:
-    """The score from which a text counts as in scope: at most `false_rejection` of these scores are below it.
+    """Return the score from which a text is in scope: at most `false_rejection` of these scores are below it.
 
     The largest such threshold, whatever ties there are. With N scores of in-scope rows, a fresh in-scope row
     is below it with probability at most (floor(N * false_rejection) + 1) / (N + 1) (by
@@ -273,7 +277,7 @@ def scope_threshold(scores: ArrayLike, *, false_rejection: float) -> float:
         false_rejection: Highest share of them to reject, 0 to 1.
 
     Raises:
-        DataError: there are no scores, or one is no number.
+        DataError: there are no scores, or one is not a number.
     """
     ranked = np.sort(np.asarray(scores, dtype=float))
     if not len(ranked) or np.isnan(ranked).any():

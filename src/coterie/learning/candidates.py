@@ -1,4 +1,4 @@
-"""What every rung of every task comes to: a candidate, measured and comparable."""
+"""The result of every rung of every task: a candidate, measured and comparable."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from coterie.types import Reason, Rung
 
 
 class Figure(NamedTuple):
-    """A measure's value and where it lies with 95% confidence."""
+    """A measure's value and its 95% interval."""
 
     value: float
     interval: Interval
 
 
 class Answered(NamedTuple):
-    """How many out-of-fold rows are answered, at which risk."""
+    """How many out-of-fold rows are answered, and at which risk."""
 
     accepted: int
     rows: int
     risk: float
-    """Highest share of wrong answers that the threshold holds."""
+    """Highest share of wrong answers that the threshold guarantees."""
 
     def reaches(self, other: Answered) -> bool:
-        """Whether it may cover as much at the other's risk: its 95% interval reaches that share."""
+        """Return whether the coverage may equal the other's at its risk: the 95% interval reaches that share."""
         high = exact_interval(self.accepted, self.rows).high
         return self.risk <= other.risk and high >= other.accepted / other.rows
 
@@ -41,26 +41,26 @@ class Candidate:
 
     rung: Rung
     files: Mapping[str, bytes]
-    """Model and arrays: what the version will hold beside report and card."""
+    """Model and arrays that the version will hold beside report and card."""
     validation: Mapping[str, Figure]
-    """Each deciding measure on out-of-fold rows: what the choice of the rung may look at. The first one ranks."""
+    """Each deciding measure on out-of-fold rows, from which the rung is chosen. The first one ranks."""
     evaluation: Evaluation
-    """On the held-out rows, which choose nothing."""
+    """Figures on the held-out rows, which do not influence the choice."""
     seconds: float
-    """Training time. It differs from run to run, so it is no part of the version."""
+    """Training time in seconds. It differs from run to run, so it is not part of the version."""
     measured: Dataset | None = None
-    """The held-out rows of `evaluation`, where they are not all of them."""
+    """The held-out rows of `evaluation`, if they are not all of them."""
     answered: Answered | None = None
-    """Out-of-fold rows that it answers, where a threshold decides on that."""
+    """Out-of-fold rows that the candidate answers, if a threshold decides on that."""
     right: np.ndarray | None = None  # (N,) bool
-    """Which out-of-fold rows it names right, where every rung is asked about the same ones in the same order."""
+    """Which out-of-fold rows are right, if every rung has the same ones in the same order."""
     notes: Mapping[str, object] = field(default_factory=dict)
-    """What is particular to the rung: pool weights, temperature, threshold, floor."""
+    """Parameters of the rung: pool weights, temperature, threshold, floor."""
     warnings: tuple[str, ...] = ()
-    """What whoever trains it should know."""
+    """Warnings for the person who trains it."""
 
     usual: bool = True
-    """Whether what is usual between two rungs counts: not in a language that the encoder does not know."""
+    """Whether the usual gain between two rungs counts: not in a language that the encoder does not know."""
 
     @property
     def quality(self) -> str:
@@ -69,11 +69,11 @@ class Candidate:
 
     @property
     def figure(self) -> Figure:
-        """Its value."""
+        """Value of the measure that ranks."""
         return self.validation[self.quality]
 
     def row(self) -> dict[str, object]:
-        """The candidate as one row of the report."""
+        """Return the candidate as one row of the report."""
         value, interval = self.figure
         return {
             "rung": self.rung,
@@ -86,24 +86,25 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class RungChoice:
-    """Which rung was taken and why."""
+    """The chosen rung and the reason."""
 
     candidate: Candidate
     reason: Reason
 
 
 def choose(candidates: Sequence[Candidate], bar: Mapping[str, float]) -> RungChoice:
-    """The cheapest rung that meets the bar with 95% confidence on out-of-fold rows, else the best one.
+    """Choose the cheapest rung that meets the bar with 95% confidence on out-of-fold rows, else the best one.
 
-    Without a bar: the cheapest rung whose interval reaches the best rung's value, or whose value the best rung's
-    interval reaches, unless another such rung answers measurably more at the lowest risk held. The second counts
-    where a rung was tried on few rows, as one that is paid by the question: a cheaper one is not passed over for what
-    may be luck. Between the rungs that cost next to nothing it is the other way around: few rows hide what a richer
-    one gains, so a cheaper one is taken only where the same rows, with what is usual, promise no more than a point.
+    Without a bar: choose the cheapest rung whose interval reaches the best rung's value, or whose value the best
+    rung's interval reaches, unless another such rung answers measurably more at the lowest risk held. The second
+    condition counts for a rung that was tried on few rows, such as one with a price a question: a cheaper one is
+    not rejected because of what may be luck. Between the rungs that cost next to nothing the opposite holds: few
+    rows hide the gain of a richer one, so a cheaper one is taken only if the same rows, with the usual gain,
+    promise no more than a point.
 
     Args:
         candidates: Cheapest first, at least one.
-        bar: What each measure must reach, if anything.
+        bar: The value that each measure must reach, if any.
     """
     best = max(candidates, key=lambda candidate: candidate.figure.value)
     enough = [each for each in candidates if _suffices(each, best, bar)] or [best]
@@ -117,18 +118,21 @@ def choose(candidates: Sequence[Candidate], bar: Mapping[str, float]) -> RungCho
 
 
 _USUAL_GAIN, _USUAL_ROWS = 5.0, 50.0
-"""Rows more that `embedding` names right, of so many, before any are seen. On draws of 40, 120 and 400 rows of three
-public sets it was .19, .12 and .05 more accurate, .08, .04 and .03 apart (`benchmarks/rung_choice`)."""
+"""Prior of how many more rows `embedding` names right than `lexical`, and of how many rows.
+
+On draws of 40, 120 and 400 rows of three public sets it was .19, .12 and .05 more accurate, .08, .04 and .03
+apart (`benchmarks/rung_choice`).
+"""
 _TOLERATED = 0.01
-"""Accuracy that a rung which costs less may be expected to lose."""
+"""Expected loss of accuracy that is accepted for a cheaper rung."""
 
 
 def expected_gain(richer: Candidate, cheaper: Candidate) -> float | None:
-    """Accuracy that the rung `embedding` is expected to have more than `lexical`, of which it has the n-grams too.
+    """Return the expected gain in accuracy of `embedding` over `lexical`, whose n-grams it includes.
 
-    The difference on the same out-of-fold rows, where what both get right or wrong cancels, with the usual one added as
-    if it had been seen on some rows more, where the encoder knows the texts' language. None for other rungs, and where
-    they were not asked about the same rows.
+    The gain is the difference on the same out-of-fold rows, where rows that both get right or wrong cancel. If
+    the encoder knows the texts' language, the usual gain is added as if it had been seen on some more rows. None
+    for other rungs, and if the rungs were not tried on the same rows.
     """
     if (cheaper.rung, richer.rung) != ("lexical", "embedding") or cheaper.right is None or richer.right is None:
         return None
@@ -137,7 +141,7 @@ def expected_gain(richer: Candidate, cheaper: Candidate) -> float | None:
 
 
 def _richer(taken: Candidate, candidates: Sequence[Candidate]) -> Candidate | None:
-    """The rung that is expected to gain more than is tolerated over the one that would be taken."""
+    """Return the rung whose expected gain over the chosen one exceeds the tolerance; None if there is none."""
     gains = ((expected_gain(each, taken), each) for each in candidates if each.quality == "accuracy")
     return next((each for gain, each in gains if gain is not None and gain > _TOLERATED), None)
 
@@ -155,7 +159,7 @@ def _why_richer(richer: Candidate, cheaper: Candidate) -> Reason:
 
 
 def choose_chain(candidates: Sequence[Candidate]) -> RungChoice | None:
-    """The chain of rungs, if one is asked for: its rungs by themselves stand beside it for comparison only."""
+    """Choose the chain of rungs if it was requested: its rungs by themselves are only for comparison."""
     chain = next((each for each in candidates if each.rung == "chain"), None)
     if chain is None:
         return None
@@ -166,7 +170,7 @@ def choose_chain(candidates: Sequence[Candidate]) -> RungChoice | None:
 
 
 def floor_of(candidates: Sequence[Candidate], taken: Candidate) -> Candidate | None:
-    """The lexical floor, if the rung that would be taken is measurably worse than it."""
+    """Return the lexical floor if the chosen rung is measurably worse than it."""
     floor = next((each for each in candidates if each.rung == "lexical" and each is not taken), None)
     if floor is None or floor.quality != taken.quality or taken.figure.interval.high >= floor.figure.value:
         return None
@@ -174,14 +178,14 @@ def floor_of(candidates: Sequence[Candidate], taken: Candidate) -> Candidate | N
 
 
 def why_floor(floor: Candidate, worse: Candidate) -> Reason:
-    """Why the floor is taken though another rung was to be chosen."""
+    """Return the reason for taking the floor instead of the chosen rung."""
     return Reason(
         "rung.floor", worse=worse.rung, measure=floor.quality, value=floor.figure.value, at=worse.figure.value
     )
 
 
 def _covers(candidate: Candidate) -> tuple[float, float]:
-    """By what rungs of like accuracy are ranked: the risk held, then the share answered."""
+    """Return the key that ranks rungs of similar accuracy: the risk held, then the share answered."""
     if candidate.answered is None or not candidate.answered.accepted:
         return (-1.0, 0.0)
     return (-candidate.answered.risk, candidate.answered.accepted / candidate.answered.rows)
@@ -215,7 +219,7 @@ def _why(taken: Candidate, best: Candidate, bar: Mapping[str, float], *, alone: 
 
 
 def bar_met(bar: Mapping[str, float], metrics: Mapping[str, object]) -> bool | None:
-    """Whether every measure of the bar is reached on held-out rows; None without a bar."""
+    """Return whether every measure of the bar is reached on held-out rows; None without a bar."""
     if not bar:
         return None
     return all(_number(metrics.get(measure)) >= least for measure, least in bar.items())

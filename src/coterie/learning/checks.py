@@ -1,7 +1,7 @@
-"""What is wrong or odd about the rows of a file, explained with lines and values.
+"""Checks of a file's rows for errors and oddities, explained with lines and values.
 
-A problem means that training would learn, or a figure would say, something that is not so: the file is
-refused. A warning means that it works and that the person should know.
+A problem means that training would learn, or a figure would state, something untrue: the file is refused. A
+warning means that the file works and that the user should know.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ _SHOWN = 3
 
 
 class Problem(NamedTuple):
-    """Something wrong with a file, and what to do about it."""
+    """An error in a file, and how to correct it."""
 
     what: str
     advice: str = ""
 
 
 def count(number: int, noun: str) -> str:
-    """`1 row`, `2,000 rows`."""
+    """Return a number with its noun: `1 row`, `2,000 rows`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def quote(value: object, *, longest: int = 60) -> str:
-    """A value as Python would write it, cut when it is long."""
+    """Return a value as Python would write it, cut when it is long."""
     text = repr(value)
     return text if len(text) <= longest else text[: longest - 4] + "..." + text[-1]
 
 
 def lines(numbers: Sequence[int]) -> str:
-    """`line 3`, `lines 3 and 7`, `lines 3, 7, 9 and 40 more`."""
+    """Return line numbers as text: `line 3`, `lines 3 and 7`, `lines 3, 7, 9 and 40 more`."""
     return f"line{'s' if len(numbers) > 1 else ''} {listing(f'{n}' for n in numbers)}"
 
 
 def listing(names: Iterable[str], *, shown: int = _SHOWN) -> str:
-    """`a`, `a and b`, `a, b, c and 4 more`."""
+    """Return names as text: `a`, `a and b`, `a, b, c and 4 more`."""
     every = list(names)
     head, rest = every[:shown], len(every) - shown
     if rest > 0:
@@ -55,32 +55,32 @@ def listing(names: Iterable[str], *, shown: int = _SHOWN) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The name that was probably meant: the same but for case and spaces, or the most similar one."""
+    """Return the name that was probably meant: equal but for case and spaces, or the most similar; else None."""
     folded = {other.casefold().strip(): other for other in names}
     close = difflib.get_close_matches(name.casefold().strip(), list(folded), n=1, cutoff=0.6)
     return folded[close[0]] if close else None
 
 
 FEWEST_ROWS = 10
-"""Rows below which nothing can be trained and held out."""
+"""Fewest rows that can be trained and held out."""
 CALIBRATED_ROWS = 59
-"""Rows below which not even a specialist without a mistake shows a risk of 5% with 95% confidence: 0.95^59 < 0.05."""
+"""Fewest rows on which a specialist without a mistake shows a risk of 5% with 95% confidence: 0.95^59 < 0.05."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedRows:
-    """What was read and what it is for."""
+    """The rows that were read, and their purpose."""
 
     rows: Sequence[Row]
     raw_labels: Mapping[str, Counter[str]]
-    """By label: how often it is written in which way, spaces included."""
+    """For each label, how often each spelling occurs, spaces included."""
     multi_label: bool
     for_evaluation: bool
     fewest: int = 1
-    """Rows below which the file is of no use."""
+    """Fewest rows with which the file is of use."""
     group_column: str | None = None
     others: Sequence[str] = ()
-    """What the file states and nobody looks for."""
+    """Fields of the file that no option uses."""
 
 
 def check(
@@ -89,7 +89,7 @@ def check(
     problems: Sequence[Callable[[ParsedRows], Iterator[Problem]]],
     warnings: Sequence[Callable[[ParsedRows], Iterator[str]]],
 ) -> list[str]:
-    """The warnings about a file's rows, by what a task looks for.
+    """Return the warnings about a file's rows from a task's checks.
 
     Raises:
         DataError: the rows cannot be used; every problem is listed.
@@ -111,7 +111,7 @@ def _explain(name: str, problems: Sequence[Problem], found: ParsedRows) -> DataE
 
 
 def too_few(found: ParsedRows) -> Iterator[Problem]:
-    """Rows that are fewer than it takes."""
+    """Check for too few rows."""
     if len(found.rows) < found.fewest:
         yield Problem(
             f"it has {count(len(found.rows), 'row')}; at least {found.fewest} are needed",
@@ -120,7 +120,7 @@ def too_few(found: ParsedRows) -> Iterator[Problem]:
 
 
 def empty_texts(found: ParsedRows) -> Iterator[Problem]:
-    """Rows without a text."""
+    """Check for rows without a text."""
     empty = [row.line for row in found.rows if not row.text.strip()]
     if empty:
         yield Problem(
@@ -129,7 +129,7 @@ def empty_texts(found: ParsedRows) -> Iterator[Problem]:
 
 
 def unlabelled(found: ParsedRows) -> Iterator[Problem]:
-    """Rows to learn from without a label."""
+    """Check for training rows without a label."""
     bare = [row.line for row in found.rows if not row.labels]
     if bare and not found.multi_label and not found.for_evaluation:
         yield Problem(
@@ -139,7 +139,7 @@ def unlabelled(found: ParsedRows) -> Iterator[Problem]:
 
 
 def spelled_in_several_ways(found: ParsedRows) -> Iterator[Problem]:
-    """Labels that are the same but for case or spaces."""
+    """Check for labels that differ only in case or spaces."""
     ways: dict[str, Counter[str]] = defaultdict(Counter)
     for label, raw in found.raw_labels.items():
         ways[fold_label(label)].update(raw)
@@ -154,12 +154,12 @@ def spelled_in_several_ways(found: ParsedRows) -> Iterator[Problem]:
 
 
 def fold_label(label: str) -> str:
-    """A label without what people hardly see: case, kinds of spaces, spaces around it."""
+    """Return a label without differences that are hard to see: case, kinds of spaces, spaces around it."""
     return plain(unicodedata.normalize("NFKC", label))
 
 
 def free_text_labels(found: ParsedRows) -> Iterator[Problem]:
-    """Labels of which most occur once."""
+    """Check for labels of which most occur once."""
     counts = label_counts(found.rows)
     if found.for_evaluation or len(found.rows) < FEWEST_ROWS:
         return
@@ -173,7 +173,7 @@ def free_text_labels(found: ParsedRows) -> Iterator[Problem]:
 
 
 def single_examples(found: ParsedRows) -> Iterator[Problem]:
-    """Labels that occur once: they can be learned or measured, but not both."""
+    """Check for labels that occur once: they can be learned or measured, but not both."""
     if found.for_evaluation or any(free_text_labels(found)):
         return
     counts = label_counts(found.rows)
@@ -188,7 +188,7 @@ def single_examples(found: ParsedRows) -> Iterator[Problem]:
 
 
 def one_label(found: ParsedRows) -> Iterator[Problem]:
-    """Rows that all have the same label, or none."""
+    """Check for rows that all have the same label, or none."""
     counts = label_counts(found.rows)
     bare = any(not row.labels for row in found.rows)
     if not counts and found.multi_label and not found.for_evaluation and found.rows:
@@ -198,7 +198,7 @@ def one_label(found: ParsedRows) -> Iterator[Problem]:
 
 
 def contradictions(found: ParsedRows) -> Iterator[Problem]:
-    """More texts with several labels than without."""
+    """Check whether most rows have a text that occurs with several labels."""
     conflicts = _conflicts(found)
     rows = sum(map(len, conflicts))
     if rows > len(found.rows) / 2 and not found.for_evaluation:
@@ -213,7 +213,7 @@ def contradictions(found: ParsedRows) -> Iterator[Problem]:
 
 
 def repeated(found: ParsedRows) -> Iterator[str]:
-    """Rows that say what an earlier one says."""
+    """Check for rows that repeat an earlier one."""
     seen: set[object] = set()
     again = []
     for row in found.rows:
@@ -226,7 +226,7 @@ def repeated(found: ParsedRows) -> Iterator[str]:
 
 
 def contradicting(found: ParsedRows) -> Iterator[str]:
-    """Texts that occur with several labels."""
+    """Check for texts that occur with several labels."""
     conflicts = _conflicts(found)
     if conflicts:
         rows = sum(map(len, conflicts))
@@ -234,14 +234,14 @@ def contradicting(found: ParsedRows) -> Iterator[str]:
 
 
 def bars_in_labels(found: ParsedRows) -> Iterator[str]:
-    """A bar in a label where one label is given."""
+    """Check for a bar in a label where one label is expected."""
     odd = [label for label in label_counts(found.rows) if "|" in label]
     if odd and not found.multi_label:
         yield f"{quote(odd[0])} is read as one label; if it means several, set multi_label = true"
 
 
 def any_of_several(found: ParsedRows) -> Iterator[str]:
-    """Lists of labels where one label is given."""
+    """Check for lists of labels where one label is expected."""
     several = sum(len(row.labels) > 1 for row in found.rows)
     if several and not found.multi_label:
         yield (
@@ -251,7 +251,7 @@ def any_of_several(found: ParsedRows) -> Iterator[str]:
 
 
 def few_to_calibrate(found: ParsedRows) -> Iterator[str]:
-    """Rows too few to show a low risk."""
+    """Check for too few rows to show a low risk."""
     if not found.for_evaluation and len(found.rows) < CALIBRATED_ROWS:
         yield (
             f"only {count(len(found.rows), 'row')}: fewer than {CALIBRATED_ROWS} cannot show a low risk with "
@@ -260,14 +260,14 @@ def few_to_calibrate(found: ParsedRows) -> Iterator[str]:
 
 
 def ungrouped(found: ParsedRows) -> Iterator[str]:
-    """Rows without a group where there are groups."""
+    """Check for rows without a group in a file with groups."""
     bare = [row.line for row in found.rows if row.group is None]
     if found.group_column is not None and bare:
         yield f"{count(len(bare), 'row')} without a {found.group_column!r}: each counts as a group of its own"
 
 
 def out_of_scope(found: ParsedRows) -> Iterator[str]:
-    """Rows without a label, which are out of scope."""
+    """Check for rows without a label, which are out of scope."""
     bare = sum(not row.labels for row in found.rows)
     if bare and found.for_evaluation and not found.multi_label:
         yield f"{count(bare, 'row')} without a label: taken for out of scope, where an abstention is right"
@@ -277,12 +277,12 @@ def out_of_scope(found: ParsedRows) -> Iterator[str]:
 
 
 def label_counts(rows: Sequence[Row]) -> Counter[str]:
-    """How many rows have each label."""
+    """Return the number of rows of each label."""
     return Counter(label for row in rows for label in row.labels)
 
 
 def _conflicts(found: ParsedRows) -> list[list[Row]]:
-    """Rows of one text that no label fits, a list a text; none where a text may have several labels."""
+    """Return groups of rows with one text that no label fits; none if a text may have several labels."""
     if found.multi_label:
         return []
     by_text: dict[object, list[Row]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Rows and datasets as plain values: what a file said once it has been read and checked."""
+"""Rows and datasets as plain values: the content of a file that has been read and checked."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _NO_COLUMNS: Columns = MappingProxyType({})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FieldSpan:
-    """Where a text states a field, and what it states."""
+    """The place where a text states a field, and the stated value."""
 
     start: int
     end: int
     value: Scalar = None
-    """In the form of the field's type; None where the words have no such form, or the field is plain text."""
+    """Value in the form of the field's type; None if the words have no such form, or the field is plain text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +31,7 @@ class Stated:
     spans: tuple[FieldSpan, ...]
     """At least one, in the text's order."""
     many: bool
-    """Each is a value of its own; otherwise all state the same, and any of them is right."""
+    """Whether each span is a value of its own; otherwise all state the same value, and any of them is right."""
 
 
 _NO_FIELDS: Mapping[str, Stated] = MappingProxyType({})
@@ -39,7 +39,7 @@ _NO_FIELDS: Mapping[str, Stated] = MappingProxyType({})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One example: what a specialist is given and what is right."""
+    """One example: the input of a specialist and the right answer."""
 
     text: str
     labels: tuple[str, ...] = ()
@@ -47,22 +47,22 @@ class Row:
 
     An `extract` row has the names of the fields that its text states."""
     columns: Columns = field(default_factory=lambda: _NO_COLUMNS)
-    """Structured input; of a pair, its second text."""
+    """Structured input; for a pair, its second text."""
     evidence: tuple[tuple[int, int], ...] = ()
     """For a pair: the spans `(start, end)` of the text that decide it, as far as they are known."""
     learn_only: bool = False
-    """Learnt from, but neither calibrated nor measured on: it is unlike what will be asked."""
+    """Whether the row is unlike real input: it is for training, not for calibration or measurement."""
     fields: Mapping[str, Stated] = field(default_factory=lambda: _NO_FIELDS)
-    """Of an `extract` row: what its text states, by field; one that it does not state is not in it."""
+    """For an `extract` row: what its text states, by field; a field that it does not state is missing."""
     group: str | None = None
-    """Rows of one group are never on two sides of a split; None belongs to no group."""
+    """Group of the row: rows of one group are never on two sides of a split; None belongs to no group."""
     line: int = field(default=0, compare=False)
-    """Line of the file on which the row starts, counted from 1; 0 when it comes from no file."""
+    """Line of the file on which the row starts, counted from 1; 0 if it comes from no file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """The rows of one file, in its order, and what is odd about them."""
+    """The rows of one file, in its order, with the warnings about them."""
 
     name: str
     """The file's name, as messages and reports show it."""
@@ -71,7 +71,7 @@ class Dataset:
     """Checksum of the whole file, also when `rows` is only a part of it."""
     warnings: tuple[str, ...] = ()
     of_records: bool = False
-    """Whether most texts were made of records, which have their fields' names and their few values in common."""
+    """Whether most texts were made of records, which share their fields' names and few values."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -116,13 +116,13 @@ class Dataset:
         return counts
 
     def measured(self) -> Dataset:
-        """The rows that figures may be taken from."""
+        """Return the rows on which figures may be measured."""
         if not any(row.learn_only for row in self.rows):
             return self
         return self.take([place for place, row in enumerate(self.rows) if not row.learn_only])
 
     def take(self, indices: Sequence[int], *, warnings: Sequence[str] = ()) -> Dataset:
-        """The rows at these positions, in this order, with these warnings added."""
+        """Return the rows at these positions, in this order, with these warnings added."""
         rows = tuple(self.rows[i] for i in indices)
         return replace(self, rows=rows, warnings=self.warnings + tuple(warnings))
 
@@ -134,5 +134,5 @@ _NO_WORD = re.compile(r"[\W_]+")
 
 @lru_cache(maxsize=64)  # the pairs of one document follow each other
 def normalise(text: str) -> str:
-    """A text without case, punctuation and repeated spaces; itself if nothing else is in it."""
+    """Return a text without case, punctuation and repeated spaces; the text itself if nothing else is in it."""
     return _NO_WORD.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip() or text.strip()

@@ -1,4 +1,4 @@
-"""From rows and what was found on them to the figures of one evaluation, and the JSON that scripts rely on."""
+"""From rows and findings to the figures of one evaluation, and the JSON that scripts rely on."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from coterie.types.html import html_table
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """A wrong label given instead of the right one, and on how many rows."""
+    """A wrong label given instead of the right one, with the number of rows."""
 
     label: str
     predicted: str | None
-    """None when no value was given."""
+    """The label that was given; None if no value was given."""
     count: int
     rows: tuple[int, ...] = field(default=(), compare=False)
     """Numbers of the first of these rows, from 0."""
@@ -43,28 +43,28 @@ class Confusion:
 
 @dataclass(frozen=True, kw_only=True)
 class FieldFigures:
-    """How well one field is found. None is a figure that the rows cannot give."""
+    """How well one field is found. A figure that the rows cannot give is None."""
 
     stated: int
-    """Texts that state it."""
+    """Number of texts that state the field."""
     exact_f1: float | None
-    """F1 of values whose quote is word for word the right one, case and white space aside."""
+    """F1 of values whose quote matches the right one word for word, case and white space aside."""
     token_f1: float | None
-    """Mean F1 of the words quoted, over texts that state the field or are said to."""
+    """Mean F1 of the quoted words, over texts that state the field or are predicted to state it."""
     value_accuracy: float | None
     """Share of right values among stated ones whose value is known."""
     not_stated_precision: float | None
-    """Share of texts that do not state it among those said not to."""
+    """Share of texts that do not state the field among those predicted not to."""
     not_stated_recall: float | None
-    """Share of texts said not to state it among those that do not."""
+    """Share of texts predicted not to state the field among those that do not."""
     located: float | None
     """Share of quotes that overlap a place where the field is stated."""
     accuracy: float | None
-    """Share of right ones among everything that was said of it, accepted or not."""
+    """Share of right answers among all answers about the field, accepted or not."""
     coverage: float | None
-    """Share accepted."""
+    """Share of accepted answers."""
     accepted_accuracy: float | None
-    """Share of right ones among the accepted."""
+    """Share of right answers among the accepted ones."""
     ece: float | None
     """Calibration error of the confidence, 15 bins."""
     intervals: Mapping[str, Interval] = field(default_factory=dict)
@@ -73,32 +73,31 @@ class FieldFigures:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation:
-    """How good a specialist is on one set of rows. None is a figure that the rows cannot give.
+    """How good a specialist is on one set of rows. A figure that the rows cannot give is None.
 
-    Where nothing else is said, a figure is over the rows with a label; of an `extract` over everything that was said of
-    a field.
+    Unless stated otherwise, a figure covers the rows with a label; for an `extract`, all answers about a field.
     """
 
     n: int
-    """All rows."""
+    """Number of all rows."""
     labelled: int
-    """Rows with a label."""
+    """Number of rows with a label."""
     accuracy: float | None
-    """Share of right values, accepted or not; of several labels, all must be right."""
+    """Share of right values, accepted or not; with several labels, all must be right."""
     macro_f1: float | None
-    """Mean over labels of F1."""
+    """Mean of the labels' F1."""
     coverage: float | None
-    """Share accepted."""
+    """Share of accepted values."""
     accepted_accuracy: float | None
     """Share of right values among accepted ones."""
     ece: float | None
     """Expected calibration error of the confidence, 15 bins of equal width."""
     joint_accuracy: float | None
-    """Over all rows: an accepted right value, or an abstention where there is no label."""
+    """Over all rows: share with an accepted right value, or an abstention if there is no label."""
     oos_auroc: float | None = None
     """How well the in-scope score (or else the confidence) tells rows with a label from those without."""
     oos_recall: float | None = None
-    """Share of rows without a label on which it abstained."""
+    """Share of rows without a label on which the specialist abstained."""
     micro_f1: float | None = None
     """F1 over all pairs of row and label, for several labels a row."""
     auc: float | None = None
@@ -106,51 +105,51 @@ class Evaluation:
     brier: float | None = None
     """For a score: mean squared error of the probability."""
     truncated: int = 0
-    """Rows of which only the beginning was read, because they are longer than the model's window."""
+    """Number of rows of which only the beginning was read, because they exceed the model's window."""
     token_f1: float | None = None
-    """For an `extract`: mean over fields of the F1 of the words quoted; for an `answer`, over answerable questions.
+    """For an `extract`: mean over fields of the F1 of the quoted words; for an `answer`, over answerable questions.
 
-    Of written texts, of the words of each.
+    For written texts, the F1 of the words of each text.
     """
     exact_f1: float | None = None
     """For an `extract`: mean over fields of the F1 of values quoted word for word."""
     exact_match: float | None = None
-    """For a `generate`: share of texts that are a reply that should be, case and spaces aside."""
+    """For a `generate`: share of texts that equal a right reply, case and spaces aside."""
     citation_precision: float | None = None
     """For an `answer`: share of right ones among the citations of accepted answers."""
     unanswerable_recall: float | None = None
-    """For an `answer`: share of questions that the documents do not answer to which no answer was given."""
+    """For an `answer`: share of unanswerable questions (by the documents) that received no answer."""
     said_not_stated: float | None = None
-    """For an `answer`: share of these that were told that the documents do not say."""
+    """For an `answer`: share of unanswerable questions answered with the statement that the documents do not say."""
     not_stated_precision: float | None = None
-    """For an `answer`: share of questions that are unanswerable among those that were told so."""
+    """For an `answer`: share of unanswerable questions among those so answered."""
     others: Mapping[str, float] = field(default_factory=dict)
     """Figures that only one task has, by name."""
     fields: Mapping[str, FieldFigures] = field(default_factory=dict)
     """For an `extract`: the figures of each field."""
     intervals: Mapping[str, Interval] = field(default_factory=dict)
-    """95% interval of each figure that has one, by its name."""
+    """95% interval of each figure that has one, by the figure's name."""
     confusions: tuple[Confusion, ...] = ()
     """The most frequent wrong labels, at most 20."""
     right: tuple[bool, ...] = ()
     """Whether the value was right, for each row with a label, in order."""
     slices: Mapping[str, Slice] = field(default_factory=dict)
-    """The rows of each label, for a classifier."""
+    """Slice of each label, for a classifier."""
 
     def figure(self, name: str) -> float | None:
-        """A figure by its name; None if the rows cannot give it."""
+        """Return a figure by its name; None if the rows cannot give it."""
         value = self.others.get(name, getattr(self, name, None))
         return float(value) if isinstance(value, int | float) else None
 
     def to_json(self) -> dict[str, object]:
-        """The figures as JSON values; the interval of a figure is a pair under `intervals`. No single row or slice."""
+        """Return the figures as JSON values, intervals as pairs under `intervals`. Rows and slices are left out."""
         left_out = {"right", "slices", "others", *(() if self.fields else {"fields"})}
         figures = to_json(replace(self, right=(), slices={}))
         return {key: value for key, value in figures.items() if key not in left_out} | dict(self.others)
 
     @property
     def figures(self) -> dict[str, float]:
-        """The figures that the rows can give, by name."""
+        """Figures that the rows can give, by name."""
         return {name: value for name, value in {**vars(self), **self.others}.items() if isinstance(value, float)}
 
     def __repr__(self) -> str:
@@ -172,12 +171,12 @@ class Evaluation:
 
 _CONFUSIONS, _CONFUSED_ROWS = 20, 3
 DRAWS = 400
-"""Bootstrap draws of a figure that is no mean."""
+"""Bootstrap draws for a figure that is not a mean."""
 
 Bools = np.ndarray
 Floats = np.ndarray
 Value = str | tuple[str, ...] | None
-"""What a finding says as a label or labels; None when it says nothing."""
+"""The label or labels of a finding; None if it has none."""
 
 
 class Measured(NamedTuple):
@@ -188,11 +187,11 @@ class Measured(NamedTuple):
 
 
 Figures = Mapping[str, Measured]
-"""By the name that an evaluation gives them."""
+"""Figures by their name in an evaluation."""
 
 
 class Case(NamedTuple):
-    """A row with a label, and what was found on it."""
+    """A row with a label, and the finding on it."""
 
     row: Row
     value: Value
@@ -202,7 +201,7 @@ class Case(NamedTuple):
 
 
 def label_of(finding: Finding) -> Value:
-    """The label or labels that a finding names, also when it abstains."""
+    """Return the label or labels of a finding, even if it abstains."""
     return finding.value if finding.value is None or isinstance(finding.value, tuple) else str(finding.value)
 
 
@@ -215,16 +214,16 @@ def judge_labels(
     more: Figures = MappingProxyType({}),
     by_label: bool = True,
 ) -> Evaluation:
-    """What findings, one a row, say of the specialist that made them.
+    """Return the figures of a specialist from its findings, one a row.
 
-    A finding on a row of several labels is right if its label is one of them, or if its labels are the same ones.
+    A finding on a row with several labels is right if its label is one of them, or if its labels are the same.
 
     Args:
-        rows: A row without labels is one on which it should abstain.
+        rows: The rows; the specialist should abstain on a row without labels.
         findings: One a row.
-        seed: Of the bootstrap intervals.
-        value_of: The label or labels that a finding names.
-        more: Figures of the task's own.
+        seed: Seed of the bootstrap intervals.
+        value_of: Returns the label or labels of a finding.
+        more: Further figures of the task.
         by_label: Also count by label.
     """
     values = [value_of(finding) for finding in findings]
@@ -248,7 +247,7 @@ def judge_labels(
 def label_cases(
     rows: Sequence[Row], findings: Sequence[Finding], *, value_of: Callable[[Finding], Value] = label_of
 ) -> list[Case]:
-    """Each row that has a label with what was found on it, in order."""
+    """Return each row that has a label with its finding, in order."""
     return [
         Case(row, value, finding.confidence, finding.accepted, is_right(row, value))
         for row, finding in zip(rows, findings, strict=True)
@@ -258,7 +257,7 @@ def label_cases(
 
 
 def evaluation_of(figures: Figures, *, n: int, labelled: int) -> Evaluation:
-    """Figures by the names of an evaluation's fields, or of its own; one that is no number is left out."""
+    """Return an evaluation with these figures; figures that are not numbers are left out."""
     values: dict[str, Any] = {name: each.value for name, each in figures.items() if not math.isnan(each.value)}
     named = {each.name for each in fields(Evaluation)}
     known = {name: value for name, value in values.items() if name in named}
@@ -272,7 +271,7 @@ def evaluation_of(figures: Figures, *, n: int, labelled: int) -> Evaluation:
 
 
 def nothing_measured(n: int, labelled: int) -> Evaluation:
-    """An evaluation without figures."""
+    """Return an evaluation without figures."""
     return Evaluation(
         n=n,
         labelled=labelled,
@@ -289,7 +288,7 @@ def nothing_measured(n: int, labelled: int) -> Evaluation:
 
 
 def is_right(row: Row, value: Value) -> bool:
-    """Whether a label is one of a row's, or labels are the same ones."""
+    """Return whether a label is one of a row's, or several labels are the same as the row's."""
     return set(value) == set(row.labels) if isinstance(value, tuple) else value in row.labels
 
 
@@ -297,12 +296,12 @@ def is_right(row: Row, value: Value) -> bool:
 
 
 def share(values: Bools, seed: int) -> Measured:
-    """The mean of what rows score, with its interval."""
+    """Return the mean of the rows' scores, with its interval."""
     return Measured(float(values.mean()) if values.size else math.nan, score_interval(values, seed=seed))
 
 
 def _answer_figures(cases: Sequence[Case], seed: int) -> Figures:
-    """How often it is right, how often it answers, and whether its confidence is true."""
+    """Return how often answers are right, how often answers are given, and how calibrated the confidence is."""
     right = np.array([case.correct for case in cases], dtype=bool)
     kept = np.array([case.accepted for case in cases], dtype=bool)
     confidence = np.array([case.confidence for case in cases], dtype=float)
@@ -315,7 +314,7 @@ def _answer_figures(cases: Sequence[Case], seed: int) -> Figures:
 
 
 def _label_figures(cases: Sequence[Case], seed: int) -> Figures:
-    """F1 by label; over sets of labels where rows or findings have several."""
+    """Return F1 by label; over sets of labels if rows or findings have several."""
     if any(isinstance(case.value, tuple) for case in cases):
         truth, guess = _sets(cases)
         micro, macro = multilabel_f1(truth, guess, macro=False), multilabel_f1(truth, guess, macro=True)
@@ -330,7 +329,7 @@ def _label_figures(cases: Sequence[Case], seed: int) -> Figures:
 
 
 def _sets(cases: Sequence[Case]) -> tuple[Bools, Bools]:
-    """Right and found labels as (N, L) arrays of booleans."""
+    """Return right and found labels as (N, L) arrays of booleans."""
     found = [_said(case.value) for case in cases]
     numbers = {
         label: i for i, label in enumerate(sorted({name for case in cases for name in case.row.labels}.union(*found)))
@@ -343,7 +342,7 @@ def _sets(cases: Sequence[Case]) -> tuple[Bools, Bools]:
 
 
 def _slices(cases: Sequence[Case]) -> dict[str, Slice]:
-    """By label. Where any one of a row's labels would be right, the row stands under its first, whatever was found."""
+    """Return figures by label. A row with several right labels counts under its first one, whatever was found."""
     several = any(isinstance(case.value, tuple) for case in cases)
     truth = [case.row.labels if several else case.row.labels[:1] for case in cases]
     found = [case.row.labels[:1] if case.correct and not several else _said(case.value) for case in cases]
@@ -357,7 +356,7 @@ def _said(value: Value) -> tuple[str, ...]:
 
 
 def _joint_figures(rows: Sequence[Row], findings: Sequence[Finding], values: Sequence[Value], seed: int) -> Figures:
-    """Over all rows: an accepted right value, or silence where there is nothing to say."""
+    """Return figures over all rows: an accepted right value, or an abstention where there is no label."""
     joint = [
         finding.accepted and is_right(row, value) if row.labels else not finding.accepted or value == ()
         for row, finding, value in zip(rows, findings, values, strict=True)
@@ -366,7 +365,7 @@ def _joint_figures(rows: Sequence[Row], findings: Sequence[Finding], values: Seq
 
 
 def _scope_figures(rows: Sequence[Row], findings: Sequence[Finding], seed: int) -> Figures:
-    """How well rows without a label are told from those with one."""
+    """Return how well rows without a label are distinguished from those with one."""
     inside = np.array([bool(row.labels) for row in rows], dtype=bool)
     if inside.all():
         return {}
@@ -378,12 +377,12 @@ def _scope_figures(rows: Sequence[Row], findings: Sequence[Finding], seed: int) 
 
 
 def area_under(scores: Floats, positive: Bools, seed: int) -> Measured:  # (N,), (N,)
-    """The area under the ROC curve, with its interval."""
+    """Return the area under the ROC curve, with its interval."""
     return Measured(auroc(scores, positive), auc_interval(scores, positive, seed=seed, n=DRAWS))
 
 
 def _confusions(cases: Sequence[Case], numbers: Sequence[int]) -> tuple[Confusion, ...]:
-    """Which label is taken for which, most frequent first; sets of labels are not paired up."""
+    """Return which label is confused with which, most frequent first; sets of labels are left out."""
     wrong: dict[tuple[str, str | None], list[int]] = {}
     for case, number in zip(cases, numbers, strict=True):
         if not case.correct and not isinstance(case.value, tuple):

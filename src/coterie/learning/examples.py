@@ -1,4 +1,4 @@
-"""What a text head is trained on."""
+"""Training examples of a text head."""
 
 from __future__ import annotations
 
@@ -13,72 +13,75 @@ from coterie.learning.dataset import Dataset
 from coterie.learning.splits import folds
 
 ALWAYS_SEEN = -1
-"""The fold of rows that are never held out: nobody will ask about them."""
+"""Fold of rows that are never held out, because nobody will ask about them."""
 FOLDS = 5
-"""Parts that rows are dealt into, each held out once."""
+"""Folds into which rows are dealt, each held out once."""
 _MOST_PIECES, _ROWS_IN_ALL = 4, 4_000
-"""Pieces that a fold is cut into at most; fewer where rows times pieces would be more than this."""
+"""Most pieces that a fold is cut into; fewer if rows times pieces would exceed the second number."""
 _FEW_OF_A_LABEL = 10
-"""Rows a label up to which folds are cut. Of so few a fold has two, which are no run of one source any more."""
+"""Rows a label up to which folds are cut: a fold has two rows a label then, too few for a run of one source."""
 NAMES_HELP = 50
-"""Rows a label below which its name is an example. It adds 2 points at 5 a label, 1 at 10 (docs/history/log.md)."""
+"""Rows a label below which the label's name serves as an example: 2 points better at 5 a label, 1 at 10.
+
+The figures are in docs/history/log.md.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextExamples:
-    """What a text head is trained on."""
+    """Training examples of a text head."""
 
     texts: Sequence[str]
     hot: np.ndarray  # (N, L) of 0 and 1: each row's labels
     several: bool
-    """Labels hold together; otherwise exactly one is given and any of a row's is right."""
+    """Whether labels hold together; otherwise exactly one is given and any of a row's labels is right."""
     folds: np.ndarray  # (N,)
     seed: int
     named: bool = True
-    """The labels are words that say what they mean."""
+    """Whether the labels are words with a meaning."""
     pieces: np.ndarray | None = None  # (N,)
-    """The folds cut smaller, for models that are fitted in no time; None where they are not."""
+    """Smaller folds, for models that are fitted in no time; None if there are none."""
 
     @property
     def labels(self) -> int:
-        """How many there are."""
+        """Number of labels."""
         return int(self.hot.shape[1])
 
     @property
     def one_each(self) -> bool:
-        """Every row has exactly one label."""
+        """Whether every row has exactly one label."""
         return bool((self.hot.sum(axis=1) == 1).all())
 
     def take(self, rows: np.ndarray) -> TextExamples:  # (M,) of N
-        """Some of the rows."""
+        """Return some of the rows."""
         texts = [self.texts[row] for row in rows]
         pieces = None if self.pieces is None else self.pieces[rows]
         return replace(self, texts=texts, hot=self.hot[rows], folds=self.folds[rows], pieces=pieces)
 
     def cut(self) -> TextExamples:
-        """The same rows with the pieces as folds, where there are any."""
+        """Return the same rows with the pieces as folds, if there are any."""
         return self if self.pieces is None else replace(self, folds=self.pieces, pieces=None)
 
     def extended(self, hot: np.ndarray, texts: Sequence[str] = ()) -> TextExamples:
-        """With more rows, which are never held out."""
+        """Return the examples with more rows, which are never held out."""
         folds = np.concatenate([self.folds, np.full(len(hot), ALWAYS_SEEN)])
         more = list(texts) or [""] * len(hot)
         return replace(self, texts=[*self.texts, *more], hot=np.vstack([self.hot, hot]), folds=folds)
 
     @property
     def few(self) -> bool:
-        """So few that the labels' names help."""
+        """Whether there are so few rows that the labels' names help."""
         return len(self.texts) < NAMES_HELP * self.labels
 
     def targets(self, logits: np.ndarray) -> np.ndarray:  # (N, L) -> (N,) or (N, L)
-        """What calibration aims at: a row's label, of several right ones the likeliest; all that hold together."""
+        """Return the targets of calibration: a row's label, of several right ones the likeliest; or all together."""
         if self.several:
             return self.hot
         return np.asarray(np.where(self.hot > 0, logits, -np.inf).argmax(axis=1))
 
 
 def in_turn(examples: TextExamples, most: int) -> np.ndarray:  # (M,)
-    """At most so many rows in random order, labels in turn, so that rare labels are among them too; sorted."""
+    """Return at most `most` rows in random order, labels in turn, so that rare labels are included; sorted."""
     order = np.random.default_rng(examples.seed).permutation(len(examples.texts))
     first = examples.hot.argmax(axis=1)
     seen = np.zeros(examples.labels, dtype=np.int64)
@@ -98,7 +101,7 @@ def text_examples(
     several: bool = False,
     named: bool = True,
 ) -> TextExamples:
-    """Rows as texts, targets and folds."""
+    """Return rows as texts, targets and folds."""
     position = {label: index for index, label in enumerate(labels)}
     hot = np.zeros((len(data), len(labels)))
     for index, row in enumerate(data.rows):
@@ -107,10 +110,10 @@ def text_examples(
 
 
 def deal_folds(data: Dataset, most: int, seed: int, *, in_order: bool = False) -> np.ndarray:  # (N,)
-    """The fold of each row: `most` folds, or as many as there are groups to deal out; `in_order` as in `folds`.
+    """Return the fold of each row: `most` folds, or as many as there are groups; `in_order` as in `folds`.
 
     Raises:
-        DataError: there are not even two.
+        DataError: there are fewer than two.
     """
     for k in range(most, 2, -1):
         try:
@@ -121,15 +124,15 @@ def deal_folds(data: Dataset, most: int, seed: int, *, in_order: bool = False) -
 
 
 def cut_folds(data: Dataset, folds: np.ndarray, seed: int) -> np.ndarray | None:  # (N,) -> (N,)
-    """The folds cut into pieces where there are few rows a label, else None.
+    """Cut the folds into pieces if there are few rows a label; else return None.
 
-    A model that knows four examples of each label is less sure than that of all five, and right at another rate where
-    it says the same; one of nineteen in twenty rows is more like it.
+    A model that knows four examples of each label is less sure than one that knows all five, and right at another
+    rate for the same confidence; a model of nineteen in twenty rows is closer to it.
 
     Args:
         data: The rows.
-        folds: (N,) as they were dealt.
-        seed: Decides what is dealt at random.
+        folds: (N,) folds as they were dealt.
+        seed: Seed of the random order.
     """
     pieces = min(_MOST_PIECES, _ROWS_IN_ALL // len(data))
     if pieces < 2 or len(data) > _FEW_OF_A_LABEL * len(data.label_names):

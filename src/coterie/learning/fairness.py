@@ -1,10 +1,10 @@
 """How a score treats groups of people: who is approved, who is refused wrongly, and how the groups compare.
 
-A row is approved when its probability, of what nobody wants (a default), is below the line. Shares have Wilson's
-intervals (Wilson 1927). The ratio of a group's share approved to that of the group approved most has the log interval
-of Katz et al. (1978); below four fifths is what US agencies take for evidence of adverse impact (29 CFR 1607.4 D).
-None of it says why the groups differ, and equal figures in one respect can exclude equal ones in another (Kleinberg et
-al. 2016): the report shows, and people decide.
+A row is approved when its probability of the bad outcome (such as a default) is below the line. Shares have
+Wilson's intervals (Wilson 1927). The ratio of a group's share approved to that of the group approved most has
+the log interval of Katz et al. (1978); below four fifths, US agencies take it for evidence of adverse impact
+(29 CFR 1607.4 D). None of the figures explains why the groups differ, and equal figures in one respect can
+exclude equal ones in another (Kleinberg et al. 2016): the report shows, and people decide.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from coterie.runtime.codec import readable
 from coterie.types import Scalar
 
 LEAST = 30
-"""Rows below which nothing is concluded of a group."""
+"""Fewest rows from which anything is concluded about a group."""
 FOUR_FIFTHS = 0.8
 LINE = 0.5
 _Z = 1.959964
 _MOST_VALUES = 10
-"""Different numbers from which on they are grouped by quartiles."""
+"""Number of different values from which numbers are grouped by quartiles."""
 MISSING = "missing"
 
 
 class GroupShare(NamedTuple):
-    """A share of rows, with its 95% interval; nan of none."""
+    """A share of rows, with its 95% interval; nan of no rows."""
 
     value: float
     interval: Interval
@@ -43,23 +43,23 @@ class GroupShare(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class GroupFigures:
-    """How one group fares."""
+    """The figures of one group."""
 
     name: str
     n: int
     base: GroupShare
-    """Rows whose outcome was what nobody wants, of those whose outcome is known."""
+    """Share of rows with the bad outcome among those with a known outcome."""
     approved: GroupShare
     alone: GroupShare
-    """Rows that the specialist decides without a person."""
+    """Share of rows that the specialist decides without a person."""
     refused_wrongly: GroupShare
-    """Refused, of those whose outcome was good."""
+    """Share refused among rows with a good outcome."""
     approved_wrongly: GroupShare
-    """Approved, of those whose outcome was bad."""
+    """Share approved among rows with a bad outcome."""
     mean: float
-    """Mean probability: beside `base` it says whether the score is right on average."""
+    """Mean probability: compared with `base` it shows whether the score is right on average."""
     ratio: float
-    """Share approved over that of the group approved most."""
+    """Share approved divided by that of the group approved most."""
     ratio_interval: Interval
 
     @property
@@ -74,7 +74,7 @@ class GroupFigures:
         return "above" if self.ratio_interval.low >= FOUR_FIFTHS else "undecided"
 
     def to_json(self) -> dict[str, object]:
-        """As plain values."""
+        """Return the figures as plain values."""
         shares = ("base", "approved", "alone", "refused_wrongly", "approved_wrongly")
         return {
             "group": self.name,
@@ -94,7 +94,7 @@ class Fairness:
     column: str
     line: float
     groups: tuple[GroupFigures, ...]
-    """In the order of their names."""
+    """Groups in the order of their names."""
 
     @property
     def below(self) -> tuple[str, ...]:
@@ -102,13 +102,13 @@ class Fairness:
         return tuple(group.name for group in self.groups if group.verdict == "below")
 
     def gap(self, share: Literal["approved", "refused_wrongly", "approved_wrongly"]) -> float:
-        """The largest difference of a share between two groups that are large enough; 0 of less than two."""
+        """Return the largest difference of a share between two groups that are large enough; 0 with fewer than two."""
         values = [getattr(group, share).value for group in self.groups if group.n >= LEAST]
         known = [value for value in values if not math.isnan(value)]
         return max(known) - min(known) if known else 0.0
 
     def to_json(self) -> dict[str, object]:
-        """As plain values."""
+        """Return the figures as plain values."""
         gaps = {name: self.gap(name) for name in ("approved", "refused_wrongly", "approved_wrongly")}
         groups = [group.to_json() for group in self.groups]
         return {"column": self.column, "line": self.line, "groups": groups, "gaps": gaps, "below": list(self.below)}
@@ -123,13 +123,13 @@ def fairness(
     *,
     line: float = LINE,
 ) -> Fairness:
-    """Figures of each group.
+    """Return the figures of each group.
 
     Args:
-        column: What the groups are of.
+        column: The column that the groups are of.
         groups: (N,) the group of each row.
-        probabilities: (N,) of what nobody wants.
-        outcomes: (N,) 1 where it came to that, 0 where not, None where it is not known.
+        probabilities: (N,) of the bad outcome.
+        outcomes: (N,) 1 for the bad outcome, 0 for the good one, None if it is not known.
         alone: (N,) whether the specialist decides without a person.
         line: Probability from which a row is refused.
     """
@@ -162,7 +162,7 @@ def fairness(
 
 
 def share(yes: ArrayLike) -> GroupShare:
-    """The share of (N,) truths, with Wilson's interval."""
+    """Return the share of true values in (N,), with Wilson's interval."""
     found = np.asarray(yes, dtype=bool)
     n = len(found)
     if not n:
@@ -174,7 +174,7 @@ def share(yes: ArrayLike) -> GroupShare:
 
 
 def _ratio(of: np.ndarray, best: np.ndarray, *, same: bool) -> tuple[float, Interval]:
-    """A ratio of two shares with its log interval; half a row is added to each where nobody is approved."""
+    """Return a ratio of two shares with its log interval; half a row is added to each if nobody is approved."""
     nothing = Interval(math.nan, math.nan)
     if same:
         return 1.0, nothing
@@ -190,11 +190,11 @@ def _ratio(of: np.ndarray, best: np.ndarray, *, same: bool) -> tuple[float, Inte
 
 
 def group_names(values: Sequence[Scalar], cuts: Sequence[float] = ()) -> list[str]:
-    """The group of each value: the value itself, or, of many different numbers, the stretch in which it lies.
+    """Return the group of each value: the value itself, or, for many different numbers, the range that contains it.
 
     Args:
         values: (N,) of one column.
-        cuts: Where stretches begin; without any, quartiles.
+        cuts: Starts of the ranges; quartiles without any.
     """
     texts = [as_category(value) for value in values]
     numbers = [None if text is None else as_number(value) for value, text in zip(values, texts, strict=True)]
@@ -216,7 +216,7 @@ def _stretch(number: float, edges: Sequence[float]) -> str:
 
 
 def _order(name: str) -> tuple[int, float, str]:
-    """Stretches by where they begin, others by name, the missing last."""
+    """Return the sort key of a group: ranges by their start, others by name, the missing last."""
     if name == MISSING:
         return 2, 0.0, name
     words = name.split()
@@ -233,39 +233,39 @@ def _order(name: str) -> tuple[int, float, str]:
 # (0.5: not at all, 1: for sure), with the interval of Hanley and McNeil (1982).
 
 TELLING = 0.6
-"""A column whose interval begins above this is called a proxy."""
+"""AUC above which the interval of a column has to begin for the column to be called a proxy."""
 _FOLDS = 5
 _WEIGHT = 5.0
-"""Rows of the average that each value's share is drawn towards."""
+"""Weight of the average, in rows, towards which each value's share is drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proxy:
-    """How well something tells a group of a protected attribute."""
+    """How well a column predicts a group of a protected attribute."""
 
     column: str
     group: str
-    """The one it tells best."""
+    """The group that the column predicts best."""
     auc: float
     interval: Interval
 
     @property
     def telling(self) -> bool:
-        """Whether it is shown to tell more than a little."""
+        """Whether the column is shown to predict more than a little."""
         return self.interval.low > TELLING
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proxies:
-    """What gives one attribute away."""
+    """The columns that reveal one attribute."""
 
     attribute: str
     columns: tuple[Proxy, ...]
-    """The most telling first."""
+    """Columns, the most predictive first."""
     together: Proxy | None
-    """All columns at once, by a logistic regression."""
+    """All columns together, by a logistic regression."""
     score: Proxy | None
-    """The probability that the specialist gives."""
+    """The probability that the specialist returns."""
 
     @property
     def telling(self) -> tuple[Proxy, ...]:
@@ -276,14 +276,14 @@ class Proxies:
 def find_proxies(
     attribute: str, groups: Sequence[str], columns: Mapping[str, np.ndarray], score: np.ndarray, *, seed: int = 0
 ) -> Proxies:
-    """How well each column tells a protected attribute's groups.
+    """Return how well each column predicts a protected attribute's groups.
 
     Args:
-        attribute: Its name.
+        attribute: The attribute's name.
         groups: (N,) the group of each row.
-        columns: (N,) bins of each column that is used, by name.
-        score: (N,) what the specialist says of rows that it had not seen.
-        seed: Deals the folds.
+        columns: (N,) bins of each used column, by name.
+        score: (N,) the specialist's probabilities of rows that it had not seen.
+        seed: Seed of the folds.
     """
     of = np.asarray(groups)
     compared = [name for name in sorted(set(groups) - {MISSING}) if LEAST <= (of == name).sum() <= len(of) - LEAST]
@@ -305,7 +305,7 @@ def find_proxies(
 
 
 def _best(name: str, scores: Mapping[str, np.ndarray], of: np.ndarray) -> Proxy | None:
-    """The group that is told best; None where there is none."""
+    """Return the group that is predicted best; None if there is none."""
     proxies = [_proxy(name, group, score, of == group) for group, score in scores.items()]
     return max(proxies, key=lambda proxy: proxy.auc, default=None)
 
@@ -323,7 +323,7 @@ def _interval(area: float, positive: int, negative: int) -> Interval:
 
 
 def _rates(codes: np.ndarray, theirs: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """(N,) the group's share among the rows of other folds with the same value, drawn towards the average."""
+    """Return (N,) the group's share among rows of other folds with the same value, drawn towards the average."""
     scores = np.zeros(len(codes))
     for fold in range(_FOLDS):
         out = folds == fold

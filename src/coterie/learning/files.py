@@ -1,8 +1,8 @@
 """Files of examples as records: CSV, JSONL and OpenAI chat JSONL, read line by line.
 
-A file is read once, hashed as it passes and never held as a whole. What a record means (which cell is the
-text, which the label) is not known here. The content decides the format: a file whose first character is
-`{` is JSONL, everything else is CSV.
+A file is read once, hashed on the way and never held as a whole. This module does not know what a record
+means (which cell is the text, which the label). The content decides the format: a file whose first character
+is `{` is JSONL, everything else is CSV.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from coterie.errors import DataError
 from coterie.learning.checks import count, nearest, quote
 
 LONGEST_LINE = 16 * 1024 * 1024
-"""Bytes of one line; longer ones are refused so that a file that is no text cannot fill the memory."""
+"""Most bytes of one line; longer lines are refused so that a binary file cannot fill the memory."""
 
 _PEEK = 1 << 16
 _BOM = b"\xef\xbb\xbf"
@@ -50,11 +50,11 @@ class Record(NamedTuple):
 
     line: int
     cells: Mapping[str, object]
-    """By column name: strings in CSV, any JSON value in JSONL."""
+    """Cells by column name: strings in CSV, any JSON value in JSONL."""
 
 
 class _Recoded(io.RawIOBase):
-    """A text in another encoding as UTF-8 bytes, its own bytes hashed as they pass."""
+    """A text in another encoding as UTF-8 bytes; its original bytes are hashed as they are read."""
 
     def __init__(self, stream: BinaryIO, encoding: str, errors: str) -> None:
         self._stream, self.digest, self._rest = stream, hashlib.sha256(), b""
@@ -75,20 +75,20 @@ class _Recoded(io.RawIOBase):
 
 
 def as_utf8(stream: BinaryIO, *, errors: str = "strict") -> BinaryIO:
-    """A buffered stream as UTF-8, where a byte-order mark says that it is UTF-16 or UTF-32; else as it is."""
+    """Return a stream as UTF-8, if a byte-order mark says that it is UTF-16 or UTF-32; else the stream itself."""
     encoding = next((name for mark, name in _WIDE if head(stream).startswith(mark)), None)
     return stream if encoding is None else io.BufferedReader(_Recoded(stream, encoding, errors), _PEEK)
 
 
 def whole_text(path: Path) -> str:
-    """A file as text, in whichever Unicode encoding it is. Raises `OSError`, or `ValueError` if it is in none."""
+    """Return a file as text, in any Unicode encoding. Raises `OSError`, or `ValueError` if it has none."""
     with path.open("rb", buffering=_PEEK) as file:
         return as_utf8(file).read().decode("utf-8-sig").replace("\r\n", "\n")
 
 
 @dataclass
 class Lines:
-    """The lines of a file as text, counted and hashed as they pass."""
+    """The lines of a file as text, counted and hashed as they are read."""
 
     name: str
     stream: BinaryIO
@@ -131,18 +131,18 @@ class Lines:
             ) from None
 
     def error(self, found: str, hint: str = "", *, line: int | None = None) -> DataError:
-        """What is wrong with a line: the last one read, or another one."""
+        """Return an error about a line: the last one read, or another one."""
         return DataError(f"{self.name}, line {line or self.number} {found}.", hint=hint)
 
     @property
     def sha256(self) -> str:
-        """Checksum of all that was read so far."""
+        """Checksum of everything read so far."""
         return self._digest.hexdigest()
 
 
 @contextmanager
 def open_lines(path: Path) -> Iterator[Lines]:
-    """Open a file for one pass. Raises `DataError` when it cannot be read or is of a foreign kind."""
+    """Open a file for one pass. Raises `DataError` if it cannot be read or is of an unsupported kind."""
     try:
         with path.open("rb", buffering=_PEEK) as file:
             try:
@@ -162,13 +162,13 @@ def open_lines(path: Path) -> Iterator[Lines]:
 
 
 def head(stream: BinaryIO) -> bytes:
-    """The first bytes of a buffered stream, without taking them."""
+    """Return the first bytes of a buffered stream without consuming them."""
     peek = getattr(stream, "peek", None)
     return bytes(peek(_PEEK)) if peek else b""
 
 
 def _neighbour(path: Path) -> str | None:
-    """The file beside a missing one that was probably meant."""
+    """Return the file beside a missing one that was probably meant; None if there is none."""
     try:
         return nearest(path.name, [other.name for other in path.parent.iterdir()])
     except OSError:
@@ -196,13 +196,13 @@ def _refuse_foreign(name: str, start: bytes) -> None:
 def read_records(
     lines: Lines, *, wanted: Collection[str], check_names: Callable[[Sequence[str]], None]
 ) -> Iterator[Record]:
-    """The records of a file, in order.
+    """Yield the records of a file, in order.
 
     `wanted` names columns that help to find the CSV delimiter; `check_names` is called with a CSV's header
     before its first row is read, and may refuse it.
 
     Raises:
-        DataError: a line is not what the format asks for; the message names it.
+        DataError: a line is invalid in its format; the message names it.
     """
     start = head(lines.stream).removeprefix(_BOM).lstrip()
     if start.startswith(b"{") or Path(lines.name).suffix.lower() in {".jsonl", ".ndjson"}:
@@ -228,7 +228,7 @@ def _read_jsonl(lines: Lines) -> Iterator[Record]:
 
 
 def flatten_chat(record: Record, *, text: str, label: str, lines: Lines) -> Record:
-    """An OpenAI chat record as cells: the last user message, and the assistant's reply to it as the label."""
+    """Return an OpenAI chat record as cells: the last user message, and the assistant's reply to it as the label."""
     messages = record.cells["messages"]
     if not isinstance(messages, list) or not all(isinstance(m, dict) and "role" in m for m in messages):
         raise lines.error(f"has messages that are no list of roles and contents: {quote(messages)}")
@@ -242,7 +242,7 @@ def flatten_chat(record: Record, *, text: str, label: str, lines: Lines) -> Reco
 
 
 def _content(message: Mapping[str, object]) -> object:
-    """The text of a chat message, whose content is a string or a list of parts."""
+    """Return the text of a chat message, whose content is a string or a list of parts."""
     content = message.get("content")
     if not isinstance(content, list):
         return content
@@ -253,7 +253,7 @@ def _content(message: Mapping[str, object]) -> object:
 
 
 def sniff_delimiter(start: bytes, wanted: Collection[str]) -> str:
-    """The delimiter under which the header has most of the wanted names, then most names at all."""
+    """Return the delimiter under which the header has most of the wanted names, then most names at all."""
     # The peeked bytes may end inside a character or a row; only the header matters here.
     text = start.decode("utf-8", errors="replace").splitlines(keepends=True)
 
@@ -301,7 +301,7 @@ def _header(cells: list[str], lines: Lines) -> list[str]:
 
 
 def _cells(cells: list[str], names: list[str], lines: Lines, start: int, delimiter: str) -> dict[str, object]:
-    """A row's cells by column name; columns without a name are left out."""
+    """Return a row's cells by column name; columns without a name are left out."""
     extra = [cell for cell in cells[len(names) :] if cell.strip()]
     if extra or len(cells) < len(names):
         hint = f"A text that contains {delimiter!r} or a line break goes between double quotes."

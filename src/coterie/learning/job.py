@@ -1,4 +1,4 @@
-"""What a trainer is given."""
+"""The input of a trainer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from coterie.tuning.base import BaseEncoder, CausalBase, Checkpoints, find_base,
 from coterie.types import AnswerForm, Finding, Option, Rung, SpecialistCard
 
 QUICK_RUNGS: tuple[Rung, ...] = ("lexical", "embedding")
-"""Rungs that are tried unless the section says otherwise: those that take seconds."""
+"""Rungs that are tried unless the section names others: those that take seconds."""
 
 
 class TextEncoder(Engine, Protocol):
@@ -34,12 +34,12 @@ class TextEncoder(Engine, Protocol):
 
     @property
     def about(self) -> Mapping[str, str]:
-        """What a report says of it: `name`, `source`, `sha256`, `licence`."""
+        """Description for a report: `name`, `source`, `sha256`, `licence`."""
         ...
 
     @property
     def languages(self) -> Collection[str]:
-        """Languages that it was made for; empty if nobody says."""
+        """Languages that the encoder was made for; empty if they are not stated."""
         ...
 
     @property
@@ -49,52 +49,52 @@ class TextEncoder(Engine, Protocol):
 
     @property
     def max_tokens(self) -> int:
-        """Tokens of a text that are read."""
+        """Most tokens of a text that are read."""
         ...
 
     def exceeds(self, texts: Sequence[str]) -> np.ndarray:
-        """(N,) which texts are longer than that."""
+        """Return (N,) which texts are longer than that."""
         ...
 
     def encode(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> np.ndarray:
-        """Unit vectors (N, D); `progress` is called with the number of texts just done."""
+        """Return unit vectors (N, D); `progress` is called with the number of texts just done."""
         ...
 
 
 class TrainedTask(Protocol):
-    """What training asks of a task; `coterie.tasks.contract.TaskType` is one."""
+    """The properties of a task that training needs; `coterie.tasks.contract.TaskType` is one."""
 
     kind: ClassVar[str]
-    """Its name."""
+    """Name of the task."""
     form: ClassVar[AnswerForm]
-    """What its values are."""
+    """Form of its answers."""
     guards_columns: ClassVar[bool]
-    """What it does not read of structured input, nobody who answers in its place may read."""
+    """Whether columns that the task does not read are also withheld from a specialist that answers in its place."""
     looks_up: ClassVar[bool]
-    """Whether its documents say what it is asked about."""
+    """Whether the task's documents contain the answers."""
     makes_calls: ClassVar[bool]
-    """Whether its findings are calls of functions, which its options name."""
+    """Whether the task's findings are function calls, which its options name."""
     encodes_texts: ClassVar[bool]
-    """Whether its rung `embedding` looks at the encoding of a whole text."""
+    """Whether the task's rung `embedding` uses the encoding of a whole text."""
 
     def measures(self, section: Any, /) -> tuple[str, ...]:  # noqa: ANN401 - its own section
-        """What its bar can be about, the usual measure first."""
+        """Return the measures that the bar may use, the default one first."""
         ...
 
     def possible_rungs(self, section: Any, train: Dataset, /) -> tuple[Rung, ...]:  # noqa: ANN401 - as above
-        """Rungs that the task and its data allow, cheapest first."""
+        """Return the rungs that the task and its data allow, cheapest first."""
         ...
 
     def wanted_rungs(self, section: Any, /) -> Sequence[Rung]:  # noqa: ANN401 - as above
-        """Rungs that are tried: those that the section names, or the usual ones."""
+        """Return the rungs that are tried: those that the section names, or the default ones."""
         ...
 
     def is_measured(self, section: Any, /) -> bool:  # noqa: ANN401 - as above
-        """Whether rungs are measured and one is chosen."""
+        """Return whether rungs are measured and one is chosen."""
         ...
 
     def tuned_rungs(self, section: Any, rungs: Sequence[Rung], /) -> Collection[Rung]:  # noqa: ANN401 - as above
-        """Of these rungs, those whose base model has to be here before training begins."""
+        """Return those of these rungs whose base model has to be present before training begins."""
         ...
 
     def judge(
@@ -106,7 +106,7 @@ class TrainedTask(Protocol):
         section: Any = None,  # noqa: ANN401 - as above
         seed: int = 0,
     ) -> Evaluation:
-        """What findings, one a row, say of the specialist that made them."""
+        """Return the figures of a specialist from its findings, one a row."""
         ...
 
 
@@ -122,38 +122,38 @@ class Job(Generic[S_co]):
     section: S_co
     train: Dataset
     held_out: Dataset
-    """The training rows themselves where figures are cross-validated."""
+    """The held-out rows; the training rows themselves if figures are cross-validated."""
     encoder: TextEncoder
     progress: Progress
     base: BaseEncoder | None = None
-    """What the rung `encoder` starts from, where it is tried."""
+    """The base of the rung `encoder`, if it is tried."""
     causal: CausalBase | None = None
-    """What the rung `slm` starts from, where it is tried."""
+    """The base of the rung `slm`, if it is tried."""
     model: LlamaModel | None = None
-    """How that model is run."""
+    """How the model of the rung `slm` is run."""
     checkpoints: Checkpoints | None = None
-    """Where unfinished trainings are kept; None keeps nothing."""
+    """Store of unfinished trainings; None keeps nothing."""
     read: Mapping[Path, str] = field(default_factory=dict)
-    """Checksum of each file that its rows come from, as it was read."""
+    """Checksum of each file that the rows come from, as it was read."""
     asked: AskedModel | None = None
-    """What the rung `llm` asks, where a model is named."""
+    """The model of the rung `llm`, if one is named."""
 
     def card(self, rung: Rung, columns: tuple[str, ...] = ()) -> SpecialistCard:
-        """The card of a rung's specialist before it has a version."""
+        """Return the card of a rung's specialist before it has a version."""
         return make_card(self.name, self.task, self.section, rung=rung, version="", columns=columns)
 
     @property
     def cross_validated(self) -> bool:
-        """No rows are held out: every row is predicted by a model that did not see it."""
+        """Whether no rows are held out: every row is predicted by a model that did not see it."""
         return self.held_out is self.train
 
     @property
     def has_texts(self) -> bool:
-        """Whether there is a text to look at."""
+        """Whether any row has a text."""
         return self.train.has_texts
 
     def group_numbers(self, rows: np.ndarray) -> np.ndarray:  # (R,) -> (R,)
-        """A number for the group of each of these training rows; a row without one is a group of its own."""
+        """Return a number for the group of each of these training rows; a row without a group is one of its own."""
         numbers: dict[object, int] = {}
         groups = [self.train.rows[row].group for row in rows]
         keys = (("row", i) if group is None else group for i, group in enumerate(groups))
@@ -161,7 +161,7 @@ class Job(Generic[S_co]):
 
     @property
     def rungs(self) -> tuple[Rung, ...]:
-        """Rungs that may be chosen, cheapest first; those of a chain, which is chosen whole."""
+        """Rungs that may be chosen, cheapest first, including those of a chain, which is chosen as a whole."""
         wanted = self.task.wanted_rungs(self.section)
         return tuple(rung for rung in self.possible_rungs if rung in wanted)
 
@@ -177,12 +177,12 @@ class Job(Generic[S_co]):
 
     @property
     def bar(self) -> dict[str, float]:
-        """What each measure must reach."""
+        """The value that each measure must reach."""
         return dict(self.section.bar)
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """What decides between rungs: the measures of the bar, else the task's usual one."""
+        """Measures that decide between rungs: those of the bar, else the task's default one."""
         return tuple(self.bar) or self.task.measures(self.section)[:1]
 
 
@@ -197,7 +197,7 @@ def make_card(
     view_tokens: int | None = None,
     options: tuple[Option, ...] = (),
 ) -> SpecialistCard:
-    """The card of a specialist: what its task and its section say of it."""
+    """Return the card of a specialist from its task and its section."""
     return SpecialistCard(
         name=name,
         task=task.kind,
@@ -219,16 +219,16 @@ def make_card(
 
 
 def check_job(job: Job[S_co], folder: Path, models: Mapping[str, Model]) -> Job[S_co]:
-    """Refuse what cannot be trained before time is spent on it; the job with all it needs.
+    """Check that a job can be trained before time is spent on it; return the job with everything it needs.
 
     Args:
-        job: What is to be trained.
-        folder: What the folder of a base encoder and the file of a model are relative to.
+        job: The job to train.
+        folder: The folder that paths of base encoders and model files are relative to.
         models: The network's models by `[models]` key.
 
     Raises:
-        ConfigError: the section asks for what cannot be.
-        ExtraMissing, ModelMissing, ArtefactRefused: what a rung needs is not here.
+        ConfigError: the section asks for something impossible.
+        ExtraMissing, ModelMissing, ArtefactRefused: something that a rung needs is missing.
         EgressRefused: the training texts may not go to the model of the rung `llm`.
     """
     place, section = f"specialists.{job.name}", job.section
@@ -256,7 +256,7 @@ def check_job(job: Job[S_co], folder: Path, models: Mapping[str, Model]) -> Job[
 
 
 def tunable_model(job: Job[S_co], models: Mapping[str, Model]) -> LlamaModel:
-    """The model that the section names, if it runs in this process. Raises `ConfigError`."""
+    """Return the model that the section names, if it runs in this process. Raises `ConfigError`."""
     model = models.get(str(job.section.model))
     if isinstance(model, LlamaModel):
         return model

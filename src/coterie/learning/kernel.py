@@ -23,11 +23,11 @@ GAMMA = 0.5
 RIDGES = (0.03, 0.1, 0.3)  # the one with the best out-of-fold accuracy is taken
 _JITTER = 1e-3
 _FEW_TO_A_LANDMARK = 1.5
-"""Rows a landmark up to which one fit of all gives what is said out of fold; of more, a fit a fold is cheaper."""
+"""Rows a landmark up to which one fit of all rows gives the out-of-fold logits; beyond it, a fit a fold is cheaper."""
 
 
 class KernelFit(NamedTuple):
-    """A fitted block and what it said of rows it had not seen."""
+    """A fitted block, and its logits for rows that it had not seen."""
 
     block: KernelBlock
     bias: float
@@ -35,7 +35,7 @@ class KernelFit(NamedTuple):
     ridge: float
 
     def logits(self, vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N, L)
-        """What it says of other texts, bias included."""
+        """Return the logits for other texts, bias included."""
         return self.block.logits(vectors) + self.bias
 
 
@@ -47,15 +47,15 @@ def fit_kernel(
     names: np.ndarray | None = None,
     landmarks: np.ndarray | None = None,
 ) -> KernelFit:
-    """Fit on all rows, with out-of-fold logits for calibration; the ridge is chosen by those.
+    """Fit on all rows, with out-of-fold logits for calibration, which also choose the ridge.
 
     Args:
         vectors: (N, D) unit vectors.
         examples: Targets and folds.
-        progress: Told of each fold.
+        progress: Called after each fold.
         names: (L, D) encodings of the labels' names, as one more example of each label. They are kept if the
             rows are named better with them, out of fold.
-        landmarks: (M,) rows to take; by default rows of every label.
+        landmarks: (M,) rows to use as landmarks; by default rows of every label.
     """
     plain = _fit(vectors, examples, progress, landmarks)
     if names is None:
@@ -89,12 +89,12 @@ def _fit(
 
 
 def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:  # (N, D), (M, D) -> (N, M)
-    """exp(-gamma |a - b|^2) of unit vectors."""
+    """Return exp(-gamma |a - b|^2) of unit vectors."""
     return np.asarray(np.exp(2.0 * GAMMA * (a @ b.T - 1.0)))
 
 
 def _coded(examples: TextExamples) -> tuple[np.ndarray, float]:  # (N, L), and what is added to predictions
-    """Targets such that far from every landmark, where the kernel gives 0, no label is likely."""
+    """Return targets for which no label is likely far from every landmark, where the kernel gives 0."""
     if examples.several:
         return 2.0 * examples.hot, -1.0
     labels = examples.hot.sum(axis=1, keepdims=True)
@@ -111,7 +111,7 @@ class _Sums(NamedTuple):
 
 
 def _out_of_fold(sums: _Sums, folds: np.ndarray, progress: Callable[[int], None]) -> dict[float, np.ndarray]:
-    """Logits (N, L) for each ridge; a fold is taken out of the sums instead of summing the rest anew."""
+    """Return logits (N, L) for each ridge; each fold is subtracted from the sums instead of summing the rest anew."""
     if len(sums.features) <= _FEW_TO_A_LANDMARK * sums.features.shape[1]:
         held = {ridge: _left_out(sums, folds, ridge) for ridge in RIDGES}
         progress(len(np.unique(folds[folds != ALWAYS_SEEN])))
@@ -128,10 +128,10 @@ def _out_of_fold(sums: _Sums, folds: np.ndarray, progress: Callable[[int], None]
 
 
 def _left_out(sums: _Sums, folds: np.ndarray, ridge: float) -> np.ndarray:
-    """Logits (N, L) of each row without its fold, from one fit of all rows: (I - H)^-1 of the fold times its residuals.
+    """Return logits (N, L) of each row without its fold, from one fit: (I - H)^-1 of the fold times its residuals.
 
-    H is the fold's block of the hat matrix. The same numbers as a fit for each fold, for the price of one where rows
-    are about as many as landmarks.
+    H is the fold's block of the hat matrix. The numbers are the same as with a fit for each fold, at the cost of
+    one fit if there are about as many rows as landmarks.
     """
     from scipy.linalg import solve_triangular  # noqa: PLC0415 - training alone needs it
 
@@ -166,23 +166,26 @@ def _right(logits: np.ndarray, examples: TextExamples) -> float:
 # head grows with the examples of a label. The rest has to be added.
 
 PARTS_OF_FEW = 3
-"""Parts that few rows are held back in when a model takes minutes."""
+"""Number of parts that few rows are held back in, for a model that takes minutes."""
 UNSAID = 0.3
-"""Share of the gain that confidence does not grow by itself. With all rows it was higher on new texts than out of fold
-by .033, .033, .024 and .033 where gains of .039, .039, .044 and .048 were expected (docs/history/log.md)."""
+"""Share of the gain by which confidence does not grow by itself.
+
+With all rows confidence was higher on new texts than out of fold by .033, .033, .024 and .033 where gains of
+.039, .039, .044 and .048 were expected (docs/history/log.md).
+"""
 _DEALS = 4  # ways to deal the rows, over which the luck of one evens out
 
 
 def expected_gain(
     job: Job[SpecialistSection], examples: TextExamples, vectors: np.ndarray, names: np.ndarray | None
 ) -> float:
-    """Accuracy that is gained from what is known when few parts are held back in turn to all; 0 where rows are many.
+    """Return the expected gain in accuracy from the few parts held back in turn to all rows; 0 with many rows.
 
     Args:
-        job: What is trained.
-        examples: Its rows.
-        vectors: (N, D) their encodings by an encoder that was not tuned on them.
-        names: (L, D) those of the labels' names, where these are examples too.
+        job: The job.
+        examples: The job's rows.
+        vectors: (N, D) encodings of the rows by an encoder that was not tuned on them.
+        names: (L, D) encodings of the labels' names, if the names are examples too.
     """
     if examples.pieces is None or examples.several:
         return 0.0
@@ -195,14 +198,14 @@ def expected_gain(
 
 
 def hold_back_in_parts(folds: np.ndarray, most: int) -> np.ndarray:  # (N,) -> (N,)
-    """Folds put together to at most so many parts."""
+    """Combine folds into at most `most` parts."""
     return np.asarray(folds % min(most, len(np.unique(folds))))
 
 
 def _curve(
     job: Job[SpecialistSection], examples: TextExamples, vectors: np.ndarray, names: np.ndarray | None, seed: int
 ) -> list[tuple[float, float]]:
-    """Share of the rows that a model knows, and of those held back that it names right; in few parts and in folds."""
+    """Return the share of rows that a model knows, and its accuracy on those held back; in few parts and in folds."""
     folds = deal_folds(job.train, FOLDS, seed)
     curve = []
     for dealt in (hold_back_in_parts(folds, PARTS_OF_FEW), folds):
@@ -222,33 +225,34 @@ def _curve(
 ALIKE = 0.85
 """Cosine from which two texts are near copies."""
 MOST_TEXTS = 4_000
-"""More are not looked at: they would be trained on twice, and nobody makes as many from a few patterns by hand."""
+"""Most texts that are examined: more would be trained on twice, and nobody writes as many from a few patterns."""
 
 _FEWEST_COPIED = 0.1
-"""Share of texts with a near copy below which the others are most of what is measured, and nothing is fitted again."""
+"""Share of texts with a near copy below which nothing is fitted again: the other texts dominate the figures then."""
 _MOST_OF_LABEL, _MOST_LONELY = 0.75, 0.2
-"""Share of a label's texts that may be held out together, and share of all texts that may be held out with more."""
+"""Largest share of a label's texts held out together, and share of all texts for which it may be exceeded."""
 
 
 class Apart(NamedTuple):
-    """What was said of each text by models that knew neither it nor its near copies."""
+    """Outputs for each text of models that knew neither the text nor its near copies."""
 
     logits: np.ndarray  # (N, L)
     nearest: np.ndarray | None  # (N,)
-    """Its nearness to the other texts, where there are encodings."""
+    """Nearness of each text to the other texts, if there are encodings."""
 
 
 def hold_out_copies(examples: TextExamples, vectors: np.ndarray, groups: np.ndarray) -> TextExamples | None:
-    """The same texts, with near copies in one fold; None where that would say nothing.
+    """Return the same texts with near copies in one fold; None if that would say nothing.
 
-    That is where there are too many texts, hardly any has a copy, or all of a label (of five texts or more) are copies
-    of one: held out together, nobody knows it. Neither does anybody where a few texts of other labels bear its name by
-    mistake: for a part of all texts, most of their label is held out with them.
+    It says nothing with too many texts, with hardly any copies, or if all texts of a label (five or more) are
+    copies of one text: held out together, no model knows the label. The same holds if most of a label's texts are
+    held out together and only a few texts of other labels bear its name by mistake; this is tolerated for a part
+    of all texts.
 
     Args:
         examples: Of a classifier with one label a text.
         vectors: (N, D) encodings of the texts.
-        groups: (N,) a number for the group of each text; what has one group stays together as well.
+        groups: (N,) a number for the group of each text; texts of one group stay together as well.
     """
     if examples.several or len(vectors) > MOST_TEXTS:
         return None
@@ -264,7 +268,7 @@ def hold_out_copies(examples: TextExamples, vectors: np.ndarray, groups: np.ndar
 
 
 def _kinds(vectors: np.ndarray, groups: np.ndarray) -> np.ndarray:  # (N, D), (N,) -> (N,)
-    """A number for each text; those that are linked by near copies or groups have the same."""
+    """Return a number for each text; texts that are linked by near copies or groups have the same number."""
     from scipy.sparse import csr_matrix  # noqa: PLC0415 - training alone needs it
     from scipy.sparse.csgraph import connected_components  # noqa: PLC0415 - training alone needs it
 
@@ -273,7 +277,7 @@ def _kinds(vectors: np.ndarray, groups: np.ndarray) -> np.ndarray:  # (N, D), (N
 
 
 def _deal(kinds: np.ndarray, seed: int) -> np.ndarray:  # (N,) -> (N,)
-    """A fold for each text, that of its kind; the largest kinds first, each to the fold with the fewest texts."""
+    """Return the fold of each text, that of its kind; the largest kinds first, each to the smallest fold."""
     sizes = np.bincount(kinds)
     order = np.random.default_rng(seed).permutation(len(sizes))
     filled = np.zeros(FOLDS, dtype=np.int64)

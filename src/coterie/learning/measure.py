@@ -1,6 +1,6 @@
-"""Measuring a specialist or a candidate on rows it has not seen, through the same door a request takes.
+"""Measuring a specialist or a candidate on rows it has not seen, through the interface that requests use.
 
-It knows the protocol only: no weights, no engine, no training.
+The module knows the protocol only: no weights, no engine, no training.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from coterie.text.language import base, detect
 from coterie.types import SYSTEM, ContextView, Finding, Label, Rung, Task
 
 LookUp = Callable[[Task], Awaitable[ContextView]]
-"""Gives what a specialist is shown for a task."""
+"""A function that returns the view that a specialist gets for a task."""
 Judge = Callable[[Sequence[Row], Sequence[Finding]], Evaluation]
-"""From findings, one a row, to figures; that of a specialist's task."""
+"""A function that turns findings, one a row, into figures; each task has its own."""
 AT_ONCE = 64
-"""Rows asked about side by side: enough to fill an encoder's batches, below its queue."""
+"""Rows processed side by side: enough to fill an encoder's batches, below its queue."""
 
 
 async def evaluate(
@@ -46,22 +46,22 @@ async def evaluate(
     look_up: LookUp | None = None,
     at_once: int = AT_ONCE,
 ) -> Evaluation:
-    """Ask a specialist about every row and judge what it finds.
+    """Ask a specialist about every row and judge its findings.
 
     Args:
         specialist: Asked `at_once` rows side by side.
-        rows: A row without labels is one that it should abstain on.
-        vectors: (N, D) encodings of the rows' texts, where they are known already.
-        truncated: (N,) whether each of these is of a text's beginning only; none of them by default.
+        rows: The rows; the specialist should abstain on a row without labels.
+        vectors: (N, D) encodings of the rows' texts, if they are known already.
+        truncated: (N,) whether each encoding covers only the text's beginning; none by default.
         progress: Called with the number of rows just done.
         label: Sensitivity of the rows.
-        judge: Makes the figures; by default of labels.
-        look_up: What the specialist is shown for a task; nothing by default.
-        at_once: More than one is faster where an engine works in batches, whose make-up is chance: a confidence may
-            differ in its eighth digit from run to run.
+        judge: Computes the figures; those of labels by default.
+        look_up: Returns the view for a task; nothing by default.
+        at_once: More than one is faster where an engine works in batches, whose make-up is chance: a confidence
+            may differ in its eighth digit from run to run.
 
     Raises:
-        CoterieError: what the specialist raises; the rows still waiting are not asked about.
+        CoterieError: the specialist raised it; the waiting rows are skipped.
     """
     findings = await consult_rows(
         specialist,
@@ -87,7 +87,7 @@ async def consult_rows(
     look_up: LookUp | None = None,
     at_once: int = AT_ONCE,
 ) -> list[Finding]:
-    """The finding of each row, in order; asked as `evaluate` asks. The first error stops the others and is raised."""
+    """Return the finding of each row, in order, asked as in `evaluate`. The first error stops the others."""
     advance = progress or (lambda _: None)
     findings: dict[int, Finding] = {}
     waiting = iter(enumerate(rows))
@@ -110,31 +110,31 @@ _DRAWS = 200  # of the bootstrap of a measure that is no mean
 
 
 class Encoded(NamedTuple):
-    """Encodings of the training texts, and how long they took."""
+    """Encodings of the training texts, and the seconds they took."""
 
     vectors: np.ndarray  # (N, D)
     seconds: float
 
 
 def measure(job: Job[SpecialistSection], rung: Rung, specialist: Specialist) -> Evaluation:
-    """The specialist's figures on the job's held-out rows, with progress."""
+    """Measure the specialist on the job's held-out rows, with progress."""
     findings = ask_held_out(job, rung, specialist, held_out_vectors(job, rung))
     return job.task.judge(job.held_out.rows, findings, section=job.section)
 
 
 def held_out_vectors(job: Job[SpecialistSection], rung: Rung) -> np.ndarray | None:  # (N, D)
-    """The held-out texts' encodings, if the rung looks at whole texts, with progress."""
+    """Encode the held-out texts, if the rung uses whole texts, with progress."""
     return encode(job, job.held_out.texts, "encode held-out rows").vectors if _encodes_whole(job, rung) else None
 
 
 def ask_held_out(
     job: Job[SpecialistSection], rung: Rung, specialist: Specialist, vectors: np.ndarray | None
 ) -> list[Finding]:
-    """What the specialist finds on the job's held-out rows, in order, with progress.
+    """Return the specialist's findings on the job's held-out rows, in order, with progress.
 
-    The texts are encoded all at once, sorted by length, which gives the vectors that one by one would give; then it is
-    asked about one after the other, so that the same version has the same figures, to the last digit of the report that
-    it is named by.
+    The texts are encoded all at once, sorted by length, which gives the same vectors as one by one. The rows are
+    then processed one after the other, so that the same version has the same figures, to the last digit of the
+    report that it is named by.
     """
     truncated = None if vectors is None else job.encoder.exceeds(job.held_out.texts)
     job.progress.start(f"{job.name}: measure {rung}", len(job.held_out))
@@ -147,12 +147,12 @@ def ask_held_out(
 
 
 def _encodes_whole(job: Job[SpecialistSection], rung: Rung) -> bool:
-    """Whether a rung looks at the encoding of a whole text; of a document it encodes sentences."""
+    """Return whether a rung uses the encoding of a whole text; for documents it encodes sentences."""
     return rung == "embedding" and job.task.encodes_texts
 
 
 def encode(job: Job[SpecialistSection], texts: Sequence[str], what: str) -> Encoded:
-    """Encodings of many texts, with progress."""
+    """Encode many texts, with progress."""
     start = time.perf_counter()
     job.progress.start(f"{job.name}: {what}", len(texts))
     vectors = job.encoder.encode(texts, progress=job.progress.advance)
@@ -161,7 +161,7 @@ def encode(job: Job[SpecialistSection], texts: Sequence[str], what: str) -> Enco
 
 
 def rated(measure: str, right: np.ndarray, predicted: np.ndarray, targets: np.ndarray) -> Figure:
-    """A measure on out-of-fold rows, with its interval.
+    """Return a measure on out-of-fold rows, with its interval.
 
     Args:
         measure: `accuracy` or `macro_f1`.
@@ -190,10 +190,10 @@ def window_warnings(
     own: OnnxEncoder | None = None,
     tuned_on: int | None = None,
 ) -> Iterator[str]:
-    """What of the texts a rung did not read, a sentence for training rows and one for held-out rows.
+    """Yield warnings about text that a rung did not read: one for training rows and one for held-out rows.
 
     Args:
-        job: What was trained.
+        job: The trained job.
         rung: `lexical` reads every text to its end.
         evaluation: Its figures on held-out rows.
         own: The rung's own encoder; the network's by default.
@@ -210,13 +210,13 @@ def window_warnings(
 
 
 _ASKED_OF = 500
-"""Texts whose language is asked at most."""
+"""Most texts whose language is detected."""
 _FOREIGN = 0.1
-"""Share of the texts from which their language is said to be none of the encoder's."""
+"""Share of texts in a foreign language from which a warning says that the encoder does not know it."""
 
 
 def foreign_languages(job: Job[SpecialistSection]) -> dict[str, float]:
-    """The shares of the training texts in languages that the encoder does not know; none where that is a few texts."""
+    """Return the shares of training texts in languages that the encoder does not know; empty if they are few."""
     known = {base(each) for each in job.encoder.languages}
     if not job.has_texts or not known or "all" in known:
         return {}
@@ -227,7 +227,7 @@ def foreign_languages(job: Job[SpecialistSection]) -> dict[str, float]:
 
 
 def language_warnings(job: Job[SpecialistSection]) -> Iterator[str]:
-    """Which language of the training texts the encoder does not know, in a sentence."""
+    """Yield a warning that names the languages of training texts that the encoder does not know."""
     foreign = foreign_languages(job)
     if not foreign:
         return
@@ -242,7 +242,7 @@ def language_warnings(job: Job[SpecialistSection]) -> Iterator[str]:
 
 
 def held_out_warnings(job: Job[SpecialistSection], rung: Rung, evaluation: Evaluation) -> Iterator[str]:
-    """What of the held-out rows a rung did not read, in a sentence."""
+    """Yield a warning about held-out text that a rung did not read."""
     if evaluation.truncated and not job.cross_validated:
         rows = f"{evaluation.truncated:,} of {evaluation.n:,} held-out texts"
         yield f"{rows} are longer than what {rung!r} reads: only their beginning was judged"

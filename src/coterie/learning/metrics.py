@@ -1,4 +1,4 @@
-"""The figures that say how good answers, confidences and abstentions are: pure functions of arrays.
+"""The figures that measure answers, confidences and abstentions: pure functions of arrays.
 
 A figure that the rows cannot give, such as the accuracy of no rows, is nan.
 """
@@ -22,7 +22,7 @@ _NAN = float("nan")
 
 
 class RiskCoverage(NamedTuple):
-    """What share of wrong answers goes with what share of answers, by threshold from high to low."""
+    """The shares of wrong answers and of answers by threshold, from high to low."""
 
     threshold: Floats  # (V,) distinct confidences
     coverage: Floats  # (V,)
@@ -30,12 +30,12 @@ class RiskCoverage(NamedTuple):
 
 
 def accuracy(truth: ArrayLike, predicted: ArrayLike) -> float:
-    """Share of rows whose prediction is the truth: (N,), (N,)."""
+    """Return the share of rows whose prediction is the truth: (N,), (N,)."""
     return _mean(np.asarray(truth) == np.asarray(predicted))
 
 
 def macro_f1(truth: ArrayLike, predicted: ArrayLike) -> float:
-    """Mean over labels of the harmonic mean of precision and recall: (N,), (N,).
+    """Return the mean over labels of the harmonic mean of precision and recall: (N,), (N,).
 
     The labels are all that occur in either array, as in scikit-learn. A prediction of None, or a negative one
     among numbers, is no label: the row counts as missed.
@@ -50,7 +50,10 @@ def macro_f1(truth: ArrayLike, predicted: ArrayLike) -> float:
 
 
 def multilabel_f1(truth: ArrayLike, predicted: ArrayLike, *, macro: bool) -> float:
-    """F1 of label sets as (N, L) arrays of 0 and 1: over all pairs, or (`macro`) the mean over labels that occur."""
+    """Return the F1 of label sets, (N, L) arrays of 0 and 1: over all pairs, or (`macro`) the mean of labels.
+
+    Labels that do not occur do not count.
+    """
     true, guess = np.asarray(truth, dtype=bool), np.asarray(predicted, dtype=bool)
     axis = 0 if macro else None
     hits, present = (true & guess).sum(axis=axis), true.sum(axis=axis) + guess.sum(axis=axis)
@@ -59,7 +62,7 @@ def multilabel_f1(truth: ArrayLike, predicted: ArrayLike, *, macro: bool) -> flo
 
 
 def ece(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, equal_mass: bool = False) -> float:
-    """Expected calibration error: the mean distance of confidence and accuracy, bin by bin, weighted by rows.
+    """Return the expected calibration error: the mean distance of confidence and accuracy by bin, weighted by rows.
 
     Naeini, Cooper and Hauskrecht 2015, "Obtaining Well Calibrated Probabilities Using Bayesian Binning"; bins of
     equal width as in Guo et al. 2017, or of equal numbers of rows.
@@ -84,14 +87,14 @@ def ece(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, equal_mass
 
 
 def brier(probability: ArrayLike, outcome: ArrayLike) -> float:  # (N,), (N,)
-    """Mean squared distance of probability and outcome, 0 or 1 (Brier 1950)."""
+    """Return the mean squared distance of probability and outcome, 0 or 1 (Brier 1950)."""
     return _mean((np.asarray(probability, dtype=float) - np.asarray(outcome, dtype=float)) ** 2)
 
 
 def auroc(score: ArrayLike, positive: ArrayLike) -> float:
-    """Probability that a positive row scores higher than a negative one, ties counting half: (N,), (N,).
+    """Return the probability that a positive row scores higher than a negative one, ties counting half: (N,), (N,).
 
-    By the ranks of Mann and Whitney 1947. nan without rows of both kinds.
+    Computed by the ranks of Mann and Whitney 1947. nan without rows of both kinds.
     """
     scores, yes = np.asarray(score, dtype=float), np.asarray(positive, dtype=bool)
     n_yes, n_no = int(yes.sum()), int((~yes).sum())
@@ -103,17 +106,17 @@ def auroc(score: ArrayLike, positive: ArrayLike) -> float:
 
 
 def coverage(accepted: ArrayLike) -> float:
-    """Share of rows whose answer was accepted: (N,)."""
+    """Return the share of rows whose answer was accepted: (N,)."""
     return _mean(np.asarray(accepted, dtype=bool))
 
 
 def accepted_accuracy(correct: ArrayLike, accepted: ArrayLike) -> float:
-    """Share of right answers among accepted ones: (N,), (N,). nan when none was accepted."""
+    """Return the share of right answers among accepted ones: (N,), (N,). nan if none was accepted."""
     return _mean(np.asarray(correct, dtype=bool)[np.asarray(accepted, dtype=bool)])
 
 
 def risk_coverage(confidence: ArrayLike, correct: ArrayLike) -> RiskCoverage:  # (N,), (N,)
-    """The risk-coverage curve of El-Yaniv and Wiener 2010: what each threshold would accept and get wrong."""
+    """Return the risk-coverage curve of El-Yaniv and Wiener 2010: what each threshold would accept and get wrong."""
     scores, right = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=bool)
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
@@ -127,7 +130,7 @@ def _mean(values: Floats) -> float:
 
 
 def _codes(truth: np.ndarray, predicted: np.ndarray) -> tuple[Ints, Ints, int]:
-    """Both arrays as label numbers, -1 for no label, and the number of labels."""
+    """Return both arrays as label numbers, -1 for no label, and the number of labels."""
     if truth.dtype.kind in "iu" and predicted.dtype.kind in "iu":
         return truth, predicted, int(max(truth.max(initial=-1), predicted.max(initial=-1))) + 1
     numbers: dict[object, int] = {}
@@ -149,18 +152,18 @@ def _codes(truth: np.ndarray, predicted: np.ndarray) -> tuple[Ints, Ints, int]:
 # number of rows says how much may not have been seen.
 
 _DRAWS = 1 << 20
-"""Random numbers drawn at once; bounds the memory."""
+"""Random numbers drawn at once, to limit the memory."""
 
 
 class Interval(NamedTuple):
-    """Where a figure lies with the stated confidence."""
+    """The range of a figure at the stated confidence."""
 
     low: float
     high: float
 
 
 def exact_interval(hits: int, rows: int, *, level: float = 0.95) -> Interval:
-    """Where a share lies of which `hits` of `rows` were seen, whatever it is."""
+    """Return the exact (conservative) interval of a share of which `hits` in `rows` were observed."""
     from scipy.special import betaincinv  # noqa: PLC0415 - training alone needs it
 
     if not rows:
@@ -172,7 +175,7 @@ def exact_interval(hits: int, rows: int, *, level: float = 0.95) -> Interval:
 
 
 def score_interval(values: ArrayLike, *, seed: int, level: float = 0.95) -> Interval:
-    """The interval of the mean of what each of (N,) rows scored, 0 to 1: exact if each is right or wrong."""
+    """Return the interval of the mean of (N,) scores, 0 to 1: exact if each is 0 or 1."""
     column = np.asarray(values, dtype=float)
     if ((column == 0) | (column == 1)).all():
         return exact_interval(int(column.sum()), len(column), level=level)
@@ -180,14 +183,14 @@ def score_interval(values: ArrayLike, *, seed: int, level: float = 0.95) -> Inte
 
 
 def unseen(interval: Interval, rows: int, *, level: float = 0.95) -> Interval:
-    """A bootstrap's interval of a figure from 0 to 1; that of `rows` rows where no draw had a mistake, or a hit."""
+    """Return a bootstrap interval of a figure from 0 to 1; without a mistake, or a hit, in any draw, the exact one."""
     if interval.low == interval.high == 1:
         return exact_interval(rows, rows, level=level)
     return exact_interval(0, rows, level=level) if interval.low == interval.high == 0 else interval
 
 
 def auc_interval(scores: ArrayLike, positive: ArrayLike, *, seed: int, n: int = 1000) -> Interval:
-    """The interval of an AUC of (N,) scores; where none is out of order, as many rows as the rarer kind has say it.
+    """Return the interval of an AUC of (N,) scores; if no score is out of order, from the size of the rarer kind.
 
     Args:
         scores: (N,).
@@ -203,13 +206,13 @@ def auc_interval(scores: ArrayLike, positive: ArrayLike, *, seed: int, n: int = 
 def bootstrap_interval(
     metric: Callable[..., float], *arrays: ArrayLike, seed: int, n: int = 1000, level: float = 0.95
 ) -> Interval:
-    """The interval of `metric(*arrays)` over rows drawn again with replacement.
+    """Return the interval of `metric(*arrays)` over rows drawn again with replacement.
 
     Draws on which the metric is nan (an AUC without positives) do not count. `np.mean` takes the
     fast path of `bootstrap_mean`.
 
     Args:
-        metric: Takes the arrays, gives a number.
+        metric: Takes the arrays and returns a number.
         arrays: Each (N, ...): rows are drawn for all of them together.
         seed: Seed of the draws.
         n: Number of draws.
@@ -228,9 +231,9 @@ def bootstrap_interval(
 
 
 def bootstrap_mean(values: ArrayLike, *, seed: int, n: int = 1000, level: float = 0.95) -> Interval:
-    """The interval of the mean of (N,) values; of 0 and 1 by their exact bootstrap distribution.
+    """Return the interval of the mean of (N,) values; for 0 and 1 from their exact bootstrap distribution.
 
-    For differences, and for what may be any number; how good something is has a `score_interval`.
+    Use it for differences and unbounded numbers; for scores from 0 to 1 use `score_interval`.
     """
     column = np.asarray(values, dtype=float)
     rows = len(column)
@@ -261,21 +264,21 @@ _WORD = re.compile(r"\w+")
 
 
 def token_f1(text: str, reference: str) -> float:
-    """Harmonic mean of the shares of words that the texts have in common, whatever their order.
+    """Return the harmonic mean of the shares of words that the texts have in common, whatever their order.
 
-    As of SQuAD (Rajpurkar et al. 2016, section 6.1), but articles count. Two texts without words are alike.
+    As in SQuAD (Rajpurkar et al. 2016, section 6.1), but articles count. Two texts without words are equal.
     """
     said, wanted = _words(text), _words(reference)
     return _f1((Counter(said) & Counter(wanted)).total(), said, wanted)
 
 
 def best_f1(text: str, references: Sequence[str]) -> float:
-    """Token F1 with the reference that a text is most like; 0 where it says nothing."""
+    """Return the token F1 with the most similar reference; 0 for an empty text."""
     return max((token_f1(text, each) for each in references), default=0.0) if text.strip() else 0.0
 
 
 def rouge_l(text: str, reference: str) -> float:
-    """The same of the longest common subsequence of words: order counts (Lin 2004, section 3.1, with beta = 1)."""
+    """Return the F1 of the longest common subsequence of words: order counts (Lin 2004, section 3.1, with beta = 1)."""
     said, wanted = _words(text), _words(reference)
     return _f1(_longest_common(said, wanted), said, wanted)
 
@@ -291,7 +294,7 @@ def _f1(common: int, said: Sequence[str], wanted: Sequence[str]) -> float:
 
 
 def _longest_common(first: Sequence[str], second: Sequence[str]) -> int:
-    """Length of the longest common subsequence, a row of the table at a time."""
+    """Return the length of the longest common subsequence, computed a row of the table at a time."""
     best = [0] * (len(second) + 1)
     for word in first:
         before = 0  # the cell above and to the left
@@ -306,16 +309,17 @@ def _longest_common(first: Sequence[str], second: Sequence[str]) -> int:
 # wrong.
 
 LEVEL = 0.05
-"""Chance of calling a version worse that is not, over everything that is compared at once."""
+"""Probability of wrongly calling any version worse, over all simultaneous comparisons."""
 _QUANTILE = 1.959964
 """Half the width of a 95% interval, in standard errors."""
 
 
 def paired_drop(before: ArrayLike, after: ArrayLike) -> float:
-    """How likely so many rows were lost by chance, if nothing got worse: (N,), (N,) of whether a row was right.
+    """Return the probability of losing so many rows by chance, if nothing got worse: (N,), (N,) of right rows.
 
-    The exact one-sided test of McNemar 1947: of the rows on which only one version is right, as many should be each's,
-    so the number lost is binomial with one half. Where both are right, or both wrong, nothing is learned.
+    The exact one-sided test of McNemar 1947: rows on which only one version is right should be evenly split
+    between both, so the number lost is binomial with one half. Rows on which both are right, or both wrong, do
+    not count.
     """
     from scipy.special import bdtrc  # noqa: PLC0415 - training alone needs it
 
@@ -325,10 +329,11 @@ def paired_drop(before: ArrayLike, after: ArrayLike) -> float:
 
 
 def interval_drop(before: float, after: float, widths: tuple[float, float]) -> float:
-    """How likely a figure fell so far by chance, from its two values and the widths of their 95% intervals.
+    """Return the probability of such a fall by chance, from two values and the widths of their 95% intervals.
 
-    A one-sided normal test with the standard errors that the intervals stand for, as if the two were independent. On
-    the same rows they are not, and the true error is smaller: this finds a drop later than it could, never sooner.
+    A one-sided normal test with the standard errors implied by the intervals, as if the two figures were
+    independent. On the same rows they are not, and the true error is smaller: the test finds a drop later than it
+    could, never sooner.
     """
     from scipy.special import ndtr  # noqa: PLC0415 - training alone needs it
 
@@ -339,9 +344,9 @@ def interval_drop(before: float, after: float, widths: tuple[float, float]) -> f
 
 
 def worse(chances: Sequence[float]) -> list[bool]:
-    """Which of several drops are no chance, if at most one time in twenty any of them may be called so wrongly.
+    """Return which of several drops are significant, with a 5% chance of any false one among them.
 
-    The step-down procedure of Holm 1979: the smallest of m chances is held against 0.05 / m, the next one against
+    The step-down procedure of Holm 1979: the smallest of m chances is compared with 0.05 / m, the next one with
     0.05 / (m - 1), and so on, up to the first that fails.
     """
     found = [False] * len(chances)
@@ -357,29 +362,29 @@ def worse(chances: Sequence[float]) -> list[bool]:
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
-    """The rows of one label."""
+    """The figures of one label."""
 
     n: int
-    """Rows with the label."""
+    """Number of rows with the label."""
     recall: float
-    """Share of them on which it was found."""
+    """Share of these rows on which the label was predicted."""
     precision: float | None
-    """Share of the rows said to have it that have it; None if it was never said."""
+    """Share of right rows among those predicted to have the label; None if it was never predicted."""
     f1: float
     right: tuple[bool, ...]
-    """Whether it was found, row by row in the order of the data."""
+    """Whether the label was predicted, row by row in the order of the data."""
 
     def to_json(self) -> dict[str, object]:
-        """The figures as JSON values."""
+        """Return the figures as JSON values."""
         return {**vars(self), "right": pack(self.right)}
 
 
 def slice_labels(truth: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) -> dict[str, Slice]:
-    """The slice of each label that a row has, by label.
+    """Return the slice of each label that a row has, by label.
 
     Args:
-        truth: Labels of each row.
-        found: What was said of it, accepted or not.
+        truth: The right labels of each row.
+        found: The predicted labels of each row, accepted or not.
     """
     said: dict[str, int] = {}
     for labels in found:
@@ -393,12 +398,12 @@ def slice_labels(truth: Sequence[Sequence[str]], found: Sequence[Sequence[str]])
 
 
 def pack(right: ArrayLike) -> str:  # (N,)
-    """Truth values as hexadecimal digits, four a digit, filled up with zeros."""
+    """Return truth values as hexadecimal digits, four a digit, padded with zeros."""
     return np.packbits(np.asarray(right, dtype=bool)).tobytes().hex()
 
 
 def unpack(digits: str, n: int) -> np.ndarray:
-    """The first `n` truth values (n,). Raises `ValueError` if there are fewer, or it was not packed."""
+    """Return the first `n` truth values (n,). Raises `ValueError` if there are fewer, or the digits are invalid."""
     bits = np.unpackbits(np.frombuffer(bytes.fromhex(digits), dtype=np.uint8))
     if not 0 <= n <= len(bits) < n + 8:
         raise ValueError(f"there are {len(bits)} truth values for {n} rows")

@@ -1,4 +1,4 @@
-"""Functions in numpy alone, since a device that answers has no scipy; one thread for linear algebra; a regression."""
+"""Functions in numpy alone, since a serving device has no scipy; one thread for linear algebra; a regression."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def one_thread() -> Iterator[None]:
 def multinomial(
     design: np.ndarray | csr_matrix, outcome: np.ndarray, outcomes: int, *, strength: float, absent: float, rounds: int
 ) -> tuple[np.ndarray, np.ndarray]:  # (columns, outcomes), (outcomes,)
-    """A multinomial logistic regression with a column for every outcome, also those that the rows do not have.
+    """Fit a multinomial logistic regression with a column for every outcome, even for those that no row has.
 
     Args:
-        design: (N, columns) what is known of each row.
-        outcome: (N,) what came of it.
-        outcomes: How many there are.
+        design: (N, columns) features of each row.
+        outcome: (N,) outcome of each row.
+        outcomes: Number of outcomes.
         strength: Inverse of the regularisation.
-        absent: Logit of one that never occurs: it is unlikely, not impossible.
+        absent: Logit of an outcome that never occurs: it is unlikely, not impossible.
         rounds: Most iterations.
     """
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - a device that answers has none

@@ -1,4 +1,4 @@
-"""How long work tells how far it is."""
+"""Progress reports of long work."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Shown by the command line as a bar; called from the thread that trains.
+    """Receives progress from the thread that trains; the command line shows a bar.
 
     One piece of work at a time: `start`, any number of `advance`, `finish`.
     """
 
     def start(self, what: str, total: int | None) -> None:
-        """Work of `total` units begins; None when the number is not known."""
+        """Begin work of `total` units; None if the number is not known."""
         ...
 
     def advance(self, n: int) -> None:
-        """`n` more units are done."""
+        """Report `n` more finished units."""
         ...
 
     def finish(self, note: str) -> None:
-        """The work that was started last is done."""
+        """End the work that was started last."""
         ...
 
 
 class Silent:
-    """Shows nothing."""
+    """A progress that shows nothing."""
 
     def start(self, what: str, total: int | None) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def advance(self, n: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def finish(self, note: str) -> None:
-        """Nothing."""
+        """Do nothing."""

@@ -1,7 +1,7 @@
-"""From a file to a checked `Dataset`: which cells are text, label, group and features, and of what kind a column is.
+"""From a file to a checked `Dataset`: which cells are text, label, group and features, and the kind of each column.
 
-Nothing is dropped without a warning that counts it, and nothing is guessed: a file that does not fit is
-explained with its lines and values.
+Nothing is dropped without a warning that counts it, and nothing is guessed: the error for an unsuitable file
+quotes its lines and values.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from coterie.learning.files import Lines, Record, flatten_chat, open_lines, read
 from coterie.types import Columns, Scalar
 
 TEXT = "text"
-"""Usual name of the column with the text."""
+"""Default name of the column with the text."""
 _USUAL_NAMES = {
     "text": ("sentence", "utterance", "query", "question", "message", "body", "content", "input", "prompt", "comment"),
     "label": ("labels", "category", "intent", "class", "target", "tag", "y", "output", "completion", "topic"),
 }
-"""What others call these columns, for suggestions only."""
+"""Other common names of these columns, for suggestions only."""
 
 
 @dataclass(kw_only=True)
 class RowsRead:
-    """What one pass over a file gives."""
+    """The result of one pass over a file."""
 
     rows: list[Row] = field(default_factory=list)
     cells: list[dict[str, Scalar]] = field(default_factory=list)
-    """Cells of the other columns, a row each; empty for a task that does not use them."""
+    """Cells of the other columns, one entry a row; empty for a task that does not use them."""
     names: dict[str, None] = field(default_factory=dict)
     """Every column seen, in order."""
     raw_labels: dict[str, Counter[str]] = field(default_factory=dict)
-    """By label: how often it is written in which way."""
+    """For each label, how often each spelling occurs."""
     texts: dict[str, str] = field(default_factory=dict)
-    """Every text once: a document of many rows is held once."""
+    """Every text once, so that a document of many rows is held once."""
     others: dict[str, None] = field(default_factory=dict)
-    """What the file states and nobody looks for."""
+    """Fields of the file that no option uses."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowReader:
-    """Reads the rows of one task: a text and its labels a row. A task overrides what is particular to it."""
+    """Reads the rows of one task: a text and its labels a row. A task overrides its own peculiarities."""
 
     text: str = TEXT
     """Column with the text."""
@@ -56,7 +56,7 @@ class RowReader:
     group: str | None = None
     """Column whose equal values belong together in every split."""
     multi_label: bool = False
-    """A bar in a label separates several that hold at once."""
+    """Whether a bar in a label separates several labels that hold at once."""
     text_required: bool = True
     keeps_cells: bool = False
     """Whether the other columns are the row's structured input."""
@@ -65,38 +65,38 @@ class RowReader:
 
     @property
     def problems(self) -> tuple[Callable[[ParsedRows], Iterator[Problem]], ...]:
-        """What makes a file of no use."""
+        """Checks for errors that make a file unusable."""
         return ()
 
     @property
     def warnings(self) -> tuple[Callable[[ParsedRows], Iterator[str]], ...]:
-        """What works and somebody should know."""
+        """Checks for oddities that are worth a warning."""
         return ()
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """Columns that have to be there."""
+        """Names of required columns."""
         text = self.text if self.text_required else None
         return tuple(name for name in (text, self.label, self.group) if name is not None)
 
     @property
     def settings(self) -> Mapping[str | None, tuple[str, str]]:
-        """By column: the key of the section that names it, and what it is usually called."""
+        """By column, the section's key that names it, and its usual meaning."""
         return {self.text: ("text_column", "text"), self.label: ("label_column", "label")}
 
     def fewest(self, *, for_evaluation: bool) -> int:
-        """Rows below which a file is of no use."""
+        """Return the fewest rows with which a file is of use."""
         return 1 if for_evaluation else FEWEST_ROWS
 
     def records(self, record: Record, lines: Lines) -> Iterator[Record]:
-        """The records that a record of the file stands for: a chat is flattened to a text and a label."""
+        """Yield the records that a record of the file stands for: a chat is flattened to a text and a label."""
         if "messages" in record.cells and self.text not in record.cells and self.label is not None:
             yield flatten_chat(record, text=self.text, label=self.label, lines=lines)
         else:
             yield record
 
     def row(self, record: Record, lines: Lines, read: RowsRead) -> Row:
-        """The row of a record."""
+        """Return the row of a record."""
         written, text = self.written_labels(record, lines), self.text_of(record, lines)
         for raw in written:
             read.raw_labels.setdefault(raw.strip(), Counter())[raw] += 1
@@ -108,15 +108,15 @@ class RowReader:
         )
 
     def finish(self, read: RowsRead) -> tuple[list[Row], Sequence[str]]:
-        """The rows once all of them are read, and what is odd about them."""
+        """Return the rows once all of them are read, and warnings about them."""
         return read.rows, ()
 
     def names(self, names: Sequence[str]) -> Collection[str]:
-        """The columns that a file with these has, as far as the reader is concerned."""
+        """Return the columns that the reader recognises in a file with these columns."""
         return names
 
     def usual(self) -> str:
-        """How the columns are written, where none of them can be suggested."""
+        """Return a hint on how columns are named, for when no name can be suggested."""
         return f"The first line names the columns, such as: {','.join(self.wanted)}"
 
     # --- What it does with a file ----------------------------------------------------------------
@@ -126,7 +126,7 @@ class RowReader:
 
         Args:
             path: The file.
-            for_evaluation: Few rows are fine, and a row without a label is one that belongs to none of a classifier's.
+            for_evaluation: Few rows are fine, and a row without a label belongs to none of a classifier's labels.
 
         Raises:
             DataError: the file cannot be used; the message names lines and values, the hint what to do.
@@ -150,19 +150,19 @@ class RowReader:
         return Dataset(name=lines.name, rows=tuple(rows), sha256=lines.sha256, warnings=(*lines.warnings, *odd))
 
     def text_of(self, record: Record, lines: Lines) -> str:
-        """The text of a record."""
+        """Return the text of a record."""
         return as_text(record.cells.get(self.text), self.text, record, lines)
 
     def group_of(self, record: Record, lines: Lines) -> str | None:
-        """The group of a record, if it has one."""
+        """Return the group of a record; None if it has none."""
         if self.group is None:
             return None
         return as_text(record.cells.get(self.group), self.group, record, lines).strip() or None
 
     def written_labels(self, record: Record, lines: Lines) -> list[str]:
-        """The row's labels as they are written, spaces included; blank ones are no labels.
+        """Return the row's labels as they are written, spaces included; blank ones are left out.
 
-        A JSON list lists labels; a bar separates them only where several may hold at once.
+        A JSON list lists labels; a bar separates labels only if several may hold at once.
         """
         if self.label is None:
             return []
@@ -222,7 +222,7 @@ class RowReader:
 
 
 def as_text(cell: object, column: str, record: Record, lines: Lines) -> str:
-    """A cell as text. JSON numbers and booleans are written as in CSV; lists and objects are refused."""
+    """Return a cell as text. JSON numbers and booleans are written as in CSV; lists and objects are refused."""
     match cell:
         case None:
             return ""
@@ -240,14 +240,14 @@ def as_text(cell: object, column: str, record: Record, lines: Lines) -> str:
 
 
 def _scalar(cell: object, column: str, record: Record, lines: Lines) -> Scalar:
-    """A cell of structured input as it is; lists and objects are refused."""
+    """Return a cell of structured input as it is; lists and objects are refused."""
     if cell is None or isinstance(cell, bool | int | float):
         return cell
     return as_text(cell, column, record, lines)
 
 
 def _is_unicode(text: str) -> bool:
-    """False for a string that cannot be written as UTF-8; JSON escapes can make one."""
+    """Return False for a string that cannot be encoded as UTF-8, which JSON escapes can produce."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -259,9 +259,9 @@ def _is_unicode(text: str) -> bool:
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _CODE = re.compile(r"[+-]?0\d", re.ASCII)
-"""A number with leading zeros is a code: a postcode, an account."""
+"""A number with leading zeros, which is a code: a postcode, an account."""
 _NO_NUMBER = {"na", "n/a", "nan", "null", "none", "-", "?", "."}
-"""How a missing number is written; in a column of words each of these is a word like others."""
+"""Notations of a missing number; in a column of words each of them is an ordinary word."""
 _BOOLEANS = {"true": True, "false": False}
 _OUTCOMES: Sequence[Mapping[str, str]] = (
     {"1": "1", "1.0": "1", "0": "0", "0.0": "0"},
@@ -274,7 +274,7 @@ _MOSTLY = 0.8
 def parse_columns(
     cells: Sequence[Mapping[str, Scalar]], lines: Sequence[int], *, unused: Collection[str] = ()
 ) -> tuple[list[Columns], list[str]]:
-    """Rows of raw cells as typed columns, and what is odd about them, those aside that are not used.
+    """Return rows of raw cells as typed columns, and warnings about the columns that are used.
 
     A column is numeric when every cell that is not empty is a number, boolean when every one is true or
     false, and otherwise a category, as stripped text. An empty cell is None. `lines` are the rows' lines.
@@ -290,15 +290,15 @@ def parse_columns(
 
 
 def strings(cells: Sequence[Mapping[str, Scalar]]) -> list[Columns]:
-    """Rows of raw cells as text; a cell that is missing or empty is None."""
+    """Return rows of raw cells as text; a cell that is missing or empty is None."""
     names = dict.fromkeys(name for row in cells for name in row)
     return [{name: _text(row.get(name)) or None for name in names} for row in cells]
 
 
 def parse_outcomes(labels: Sequence[tuple[str, ...]], positive: str | None = None) -> list[tuple[str, ...]]:
-    """Labels as `1` and `0` where all are written in one of the known ways, and unchanged otherwise.
+    """Return labels as `1` and `0` if all are written in one of the known ways, and unchanged otherwise.
 
-    With `positive` that label is `1` and the only other one `0`, case and spaces around them aside.
+    With `positive`, that label is `1` and the only other one `0`; case and surrounding spaces do not count.
     """
     written = {label.casefold().strip() for row in labels for label in row}
     known = next((way for way in _OUTCOMES if written <= way.keys()), None)
@@ -360,7 +360,7 @@ def _odd_column(name: str, raw: Sequence[Scalar], cells: Sequence[Scalar], lines
 
 
 def _is_key(present: Sequence[Scalar], rows: int) -> bool:
-    """True for words that never repeat, and for whole numbers that count the rows."""
+    """Return True for words that never repeat, and for whole numbers that count the rows."""
     if len(present) < rows or rows < 20 or len(set(present)) < rows:
         return False
     if all(isinstance(cell, str) for cell in present):

@@ -1,12 +1,12 @@
-"""How much a text is like what a specialist was trained on, where there is an encoding to compare.
+"""How similar a text is to a specialist's training texts, if there is an encoding to compare.
 
-Two signs that fail in different places: the largest logit (Hendrycks et al. 2022, "Scaling Out-of-Distribution
-Detection for Real-World Settings"); and the distance to the nearest training text (Sun, Ming, Zhu and Li 2022,
-"Out-of-Distribution Detection with Deep Nearest Neighbors") in the few directions in which the labels and then the
-texts differ most, where what lies outside these directions is distance too (the residual of Wang, Li, Feng and
-Zhang 2022, "ViM: Out-Of-Distribution with Virtual-logit Matching"). Each is measured against what is usual for
-texts that training had not seen, in standard deviations, and they are averaged. `benchmarks/scope` compares them
-with others.
+Two signals that fail in different places: the largest logit (Hendrycks et al. 2022, "Scaling
+Out-of-Distribution Detection for Real-World Settings"); and the distance to the nearest training text (Sun,
+Ming, Zhu and Li 2022, "Out-of-Distribution Detection with Deep Nearest Neighbors") in the few directions in
+which the labels and then the texts differ most, where what lies outside these directions is distance too (the
+residual of Wang, Li, Feng and Zhang 2022, "ViM: Out-Of-Distribution with Virtual-logit Matching"). Each is
+measured against what is usual for texts that training had not seen, in standard deviations, and they are
+averaged. `benchmarks/scope` compares them with others.
 """
 
 from __future__ import annotations
@@ -27,39 +27,39 @@ SCOPE_FILE = "scope.safetensors"
 
 
 class Nearness(Protocol):
-    """How near a text is to the training texts."""
+    """A measure of how near a text is to the training texts."""
 
     def of(self, vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N,)
-        """Higher is nearer."""
+        """Return the nearness of each vector; higher is nearer."""
         ...
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What restores it."""
+        """Return the arrays that restore the measure."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Neighbours:
-    """The distance to the nearest training text along a few axes, with its sign turned.
+    """The negative distance to the nearest training text along a few axes.
 
-    What of a unit vector lies outside the axes counts as distance: no training text is known to lie there.
+    The part of a unit vector outside the axes counts as distance: no training text is known to lie there.
     """
 
     axes: np.ndarray  # (D, A) float16, orthonormal: the directions that are looked at
     rows: np.ndarray  # (N, A) float16: training texts along them
 
     def of(self, vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N,)
-        """Higher is nearer; 0 is a training text that lies along the axes."""
+        """Return the nearness of each vector; 0 is a training text that lies along the axes."""
         return self.nearest(vectors @ self._axes)
 
     def nearest(self, along: np.ndarray) -> np.ndarray:  # (N, A) -> (N,)
-        """The same for unit vectors whose places along the axes are known."""
+        """Return the nearness of unit vectors whose coordinates along the axes are known."""
         inside = (along**2).sum(axis=1)
         squares = inside + (self._lengths - 2.0 * products(along, self._rows)).min(axis=1)
         return np.asarray(-np.sqrt(np.maximum(squares, 0.0) + np.maximum(1.0 - inside, 0.0)))
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What restores it."""
+        """Return the arrays that restore the measure."""
         return {"axes": self.axes, "rows": self.rows}
 
     @cached_property
@@ -77,31 +77,31 @@ class Neighbours:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Centroids:
-    """The largest cosine to a label's mean encoding; only older versions hold it, alone or as a third sign."""
+    """The largest cosine to a label's mean encoding; only older versions hold it, alone or as a third signal."""
 
     vectors: np.ndarray  # (L, D) float32, unit length
 
     def of(self, vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N,)
-        """Higher is nearer."""
+        """Return the nearness of each vector; higher is nearer."""
         return np.asarray((vectors @ self.vectors.T).max(axis=1))
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What restores it."""
+        """Return the arrays that restore the measure."""
         return {"centroids": self.vectors.astype(np.float16)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScopeScore:
-    """Gives the in-scope score of a classifier with encodings; 0 is the average text that training had not seen."""
+    """Computes the in-scope score of a classifier with encodings; 0 is the average text that training had not seen."""
 
     nearness: tuple[Nearness, ...]
     usual: np.ndarray  # (1 + K, 2): mean and standard deviation of the largest logit, then of each nearness
 
     def score(self, logits: np.ndarray, vector: np.ndarray) -> float:
-        """Higher is more like the training texts.
+        """Return the score of a text; higher is more similar to the training texts.
 
         Args:
-            logits: (L,) divided by the temperature.
+            logits: (L,) logits divided by the temperature.
             vector: (D,) the text's encoding.
         """
         found = [memo.of(vector) for memo in self.memos]
@@ -110,21 +110,21 @@ class ScopeScore:
 
     @cached_property
     def memos(self) -> Sequence[BatchMemo[np.ndarray]]:
-        """What may be prepared for a batch of vectors."""
+        """Computations that may be prepared for a batch of vectors."""
         return [BatchMemo(each.of) for each in self.nearness]
 
     def standardised(self, signs: np.ndarray) -> np.ndarray:  # (..., 1 + K) -> (...)
-        """The score of a largest logit and each nearness."""
+        """Return the score of a largest logit and each nearness."""
         return np.asarray(((signs - self.usual[:, 0]) / self.usual[:, 1]).mean(axis=-1))
 
     def to_files(self) -> dict[str, bytes]:
-        """The file that is stored with a version."""
+        """Return the file that is stored with a version."""
         arrays = {name: np.ascontiguousarray(array) for each in self.nearness for name, array in each.arrays().items()}
         return {SCOPE_FILE: save_arrays(arrays | {"usual": self.usual})}
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes], labels: int) -> ScopeScore | None:
-        """The scope of a stored version with so many labels, if it has one. Raises `ValueError`."""
+        """Return the scope of a stored version with so many labels; None if it has none. Raises `ValueError`."""
         if SCOPE_FILE not in files:
             return None
         arrays = load_arrays(files[SCOPE_FILE])

@@ -1,4 +1,4 @@
-"""Fitting the in-scope score of a specialist that has encodings, without a single example that is out of scope."""
+"""Fitting the in-scope score of a specialist that has encodings, without any out-of-scope example."""
 
 from __future__ import annotations
 
@@ -12,53 +12,58 @@ from coterie.learning.kernel import Apart
 from coterie.learning.scope import Neighbours, ScopeScore
 
 AXES = 64
-"""Directions that are looked at. From 48 to 128 makes no difference that could be measured (docs/history/log.md)."""
+"""Number of axes. From 48 to 128 no difference could be measured (docs/history/log.md)."""
 MOST_ROWS = 20_000
-"""Training texts that are kept, labels in turn: 2.5 MB, and a product of 0.3 ms."""
+"""Most training texts that are kept, labels in turn: 2.5 MB, and a product of 0.3 ms."""
 FALSE_REJECTION = 0.02  # share of in-scope rows that the score may reject
 MOST_REJECTED = 0.2
-"""Share of rows that the line may reject without their near copies. Of texts that people wrote it was 2 to 19% in 25
-sets, of those made from a few patterns 24 to 94% (docs/history/log.md)."""
+"""Share of rows without their near copies that the threshold may reject before the set counts as made of patterns.
+
+It was 2 to 19% for texts that people wrote, in 25 sets, and 24 to 94% for texts made from a few patterns
+(docs/history/log.md).
+"""
 REJECTED_APART = 0.05
-"""Share of rows without their near copies that it may reject. They lack all that is said in their way, so the last of
-them are far out."""
+"""Share of rows without their near copies that the threshold may reject.
+
+Such rows lack all texts with similar wording, so the last of them are far out.
+"""
 _LEAST_SPREAD = 1e-6
 _BLOCK = 1_024  # rows compared at once
 
 
 class ScopeFit(NamedTuple):
-    """A fitted scope, and what it said of the training rows as if each were new."""
+    """A fitted scope, and its scores of the training rows as if each were new."""
 
     scope: ScopeScore
     scores: np.ndarray  # (N,)
 
 
 def made_of_patterns(logits: np.ndarray, apart: np.ndarray) -> bool:  # (N, L), (N, L)
-    """Whether what is said out of fold is said of copies: without them a text looks like nothing that is known."""
+    """Return whether out-of-fold logits depend on near copies: without them a text looks unlike the training texts."""
     least = scope_threshold(max_logit(logits), false_rejection=FALSE_REJECTION)
     return bool(np.mean(max_logit(apart) < least) > MOST_REJECTED)
 
 
 class ScopeLine(NamedTuple):
-    """From where a text counts as in scope, and of which score."""
+    """The score from which a text counts as in scope, and how that score is computed."""
 
     scope: ScopeScore | None
-    """What the score is made of; None for the largest logit alone."""
+    """The in-scope score; None for the largest logit alone."""
     least: float
     scores: np.ndarray  # (N,)
-    """Of the rows that it was drawn by."""
+    """Scores of the rows that the threshold was chosen by."""
 
 
 def draw_line(
     neighbours: Neighbours | None, nearest: np.ndarray | None, logits: np.ndarray, apart: Apart | None
 ) -> ScopeLine:
-    """The line that rejects few of the rows; of rows that are near copies, few of them without the others.
+    """Return the threshold that rejects few of the rows; if rows are near copies, few of them without the others.
 
     Args:
-        neighbours: The training texts, where there are encodings.
-        nearest: (N,) as in `fit_scope`, where there are neighbours.
-        logits: (N, L) out of fold, divided by the temperature.
-        apart: The same two without each row's near copies, where that is what counts.
+        neighbours: The training texts, if there are encodings.
+        nearest: (N,) as in `fit_scope`, if there are neighbours.
+        logits: (N, L) out-of-fold logits, divided by the temperature.
+        apart: The same two without each row's near copies, if those count instead.
     """
     if apart is not None:
         nearest, logits = apart.nearest, apart.logits
@@ -70,12 +75,12 @@ def draw_line(
 
 
 def fit_scope(neighbours: Neighbours, nearest: np.ndarray, logits: np.ndarray) -> ScopeFit:
-    """What is usual for rows that are not part of what they are compared with.
+    """Fit the mean and deviation of each signal on rows that are not part of what they are compared with.
 
     Args:
         neighbours: The training texts.
-        nearest: (N,) each row's nearness to texts that it is not among.
-        logits: (N, L) out of fold, divided by the temperature.
+        nearest: (N,) each row's nearness to the texts without the row.
+        logits: (N, L) out-of-fold logits, divided by the temperature.
     """
     signs = np.column_stack([logits.max(axis=1), nearest])  # (N, 2)
     usual = np.column_stack([signs.mean(axis=0), np.maximum(signs.std(axis=0), _LEAST_SPREAD)])
@@ -84,14 +89,14 @@ def fit_scope(neighbours: Neighbours, nearest: np.ndarray, logits: np.ndarray) -
 
 
 def fit_neighbours(vectors: np.ndarray, examples: TextExamples) -> Neighbours:  # (N, D)
-    """The training texts along the directions in which the labels' means differ most, and then the texts."""
+    """Return the training texts along the axes in which the labels' means differ most, and then the texts."""
     axes = _axes(vectors, examples.hot).astype(np.float16)
     kept = vectors[in_turn(examples, MOST_ROWS)]
     return Neighbours(axes=axes, rows=(kept @ axes.astype(np.float32)).astype(np.float16))
 
 
 def nearest_out_of_fold(neighbours: Neighbours, vectors: np.ndarray, examples: TextExamples) -> np.ndarray:  # (N,)
-    """Each row's nearness to the texts of other folds, as if it were new."""
+    """Return each row's nearness to the texts of other folds, as if it were new."""
     along = (vectors @ neighbours.axes.astype(np.float32)).astype(np.float16)  # (N, A)
     nearest = np.empty(len(vectors))
     kept = in_turn(examples, MOST_ROWS)
@@ -105,7 +110,7 @@ def nearest_out_of_fold(neighbours: Neighbours, vectors: np.ndarray, examples: T
 
 
 def _axes(vectors: np.ndarray, hot: np.ndarray) -> np.ndarray:  # (N, D), (N, L) -> (D, A)
-    """The principal axes of the labels' means, filled up with those of what these leave of the texts."""
+    """Return the principal axes of the labels' means, followed by those of the remaining variation of the texts."""
     centred = vectors - vectors.mean(axis=0)
     means = hot.T @ centred / np.maximum(hot.sum(axis=0), 1.0)[:, None]  # (L, D)
     first = principal_axes(means.T @ means)[:, :AXES]
@@ -115,7 +120,7 @@ def _axes(vectors: np.ndarray, hot: np.ndarray) -> np.ndarray:  # (N, D), (N, L)
 
 
 def principal_axes(scatter: np.ndarray) -> np.ndarray:  # (D, D) -> (D, A)
-    """The axes along which there is anything, the longest first."""
+    """Return the axes with any variation, the largest first."""
     lengths, axes = np.linalg.eigh(scatter)
     there = lengths > _LEAST_SPREAD * max(lengths[-1], _LEAST_SPREAD)
     return np.asarray(axes[:, there][:, ::-1])

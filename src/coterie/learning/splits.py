@@ -1,12 +1,12 @@
-"""Splitting rows so that what is measured was not learned; texts that occur twice, word for word or nearly.
+"""Splitting rows so that measured rows were not learned; detection of exact and near duplicates.
 
 The rows are first bound into units that stay together: the rows of a group, and texts that are duplicates
 of each other. Units are then dealt out so that every part has each label's share.
 
-Two texts are near duplicates when the Jaccard similarity of their character trigrams is at least 0.9,
-case, punctuation and spaces aside: a typo in a sentence of 60 characters. The join is exact, not sampled:
-by prefix filtering (Bayardo, Ma and Srikant 2007, "Scaling Up All Pairs Similarity Search"; the longer prefix with
-a higher count is Wang, Li and Feng 2012, "Can we beat the prefix filtering?") only texts that share several of
+Two texts are near duplicates when the Jaccard similarity of their character trigrams is at least 0.9, case,
+punctuation and spaces aside: a typo in a sentence of 60 characters. The join is exact, not sampled: by prefix
+filtering (Bayardo, Ma and Srikant 2007, "Scaling Up All Pairs Similarity Search"; the longer prefix with a
+higher count is Wang, Li and Feng 2012, "Can we beat the prefix filtering?") only texts that share several of
 their rarest trigrams are compared.
 """
 
@@ -30,18 +30,18 @@ from coterie.learning.checks import count, fold_label, listing, nearest, quote
 from coterie.learning.dataset import Dataset, Row, normalise
 
 SIMILARITY = 0.9
-"""Jaccard similarity of trigrams from which two texts count as nearly the same."""
+"""Jaccard similarity of trigrams from which two texts count as near duplicates."""
 
 _LONGEST = 4_000
-"""Characters of a text that are compared when it is not word for word the same."""
+"""Characters of a text that are compared if it is not an exact duplicate."""
 _SHARED = 4
 """Trigrams of their prefixes that two texts must share to be compared."""
 _BLOCK = 256
-"""Texts compared at once with all others; bounds the memory."""
+"""Texts compared at once with all others, to limit the memory."""
 _PAIRS = 1 << 15
 """Pairs verified at once."""
 _CHUNK = 1024
-"""Texts cut into trigrams at once; their numbers take 10 bits beside a hash of 54."""
+"""Texts split into trigrams at once; their numbers take 10 bits beside a hash of 54."""
 _OWNER_BITS, _HASH_BITS = np.uint64(10), np.uint64(54)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 """Odd multiplier of Fibonacci hashing (Knuth, The Art of Computer Programming 3, section 6.4)."""
@@ -53,13 +53,13 @@ class Duplicate(NamedTuple):
     a: int
     b: int
     similarity: float
-    """1.0 when they are the same, case, punctuation and spaces aside."""
+    """Jaccard similarity; 1.0 for texts that are equal but for case, punctuation and spaces."""
 
 
 def near_duplicates(a: Sequence[str], b: Sequence[str]) -> list[Duplicate]:
-    """For each text of `b` that occurs in `a`, verbatim or nearly, its most similar one there.
+    """Return, for each text of `b` that occurs in `a`, verbatim or nearly, its most similar one there.
 
-    Texts that are blank are never duplicates. Ordered by position in `b`.
+    Blank texts are never duplicates. The result is ordered by position in `b`.
     """
     plain_a, plain_b = [normalise(text) for text in a], [normalise(text) for text in b]
     first = {text: i for i, text in reversed(list(enumerate(plain_a)))}
@@ -76,9 +76,9 @@ def near_duplicates(a: Sequence[str], b: Sequence[str]) -> list[Duplicate]:
 
 
 def duplicate_groups(texts: Sequence[str], *, nearly: bool = True) -> Ints:
-    """A number for each text, the same for texts that are linked by duplicates: (N,).
+    """Return a number for each text, the same for texts that are linked by duplicates: (N,).
 
-    Blank texts are linked to nothing. `nearly=False` links only what is the same after normalising.
+    Blank texts are linked to nothing. `nearly=False` links only texts that are equal after normalising.
     """
     plain = [normalise(text) for text in texts]
     number: dict[str, int] = {}
@@ -164,7 +164,7 @@ def _linked(texts: Sequence[Sequence[str]], weights: Mapping[str, float]) -> np.
 
 
 def _join(a: Sequence[str], b: Sequence[str] | None) -> Iterator[tuple[int, int, float]]:
-    """Triples (i, j, similarity) of texts a[i] and b[j] that are alike; `b=None` joins `a` with itself, i < j."""
+    """Yield triples (i, j, similarity) of similar texts a[i] and b[j]; `b=None` joins `a` with itself, i < j."""
     rows = _trigram_sets([*a, *(b or ())])
     left = rows[: len(a)]
     right = left if b is None else rows[len(a) :]
@@ -182,7 +182,7 @@ def _join(a: Sequence[str], b: Sequence[str] | None) -> Iterator[tuple[int, int,
 
 
 def _verify(left: sparse.csr_array, right: sparse.csr_array, i: Ints, j: Ints) -> Iterator[tuple[int, int, float]]:
-    """Those of the candidate pairs that are similar enough, with their similarity."""
+    """Yield the candidate pairs that are similar enough, with their similarity."""
     left_sizes, right_sizes = np.diff(left.indptr), np.diff(right.indptr)
     smaller, larger = np.minimum(left_sizes[i], right_sizes[j]), np.maximum(left_sizes[i], right_sizes[j])
     i, j = i[smaller >= SIMILARITY * larger], j[smaller >= SIMILARITY * larger]
@@ -195,7 +195,7 @@ def _verify(left: sparse.csr_array, right: sparse.csr_array, i: Ints, j: Ints) -
 
 
 def _prefixes(rows: sparse.csr_array) -> sparse.csr_array:
-    """Of each row its rarest features: so many that similar rows share at least `_SHARED` of them.
+    """Return the rarest features of each row: so many that similar rows share at least `_SHARED` of them.
 
     Two sets x, y with |x & y| / |x | y| >= t share at least t * |x| elements, so of any order of x the first
     |x| - ceil(t * |x|) + c hold at least c of the shared ones (Wang et al. 2012).
@@ -209,7 +209,7 @@ def _prefixes(rows: sparse.csr_array) -> sparse.csr_array:
 
 
 def _trigram_sets(texts: Sequence[str]) -> sparse.csr_array:
-    """Each text's set of trigrams as a row of ones, columns ordered from rare to frequent: (N, F)."""
+    """Return each text's set of trigrams as a row of ones, columns ordered from rare to frequent: (N, F)."""
     documents, trigrams = [], []
     for start in range(0, len(texts), _CHUNK):
         document, trigram = _trigrams(texts[start : start + _CHUNK])
@@ -230,7 +230,7 @@ def _trigram_sets(texts: Sequence[str]) -> sparse.csr_array:
 
 
 def _trigrams(texts: Sequence[str]) -> tuple[Ints, Ints]:
-    """Distinct (text, trigram) pairs of at most 1024 texts; a trigram is a hash of its three code points."""
+    """Return distinct (text, trigram) pairs of at most 1024 texts; a trigram is a hash of its three code points."""
     padded = [f" {text[:_LONGEST]} " if text else "" for text in texts]
     points = np.frombuffer("".join(padded).encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
     lengths = np.array([len(text) for text in padded])
@@ -251,13 +251,13 @@ Ints = np.ndarray
 Floats = np.ndarray
 
 _SORTED = 0.8
-"""Share of neighbours in alphabetical order from which a label's rows count as sorted; in no order it is a half."""
+"""Share of neighbours in alphabetical order from which a label's rows count as sorted; it is half in random order."""
 _LARGEST_UNIT = 0.1
-"""Share of the rows that duplicates may bind together; text links beyond it say more of the data than of copies."""
+"""Share of the rows that duplicates may bind into one unit; beyond it, links reflect boilerplate rather than copies."""
 
 
 def split_dataset(dataset: Dataset, *, held_out: float, seed: int, by_label: bool = True) -> tuple[Dataset, Dataset]:
-    """Split into rows to train on and rows held out, both in the file's order.
+    """Split into training rows and held-out rows, both in the file's order.
 
     Each label gives its share, groups stay whole, and no held-out row is a duplicate of a training row:
     duplicates go to one side, or, where they bind groups together that should be apart, the held-out ones
@@ -266,8 +266,8 @@ def split_dataset(dataset: Dataset, *, held_out: float, seed: int, by_label: boo
     Args:
         dataset: The rows.
         held_out: Share of the rows to hold out, between 0 and 1.
-        seed: Decides which.
-        by_label: Each label gives its share; not where labels are replies, of which each is its own.
+        seed: Seed of the random choice.
+        by_label: Each label gives its share; set False if labels are replies, each of which is unique.
 
     Raises:
         DataError: the rows cannot be split, because they are all duplicates or of one group.
@@ -289,7 +289,7 @@ def split_dataset(dataset: Dataset, *, held_out: float, seed: int, by_label: boo
 
 
 def folds(dataset: Dataset, k: int, seed: int, *, in_order: bool = False) -> Ints:
-    """The fold of each row, 0 to k - 1, for cross-validation: (N,).
+    """Return the fold of each row, 0 to k - 1, for cross-validation: (N,).
 
     Stratified by label; groups and duplicates share a fold (where duplicates would bind most of the groups
     together, only groups do). No fold is empty. Where each row has one label, a label of two units or more is
@@ -297,13 +297,14 @@ def folds(dataset: Dataset, k: int, seed: int, *, in_order: bool = False) -> Int
 
     Args:
         dataset: The rows.
-        k: How many folds.
-        seed: Decides what is dealt at random.
-        in_order: Rows of one label that stand near each other in the file often have one source (a writer, a day), so
-            each label is cut into runs of the file's order instead of being dealt row by row: what is held out is
-            then as far from the rest as new rows are (blocks; Roberts et al. 2017, "Cross-validation strategies for
-            data with temporal, spatial, hierarchical, or phylogenetic structure"). Not where rows have groups, which
-            say more, nor where texts are sorted, which puts like beside like whoever wrote them.
+        k: Number of folds.
+        seed: Seed of the random order.
+        in_order: Rows of one label that stand near each other in the file often have one source (a writer, a
+            day), so each label is cut into runs of the file's order instead of being dealt row by row: what is
+            held out is then as far from the rest as new rows are (blocks; Roberts et al. 2017, "Cross-validation
+            strategies for data with temporal, spatial, hierarchical, or phylogenetic structure"). Not where rows
+            have groups, which say more, nor where texts are sorted, which puts like beside like whoever wrote
+            them.
 
     Raises:
         DataError: there are fewer than k units to deal out.
@@ -329,12 +330,12 @@ def folds(dataset: Dataset, k: int, seed: int, *, in_order: bool = False) -> Int
 
 
 def compare_datasets(train: Dataset, test: Dataset) -> tuple[str, ...]:
-    """What makes figures on `test` doubtful: rows that occur in `train`, and labels that do not."""
+    """Return what makes figures on `test` doubtful: rows that occur in `train`, and labels that do not."""
     return (*shared_rows(train, test), *describe_unknown(test, train.label_names, train.name))
 
 
 def find_copies(train: Sequence[Row], test: Sequence[Row]) -> list[Duplicate]:
-    """Rows of `test` that occur in `train`: nearly the same text, or the same columns where there is no text."""
+    """Return the rows of `test` that occur in `train`: nearly the same text, or without a text the same columns."""
     by_text = near_duplicates([row.text for row in train], [row.text for row in test])
     known: dict[object, int] = {}
     for i, row in enumerate(train):
@@ -351,10 +352,10 @@ def find_copies(train: Sequence[Row], test: Sequence[Row]) -> list[Duplicate]:
 
 
 def bind_rows(rows: Sequence[Row]) -> tuple[Ints, bool]:
-    """The unit of each row (N,), and whether duplicates may still be in different units.
+    """Return the unit of each row (N,), and whether duplicates may still be in different units.
 
     Duplicates bind only while no unit grows past a tenth of the rows: boilerplate that recurs in every
-    contract would otherwise make one unit of all.
+    contract would otherwise bind all rows into one unit.
     """
     groups = _group_numbers(rows)
     largest = max(_LARGEST_UNIT * len(rows), 1.0, float(np.bincount(groups).max(initial=0)))
@@ -367,14 +368,14 @@ def bind_rows(rows: Sequence[Row]) -> tuple[Ints, bool]:
 
 
 def _group_numbers(rows: Sequence[Row]) -> Ints:
-    """A number a group; a row without one is its own group."""
+    """Return a number for each row's group; a row without one is its own group."""
     numbers: dict[object, int] = {}
     keys = (row.group if row.group is not None else i for i, row in enumerate(rows))
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
 def _copy_numbers(rows: Sequence[Row], *, nearly: bool) -> Ints:
-    """A number a set of duplicates; rows without a text are compared by their columns."""
+    """Return a number for each set of duplicates; rows without a text are compared by their columns."""
     by_text = duplicate_groups([row.text for row in rows], nearly=nearly)
     numbers: dict[object, int] = {}
     keys = (_columns_key(row) or ("text", int(n)) for row, n in zip(rows, by_text, strict=True))
@@ -382,12 +383,12 @@ def _copy_numbers(rows: Sequence[Row], *, nearly: bool) -> Ints:
 
 
 def _columns_key(row: Row) -> tuple[object, ...] | None:
-    """What makes a row without a text the same as another one; None for a row with a text."""
+    """Return the key by which rows without a text are compared; None for a row with a text."""
     return None if row.text.strip() else ("columns", *sorted(row.columns.items()))
 
 
 def _merge(a: Ints, b: Ints) -> Ints:
-    """Numbers of the finest units that neither `a` nor `b` cuts."""
+    """Return the numbers of the finest units that neither `a` nor `b` cuts."""
     from scipy import sparse  # noqa: PLC0415 - training alone needs it
     from scipy.sparse.csgraph import connected_components  # noqa: PLC0415 - training alone needs it
 
@@ -401,7 +402,7 @@ def _merge(a: Ints, b: Ints) -> Ints:
 
 @dataclass(frozen=True, kw_only=True)
 class _Table:
-    """How many rows of which label are in each unit."""
+    """The number of rows of each label in each unit."""
 
     counts: sparse.csr_array  # (U, L)
     sizes: Ints  # (U,)
@@ -432,12 +433,12 @@ class _Table:
         return self.counts.indices[inside], self.counts.data[inside]
 
     def distance(self, chosen: Ints, share: float) -> float:
-        """How far the labels' counts in the chosen units are from their share, squared, each by its own scale."""
+        """Return the squared distance of the labels' counts in the chosen units from their share, each scaled."""
         held = self.counts.T @ chosen.astype(np.int64)
         return float(((held - share * self.totals) ** 2 / self.totals).sum())
 
     def shuffled(self, random: np.random.Generator) -> Ints:
-        """Units in random order, larger ones first: what is hard to place is placed while there is room."""
+        """Return the units in random order, larger ones first, as they are hard to place later."""
         order = random.permutation(self.units)
         return order[np.argsort(-self.sizes[order], kind="stable")]
 
@@ -446,12 +447,12 @@ class _Table:
 
 
 def _tries(table: _Table) -> int:
-    """Random tries of which the best is kept: a few where units are few and large, one where they are many."""
+    """Return the number of random tries of which the best is kept: several with few large units, one with many."""
     return max(1, min(20, 10_000 // table.units))
 
 
 def _choose(table: _Table, share: float, random: np.random.Generator) -> Ints:
-    """Which units are held out (U,): those that bring the labels' held-out counts nearest to their share."""
+    """Return the units to hold out (U,): those that bring the labels' held-out counts nearest to their share."""
     chosen = np.zeros(table.units, dtype=bool)
     wanted = _whole_targets(table.totals, share, random)
     room = share * table.sizes.sum()
@@ -471,7 +472,7 @@ def _choose(table: _Table, share: float, random: np.random.Generator) -> Ints:
 
 
 def _whole_targets(totals: Ints, share: float, random: np.random.Generator) -> Floats:
-    """Rows to hold out of each label, rounded so that their sum keeps its share too (L,)."""
+    """Return the rows to hold out of each label, rounded so that their sum keeps its share too (L,)."""
     exact = share * totals
     whole = np.floor(exact)
     missing = round(float(exact.sum() - whole.sum()))
@@ -481,7 +482,7 @@ def _whole_targets(totals: Ints, share: float, random: np.random.Generator) -> F
 
 
 def _deal(table: _Table, k: int, random: np.random.Generator) -> Ints:
-    """The fold of each unit (U,): each goes where its labels are rarest, then where there are fewest rows."""
+    """Return the fold of each unit (U,): the one where its labels are rarest, then the one with the fewest rows."""
     dealt = np.zeros(table.units, dtype=np.int64)
     held = np.zeros((k, len(table.totals)))
     sizes = np.zeros(k)
@@ -497,7 +498,7 @@ def _deal(table: _Table, k: int, random: np.random.Generator) -> Ints:
 
 
 def _order_tells(rows: Sequence[Row]) -> bool:
-    """Whether rows that stand together may have one source: without groups, and in no order of the alphabet."""
+    """Return whether neighbouring rows may share a source: they have no groups and are not sorted alphabetically."""
     if any(row.group is not None for row in rows):
         return False
     last: dict[tuple[str, ...], str] = {}
@@ -512,7 +513,7 @@ def _order_tells(rows: Sequence[Row]) -> bool:
 
 
 def _runs(rows: Sequence[Row], units: Ints, k: int, random: np.random.Generator) -> Ints:
-    """The fold of each unit (U,): its label's rows in the file's order, cut into k runs of one length."""
+    """Return the fold of each unit (U,): its label's rows in the file's order, cut into k equal runs."""
     first = np.full(int(units.max()) + 1, -1, dtype=np.int64)
     for row in range(len(rows) - 1, -1, -1):
         first[units[row]] = row
@@ -529,7 +530,7 @@ def _runs(rows: Sequence[Row], units: Ints, k: int, random: np.random.Generator)
 
 
 def _spread(table: _Table, dealt: Ints, k: int) -> None:
-    """Move one unit of each label that has several and all in one fold; changes `dealt`."""
+    """Move one unit of each label that has several units, all in one fold; changes `dealt`."""
     by_label = table.counts.tocsc()
     for label in range(len(table.totals)):
         units = by_label.indices[by_label.indptr[label] : by_label.indptr[label + 1]]
@@ -542,7 +543,7 @@ def _spread(table: _Table, dealt: Ints, k: int) -> None:
 
 
 def _without_copies(dataset: Dataset, train: Ints, test: Ints) -> Dataset:
-    """The held-out rows that do not occur in training."""
+    """Return the held-out rows that do not occur in training."""
     copies = {pair.b for pair in find_copies([dataset.rows[i] for i in train], [dataset.rows[i] for i in test])}
     kept = [int(i) for place, i in enumerate(test) if place not in copies]
     if not copies or not kept:
@@ -552,7 +553,7 @@ def _without_copies(dataset: Dataset, train: Ints, test: Ints) -> Dataset:
 
 
 def shared_rows(train: Dataset, test: Dataset) -> list[str]:
-    """What is wrong with figures on `test` rows that are also in `train`; nothing where none is."""
+    """Return warnings about `test` rows that are also in `train`; empty if there are none."""
     copies = find_copies(train.rows, test.rows)
     if not copies:
         return []
@@ -568,18 +569,18 @@ def _show(row: Row) -> str:
 
 
 def unknown_labels(test: Dataset, known: Collection[str]) -> dict[str, int]:
-    """Labels of `test` that are not among those known, and on how many rows, the most frequent first."""
+    """Return labels of `test` that are not known, with their number of rows, the most frequent first."""
     found = Counter({label: n for label, n in test.label_counts.items() if label not in set(known)})
     return dict(found.most_common())
 
 
 def describe_unknown(test: Dataset, known: Collection[str], place: str) -> list[str]:
-    """`unknown_labels` in a sentence, with the label that was probably meant; none where all are known.
+    """Return `unknown_labels` as a sentence, with the label that was probably meant; empty if all are known.
 
     Args:
         test: The rows.
         known: Labels that may be right.
-        place: Where those come from.
+        place: The source of the known labels.
     """
     unknown = unknown_labels(test, known)
     if not unknown:

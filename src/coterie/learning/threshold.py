@@ -1,4 +1,4 @@
-"""The confidence from which answers may be accepted, by learn-then-test; and where rows may be too few for that.
+"""The confidence threshold for accepting answers, by learn-then-test; with a prior for sets of few rows.
 
 Each candidate threshold is a hypothesis, "more than `target_risk` of the answers accepted here are wrong".
 Those that the calibration rows refute, all together at level `delta`, are safe; the lowest of them is taken.
@@ -23,16 +23,16 @@ from coterie.types.reason import Value
 
 
 def independent_share(wrong: Ints, groups: Ints, counts: Ints, *, delta: float) -> Floats:
-    """For the first `count` rows of each count: independent rows that say as much, as a share of them (K,).
+    """Return, for the first `count` rows of each count, the equivalent share of independent rows (K,).
 
     The inverse of the design effect of their share of wrong rows, times the squared ratio of Student's quantiles
-    for rows and for groups (Korn and Graubard 1998). Where no row or every row is wrong, the design effect is that
-    of all rows. It never counts as more than one row a row, and a single group says nothing.
+    for rows and for groups (Korn and Graubard 1998). Where no row or every row is wrong, the design effect is
+    that of all rows. It never counts as more than one row a row, and a single group says nothing.
 
     Args:
         wrong: (N,) whether each row is wrong.
         groups: (N,) number of each row's group, from 0.
-        counts: (K,) how many of the first rows to look at.
+        counts: (K,) numbers of first rows.
         delta: Level of the quantiles.
     """
     from scipy.stats import t  # noqa: PLC0415 - training alone needs it
@@ -46,7 +46,7 @@ def independent_share(wrong: Ints, groups: Ints, counts: Ints, *, delta: float) 
 
 
 def _design_effect(wrong: Ints, groups: Ints) -> float:
-    """Variance of the share of wrong rows over what it would be if rows were independent; nan if none or all are."""
+    """Return the variance of the share of wrong rows over that of independent rows; nan if none or all are wrong."""
     share = float(wrong.mean())
     present = np.count_nonzero(np.bincount(groups))
     if share in {0.0, 1.0} or present < 2:
@@ -60,31 +60,31 @@ Floats = np.ndarray
 Ints = np.ndarray
 
 _CANDIDATES = 200
-"""Thresholds tested at most, spread evenly over the rows."""
+"""Most thresholds that are tested, spread evenly over the rows."""
 _START_FACTOR = 4
-"""Each start of the test has so many times the accepted rows of the one before."""
+"""Factor by which the accepted rows grow from one start of the test to the next."""
 _PROMISING_SHARE = 0.8
-"""Share of delta for the start that the confidences choose. On three public sets; see docs/history/log.md."""
+"""Share of delta for the start that the confidences choose; from three public sets, see docs/history/log.md."""
 _PROMISE = 0.03
-"""Largest p-value that a start may promise to get it."""
+"""Largest expected p-value with which a start receives that share."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Threshold:
-    """From which confidence answers are accepted, and what that meant on the calibration rows."""
+    """The confidence from which answers are accepted, and its effect on the calibration rows."""
 
     value: float | None
     """Lowest confidence that is accepted; None accepts nothing."""
     coverage: float
-    """Share of the calibration rows that it accepts."""
+    """Share of the calibration rows that the threshold accepts."""
     realised_risk: float | None
-    """Share of wrong answers among those; None when it accepts none."""
+    """Share of wrong answers among accepted ones; None if none is accepted."""
     n: int
-    """Calibration rows."""
+    """Number of calibration rows."""
     reason: Reason
 
     def accepts(self, confidence: float) -> bool:
-        """Whether an answer of this confidence is accepted."""
+        """Return whether an answer of this confidence is accepted."""
         return self.value is not None and confidence >= self.value
 
 
@@ -96,14 +96,14 @@ def accept_threshold(
     delta: float = 0.05,
     groups: Sequence[object] | None = None,
 ) -> Threshold:
-    """The lowest threshold whose accepted answers are wrong at most `target_risk` of the time, shown at level delta.
+    """Return the lowest threshold whose accepted answers are wrong at most `target_risk` of the time, at level delta.
 
     Learn-then-test (Angelopoulos, Bates, Candes, Jordan and Lei 2021, "Learn then Test: Calibrating Predictive
     Algorithms to Achieve Risk Control"), for the selective risk: of n accepted rows, k wrong ones give the exact
     binomial p-value P(Bin(n, target_risk) <= k). Thresholds are tested from strict to lax in a fixed sequence
     with several starts, each with a share of delta that a refutation passes on (the fallback procedure of Wiens
-    2003, one of the graphs of Bretz et al. 2009), which keeps the family-wise error at delta. Most of delta goes to
-    the start that the confidences promise most of; they alone choose it, not what was right, so the tests stay
+    2003, one of the graphs of Bretz et al. 2009), which keeps the family-wise error at delta. Most of delta goes
+    to the start that the confidences promise most of; they alone choose it, not what was right, so the tests stay
     what they are. A threshold is one of the confidences seen; given its value, the rows above it are independent
     draws, so its p-value stands. That the confidence is calibrated only decides how much is accepted.
 
@@ -119,7 +119,7 @@ def accept_threshold(
         groups: (N,) the group of each row; a row whose group is None is a group of its own.
 
     Raises:
-        DataError: a confidence is no number.
+        DataError: a confidence is not a number.
     """
     scores, right = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=bool)
     if np.isnan(scores).any():
@@ -153,7 +153,7 @@ class _Aim:
 
     @property
     def fewest(self) -> int:
-        """Accepted rows that can show it at all, if none of them is wrong."""
+        """Fewest accepted rows that can show the risk at all, if none of them is wrong."""
         return ceil(log(self.delta) / log(1 - self.target_risk))
 
     def reason(self, code: str, **values: Value) -> Reason:
@@ -161,29 +161,29 @@ class _Aim:
 
 
 def _tally(scores: Floats, right: Ints) -> tuple[Floats, Ints, Ints]:
-    """Of rows from high to low: each distinct confidence (V,), the rows at or above it, and how many are wrong."""
+    """Return each distinct confidence from high to low (V,), the rows at or above it, and how many are wrong."""
     last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
     return scores[last], last + 1, np.cumsum(~right)[last]
 
 
 def _numbers(groups: Sequence[object]) -> Ints:
-    """A number for each row's group (N,)."""
+    """Return a number for each row's group (N,)."""
     numbers: dict[object, int] = {}
     keys = (("row", i) if group is None else group for i, group in enumerate(groups))
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
 def _p_values(accepted: Floats, wrong: Floats, target_risk: float) -> Floats:
-    """P(Bin(accepted, target_risk) <= wrong), also between whole numbers, by the incomplete beta function (K,)."""
+    """Return P(Bin(accepted, target_risk) <= wrong), also for fractions, by the incomplete beta function (K,)."""
     from scipy.special import betainc  # noqa: PLC0415 - training alone needs it
 
     return np.asarray(betainc(accepted - wrong, wrong + 1, 1 - target_risk))
 
 
 def _starts(accepted: Ints, aim: _Aim) -> Ints:
-    """Positions where the test starts: the first that could be refuted at all, then ever more rows, at last all.
+    """Return the positions where the test starts: the first that can be refuted, then ever more rows, at last all.
 
-    Few rows have one start: shares of delta would be too small for them to refute anything.
+    With few rows there is one start: shares of delta would be too small for them to refute anything.
     """
     number = 1 + int(max(0.0, log(aim.rows / aim.fewest)) / log(_START_FACTOR))
     everything = [aim.rows] if number > 1 else []
@@ -193,13 +193,13 @@ def _starts(accepted: Ints, aim: _Aim) -> Ints:
 
 
 def _candidates(accepted: Ints, starts: Ints) -> Ints:
-    """Positions that are tested: the starts, and from the first of them on evenly many rows apart, to the last."""
+    """Return the positions to test: the starts, and from the first of them evenly many rows apart, to the last."""
     rows = np.linspace(accepted[starts[0]], accepted[-1], _CANDIDATES)
     return np.union1d(starts, np.searchsorted(accepted, np.floor(rows)))
 
 
 def _promising(scores: Floats, accepted: Ints, aim: _Aim) -> Ints:
-    """The position with the smallest p-value if confidences were true (1,); none where that promises little (0,)."""
+    """Return the position with the smallest p-value if confidences were true (1,); none if it promises little (0,)."""
     expected = np.cumsum(np.clip(1 - scores, 0.0, 1.0))[accepted - 1]
     p = _p_values(accepted, expected, aim.target_risk)
     p[accepted < aim.fewest] = 1.0
@@ -208,13 +208,13 @@ def _promising(scores: Floats, accepted: Ints, aim: _Aim) -> Ints:
 
 
 def _shares(tested: Ints, starts: Ints, promising: Ints, rest: float, delta: float) -> Floats:
-    """What each tested position brings of delta (K,): the starts the rest, and the promising one what is left."""
+    """Return the share of delta of each tested position (K,): starts share `rest`, the promising one the remainder."""
     shares = np.where(np.isin(tested, starts), rest / len(starts), 0.0)
     return shares + np.where(np.isin(tested, promising), delta - rest, 0.0)
 
 
 def _fallback(p: Floats, shares: Floats) -> Ints:
-    """Which hypotheses, tested in order, are refuted (K,): starts bring a share of delta, refutations hand it on."""
+    """Return which hypotheses, tested in order, are refuted (K,): starts add delta, refutations pass it on."""
     refuted = np.zeros(len(p), dtype=bool)
     level = 0.0
     for i in range(len(p)):
@@ -260,15 +260,15 @@ def _granted(aim: _Aim, value: float, accepted: int, wrong: int) -> Threshold:
 # --- The accept threshold where rows may be too few to show the target risk.
 
 MOST_ROWS = 1_500
-"""Rows from which they show more than the prior does."""
+"""Rows above which the prior is not used, as the rows show more than it does."""
 _FEWEST = 20
-"""Accepted rows below which there is no threshold."""
+"""Fewest accepted rows of a threshold."""
 _SUREST = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConfidencePrior:
-    """How usual it is that P(right) = (1 - floor) * sigmoid(slope * log-odds + intercept).
+    """A prior of the shape P(right) = (1 - floor) * sigmoid(slope * log-odds + intercept).
 
     Slope and intercept are independent and normal.
     """
@@ -286,14 +286,14 @@ USUAL = ConfidencePrior()
 def prior_threshold(
     said: np.ndarray, right: np.ndarray, *, target_risk: float, level: float, prior: ConfidencePrior = USUAL
 ) -> float | None:
-    """The lowest probability from which at most `target_risk` is wrong, with posterior probability 1 - level.
+    """Return the lowest probability from which at most `target_risk` is wrong, with posterior probability 1 - level.
 
     Args:
         said: (N,) the largest softmax probability of rows that the weights were not fitted on.
         right: (N,) whether that label was right.
         target_risk: Highest share of wrong answers among accepted ones.
         level: Highest posterior probability of ending up above it.
-        prior: How confidences usually are.
+        prior: The prior of confidences.
 
     Returns:
         One of `said`; None accepts nothing.
@@ -318,7 +318,7 @@ def prior_threshold(
 
 
 def _grid(odds: np.ndarray, prior: ConfidencePrior) -> tuple[np.ndarray, np.ndarray]:
-    """P(right) of each row for each shape (N, G), and the shapes' log prior (G,); 3 deviations each way."""
+    """Return P(right) of each row for each shape (N, G), and the shapes' log prior (G,); 3 deviations each way."""
     steps = np.linspace(-3, 3, 13)
     slope, intercept, floor = (
         each.ravel()
@@ -335,14 +335,14 @@ def _grid(odds: np.ndarray, prior: ConfidencePrior) -> tuple[np.ndarray, np.ndar
 
 
 RISKS = (0.1, 0.15, 0.2, 0.25, 0.3)
-"""Laxer targets, the strictest first."""
+"""Laxer target risks, the strictest first."""
 DELTA = 0.05
 _PRIOR_SHARE = 0.4
-"""Share of delta for the threshold with the prior: the realised risk of 1,000 small sets was above the target in 5%."""
+"""Share of delta for the threshold with the prior: of 1,000 small sets, 5% had a realised risk above the target."""
 _MORE = 1.5
-"""Times as many answers for which a laxer risk is taken, where nobody set one."""
+"""Factor of further answers for which a laxer risk is taken, if the target is the default."""
 _FEWEST_MET = 20
-"""Answers of which at most the target's share must be wrong, to say that the target was met."""
+"""Fewest answers on which a share of wrong ones within the target counts as meeting the target."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -352,7 +352,7 @@ class Provable:
     threshold: Threshold
     risk: float
     warning: str = ""
-    """That the risk is not the target, or that nothing is ever accepted; empty where neither is so."""
+    """Warning that the risk is not the target, or that nothing is ever accepted; empty if neither is the case."""
 
 
 def provable(
@@ -365,22 +365,22 @@ def provable(
     said: np.ndarray | None = None,
     prior: ConfidencePrior = USUAL,
 ) -> Provable:
-    """The threshold of the target risk or, if that is nobody's wish but the default, of the smallest that helps more.
+    """Return the threshold of the target risk, or of a laxer risk if the target is the default and a laxer one helps.
 
-    A few dozen examples cannot show an error of 5%, however right the answers are, or show it of few answers only. A
-    specialist that never answers helps nobody: a laxer risk is taken that answers half as many again. A `target_risk`
-    that somebody wrote down is held or nothing is accepted. The laxer risks that so many rows can show share the level
-    among them (Bonferroni), so that picking one by the outcome costs no confidence.
+    A few dozen examples cannot show an error of 5%, however right the answers are, or only for few answers. A
+    specialist that never answers helps nobody: a laxer risk is taken that answers half as many again. A
+    `target_risk` that the configuration names is held, or nothing is accepted. The laxer risks that so many rows
+    can show share the level among them (Bonferroni), so that choosing one by the outcome costs no confidence.
 
     Args:
-        section: Of the specialist.
+        section: The specialist's section.
         confidence: (N,) of rows that the weights were not fitted on.
         right: (N,) whether each answer was right.
         groups: (N,) the group of each row, None for one of its own.
-        delta: Highest probability of ending up above the risk; less where the best of several thresholds is taken.
-        said: (N,) softmax probabilities that the confidences rise with, where the prior on their shape may help. It
-            and the rows share delta, so that whichever accepts more is taken.
-        prior: That prior.
+        delta: Highest probability of ending up above the risk; less if the best of several thresholds is taken.
+        said: (N,) softmax probabilities that the confidences rise with, if the prior on their shape may help. The
+            prior and the rows share delta, so that whichever accepts more is taken.
+        prior: The prior of confidences.
     """
     target = section.target_risk
     helped = said is not None and len(right) <= MOST_ROWS and all(group is None for group in groups)
@@ -411,7 +411,7 @@ def _with_prior(
     target: float,
     delta: float,
 ) -> Threshold:
-    """The threshold by the prior, if it accepts more than the one that the rows show by themselves."""
+    """Return the threshold by the prior, if it accepts more than the one that the rows show by themselves."""
     kept = said >= (np.inf if least is None else least)
     if kept.mean() <= shown.coverage:
         return shown
@@ -427,7 +427,7 @@ def _with_prior(
 def showable(
     confidence: np.ndarray, right: np.ndarray, groups: Sequence[object], *, delta: float = DELTA, above: float = 0.0
 ) -> tuple[float, Threshold] | None:
-    """The smallest of the laxer risks above one that rows can show, with its threshold; None if they show none."""
+    """Return the smallest laxer risk above `above` that rows can show, with its threshold; None if there is none."""
     for risk, level in _levels(len(confidence), delta):
         found = accept_threshold(confidence, right, target_risk=risk, delta=level, groups=groups)
         if risk > above and found.value is not None:
@@ -436,10 +436,10 @@ def showable(
 
 
 def _levels(rows: int, delta: float) -> list[tuple[float, float]]:
-    """The risks that so many rows can show at all, each with its share of the level, which adds up to delta.
+    """Return the risks that so many rows can show at all, each with its share of the level, which adds up to delta.
 
-    Rows that are too few for the strictest have one risk that they can show in practice, the laxest: it gets half. The
-    number of rows alone decides, never what was right, so the tests stay what they are.
+    Rows too few for the strictest risk can in practice show only the laxest, which gets half. The number of rows
+    alone decides, never their outcome, so the tests stay valid.
     """
     risks = [risk for risk in RISKS if (1 - risk) ** rows <= delta]
     if len(risks) in {1, len(RISKS)}:
@@ -448,7 +448,7 @@ def _levels(rows: int, delta: float) -> list[tuple[float, float]]:
 
 
 def as_met(found: Threshold, confidence: np.ndarray, right: np.ndarray, target: float) -> Threshold:
-    """A laxer risk's threshold, raised to where the target was met on these rows: not shown, but likelier."""
+    """Return a laxer risk's threshold, raised to where these rows met the target: not shown, but likelier."""
     met = met_from(confidence, right, target)
     if found.value is None or met is None or met <= found.value:
         return found
@@ -466,7 +466,7 @@ def as_met(found: Threshold, confidence: np.ndarray, right: np.ndarray, target: 
 
 
 def met_from(confidence: np.ndarray, right: np.ndarray, target: float) -> float | None:  # (N,), (N,)
-    """The lowest confidence from which at most the target's share is wrong; None if there is none of enough answers."""
+    """Return the lowest confidence from which at most the target's share is wrong; None if too few answers remain."""
     order = np.argsort(-confidence, kind="stable")
     wrong = np.cumsum(~right[order]) / np.arange(1, len(order) + 1)
     good = np.flatnonzero(wrong <= target)
@@ -475,12 +475,13 @@ def met_from(confidence: np.ndarray, right: np.ndarray, target: float) -> float 
 
 
 def warn_silent(threshold: Threshold, risk: float, shows: float | None = None) -> str:
-    """That a specialist abstains from everything, which its figures alone do not say loudly; empty where it does not.
+    """Return a warning if a specialist abstains from everything, which figures alone hardly show; else empty.
 
     Args:
-        threshold: What it accepts from.
+        threshold: The specialist's threshold.
         risk: The laxest error that was tried.
-        shows: The smallest error above it that its rows show, which somebody has to want; None for none, or not tried.
+        shows: The smallest error above it that the rows show, which has to be configured; None for none, or not
+            tried.
     """
     if threshold.value is not None:
         return ""

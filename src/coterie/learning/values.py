@@ -1,7 +1,7 @@
-"""Typed values in a text: dates, numbers, amounts of money, spans of time, in the language of the text.
+"""Typed values in a text: dates, numbers, amounts of money, durations, in the language of the text.
 
-Each value has one form, so that two ways to write it are equal: a date is `2024-05-31`, a span of time `P30D` (ISO
-8601), an amount of money `USD 1500` or `USD 77.10`. What can be read in two ways has no value (`coterie.text`).
+Each value has one form, so that two spellings of it are equal: a date is `2024-05-31`, a duration `P30D` (ISO
+8601), an amount of money `USD 1500` or `USD 77.10`. Ambiguous text has no value (`coterie.text`).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from coterie.types import Scalar
 
 TEXT, CHOICE = "text", "choice"
 _ISO_DURATION = re.compile(r"P(?=.)(?:\d+(?:\.\d+)?[YMWD])*(?:T(?:\d+(?:\.\d+)?[HMS])+)?")
-"""The form that spans of time have as values: whoever writes one gets it back."""
+"""ISO 8601 durations, which are recognised as they are written."""
 MANY = "*"
-"""What a type ends with where a field may have several values."""
+"""Suffix of a type whose field may have several values."""
 
 
 class TypedValue(NamedTuple):
-    """A typed value and where a text writes it."""
+    """A typed value and its place in a text."""
 
     start: int
     end: int
@@ -44,12 +44,12 @@ _READERS: Mapping[str, Callable[[str, str | None], list[TypedValue]]] = {
 
 
 def is_typed(kind: str) -> bool:
-    """Whether values of a field's type are read from its words: not of `text` and `choice`, whose values are words."""
+    """Return whether values of a field's type are parsed from its words; those of `text` and `choice` are not."""
     return kind.removesuffix(MANY) in _READERS
 
 
 def find_values(kind: str, text: str, language: str | None = None) -> list[TypedValue]:
-    """Every value of a type (`date`, `number`, `money` or `duration`) that a text writes, in its order.
+    """Return every value of a type (`date`, `number`, `money` or `duration`) in a text, in its order.
 
     Args:
         kind: The type.
@@ -60,12 +60,12 @@ def find_values(kind: str, text: str, language: str | None = None) -> list[Typed
 
 
 def normalise_value(kind: str, quote: str, choices: Sequence[str] = (), *, language: str | None = None) -> Scalar:
-    """The value that a quote states, in the form of its type; None if it has none.
+    """Return the value that a quote states, in the form of its type; None if it has none.
 
     Args:
         kind: The field's type, with or without `*`.
-        quote: The words. Of several values in them the first one counts.
-        choices: Of a `choice`: the values to choose from, found in the words whatever their case.
+        quote: The words; the first of several values counts.
+        choices: For a `choice`: the values to choose from, matched in the words whatever their case.
         language: The language of the quote; None for unknown.
     """
     kind = kind.removesuffix(MANY)
@@ -80,7 +80,7 @@ def normalise_value(kind: str, quote: str, choices: Sequence[str] = (), *, langu
 
 
 def _choose(quote: str, choices: Sequence[str]) -> str | None:
-    """The choice that is named first; of several at one place the longest."""
+    """Return the choice that is named first; of several at one place, the longest. None if none is named."""
     folded = plain(quote)
     named = []
     for choice in choices:
@@ -91,7 +91,7 @@ def _choose(quote: str, choices: Sequence[str]) -> str | None:
 
 
 def typed_spans(text: str, language: str | None = None) -> Iterator[tuple[str, TypedValue]]:
-    """Every typed value of a text with its type: what a reader of the text takes its bearings from."""
+    """Yield every typed value of a text with its type."""
     for kind in _READERS:
         for value in find_values(kind, text, language):
             yield kind, value

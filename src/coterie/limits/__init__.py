@@ -1,1 +1,1 @@
-"""What may be spent: requests, tokens, money and joules, reserved before and settled after."""
+"""Limits on spending: requests, tokens, money and joules, reserved before and settled after."""

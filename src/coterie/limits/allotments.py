@@ -1,17 +1,18 @@
 """Parts of budgets that a process leases from the shared storage and spends in memory.
 
-A budget that is asked often cannot be a row that every request writes: a database commits some hundred times a second.
-So a process takes an allotment before it is spent. In the storage all of it counts as held from that moment; requests
-reserve and settle in memory; twice a second what was taken is written down, and what nobody needs is given back. So:
+A frequently used budget cannot be a row that every request writes: a database commits some hundred times a
+second. So a process leases an allotment before it is spent. The storage counts all of it as held from that
+moment; requests reserve and settle in memory; twice a second usage is written down, and unneeded amounts are
+given back. Consequences:
 
-- **Nothing is ever overspent**, whoever is killed: what is spent was held before, and all that is held counts.
+- **Nothing is ever overspent**, even if processes are killed: all spent amounts were held, and held ones count.
 - **What a killed process held counts as spent.** Beyond what its running calls had
   reserved that is, of each lease, at most what it used in a second and at most a sixteenth of what was left.
-- A call may be refused while another process holds what it does not use: for a second, and for no more than that.
+- A call may be refused while another process holds amounts that it does not use: for at most a second.
 
-A budget that is asked fewer than five times a second is leased call by call and given back at once: its figures are
-exact in the storage. Of one that is asked more often, about as much is leased as was used in the last second; it
-is leased anew where it is written down, so that no request waits for the storage.
+A budget that is used fewer than five times a second is leased call by call and given back at once: its
+figures in the storage are exact. For a more frequent one, about as much is leased as was used in the last
+second; the lease is renewed when usage is written down, so that no request waits for the storage.
 """
 
 from __future__ import annotations
@@ -29,43 +30,43 @@ from coterie.store.statements import DatabaseConnection
 from coterie.types import Amount
 
 SECOND = 1.0
-"""For which a budget that is asked often is leased."""
+"""Seconds for which a frequently used budget is leased."""
 _WRITES = 2
-"""Times in it that what was taken is written, and what is not needed is given back."""
+"""Number of times in that span that usage is written and unneeded amounts are given back."""
 _EXACT, _PART = 4, 16
-"""Reservations in a second up to which nothing is leased beyond need; the part of what is left that may be."""
+"""Reservations a second up to which only the need is leased; divisor of the rest that may be leased beyond it."""
 
 
 @dataclass(eq=False)
 class _Allotment:
-    """What this process holds of a budget in one piece of its span."""
+    """The part of a budget that this process holds in one piece of its span."""
 
     row: str
     period: str
     number: int = 0
-    """By which the storage knows it."""
+    """Number of the allotment in the storage."""
     held: Amount = field(default_factory=Amount)
-    """In the storage, for us: reserved, taken and not yet written, and free."""
+    """Amount held in the storage for this process: reserved, taken and not yet written, and free."""
     reserved: Amount = field(default_factory=Amount)
     taken: Amount = field(default_factory=Amount)
-    """Not yet written."""
+    """Amount taken and not yet written."""
     dearest: int = 0
-    """Energy of the dearest request that is not yet written."""
+    """Energy of the most expensive request that is not yet written."""
     used: Amount = field(default_factory=Amount)
-    """In about the last second, as far as it is written."""
+    """Amount used in about the last second, as far as it is written."""
     rest: Amount = field(default_factory=Amount)
-    """What the storage had left when it was leased last."""
+    """Amount that the storage had left at the last lease."""
     lender: tuple[Callable[[], Sequence[Need]], Left] | None = None
-    """By which it was leased last."""
+    """The arguments of the last lease: the function of the needs, and the one of what is left."""
 
     @property
     def free(self) -> Amount:
-        """What may be reserved."""
+        """Amount that may be reserved."""
         return self.held - self.reserved - self.taken
 
     @property
     def wanted(self) -> Amount:
-        """What is to be free after it is written down: nothing of a unit of which there is little left."""
+        """Amount to keep free after writing; nothing of a unit of which little is left."""
         units = zip(self.used, self.rest, strict=True)
         return Amount(*(used if used <= rest // _PART else 0 for used, rest in units))
 
@@ -79,7 +80,7 @@ class _Pace:
     before: int = 0
 
     def note(self, seconds: float) -> None:
-        """Count one."""
+        """Count one reservation."""
         if seconds - self.began >= SECOND:
             self.before = self.now if seconds - self.began < 2 * SECOND else 0
             self.began, self.now = seconds, 0
@@ -87,29 +88,32 @@ class _Pace:
 
     @property
     def times(self) -> int:
-        """How many times a need to lease: once for a budget that is asked rarely."""
+        """How many times a need to lease: once for a rarely used budget."""
         most = max(self.now, self.before)
         return 1 if most <= _EXACT else most
 
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """What is to be reserved under one budget."""
+    """An amount to reserve under one budget."""
 
     row: str
-    """By which the storage knows the budget."""
+    """Row of the budget in the storage."""
     period: str
-    """The piece of its span in which it is taken."""
+    """Piece of the budget's span in which the amount is taken."""
     amount: Amount
 
 
 Left = Callable[[DatabaseConnection, Need, Amount], Amount]
-"""What the storage has left of a budget, neither spent nor held; given what of it this process has free itself. Raises
-`BudgetExceeded` if both together are less than the need."""
+"""A function that returns what the storage has left of a budget, neither spent nor held.
+
+Its last argument is what this process has free of the budget. Raises `BudgetExceeded` if both together are
+less than the need.
+"""
 
 
 _Grant = tuple[_Allotment, int, Amount]
-"""An allotment, its number in the storage, and what it holds there more."""
+"""An allotment, its number in the storage, and the further amount that it holds there."""
 
 
 class Allotments:
@@ -129,7 +133,7 @@ class Allotments:
         self._ended = threading.Event()
 
     def take(self, needs: Sequence[Need]) -> list[int] | None:
-        """Reserve in memory, under each budget or under none; None where too little is leased."""
+        """Reserve in memory, under each budget or under none; return None if too little is leased."""
         with self._mutex:
             found = [self._known.get((need.row, need.period)) for need in needs]
             if not all(
@@ -143,11 +147,11 @@ class Allotments:
         """Reserve, leasing from the storage what is lacking. Call it in a thread.
 
         Args:
-            needs: Tells what is needed; it may ask `dearest`.
-            left: Tells what may be leased.
+            needs: Returns the needs; it may ask `dearest`.
+            left: Returns what may be leased.
 
         Raises:
-            BudgetExceeded: as `left` does; nothing is reserved then.
+            BudgetExceeded: `left` raised it; nothing is reserved then.
             StoreError: the storage cannot be written.
         """
         with self._leasing:
@@ -177,7 +181,7 @@ class Allotments:
                 self._watch()
 
     def settle(self, took: Mapping[int, Amount | None]) -> list[str]:
-        """Count what was taken in place of what was reserved, None for all of it; the rows that `write` is to write."""
+        """Replace reservations by the amounts taken, None for all of it; return the rows that `write` is to write."""
         exact: list[str] = []
         with self._mutex:
             for number, amount in took.items():
@@ -197,11 +201,11 @@ class Allotments:
         return exact
 
     def write(self, rows: Collection[str] | None = None, *, lease: bool = False) -> None:
-        """Write down what was taken and give back what is free. Call it in a thread.
+        """Write taken amounts down and give back free ones. Call it in a thread.
 
         Args:
-            rows: Of these budgets; None for all.
-            lease: Lease anew what was used in the last second, where a budget is asked often.
+            rows: The budgets to write; None for all.
+            lease: Lease anew what was used in the last second, for frequently used budgets.
 
         Raises:
             StoreError: the storage cannot be written.
@@ -218,13 +222,13 @@ class Allotments:
                 )
 
     def free(self, row: str, period: str) -> Amount:
-        """What this process may reserve without asking the storage."""
+        """Return what this process may reserve without asking the storage."""
         with self._mutex:
             known = self._known.get((row, period))
             return Amount() if known is None else known.free
 
     def dearest(self, row: str) -> int | None:
-        """The dearest request of any span; None where it is not known yet: a lease learns it."""
+        """Return the energy of the most expensive request of any span; None if unknown: a lease fetches it."""
         return self._dearest.get(row)
 
     def close(self) -> None:
@@ -252,7 +256,7 @@ class Allotments:
         rest: Amount,
         lender: tuple[Callable[[], Sequence[Need]], Left],
     ) -> int:
-        """Put what the storage granted into the allotment, and reserve the need; its number."""
+        """Add a grant of the storage to the allotment, and reserve the need; return the reservation's number."""
         key = need.row, need.period
         allotment = self._known.setdefault(key, _Allotment(row=need.row, period=need.period))
         allotment.number, allotment.rest, allotment.lender = number, rest, lender
@@ -262,13 +266,13 @@ class Allotments:
     # --- in a transaction of the storage -----------------------------------------------------------
 
     def _learn(self, connection: DatabaseConnection, row: str) -> None:
-        """What the dearest request of a budget took, in any process."""
+        """Fetch the energy of the most expensive request of a budget, in any process."""
         known = table.dearest(connection, row)
         with self._mutex:
             self._dearest[row] = max(known, self._dearest.get(row, 0))
 
     def _grant(self, connection: DatabaseConnection, need: Need, left: Left) -> tuple[Need, int, Amount, Amount]:
-        """Hold in the storage what is lacking and, of a budget that is asked often, more; and its number there."""
+        """Hold what is lacking in the storage, and more for a frequently used budget; return the grant."""
         with self._mutex:
             known = self._known.get((need.row, need.period))
             free = Amount() if known is None else known.free
@@ -280,7 +284,7 @@ class Allotments:
         return need, number, amount, rest
 
     def _renew(self, connection: DatabaseConnection, allotment: _Allotment) -> Iterator[_Grant]:
-        """Hold in the storage what an allotment lacks of what was used in a second: no request asks for it then."""
+        """Hold what an allotment lacks of a second's use in the storage, so that no request has to ask for it."""
         if allotment.lender is None or not any(allotment.used):
             return
         needs, left = allotment.lender
@@ -300,10 +304,10 @@ class Allotments:
     def _write_back(
         self, allotments: Sequence[_Allotment], further: Callable[[DatabaseConnection], Sequence[_Grant]]
     ) -> None:
-        """Write down what was taken of these and give back what is free, and do more in the same transaction.
+        """Write these allotments' usage and give back what is free, and do more in the same transaction.
 
-        If nobody knows whether it was committed, what was given back is given up, and what was taken is written again:
-        the storage then counts too much and never too little.
+        If it is unknown whether the transaction was committed, returned amounts are given up and usage is written
+        again: the storage then counts too much and never too little.
         """
         changes = []
         with self._mutex:
@@ -363,7 +367,7 @@ def _covers(free: Amount, need: Amount) -> bool:
 
 
 def _lease_of(need: int, free: int, left: int, times: int) -> int:
-    """How much of one unit to lease."""
+    """Return how much of one unit to lease."""
     if not need:
         return 0
     lacking = max(0, need - free)

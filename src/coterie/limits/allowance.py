@@ -10,28 +10,29 @@ from coterie.types import Amount, Reason, Verdict
 
 RULE = "budget"
 _PER = 1000
-"""A policy's budget is money per so many requests."""
+"""Number of requests that a policy's budget is stated for."""
 
 UNLIMITED = Amount(tokens=2**62, nano=2**62)
-"""The room where there is no limit."""
+"""The room of an absent limit."""
 
 
 class MemoryAllowance:
     """Tokens and money that are reserved before a call and settled after it.
 
-    One event loop uses it: nothing here waits, so nothing comes between a look and a change.
+    One event loop uses the allowance: nothing here waits, so no other task runs between a check and a change.
     """
 
     def __init__(
         self, of: str, *, tokens: int | None = None, money: Decimal | None = None, per_1000: Decimal | None = None
     ) -> None:
-        """Describe an allowance of which nothing was taken.
+        """Create an allowance of which nothing is taken.
 
         Args:
-            of: Whose it is, for the refusal: `the network`, `this request`.
-            tokens: The limit; None for none.
-            money: The limit; None for none.
-            per_1000: Money per 1,000 requests, in place of `money`: it begins with nothing, and `earn` adds to it.
+            of: Its owner, for the refusal: `the network`, `this request`.
+            tokens: The limit of tokens; None for none.
+            money: The limit of money; None for none.
+            per_1000: Money per 1,000 requests, in place of `money`: the allowance begins empty, and `earn` adds to
+                it.
         """
         self._of, self._tokens = of, tokens
         self._per_1000 = per_1000 or Decimal(0)
@@ -41,12 +42,12 @@ class MemoryAllowance:
 
     @property
     def limits_money(self) -> bool:
-        """Whether a model of unknown price may not be asked under it."""
+        """Whether money is limited, so that a model of unknown price may not be called."""
         return self._nano is not None
 
     @property
     def left(self) -> Decimal:
-        """Money that is neither spent nor reserved; 0 where money is not limited."""
+        """Money that is neither spent nor reserved; 0 if money is not limited."""
         return Decimal((self._nano or 0) - self._taken.nano) / NANO
 
     @property
@@ -57,7 +58,7 @@ class MemoryAllowance:
 
     @property
     def used_up(self) -> Reason | None:
-        """Which limit is reached; None if none is."""
+        """The limit that is reached, as a reason; None if none is."""
         if self._tokens is not None and self._taken.tokens >= self._tokens:
             return Reason("limit.tokens_used_up", limit=self._tokens, used=self._taken.tokens)
         if self._nano is not None and self._taken.nano >= self._nano:
@@ -66,13 +67,13 @@ class MemoryAllowance:
         return None
 
     def earn(self) -> None:
-        """Add the share of one more request. What is saved up is at most the money for a thousand."""
+        """Add the share of one more request. At most the money for a thousand requests accumulates."""
         most = int(self._per_1000 * NANO)
         left = (self._nano or 0) - self._taken.nano
         self._nano = self._taken.nano + min(left + most // _PER, max(left, most))
 
     def reserve(self, amount: Amount, engine: str) -> None:
-        """Set an amount aside. Raises `BudgetExceeded` if there is not as much."""
+        """Reserve an amount. Raises `BudgetExceeded` if there is less."""
         if self._tokens is not None and self._taken.tokens + amount.tokens > self._tokens:
             left = self._tokens - self._taken.tokens
             raise _refused(Reason("limit.tokens", model=engine, most=amount.tokens, of=self._of, left=left))
@@ -91,21 +92,21 @@ class MemoryAllowance:
         self._taken += amount
 
     def settle(self, reserved: Amount, took: Amount) -> None:
-        """Count what was taken in place of what was reserved."""
+        """Replace a reservation by the amount taken."""
         self._taken += took - reserved
 
     def lift_money(self) -> None:
-        """Limit money no more, where something of unknown price was asked."""
+        """Stop limiting money, after something of unknown price was called."""
         self._nano = None
 
 
 def network_allowance(per_1000: Decimal) -> MemoryAllowance:
-    """Return a network's, with nothing in it yet: each request brings its share of money per 1,000 requests."""
+    """Return the allowance of a network, empty at first: each request adds its share of money per 1,000 requests."""
     return MemoryAllowance("the network", per_1000=per_1000)
 
 
 def request_allowance(per_1000: Decimal) -> MemoryAllowance:
-    """Return one request's: a thousandth of the money for 1,000."""
+    """Return the allowance of one request: a thousandth of the money for 1,000."""
     allowance = MemoryAllowance("this request", per_1000=per_1000)
     allowance.earn()
     return allowance

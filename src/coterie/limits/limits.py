@@ -1,20 +1,21 @@
 """Limits on requests, tokens, money and joules that hold before anything is spent.
 
-One arithmetic for all of them: the most that a call of a remote model can take is reserved before it, what it took is
-settled afterwards, and the rest is free again. So however many requests run at once, and whatever fails, falls back, is
-hedged or cut off, a limit of tokens or money is never exceeded: it may only turn a call away while others hold
-reservations that they will not use up. What one try can take is one token a byte of the prompt's UTF-8, and one a token
-that it may write. Where that is more than is left, a call of one prompt may write as much as what is left pays for, if
-such an answer usually needs no more: the server holds it. A further try of a prompt is reserved before it is made, if
-the one before may have been billed.
+One arithmetic for all of them: the most that a call of a remote model can take is reserved before it, the
+usage is settled afterwards, and the rest is free again. So however many requests run at once, and whatever
+fails, falls back, is hedged or cut off, a limit of tokens or money is never exceeded: it may only refuse a
+call while others hold reservations that they will not use up. One attempt can take at most one token for each
+byte of the prompt's UTF-8, and one for each token that it may write. If that is more than is left, a call of
+one prompt may write as much as the rest pays for, if such an answer usually needs no more: the server
+enforces it. A further attempt of a prompt is reserved before it is made, if the one before may have been
+billed.
 
-What energy a request will take nobody knows. As much as the dearest one so far took is reserved for it when it comes
-in, and what it took is settled when it ends. A limit of joules is exceeded by no more than what running requests take
-above that: by nothing, unless one is dearer than any before it.
+Nobody knows the energy of a request in advance. As much as the most expensive one so far is reserved for it
+when it arrives, and its usage is settled when it ends. A limit of joules is exceeded by no more than what
+running requests take above that: by nothing, unless one is more expensive than any before it.
 
-The budgets of the file are kept in SQLite or PostgreSQL, which several processes share: each leases a part and spends
-it in memory (`allotments`). What a killed process held counts as spent: nobody knows how far it came. The allowances of
-a policy's budget are in memory (`allowance`).
+The budgets of the file are kept in SQLite or PostgreSQL, which several processes share: each leases a part
+and spends it in memory (`allotments`). What a killed process held counts as spent, since its usage is
+unknown. The allowances of a policy's budget are in memory (`allowance`).
 """
 
 from __future__ import annotations
@@ -59,27 +60,27 @@ if TYPE_CHECKING:
     from coterie.runtime.postgres import PostgresAddress
 
 _REMEMBERED, _KNOWN = 200, 10
-"""Answers of a model that are remembered, and from how many on they say what is usual."""
+"""Answers of a model that are remembered, and how many are needed to know what is usual."""
 _FEW, _SENTENCES = 128, 64
-"""Tokens of which all are needed where no more are asked, and those of a short answer."""
+"""Requested tokens up to which all of them count as needed, and the tokens of a short answer."""
 
 
 def most_of(prompt: Prompt, prices: TokenPrices) -> Amount:
-    """Return the most that one try can take: a token a byte of the prompt, and all that it may write."""
+    """Return the most that one attempt can take: a token for each byte of the prompt, and all that it may write."""
     tokens_in = most_read(prompt)
     return Amount(tokens_in + prompt.max_tokens, _money(tokens_in, prompt.max_tokens, prices))
 
 
 def most_within(prompt: Prompt, prices: TokenPrices, left: Amount | None, *, least: int) -> Prompt | None:
-    """Return the prompt with as many tokens to write as what is left pays for; None below `least` of them.
+    """Return the prompt limited to as many tokens as the rest pays for; None if that is fewer than `least`.
 
-    The server holds `max_tokens`, so what is capped here cannot be overspent. A verbatim request is never capped: its
-    body is not ours to change.
+    The server enforces `max_tokens`, so a capped prompt cannot be overspent. A verbatim request is never capped:
+    its body must not be changed.
 
     Args:
-        prompt: What is asked.
-        prices: Of the model; known where money is limited.
-        left: Tokens and money; None where something is not there at all.
+        prompt: The prompt.
+        prices: The model's prices; known if money is limited.
+        left: Tokens and money; None for a call that cannot be capped.
         least: Tokens that such an answer takes.
     """
     if left is None or prompt.verbatim is not None:
@@ -96,22 +97,22 @@ def most_within(prompt: Prompt, prices: TokenPrices, left: Amount | None, *, lea
 
 
 class UsualAnswers:
-    """How many tokens the latest answers of each model took, in this process; those that were relayed by themselves."""
+    """Token counts of each model's latest answers, in this process; relayed answers are counted separately."""
 
     def __init__(self) -> None:
         self._took: dict[str, deque[int]] = defaultdict(partial(deque, maxlen=_REMEMBERED))
         self._relayed: dict[str, deque[int]] = defaultdict(partial(deque, maxlen=_REMEMBERED))
 
     def note(self, model: str, prompts: Sequence[Prompt], outputs: Sequence[Output]) -> None:
-        """Remember what answered calls wrote."""
+        """Record the tokens that answered calls wrote."""
         took = self._took if prompts[0].verbatim is None else self._relayed
         took[model].extend(output.usage.tokens_out for output in outputs)
 
     def expected(self, model: str, prompt: Prompt) -> Prompt | None:
-        """A relayed request that says nothing of a length, as long as the longest answers that were relayed.
+        """Return a relayed request without a length limit, limited to the longest answers that were relayed.
 
-        None where it says so, or too few are known. Nobody holds the server to it: what it writes beyond is counted
-        when it is settled, so a budget may be exceeded by one answer that is longer than the 200 before it.
+        None if the request has a limit, or too few answers are known. The server does not enforce it: further tokens
+        are counted at settlement, so a budget may be exceeded by one answer that is longer than the 200 before it.
         """
         took = self._relayed[model]
         if not prompt.unbounded or len(took) < _KNOWN:
@@ -119,10 +120,10 @@ class UsualAnswers:
         return replace(prompt, max_tokens=min(prompt.max_tokens, max(took) * prompt.unbounded))
 
     def least(self, model: str, prompt: Prompt) -> int:
-        """Tokens below which an answer would likely be cut: nine in ten take no more, of a schema none did.
+        """Return the tokens below which an answer would likely be cut: nine in ten take no more, with a schema all.
 
-        Where too few are known it is a sentence or two. It is all that is asked of a schema, because half of one is
-        nothing, and where few are asked, because then they are needed.
+        If too few answers are known, the result is a sentence or two, or all requested tokens for a schema, because
+        half of one is useless, and for a small request, because it needs them.
         """
         took = sorted(self._took[model])
         if len(took) < _KNOWN:
@@ -132,7 +133,7 @@ class UsualAnswers:
 
 
 def taken_by_answers(most: Sequence[Amount], outputs: Sequence[Output], prices: TokenPrices) -> Amount:
-    """Return what answered calls took: their tokens, and the most of each try before that was not turned away."""
+    """Return what answered calls took: their tokens, and the most of each earlier attempt that was not turned away."""
     took = Amount()
     for each, output in zip(most, outputs, strict=True):
         read, written = output.usage.tokens_in, output.usage.tokens_out
@@ -143,12 +144,12 @@ def taken_by_answers(most: Sequence[Amount], outputs: Sequence[Output], prices: 
 
 
 def taken_by_failure(most: Amount, error: CoterieError, reserved: Amount) -> Amount:
-    """Return what a call of one prompt took that gave nothing: the most of each try, less those turned away.
+    """Return what a failed call of one prompt took: the most of each attempt, without those turned away.
 
     Args:
-        most: Of one try.
-        error: How it ended: an `EngineError`, `Overloaded` or `TooLong`.
-        reserved: What was reserved for it; all of it counts where the engine does not say what it tried.
+        most: The most that one attempt takes.
+        error: The error that ended it: an `EngineError`, `Overloaded` or `TooLong`.
+        reserved: The reservation; all of it counts if the engine does not report its attempts.
     """
     failures: Sequence[Failure] = getattr(error, "failures", ())
     if isinstance(error, TooLong):
@@ -172,11 +173,11 @@ def _money(tokens_in: int, tokens_out: int, prices: TokenPrices) -> int:
 _FILE = "state/budgets.db"
 _UNLIMITED = 2**62
 _OWN = "\x1f"
-"""Between a budget's name and whose it is, where each has one."""
+"""Separator between a budget's name and its tenant or key, if each has its own."""
 
 
 class Spending(NamedTuple):
-    """How a budget stands."""
+    """The state of a budget."""
 
     name: str
     period: str
@@ -184,20 +185,20 @@ class Spending(NamedTuple):
     tokens: int
     money: Decimal
     held: Decimal
-    """Money reserved for calls that run."""
+    """Money reserved for running calls."""
     joules: float = 0.0
     held_joules: float = 0.0
     whose: str = ""
-    """The tenant or the key, where each has one of this name."""
+    """The tenant or the key, if each has its own budget of this name."""
 
 
 class Bucket(NamedTuple):
-    """A budget as it is kept: one for all, or one of each."""
+    """A budget as it is stored: one for all, or one for each tenant or key."""
 
     name: str
-    """Of its section."""
+    """Name of the budget's section."""
     row: str
-    """By which the file knows it."""
+    """Row of the budget in the storage."""
 
 
 class StoredLimits:
@@ -213,15 +214,15 @@ class StoredLimits:
         is_alive: Callable[[int], bool] | None = None,
         storage: BudgetStorage | None = None,
     ) -> None:
-        """Name the file; it is made at the first request, if there is any budget.
+        """Take the settings; the file is created at the first request, if there is any budget.
 
         Args:
-            sections: `[budgets]` of the network.
+            sections: The network's `[budgets]`.
             path: The SQLite file.
-            allowance: `[policy] budget`: it earns its share with each request.
-            clock: Seconds since the epoch.
-            is_alive: Whether a process is; the system is asked by default.
-            storage: Where the figures are in place of the file.
+            allowance: The allowance of `[policy] budget`, which earns its share with each request.
+            clock: Returns seconds since the epoch.
+            is_alive: Returns whether a process is alive; asks the system by default.
+            storage: A storage in place of the file.
         """
         self._sections, self._clock = dict(sections), clock
         self._allowance = allowance
@@ -236,14 +237,15 @@ class StoredLimits:
         )
 
     async def admit(self, principal: Principal, *, earns: bool = True) -> tuple[int, ...]:
-        """Count a request, and reserve the energy that it may take; what is given goes to `settle` when it ends.
+        """Count a request, and reserve its energy; pass the result to `settle` when the request ends.
 
         Args:
-            principal: Who asks.
-            earns: It brings its share of the policy's budget; one for embeddings, which asks no model, does not.
+            principal: The caller.
+            earns: The request adds its share of the policy's budget; one for embeddings, which calls no model, does
+                not.
 
         Raises:
-            BudgetExceeded: one of its budgets has no request, or not as much energy left; nothing is counted.
+            BudgetExceeded: one of its budgets has no request, or too little energy left; nothing is counted.
         """
         limits = self._of(principal, self._admitting)
         numbers: tuple[int, ...] = ()
@@ -261,20 +263,20 @@ class StoredLimits:
         return numbers
 
     async def settle(self, reserved: Sequence[int], usage: Usage | None) -> None:
-        """Count what a request took in place of what was reserved; of None, all that was reserved counts."""
+        """Replace a request's reservation by its usage; with None, all that was reserved counts."""
         took = None if usage is None else Amount(micro=micro(usage.joules), requests=1)
         await self.settle_each(dict.fromkeys(reserved, took))
 
     def held(self, prompts: Sequence[Prompt], model: RemoteModel | McpSection, name: str, call: CallContext) -> Held:
-        """A context around a call of a remote model: the most that it can take is reserved; what it took, settled.
+        """Return a context around a call of a remote model: it reserves the most that the call can take, then settles.
 
         Entering raises:
-            BudgetExceeded: a limit does not have so much left, or does not know what the model costs.
+            BudgetExceeded: a limit has too little left, or the price of the model is unknown.
         """
         return Held(self, prompts, model, name, call)
 
     async def reserved(self, held: Held, model: RemoteModel | McpSection, call: CallContext) -> _Reservation | None:
-        """Reserve for a call, whose prompts may be told to write less; None where nothing limits it."""
+        """Reserve for a call, whose prompts may be limited to fewer tokens; return None if nothing limits it."""
         buckets = self._of(call.principal, self._calling)
         allowances = [*filter(None, [self._allowance]), *call.limits]
         if not (buckets or allowances):
@@ -300,7 +302,7 @@ class StoredLimits:
         return reservation
 
     async def settle_call(self, reservation: _Reservation, held: Held, error: BaseException | None) -> None:
-        """Count what a call took in place of what was reserved for it."""
+        """Replace a call's reservation by what it took."""
         took: Amount | None = None  # of what is cut off nobody knows how far it came, and how often
         if held.outputs:
             took = taken_by_answers(held.most, held.outputs, held.prices)
@@ -313,7 +315,7 @@ class StoredLimits:
             await to_the_end(asyncio.to_thread(self._allotments.write, rows))
 
     async def _left(self, buckets: Sequence[Bucket], allowances: Sequence[Allowance]) -> Amount:
-        """What the tightest of the limits has, neither spent nor reserved."""
+        """Return what the tightest of the limits has left, neither spent nor reserved."""
         rooms = [each.room for each in allowances]
         if buckets:
             rooms += await asyncio.to_thread(self._rooms, buckets)
@@ -329,17 +331,17 @@ class StoredLimits:
         return rooms
 
     async def reserve(self, buckets: Sequence[Bucket], amount: Amount, principal: Principal) -> list[int]:
-        """Reserve an amount in the file, under each of some budgets. Raises `BudgetExceeded`, and reserves nothing."""
+        """Reserve an amount in the file, under each of some budgets, or under none. Raises `BudgetExceeded`."""
         if not buckets:
             return []
         return await self._take(buckets, lambda _: amount, principal)
 
     def count(self, took: Mapping[int, Amount | None]) -> Sequence[str]:
-        """Count under each number what was taken in place of what was reserved; the rows that are to be written."""
+        """Replace each numbered reservation by the amount taken; return the rows that are to be written."""
         return self._allotments.settle(took) if took else ()
 
     async def settle_each(self, took: Mapping[int, Amount | None]) -> None:
-        """Count under each number what was taken in place of what was reserved, and write it where that is due."""
+        """Replace each numbered reservation by the amount taken, and write it if that is due."""
         if rows := self.count(took):
             await asyncio.to_thread(self._allotments.write, rows)
 
@@ -355,11 +357,11 @@ class StoredLimits:
         return numbers
 
     async def _given_back(self, numbers: Sequence[int]) -> None:
-        """Free what was reserved for somebody who went away before anything was done for them."""
+        """Free the reservation of a request that was cancelled before anything was done for it."""
         await self.settle_each(dict.fromkeys(numbers, Amount()))
 
     def spending(self) -> list[Spending]:
-        """How each budget stands in its present span. Raises `StoreError`."""
+        """Return the state of each budget in its present span. Raises `StoreError`."""
         if not self._sections:
             return []
         self._allotments.write()
@@ -367,12 +369,12 @@ class StoredLimits:
             return [spending for name in self._sections for spending in self._stand(connection, name)]
 
     async def close(self) -> None:
-        """Write down what was taken, give back what is free, and free the file. A second call does nothing."""
+        """Write usage, give back what is free, and close the file. A second call does nothing."""
         await asyncio.to_thread(self._allotments.close)
         self._file.close()
 
     def _of(self, principal: Principal, limiting: Collection[str]) -> list[Bucket]:
-        """The budgets that a principal is under, of those that limit something."""
+        """Return the budgets of a principal, of those in `limiting`."""
         return [
             Bucket(name, _row_of(name, section, principal))
             for name in limiting
@@ -383,7 +385,7 @@ class StoredLimits:
     # --- in a thread -----------------------------------------------------------------------------
 
     def _needs_of_admission(self, bucket: Bucket) -> Amount | None:
-        """One request and the energy to reserve for it; None where it is not known how much the dearest took."""
+        """Return one request and the energy to reserve for it; None if the most expensive request is not known yet."""
         section = self._sections[bucket.name]
         requests = int(section.requests is not None)
         if section.joules is None:
@@ -424,7 +426,7 @@ class StoredLimits:
         return self._allotments.lease(needs, left)
 
     def _left_of(self, connection: DatabaseConnection, bucket: Bucket, span: BudgetSpan) -> Amount:
-        """What is neither taken nor held, by this process or another."""
+        """Return what is neither taken nor held, by this process or another."""
         counted = table.row(connection, bucket.row, span.since).counted
         limits = zip(self._limits[bucket.name], counted, strict=True)
         return Amount(*(_UNLIMITED if limit is None else limit - used for limit, used in limits))
@@ -432,7 +434,7 @@ class StoredLimits:
     def _check(
         self, connection: DatabaseConnection, bucket: Bucket, need: Amount, left: Amount, principal: Principal
     ) -> None:
-        """Raise `BudgetExceeded` if less is left than is needed."""
+        """Raise `BudgetExceeded` if less is left than needed."""
         for unit in ("requests", "micro", "tokens", "nano"):
             lacking = getattr(need, unit) - getattr(left, unit)
             if lacking > 0 and getattr(need, unit):
@@ -471,14 +473,14 @@ class StoredLimits:
 
     @staticmethod
     def _wait(connection: DatabaseConnection, bucket: Bucket, span: BudgetSpan, unit: str, need: int) -> float | None:
-        """Seconds until so much more of a unit is free, if nothing else is taken meanwhile; None for never."""
+        """Return the seconds until so much more of a unit is free, if nothing else is taken; None for never."""
         piece = table.freed_by(connection, bucket.row, span.since, unit, need) if span.slides else None
         return span.wait(piece)
 
     def _refuse_unpriced(
         self, buckets: Iterable[Bucket], allowances: Sequence[Allowance], prices: TokenPrices, name: str
     ) -> None:
-        """Raise `BudgetExceeded` where money is limited and the price unknown: unknown is not nothing."""
+        """Raise `BudgetExceeded` if money is limited and the price unknown: an unknown price is not zero."""
         if None not in (prices.tokens_in, prices.tokens_out):
             return
         hint = "Set price_in and price_out of the model."
@@ -491,7 +493,7 @@ class StoredLimits:
             raise BudgetExceeded(Verdict(allowed=False, rule=RULE, reason=reason), hint=hint)
 
     def _exceeded(self, bucket: Bucket, reason: Reason, principal: Principal, wait: float | None) -> BudgetExceeded:
-        """The refusal; what others took of a budget that is shared is not told to who holds a key."""
+        """Return the refusal; it does not tell a key's holder how much others took of a shared budget."""
         section = self._sections[bucket.name]
         own = section.each or section.tenant is not None or section.key is not None or not principal.key
         per = "" if section.per == "ever" else section.per
@@ -505,9 +507,9 @@ class StoredLimits:
 
 
 class Held:
-    """A context with a reservation while it is used; `outputs` are what the call gave.
+    """A context that holds a reservation; `outputs` receives the outputs of the call.
 
-    `prompts` are to be sent: they may write no more than was reserved.
+    `prompts` are the prompts to send: they may write no more than was reserved.
     """
 
     def __init__(
@@ -536,7 +538,7 @@ class Held:
 
     @property
     def before_retry(self) -> Callable[[Prompt], Awaitable[None]] | None:
-        """Reserves for another try; None where nothing is reserved."""
+        """Function that reserves for another attempt; None if nothing is reserved."""
         return None if self._reservation is None else self._reserve_again
 
     async def _reserve_again(self, prompt: Prompt) -> None:
@@ -546,7 +548,7 @@ class Held:
 
 
 class _Reservation:
-    """What one call holds under every limit it is under: of the file, and in memory."""
+    """The reservation of one call under all of its limits: in the file, and in memory."""
 
     def __init__(
         self,
@@ -562,7 +564,7 @@ class _Reservation:
         self.total = Amount()
 
     async def add(self, amount: Amount) -> None:
-        """Reserve an amount everywhere, or nowhere. Raises `BudgetExceeded`."""
+        """Reserve an amount under every limit, or under none. Raises `BudgetExceeded`."""
         taken: list[Allowance] = []
         try:
             for allowance in self._allowances:
@@ -577,7 +579,7 @@ class _Reservation:
         self.total += amount
 
     def settle(self, took: Amount | None) -> Sequence[str]:
-        """Count what was taken, None for all that was reserved; the rows of budgets that are to be written."""
+        """Settle the amount taken, None for all that was reserved; return the budget rows that are to be written."""
         for allowance in self._allowances:
             allowance.settle(self.total, self.total if took is None else took)
         first, *further = self._numbers
@@ -589,7 +591,7 @@ class _Reservation:
 
 
 def _limits_of(section: BudgetSection) -> tuple[int | None, ...]:
-    """The limits of a budget, in the units of an amount."""
+    """Return the limits of a budget, in the units of an amount."""
     money = None if section.money is None else nano(section.money)
     joules = None if section.joules is None else micro(section.joules)
     return section.tokens, money, joules, section.requests
@@ -615,13 +617,13 @@ def open_limits(
     per_1000: Decimal | None = None,
     address: PostgresAddress | None = None,
 ) -> StoredLimits:
-    """The limits of the network in a folder. No file is made before the first request, and none without a budget.
+    """Open the limits of the network in a folder. A file is created at the first request, and only with a budget.
 
     Args:
-        sections: `[budgets]`.
-        folder: The network's.
+        sections: The network's `[budgets]`.
+        folder: The network's folder.
         per_1000: `[policy] budget`: money per 1,000 requests.
-        address: The database that `[store] url` names, where the budgets are then.
+        address: The database that `[store] url` names, which then holds the budgets.
     """
     allowance = None if per_1000 is None else network_allowance(per_1000)
     storage = None if address is None else BudgetDatabase(address)

@@ -1,9 +1,9 @@
 """The figures of budgets in a SQLite file or a PostgreSQL database that processes share. It knows no limit.
 
-A row a budget and span, or piece of a span that slides: what was taken, what processes hold, and the dearest request.
-What a process that is gone had held counts as taken: nobody knows how far it came. On one host the system says who is
-gone; on several, it is who has not said for half a minute that it lives. What is held counts like what is taken, so an
-error about that spends nothing twice.
+Each budget has one row a span, or a piece of a sliding span: what was taken, what processes hold, and the
+most expensive request. What a dead process held counts as taken, since its usage is unknown. On one host the
+system tells which process is dead; on several, a process is dead if it has not reported for half a minute.
+Held amounts count like taken ones, so an error about that spends nothing twice.
 """
 
 from __future__ import annotations
@@ -39,37 +39,40 @@ if TYPE_CHECKING:
 # at its end and another at the beginning of the next.
 
 EVER = "0"
-"""The one piece of a budget that never begins anew: before every date, so a budget that is made one of a day is free of
-it; and one of a day that is made one for ever has all its days behind it."""
+"""The single piece of a budget that never starts anew.
+
+It sorts before every date, so a budget that becomes daily is free of it, and a daily one that becomes
+permanent has all its days behind it.
+"""
 _CLOCK = {"day": "%Y-%m-%d", "month": "%Y-%m", "ever": EVER}
 _SLIDING = {"minute": ("%Y-%m-%dT%H:%M:%S", 1), "hour": ("%Y-%m-%dT%H:%M", 60)}
-"""How a piece of such a span is named, and its seconds."""
+"""The name format of a piece of a sliding span, and its length in seconds."""
 _PIECES = 60
 
 
 class BudgetSpan(NamedTuple):
-    """What counts at a moment. Names of pieces are in the order of time."""
+    """The part of a budget's time that counts at a moment. Names of pieces sort by time."""
 
     per: str
     now: str
-    """The piece in which is counted what is taken now: of a span of the clock there is one."""
+    """The piece in which current usage is counted: a calendar span has only one."""
     since: str
     """The first piece that counts."""
     seconds: float
-    """The moment, since the epoch."""
+    """The moment, in seconds since the epoch."""
 
     @property
     def slides(self) -> bool:
-        """Whether earlier pieces leave it one by one."""
+        """Whether the span slides: earlier pieces leave it one by one."""
         return self.per in _SLIDING
 
     @property
     def name(self) -> str:
-        """For people: `2026-11-25`, `the last minute`."""
+        """Readable name of the span: `2026-11-25`, `the last minute`."""
         return f"the last {self.per}" if self.slides else "ever" if self.now == EVER else self.now
 
     def wait(self, piece: str | None) -> float | None:
-        """Seconds until a piece counts no more, or a span of the clock has ended; None for never."""
+        """Return the seconds until a piece no longer counts, or a calendar span ends; None for never."""
         now = datetime.fromtimestamp(self.seconds, UTC)
         match self.per:
             case "minute" | "hour":
@@ -89,12 +92,12 @@ class BudgetSpan(NamedTuple):
 
 @lru_cache(maxsize=64)
 def piece_of(per: str, second: int) -> str:
-    """The piece of a span in which is counted what is taken in a second; each call of a model asks."""
+    """Return the piece of a span that counts usage in a second; cached, since each call of a model asks."""
     return span_of(per, second).now
 
 
 def span_of(per: str, seconds: float) -> BudgetSpan:
-    """The span that counts at a moment, in seconds since the epoch."""
+    """Return the span that counts at a moment, in seconds since the epoch."""
     now = datetime.fromtimestamp(seconds, UTC)
     if per not in _SLIDING:
         name = now.strftime(_CLOCK[per])
@@ -109,7 +112,7 @@ MICRO = 1_000_000
 _UNITS = ("tokens", "nano", "micro", "requests")
 _COLUMNS = (*_UNITS, *(f"held_{unit}" for unit in _UNITS))
 _TAKEN = {unit: f"coalesce({unit}, 0) + coalesce(held_{unit}, 0)" for unit in _UNITS}
-"""What counts of each unit."""
+"""SQL for what counts of each unit."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS spent (
     budget TEXT, period TEXT, requests INTEGER DEFAULT 0, tokens INTEGER DEFAULT 0, nano INTEGER DEFAULT 0,
@@ -125,50 +128,50 @@ _LATER = {
 }
 """Columns that tables of earlier versions lack."""
 _LEASE = 30
-"""Seconds after which a process of another host that was not heard of is taken to be gone."""
+"""Seconds without a report after which a process of another host counts as dead."""
 _COMPARED, _ALIKE = 10.0, 1.0
-"""Seconds between two looks at the server's clock, and by which clocks that are kept right may differ."""
+"""Seconds between two comparisons with the server's clock, and by which accurate clocks may differ."""
 
 _OPENED: set[Path] = set()
-"""Files that this process has opened: what it holds in another is of an earlier process with its number."""
+"""Files that this process has opened: holdings in any other file belong to an earlier process with its number."""
 
 
 class LimitRow(NamedTuple):
-    """How one budget stands in one span."""
+    """The state of one budget in one span."""
 
     taken: Amount = Amount()
     held: Amount = Amount()
 
     @property
     def counted(self) -> Amount:
-        """What is not left."""
+        """Amount that is not left: taken and held."""
         return self.taken + self.held
 
 
 class BudgetStorage(ABC):
-    """Where the figures are. All of it is called in a thread."""
+    """Storage of the figures. All methods are called in a thread."""
 
     owner: int
-    """Says which rows are this process's."""
+    """Identifies the rows of this process."""
     exact: bool
-    """Whether a budget that is asked rarely is written at once, and not within a second."""
+    """Whether a rarely used budget is written at once instead of within a second."""
 
     @abstractmethod
     def writing(self) -> AbstractContextManager[DatabaseConnection]:
-        """A transaction that no other process writes beside. Raises `StoreError`."""
+        """Open a transaction that excludes other writers. Raises `StoreError`."""
 
     def common(self, seconds: float) -> float:
-        """A moment of this machine's clock as all who share the figures count it; a file is of one machine."""
+        """Return a moment of this machine's clock in the clock of all sharers; a file belongs to one machine."""
         return seconds
 
     @abstractmethod
     def close(self) -> None:
-        """Free it. A second call does nothing."""
+        """Close the storage. A second call does nothing."""
 
     def hold(self, connection: DatabaseConnection, budget: str, period: str, amount: Amount, number: int | None) -> int:
-        """Hold an amount for this process, in the row of this number if it is still there; the row's number.
+        """Hold an amount for this process, in the row of this number if it still exists; return the row's number.
 
-        A number that is gone may be another budget's by now, also within one transaction.
+        The number of a deleted row may belong to another budget by now, also within one transaction.
         """
         _add(connection, budget, period, {f"held_{unit}": value for unit, value in amount._asdict().items()})
         changes = ", ".join(f"{unit} = {unit} + ?" for unit in _UNITS)
@@ -190,7 +193,7 @@ class BudgetFile(BudgetStorage):
     exact = True
 
     def __init__(self, path: Path, is_alive: Callable[[int], bool] | None = None) -> None:
-        """Name the file; it is made at the first transaction. `is_alive` says whether a process is."""
+        """Take the path; the first transaction creates the file. `is_alive` returns whether a process is alive."""
         self._path, self._is_alive = path, is_alive or process_is_alive
         self.owner = os.getpid()
         self._lock = threading.Lock()
@@ -198,7 +201,7 @@ class BudgetFile(BudgetStorage):
 
     @contextmanager
     def writing(self) -> Iterator[DatabaseConnection]:
-        """A transaction that no other process writes beside. Raises `StoreError`."""
+        """Open a transaction that excludes other writers. Raises `StoreError`."""
         with self._lock:
             try:
                 connection = self._connection = self._connection or self._open()
@@ -216,7 +219,7 @@ class BudgetFile(BudgetStorage):
                 ) from error
 
     def close(self) -> None:
-        """Free the file. A second call does nothing."""
+        """Close the file. A second call does nothing."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
@@ -257,7 +260,7 @@ class BudgetDatabase(BudgetStorage):
     exact = False
 
     def __init__(self, address: PostgresAddress, *, local: Callable[[], float] = time.time) -> None:
-        """Name the database; tables are made at the first transaction. `local` is this machine's clock."""
+        """Take the database; tables are created at the first transaction. `local` is this machine's clock."""
         self._address, self._local = address, local
         self._ahead, self._compared = 0.0, -math.inf
         self.owner = secrets.randbits(62)
@@ -266,7 +269,7 @@ class BudgetDatabase(BudgetStorage):
 
     @contextmanager
     def writing(self) -> Iterator[DatabaseConnection]:
-        """A transaction that no other process writes beside. Raises `StoreError`."""
+        """Open a transaction that excludes other writers. Raises `StoreError`."""
         with self._lock:
             try:
                 connection = self._connection = self._connection or self._open()
@@ -282,14 +285,14 @@ class BudgetDatabase(BudgetStorage):
                 raise self._address.explain(error) from error
 
     def common(self, seconds: float) -> float:
-        """A moment as the server counts it: a host whose clock is off would count in pieces that are nobody else's.
+        """Return a moment in the server's clock: a host with a wrong clock would count in pieces of its own.
 
-        It would also drop pieces that for others are not over.
+        It would also drop pieces that are not over for others.
         """
         return seconds + self._ahead
 
     def close(self) -> None:
-        """Free the connection. A second call does nothing."""
+        """Close the connection. A second call does nothing."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
@@ -310,14 +313,14 @@ class BudgetDatabase(BudgetStorage):
         return connection
 
     def _compare(self, connection: PostgresConnection) -> None:
-        """See how far the server's clock is ahead; what clocks that are kept right differ by is left alone."""
+        """Measure how far the server's clock is ahead; small differences of accurate clocks are ignored."""
         ((server,),) = connection.execute("SELECT CAST(extract(epoch FROM clock_timestamp()) AS FLOAT)").fetchall()
         self._compared = self._local()
         ahead = server - self._compared
         self._ahead = ahead if abs(ahead) > _ALIKE else 0.0
 
     def _keep(self, connection: PostgresConnection) -> None:
-        """Say that this process lives, and count what those hold that do not, by the server's clock."""
+        """Report that this process lives, and count the holdings of dead processes, by the server's clock."""
         if not 0 <= self._local() - self._compared < _COMPARED:
             self._compare(connection)
         now = "CAST(extract(epoch FROM now()) AS BIGINT)"
@@ -327,7 +330,7 @@ class BudgetDatabase(BudgetStorage):
             count_as_taken(connection, number)
 
     def _give_up(self) -> None:
-        """Undo the transaction; a connection that cannot even do that is given up."""
+        """Roll back the transaction; drop a connection that cannot even do that."""
         connection = self._connection
         try:
             if connection is not None and connection.in_transaction:
@@ -339,7 +342,7 @@ class BudgetDatabase(BudgetStorage):
 
 
 def declare(connection: DatabaseConnection) -> None:
-    """Make the tables, or give them the columns that they lack."""
+    """Create the tables, or add the columns that they lack."""
     for statement in filter(str.strip, _SCHEMA.split(";")):
         connection.execute(statement)
     for table, columns in _LATER.items():
@@ -350,7 +353,7 @@ def declare(connection: DatabaseConnection) -> None:
 
 
 def row(connection: DatabaseConnection, budget: str, since: str) -> LimitRow:
-    """How a budget stands in all pieces from one on; all 0 where nothing was taken."""
+    """Return the state of a budget in all pieces from one on; all 0 if nothing was taken."""
     sums = ", ".join(f"coalesce(sum({column}), 0) AS {column}" for column in _COLUMNS)
     found = connection.execute(
         f"SELECT {sums} FROM spent WHERE budget = ? AND period >= ?",  # noqa: S608 - our names
@@ -361,7 +364,7 @@ def row(connection: DatabaseConnection, budget: str, since: str) -> LimitRow:
 
 
 def freed_by(connection: DatabaseConnection, budget: str, since: str, unit: str, need: int) -> str | None:
-    """The piece with which, the oldest first, so much of a unit is free again; None where all of them do not do."""
+    """Return the piece whose end frees so much of a unit, counting from the oldest; None if all do not suffice."""
     found = connection.execute(
         f"SELECT period, {_TAKEN[unit]} FROM spent WHERE budget = ? AND period >= ? ORDER BY period",  # noqa: S608
         (budget, since),
@@ -374,7 +377,7 @@ def freed_by(connection: DatabaseConnection, budget: str, since: str, unit: str,
 
 
 def budgets_like(connection: DatabaseConnection, start: str, since: str) -> list[str]:
-    """Budgets of which something was taken from a piece on, whose names begin so."""
+    """Return the used budgets, from a piece on, whose names begin with `start`."""
     found = connection.execute(
         "SELECT DISTINCT budget FROM spent WHERE period >= ? AND substr(budget, 1, ?) = ? ORDER BY budget",
         (since, len(start), start),
@@ -383,7 +386,7 @@ def budgets_like(connection: DatabaseConnection, start: str, since: str) -> list
 
 
 def forget(connection: DatabaseConnection, budget: str, before: str) -> None:
-    """Drop the pieces before one; the dearest request in them is still known."""
+    """Delete the pieces before one; their most expensive request is kept."""
     old = "FROM spent WHERE budget = ? AND period > '' AND period < ?"
     if connection.execute(f"SELECT 1 {old} LIMIT 1", (budget, before)).fetchone() is None:
         return
@@ -397,7 +400,7 @@ def forget(connection: DatabaseConnection, budget: str, before: str) -> None:
 
 
 def dearest(connection: DatabaseConnection, budget: str) -> int:
-    """The most that a request took under a budget, in any span; in millionths of a joule."""
+    """Return the most that a request took under a budget, in any span; in millionths of a joule."""
     (most,) = connection.execute("SELECT max(most_micro) FROM spent WHERE budget = ?", (budget,)).fetchone()
     return int(most or 0)
 
@@ -412,16 +415,16 @@ def write_back(
     dearest: int,
     last: bool,
 ) -> None:
-    """Count what was taken of what a process holds, and free what it holds no more.
+    """Count usage of what a process holds, and free what it no longer holds.
 
     Args:
-        connection: In a transaction.
-        number: Of the row that it holds.
-        taken: What was taken since the last time.
-        freed: What is not held any more: what was taken, as far as it was held, and what is given back.
-        of: Its owner, budget and period: a number that is gone may be another row's. None for whatever it is.
-        dearest: The energy of the dearest request among it.
-        last: Nothing is held after it.
+        connection: A connection in a transaction.
+        number: Number of the row that the process holds.
+        taken: Amount taken since the last time.
+        freed: Amount no longer held: taken amounts, as far as they were held, and returned ones.
+        of: The row's owner, budget and period, since the number may belong to another row by now. None for any.
+        dearest: The energy of the most expensive request among them.
+        last: Nothing is held afterwards.
     """
     found = next(dicts(connection.execute("SELECT * FROM held WHERE id = ?", (number,))), None)
     if found is None or of not in {None, (found["owner"], found["budget"], found["period"])}:
@@ -443,7 +446,7 @@ def write_back(
 
 
 def count_as_taken(connection: DatabaseConnection, number: int) -> None:
-    """Count all that a process held that is gone; a number that is not known counts nothing."""
+    """Count everything that a dead process held as taken; an unknown number counts nothing."""
     found = next(dicts(connection.execute("SELECT * FROM held WHERE id = ?", (number,))), None)
     if found is not None:
         held = Amount(*(int(found[unit] or 0) for unit in _UNITS))
@@ -462,17 +465,17 @@ def _add(connection: DatabaseConnection, budget: str, period: str, amounts: dict
 
 
 def nano(money: Decimal) -> int:
-    """Money in billionths, rounded up."""
+    """Return money in billionths, rounded up."""
     return int((money * NANO).to_integral_value(ROUND_CEILING))
 
 
 def micro(joules: float) -> int:
-    """Joules in millionths, rounded up."""
+    """Return joules in millionths, rounded up."""
     return math.ceil(joules * MICRO)
 
 
 def process_is_alive(process: int) -> bool:
-    """Whether there is a process of this number."""
+    """Return whether a process with this number exists."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -1,1 +1,1 @@
-"""Logs and exports of large-model calls read as training rows: records, exchanges, fields, files."""
+"""Logs and exports of large-model calls as training rows: records, exchanges, fields, files."""

@@ -1,6 +1,6 @@
-"""Records of logs as exchanges: what a model was asked and what it answered, whatever wrote them down.
+"""Records of logs as exchanges: a question to a model and its answer, whatever tool logged them.
 
-The shape of a record decides its format, record by record, so files may be mixed:
+The shape of each record decides its format, so files may be mixed:
 
 - OpenAI: request and response side by side under any usual pair of names, chat completions, Responses, completions,
   streamed chunks, stored completions, and the two files of a batch, joined by `custom_id`
@@ -65,21 +65,21 @@ class LoggedCall:
     text: str
     """The last message of the user."""
     answer: Any
-    """A text, or a JSON object or list where the answer was one."""
+    """The answer: a text, or a JSON object or list if the answer was one."""
     format: str
     system: str = ""
     about: Mapping[str, str] = field(default_factory=dict)
-    """Provenance: `id`, `model`, `time`, as far as the record says."""
+    """Provenance: `id`, `model`, `time`, as far as the record states them."""
     caller: str = ""
-    """Who asked: a user, else a key, as far as the record says."""
+    """The caller: a user, else a key, as far as the record states it."""
     cost: float | None = None
-    """In the log's currency; None for unknown."""
+    """Cost in the log's currency; None for unknown."""
     tokens: tuple[int, int] | None = None
-    """Of the prompt and of the answer, as the log counts them; None where it does not."""
+    """Tokens of the prompt and of the answer, as the log counts them; None if it does not."""
 
 
 class _Passed(Exception):
-    """A record that gives no row; the reason is the argument."""
+    """A record that yields no row; the reason is the argument."""
 
 
 def read_question(request: object) -> tuple[str, str] | None:
@@ -100,14 +100,14 @@ def read_answer(response: str) -> Any:  # noqa: ANN401 - text, or any JSON value
 
 @dataclass
 class CallReader:
-    """Reads records as exchanges, and counts those that give none by their reason."""
+    """Reads records as exchanges, and counts records without one by their reason."""
 
     skipped: Counter[str] = field(default_factory=Counter)
     batch: dict[str, Json] = field(default_factory=dict)
     """Halves of a batch that wait for the other half, by their `custom_id`."""
 
     def read(self, record: Json) -> Iterator[LoggedCall]:
-        """The exchanges that a record holds."""
+        """Yield the exchanges that a record holds."""
         for name, request, response, about in self._pairs(record):
             try:
                 system, text = _asked(request)
@@ -127,13 +127,13 @@ class CallReader:
                 self.skipped["broken"] += 1
 
     def finish(self) -> None:
-        """Count the halves of batches whose other half never came."""
+        """Count the halves of batches whose other half is missing."""
         for half in self.batch.values():
             self.skipped["no_question" if "response" in half else "no_answer"] += 1
         self.batch.clear()
 
     def _pairs(self, record: Json) -> Iterator[tuple[str, Any, Any, Json]]:
-        """(format, request, response, what says whose it is) of each call in a record."""
+        """Yield (format, request, response, provenance) of each call in a record."""
         try:
             if spans := _spans(record):
                 for span in spans:
@@ -156,7 +156,7 @@ class CallReader:
 
 
 def _caller(about: Json, request: Any) -> str:  # noqa: ANN401 - any JSON value
-    """Who asked: as the record says, else the request's own body."""
+    """Return the caller: from the record, else from the request's own body."""
     body = _parsed(request)
     own = body if isinstance(body, dict) else {}
     within = own.get("metadata")
@@ -168,7 +168,7 @@ def _caller(about: Json, request: Any) -> str:  # noqa: ANN401 - any JSON value
 
 
 def _pair(record: Json) -> tuple[str, Any, Any, Json]:
-    """Format, request and response of a record that is no span. Raises `_Passed`."""
+    """Return format, request and response of a record that is not a span. Raises `_Passed`."""
     if _failed(record):
         raise _Passed("error")
     for shape in (_litellm, _expected, _turns, _observation, _instructions, _sides):
@@ -190,7 +190,7 @@ def _litellm(record: Json) -> _Pair | None:
 
 
 def _expected(record: Json) -> _Pair | None:
-    """Langfuse's dataset items and preferences: what should have been answered."""
+    """Return the exchange of a Langfuse dataset item or a preference, with its expected answer; None for others."""
     answer = next((record[key] for key in _EXPECTED if record.get(key)), None)
     if answer is None or "input" not in record:
         return None
@@ -198,7 +198,7 @@ def _expected(record: Json) -> _Pair | None:
 
 
 def _turns(record: Json) -> _Pair | None:
-    """A conversation whose last turn is the answer, unless a response stands beside it."""
+    """Return a conversation whose last turn is the answer, unless there is a separate response; None for others."""
     if "messages" in record:
         answer = next((record[key] for key in _RESPONSES if key in record), record if "choices" in record else None)
         return ("messages", record, record["messages"]) if answer is None else ("openai", record, answer)
@@ -228,7 +228,7 @@ def _instructions(record: Json) -> _Pair | None:
 
 
 def _sides(record: Json) -> _Pair | None:
-    """A request and a response under any usual pair of names."""
+    """Return a request and a response under any usual pair of names; None without them."""
     asked = next((key for key in _REQUESTS if key in record), None)
     answered = next((key for key in _RESPONSES if key in record), None)
     if asked is None or answered is None:
@@ -249,7 +249,7 @@ def _failed(record: Json) -> bool:
 
 
 def _parsed(value: object) -> Any:  # noqa: ANN401 - any JSON value
-    """A value that may have been written as a JSON text."""
+    """Return a value, parsed if it is a JSON text."""
     if isinstance(value, str) and value.lstrip()[:1] in {"{", "[", '"'}:
         try:
             return json.loads(value)
@@ -263,7 +263,7 @@ def _is_cost(value: object) -> bool:
 
 
 def _tokens(record: Json, response: object) -> tuple[int, int] | None:
-    """Tokens of prompt and answer, where the record or the response's body says both."""
+    """Return the tokens of prompt and answer, if the record or the response's body states both; else None."""
     inner = _parsed(response)
     body = inner.get("body", inner) if isinstance(inner, dict) else {}
     for place in (record, body):
@@ -300,7 +300,7 @@ def _provenance(record: Json, response: object) -> dict[str, str]:
 
 
 def _spans(record: Json) -> list[dict[str, Any]]:
-    """The spans of an OTLP export or a single span: attributes flat, those of events with them."""
+    """Return the spans of an OTLP export or a single span, with flat attributes, including those of events."""
     found: list[dict[str, Any]] = []
     for outer in _listed(record, "resourceSpans", "resource_spans"):
         for scope in _listed(outer, "scopeSpans", "scope_spans", "instrumentationLibrarySpans"):
@@ -355,7 +355,7 @@ def _attributes(given: object) -> dict[str, Any]:
 
 
 def _any_value(value: object) -> Any:  # noqa: ANN401 - any JSON value
-    """OTLP's `AnyValue` as plain JSON."""
+    """Return OTLP's `AnyValue` as plain JSON."""
     if not isinstance(value, dict) or len(value) != 1:
         return value
     ((kind, inner),) = value.items()
@@ -372,7 +372,7 @@ def _unlisted(inner: object) -> list[Any]:
 
 
 def _span_pair(span: dict[str, Any]) -> tuple[str, Any, Any, Json]:
-    """Request and response of a span. Raises `_Passed`."""
+    """Return the request and response of a span. Raises `_Passed`."""
     if not any(key.startswith(("gen_ai.", "llm.")) or key in {"events", "choice"} for key in span):
         raise _Passed("not_a_call")
     of_calls = str(span.get("gen_ai.operation.name", "")) in _CALLS
@@ -401,7 +401,7 @@ def _span_pair(span: dict[str, Any]) -> tuple[str, Any, Any, Json]:
 
 
 def _asked(request: object) -> tuple[str, str]:
-    """The system's instructions and the user's last message. Raises `_Passed`."""
+    """Return the system's instructions and the user's last message. Raises `_Passed`."""
     request = _parsed(request)
     system, turns = "", request
     if isinstance(request, dict):
@@ -432,7 +432,7 @@ def _role(message: Json) -> str:
 
 
 def _text(content: object) -> str:
-    """The text of a message or of its parts; what is no text is left out."""
+    """Return the text of a message or of its parts; other parts are left out."""
     if isinstance(content, str):
         return content
     if isinstance(content, list):
@@ -456,7 +456,7 @@ def _text(content: object) -> str:
 
 
 def _answered(response: object) -> Any:  # noqa: ANN401 - any JSON value
-    """The answer as text or JSON. Raises `_Passed` where there is none, or it is an error or cut."""
+    """Return the answer as text or JSON. Raises `_Passed` if there is none, or it is an error or cut."""
     found = _answer(_parsed(response) if not isinstance(response, str) else _envelope(response))
     if found is None or (isinstance(found, str) and not found.strip()):
         raise _Passed("no_answer")
@@ -464,7 +464,7 @@ def _answered(response: object) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def _envelope(text: str) -> object:
-    """A response that was written as a text: JSON in the shape of a response, or server-sent events."""
+    """Return a response that was logged as a text: JSON in the shape of a response, or server-sent events."""
     if text.lstrip().startswith(("data:", "event:")):
         data = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
         return [_parsed(each) for each in data if each != "[DONE]"]
@@ -527,7 +527,7 @@ def _is_events(events: Sequence[Json]) -> bool:
 
 
 def _of_events(events: Sequence[Json]) -> Any:  # noqa: ANN401
-    """The answer of a stream of the Responses API, which ends with the whole of it, or of the Messages API."""
+    """Return the answer of a stream of the Responses API, whose last event is complete, or of the Messages API."""
     if any(each["type"] in {"error", "response.failed"} for each in events):
         raise _Passed("error")
     if events[0]["type"] == "response.created":
@@ -562,7 +562,7 @@ def _choice(choice: object) -> Any:  # noqa: ANN401
 
 
 def _message(message: Json) -> Any:  # noqa: ANN401
-    """The text of the model's message, or the arguments of the one tool it calls."""
+    """Return the text of the model's message, or the arguments of its single tool call."""
     if message.get("refusal"):
         raise _Passed("refused")
     if message.get("finish_reason") in ("length", "content_filter"):

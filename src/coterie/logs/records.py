@@ -1,6 +1,6 @@
 """A log file as JSON objects: JSON lines, a JSON array, concatenated objects or CSV, plain or gzipped.
 
-What cannot be read is counted and passed over: one broken line of a million is no reason to stop.
+Unreadable records are counted and skipped: one broken line in a million is no reason to stop.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from coterie.errors import DataError
 from coterie.learning.files import as_utf8, head, sniff_delimiter
 
 LONGEST = 64 * 1024 * 1024
-"""Bytes of one line, or characters of one object that spans lines."""
+"""Most bytes of one line, or characters of one object that spans lines."""
 _CHUNK = 1 << 20
 _BETWEEN = " \t\r\n,[]"
 _FOREIGN = {b"PAR1": "a Parquet file", b"PK\x03\x04": "a zip archive", b"SQLite format 3": "an SQLite database"}
@@ -29,20 +29,20 @@ Json = Mapping[str, Any]
 
 
 class LogRecord(NamedTuple):
-    """One object of a log and where it stands."""
+    """One object of a log and its position."""
 
     line: int
-    """Its line, or its number in an array; from 1."""
+    """Line of the object, or its number in an array; from 1."""
     value: Json
 
 
 def read_log(
     path: Path, skipped: Counter[str], progress: Callable[[int], None] = lambda _: None
 ) -> Iterator[LogRecord]:
-    """The objects of a file in order. What is passed over is counted by its reason.
+    """Yield the objects of a file in order. Skipped records are counted by their reason.
 
     Raises:
-        DataError: the file cannot be read, or is no text.
+        DataError: the file cannot be read, or is not text.
     """
     try:
         with io.BufferedReader(path.open("rb", buffering=0), _CHUNK) as raw:
@@ -88,7 +88,7 @@ def _lines(stream: BinaryIO, skipped: Counter[str]) -> Iterator[LogRecord]:
 
 
 def _decoded(raw: bytes, skipped: Counter[str]) -> str:
-    """A line as text: UTF-8, or else Windows-1252, which is what logs of mixed encodings mostly hold."""
+    """Return a line as text: UTF-8, or else Windows-1252, which logs of mixed encodings mostly hold."""
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -97,7 +97,7 @@ def _decoded(raw: bytes, skipped: Counter[str]) -> str:
 
 
 def _loaded(text: str) -> object:
-    """A JSON value; None where it is none."""
+    """Return a JSON value; None if the text is not JSON."""
     try:
         return json.loads(text, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
@@ -112,7 +112,7 @@ def _object(number: int, value: object, skipped: Counter[str]) -> Iterator[LogRe
 
 
 def _concatenated(stream: BinaryIO, skipped: Counter[str]) -> Iterator[LogRecord]:
-    """Objects of an array, or one after the other over several lines. It ends at the first that cannot be read."""
+    """Yield the objects of an array, or concatenated objects over several lines, up to the first unreadable one."""
     decoder = json.JSONDecoder(parse_constant=lambda _: None)
     rest, number, wanted, chunk = "", 0, _CHUNK, " "
     with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace") as text:
@@ -134,7 +134,7 @@ def _concatenated(stream: BinaryIO, skipped: Counter[str]) -> Iterator[LogRecord
 
 
 def _table(stream: BinaryIO) -> Iterator[LogRecord]:
-    """The rows of a CSV, as objects of strings."""
+    """Yield the rows of a CSV, as objects of strings."""
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST))
     delimiter = sniff_delimiter(head(stream).removeprefix(codecs.BOM_UTF8), ())
     with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="") as text:

@@ -1,4 +1,4 @@
-"""From log files to training files: the fields of answers, and one file a field, each as `coterie add` reads it."""
+"""From log files to training files: the fields of answers, and one file a field, in the format of `coterie add`."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from coterie.logs.records import read_log
 from coterie.types import Scalar
 
 ANSWER = "answer"
-"""Name of the field of an answer that is no JSON object."""
+"""Name of the field of an answer that is not a JSON object."""
 MOST_FIELDS = 500
 FEWEST = 10
-"""Rows below which nothing can be trained."""
+"""Fewest rows that can be trained on."""
 _DEEPEST = 4
 _DISTINCT = 2_000
-"""Values of a field that are counted; more are no set of labels."""
+"""Most values of a field that are counted; a field with more is not a set of labels."""
 _LONGEST_LABEL = 100
 _REPEATED, _QUOTED = 0.8, 0.8
 _FENCE = re.compile(r"^\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
 
 Value = Scalar | list[Scalar]
 Form = Literal["label", "quotes", "reply"]
-"""What a row says beside its text: one of few labels, words of the text, or free text."""
+"""The target of a row: one of few labels, words of the text, or free text."""
 
 
 def fields_of(answer: Any) -> dict[str, Value]:  # noqa: ANN401 - any JSON value
-    """An answer as named values: a JSON object by its keys, nested ones joined by dots; anything else as one field."""
+    """Return an answer as named values: a JSON object by its keys, nested ones joined by dots; else as one field."""
     if isinstance(answer, str):
         fenced = _FENCE.match(answer)
         answer = _parsed((fenced[1] if fenced else answer).strip())
@@ -76,34 +76,34 @@ def _value(value: Any) -> Value:  # noqa: ANN401 - any JSON value
 
 
 def fingerprint(text: str) -> str:
-    """Eight characters for the instructions of a call site; spaces aside."""
+    """Return eight characters that identify the instructions of a call site, spaces aside."""
     return blake2b(" ".join(text.split()).encode("utf-8", "replace"), digest_size=4).hexdigest()
 
 
 def written(value: Scalar) -> str:
-    """A value as a label is written."""
+    """Return a value as a label is written."""
     return str(value).lower() if isinstance(value, bool) else str(value).strip()
 
 
 def folded(label: str) -> str:
-    """What labels that differ in case, spaces and closing marks have in common."""
+    """Return a label without differences in case, spaces and closing punctuation."""
     return fold_label(label).strip(" .,;:!\"'`")
 
 
 @dataclass
 class FieldCounts:
-    """What the values of one field are, as they pass."""
+    """Statistics of the values of one field, updated value by value."""
 
     rows: int = 0
     nulls: int = 0
     lists: int = 0
     numbers: int = 0
     long: int = 0
-    """Values that are too long for a label, or have several lines."""
+    """Number of values that are too long for a label, or have several lines."""
     quoted: int = 0
-    """Values that stand in the text word for word."""
+    """Number of values that stand in the text word for word."""
     distinct: dict[str, Counter[str]] = field(default_factory=dict)
-    """By folded value: how often it is written in which way."""
+    """For each folded value, how often each spelling occurs."""
     many: bool = False
     sites: Counter[str] = field(default_factory=Counter)
 
@@ -126,12 +126,12 @@ class FieldCounts:
 
     @property
     def total(self) -> int:
-        """Values that were counted."""
+        """Number of values that were counted."""
         return sum(map(Counter.total, self.distinct.values()))
 
     @property
     def is_label_set(self) -> bool:
-        """Whether the values are few and come again."""
+        """Whether the values are few and repeat."""
         counts = [spellings.total() for spellings in self.distinct.values()]
         again = sum(count for count in counts if count > 1)
         few = len(counts) <= max(2, self.total / 2)
@@ -139,13 +139,13 @@ class FieldCounts:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The spelling of each label, by its folded form: the one that is written most often."""
+        """The most frequent spelling of each label, by its folded form."""
         return {
             key: max(spellings, key=lambda each: (spellings[each], each)) for key, spellings in self.distinct.items()
         }
 
     def form(self) -> Form | None:
-        """What rows of the field look like; None where they can train nothing."""
+        """Return the form of rows of the field; None if they cannot train anything."""
         if not self.total or self.rows - self.nulls < 1:
             return None
         quotes = self.quoted >= _QUOTED * self.total and not self.many
@@ -159,9 +159,9 @@ class FieldCounts:
 # --- From log files to training files: one a field, each as `coterie add` reads it.
 
 TASKS: Mapping[str, Form] = {"classify": "label", "extract": "quotes", "generate": "reply"}
-"""What the rows of a log can train, with the form of its rows."""
+"""Tasks that can be trained on the rows of a log, with the form of their rows."""
 OTHERS = "other"
-"""The call sites with too few rows for a file of their own."""
+"""Name for call sites with too few rows for a file of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,34 +169,34 @@ class ImportedFile:
     """One training file."""
 
     name: str
-    """Its file name."""
+    """File name."""
     form: Form
     types: Mapping[str, str]
-    """By field: the type that `extract` knows it by."""
+    """By field, its type for `extract`."""
     multi_label: bool = False
     site: str = ""
-    """Fingerprint of the instructions of its calls, where there are several; `other` for the rest."""
+    """Fingerprint of the instructions of its calls, if there are several call sites; `other` for the rest."""
     rows: int = 0
     labels: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def task(self) -> str:
-        """The task that reads it."""
+        """The task that can be trained on the file."""
         return next(task for task, form in TASKS.items() if form == self.form)
 
     @property
     def family(self) -> object:
-        """What it has in common with the files of other call sites."""
+        """The key that the file shares with those of other call sites."""
         return self.form if self.form == "quotes" else tuple(self.types)
 
     @property
     def specialist(self) -> str:
-        """A name for `coterie add`."""
+        """A specialist name for `coterie add`."""
         return _named(self.name.removesuffix(".jsonl"), "-")
 
     @cached_property
     def keys(self) -> dict[str, str]:
-        """By field: its name in a network's file, where names are small letters."""
+        """By field, its name in a network's file, where names are lower-case."""
         keys: dict[str, str] = {}
         for name in self.types:
             key, number = _named(name, "_"), 2
@@ -206,7 +206,7 @@ class ImportedFile:
         return keys
 
     def arguments(self, folder: Path) -> list[str]:
-        """The words behind `coterie add`; where a model is needed, `MODEL` stands for its key in coterie.toml."""
+        """Return the arguments of `coterie add`; if a model is needed, `MODEL` stands for its key in coterie.toml."""
         words = [self.specialist, "--task", self.task, "--data", str(folder / self.name)]
         if self.form == "quotes":
             typed = [f"{key}={self.types[name]}" for name, key in self.keys.items()]
@@ -221,18 +221,18 @@ def _named(text: str, joint: str) -> str:
 
 @dataclass(kw_only=True)
 class Imported:
-    """What a run found and wrote."""
+    """The findings and files of an import."""
 
     records: int = 0
     exchanges: int = 0
     formats: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
-    """Records and lines that gave nothing, and rows that were left out, by reason."""
+    """Records and lines without a result, and rows that were left out, by reason."""
     fields: dict[str, FieldCounts] = field(default_factory=dict)
     sites: dict[str, str] = field(default_factory=dict)
     """The instructions of each call site, by their fingerprint."""
     conflicting: int = 0
-    """Rows whose text another row of the file has with another value. They are kept."""
+    """Number of rows whose text has another value in another row of the file. They are kept."""
     files: list[ImportedFile] = field(default_factory=list)
 
 
@@ -244,21 +244,21 @@ def import_logs(
     only: Sequence[str] = (),
     progress: Callable[[Path, int], None] = lambda _path, _done: None,
 ) -> Imported:
-    """Read logs and write a training file a field.
+    """Read logs and write a training file for each field.
 
-    The log passes once and is never held as a whole: exchanges are kept in a temporary file until all values of a field
-    are known, hashes of rows in memory.
+    The log is read once and never held as a whole: exchanges are kept in a temporary file until all values of a
+    field are known, and hashes of rows in memory.
 
     Args:
-        paths: Log files; halves of a batch may be in two.
+        paths: Log files; the halves of a batch may be in two files.
         out: Folder of the files; None writes none.
-        task: What the fields shall train, in place of what their values suggest.
-        only: Names of the fields that are wanted; empty for all.
-        progress: Told how many bytes of a file are read.
+        task: The task to train, in place of the one that the values suggest.
+        only: Names of the wanted fields; empty for all.
+        progress: Called with the number of bytes of a file that are read.
 
     Raises:
-        DataError: a file cannot be read, or there is nothing in them.
-        InputError: a field that is wanted is not there, or a file would be overwritten.
+        DataError: a file cannot be read, or the files hold nothing usable.
+        InputError: a wanted field does not exist, or a file would be overwritten.
     """
     found = Imported()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as spool:
@@ -277,7 +277,7 @@ def import_logs(
 
 
 def nothing_in(paths: Sequence[Path], skipped: Counter[str]) -> DataError:
-    """Say that files hold no call, and what they hold in its place."""
+    """Return an error that says that files hold no call, and what they hold instead."""
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in skipped.most_common() if count)
     return DataError(
         f"No question with an answer in {', '.join(path.name for path in paths)} ({reasons or 'no records'}).",
@@ -325,7 +325,7 @@ _STRAY_LISTS = 0.1  # share of lists among a field's answers up to which the oth
 
 
 def _plans(found: Imported, task: str | None, only: Sequence[str]) -> list[ImportedFile]:
-    """A file a field and call site; the fields of one call site that are quoted share a file."""
+    """Return a file for each field and call site; the quoted fields of one call site share a file."""
     plans: list[ImportedFile] = []
     quoted: dict[str, dict[str, str]] = {}
     for name, counts in found.fields.items():
@@ -350,7 +350,7 @@ def _plans(found: Imported, task: str | None, only: Sequence[str]) -> list[Impor
 
 
 def _sites(counts: FieldCounts) -> list[str]:
-    """The call sites with a file of their own, and one for the rest; the empty name where there is one file."""
+    """Return the call sites with a file of their own, and one for the rest; the empty name if there is one file."""
     large = [site for site, count in counts.sites.items() if count >= FEWEST]
     if len(large) < 2:
         return [""]
@@ -368,7 +368,7 @@ def _file_name(field_name: str, site: str, plans: Iterable[ImportedFile]) -> str
 
 
 def _open(path: Path, files: ExitStack) -> IO[str]:
-    """A file for what people said: readable by this user only. Raises `InputError` where there is one already."""
+    """Open a file for people's texts, readable by this user only. Raises `InputError` if it already exists."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600, exist_ok=False)
@@ -388,7 +388,7 @@ def _write(
     targets: Mapping[str, IO[str] | None],
     found: Imported,
 ) -> None:
-    """Write every row once, and put the files with their counts into `found`."""
+    """Write every distinct row, and put the files with their counts into `found`."""
     labels: dict[str, Counter[str]] = {plan.name: Counter() for plan in plans}
     written_rows: dict[str, set[tuple[bytes, bytes]]] = {plan.name: set() for plan in plans}
     firsts: dict[str, dict[bytes, bytes]] = {plan.name: {} for plan in plans}
@@ -426,7 +426,7 @@ def _hash(text: str) -> bytes:
 def _row(
     plan: ImportedFile, exchange: Mapping[str, Any], spellings: Mapping[str, Mapping[str, str]]
 ) -> dict[str, Any] | str:
-    """What an exchange says of the fields of a file, or why it gives no row."""
+    """Return an exchange's values for the fields of a file, or the reason why it yields no row."""
     fields, text = exchange["fields"], exchange["text"]
     if plan.form == "quotes":
         quotes = {key: _quotes(fields.get(name)) for name, key in plan.keys.items()}
@@ -448,7 +448,7 @@ def _row(
 
 
 def _quotes(value: Value) -> str | list[str] | None:
-    """The words of a field's value; None where it has none."""
+    """Return the words of a field's value; None if it has none."""
     if isinstance(value, list):
         return [written(each) for each in value] or None
     return None if value is None or value == "" else written(value)

@@ -1,4 +1,4 @@
-"""Model files: which are known, where they lie, and how they get onto this machine.
+"""Model files: which are known, where they are stored, and how they are downloaded.
 
-Only `pull` uses the network; it is imported, with the HTTP client it needs, when it is first asked for.
+Only `pull` uses the network; it is imported, with the HTTP client it needs, on first use.
 """

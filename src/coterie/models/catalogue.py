@@ -1,7 +1,7 @@
-"""The models Coterie knows by name.
+"""The models that Coterie knows by name.
 
-A model is its bytes: one entry, one checksum, whatever the source. A source that delivers other bytes, were
-it the hub itself with a newer upload, is refused; another file is another entry (or a GGUF given by path).
+A model is defined by its bytes: one entry, one checksum, whatever the source. A source that delivers other
+bytes, even the hub with a newer upload, is refused; another file is another entry (or a GGUF given by path).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from coterie.runtime.codec import loads
 
 @dataclass(frozen=True, kw_only=True)
 class KnownModel:
-    """A model file, how to recognise it and where it is published."""
+    """A model file, its checksum and where it is published."""
 
     name: str
     description: str
@@ -46,19 +46,19 @@ class KnownModel:
     hub_revision: str
     hub_file: str
     original: str
-    """Hub repository of the weights that the file was made from, which a PEFT adapter names as its base."""
+    """Hub repository of the original weights, which a PEFT adapter names as its base."""
     original_revision: str | None = None
-    """Commit of it that is taken from the hub, where the file itself is published elsewhere."""
+    """Commit of that repository to fetch from the hub, if the file itself is published elsewhere."""
     prefix: str = ""
-    """What an encoder was trained to see before each text."""
+    """Prefix that an encoder was trained to see before each text."""
     kind: Literal["gguf", "encoder"] = "gguf"
-    """Which engine runs it; an `encoder` is where fine-tuning starts."""
+    """The engine that runs the model; fine-tuning starts from an `encoder`."""
     source: str
-    """Who made it, from what, and how the checksum is known."""
+    """Author, original weights, and origin of the checksum."""
 
     @property
     def requirement(self) -> str:
-        """Its package, as pip is asked for it."""
+        """The package's requirement for pip."""
         return f"{self.package}=={self.package_version}"
 
 
@@ -73,19 +73,20 @@ MINILM, MULTILINGUAL_E5_SMALL, SMOLLM2 = CATALOGUE.values()
 
 
 def installed() -> list[tuple[KnownModel, Path | None]]:
-    """The known models, each with its file if a complete one is here."""
+    """Return the known models, each with its file if it is complete on this machine."""
     return [(model, path if is_whole(path := home_of(model), model) else None) for model in CATALOGUE.values()]
 
 
 def locate(model: LlamaModel, network_folder: Path) -> Path:
-    """The verified file of a configured model.
+    """Return the verified file of a configured model.
 
-    Its name is a known one, a path relative to the network's folder, or `OWNER/NAME/FILE.gguf` pulled from the hub.
+    The model's name is a known one, a path relative to the network's folder, or `OWNER/NAME/FILE.gguf` pulled
+    from the hub.
 
     Raises:
         ModelMissing: there is no such file; the hint is the command that fetches it.
-        ModelUnpinned: a file given by path has no checksum to be held against; the hint is the command that records it.
-        ArtefactRefused: its checksum is not the one that is pinned.
+        ModelUnpinned: a file given by path has no pinned checksum; the hint is the command that records it.
+        ArtefactRefused: the checksum differs from the pinned one.
     """
     known = _generative().get(model.name)
     path = home_of(known) if known is not None else network_folder / Path(model.name).expanduser()
@@ -105,7 +106,7 @@ def locate(model: LlamaModel, network_folder: Path) -> Path:
 
 
 def describe_model(model: Model) -> dict[str, str | None]:
-    """A model's name, and its file's checksum where one is pinned."""
+    """Return a model's name, and its file's checksum if one is pinned."""
     if not isinstance(model, LlamaModel):
         return {"name": model.name, "sha256": None}
     known = CATALOGUE.get(model.name)
@@ -113,7 +114,7 @@ def describe_model(model: Model) -> dict[str, str | None]:
 
 
 def _pulled(name: str, path: Path) -> Path:
-    """The verified file of `OWNER/NAME/FILE.gguf`, pulled from the hub. Raises what `locate` raises."""
+    """Return the verified file of `OWNER/NAME/FILE.gguf`, pulled from the hub. Raises what `locate` raises."""
     named = read_origin_of_file(name)
     if named is None:
         raise _missing(name, path, None)
@@ -122,7 +123,7 @@ def _pulled(name: str, path: Path) -> Path:
 
 
 def snapshot_of(name: str) -> Snapshot | None:
-    """What was pulled for a model named `OWNER/NAME/FILE.gguf`, not verified; None of others, or if nothing was."""
+    """Return the unverified snapshot of a model named `OWNER/NAME/FILE.gguf`; None for others, or if it is missing."""
     named = read_origin_of_file(name)
     return Snapshot.read(named[0].folder) if named else None
 
@@ -133,12 +134,12 @@ def _pulled_checksum(name: str) -> str | None:
 
 
 def _generative() -> dict[str, KnownModel]:
-    """The known models that engine `llama` runs."""
+    """Return the known models that engine `llama` runs."""
     return {name: model for name, model in CATALOGUE.items() if model.kind == "gguf"}
 
 
 def locate_known(model: KnownModel) -> Path:
-    """The verified file of a known model. Raises what `locate` raises."""
+    """Return the verified file of a known model. Raises what `locate` raises."""
     path = home_of(model)
     if not path.is_file():
         raise _missing(model.name, path, model)
@@ -147,12 +148,12 @@ def locate_known(model: KnownModel) -> Path:
 
 
 def home_of(model: KnownModel) -> Path:
-    """Where a known model's file belongs."""
+    """Return the path where a known model's file belongs."""
     return models_folder() / model.file
 
 
 def is_whole(path: Path, model: KnownModel) -> bool:
-    """True if this file is the known model, to the last byte."""
+    """Return True if this file is the known model, to the last byte."""
     try:
         return path.stat().st_size == model.bytes and checksum_of(path) == model.sha256
     except OSError:
@@ -185,21 +186,21 @@ class SmallModel:
     name: str
     parameters: str
     licence: str
-    """In SPDX's words, or `LicenseRef-` and the licence's own name."""
+    """SPDX licence expression, or `LicenseRef-` and the licence's own name."""
     languages: str
-    """As its publisher says."""
+    """Languages, according to the publisher."""
     repository: str
     file: str
     megabytes: int
-    """About; the file's own size is known when it is pulled."""
+    """Approximate size; the file's own size is known when it is pulled."""
     revision: str | None = None
-    """The pinned commit; None if it is the user's to name."""
+    """The pinned commit; None if the user has to name one."""
     context: int = 32_768
-    """Tokens that it was made to read."""
+    """Context window in tokens that the model was made for."""
     notes: str = ""
 
     def origin(self, revision: str | None) -> Origin:
-        """Where it is pulled from. Raises `ModelMissing` if no revision is known."""
+        """Return the origin to pull from. Raises `ModelMissing` if no revision is known."""
         chosen = revision or self.revision
         if chosen is None:
             raise ModelMissing(
@@ -210,10 +211,10 @@ class SmallModel:
 
     @property
     def path(self) -> str:
-        """`name` of a `[models]` entry that runs it."""
+        """The `name` of a `[models]` entry that runs the model."""
         return f"{self.repository}/{self.file}"
 
 
 _MODELS = loads(tuple[SmallModel, ...], Path(__file__).with_name("small.json").read_bytes())
 SMALL_MODELS: Mapping[str, SmallModel] = MappingProxyType({model.name: model for model in _MODELS})
-"""By name, as `coterie models pull` and `coterie models use` take it."""
+"""Small language models by name, as `coterie models pull` and `coterie models use` take it."""

@@ -23,15 +23,15 @@ _CHUNK = 1 << 20
 
 
 def models_folder() -> Path:
-    """Where pulled models are kept: `$COTERIE_HOME/models`, or the user's cache folder."""
+    """Return the folder of pulled models: `$COTERIE_HOME/models`, or the user's cache folder."""
     home = os.environ.get(HOME_VARIABLE)
     return (Path(home).expanduser() if home else platformdirs.user_cache_path("coterie")) / "models"
 
 
 def checksum_of(path: Path) -> str:
-    """A file's SHA-256, remembered beside it for as long as its size and times of change stay the same.
+    """Return a file's SHA-256, cached beside the file for as long as its size and times of change stay the same.
 
-    One of the two times is the system's own, which nobody can put back.
+    One of the two times is set by the system, and nobody can reset it.
     """
     facts = path.stat()
     note = path.with_name(f"{path.name}.sha256.json")
@@ -47,7 +47,7 @@ def checksum_of(path: Path) -> str:
 
 
 def hash_file(path: Path, *, tick: Callable[[int], None] | None = None) -> str:
-    """A file's SHA-256, computed; `tick` gets the number of bytes just read."""
+    """Compute a file's SHA-256; `tick` gets the number of bytes just read."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -58,7 +58,7 @@ def hash_file(path: Path, *, tick: Callable[[int], None] | None = None) -> str:
 
 
 def verify(path: Path, expected: str, hint: str) -> None:
-    """Hold a file against its pinned checksum. Raises `ModelMissing` or `ArtefactRefused`, with this hint."""
+    """Compare a file with its pinned checksum. Raises `ModelMissing` or `ArtefactRefused`, with this hint."""
     try:
         found = checksum_of(path)
     except OSError as error:
@@ -84,14 +84,14 @@ class Origin:
     """Where a model is published: `OWNER/NAME[@REVISION]` on the hub, `package:NAME[==VERSION]` on a package index."""
 
     name: str
-    """`OWNER/NAME`, or the package's."""
+    """`OWNER/NAME`, or the package's name."""
     revision: str | None = None
-    """The one that is asked for: a commit, tag or branch, or the package's version; any where it is None."""
+    """The requested revision: a commit, tag or branch, or the package's version; None for any."""
     packaged: bool = False
 
     @classmethod
     def read(cls, text: str) -> Self | None:
-        """What a text names; None if it has another form."""
+        """Return the origin that a text names; None if it has another form."""
         if found := _HUB.fullmatch(text):
             return cls(name=found["name"], revision=found["revision"])
         if found := _PACKAGE.fullmatch(text):
@@ -99,14 +99,14 @@ class Origin:
         return None
 
     def __str__(self) -> str:
-        """As users write it."""
+        """Return the origin in the form that users write."""
         if self.packaged:
             return f"package:{self.name}" + (f"=={self.revision}" if self.revision else "")
         return self.name + (f"@{self.revision}" if self.revision else "")
 
     @property
     def folder(self) -> Path:
-        """Where what is pulled from it lies."""
+        """Folder of the files pulled from the origin."""
         return models_folder() / ("packages" if self.packaged else "hub") / self.name
 
 
@@ -115,19 +115,19 @@ class Snapshot:
     """The files of a model on this machine."""
 
     origin: str
-    """Without a revision."""
+    """The origin, without a revision."""
     revision: str
-    """The commit on the hub, the version of the package."""
+    """The commit on the hub, or the version of the package."""
     asked: str | None
-    """The branch or tag that was asked for, if one was."""
+    """The requested branch or tag, if there was one."""
     licence: str | None
     files: Mapping[str, str]
-    """Checksum of each by its name, which may have folders."""
+    """Checksum of each file by its name, which may contain folders."""
     folder: Path
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
-        """What lies in a folder; None if nothing was pulled there to its end. Raises `ArtefactRefused`."""
+        """Return the snapshot in a folder; None if nothing was pulled completely. Raises `ArtefactRefused`."""
         try:
             found = parse_json((folder / SNAPSHOT_FILE).read_text(encoding="utf-8"))
             return cls(
@@ -147,29 +147,29 @@ class Snapshot:
             ) from error
 
     def content(self) -> str:
-        """What `SNAPSHOT_FILE` says of it."""
+        """Return the content of `SNAPSHOT_FILE`."""
         said = {"origin": self.origin, "revision": self.revision, "asked": self.asked, "licence": self.licence}
         return json.dumps(said | {"files": dict(self.files)}, indent=1) + "\n"
 
     @property
     def bytes(self) -> int:
-        """Of all its files that are there."""
+        """Bytes of all its existing files."""
         return sum(path.stat().st_size for name in self.files if (path := self.folder / name).is_file())
 
 
 def read_origin_of_file(text: str) -> tuple[Origin, str] | None:
-    """Origin and file of `OWNER/NAME/FILE.gguf` or `package:NAME/FILE.gguf`; None if a text has another form."""
+    """Return origin and file of `OWNER/NAME/FILE.gguf` or `package:NAME/FILE.gguf`; None for another form."""
     parts = text.split("/", 1 if text.startswith("package:") else 2)
     origin, file = Origin.read("/".join(parts[:-1])), parts[-1]
     return (origin, file) if origin is not None and file.endswith(".gguf") and ".." not in file else None
 
 
 def locate_snapshot(origin: Origin, files: Sequence[str]) -> Snapshot:
-    """The snapshot of an origin, these of its files verified.
+    """Return the snapshot of an origin, with these of its files verified.
 
     Raises:
-        ModelMissing: it is not here, or not at that revision, or without one of the files; the hint is the command.
-        ArtefactRefused: a file is not what was pulled.
+        ModelMissing: it is missing, or has another revision, or lacks one of the files; the hint is the command.
+        ArtefactRefused: a file differs from what was pulled.
     """
     alone = f" --file {quote(files[0])}" if files and files[0].endswith(".gguf") else ""
     hint = f"Fetch it: coterie models pull {quote(str(origin))}{alone}"
@@ -188,14 +188,14 @@ def locate_snapshot(origin: Origin, files: Sequence[str]) -> Snapshot:
 
 
 def snapshots() -> Iterator[Snapshot]:
-    """All that were pulled, by name."""
+    """Yield all snapshots, by name."""
     for found in sorted(models_folder().glob(f"*/**/{SNAPSHOT_FILE}")):
         if (snapshot := Snapshot.read(found.parent)) is not None:
             yield snapshot
 
 
 def licence_of_card(readme: Path) -> str | None:
-    """The licence that a model card of the hub names between the two lines of dashes at its head."""
+    """Return the licence in the front matter of a model card of the hub; None if it names none."""
     head = _CARD_HEAD.match(readme.read_text(encoding="utf-8", errors="replace")) if readme.is_file() else None
     licence = _CARD_LICENCE.search(head[1]) if head else None
     return licence[1] if licence else None

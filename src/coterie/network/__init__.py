@@ -1,1 +1,1 @@
-"""A request from admission to settlement."""
+"""The way of a request from admission to settlement."""

@@ -1,4 +1,4 @@
-"""Letting a request in: checked, labelled, with what its session knows. Nothing is asked here."""
+"""Admission of a request: checked, labelled, with its session's context. Nothing is asked here."""
 
 from __future__ import annotations
 
@@ -56,80 +56,80 @@ from coterie.types import (
 RAISED, RELEASED = "label.raised", "label.released"
 _LONGEST_REASON = 300
 _LONGEST_KNOWN = 2_000
-"""Characters of a text of which it is remembered what was found in it."""
+"""Longest text, in characters, whose findings are cached."""
 _MOST_TURNS = 1_000
-"""Of the earlier turns that a caller sends, the last ones that are shown to anybody. All of them are labelled."""
+"""Most earlier turns of a caller that are shown to a specialist: the last ones. All of them are labelled."""
 
 
 class Inspected(NamedTuple):
-    """What is found in a request's own texts. It holds none of them."""
+    """The findings in a request's own texts. It holds none of the texts."""
 
     seen: Sighting
-    """Personal data and secrets, by their kinds."""
+    """Personal data and secrets, by kind."""
     suspected: tuple[Verdict, ...]
-    """Orders to a model."""
+    """Orders to a model, as verdicts."""
 
 
 class InspectedTexts(Protocol):
-    """Remembers what was found in texts, apart for each tenant, and keeps no text."""
+    """A cache of the findings in texts, separate for each tenant; it keeps no text."""
 
     def get(self, tenant: str, text: str) -> Inspected | None:
-        """Return what was found in a text that this tenant asked before."""
+        """Return the findings in a text that this tenant sent before; None if there are none."""
         ...
 
     def put(self, tenant: str, text: str, known: Inspected) -> None:
-        """Remember it."""
+        """Keep the findings in a text."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Admitted:
-    """A request that may be worked on."""
+    """A request that may be processed."""
 
     request: Request
-    """Labelled, its columns found, its document fetched."""
+    """The request, labelled, with structured input found and its document fetched."""
     context: Context
-    """What the session knows that the principal may see."""
+    """The session's context that the principal may see."""
     verdicts: tuple[Verdict, ...]
-    """What raised or lowered its label."""
+    """Verdicts that raised or lowered its label."""
     call: CallContext
 
 
 @dataclass(frozen=True, kw_only=True)
 class Admission:
-    """What a network lets requests in with."""
+    """The components that a network admits requests with."""
 
     specialists: Mapping[str, Specialist]
     untrained: Collection[str]
-    """Those of the file that have no version yet."""
+    """Configured specialists that have no version yet."""
     knowledge: Mapping[str, Retriever]
     store: Store
     default_label: Label
     language: str
-    """Of a request whose own cannot be told."""
+    """Language of a request whose own cannot be detected."""
     detector: Detector
     pseudonyms: PseudonymSessions
     policy: AcceptancePolicy
     encoder: Engine
     turns: TurnModel | None = None
-    """Tells follow-ups from questions that stand alone; without it every question stands alone."""
+    """Distinguishes follow-ups from self-contained questions; without it every question is self-contained."""
     audit: Audit | None = None
     looked: InspectedTexts | None = None
-    """What was found in texts that were asked before; None remembers nothing."""
+    """Cache of findings in earlier texts; None caches nothing."""
 
     async def admit(self, request: Request, *, now: float) -> Admitted:
         """Check and label a request, find structured input in its text, fetch its document and its session's context.
 
         Raises:
-            InputError: it cannot be served.
-            NotTrained: it names a specialist that has no version yet.
-            ReleaseRefused: its label may not be lowered so; that is in the audit log.
+            InputError: the request cannot be served.
+            NotTrained: the request names a specialist that has no version yet.
+            ReleaseRefused: its label may not be lowered so; the refusal is in the audit log.
         """
         async with refusals_noted(self.audit, request, time=now):
             return await self.prepare(request, now=now)
 
     async def prepare(self, request: Request, *, now: float) -> Admitted:
-        """The same, and nothing is written down."""
+        """Admit a request without writing anything down."""
         self.policy.aim_of(request)  # refuses one that is none
         check_specialist(request, self.specialists, self.untrained)
         if request.columns is None:
@@ -168,7 +168,7 @@ class Admission:
         return Admitted(request=request, context=context, verdicts=verdicts, call=call)
 
     async def _look_at(self, request: Request) -> Inspected:
-        """What is found in a request's own texts: of a text that the same tenant asked before, what was found then."""
+        """Return the findings in a request's own texts, from the cache if the same tenant sent the text before."""
         more = (request.history, request.tools, request.columns, request.schema, request.text[_LONGEST_KNOWN:])
         looked = None if any(more) else self.looked
         if looked is not None and (known := looked.get(request.tenant, request.text)) is not None:
@@ -181,10 +181,10 @@ class Admission:
     async def rewrite(
         self, request: Request, context: Context, *, call: CallContext
     ) -> tuple[Request, str, tuple[Step, ...]]:
-        """Make a follow-up question self-contained, as sensitive as what it was given back; and say how it was one.
+        """Make a follow-up question self-contained, with the label of what was added; return the reason and the steps.
 
-        Structured input never depends on earlier turns; the name of a document to look in is none. Follow-ups in
-        languages that the models of `coterie.turns` do not know are left as they are.
+        Structured input never depends on earlier turns; the name of a document to search is not structured input.
+        Follow-ups in languages that the models of `coterie.turns` do not know stay as they are.
         """
         structured = bool((request.columns or {}).keys() - {"document"})
         language = (request.language or "en").partition("-")[0]
@@ -209,7 +209,7 @@ class Admission:
 
 
 def _call_for(request: Request, clearance: Label) -> CallContext:
-    """On whose behalf a request is worked on, and what it may spend."""
+    """Return the context of a request's calls: its principal, and what it may spend."""
     return CallContext(
         principal=Principal(tenant=request.tenant, key=request.key, clearance=clearance),
         egress=[],
@@ -220,7 +220,7 @@ def _call_for(request: Request, clearance: Label) -> CallContext:
 
 
 def check_specialist(request: Request, specialists: Mapping[str, Specialist], untrained: Collection[str] = ()) -> None:
-    """Raises `UnknownSpecialist` for a pinned one that there is not, `NotTrained` for one that has no version yet."""
+    """Check a pinned specialist. Raises `UnknownSpecialist` if it does not exist, `NotTrained` if it has no version."""
     name = request.specialist
     if name in untrained and (not request.allowed or name in request.allowed):
         raise NotTrained(f"Specialist {name!r} is not trained yet.", hint=f"Train it: coterie train {name}")
@@ -234,16 +234,16 @@ def check_specialist(request: Request, specialists: Mapping[str, Specialist], un
 async def label_request(
     request: Request, default: Label, detector: Detector, *, seen: Sighting | None = None
 ) -> tuple[Request, tuple[Verdict, ...]]:
-    """The request with its label, and its document with its own: raised by what is found in them, or released.
+    """Return the request and its document with their labels: raised by the findings in them, or released.
 
     Args:
-        request: Its label may be missing.
-        default: What it has then.
+        request: The request; its label may be missing.
+        default: Its label if it has none.
         detector: Finds personal data and secrets.
-        seen: What was found in the request's texts already.
+        seen: The findings in the request's texts.
 
     Raises:
-        ReleaseRefused: it is to be released, and holds a secret, or is restricted; or the reason is none.
+        ReleaseRefused: it is to be released, and holds a secret, or is restricted; or the reason is not valid.
     """
     declared = request.label or default
     seen = await _look(detector, list(texts_of(request))) if seen is None else seen
@@ -272,7 +272,7 @@ async def _label_document(document: Document, least: Label, detector: Detector) 
 
 
 async def _suspected(request: Request, brought: Sequence[str]) -> tuple[Verdict, ...]:
-    """Orders to a model in what was asked and in its document; long texts are read in a thread."""
+    """Return orders to a model in a request and in its document; long texts are read in a thread."""
 
     def read() -> tuple[Verdict, ...]:
         return suspect(texts_of(request), "what was asked") + suspect(brought, "its document")
@@ -294,7 +294,7 @@ def _raised(declared: Label, label: Label, seen: Sighting, where: str) -> Verdic
 
 
 def _release(request: Request, release: Release, detector: Detector) -> tuple[Request, Verdict]:
-    """The request with its label, and that of a document that came with it, lowered."""
+    """Lower the label of the request and of a document that came with it; return the request and the verdict."""
     label = label_of(request)
     _check_release(request, release, detector)
     document = request.document
@@ -308,7 +308,7 @@ def _release(request: Request, release: Release, detector: Detector) -> tuple[Re
 
 
 def _check_release(request: Request, release: Release, detector: Detector) -> None:
-    """Raises `ReleaseRefused`."""
+    """Check that a release is permitted. Raises `ReleaseRefused`."""
     inline = request.document if request.document is not None and not request.document.index else None
     labels = [label_of(request), *([inline.label] if inline is not None and inline.label is not None else [])]
     because = release.because.strip()
@@ -328,7 +328,7 @@ def _refusal(reason: Reason) -> ReleaseRefused:
 
 
 def _history(request: Request, context: Context, now: float) -> tuple[Entry, ...]:
-    """Earlier turns that the caller sent along and the session does not remember; they are not stored again."""
+    """Return earlier turns that the caller sent and the session does not remember; they are not stored again."""
     if not request.history:
         return ()
     label, bare = label_of(request), request.label_without_pii

@@ -1,4 +1,4 @@
-"""What the indexes say of a task: each is asked side by side, and one that cannot be searched spoils no other."""
+"""Passages of the indexes for a task: indexes are searched side by side, and a failing one affects no other."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ _REMEMBERED = 4096
 
 
 class Gathered(NamedTuple):
-    """What a specialist is shown, and what it took to find it."""
+    """The view of a specialist, and the steps that made it."""
 
     view: ContextView
     steps: tuple[Step, ...]
 
 
 class SecretFinder:
-    """Finds secrets in passages, and remembers of the last some thousand whether there was one."""
+    """Finds secrets in passages, and caches the result for some thousand recent passages."""
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
         self._known: OrderedDict[str, bool] = OrderedDict()
 
     async def marked(self, passages: Sequence[Passage]) -> list[Passage]:
-        """The passages, each restricted if there is a secret in it; many that are not known are read in a thread."""
+        """Return the passages, restricted if they contain a secret; many unknown ones are read in a thread."""
         texts = {passage.text for passage in passages}
         holds = {text: self._known[text] for text in texts if text in self._known}  # others may put these out meanwhile
         unknown = [text for text in texts if text not in holds]
@@ -78,13 +78,13 @@ async def gather(
     call: CallContext,
     clock: Callable[[], float],
 ) -> Gathered:
-    """What a specialist reads of the context, and what its indexes say of the task.
+    """Return what a specialist reads of the context, and the passages of its indexes for the task.
 
-    Every index is searched up to the lower clearance of principal and specialist. A passage with a secret in it is
-    restricted, whatever its index says.
+    Every index is searched up to the lower clearance of principal and specialist. A passage with a secret in it
+    is restricted, whatever its index says.
 
     Raises:
-        Overloaded: an engine's queue is full; the whole request may come again.
+        Overloaded: an engine's queue is full; the whole request may be retried.
     """
     if not card.knowledge:
         return Gathered(build_view(context, card), ())
@@ -105,10 +105,10 @@ async def gather(
 async def fetch(
     indexes: Mapping[str, Retriever], document: Document, request: Request, *, most: int, call: CallContext
 ) -> Document:
-    """A document that is in an index, with its text, at most `most` characters and one, and its label.
+    """Return a document of an index, with its text (at most `most` characters and one) and its label.
 
-    An index that is not there, one of another tenant and a document that may not be seen are the same answer, after the
-    same work: nothing is searched before the document is known to be the principal's to see.
+    A missing index, one of another tenant and a document that may not be seen give the same error, after the same
+    work: nothing is searched before the principal is known to be allowed to see the document.
 
     Raises:
         InputError: there is no such index, or no such document that the principal may see.
@@ -129,7 +129,7 @@ async def fetch(
 
 
 def hidden(document: Document) -> InputError:
-    """What is said of a document that is not there, and of one that may not be seen."""
+    """Return the error for a document that does not exist, and for one that may not be seen."""
     return InputError(
         f"No document {document.name!r} in an index {document.index!r} that may be seen.",
         hint="Check both names (`coterie search INDEX WORDS` shows documents), or send the document's text.",
@@ -137,7 +137,7 @@ def hidden(document: Document) -> InputError:
 
 
 async def _search(index: Retriever, card: SpecialistCard, task: Task, call: CallContext) -> Sequence[Passage] | str:
-    """What one index has, or why it cannot be searched."""
+    """Return the passages of one index, or the reason why it cannot be searched."""
     try:
         return await index.search(
             task.text,
@@ -153,13 +153,13 @@ async def _search(index: Retriever, card: SpecialistCard, task: Task, call: Call
 
 
 def _named_document(task: Task) -> dict[str, str]:
-    """The one document to search, where the columns name it, as an argument of `Retriever.search`."""
+    """Return the document that the columns name, as an argument of `Retriever.search`; empty without one."""
     named = (task.columns or {}).get("document")
     return {} if named is None else {"document": str(named)}
 
 
 def charged(steps: Sequence[Step], producer: str, bill: Sequence[tuple[str, Usage]]) -> tuple[Step, ...]:
-    """The steps with what engines put on a bill: on the last step of the same engine, or as a step of its own."""
+    """Add the usage on a bill to the steps: to the last step of the same engine, or as a step of its own."""
     found = list(steps)
     for engine, usage in bill:
         same = next((i for i in reversed(range(len(found))) if found[i].engine == engine), None)

@@ -1,4 +1,4 @@
-"""A network: the pipeline with the parts that have a default, and what is asked of it beside requests."""
+"""A network: the pipeline with default components, and operations other than requests."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from coterie.runtime.known import KnownTexts
 from coterie.types import Answer, CallContext, Context, Label, Output, Prompt, RelayHead, Request
 
 _BYTES, _BLOCK = 10, 256
-"""Random ones of one id, and ids that the system is asked for at once."""
+"""Random bytes of one id, and the number of ids whose bytes are requested from the system at once."""
 _TIMES = (1 << 48) - 1
 
 
 class RandomIds:
     """Makes ids of 32 hexadecimal digits: milliseconds since the epoch, and 80 random bits.
 
-    Ids of one moment begin alike, so their rows lie side by side in every tree of the store: sixteen requests of one
-    commit change 46 pages, and with ids in no order 134. Each call of the system gives the interpreter's lock away,
-    which an event loop then waits for: so it is asked for many ids at once. A forked process makes others than its
-    parent.
+    Ids of one moment have the same prefix, so their rows lie side by side in every tree of the store: sixteen
+    requests of one commit change 46 pages, and 134 with unordered ids. Each system call releases the
+    interpreter's lock, for which an event loop then waits: so many ids are requested at once. A forked process
+    makes other ids than its parent.
     """
 
     def __init__(self, clock: Callable[[], float] = wall_clock) -> None:
@@ -46,7 +46,7 @@ class RandomIds:
         self._lock, self._left, self._process = Lock(), b"", 0
 
     def new(self) -> str:
-        """A new id."""
+        """Return a new id."""
         with self._lock:
             if not self._left or self._process != os.getpid():
                 self._left, self._process = os.urandom(_BYTES * _BLOCK), os.getpid()
@@ -55,12 +55,12 @@ class RandomIds:
 
 
 _MOST_LOOKED = 8192
-"""Texts of all tenants together of which it is remembered what was found in them."""
+"""Most texts, of all tenants together, whose findings are cached."""
 
 
 @dataclass(kw_only=True)
 class Network(Pipeline):
-    """Specialists with a router before them, a store behind them and, perhaps, a generalist above them.
+    """Specialists with a router before them, a store behind them and, optionally, a generalist above them.
 
     Build one with `coterie.open_network(folder)`, or from your own implementations of the protocols.
     """
@@ -70,35 +70,35 @@ class Network(Pipeline):
     """Indexes by their `[knowledge]` key; closed with the network."""
     generalist: Specialist | None = None
     reader: Specialist | None = None
-    """Reads the documents that requests bring; None for the one that comes with Coterie."""
+    """Reads the documents that requests bring; None for the bundled reader."""
     untrained: Sequence[str] = ()
-    """Specialists of the file without a version: the others answer, and a request that names one of these fails."""
+    """Configured specialists without a version: the others answer, and a request that names one of these fails."""
     escalate_out_of_scope: bool = False
     default_label: Label = Label.INTERNAL
     language: str = "en"
-    """Of a request whose own cannot be told."""
+    """Language of a request whose own cannot be detected."""
     name: str = "network"
     engines: Sequence[Engine] = ()
-    """Closed with the network."""
+    """Engines that are closed with the network."""
     models: Mapping[str, RelayModel] = field(default_factory=dict)
-    """What can be asked alone, by `[models]` key."""
+    """Models that can be called directly, by `[models]` key."""
     audit: Audit | None = None
-    """Where each request is written down; closed with the network."""
+    """Audit log of each request; closed with the network."""
     limits: Limits | None = None
-    """How much may be asked; closed with the network."""
+    """Limits on spending; closed with the network."""
     detector: Detector = field(default_factory=PatternDetector)
     """Finds the personal data and the secrets that raise a request's label."""
     pseudonyms: PseudonymBook = field(default_factory=PseudonymBook)
-    """What stands for what in which session, at the engines that see pseudonyms only."""
+    """Pseudonyms of each session, for engines that see pseudonyms only."""
     overhead: Overhead | None = None
     deciding: DecisionsSection = field(default_factory=DecisionsSection)
-    """Who answers typed questions."""
+    """Settings of typed questions."""
     zero_shot: Mapping[str, ZeroShot] = field(default_factory=dict)
-    """What answers them without training, by `[models]` key, beside the encoder."""
+    """Models that answer typed questions without training, by `[models]` key, beside the encoder."""
     deciding_encoders: tuple[Engine, ...] = ()
-    """The encoders that weigh choices without training; none means the network's own alone."""
+    """Encoders that score choices without training; empty for the network's own encoder alone."""
     turns: TurnModel | None = None
-    """Tells follow-ups from questions that stand alone, for the encoder; None where the package has none for it."""
+    """Distinguishes follow-ups from self-contained questions; None if the package has no model for the encoder."""
     policy: CostQualityPolicy = field(default_factory=CostQualityPolicy)
     flywheel: Flywheel | None = None
     """Captures calls, and answers for deployments; closed with the network. None does neither."""
@@ -106,30 +106,30 @@ class Network(Pipeline):
     new_id: Callable[[], str] = field(default_factory=lambda: RandomIds().new)
 
     async def ask(self, request: Request, *, trace_id: str | None = None) -> Answer:
-        """The whole answer at once. Raises what `stream` raises."""
+        """Return the whole answer at once. Raises what `stream` raises."""
         return (await self.whole(request, trace_id=trace_id)).answer
 
     async def prepare(self, request: Request) -> tuple[Request, Context]:
-        """A request as the router gets it, self-contained, and what is known beside it.
+        """Return a request in the self-contained form that the router gets, and its context.
 
-        Nothing is asked and nothing is written down. Raises `InputError` where the request cannot be served.
+        Nothing is asked and nothing is written down. Raises `InputError` if the request cannot be served.
         """
         admitted = await self.admission.prepare(request, now=self.clock())
         question, _, _ = await self.admission.rewrite(admitted.request, admitted.context, call=admitted.call)
         return question, admitted.context
 
     async def embed(self, texts: Sequence[str], *, states: bool = False, call: CallContext) -> Sequence[Output]:
-        """One vector a text, from the encoder that router and specialists share; its tokens' `states` on request."""
+        """Return one vector a text, from the encoder of router and specialists, with token `states` on request."""
         return await self.encoder.run([Prompt(text=text, states=states) for text in texts], call=call)
 
     def relay(
         self, relayed: Relayed, *, trace_id: str | None = None
     ) -> AsyncGenerator[RelayHead | RelayAnswer | bytes]:
-        """Ask one model verbatim; what it says, as it comes. See `network.relaying.relay`."""
+        """Call one model verbatim and yield its output as it arrives. See `network.relaying.relay`."""
         return relay(self, self.models[relayed.model], relayed, trace_id=trace_id or self.new_id())
 
     async def close(self) -> None:
-        """Finish what is queued in the store and free engines and files, each even if another one fails."""
+        """Finish the store's queue and free engines and files, each even if another one fails."""
         async with AsyncExitStack() as last_first:
             if self.audit is not None:
                 last_first.push_async_callback(self.audit.close)  # what the store's thread wrote there is in it
@@ -145,7 +145,7 @@ class Network(Pipeline):
 
     @property
     def admission(self) -> Admission:
-        """What requests are let in with."""
+        """The components that requests are admitted with."""
         return Admission(
             specialists=self.specialists,
             untrained=self.untrained,
@@ -164,17 +164,17 @@ class Network(Pipeline):
 
     @cached_property
     def looked(self) -> KnownTexts[Inspected]:
-        """What the detector found in texts that were asked before, apart for each tenant."""
+        """The cache of detector findings in earlier texts, separate for each tenant."""
         return KnownTexts(_MOST_LOOKED)
 
     @cached_property
     def secrets(self) -> SecretFinder:
-        """Finds secrets in passages, and remembers where there was one."""
+        """Finds secrets in passages, and caches the result."""
         return SecretFinder(self.detector)
 
     @cached_property
     def decider(self) -> Decider:
-        """Answers typed questions, and remembers the options that it has encoded."""
+        """Answers typed questions, and caches the options that it has encoded."""
         return Decider(
             specialists=self.specialists,
             encoder=self.encoder,
@@ -185,13 +185,13 @@ class Network(Pipeline):
         )
 
     def inherit(self, before: Network) -> None:
-        """Go on with what a network whose place this one takes has learnt from requests, and holds in memory alone."""
+        """Take over what the replaced network learnt from requests and holds in memory alone."""
         if self.deciding.adapt and before.deciding.adapt:
             self.decider.inherit(before.decider)
 
     @property
     def documents(self) -> DocumentReading:
-        """Who reads the documents that requests bring."""
+        """The reader of documents that requests bring."""
         return DocumentReading(self.reader or self._own_reader)
 
     @cached_property

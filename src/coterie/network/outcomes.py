@@ -1,4 +1,4 @@
-"""What became of the parts of a request: functions of values that the pipeline's stages call."""
+"""Outcomes of the parts of a request: functions of values that the pipeline's stages call."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ from coterie.types import (
 )
 
 LONGEST_DOCUMENT = 2_000_000
-"""Characters of a document that comes with a request: about 500,000 tokens, a minute's reading."""
+"""Most characters of a document that comes with a request: about 500,000 tokens, a minute of reading."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one part of a request, as far as it got."""
+    """The outcome of one part of a request, as far as it got."""
 
     part: Part
     pinned: bool = False
-    """The request named the specialist: only the last stage, which it is in, can answer."""
+    """Whether the request named the specialist: only the last stage, which contains it, can answer."""
     status: Status = "abstained"
     reason: Reason = field(default_factory=lambda: Reason("abstain.not_asked"))
     findings: tuple[Finding, ...] = ()
     views: tuple[ViewRecord, ...] = ()
     entries: tuple[Entry, ...] = ()
-    """What it adds to the context."""
+    """Entries that the part adds to the context."""
     degraded: Reason | None = None
-    """What the generalist failed to do, and why."""
+    """What the generalist failed to do, and why; None if nothing failed."""
     filled: str = ""
-    """What the specialists found as JSON, where the request gives a schema."""
+    """The specialists' findings as JSON, if the request gives a schema."""
 
     def having(
         self, findings: Sequence[Finding], views: Mapping[str, ContextView], entries: tuple[Entry, ...] = ()
     ) -> Outcome:
-        """The outcome with the findings, views and entries of one more stage."""
+        """Return the outcome with the findings, views and entries of one more stage."""
         records = tuple(describe_view(name, view) for name, view in views.items())
         return replace(
             self,
@@ -69,7 +69,7 @@ class Outcome:
 
     @property
     def answering(self) -> tuple[Finding, ...]:
-        """The accepted findings of the last stage that has any: earlier ones were read by it."""
+        """The accepted findings of the last stage that has any: it has read the earlier ones."""
         asked = {finding.specialist: finding for finding in self.findings if finding.accepted}
         stages = self.part.stages[-1:] if self.pinned else self.part.stages
         for stage in reversed(stages):
@@ -79,10 +79,10 @@ class Outcome:
 
 
 def render(outcome: Outcome, *, part: bool) -> str:
-    """An outcome as text: what was found, or why nothing was; a part of several says what it is about and who found it.
+    """Return an outcome as text: findings, or the reason for none; with several parts, also its topic and specialist.
 
-    A finding that gives its reasons, such as a score, is shown even where it abstains: a person decides with it. Where
-    the generalist failed, the best of what nobody was sure of is shown, and said to be that.
+    A finding that gives reasons, such as a score, is shown even if it abstains: a person decides with it. If the
+    generalist failed, the best of the uncertain findings is shown, and marked as such.
     """
     about = f"{topic(outcome.part.text)}: " if part else ""
     if calls := calls_of(outcome):
@@ -100,13 +100,13 @@ def render(outcome: Outcome, *, part: bool) -> str:
 
 
 def calls_of(outcome: Outcome) -> str:
-    """The calls that answer, as JSON; empty where it is answered in words, or not at all."""
+    """Return the calls that answer, as JSON; empty if the answer is text, or there is none."""
     found = {"escalated": outcome.findings[-1:], "accepted": outcome.answering}.get(outcome.status, ())
     return next((finding.text for finding in found if finding.called), "")
 
 
 def kind_of(outcome: Outcome) -> Literal["found", "written", "abstained", "called"]:
-    """What kind of text `render` makes of it."""
+    """Return the kind of text that `render` returns."""
     if calls_of(outcome):
         return "called"
     kinds: Mapping[Status, Literal["found", "written", "abstained"]] = {"accepted": "found", "escalated": "written"}
@@ -114,7 +114,7 @@ def kind_of(outcome: Outcome) -> Literal["found", "written", "abstained", "calle
 
 
 def verify(finding: Finding, writes: Sequence[str], task: Task, view: ContextView) -> Finding:
-    """Raise a finding's label to that of what it was made of, and drop facts that its specialist may not write."""
+    """Raise a finding's label to that of its sources, and drop facts that its specialist may not write."""
     least = max([task.label, *(entry.label for entry in view.entries)])
     finding = replace(
         finding,
@@ -135,18 +135,18 @@ def verify(finding: Finding, writes: Sequence[str], task: Task, view: ContextVie
 def verified(
     outcome: Outcome, findings: Sequence[Finding], views: Mapping[str, ContextView], context: Context, *, now: float
 ) -> tuple[Outcome, Context]:
-    """The outcome and the context with the verified findings of one more stage, and the facts that they wrote."""
+    """Return outcome and context with the verified findings of one more stage, and the facts that they wrote."""
     entries = entries_of(zip(findings, views.values(), strict=True), now=now)
     return outcome.having(findings, views, entries), context.append(*entries)
 
 
 def rendered_findings(outcome: Outcome) -> tuple[Finding, ...]:
-    """The findings that an answer is made of: those that answer, else those that say why not."""
+    """Return the findings that an answer is made of: those that answer, else the last one, which gives the reason."""
     return outcome.answering or outcome.findings[-1:]
 
 
 def outcome_of(outcome: Outcome, answered: DocumentAnswer, *, now: float) -> Outcome:
-    """A part whose document was read: what the reader found, and what it came to."""
+    """Return the outcome of a part whose document was read: the reader's findings and the answer."""
     finding, read = answered.finding, answered.read
     if len(read) == 1 and finding.specialist != NAME:  # the reader's finding is the answer
         finding, read = replace(finding, steps=(*read[0].steps, *finding.steps)), ()
@@ -164,17 +164,17 @@ def outcome_of(outcome: Outcome, answered: DocumentAnswer, *, now: float) -> Out
 
 
 def refused(finding: Finding) -> bool:
-    """Whether a finding abstains because the egress gate let nothing out: a rule that held, not a failure."""
+    """Return whether a finding abstains because the egress gate refused: a rule that applied, not a failure."""
     return not finding.accepted and not finding.steps and any(not each.allowed for each in finding.verdicts)
 
 
 def overall_status(statuses: Sequence[Status]) -> Status:
-    """Escalated if the generalist answered any part, else accepted if anybody did."""
+    """Return the status of all parts: escalated if the generalist answered any, else accepted if any is accepted."""
     return next((status for status in ("escalated", "accepted") if status in statuses), "abstained")
 
 
 def check_document(request: Request) -> None:
-    """Refuse a request whose document cannot be read. Raises `InputError`."""
+    """Check that a request's document can be read. Raises `InputError`."""
     document = request.document
     if document is None:
         return
@@ -194,24 +194,24 @@ def check_document(request: Request) -> None:
 
 
 def abstain(name: str, task: Task, reason: Reason, *verdicts: Verdict) -> Finding:
-    """The finding of a specialist that could not be asked or could not answer."""
+    """Return the finding of a specialist that could not be asked or could not answer."""
     return replace(abstention(name, task, reason), verdicts=verdicts)
 
 
 def said_by(finding: Finding) -> Reason:
-    """The reason of a finding, with whose it is."""
+    """Return the reason of a finding, with the name of its specialist."""
     return Reason("outcome.finding", specialist=finding.specialist, why=finding.reason)
 
 
 def nothing_to_read(view: ContextView) -> Reason | None:
-    """Why a specialist need not be asked: none of its indexes gave a passage, and one was not searched."""
+    """Return why a specialist need not be asked: no index gave a passage, and one was not searched. None to ask it."""
     if not view.unsearched or any(isinstance(entry.content, Passage) for entry in view.entries):
         return None
     return all_of(Reason("abstain.index_not_searched", index=name, why=why) for name, why in view.unsearched.items())
 
 
 def task_of(part: Part, request: Request, asked: str, *, whole: bool = True) -> Task:
-    """What the specialists of a part are handed.
+    """Return the task of a part's specialists.
 
     `asked` is the request in the principal's own words, and `whole` whether the part is all of it.
     """
@@ -235,10 +235,10 @@ def task_of(part: Part, request: Request, asked: str, *, whole: bool = True) -> 
 
 
 def for_generalist(task: Task, asked: Sequence[SpecialistCard]) -> Task:
-    """The task as the generalist is given it, where these specialists could not answer.
+    """Return the task for the generalist, after these specialists could not answer.
 
-    Where one of them is a score, it has the columns that scores read and no others: by what a score leaves out, such as
-    a protected attribute, nobody decides in its place.
+    If one of them is a score, the task has the columns that scores read and no others: the generalist must not
+    decide by columns that a score leaves out, such as a protected attribute.
     """
     labelled = [card.options for card in asked if card.options]
     task = replace(task, labels=labelled[0] if len(labelled) == 1 else ())
@@ -250,5 +250,5 @@ def for_generalist(task: Task, asked: Sequence[SpecialistCard]) -> Task:
 
 
 def label_of(request: Request) -> Label:
-    """An admitted request's label; one that was not admitted is as sensitive as can be."""
+    """Return an admitted request's label; the highest label for one that was not admitted."""
     return request.label or Label.RESTRICTED

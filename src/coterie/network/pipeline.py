@@ -95,7 +95,7 @@ class WholeAnswer(NamedTuple):
 
 
 def _composer(state: RequestState) -> Generalist | None:
-    """The generalist, if it is to put into one what is found."""
+    """Return the generalist, if it is to combine the findings; else None."""
     return None if state.request.tools is not None else composing(state.large, state.parts)
 
 
@@ -114,7 +114,7 @@ class Pipeline(ABC):
     policy: AcceptancePolicy
     """The cost-quality policy."""
     audit: Audit | None
-    """The audit log; None keeps none."""
+    """The audit log; None for no log."""
     limits: Limits | None
     """Budgets of requests and energy; None for no limit."""
     overhead: Overhead | None
@@ -122,7 +122,7 @@ class Pipeline(ABC):
     escalate_out_of_scope: bool
     name: str
     clock: Callable[[], float]
-    """Seconds since the epoch."""
+    """Returns seconds since the epoch."""
     new_id: Callable[[], str]
 
     @property
@@ -133,7 +133,7 @@ class Pipeline(ABC):
     @property
     @abstractmethod
     def secrets(self) -> SecretFinder:
-        """Function that finds secrets in passages."""
+        """Finds secrets in passages."""
 
     @property
     @abstractmethod
@@ -165,9 +165,9 @@ class Pipeline(ABC):
                 yield event
 
     async def whole(self, request: Request, *, trace_id: str | None = None) -> WholeAnswer:
-        """Return the answer in one piece. Nobody sees pieces of it, so models are asked for whole answers.
+        """Return the answer in one piece. No caller sees pieces of it, so models return whole answers.
 
-        It goes through the same stages as `stream`, raises the same, and costs less.
+        It goes through the same stages as `stream`, raises the same errors, and costs less.
         """
         state = self._begin(request, trace_id, live=False)
         async with self._at_work(state):
@@ -181,7 +181,7 @@ class Pipeline(ABC):
 
     @asynccontextmanager
     async def _at_work(self, state: RequestState) -> AsyncIterator[None]:
-        """Count the network's own work; an error says what may have left; what is reserved is paid however it ends."""
+        """Measure the network's own work; add egresses to an error; settle the reservation however the request ends."""
         try:
             with state.attending(self.overhead):
                 yield
@@ -222,7 +222,7 @@ class Pipeline(ABC):
             return Decisions(decisions=state.decisions, trace=answer.trace)
 
     async def _answer_questions(self, state: RequestState, questions: Sequence[Question]) -> None:
-        """Answer each question, and note in the state who was asked and what it took."""
+        """Answer each question, and note in the state which specialists were asked and the usage."""
         request, bill = state.request, Bill()
 
         async def consult(specialist: Specialist, task: Task) -> Finding:
@@ -260,7 +260,7 @@ class Pipeline(ABC):
         yield await self._settled(state)
 
     async def _run_whole(self, state: RequestState) -> WholeAnswer:
-        """Run the stages in order; without a task, a queue and generators where there is one part."""
+        """Run the stages in order; a single part needs no task, queue or generator."""
         await self._understand(state)
         kinds: set[str] = set()
         try:
@@ -278,7 +278,7 @@ class Pipeline(ABC):
         return WholeAnswer(await self._settled(state), frozenset(kinds))
 
     async def _understand(self, state: RequestState) -> None:
-        """Run the stages before anybody is asked."""
+        """Run the stages before any specialist is asked."""
         with state.stage("admit"):
             state.enter(await self._admit(state))
             self._check_somebody(state)
@@ -301,7 +301,7 @@ class Pipeline(ABC):
         return admitted
 
     def _check_somebody(self, state: RequestState) -> None:
-        """Raises `NotTrained` where there is nobody whom a request could be given to."""
+        """Check that a specialist, a generalist or a document reader can answer. Raises `NotTrained` if none can."""
         if not self.specialists and state.large is None and state.request.document is None:
             raise NotTrained(
                 f"The network {self.name!r} answers nothing yet: it has no trained specialist.",
@@ -377,7 +377,7 @@ class Pipeline(ABC):
         return kind_of(state.outcomes[0])
 
     async def _work_on(self, index: int, state: RequestState, channel: Channel | Collected) -> None:
-        """Consult the specialists of a part stage by stage, then those that it may be for otherwise; decide."""
+        """Consult the specialists of a part stage by stage, then the alternative ones; decide."""
         try:
             context, task = await state.known_to(index), state.task_of(index)
             part = state.outcomes[index].part
@@ -405,7 +405,7 @@ class Pipeline(ABC):
         state: RequestState,
         channel: Channel | Collected,
     ) -> Context:
-        """Consult specialists stage by stage, so that each reads the facts of the last; return what is known then."""
+        """Consult specialists stage by stage, so that each reads the facts of the previous; return the context."""
         task, context = about
         for stage in stages:
             say = channel.say if stage == stages[-1] and len(stage) == 1 else None
@@ -432,7 +432,7 @@ class Pipeline(ABC):
     async def _gather(
         self, names: tuple[str, ...], task: Task, context: Context, state: RequestState
     ) -> dict[str, ContextView]:
-        """Make the views of several specialists, side by side."""
+        """Make the views of several specialists side by side."""
         found = await side_by_side(
             gather(
                 self.knowledge,
@@ -513,7 +513,7 @@ class Pipeline(ABC):
     # --- compose, settle -----------------------------------------------------------------------------
 
     async def _compose(self, composer: Generalist, state: RequestState, parts: list[asyncio.Task[None]]) -> str:
-        """Return the generalist's text of all findings; empty if it may not, cannot, or adds what no finding has."""
+        """Return the generalist's text of all findings; empty if it may not, cannot, or adds something to them."""
         await asyncio.gather(*parts)
         if not state.composable:
             return ""
@@ -524,7 +524,7 @@ class Pipeline(ABC):
         return composed.text if composed.accepted else ""
 
     async def _settled(self, state: RequestState) -> Answer:
-        """Settle to the end, whoever is cancelled. With short texts only the store is waited for: it ends by itself."""
+        """Settle to the end even if cancelled. With short texts only the store is awaited, which ends by itself."""
         if self.audit is not None and is_quickly_traced(state, "".join(state.shown)):
             return await self._settle(state)
         return await to_the_end(self._settle(state))

@@ -43,35 +43,35 @@ from coterie.types import (
 )
 
 _END = b"[DONE]"
-"""After it clients read no more of a stream."""
+"""The end of a stream: clients read no further."""
 _FAILED = 400
 _ROLES = ("system", "developer", "user", "assistant", "tool")
 _FIELDS = ("model", "messages", "role", "content", "input", "prompt", "type", "text")
 _SETTINGS = ("stream", "max_tokens", "max_completion_tokens", "temperature", "top_p", "n", "seed", "stop")
 _STRUCTURE = frozenset((*_ROLES, *_FIELDS, *_SETTINGS))
-"""What the interfaces themselves write into a body. Any other name in it is looked at like a text."""
+"""Names that the interfaces themselves use in a body. Any other name is inspected like a text."""
 _WISHES: Mapping[str, Sequence[str]] = {
     "/chat/completions": ("max_completion_tokens", "max_tokens"),
     "/completions": ("max_tokens",),
     "/messages": ("max_tokens",),
     "/responses": ("max_output_tokens",),
 }
-"""By path, what says how long an answer may be; what another API has for it bounds nothing."""
+"""By path, the parameters that limit an answer's length; those of another API limit nothing."""
 _LONGEST: Mapping[str, int] = {"/embeddings": 0, "/rerank": 0, "/score": 0, "/decisions": 256, "/systemone": 256}
-"""By path, the most tokens that count as written of an answer that is no text."""
+"""By path, the most tokens that count as written for an answer that is not text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelayModel:
-    """A model that can be asked alone."""
+    """A model that can be called directly."""
 
     engine: Any
-    """Has `relay`; one outside this process is behind the egress gate."""
+    """The engine, which has `relay`; one outside this process is behind the egress gate."""
     name: str
-    """By which its server knows it."""
+    """The model's name on its server."""
     window: int
     local: bool = False
-    """It runs in this process: what it is asked need not be verbatim."""
+    """Whether the model runs in this process: its prompts need not be verbatim."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,38 +81,38 @@ class Relayed:
     model: str
     """The `[models]` key."""
     path: str
-    """Below the server's `/v1`, such as `/chat/completions`."""
+    """Path below the server's `/v1`, such as `/chat/completions`."""
     body: bytes
     content: dict[str, Any]
     """The body, parsed."""
     principal: Principal
     label: Label | None = None
-    """Sensitivity; None for the network's default."""
+    """Label of the request; None for the network's default."""
     budget: Decimal | None = None
-    """Money per 1,000 such requests: this one may cost a thousandth of it."""
+    """Money per 1,000 such requests: this request may cost a thousandth of it."""
     release_slot: ReleaseSlot = nullcontext
-    """Entered while a remote model is waited for."""
+    """Context that is entered while a remote model is awaited."""
     schema: Mapping[str, Any] | None = None
-    """To which a model in this process is constrained, as `structured.schema.decodable` makes it."""
+    """Schema that constrains a model in this process, as `structured.schema.decodable` returns it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelayAnswer:
-    """An answer whose request is settled, which the door writes in its own shape.
+    """An answer of a settled request, which the gateway writes in its own format.
 
-    Of `relay` it is that of a deployment in place of the model's: the only event then.
+    In `relay` it is the answer of a deployment in place of the model's, and then the only event.
     """
 
     text: str
     trace: Trace
     called: bool = False
-    """The text is calls of functions."""
+    """Whether the text consists of function calls."""
     cut: bool = False
-    """It ends because it might be no longer."""
+    """Whether the text ends at the length limit."""
 
 
 class RelayingNetwork(Protocol):
-    """What of a network a relayed request needs."""
+    """The parts of a network that a relayed request needs."""
 
     store: Store
     meter: Meter
@@ -122,12 +122,12 @@ class RelayingNetwork(Protocol):
     flywheel: Flywheel | None
 
     def clock(self) -> float:
-        """Seconds since the epoch."""
+        """Return seconds since the epoch."""
 
 
 @dataclass(kw_only=True)
 class _Course:
-    """One relayed request on its way."""
+    """The state of one relayed request."""
 
     trace_id: str
     admitted: float
@@ -139,16 +139,17 @@ class _Course:
     usage: Usage | None = None
     status: int = 200
     held: list[RelayHead | bytes] = field(default_factory=list)
-    """A whole answer, or the end of a stream: passed on once the request is settled."""
+    """A whole answer, or the end of a stream, which is passed on once the request is settled."""
     settled: bool = False
     finding: Finding | None = None
-    """Of a deployment that answered."""
+    """The finding of a deployment that answered."""
     cost: Decimal | None = None
 
     def passes(self, event: RelayHead | bytes | Output) -> bool:
-        """Note what the model says; whether the caller may have it at once.
+        """Record an event of the model; return whether the caller may have it at once.
 
-        What completes an answer waits: a whole one, or the end of a stream, after which clients read no further.
+        The event that completes an answer waits: a whole answer, or the end of a stream, after which clients read no
+        further.
         """
         if isinstance(event, Output):
             self.usage = event.usage
@@ -165,7 +166,7 @@ class _Course:
         return True
 
     def shown(self, event: RelayHead | bytes) -> RelayHead | bytes:
-        """What is passed on: a head says what left, and what came of it where that is known."""
+        """Return the event to pass on: a head lists the egresses, and their outcomes if known."""
         if not isinstance(event, RelayHead):
             return event
         left = (self.call.outgoing or {}).values()
@@ -176,20 +177,19 @@ class _Course:
 
     @property
     def milliseconds(self) -> float:
-        """Since it began."""
+        """Milliseconds since the request began."""
         return (perf_counter() - self.start) * 1000
 
 
 async def relay(
     network: RelayingNetwork, model: RelayModel, relayed: Relayed, *, trace_id: str
 ) -> AsyncGenerator[RelayHead | RelayAnswer | bytes]:
-    """What the model says, as it comes; it ends once it is settled. Or the answer of a deployment of the flywheel.
+    """Yield the model's output as it arrives, ending once it is settled; or the answer of the flywheel's deployment.
 
     Raises:
-        EgressRefused: something in the request is too sensitive for the model; there are no pseudonyms in what is
-            verbatim.
-        BudgetExceeded: a budget of the principal has not enough left.
-        EngineError, Overloaded: the model cannot be asked.
+        EgressRefused: the request is too sensitive for the model; verbatim requests cannot have pseudonyms.
+        BudgetExceeded: a budget of the principal has too little left.
+        EngineError, Overloaded: the model cannot be called.
     """
     label = network.default_label if relayed.label is None else relayed.label
     call = CallContext(
@@ -228,7 +228,7 @@ async def relay(
 
 
 async def _deployed(network: RelayingNetwork, course: _Course, entered: Any) -> RelayAnswer | None:  # noqa: ANN401
-    """The settled answer of a deployment; None if the model is to answer."""
+    """Return the settled answer of a deployment; None if the model is to answer."""
     if entered is None or network.flywheel is None:
         return None
     course.finding = await network.flywheel.answer(entered, call=course.call)
@@ -241,7 +241,7 @@ async def _deployed(network: RelayingNetwork, course: _Course, entered: Any) -> 
 
 
 def _entered(network: RelayingNetwork, course: _Course) -> Any:  # noqa: ANN401 - the flywheel's own
-    """What the flywheel has to do with a request; None for nothing."""
+    """Return the flywheel's handling of a request; None for nothing."""
     relayed = course.relayed
     if network.flywheel is None or relayed.schema is not None:
         return None
@@ -257,7 +257,7 @@ def _entered(network: RelayingNetwork, course: _Course) -> Any:  # noqa: ANN401 
 
 
 def _leave(network: RelayingNetwork, entered: Any, course: _Course) -> None:  # noqa: ANN401 - the flywheel's own
-    """Tell the flywheel what was answered."""
+    """Give the answer to the flywheel."""
     if entered is None or network.flywheel is None:
         return
     said = bytes(course.answer) if course.finding is None else answer_text(course.finding)
@@ -272,12 +272,12 @@ def _leave(network: RelayingNetwork, entered: Any, course: _Course) -> None:  # 
 
 
 def answer_text(finding: Finding) -> str:
-    """What a caller of a model is told: the value as a model would write it."""
+    """Return the answer that a caller of a model gets: the value as a model would write it."""
     return finding.value if isinstance(finding.value, str) and finding.value else finding.text
 
 
 def _prompt(relayed: Relayed, model: RelayModel, label: Label) -> Prompt:
-    """The request with every text in it where the gate looks."""
+    """Return the request as a prompt, with every text in a field that the gate inspects."""
     named = relayed.content.get("model")
     texts = list[str]()
     _collect(relayed.content, texts)
@@ -298,13 +298,13 @@ def _prompt(relayed: Relayed, model: RelayModel, label: Label) -> Prompt:
 
 
 def _wishes(relayed: Relayed) -> list[int]:
-    """What a request says of how long an answer may be."""
+    """Return the length limits that a request states."""
     said = [relayed.content.get(name) for name in _WISHES.get(relayed.path, ())]
     return [each for each in said if isinstance(each, int) and each > 0]
 
 
 def _answers(relayed: Relayed) -> int:
-    """How many answers a request may have written: of each prompt, as often as it is asked for."""
+    """Return how many answers a request may produce: for each prompt, as many as requested."""
     content = relayed.content
     times = [each for name in ("n", "best_of") if isinstance(each := content.get(name), int)]
     prompts = content.get("prompt") if relayed.path == "/completions" else None
@@ -313,7 +313,7 @@ def _answers(relayed: Relayed) -> int:
 
 
 def _collect(value: object, texts: list[str]) -> None:
-    """Add every text of a JSON value, names included; a number may be an account's, so it counts as one, too."""
+    """Add every text of a JSON value, names included; a number may be an account number, so it counts as text."""
     if isinstance(value, str):
         if value not in _STRUCTURE:
             texts.append(value)
@@ -341,7 +341,7 @@ _decoder = json.JSONDecoder(object_pairs_hook=each_once)
 
 
 def with_model(body: bytes, name: str) -> bytes:
-    """The body with another value of its own `model`, and not one other byte changed."""
+    """Return the body with another value of its own `model`, and no other byte changed."""
     text, decoder = body.decode(), json.JSONDecoder()
     at = text.index("{") + 1
     while (at := _skip(text, at)) < len(text) and text[at] != "}":
@@ -355,14 +355,14 @@ def with_model(body: bytes, name: str) -> bytes:
 
 
 def _skip(text: str, at: int) -> int:
-    """The next place that is no white space."""
+    """Return the next position that is not white space."""
     while at < len(text) and text[at] in " \t\r\n":
         at += 1
     return at
 
 
 async def _settle(network: RelayingNetwork, course: _Course) -> Trace:
-    """Write ledger, trace and audit entry, whoever is cancelled meanwhile. Raises what the store or the log raises."""
+    """Write ledger, trace and audit entry, even if cancelled. Raises what the store or the log raises."""
     course.settled = True
     relayed, name = course.relayed, course.relayed.model
     found = () if course.finding is None else (course.finding,)
@@ -406,7 +406,7 @@ async def _settle(network: RelayingNetwork, course: _Course) -> Trace:
 
 
 def _step_of(network: RelayingNetwork, course: _Course) -> tuple[Step, ...]:
-    """The one call of a relayed request; what one took that was cut off, nobody knows."""
+    """Return the single call of a relayed request; the usage of a call that was cut off is unknown."""
     name = course.relayed.model
     if course.usage is None:
         usage = Usage(milliseconds=(perf_counter() - course.start) * 1000, cost=None)
@@ -415,7 +415,7 @@ def _step_of(network: RelayingNetwork, course: _Course) -> tuple[Step, ...]:
 
 
 def _why(course: _Course) -> Reason:
-    """Who answered, and for whom."""
+    """Return which model or deployment answered, and for which model."""
     if course.finding is None:
         return Reason("route.relayed", model=course.relayed.model)
     return Reason("route.deployed", specialist=course.finding.specialist, model=course.relayed.model)

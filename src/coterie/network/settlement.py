@@ -1,4 +1,4 @@
-"""What a request leaves behind: its trace, lines of its session, its audit entry; what feedback may name as right."""
+"""The records of a request: its trace, its session entries, its audit entry; and the values that feedback may name."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ from coterie.types import (
 
 
 async def traced(state: RequestState, text: str, meter: Meter) -> Trace:
-    """Make the trace, in a worker thread where the texts are long: counting their tokens takes time."""
+    """Make the trace, in a worker thread if the texts are long: counting their tokens takes time."""
     return await aside(_read_for(state, text), partial(trace_of, state, text, meter))
 
 
 def is_quickly_traced(state: RequestState, text: str) -> bool:
-    """Whether `traced` makes the trace at once, without a thread."""
+    """Return whether `traced` makes the trace at once, without a thread."""
     return _read_for(state, text) <= AT_ONCE
 
 
 def _read_for(state: RequestState, text: str) -> int:
-    """Characters that a trace is made of."""
+    """Return the number of characters that a trace is made of."""
     document = state.request.document
     return sum(map(len, texts_of(state.request))) + len(text) + (0 if document is None else len(document.text))
 
 
 def trace_of(state: RequestState, text: str, meter: Meter) -> Trace:
-    """The trace of a request that ends now with this text."""
+    """Return the trace of a request that ends now with this text."""
     findings = tuple(finding for outcome in state.outcomes for finding in outcome.findings)
     findings += (state.composed,) if state.composed is not None else ()
     steps = (*state.route.steps, *state.steps, *(step for finding in findings for step in finding.steps))
@@ -77,7 +77,7 @@ def trace_of(state: RequestState, text: str, meter: Meter) -> Trace:
 
 
 def _unpaid(state: RequestState, steps: Sequence[Step]) -> Iterator[Step]:
-    """A step for each call that a provider may bill and none is of: it was cut off or unusable. Its cost is unknown."""
+    """Yield a step of unknown cost for each call that a provider may bill but no step covers (cut off or unusable)."""
     calls = (state.call.outgoing or {}).values()
     answered = Counter(each.engine for each in calls if each.outcome == "answered")
     noted = Counter(step.engine for step in steps) - answered
@@ -89,15 +89,15 @@ def _unpaid(state: RequestState, steps: Sequence[Step]) -> Iterator[Step]:
 
 
 def texts_in(request: Request) -> tuple[str, ...]:
-    """What came in with a request as text. A document's own text is left out: what is quoted of it has its place."""
+    """Return the incoming texts of a request. A document's own text is left out: quotes of it carry their position."""
     document = request.document
     return (*texts_of(request), *(filter(None, [document.name]) if document is not None else ()))
 
 
 def session_entries(state: RequestState, text: str, *, producer: str, now: float) -> tuple[Entry, ...]:
-    """What the session remembers: the question, what its specialists wrote, the answer. Nothing without a session.
+    """Return what the session remembers: question, specialists' entries, answer. Empty without a session.
 
-    The answer is as sensitive as the findings in it.
+    The answer has the highest label of the findings in it.
     """
     if state.request.session is None:
         return ()
@@ -127,30 +127,32 @@ def audit_entry(
     specialists: Mapping[str, Specialist],
     digest: Callable[[str], str],
 ) -> AuditEvent:
-    """The request's entry in the audit log."""
+    """Return the request's entry in the audit log."""
     asked = {finding.specialist for finding in trace.findings}
     cards = {name: specialists[name].card for name in asked & specialists.keys()}
     return audit_request(trace, state.request, text, cards=cards, digest=digest)
 
 
 _MAY_BE_BILLED = {"cancelled", EngineBroken.code, EngineTimeout.code}
-"""Outcomes of a call of which nobody has an answer."""
+"""Outcomes of calls without an answer that a provider may bill."""
 _NAMED = 3
 _LIKE, _MISSPELT = 0.6, 0.8
-"""How alike a value must be to a label that is named instead (difflib's ratio), and to one that it is taken for where a
-specialist without labels took part, which may be told anything."""
+"""Similarity (difflib's ratio) from which a label is suggested for a wrong value, and from which it is a misspelling.
+
+The second applies if a specialist without labels took part, for which any value is valid.
+"""
 
 
 def check_value(feedback: Feedback, trace: Trace, labels: Callable[[str], Collection[str]]) -> None:
-    """Refuse a value that no specialist which it may be about can give.
+    """Check that a specialist which the feedback may be about can return its value.
 
     Args:
-        feedback: What is said.
-        trace: Of which request.
-        labels: Those that a specialist tells apart; empty where its values are anything else, or it is not there.
+        feedback: The feedback.
+        trace: The trace of the request.
+        labels: Returns the labels of a specialist; empty if its values are not labels, or it does not exist.
 
     Raises:
-        InputError: no such label; the nearest ones are named.
+        InputError: there is no such label; the message names the nearest ones.
     """
     if feedback.value is None:
         return

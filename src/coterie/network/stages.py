@@ -1,4 +1,4 @@
-"""What the stages of the pipeline call: whom to ask, asking, who answers in the end, several findings as one answer."""
+"""Functions of the pipeline's stages: select specialists, consult them, decide, and combine findings."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ from coterie.types import (
 
 
 class Channel:
-    """Pieces of one part's answer, on their way to whoever shows them in the order of the parts."""
+    """A queue for the pieces of one part's answer, which are shown in the order of the parts."""
 
     def __init__(self, *, muted: bool) -> None:
-        """Open it; of a muted one only the end is heard."""
+        """Open the channel; a muted one passes only the end."""
         self._pieces: asyncio.Queue[Delta | None] = asyncio.Queue()
         self._muted = muted
 
@@ -63,16 +63,16 @@ class Channel:
             self._pieces.put_nowait(piece)
 
     def end(self) -> None:
-        """No piece comes any more."""
+        """Mark the end: no further piece follows."""
         self._pieces.put_nowait(None)
 
     async def next(self) -> Delta | None:
-        """The next piece; None at the end."""
+        """Return the next piece; None at the end."""
         return await self._pieces.get()
 
 
 class Collected:
-    """The pieces of the only part of an answer that nobody sees before it is whole."""
+    """The pieces of a single-part answer that is shown only when it is complete."""
 
     def __init__(self) -> None:
         self.pieces: list[Delta] = []
@@ -82,24 +82,24 @@ class Collected:
         self.pieces.append(piece)
 
     def end(self) -> None:
-        """Do nothing: who worked on it is waited for."""
+        """Do nothing: the caller awaits the work itself."""
 
 
 def composing(large: Specialist | None, parts: Sequence[Part]) -> Generalist | None:
-    """The generalist, if it is to put into one what is found: of several parts, or several side by side."""
+    """Return the generalist if it is to combine findings of several parts, or of several specialists; else None."""
     several = len(parts) > 1 or any(len(part.stages[-1]) > 1 for part in parts if part.stages)
     return cast("Generalist", large) if several and getattr(large, "composes", False) else None
 
 
 async def compose(generalist: Generalist, state: RequestState) -> Finding:
-    """The generalist's text of all findings. What it may not say is an abstention."""
+    """Return the generalist's text of all findings; an abstention if it may not say it."""
     found = [finding for outcome in state.outcomes for finding in rendered_findings(outcome)]
     whole = Part(text=state.question.text, stages=(), score=0.0)
     return await generalist.compose(task_of(whole, state.question, state.request.text), found, call=state.call)
 
 
 def heading(outcomes: Sequence[Outcome], index: int) -> tuple[str, str]:
-    """What stands before the pieces of a part: a gap, and what the part is about where there are several."""
+    """Return what precedes the pieces of a part: a gap, and its topic if there are several parts."""
     about = f"{topic(outcomes[index].part.text)}: " if len(outcomes) > 1 else ""
     return "\n\n" if index else "", about
 
@@ -107,16 +107,16 @@ def heading(outcomes: Sequence[Outcome], index: int) -> tuple[str, str]:
 # --- Asking one specialist. What its engine cannot do becomes an abstention with the reason.
 
 Say = Callable[[Delta], None]
-"""Shows a piece of a part's answer as soon as it is certain."""
+"""A function that shows a piece of a part's answer as soon as it is certain."""
 
 
 async def consult(
     specialist: Specialist, task: Task, view: ContextView, *, call: CallContext, say: Say | None
 ) -> Finding:
-    """A specialist's finding; where it can speak and `say` is given, its pieces are said as they come.
+    """Return a specialist's finding; pass pieces to `say` as they arrive, if it streams.
 
     Raises:
-        Overloaded: an engine's queue is full; the whole request may come again.
+        Overloaded: an engine's queue is full; the whole request may be retried.
         AuditError: the audit log cannot be written, so nothing was sent to a remote engine.
     """
     try:
@@ -153,7 +153,7 @@ async def _listen(
 
 
 def decide(outcome: Outcome, route_reason: Reason) -> Outcome:
-    """Accept what the specialists found, or abstain with their reasons; with the route's where nobody was asked."""
+    """Accept the findings, or abstain with their reasons; with the route's reason if no specialist was asked."""
     if outcome.answering:
         return replace(outcome, status="accepted")
     doubts = [said_by(finding) for finding in outcome.findings if not finding.accepted]
@@ -161,7 +161,7 @@ def decide(outcome: Outcome, route_reason: Reason) -> Outcome:
 
 
 def without_call(outcome: Outcome) -> Outcome:
-    """The outcome of a request that requires a call: answered only by calls."""
+    """Return the outcome of a request that requires a call: only calls answer it."""
     if any(finding.called for finding in outcome.answering):
         return outcome
     reason = outcome.reason if outcome.status == "abstained" else Reason("abstain.no_call")
@@ -176,9 +176,9 @@ def filled(
     *,
     nulls: bool,
 ) -> Outcome:
-    """The outcome of a request for JSON: accepted only if what was found makes JSON of the schema.
+    """Return the outcome of a request for JSON: accepted only if the findings fill the schema.
 
-    `nulls` is for when nobody else is left to ask for a property that may be null.
+    `nulls` applies when no one else is left to ask for a property that may be null.
     """
     if is_free(schema):
         text = fill_freely(outcome.answering, cards) if outcome.answering else ""
@@ -194,12 +194,12 @@ def filled(
 def handed_up(
     task: Task, context: Context, *, asked: Sequence[SpecialistCard], above: SpecialistCard
 ) -> tuple[Task, ContextView]:
-    """The task and the context pack that the generalist is given, where these specialists could not answer."""
+    """Return the task and the context pack for the generalist, after these specialists could not answer."""
     return for_generalist(task, asked), pack_context(context, above)
 
 
 def escalated(outcome: Outcome, finding: Finding, task: Task, view: ContextView, *, now: float) -> Outcome:
-    """An abstention after the generalist was asked: answered by it, or with its reason beside the others."""
+    """Return an abstention's outcome after the generalist: its answer, or its reason beside the others."""
     finding = verify(finding, (), task, view)
     outcome = outcome.having([finding], {finding.specialist: view}, entries_of([(finding, view)], now=now))
     failed = None if (finding.accepted and not finding.broken) or refused(finding) else finding.reason
@@ -220,15 +220,15 @@ async def select(
     reader: str,
     call: CallContext,
 ) -> Route:
-    """The route of an admitted request, without those who may not be asked.
+    """Return the route of an admitted request, without specialists that may not be asked.
 
     Args:
-        request: It stands on its own.
-        context: What is known beside it.
-        router: Asked where the request neither names a specialist nor brings a document.
-        specialists: By name.
-        reader: Name of who reads documents.
-        call: On whose behalf.
+        request: The self-contained request.
+        context: The context of the request.
+        router: Asked if the request neither names a specialist nor brings a document.
+        specialists: The specialists by name.
+        reader: The name of the document reader.
+        call: The call context.
     """
     if request.document is not None:
         part = Part(text=request.text, stages=((reader,),), score=1.0)
@@ -244,7 +244,7 @@ async def select(
 def schema_route(
     request: Request, cards: Mapping[str, SpecialistCard]
 ) -> tuple[Route | None, Mapping[Place, PropertySlot]]:
-    """The route of a request for JSON: those who fill it in, or nobody. None for any object: the router names them."""
+    """Return the route of a request for JSON: the specialists that fill it, or none. None if the router decides."""
     if request.schema is None or is_free(request.schema):
         return None, {}
     asked = {request.specialist} if request.specialist is not None else set(request.allowed or cards)
@@ -262,13 +262,13 @@ def schema_route(
 
 
 def _makes(card: SpecialistCard, request: Request) -> bool:
-    """Whether it was trained for a function that must be called."""
+    """Return whether a specialist was trained for a function that must be called."""
     wanted = () if request.tools is None else request.tools.names
     return card.makes_calls and any(option.name in wanted for option in card.options)
 
 
 def in_one(route: Route, request: Request) -> Route:
-    """The route with one part, the whole request, which all who were named are asked about."""
+    """Return the route with one part, the whole request, for all specialists that were named."""
     if not route.parts:
         return route
     depth = max(len(part.stages) for part in route.parts)
@@ -283,19 +283,19 @@ def in_one(route: Route, request: Request) -> Route:
 
 
 def begin_questions(state: RequestState) -> None:
-    """Prepare the state: nothing is routed, so the request is one part of nobody."""
+    """Prepare the state: nothing is routed, so the request is one part without a specialist."""
     part = Part(text=state.request.text, stages=(), score=1.0)
     state.route = Route(parts=(part,), reason=Reason("route.not_yet"))
     state.begin()
 
 
 def question_steps(bill: Bill) -> tuple[Step, ...]:
-    """What was billed while questions were answered, beside what specialists did."""
+    """Return the usage of answering questions that is not part of a specialist's finding."""
     return charged((), PRODUCER, bill)
 
 
 def record_answers(state: RequestState, found: Deciding) -> None:
-    """Note in the state who was asked and what came of it; the text of the answers is for the audit log's digest."""
+    """Record in the state who was asked and the results; the text of the answers is for the audit log's digest."""
     names = tuple(finding.specialist for finding in found.findings)
     part = replace(state.route.parts[0], stages=(names,) if names else ())
     state.decisions = found.decisions
@@ -305,13 +305,13 @@ def record_answers(state: RequestState, found: Deciding) -> None:
 
 
 def _status(decisions: Sequence[Decision]) -> Status:
-    """Escalated if a remote model answered a question, accepted if any is accepted."""
+    """Return escalated if a remote model answered a question, accepted if any is accepted, else abstained."""
     if any(decision.method == "model" for decision in decisions):
         return "escalated"
     return "accepted" if any(decision.accepted for decision in decisions) else "abstained"
 
 
 def _reason(decisions: Sequence[Decision]) -> Reason:
-    """How many questions went to whom."""
+    """Return how many questions each specialist or model answered."""
     trained = sum(not decision.zero_shot for decision in decisions)
     return Reason("route.decisions", questions=len(decisions), trained=trained, zero_shot=len(decisions) - trained)

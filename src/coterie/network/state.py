@@ -1,4 +1,4 @@
-"""One request on its way through the pipeline: what is known of it so far."""
+"""The state of one request on its way through the pipeline."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ from coterie.types import (
 )
 
 _FEWEST_TO_COMPOSE = 2
-"""Accepted findings: fewer need nobody to put them together."""
+"""Number of accepted findings below which there is nothing to combine."""
 
 
 def _take(counts: Counter[Verdict], verdict: Verdict) -> bool:
-    """Take one from a count, if there is one."""
+    """Take one from a count; return whether there was one."""
     counts[verdict] -= 1
     return counts[verdict] >= 0
 
 
 def generalist_for(generalist: Specialist | None, request: Request) -> Specialist | None:
-    """One request's use of the generalist; None where there is none, or the principal may not ask it."""
+    """Return the generalist for one request; None if there is none, or the principal may not ask it."""
     if generalist is None or (request.allowed and generalist.card.name not in request.allowed):
         return None
     return cast("Generalist", generalist).begin() if hasattr(generalist, "begin") else generalist
@@ -54,43 +54,43 @@ def generalist_for(generalist: Specialist | None, request: Request) -> Specialis
 
 @dataclass
 class RequestState:
-    """One request on its way: all that is known of it so far, so that it can be settled wherever it ends."""
+    """The state of one request: all that is known of it so far, so that it can be settled wherever it ends."""
 
     id: str
     admitted: float
-    """Seconds since the epoch."""
+    """Time of admission, in seconds since the epoch."""
     request: Request
-    """As it was admitted."""
+    """The request as it was admitted."""
     large: Specialist | None = None
-    """The generalist, with what this request may use of it."""
+    """The generalist, as far as this request may use it."""
     live: bool = True
-    """Whether somebody sees pieces of the answer as they come."""
+    """Whether the caller sees pieces of the answer as they arrive."""
     question: Request = field(init=False)
-    """The same, standing on its own where it depended on earlier turns."""
+    """The request in its self-contained form, without its dependence on earlier turns."""
     context: Context = field(default_factory=Context)
     route: Route = field(default_factory=lambda: Route(parts=(), reason=Reason("route.not_yet")))
     slots: Mapping[Place, PropertySlot] = field(default_factory=dict)
-    """Who fills in which property of the schema that the request gives."""
+    """The specialist that fills each property of the request's schema."""
     outcomes: list[Outcome] = field(default_factory=list)
-    """One a part, kept up to date while they are worked on."""
+    """One outcome a part, kept up to date while the parts are processed."""
     done: list[asyncio.Event] = field(default_factory=list)
-    """One a part, set when its findings are there or never will be."""
+    """One event a part, set when its findings are there or will never be."""
     shown: list[str] = field(default_factory=list)
-    """Pieces of the answer that were given out."""
+    """Pieces of the answer that were shown."""
     decisions: tuple[Decision, ...] = ()
-    """Answers to its typed questions, if it asks such."""
+    """Answers to the typed questions, if there are any."""
     composed: Finding | None = None
-    """What the generalist made of all findings, if it was asked to."""
+    """The generalist's combination of all findings, if it was asked for one."""
     verdicts: tuple[Verdict, ...] = ()
-    """What raised or lowered its label."""
+    """Verdicts that raised or lowered the request's label."""
     call: CallContext = field(default_factory=CallContext)
-    """On whose behalf it is worked on; handed to everybody who is asked for it."""
+    """Call context of the request, which every component receives."""
     steps: list[Step] = field(default_factory=list)
-    """What was done for it beside what its findings say of themselves."""
+    """Steps that are not part of a finding."""
     reserved: Sequence[int] = ()
-    """What the limits hold for it."""
+    """Reservations of the limits for the request."""
     spent: Usage | None = None
-    """What it took, once that is known."""
+    """Usage of the request, once it is known."""
     start: float = field(default_factory=perf_counter)
     stages: list[Stage] = field(default_factory=list)
 
@@ -100,62 +100,62 @@ class RequestState:
         self.question = self.request
 
     def begin(self) -> None:
-        """Begin with the parts of the route; of none, with the whole request as one that nobody fits."""
+        """Begin with the parts of the route; without any, with the whole request as a part that no specialist fits."""
         parts = self.route.parts or (Part(text=self.question.text, stages=(), score=0.0),)
         self.outcomes = [Outcome(part=part, pinned=self.request.specialist is not None) for part in parts]
         self.done = [asyncio.Event() for _ in parts]
 
     def is_recorded(self, error: BaseException) -> bool:
-        """Whether a request that ends with this error is settled all the same.
+        """Return whether a request that ends with this error is settled all the same.
 
-        It is where the caller is gone, since what was spent belongs in the ledger, and where data may have left.
+        It is settled if the caller is gone, since its costs belong in the ledger, and if data may have left.
         """
         gone = isinstance(error, asyncio.CancelledError | GeneratorExit)
         return gone or (isinstance(error, Exception) and bool(self.call.egress or self.call.outgoing))
 
     @property
     def parts(self) -> list[Part]:
-        """What is worked on side by side."""
+        """The parts, which are processed side by side."""
         return [outcome.part for outcome in self.outcomes]
 
     def task_of(self, index: int) -> Task:
-        """What the specialists of a part are handed."""
+        """Return the task of a part's specialists."""
         whole = len(self.outcomes) == 1
         return task_of(self.outcomes[index].part, self.question, self.request.text, whole=whole)
 
     def enter(self, admitted: Admitted) -> None:
-        """Take the request as it was admitted."""
+        """Take the admitted request."""
         self.request = self.question = admitted.request
         self.context = admitted.context
         self.verdicts, self.call = admitted.verdicts, replace(admitted.call, trace=self.id)
 
     def attending(self, overhead: Overhead | None) -> AbstractContextManager[object]:
-        """Count the network's own work for it."""
+        """Return a context that measures the network's own work for the request."""
         if overhead is None:
             return nullcontext()
         return _Attending(self, overhead.attend())
 
     def attend(self, attendance: Attendance) -> None:
-        """Take what counts it."""
+        """Take the measurement of the network's own work."""
         self._attendance = attendance
 
     def overhead(self) -> tuple[Step, ...]:
-        """What the network's own work took so far, where it is counted."""
+        """Return the usage of the network's own work so far, if it is measured."""
         return () if self._attendance is None else (self._attendance.step(),)
 
     @property
     def reads(self) -> bool:
-        """Whether a document is read for it: it brings one, and who asks may have it read."""
+        """Whether a document is read: the request brings one, and the principal may have it read."""
         return self.request.document is not None and bool(self.route.parts)
 
     @property
     def composable(self) -> bool:
-        """Whether there are findings enough to be put together: one that is accepted passes through as it is."""
+        """Whether there are enough findings to combine: a single accepted one passes through as it is."""
         found = (finding for outcome in self.outcomes for finding in rendered_findings(outcome))
         return sum(finding.accepted for finding in found) >= _FEWEST_TO_COMPOSE
 
     async def known_to(self, index: int) -> Context:
-        """The context in which a part is worked on: with what the parts left that it reads, when these are done."""
+        """Return the context of a part, with the entries of the parts that it depends on, once these are done."""
         context = self.context
         for before in self.outcomes[index].part.after:
             await self.done[before].wait()
@@ -163,15 +163,15 @@ class RequestState:
         return context
 
     def look_at(self, views: Iterable[ContextView]) -> None:
-        """Note, once, that a passage that somebody is shown holds orders to a model."""
+        """Note, once, that a passage in a view holds orders to a model."""
         entries = (entry.content for view in views for entry in view.entries)
         found = suspect((each.text for each in entries if isinstance(each, Passage)), "a passage")
         self.verdicts += tuple(each for each in found if each not in self.verdicts)
 
     def decided(self, found: Iterable[Verdict]) -> tuple[Verdict, ...]:
-        """Every verdict of this request: what made its label, those of the findings, and what else crossed the gate.
+        """Return every verdict of this request: of its label, of the findings, and of other egresses.
 
-        A try that failed or was given up is in no finding; what it sent has left all the same.
+        A failed or abandoned attempt is in no finding; its egress happened all the same.
         """
         known = tuple(found)
         rest = Counter(known)
@@ -179,12 +179,12 @@ class RequestState:
         return (*self.verdicts, *known, *lost)
 
     async def pay(self, limits: Limits | None) -> None:
-        """Settle with the limits what was reserved, wherever the request ended."""
+        """Settle the reservation with the limits, wherever the request ended."""
         if limits is not None and self.reserved:
             await limits.settle(self.reserved, self.spent)
 
     def show(self, piece: str) -> None:
-        """Keep a piece that is given out; how long the first one took is a stage."""
+        """Keep a piece that is shown; the time until the first one is a stage."""
         if not self.shown:
             waited = (perf_counter() - self.start) * 1000
             self.stages.append(Stage(name="first text", milliseconds=waited, note="since the request came in"))
@@ -192,19 +192,19 @@ class RequestState:
 
     @property
     def degraded(self) -> Reason | None:
-        """What the generalist failed to do, and why; None where nothing was missed."""
+        """What the generalist failed to do, and why; None if nothing failed."""
         composed = self.composed
         failed = None if composed is None or composed.accepted or refused(composed) else composed.reason
         found = [each for each in [*(outcome.degraded for outcome in self.outcomes), failed] if each is not None]
         return all_of(dict.fromkeys(found)) if found else None
 
     def stage(self, name: str, *, note: str = "") -> StageTimer:
-        """Time a stage, and take its note also from what it gives; parts side by side each write their own."""
+        """Return a context that times a stage and takes its note from the function it yields; parts have their own."""
         return StageTimer(self, name, note)
 
 
 class _Attending:
-    """A context in which the network's own work for a request is counted."""
+    """A context that measures the network's own work for a request."""
 
     __slots__ = ("_attends", "_state")
 
@@ -219,7 +219,7 @@ class _Attending:
 
 
 class StageTimer:
-    """A context that times one stage of a request. A request has some eight, so it is no generator."""
+    """A context that times one stage of a request. It is no generator, since a request has some eight stages."""
 
     __slots__ = ("_name", "_note", "_start", "_state")
 

@@ -1,6 +1,6 @@
-"""Counters for Prometheus, in a registry of their own: two gateways in one process do not mix.
+"""Counters for Prometheus, in a separate registry: two gateways in one process do not mix.
 
-Labels are drawn from closed sets (endpoints, statuses, specialists), never from what a caller sent.
+Labels come from closed sets (endpoints, statuses, specialists), never from a caller's input.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class Metrics:
-    """What a gateway counts. `working`, `waiting` and `remote` are read whenever the metrics are.
+    """The metrics of a gateway. `working`, `waiting` and `remote` are read whenever the metrics are.
 
-    `workers` is how many processes there are to be.
+    `workers` is the configured number of processes.
     """
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
@@ -107,7 +107,7 @@ class Metrics:
     def _add_gauges(
         self, working: Callable[[], float], waiting: Callable[[], float], remote: Callable[[], float], workers: int
     ) -> None:
-        """What is read whenever the metrics are."""
+        """Add the gauges that are read whenever the metrics are."""
         gauges: tuple[tuple[str, str, Literal["livesum", "livemax"], Callable[[], float]], ...] = (
             ("coterie_working", "Requests being worked on.", "livesum", working),
             ("coterie_waiting", "Requests waiting for a worker slot.", "livesum", waiting),
@@ -122,7 +122,7 @@ class Metrics:
                 gauge.set_function(read)
 
     def note_start(self) -> None:
-        """An HTTP request began: within a second the other workers are told how it stands here. Call it in a loop."""
+        """Record the start of an HTTP request; other workers get the figures within a second. Call it in a loop."""
         if self._shared and self._due is None:
             self._due = asyncio.get_running_loop().call_later(1.0, self._tell)
 
@@ -131,7 +131,7 @@ class Metrics:
         self.refresh()
 
     def live(self) -> dict[str, int]:
-        """Answers so far, requests at work and waiting: of all workers, within a second; of several it reads files."""
+        """Return answers so far, requests at work and waiting, of all workers within a second; may read files."""
         if not self._shared:
             working, waiting, *_ = (int(read()) for _, read in self._gauges)
             return {"answered": self.answered, "working": working, "waiting": waiting}
@@ -144,9 +144,9 @@ class Metrics:
         return dict(zip(("answered", "working", "waiting"), map(int, sums.values()), strict=True))
 
     def refresh(self) -> None:
-        """Bring what was counted to the registry, and tell the other workers how it stands here.
+        """Move the counts to the registry, and share this worker's figures with the others.
 
-        Of what is counted among several each says its own part.
+        With several workers each reports its own part.
         """
         counted = dict(self._counted)
         self._counted.clear()
@@ -157,7 +157,7 @@ class Metrics:
                 gauge.set(read())
 
     def count_response(self, endpoint: str, status: int, seconds: float) -> None:
-        """One HTTP response ended; `endpoint` is a path template, and 499 a caller that left."""
+        """Count one HTTP response; `endpoint` is a path template, and 499 a caller that left."""
         self._count(self._responses, endpoint, str(status))
         if endpoint not in self._seconds_of:
             self._seconds_of[endpoint] = self._seconds.labels(endpoint)
@@ -167,11 +167,11 @@ class Metrics:
         self.note_start()
 
     def count_first_text(self, seconds: float) -> None:
-        """A streamed answer's first piece was sent."""
+        """Count a streamed answer's time to the first piece."""
         self._first_text.observe(seconds)
 
     def count_answer(self, trace: Trace) -> None:
-        """One request was answered, or told why not."""
+        """Count one request that was answered or refused."""
         self.answered += 1
         usage = trace.usage
         self._count(self._answers, trace.status)
@@ -186,15 +186,15 @@ class Metrics:
             self._count(self._cost, amount=float(usage.cost))
 
     def _count(self, counter: Counter, *labels: str, amount: float = 1.0) -> None:
-        """Count something; it is in the registry when that is read, and with several workers within a second."""
+        """Count something; it enters the registry when that is read, and with several workers within a second."""
         self._counted[counter, labels] += amount
 
     def count_feedback(self, feedback: Feedback) -> None:
-        """A caller said something of an answer."""
+        """Count a caller's feedback on an answer."""
         self._count(self._feedback, feedback.thumb or "none")
 
     def count_steps(self, steps: Sequence[Step]) -> None:
-        """What some steps took: tokens that engines read and wrote, energy, CPU time, money where it is known."""
+        """Count the usage of steps: tokens that engines read and wrote, energy, CPU time, money if it is known."""
         usage = total_usage(step.usage for step in steps)
         self._count(self._joules, usage.joules_kind, amount=usage.joules)
         self._count(self._tokens, "cached", amount=usage.tokens_cached)
@@ -208,7 +208,7 @@ class Metrics:
                 self._count(self._steps["cost"], step.producer, amount=float(took.cost))
 
     def render(self) -> bytes:
-        """The text that Prometheus reads, of `content_type`."""
+        """Return the text that Prometheus reads, of `content_type`."""
         self.refresh()
         if not self._shared:
             return generate_latest(self._registry)

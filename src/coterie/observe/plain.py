@@ -1,4 +1,4 @@
-"""What a caller is told beside an answer, as JSON."""
+"""The JSON summary of an answer for its caller."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from coterie.runtime.values import replace
 from coterie.types import Decisions, Egress, Finding, Trace
 
 EGRESS_HEADER = "x-coterie-egress"
-"""Names what left this machine for an answer, as `Trace.egress_summary` has it."""
+"""HTTP header that lists the egresses of an answer, as in `Trace.egress_summary`."""
 
 
 def without_egress_text(trace: Trace) -> Trace:
-    """The trace without the texts that left: they are shown on request only."""
+    """Return the trace without the texts that left, which are shown on request only."""
     return replace(trace, egress=tuple(replace(each, text="") for each in trace.egress))
 
 
 def summarise(trace: Trace) -> dict[str, Json]:
-    """What a caller is told beside the answer: the `coterie` object of the gateway and of `coterie ask --json`."""
+    """Return the summary beside an answer: the `coterie` object of the gateway and of `coterie ask --json`."""
     usage = trace.usage
     rewritten: dict[str, Json] = {"rewritten": trace.rewritten} if trace.rewritten else {}
     degraded: dict[str, Json] = {} if trace.degraded is None else readable({"degraded": trace.degraded})
@@ -48,7 +48,7 @@ def summarise(trace: Trace) -> dict[str, Json]:
 
 
 def summarise_decisions(answer: Decisions) -> dict[str, Json]:
-    """What a caller is told beside answers to typed questions: who answered, what left, what it took."""
+    """Return the summary beside answers to typed questions: who answered, egresses, usage."""
     keys = (
         "question",
         "site",

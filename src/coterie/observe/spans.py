@@ -1,12 +1,13 @@
 """A settled request as OpenTelemetry spans, with the names of its GenAI conventions.
 
-One trace a request, of the same id: a span for the whole (`invoke_workflow`), one for each specialist, the router and
-the generalist (`invoke_agent`), and one for each of their steps (`chat`, `embeddings`, `retrieval`). Beside tokens they
-carry energy and money (`coterie.*`), which the conventions have no names for. No span says what was asked or answered,
-and no reason is in one: names and figures only, so nothing passes the gate by this way.
+One trace a request, of the same id: a span for the whole (`invoke_workflow`), one for each specialist, the
+router and the generalist (`invoke_agent`), and one for each of their steps (`chat`, `embeddings`,
+`retrieval`). Beside tokens they carry energy and money (`coterie.*`), for which the conventions have no
+names. No span contains questions, answers or reasons: only names and figures, so that spans do not bypass the
+gate.
 
-Spans are made when a request is settled, from what its trace says; a step lies in its specialist's span after the one
-before it, which is where it was unless steps ran side by side.
+Spans are made when a request is settled, from its trace; a step follows the previous one in its specialist's
+span, as it did in reality unless steps ran side by side.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _MILLION = 1_000_000  # nanoseconds of a millisecond
 
 @dataclass(frozen=True, kw_only=True)
 class SpanMaker:
-    """Makes spans of traces. Pure, but for nothing: ids come from the trace."""
+    """Makes spans from traces, without side effects: ids come from the trace."""
 
     network: str
     models: Mapping[str, Model] = field(default_factory=dict)
@@ -47,7 +48,7 @@ class SpanMaker:
     resource: Resource = field(default_factory=Resource.get_empty)
 
     def spans(self, trace: Trace) -> list[ReadableSpan]:
-        """The whole first, then each producer with its steps."""
+        """Return the span of the whole request, then each producer with its steps."""
         number = _trace_number(trace.id)
         context = _context(number, 1)
         begin = int(trace.time * 1e9)
@@ -119,7 +120,7 @@ class SpanMaker:
         return self._span(f"{operation} {named}", context, parent, span, about, kind=kind, failed=failed)
 
     def _usage(self, usage: Usage) -> dict[str, Attribute | None]:
-        """Tokens by the conventions; energy and money beside them, those that are not known left out."""
+        """Return tokens by the conventions, with energy and money; unknown ones are left out."""
         cost = None if usage.cost is None else float(usage.cost)
         return {
             "gen_ai.usage.input_tokens": usage.tokens_in,
@@ -161,9 +162,10 @@ class SpanMaker:
 
 
 class ObservedStore:
-    """A store that also hands every settled trace to an OTLP collector, after it is written down.
+    """A store that also exports every settled trace to an OTLP collector, after it is stored.
 
-    Exporting happens in a thread and never delays or fails a request: what the collector does not take is dropped.
+    Exporting happens in a thread and never delays or fails a request: spans that the collector refuses are
+    dropped.
     """
 
     def __init__(self, store: Store, maker: SpanMaker, processor: BatchSpanProcessor) -> None:
@@ -173,12 +175,12 @@ class ObservedStore:
         return getattr(self._store, name)
 
     async def settle(self, settlement: Settlement) -> None:
-        """Write it down, then queue its spans."""
+        """Store the settlement, then queue its spans."""
         await self._store.settle(settlement)
         self._export(settlement.trace)
 
     async def record(self, settlement: Settlement, entry: AuditEvent, audit: Audit) -> None:
-        """Write it down with its entry in the audit log, then queue its spans."""
+        """Store the settlement with its entry in the audit log, then queue its spans."""
         try:
             await self._store.record(settlement, entry, audit)
         except asyncio.CancelledError:  # it is written down all the same
@@ -191,13 +193,13 @@ class ObservedStore:
             self._processor.on_end(span)
 
     async def close(self) -> None:
-        """Send what is queued, as far as the collector takes it, and close the store."""
+        """Send queued spans, as far as the collector accepts them, and close the store."""
         await asyncio.to_thread(self._processor.shutdown)
         await self._store.close()
 
 
 def observed(store: Store, *, endpoint: str, network: str, models: Mapping[str, Model], currency: str) -> Store:
-    """The store with an exporter to the OTLP endpoint behind it, such as `http://localhost:4318/v1/traces`."""
+    """Return the store with an exporter to an OTLP endpoint, such as `http://localhost:4318/v1/traces`."""
     maker = SpanMaker(
         network=network, models=models, currency=currency, resource=Resource.create({"service.name": network})
     )
@@ -206,7 +208,7 @@ def observed(store: Store, *, endpoint: str, network: str, models: Mapping[str, 
 
 
 def _where(trace: Trace, producer: str, begin: int, end: int) -> tuple[int, int]:
-    """The stage in which a producer worked: routing, its consulting, or whatever came after."""
+    """Return the time of the stage in which a producer worked: routing, consulting, or later stages."""
     for stage in trace.stages:
         asked = stage.name == "consult" and producer in stage.note.split(", ")
         if asked or (stage.name == "route" and producer == "router"):
@@ -220,14 +222,14 @@ def _where(trace: Trace, producer: str, begin: int, end: int) -> tuple[int, int]
 
 
 def _operation(engine: str) -> str:
-    """What an engine of this process does, in the conventions' words where they have one."""
+    """Return the operation of a local engine, by the conventions' name if there is one."""
     if engine in _ENCODERS:
         return "embeddings"
     return "retrieval" if engine in _INDEXES else "inference"
 
 
 def _trace_number(trace_id: str) -> int:
-    """The trace's own id, which is 32 hexadecimal digits unless somebody else made it."""
+    """Return the trace's id as a number: 32 hexadecimal digits, unless it has another form."""
     try:
         number = int(trace_id, 16)
     except ValueError:
@@ -236,7 +238,7 @@ def _trace_number(trace_id: str) -> int:
 
 
 def _context(number: int, place: int) -> SpanContext:
-    """The span at this place of a trace: its id is drawn from both, so it is the same whenever it is made."""
+    """Return the context of the span at this position of a trace; its id derives from both, so it is reproducible."""
     span = ((number ^ number >> 64) + place * 0x9E3779B97F4A7C15) & (1 << 64) - 1
     return SpanContext(number, span or place, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
 

@@ -1,7 +1,7 @@
 """A trace drawn as a tree for a terminal: `coterie ask --trace`.
 
-Whatever came from a request or a model is shown as it is: no markup of it is obeyed, and its control
-characters, which could drive the terminal, are made visible.
+Text from a request or a model is shown literally: its markup has no effect, and its control characters, which
+could control the terminal, are made visible.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _EVIDENCE_SHOWN = 5
 
 
 def draw_trace(trace: Trace, *, currency: str = "USD") -> Tree:
-    """The whole life of a request, top to bottom: route, findings with what they saw, verdicts, stages, ledger."""
+    """Return the trace of a request as a tree: route, findings with their views, verdicts, stages, ledger."""
     root = Tree(
         _line(
             f"trace {trace.id}",
@@ -125,6 +125,6 @@ def _line(head: str, style: str, rest: str = "") -> Text:
 
 
 def _visible(text: str) -> str:
-    """The text on one line, with line breaks as arrows and control characters as their codes."""
+    """Return the text on one line, with line breaks as arrows and control characters as their codes."""
     text = text.replace("\r\n", "\n").replace("\n", " ⏎ ")
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

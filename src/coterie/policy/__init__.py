@@ -1,1 +1,1 @@
-"""Who answers at which cost."""
+"""The cost-quality policy: which model answers at which cost."""

@@ -1,11 +1,11 @@
-"""The accept threshold of a specialist, and the stop of a chain of rungs, for a wanted share of another's quality.
+"""The accept threshold of a specialist, and the stop of a chain of rungs, for a given share of another's quality.
 
 Answers below the threshold go to the generalist. The quality of the whole is estimated from the specialist's
 calibration outcomes: its confidence and whether it was right, on texts that its weights were not fitted on.
 
-All rungs but the last have one stop in common: their confidences are calibrated, so the same number means the same at
-each. The stop is the lowest of a few fixed candidates at which the chain is shown to keep a share of what its last rung
-gets right.
+All rungs but the last share one stop: their confidences are calibrated, so the same number means the same at
+each. The stop is the lowest of a few fixed candidates at which the chain is shown to keep a share of what its
+last rung gets right.
 """
 
 from __future__ import annotations
@@ -80,19 +80,19 @@ _SHARES = np.linspace(0.1, 1.0, 46)
 _STARTS = (0.1, 0.3, 0.6)
 """Shares from which a test sequence starts, each with its part of delta: too few answers may show nothing."""
 _FEWEST = 60
-"""Rows below which nothing is shown."""
+"""Fewest rows from which anything is shown."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CalibrationOutcomes:
-    """What a specialist said of its calibration rows, and whether it was right."""
+    """A specialist's confidences on its calibration rows, and whether it was right."""
 
     confidence: np.ndarray  # (N,)
     right: np.ndarray  # (N,) bool
     group: np.ndarray  # (N,) number of the row's group; rows of one group are not independent
 
     def to_files(self) -> dict[str, bytes]:
-        """Return what is stored with a version."""
+        """Return the files that are stored with a version."""
         arrays: dict[str, np.ndarray] = {
             "confidence": self.confidence.astype(np.float32),
             "right": self.right.astype(np.uint8),
@@ -114,29 +114,29 @@ class CalibrationOutcomes:
 
 @dataclass(frozen=True, kw_only=True)
 class AcceptThreshold:
-    """From which confidence answers are accepted, and what that is expected to give."""
+    """The confidence from which answers are accepted, and the expected result."""
 
     value: float | None
-    """None accepts no answer."""
+    """Lowest accepted confidence; None accepts no answer."""
     accepted_share: float
     """Share of the answers that is accepted."""
     expected_quality: float
     """Quality of the whole, the generalist's answers included."""
     reason: Reason | None
-    """What the threshold rests on, or why there is none; None for calibration outcomes."""
+    """The basis of the threshold, or why there is none; None for calibration outcomes."""
 
 
 def find_accept_threshold(outcomes: CalibrationOutcomes, *, quality: float, generalist: float) -> AcceptThreshold:
     """Return the lowest threshold that is shown, with 95% confidence, to keep the quality of the whole.
 
-    Shares of accepted answers are tested from few to all, from several starts with a part of delta each. The first
-    share that is not shown ends the sequence of its start (fixed-sequence testing), so the confidence holds for the
-    threshold that is returned. Rows of one group count as one, by their mean.
+    Shares of accepted answers are tested from few to all, from several starts with a part of delta each. The
+    first share that is not shown ends the sequence of its start (fixed-sequence testing), so the confidence holds
+    for the threshold that is returned. Rows of one group count as one, by their mean.
 
     Args:
-        outcomes: Of the specialist.
+        outcomes: The specialist's outcomes.
         quality: Share of the generalist's quality to keep, 0 to 1.
-        generalist: Accuracy of the generalist on what it is asked, 0 to 1.
+        generalist: Accuracy of the generalist on its prompts, 0 to 1.
     """
     aim, n = quality * generalist, len(outcomes.confidence)
     if aim <= 0:  # there is nothing to keep, so the generalist is not asked, however few outcomes there are
@@ -158,7 +158,7 @@ def find_accept_threshold(outcomes: CalibrationOutcomes, *, quality: float, gene
 
 
 def _last(shown: Sequence[bool], start: int) -> int:
-    """The last place of an unbroken run from `start`; -1 where `start` is not shown."""
+    """Return the last position of an unbroken run from `start`; -1 if `start` is not shown."""
     last = -1
     for place in range(start, len(shown)):
         if not shown[place]:
@@ -174,11 +174,11 @@ def _p_value(outcomes: CalibrationOutcomes, threshold: float, aim: float, genera
 
 
 STOPS = (0.99, 0.98, 0.97, 0.96, 0.95, 0.93, 0.9, 0.85, 0.8, 0.7)
-"""Candidates, from strict to lax, fixed before any row is seen."""
+"""Candidate stops, from strict to lax, fixed before any row is seen."""
 _PART = 0.5
-"""Part of the allowed loss that is left unspent where confidences alone choose a stop: the test needs room."""
+"""Part of the allowed loss that is not used when confidences alone choose a stop: the test needs a margin."""
 _ROOM = 5.0
-"""Least room in rows: somewhat above -log(DELTA) times a difference's range over the largest bet."""
+"""Least margin in rows: somewhat above -log(DELTA) times a difference's range over the largest bet."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -191,7 +191,7 @@ class RungOutcomes:
     group: np.ndarray  # (N,) number of the row's group; rows of one group are not independent
 
     def answering(self, stop: float | None) -> np.ndarray:  # (N,)
-        """Return the rung that answers each row: the first that is sure enough and finds it in scope, else the last."""
+        """Return the rung that answers each row: the first that is confident enough and in scope, else the last."""
         last = len(self.confidence) - 1
         if stop is None:
             return np.full(self.confidence.shape[1], last)
@@ -209,7 +209,7 @@ class RungOutcomes:
         )
 
     def asked(self, stop: float | None) -> tuple[float, ...]:
-        """Return the share of the rows that each rung is asked about: without a stop, the last one alone."""
+        """Return the share of the rows that reach each rung: without a stop, only the last one."""
         answering = self.answering(stop)
         if stop is None:
             return (*[0.0] * (len(self.confidence) - 1), 1.0)

@@ -79,13 +79,13 @@ class RecordedOutcomes:
         return np.array([row.domain for row in self.rows], dtype=object)
 
     def scores_of(self, model: str) -> np.ndarray:  # (N,)
-        """Return a model's scores; nan where it was not asked. Raises `DataError` for a model that is not there."""
+        """Return a model's scores; nan if it was not asked. Raises `DataError` for an unknown model."""
         self.column_of(model)
         attempts = (row.attempts.get(model) for row in self.rows)
         return np.array([np.nan if attempt is None else attempt.score for attempt in attempts])
 
     def column_of(self, model: str) -> int:
-        """Return the place of a model in `models`. Raises `DataError`."""
+        """Return the position of a model in `models`. Raises `DataError`."""
         if model not in self.models:
             raise DataError(f"Asked for model {model!r}; the outcomes are of {list(self.models)}.")
         return self.models.index(model)
@@ -152,7 +152,7 @@ def _attempt(name: str, cell: object, record: Record, lines: Lines) -> Attempt:
 
 
 def _number(value: object, what: str, bounds: tuple[float, float], record: Record, lines: Lines) -> float | None:
-    """A cell as a number within bounds; None where there is none. True and false are 1 and 0."""
+    """Return a cell as a number within bounds; None if it is empty. True and false are 1 and 0."""
     if value is None:
         return None
     try:
@@ -174,7 +174,7 @@ _FEWEST = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Aim:
-    """What the policy optimises for: exactly one of the two."""
+    """The objective of the policy: exactly one of the two."""
 
     quality: float | None = None
     """Share of the generalist's quality to keep, 0 to 1."""
@@ -203,29 +203,29 @@ class Aim:
 
 @dataclass(kw_only=True)
 class CostQualityPolicy:
-    """The network's aim, which a request may override, and what the accept thresholds are derived from."""
+    """The network's objective, which a request may override, and the data for the accept thresholds."""
 
     default: Aim | None = None
     known: Mapping[str, CalibrationOutcomes] = field(default_factory=dict)
-    """Calibration outcomes by specialist; one without any keeps its own threshold."""
+    """Calibration outcomes by specialist; a specialist without any keeps its own threshold."""
     checked: Mapping[str, SpotChecks] = field(default_factory=dict)
-    """Spot checks by specialist, of the version that serves."""
+    """Spot checks by specialist, for the version in service."""
     generalist: float = 1.0
-    """Accuracy of the generalist; 1, the highest possible, where no outcome of it is recorded."""
+    """Accuracy of the generalist; 1, the highest possible, if none of its outcomes is recorded."""
     source: str = "taken to be always right: no outcome of it is recorded"
-    """Where that number comes from."""
+    """Source of the generalist's accuracy."""
     domains: Mapping[str, tuple[float, str]] = field(default_factory=dict)
-    """Accuracy of the generalist and its source by specialist, where outcomes of that domain are recorded."""
+    """Accuracy of the generalist and its source by specialist, if outcomes of that domain are recorded."""
     _thresholds: dict[tuple[str, float], AcceptThreshold] = field(default_factory=dict, repr=False)
 
     def aim_of(self, request: Request) -> Aim | None:
-        """Return a request's own aim, else the network's. Raises `InputError` where it is not valid."""
+        """Return a request's own aim, else the network's. Raises `InputError` if it is not valid."""
         if request.quality is None and request.budget is None:
             return self.default
         return Aim(quality=request.quality, budget=request.budget)
 
     def set_for(self, task: Task, specialist: str, request: Request) -> Task:
-        """Return a task as a specialist gets it: with an acceptance override where the aim is a quality."""
+        """Return a specialist's task: with an acceptance override if the aim is a quality."""
         aim = self.aim_of(request)
         if aim is None or aim.quality is None or specialist not in self.known:
             return task
@@ -262,14 +262,15 @@ class CostQualityPolicy:
         return find_checked_threshold(known, checks, quality=quality, generalist=generalist)
 
     def _generalist_on(self, specialist: str) -> tuple[float, str]:
-        """Accuracy of the generalist on a specialist's prompts, and its source."""
+        """Return the accuracy of the generalist on a specialist's prompts, and its source."""
         return self.domains.get(specialist, (self.generalist, self.source))
 
 
 def generalist_quality(outcomes: RecordedOutcomes, model: str) -> tuple[float, str]:
     """Return the accuracy of a generalist by recorded outcomes, and its source.
 
-    It is the upper end of the mean's 95% interval: what is kept is a share of it, so a high estimate is the safe one.
+    It is the upper end of the mean's 95% interval: a share of it is to be kept, so a high estimate is the safe
+    one.
 
     Raises:
         DataError: the outcomes are of other models.
@@ -278,7 +279,7 @@ def generalist_quality(outcomes: RecordedOutcomes, model: str) -> tuple[float, s
 
 
 def generalist_by_domain(outcomes: RecordedOutcomes, model: str) -> dict[str, tuple[float, str]]:
-    """Return the same by domain, where there are enough outcomes: a large model is not equally good at everything.
+    """Return a generalist's accuracy by domain, with enough outcomes: a large model is not equally good at everything.
 
     Raises:
         DataError: the outcomes are of other models.

@@ -1,12 +1,13 @@
 """Spot checks: a random sample of requests that people judge, by which live outcomes may move an accept threshold.
 
-Users choose which answers they complain about or praise, so an error rate of those answers says nothing of the others.
-Only requests that were chosen without looking at the answer support a promise. The random draw is a hash of the
-request's id, which is random and made before anything is asked: a hash below the share chooses the request. So nothing
-is stored when a request is answered, every process finds the same sample, and every request has the same chance.
+Users choose which answers they complain about or praise, so the error rate of those answers does not
+represent the others. Only requests that were chosen independently of the answer support a promise. The random
+draw is a hash of the request's id, which is random and made before any model is asked: a hash below the share
+chooses the request. So nothing is stored when a request is answered, every process finds the same sample, and
+every request has the same chance.
 
-A chosen request that nobody judged counts as wrong where a promise rests on it, and as right where it would refute one:
-the promise holds whatever the answer was (bounds of Manski 1989, "Anatomy of the Selection Problem").
+A chosen request without a judgement counts as wrong if a promise rests on it, and as right if it would refute
+one: the promise holds whatever the answer was (bounds of Manski 1989, "Anatomy of the Selection Problem").
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from coterie.runtime.codec import from_json, parse_json, to_json
 from coterie.types import Feedback, Finding, Reason, Trace
 
 SPOT_CHECKS_FILE = "spotchecks.json"
-"""Beside the store's file."""
+"""Name of the file with spot checks, beside the store's file."""
 _RANGE = 2.0**64
 
 
@@ -46,15 +47,15 @@ class SpotChecks:
 
     version: str
     share: float
-    """Of the requests that were chosen."""
+    """Share of the requests that were chosen."""
     since: float
     until: float
-    """Requests admitted from `since` on and before `until`, seconds since the epoch."""
+    """End of the period: requests admitted from `since` on and before `until`, in seconds since the epoch."""
     confidence: tuple[float, ...]
     right: tuple[bool | None, ...]
-    """Of each finding; None where nobody judged it."""
+    """Whether each finding was right; None if it has no judgement."""
     group: tuple[int, ...]
-    """Findings of one request are one group."""
+    """Group of each finding: findings of one request are one group."""
 
     def __post_init__(self) -> None:
         if not len(self.confidence) == len(self.right) == len(self.group):
@@ -71,7 +72,7 @@ class SpotChecks:
         return sum(right is not None for right in self.right)
 
     def as_outcomes(self, *, unknown: bool) -> CalibrationOutcomes:
-        """Return them as calibration outcomes; `unknown` takes the place of a missing judgement."""
+        """Return the checks as calibration outcomes; `unknown` takes the place of a missing judgement."""
         return CalibrationOutcomes(
             confidence=np.array(self.confidence, dtype=float),
             right=np.array([unknown if right is None else right for right in self.right], dtype=bool),
@@ -109,7 +110,7 @@ def collect(
 
 
 def _judgement(finding: Finding, trace: Trace, said: Sequence[Feedback]) -> bool | None:
-    """Whether its value is right, by the newest feedback about the finding, else about the whole answer."""
+    """Return whether a finding's value is right, by the newest feedback on it, else on the whole answer; else None."""
     answering = {each.specialist for each in trace.findings if each.accepted}
     for about in (finding.specialist, ""):
         for word in reversed([each for each in said if each.specialist == about]):
@@ -128,8 +129,9 @@ def find_checked_threshold(
 ) -> AcceptThreshold:
     """Return the accept threshold by calibration outcomes and spot checks.
 
-    A threshold that the checks show with 95% confidence is taken: they are of live requests, calibration outcomes of
-    expected ones. Where the checks refute the calibrated threshold, no answer is accepted. Else it holds.
+    A threshold that the checks show with 95% confidence is used: they are of live requests, calibration outcomes
+    of expected ones. If the checks refute the calibrated threshold, no answer is accepted. Otherwise the
+    calibrated threshold holds.
     """
     calibrated = find_accept_threshold(outcomes, quality=quality, generalist=generalist)
     shown = find_accept_threshold(checks.as_outcomes(unknown=False), quality=quality, generalist=generalist)
@@ -142,7 +144,7 @@ def find_checked_threshold(
 
 
 def _refuted(checks: SpotChecks, threshold: float, aim: float, generalist: float) -> bool:
-    """Whether less than the aim is kept, with 95% confidence, even if every check without a judgement was right."""
+    """Return whether less than the aim is kept, with 95% confidence, even if every unjudged check was right."""
     best = checks.as_outcomes(unknown=True)
     if not len(checks) or aim <= 0:
         return False

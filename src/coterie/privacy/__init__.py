@@ -1,1 +1,1 @@
-"""Personal data and secrets in text: what a detector finds, and the label that it asks for. It knows no policy."""
+"""Personal data and secrets in text: a detector's findings, and the label that they require. It knows no policy."""

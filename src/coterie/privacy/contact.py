@@ -1,4 +1,4 @@
-"""E-mail addresses, addresses of pages and of machines."""
+"""Detection of e-mail addresses, web addresses, IP addresses, dates of birth and telephone numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IS_UNCUT = re.compile(f"[{UNCUT}]").match
 _DOMAIN = re.compile(
     rf"@(?:{_LABEL}\.){{1,8}}(?:[A-Za-z]{{2,24}}(?!_{{0,3}}[{UNCUT}@])|[^\W\d_]{{2,24}}(?!_{{0,3}}(?:[^\W_]|@)))"
 )
-"""A name in ASCII ends where letters of a script without capitals begin: in Chinese no blank stands between them."""
+"""A domain name; in ASCII it ends before letters of scripts without capitals, as Chinese puts no blank between."""
 _LONGEST_LOCAL = 64
 _URL = re.compile(r"(?<![^\W_])(?:(?:https?|ftps?|wss?)://|www\.)[^\s<>\"\u201c\u201d{}|\\^`]{3,2048}", re.IGNORECASE)
 _IPV4 = re.compile(r"\d(?<![^\W_]\d)(?<!\.\d)\d{0,2}\.(?:\d{1,3}\.){2}\d{1,3}(?![^\W_])(?!\.\d)", re.ASCII)
@@ -27,12 +27,12 @@ _IPV6 = re.compile(
 )
 _VERSION = ContextWords("version, v, release, firmware, build, section*, clause*, paragraph*, article*, chapter")
 _HEADING = re.compile(r"(?:\A|\n|\s{3})$")
-"""Before the number of a paragraph, which stands at the beginning of its line."""
+"""The position before a paragraph number, which begins its line."""
 _TRAILING = ".,;:!?'\")]*"
 
 
 def find_emails(text: str) -> Iterator[PersonalData]:
-    """E-mail addresses as people write them; quoted local parts and bare host names are passed over."""
+    """Yield e-mail addresses as people write them; quoted local parts and bare host names are skipped."""
     last, at = 0, text.find("@")
     while at >= 0:
         start = _local_start(text, at)
@@ -47,9 +47,9 @@ def find_emails(text: str) -> Iterator[PersonalData]:
 
 
 def _local_start(text: str, at: int) -> int:
-    """Where what stands right before an `@` begins, looked at no further than it may be long.
+    """Return the start of the local part before an `@`, searched up to its longest length.
 
-    One that ends in letters with capitals, or digits, begins behind letters of a script that has none.
+    A local part that ends in letters with capitals, or digits, begins after letters of a script without capitals.
     """
     before = text[max(0, at - _LONGEST_LOCAL - 1) : at][::-1]
     local = (_CASED_LOCAL if _IS_CASED(before) else _LOCAL).match(before)
@@ -57,7 +57,7 @@ def _local_start(text: str, at: int) -> int:
 
 
 def find_urls(text: str) -> Iterator[PersonalData]:
-    """Addresses of pages that begin with their scheme or with `www.`, without the sentence's own punctuation."""
+    """Yield web addresses that begin with a scheme or with `www.`, without the sentence's own punctuation."""
     if "://" not in text and "www." not in text.lower():
         return
     for match in _URL.finditer(text):
@@ -67,7 +67,7 @@ def find_urls(text: str) -> Iterator[PersonalData]:
 
 
 def find_ips(text: str) -> Iterator[PersonalData]:
-    """Addresses of machines, save those that every machine has for itself and numbers of versions."""
+    """Yield IP addresses, except for local ones that every machine has and version numbers."""
     for match in _IPV4.finditer(text) if text.count(".") > 2 else ():
         if _is_somebody(match[0]) and not _is_numbering(text, match):
             yield PersonalData(kind=Kind.IP, start=match.start(), end=match.end(), score=0.95)
@@ -80,7 +80,7 @@ def find_ips(text: str) -> Iterator[PersonalData]:
 
 
 def _is_numbering(text: str, match: re.Match[str]) -> bool:
-    """Whether four numbers are those of a version or of a paragraph."""
+    """Return whether four numbers are those of a version or of a paragraph."""
     if last_before(_VERSION, text, match.start(), reach=12) >= 0:
         return True
     small = all(len(number) < 3 for number in match[0].split("."))
@@ -92,7 +92,10 @@ def _is_numbering(text: str, match: re.Match[str]) -> bool:
 
 
 def _looks_like_v6(address: str) -> bool:
-    """Not `a::b`, which is a name in a program: an address has a digit, and a long group or three of them."""
+    """Return whether this is an IPv6 address and not `a::b`, a name in a program.
+
+    An address has a digit, and a long group or three groups.
+    """
     groups = [group for group in address.split(":") if group]
     has_digit = any(sign.isdigit() for sign in address)
     return has_digit and (len(groups) >= 3 or any(len(group) >= 3 for group in groups))
@@ -129,13 +132,13 @@ _BIRTH = ContextWords(
     "f\u00f6dd, f\u00f6delsedatum, urodzony, urodzona"
 )
 _BORN_BEHIND = re.compile(r"\s(?:(?:in|zu)\s[^\W\d_]{2,24}\s)?(?:geboren|geb\.|born)(?![^\W_])", re.IGNORECASE)
-"""`am 12.3.1984 in Ulm geboren`."""
+"""Words for a birth after a date: `am 12.3.1984 in Ulm geboren`."""
 _REACH = 40
 _DIGIT = re.compile(r"\d")
 
 
 def date_places(text: str) -> Iterator[tuple[int, int]]:
-    """Where days stand in a text, as numbers or with the month's name (English, German, French, Spanish, Italian)."""
+    """Yield the spans of dates, as numbers or with the month's name (English, German, French, Spanish, Italian)."""
     if not _DIGIT.search(text):
         return
     for match in _DATE.finditer(text):
@@ -143,12 +146,12 @@ def date_places(text: str) -> Iterator[tuple[int, int]]:
 
 
 def begins_date(text: str, start: int) -> bool:
-    """Whether a day stands at a place of a text."""
+    """Return whether a date begins at a position of a text."""
     return _DATE.match(text, start) is not None
 
 
 def find_births(text: str) -> Iterator[PersonalData]:
-    """Dates behind words for a birth; between them stand no other date and no end of a paragraph."""
+    """Yield dates after words for a birth, with no other date and no end of a paragraph between."""
     if not _BIRTH.may_stand_in(text):
         return
     before = 0
@@ -185,9 +188,9 @@ _BEHIND = ContextWords(
     "call, calls, called, calling, phone, phoned, phones, telephone, mobile, cell, fax, dial*, ring, rings, ringing, "
     "rang, texted, sms, whatsapp, voicemail, answer, answers, answered, picks, picked, engaged, unreachable"
 )
-"""Words behind a number of which nothing else is said that make a telephone of it: `from 329 7730 rang twice`."""
+"""Words that, after a number without other context, mark it as a telephone number: `from 329 7730 rang twice`."""
 _GET = re.compile(r"\bget\s(?:me|her|him|us|hold)\b[^.\n]{0,12}$", re.IGNORECASE)
-"""`You'll get me on 329 7730`."""
+"""A request to call before a number: `You'll get me on 329 7730`."""
 _DOLLARS = re.compile(r"\$\s?$")
 _REACH_BEHIND = 40
 _SENTENCE = re.compile(r"[.!?;]\s|\n")
@@ -202,7 +205,7 @@ _NUMBER_OF = re.compile(
     r"(?:number|nummer|num\u00e9ro|n\u00famero)\b",
     re.IGNORECASE,
 )
-"""`36 85 25 24 is still her number`."""
+"""A statement after a number: `36 85 25 24 is still her number`."""
 _PHONE_LABEL = re.compile(
     r"(?:(?<![^\s|,;(])(?:(?:T|M|P|F|Ph|Mob|Tf|Tlf|Fon):|(?:T|M|(?-i:P|F)|Ph|Mob|Tf|Tlf|Fon)\.:?)\s{0,2}"
     r"|(?:^|[\n|])\s{0,3}(?:T|M|P|F)[ \t]{1,3}"
@@ -210,32 +213,32 @@ _PHONE_LABEL = re.compile(
     r"bureau|domicile|casa|trabajo|lavoro)[ ]?[:=][ ]{0,2})$",
     re.IGNORECASE,
 )
-"""What stands for a telephone before a number; `p. 109` is a page."""
+"""Labels of a telephone number before it; `p. 109` is a page."""
 _LETTER = re.compile(r"\s{1,3}[TMPF][ ]{1,2}")
-"""And between one telephone and the next."""
+"""A letter label between one telephone number and the next."""
 _NEXT = re.compile(r"\s{0,2}(?:[/,;|&]|or|and|oder|und|ou|et|y|o|e)\s{0,2}", re.IGNORECASE)
-"""Between two numbers of one list."""
+"""Separators between two numbers of one list."""
 _MAIL_BEFORE = re.compile(r"@[\w.-]{3,64}[>)]?[\s,;|/-]{1,4}$")
 _MAIL_BEHIND = re.compile(r"[\s,;|/-]{1,4}[<(]?[\w.+-]{1,64}@\w")
-"""An e-mail address beside a number, with nothing but signs between them."""
+"""An e-mail address beside a number, separated by punctuation only."""
 _NEAR_MAIL = 72
 _PARTS = ",;|\t"
-"""What is between the columns of a table."""
+"""Column separators of a table."""
 _LONGEST_LINE = 300
 _TAKEN = re.compile(r"\d(?:[^\n]*[^\W\d_]|[^\n]*[^\s\d./()\u2010-\u2013-])")
-"""A number of its own behind a word that says what it is."""
+"""A number that belongs to a preceding context word."""
 _WHOLE_LINE = re.compile(r"[ \t]*(?:\n(?![ \t]*[\d(+])|$)")
 _SIGNED = re.compile(r"[^\W\d_]{2}[^\n]*\n[^\n]*[^\W\d_]{2}[^\n]*$")
-"""Two lines with words in them."""
+"""Two lines with words in them, as in a signature."""
 
 
 def goes_on_from(text: str, last: int, start: int) -> bool:
-    """Whether a number is the next of a list whose last telephone ended at `last`; -1 if there was none."""
+    """Return whether a number is the next of a list whose last telephone number ended at `last`; -1 for none."""
     return last >= 0 and bool(_NEXT.fullmatch(text, last, start) or _LETTER.fullmatch(text, last, start))
 
 
 def goes_down_from(text: str, last: tuple[int, int], start: int) -> bool:
-    """Whether a number stands right below the telephone at `last`, or below a word for one, in a table's column."""
+    """Return whether a number stands right below the telephone number at `last`, or a word for one, in a column."""
     cell = _cell_above(text, start)
     if cell is None:
         return False
@@ -246,7 +249,7 @@ def goes_down_from(text: str, last: tuple[int, int], start: int) -> bool:
 
 
 def _cell_above(text: str, start: int) -> tuple[int, int] | None:
-    """Where the cell above what begins at `start` is; None where it does not begin a cell, or none is above."""
+    """Return the span of the cell above the one that begins at `start`; None if there is no such cell."""
     begin = text.rfind("\n", max(0, start - _LONGEST_LINE), start)
     before = text[begin + 1 : start].rstrip(" \"'")
     part = before[-1:]
@@ -263,7 +266,7 @@ def _cell_above(text: str, start: int) -> tuple[int, int] | None:
 
 
 def said_of(text: str, start: int, end: int) -> bool | None:
-    """True if what is said of a number speaks of telephones, False if of something else, None if nothing is said."""
+    """Return True if a number's context is about telephones, False if about something else, None without any."""
     if _IS_ONE.match(text, end) or _PHONE_LABEL.search(text, max(0, start - 8), start):
         return True
     phone, other = last_before(_SAID, text, start), last_before(_OTHER, text, start, reach=30)
@@ -280,7 +283,7 @@ def said_of(text: str, start: int, end: int) -> bool | None:
 
 
 def is_called(text: str, start: int) -> bool:
-    """Whether a word for a telephone ends where a number begins but for one sign: `tel-`."""
+    """Return whether a word for a telephone ends one character before a number: `tel-`."""
     return last_before(_SAID, text, start, reach=16) == start - 1
 
 
@@ -299,7 +302,7 @@ def _is_beside_mail(text: str, start: int, end: int) -> bool:
 
 
 def has_its_line(text: str, start: int, end: int) -> bool:
-    """Whether a number is all of its line, below two of words and above none of numbers: as in a signature."""
+    """Return whether a number is alone on its line, below two lines of words and above none of numbers: a signature."""
     begin = text.rfind("\n", max(0, start - 4), start)
     if begin < 0 or text[begin:start].strip() or not _WHOLE_LINE.match(text, end):
         return False
@@ -314,8 +317,10 @@ _EXTENSION = (
 )
 _BETWEEN = rf"(?:[ ]?[()][ ]?|\)?[ \u00a0\u202f.{_DASH}]\(?|[ ][{_DASH}][ ]|)"
 _NO_ROW = rf"(?!\d(?:[ \u00a0\u202f.{_DASH}]?\d){{17}})"
-"""Before a digit: more digits than a telephone has do not follow with at most one sign between them. None of them could
-be its last, and to try each takes long."""
+"""Excludes more digits than a telephone number has, with at most one separator between them.
+
+None of them could be its last, and trying each would take long.
+"""
 _PHONE = re.compile(
     rf"(?<![{UNCUT}@$€£])(?<![{UNCUT}]_)(?:(?<![.{_DASH}/#])|(?<=[^\W\d_][.{_DASH}/#])|(?<=\d/)|(?<=\s\#))"
     rf"(?:(?P<abroad>\(?\+\(?)|\()?{_NO_ROW}(?(abroad)(?:\d{{1,3}}[ ]?/[ ]?\(?)?)\d"
@@ -324,43 +329,46 @@ _PHONE = re.compile(
     rf"(?:{_EXTENSION}|(?:(?=[A-Z][a-z]{{2}})|(?!_{{0,3}}[{UNCUT}@]))(?![ \u00a0\u202f.{_DASH}]\d)"
     rf"(?!/(?:19|20)?\d\d(?![ .{_DASH}]?\d)))"
 )
-"""A stroke parts the country and the area from the number, and otherwise one number from the next, or its last digits
-from others.
-A word with a capital right behind it is the next one of texts whose line ends were lost: `0348 2102744Office`."""
+"""A candidate telephone number.
+
+A slash separates the country and the area from the number, and otherwise one number from the next, or its
+last digits from others. A capitalised word right after a number begins the next text if line ends were lost:
+`0348 2102744Office`.
+"""
 _EXTENDED = re.compile(rf"(?:{_EXTENSION})?$")
 _SPLIT = re.compile(r"\d+")
 _NORTH_AMERICAN = re.compile(
     rf"(?:1{_GAP})?\(?[2-9]\d\d(?:\)?{_GAP}?{_GAP}?[2-9]|\) ?\d|[.{_DASH}]\d)\d\d{_GAP}\d{{4}}(?!\d)"
 )
 _BRACKETS = re.compile(r"(?:\d[ ]?(?=\(\d{3}\)(?:[^\d\n]?\d){7}$))?\(0?\d{1,4}\)")
-"""An area in brackets, perhaps behind the digit that is dialled before it: `8 (912) 345-67-89`."""
+"""An area code in brackets, perhaps after the digit that is dialled before it: `8 (912) 345-67-89`."""
 _TRUNK = re.compile(rf"0\d{{1,4}}(?:{_GAP}\d{{2,8}}){{1,5}}(?!\d)")
 _TRIPLES = re.compile(rf"\d{{3}}([.{_DASH}])\d{{3}}\1\d{{4}}")
-"""Groups that hardly anything else has: `169-825-3303`."""
+"""Groups that hardly any other number has: `169-825-3303`."""
 _SECOND = re.compile(r"[ ]\(\d")
-"""An area in brackets behind a whole number begins the next one."""
+"""An area code in brackets after a whole number, which begins the next number."""
 _WHOLE_AMERICAN = re.compile(rf"(?:\+?1{_GAP}?)?{_NORTH_AMERICAN.pattern}(?=[ ]\d)")
-"""And a number of something else behind it."""
+"""A North American number with another number after it."""
 _STATES = (
     "AL AK AZ AR CA CO CT DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH OK OR PA "
     "RI SC SD TN TX UT VT VA WA WV WI WY DC PR GU VI AS MP FM MH PW AA AE AP"
 )
 _POSTCODE = re.compile(rf"(?<=(?:{'|'.join(_STATES.split())}) )(?<![A-Za-z]...)\d{{5}}(?:-\d{{4}})?[ ](?=[\d(])")
-"""In an American address, behind its state."""
+"""A postcode in an American address, after its state."""
 _LAST_GROUP = re.compile(r"[ ]\d{1,3}$")
 _UNIT = re.compile(
     r"[ ](?:hours?|hrs?|h|days?|times?|weeks?|months?|years?|minutes?|mins?|am|pm|a\.m|p\.m|o'clock|uhr|stunden|tage|"
     r"heures|jours|horas|d\u00edas|of)\b|[:,.]\d|/7\b|(?:am|pm|h)\b",
     re.IGNORECASE,
 )
-"""Behind a number of its own: `ring 329 7730 24 hours a day`."""
+"""A unit after a number that is not part of the telephone number: `ring 329 7730 24 hours a day`."""
 _JOINED = frozenset("./#-\u2010\u2011\u2012\u2013")
-"""Signs right before a number beside which it counts only after a word for a telephone: `tel-`, `phone #`."""
+"""Characters right before a number after which it counts only with a word for a telephone: `tel-`, `phone #`."""
 _FRACTIONS = re.compile(r"\d{1,2}\.\d{1,4}(?: \d{1,2}\.\d{1,4})+")
 _OF_DATE = re.compile(r"\d{1,2}/\d{2,4}")
 """The day and the year of `3/19/2007`."""
 _ONE_PIECE = re.compile(r"0[1-9]\d{8,9}")
-"""A trunk zero and no gaps."""
+"""A trunk zero and digits without gaps."""
 _RANGE = re.compile(rf"\d+[ ]?[{_DASH}][ ]?\d+")
 _DECIMALS = re.compile(rf"\d{{1,3}}\.\d{{1,2}}[ ]?[{_DASH}][ ]?\d{{1,3}}\.\d{{1,2}}")
 _MONEY = re.compile(
@@ -369,11 +377,11 @@ _MONEY = re.compile(
 _THOUSANDS = re.compile(r"\d{1,3}(?:([ \u00a0\u202f.])\d{3}){1,4}")
 _FEWEST_DIGITS, _MOST_DIGITS = 6, 15
 _WHOLE = 8
-"""Digits that a number with a line to itself has."""
+"""Fewest digits of a number that stands alone on its line."""
 
 
 def find_phones(text: str) -> Iterator[PersonalData]:
-    """Telephone numbers, with extensions; what else a run of digits may be is asked first."""
+    """Yield telephone numbers, with extensions; other meanings of the digits are excluded first."""
     last, at = (-1, -1), 0
     while match := _PHONE.search(text, at):
         start, end = match.span()
@@ -391,7 +399,7 @@ def find_phones(text: str) -> Iterator[PersonalData]:
 
 
 def _without_neighbours(text: str, start: int, end: int) -> int:
-    """Where a number ends, without the number of something else that only a blank parts from it."""
+    """Return the end of a number, without an unrelated number that only a blank separates from it."""
     if american := _WHOLE_AMERICAN.match(text, start, end):
         return american.end()
     if (second := _SECOND.search(text, start + 1, end)) and len(
@@ -412,7 +420,7 @@ def _without_neighbours(text: str, start: int, end: int) -> int:
 
 
 def _score(text: str, start: int, end: int, *, goes_on: bool) -> float:
-    """How sure it is that this is a telephone number, perhaps one more of a list; 0 for none."""
+    """Return the confidence that this is a telephone number, perhaps one more of a list; 0 for none."""
     found = text[start:end]
     plain = _EXTENDED.sub("", found)
     groups = _SPLIT.findall(plain)
@@ -432,7 +440,10 @@ def _score(text: str, start: int, end: int, *, goes_on: bool) -> float:
 
 
 def _may_stand(text: str, start: int, end: int, plain: str, *, said: bool) -> bool:
-    """Whether the signs beside and within a number let it be one, of which words may say so."""
+    """Return whether the characters beside and within a number allow a telephone number.
+
+    `said` is True if words indicate one.
+    """
     if not said and (text.count("(", start, end) != text.count(")", start, end) or _IS_UNCUT(text[end : end + 1])):
         return False
     before = text[start - 1 : start]
@@ -442,19 +453,19 @@ def _may_stand(text: str, start: int, end: int, plain: str, *, said: bool) -> bo
 
 
 def _is_grouped(found: str) -> bool:
-    """Whether a number's groups say for themselves what it is."""
+    """Return whether a number's grouping alone identifies a telephone number."""
     forms = (_NORTH_AMERICAN, _BRACKETS, _TRUNK, _TRIPLES)
     return found.startswith("+") or any(form.match(found) for form in forms)
 
 
 def _is_joined(text: str, start: int, *, said: bool) -> bool:
-    """Whether the sign before a number joins it to a word for a telephone, or it is the next of a list."""
+    """Return whether the character before a number joins it to a word for a telephone, or it is the next of a list."""
     beside = text[start - 1] == "#" or text[start - 2].isdigit()
     return said and (beside or is_called(text, start))
 
 
 def _score_of(found: str, groups: list[str], digits: str, *, said: bool | None) -> float:
-    """How sure it is by the number's form, and by what is said of it: None for nothing."""
+    """Return the confidence from the number's form, and from its context: None for no context."""
     if found.lstrip("(").startswith("+") or digits.startswith("00"):
         return 0.95 if _is_possible(digits.lstrip("0")) else 0.0
     if said is False or _is_range(groups, found):
@@ -470,9 +481,10 @@ def _score_of(found: str, groups: list[str], digits: str, *, said: bool | None) 
 
 
 def _is_possible(digits: str) -> bool:
-    """Whether digits begin with a country's code and are as many as that country's numbers have.
+    """Return whether digits begin with a country code and have as many digits as that country's numbers.
 
-    `phonenumbers.parse` would do, in ten times the time. A zero in front is the trunk's, or in Italy the number's own.
+    `phonenumbers.parse` would work, in ten times the time. A leading zero is the trunk's, or in Italy the
+    number's own.
     """
     sizes = (size for size in (1, 2, 3) if int(digits[:size] or "0") in COUNTRY_CODE_TO_REGION_CODE)
     if (size := next(sizes, None)) is None:
@@ -486,7 +498,7 @@ def _is_possible(digits: str) -> bool:
 
 
 def _is_range(groups: list[str], found: str) -> bool:
-    """Whether it is from one number to a greater one, as pages and quantities are."""
+    """Return whether this is a range from one number to a greater one, as of pages or quantities."""
     if _DECIMALS.fullmatch(found):
         return True
     return _RANGE.fullmatch(found) is not None and len(groups[0]) == len(groups[1]) and groups[0] < groups[1]

@@ -1,4 +1,4 @@
-"""What a detector's plug-in is: ours register through the entry point `coterie.detectors` as anybody's do."""
+"""The contract of a detector plug-in; bundled ones register through the entry point `coterie.detectors` like any."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ class DetectorType(ABC, Generic[P]):
     """One kind of detector of personal data and secrets."""
 
     section: type[P]
-    """Checks a `[privacy]` table that names it."""
+    """Model that validates a `[privacy]` table of this kind."""
     cannot_see: str = ""
-    """What it is known to miss, for whoever reads what it leaves: `coterie privacy find` says so."""
+    """What the detector is known to miss; `coterie privacy find` shows it."""
 
     @abstractmethod
     def open(self, section: P, folder: Path) -> Detector:
-        """The detector; a path in the section is read from the network's folder.
+        """Return the detector; a path in the section is relative to the network's folder.
 
         Raises:
-            ExtraMissing, ArtefactRefused: what it needs is not here.
+            ExtraMissing, ArtefactRefused: something the detector needs is missing.
         """
 
 
 DETECTOR_TYPES: PluginGroup[DetectorType[Any]] = PluginGroup("coterie.detectors", DetectorType, "detector")
-"""Every kind of detector by its name."""
+"""All detector plug-ins by name."""
 
 
 def open_detector(section: PrivacySection, folder: Path = Path()) -> Detector:
-    """Load what `[privacy]` names.
+    """Load the detector that `[privacy]` names.
 
     Args:
-        section: The setting.
-        folder: The network's, from which a path in it is read.
+        section: The `[privacy]` section.
+        folder: The network's folder, which paths in the section are relative to.
 
     Raises:
-        ExtraMissing: it needs a package.
-        ArtefactRefused: the model's file is not what its checksum says.
+        ExtraMissing: the detector needs a package.
+        ArtefactRefused: the checksum of the model's file is wrong.
     """
     return DETECTOR_TYPES.load(section.detector).open(section, folder)

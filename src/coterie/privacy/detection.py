@@ -1,4 +1,4 @@
-"""What a detector finds in a text, and the label that it asks for."""
+"""The findings of a detector in a text, and the label that they require."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from coterie.types import Label
 
 
 class Kind(StrEnum):
-    """What is found. A detector of somebody else may have further kinds: `PersonalData.kind` is any string."""
+    """Kind of a finding. A third-party detector may have further kinds: `PersonalData.kind` is any string."""
 
     PERSON = "PERSON"
-    """Somebody's name, or part of it."""
+    """A person's name, or part of it."""
     ADDRESS = "ADDRESS"
-    """Where somebody lives or is to be found: street, house, postcode."""
+    """A postal address: street, house, postcode."""
     LOCATION = "LOCATION"
     """A town or a country."""
     ORGANIZATION = "ORGANIZATION"
@@ -27,11 +27,11 @@ class Kind(StrEnum):
     NATIONALITY = "NATIONALITY"
     """A nationality, a religious or a political group."""
     AGE = "AGE"
-    """How old somebody is."""
+    """A person's age."""
     DATE = "DATE"
-    """A day or a time that is not said to be somebody's birth."""
+    """A date or a time that is not stated to be a date of birth."""
     DATE_OF_BIRTH = "DATE_OF_BIRTH"
-    """A date beside words that say so."""
+    """A date beside words for a birth."""
     EMAIL = "EMAIL"
     """An e-mail address."""
     PHONE = "PHONE"
@@ -41,15 +41,15 @@ class Kind(StrEnum):
     IBAN = "IBAN"
     """The international number of a bank account."""
     BANK_ACCOUNT = "BANK_ACCOUNT"
-    """The number of a bank account that is no IBAN, beside words that say so."""
+    """The number of a bank account that is not an IBAN, beside words for one."""
     IP = "IP"
-    """An address of a machine, version 4 or 6."""
+    """An IP address, version 4 or 6."""
     URL = "URL"
     """The address of a web page."""
     NATIONAL_ID = "NATIONAL_ID"
-    """A number that a state gave to a person: tax, social security, identity card, passport, driving licence."""
+    """A number that a state assigned to a person: tax, social security, identity card, passport, driving licence."""
     SECRET = "SECRET"  # noqa: S105 - the kind's name
-    """What opens something: a password, a key, a token."""
+    """A credential: a password, a key, a token."""
 
 
 PRESIDIO_NAMES: Mapping[str, Kind] = {
@@ -62,47 +62,47 @@ PRESIDIO_NAMES: Mapping[str, Kind] = {
     "US_BANK_NUMBER": Kind.BANK_ACCOUNT,
     "IP_ADDRESS": Kind.IP,
 }
-"""What Presidio calls kinds that have other names here."""
+"""Presidio's names of kinds that have other names here."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PersonalData:
-    """One thing that was found: `text[start:end]`."""
+    """One finding: `text[start:end]`."""
 
     kind: str
-    """A `Kind`, or a name of the detector's own."""
+    """A `Kind`, or a detector's own name."""
     start: int
     end: int
-    """`start` and `end`: its place in the text, in characters."""
+    """Offsets `start` and `end` of the finding in the text, in characters."""
     score: float
-    """How sure the detector is, 0 to 1; scores of different detectors do not compare."""
+    """Confidence of the detector, 0 to 1; scores of different detectors are not comparable."""
 
 
 @runtime_checkable
 class Detector(Protocol):
     """Finds personal data in a text. Called by the gate for each request, and by `coterie privacy find`.
 
-    A number `quick` of its own says how many characters take it five milliseconds at most: more are looked at in a
-    thread. Without one that is 500.
+    An attribute `quick` states how many characters the detector searches within five milliseconds: longer texts
+    are searched in a thread. The default is 500.
     """
 
     def find(self, text: str) -> tuple[PersonalData, ...]:
-        """What is in it, in the text's order, none overlapping another.
+        """Return the findings in a text, in the text's order, without overlaps.
 
-        It never raises on a text, whatever is in it, and takes time in proportion to its length. May be called from
-        several threads at once. `coterie.testing.contracts.check_detector` checks it.
+        The method never raises, whatever the text contains, and its time is proportional to the length. It may be
+        called from several threads at once. `coterie.testing.contracts.check_detector` checks it.
         """
         ...
 
 
 _HARMLESS = frozenset({Kind.LOCATION, Kind.ORGANIZATION, Kind.NATIONALITY, Kind.AGE, Kind.DATE, Kind.URL})
-"""Kinds that say nothing of anybody while nobody is named: a town is no personal data, beside a name it may be."""
+"""Kinds that are no personal data without a name: a town is harmless, but beside a name it may not be."""
 
 
 def label_of(kind: str) -> Label | None:
-    """The least label of a text with something of this kind in it; None if that alone asks for none.
+    """Return the lowest label of a text with a finding of this kind; None if it requires none by itself.
 
-    Secrets are restricted; what names or reaches a person is confidential, and so is a kind that is not known here.
+    Secrets are restricted; anything that names or reaches a person is confidential, and so is an unknown kind.
     """
     if kind == Kind.SECRET:
         return Label.RESTRICTED
@@ -110,13 +110,13 @@ def label_of(kind: str) -> Label | None:
 
 
 def least_label(found: Iterable[PersonalData]) -> Label | None:
-    """The least label of a text in which all this was found; None if it asks for none."""
+    """Return the lowest label of a text with all these findings; None if they require none."""
     labels = [label for each in found if (label := label_of(each.kind)) is not None]
     return max(labels, key=lambda label: label.rank, default=None)
 
 
 def settle(found: Iterable[PersonalData]) -> tuple[PersonalData, ...]:
-    """What stays of things that overlap: the surest, then the longest, then the first; in the text's order."""
+    """Resolve overlapping findings: keep the most confident, then the longest, then the first; in the text's order."""
     several = set(found)
     if len(several) < 2:
         return tuple(several)
@@ -133,12 +133,13 @@ def settle(found: Iterable[PersonalData]) -> tuple[PersonalData, ...]:
 
 
 def redact(text: str, found: Iterable[PersonalData], known: dict[tuple[str, str], int] | None = None) -> str:
-    """The text with a typed placeholder for each thing found: `<PERSON_1>`, the same for the same words.
+    """Return the text with a typed placeholder for each finding: `<PERSON_1>`, the same for the same words.
 
     Args:
-        text: What was searched.
-        found: What a detector found in it, in the text's order, none overlapping another.
-        known: Numbers of placeholders by kind and plain words, the last of a kind by no words; this text's are added.
+        text: The text that was searched.
+        found: A detector's findings in it, in the text's order, without overlaps.
+        known: Numbers of placeholders by kind and plain words; a kind with no words has its last number. Those of
+            this text are added.
     """
     numbers = {} if known is None else known
     pieces, at = [], 0
@@ -154,19 +155,20 @@ def redact(text: str, found: Iterable[PersonalData], known: dict[tuple[str, str]
 # --- Context words near a number.
 
 BEFORE, AFTER = 60, 30
-"""Characters of a text that are looked at before and behind a number."""
+"""Characters of context that are examined before and after a number."""
 
 
 _WORD = re.compile(r"[^\W_]+")
 
 
 class ContextWords:
-    """Words that say what a number beside them is: looked up in a set, which is faster than a pattern of them all."""
+    """Words that tell what a number beside them is; looking them up in a set is faster than one large pattern."""
 
     def __init__(self, names: str) -> None:
         """Take words, beginnings of words and phrases (`tel, phone*, date of birth`); case does not count.
 
-        One in a script without capitals counts within a word too: such languages put words and particles side by side.
+        A word in a script without capitals also counts within a word: such languages write words and particles
+        together.
         """
         self._whole, self._begins, self._phrases = set[str](), list[str](), list[str]()
         within = list[str]()
@@ -187,7 +189,7 @@ class ContextWords:
         self._phrase = re.compile(rf"(?<![^\W_])(?:{'|'.join(self._phrases)})(?![^\W_])", re.IGNORECASE)
 
     def may_stand_in(self, text: str) -> bool:
-        """Whether it is worth looking for them: False only where none of them stands in the text."""
+        """Return whether a text may contain one of the words: False only if none of them occurs in it."""
         small = text.casefold()
         stands = small.__contains__
         if any(map(stands, self._rare)) or any(map(stands, self._begins)):
@@ -197,7 +199,7 @@ class ContextWords:
         return bool(self._within and not text.isascii() and self._within.search(text))
 
     def ends(self, text: str) -> Iterator[int]:
-        """Where such words end in a text."""
+        """Yield the positions in a text where such words end."""
         begins = tuple(self._begins)
         for match in _WORD.finditer(text):
             word = match[0].lower()
@@ -210,13 +212,13 @@ class ContextWords:
 
 
 def near(known: ContextWords, text: str, start: int, end: int) -> bool:
-    """Whether such a word stands before `text[start:end]` or close behind it."""
+    """Return whether such a word stands before `text[start:end]` or closely after it."""
     sides = (text[max(0, start - BEFORE) : start], text[end : end + AFTER])
     return any(True for side in sides for _ in known.ends(side))
 
 
 def last_before(known: ContextWords, text: str, start: int, reach: int = BEFORE) -> int:
-    """Where the last such word before `start` ends, in characters of the text; -1 if there is none in reach."""
+    """Return the position where the last such word before `start` ends; -1 if there is none within `reach`."""
     begin = max(0, start - reach)
     return max((begin + end for end in known.ends(text[begin:start])), default=-1)
 
@@ -225,28 +227,31 @@ CASED = (
     r"0-9A-Za-z_\u00aa\u00b5\u00ba\u00c0-\u0481\u048a-\u0588\u10a0-\u10ff\u13a0-\u13ff\u1c80-\u1cbf\u1d00-\u1fff\u2c00-\u2d2f"
     r"\ua640-\ua7ff\uab30-\uabbf"
 )
-"""Digits, and letters of scripts with capitals, for a class in a pattern: these make codes (`AB123`), and a number that
-touches one may be part of a longer one. Letters of other scripts touch numbers as words touch words."""
+"""Digits, and letters of scripts with capitals, for a character class.
+
+These letters form codes (`AB123`), and a number that touches one may be part of a longer one. Letters of
+other scripts may touch numbers as separate words.
+"""
 
 UNCUT = CASED.replace("_", "")
-"""The same without the underscore: beside nothing else it is an emphasis in Markdown (`_anna@example.org_`)."""
+"""`CASED` without the underscore, which by itself is emphasis in Markdown (`_anna@example.org_`)."""
 
 _ANY_DIGIT = re.compile(r"\d")
 _ASCII_DIGITS = "0123456789"
 
 
 def count_digits(text: str) -> int:
-    """How many decimal digits are in a text, of whatever script."""
+    """Return the number of decimal digits in a text, in any script."""
     return sum(map(text.count, _ASCII_DIGITS)) if text.isascii() else len(_ANY_DIGIT.findall(text))
 
 
 def has_digit(text: str) -> bool:
-    """Whether a decimal digit of whatever script is in a text."""
+    """Return whether a text contains a decimal digit of any script."""
     return any(map(text.__contains__, _ASCII_DIGITS)) if text.isascii() else _ANY_DIGIT.search(text) is not None
 
 
 def digits_between(text: str) -> tuple[int, int] | None:
-    """Where the first decimal digit of a text begins and the last one ends; None if there is none."""
+    """Return the start of the first and the end of the last decimal digit of a text; None if there is none."""
     if text.isascii():  # ten looks for a sign are faster than one for any of them
         places = [place for place in map(text.find, _ASCII_DIGITS) if place >= 0]
         return (min(places), max(map(text.rfind, _ASCII_DIGITS)) + 1) if places else None
@@ -255,12 +260,12 @@ def digits_between(text: str) -> tuple[int, int] | None:
 
 
 def digits_of(text: str) -> str:
-    """The decimal digits in it, in whatever script, as ASCII."""
+    """Return the decimal digits of a text, in any script, as ASCII."""
     return "".join(str(int(sign)) for sign in text if sign.isdecimal())
 
 
 def lowered(text: str) -> str:
-    """In lower case, each character in its place."""
+    """Return a text in lower case, with each character at its position."""
     small = text.lower()
     if len(small) == len(text):
         return small

@@ -1,4 +1,4 @@
-"""How well a detector finds what is marked in texts of one's own."""
+"""Measuring how well a detector finds the annotations of a user's own texts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OTHER_NAMES: Mapping[str, Kind] = {
     **PRESIDIO_NAMES,
     **dict.fromkeys(("US_SSN", "US_DRIVER_LICENSE", "US_PASSPORT", "US_ITIN", "UK_NHS", "UK_NINO"), Kind.NATIONAL_ID),
 }
-"""What Presidio, spaCy and others call our kinds."""
+"""Names of our kinds in Presidio, spaCy and others."""
 _KEYS = {
     "kind": ("kind", "type", "label", "entity_type"),
     "start": ("start", "start_position"),
@@ -37,22 +37,22 @@ class AnnotatedText:
 
     text: str
     spans: tuple[PersonalData, ...]
-    """In the text's order, none overlapping another; with scores of 1."""
+    """Annotations in the text's order, without overlaps; with scores of 1."""
 
 
 class AnnotatedFile(NamedTuple):
-    """What a file holds."""
+    """The content of an annotated file."""
 
     texts: tuple[AnnotatedText, ...]
     sha256: str
     unknown: Mapping[str, int]
-    """Kinds that are not ours, with how often each was marked; they were left out."""
+    """Unknown kinds, with the number of their annotations, which were left out."""
 
 
 def read_annotated(path: Path) -> AnnotatedFile:
     """Read JSON lines with `text` (or `full_text`) and `spans` of `kind`, `start` and `end` in characters.
 
-    Presidio's names for these and for the kinds are understood too. Raises `DataError`, which names the line.
+    Presidio's names of these fields and of the kinds are accepted too. Raises `DataError`, which names the line.
     """
     unknown: Counter[str] = Counter()
     with open_lines(path) as lines:
@@ -97,24 +97,24 @@ def _span(marked: object, text: str, record: Record, lines: Lines) -> tuple[str,
 
 
 class SpanFigures(NamedTuple):
-    """How well things of one kind are found."""
+    """How well findings of one kind match the annotations."""
 
     precision: float | None
-    """Share of what was found that is right; None if nothing was found."""
+    """Share of findings that are right; None if nothing was found."""
     recall: float | None
-    """Share of what was marked that was found; None if nothing was marked."""
+    """Share of annotations that were found; None if nothing was annotated."""
     f1: float | None
     marked: int
     found: int
     right: int
-    """Found with the same kind at the same place."""
+    """Number of findings with the same kind at the same place."""
 
 
 def measure_detector(detector: Detector, texts: Iterable[AnnotatedText]) -> dict[str, SpanFigures]:
-    """How well a detector finds what is marked: by kind, of kinds that are marked in these texts, and `all` of them.
+    """Return how well a detector finds the annotations: by kind that occurs in these texts, and for `all` together.
 
-    Only the same place is right. Kinds that are marked nowhere do not count against the detector: whoever marked the
-    texts was not asked for them.
+    Only the exact place counts as right. Kinds without annotations do not count against the detector, since the
+    annotators may not have been asked for them.
     """
     pairs = [(text, detector.find(text.text)) for text in texts]
     kinds = sorted({str(span.kind) for text, _ in pairs for span in text.spans})

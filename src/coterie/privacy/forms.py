@@ -1,11 +1,12 @@
-"""Every form that a value may have in a text: folded, in look-alike letters, encoded, cut in pieces.
+"""Detection of every form that a value may have in a text: folded, in look-alike letters, encoded, cut in pieces.
 
-A detector looks at the text as it reads (`coterie.text.folding`). What is found is mapped back to the text as it is
-written, so that what is replaced leaves nothing of the value.
+A detector searches the text as it reads (`coterie.text.folding`). Findings are mapped back to the text as it
+is written, so that a replacement leaves nothing of the value.
 
-Pieces are joined only where the whole is exact: an IBAN by its length and check number, a card's number by Luhn's digit
-and its issuer beside a word for a card, a token by the form that its maker gives it. Words and up to three other
-numbers may stand between two pieces; between those of a card one, and none where it is in three or four.
+Pieces are joined only where the whole is exact: an IBAN by its length and check number, a card's number by
+Luhn's digit and its issuer beside a word for a card, a token by the form that its maker gives it. Words and
+up to three other numbers may stand between two pieces; between those of a card one, and none where it is in
+three or four.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from coterie.runtime.values import replace
 from coterie.text.folding import Folded, fold, skeleton, untagged
 
 WHOLE = frozenset({Kind.IBAN, Kind.CARD, Kind.NATIONAL_ID, Kind.SECRET, Kind.EMAIL})
-"""Kinds of which nothing is a piece of something else."""
+"""Kinds whose findings are never pieces of other values."""
 _BETWEEN, _PIECES = 3, 3
-"""Other numbers that may stand between two pieces, and pieces that a value may be in."""
+"""Most other numbers between two pieces, and most pieces of a value."""
 _STRETCH, _LONGEST = 32_000, 512
-"""Characters that a pattern goes over at once, and that what it finds may have."""
+"""Characters that a pattern searches at once, and the longest match."""
 _CODE = r"(?:[0-9A-Za-z]{0,64}[0-9][0-9A-Za-z]{0,64}|[A-Z]{2,4})(?![0-9A-Za-z])"
 _RUN = re.compile(rf"(?<![0-9A-Za-z]){_CODE}(?:[ -]{_CODE}){{0,16}}")
 """Numbers and codes side by side."""
@@ -41,11 +42,11 @@ _CARD_DIGITS = (14, 15, 16)
 _WORD = re.compile(r"(?<![0-9A-Za-z_-])[0-9A-Za-z_.-]{3,511}[0-9A-Za-z_-]")
 _LETTERS_AND_DIGITS = re.compile(r"[0-9A-Za-z]+")
 _CHANGING = re.compile(r"[0-9]|[a-z][A-Z]")
-"""What a part of a token has and a word has not."""
+"""A property of token parts that words lack."""
 
 
 class ValuePiece(NamedTuple):
-    """Part of a value: `texts[text][start:end]`, and its letters and digits."""
+    """A piece of a value: `texts[text][start:end]`, and its letters and digits."""
 
     text: int  # its place in the texts
     start: int
@@ -60,7 +61,7 @@ class CutValue(NamedTuple):
     pieces: tuple[ValuePiece, ...]
 
     def found(self, index: int) -> list[PersonalData]:
-        """Its pieces in one of the texts."""
+        """Return the pieces in one of the texts as findings."""
         return [
             PersonalData(kind=self.kind, start=piece.start, end=piece.end, score=0.99)
             for piece in self.pieces
@@ -69,13 +70,13 @@ class CutValue(NamedTuple):
 
 
 _Judge = Callable[[str], bool | None]
-"""Whether signs are a value: None if they may become one."""
+"""A function that returns whether characters are a value; None if they may become one."""
 _Heads = Callable[[ValuePiece, str], Iterator[ValuePiece]]
-"""What of a piece may go on with some signs."""
+"""A function that yields the parts of a piece that may continue some characters."""
 
 
 def cut_values(texts: Sequence[str]) -> list[CutValue]:
-    """The values that are in pieces in some folded texts, which follow each other or are sent together."""
+    """Return the values that are cut in pieces in some folded texts, which follow each other or are sent together."""
     numbered = [has_digit(text) for text in texts]
     if not any(numbered):
         return []
@@ -92,7 +93,7 @@ def cut_values(texts: Sequence[str]) -> list[CutValue]:
 
 
 def without_found(text: str, found: Iterable[PersonalData]) -> str:
-    """The text with blanks for what is found whole: what is left may be pieces of other values, telephones too."""
+    """Return the text with whole findings blanked: the rest, with telephone numbers, may be pieces of other values."""
     pieces, at = list[str](), 0
     for each in sorted(found, key=lambda each: each.start):
         if each.end > at and each.kind in WHOLE:
@@ -103,7 +104,7 @@ def without_found(text: str, found: Iterable[PersonalData]) -> str:
 
 
 def _matches(pattern: re.Pattern[str], text: str, at: int = 0) -> Iterator[re.Match[str]]:
-    """The matches in a text, looked for in steps between which other threads run."""
+    """Yield the matches in a text, searched in steps between which other threads run."""
     last = at
     while at < len(text):
         for match in pattern.finditer(text, max(at, last), at + _STRETCH + _LONGEST):
@@ -115,7 +116,7 @@ def _matches(pattern: re.Pattern[str], text: str, at: int = 0) -> Iterator[re.Ma
 
 
 class _Pieces:
-    """What a pattern finds in some texts, looked for when it is first asked for."""
+    """The matches of a pattern in some texts, searched on first use."""
 
     def __init__(self, pattern: re.Pattern[str], texts: Sequence[str]) -> None:
         self._pattern, self._texts = pattern, texts
@@ -129,7 +130,7 @@ class _Pieces:
         ]
 
     def behind(self, first: ValuePiece) -> list[ValuePiece]:
-        """Those behind a piece that may belong to it."""
+        """Return the pieces after a piece that may belong to it."""
         place = bisect_left(self.all, (first.text, first.end))
         return self.all[place : place + (_BETWEEN + 1) * (_PIECES - 1)]
 
@@ -143,7 +144,7 @@ def _joined(
     left: int = _PIECES - 1,
     between: int = _BETWEEN,
 ) -> tuple[ValuePiece, ...] | None:
-    """The first piece with those that make a value of it, at most `left`; None if none do."""
+    """Return the first piece with those that complete it to a value, at most `left`; None if none do."""
     for place, piece in enumerate(behind[: between + 1]):
         for head in heads(piece, first.signs):
             signs = first.signs + head.signs
@@ -187,7 +188,7 @@ def _plain(written: str) -> str:
 
 
 def _heads_of_iban(piece: ValuePiece, most: int) -> Iterator[ValuePiece]:
-    """As many groups of a run as an IBAN still has, with and without letters that stand before its first digit."""
+    """Yield as many groups of a run as an IBAN lacks, with and without letters before its first digit."""
     groups = list(_LETTERS_AND_DIGITS.finditer(piece.signs))
     first = next((place for place, group in enumerate(groups) if not group[0].isalpha()), 0)
     for begin in {0, first}:
@@ -222,7 +223,7 @@ def _whole(piece: ValuePiece, _: str) -> Iterator[ValuePiece]:
 
 
 def _is_said(texts: Sequence[str], piece: ValuePiece) -> bool:
-    """Whether a word for a card stands before a piece, in its text or at the end of the one before."""
+    """Return whether a word for a card stands before a piece, in its text or at the end of the previous one."""
     before = texts[piece.text - 1][-BEFORE:] if piece.text else ""
     before += f" {texts[piece.text][max(0, piece.start - BEFORE) : piece.start]}"
     return any(True for _ in CARD_WORDS.ends(before))
@@ -253,19 +254,19 @@ def _words_of_token(piece: ValuePiece, _: str) -> Iterator[ValuePiece]:
 Finder = Callable[[str], Iterable[PersonalData]]
 
 _DEPTH = 2
-"""Times that a decoded text is decoded again."""
+"""Most times that a decoded text is decoded again."""
 _EXACT = frozenset({Kind.IBAN, Kind.CARD, Kind.NATIONAL_ID, Kind.SECRET})
-"""What counts where letters were taken for those that they look like: kinds with check digits or a form."""
+"""Kinds that count when look-alike letters were replaced: those with check digits or a form."""
 
 
 def find_in_forms(text: str, find: Finder, find_exact: Finder, *, depth: int = _DEPTH) -> tuple[PersonalData, ...]:
-    """What is in a text in whatever form, in the text's order, none overlapping another.
+    """Return the findings in a text in any form, in the text's order, without overlaps.
 
     Args:
-        text: Any.
-        find: All that a detector finds in a folded text.
-        find_exact: What patterns find in one with ASCII letters for those that look like them.
-        depth: How many times a decoded text is decoded again.
+        text: Any text.
+        find: Returns all findings of a detector in a folded text.
+        find_exact: Returns the patterns' findings in a text with look-alike letters replaced by ASCII.
+        depth: Most times that a decoded text is decoded again.
     """
     folded = fold(text)
     found = _find_read(text, folded, find, find_exact, depth)
@@ -277,7 +278,7 @@ def find_in_forms(text: str, find: Finder, find_exact: Finder, *, depth: int = _
 def _find_read(
     text: str, folded: Folded | None, find: Finder, find_exact: Finder, depth: int
 ) -> tuple[PersonalData, ...] | list[PersonalData]:
-    """What is found in one reading, at its places in the text; a list is not settled yet."""
+    """Return the findings in one reading, at their places in the text; a list still has overlaps."""
     shown = text if folded is None else folded.text
     plain, alike = find(shown), skeleton(shown)
     more = [] if alike is None else [each for each in find_exact(alike) if each.kind in _EXACT]
@@ -295,7 +296,7 @@ def _find_read(
 
 
 def _find_untagged(text: str, find_exact: Finder, known: Sequence[PersonalData]) -> Iterator[PersonalData]:
-    """What has a form of its own and tags of HTML within it, and is not known already; its place, with the tags."""
+    """Yield new findings that have their own form and HTML tags within them, with the span that includes the tags."""
     bare = untagged(text)
     if bare is None:
         return
@@ -309,11 +310,11 @@ def _find_untagged(text: str, find_exact: Finder, known: Sequence[PersonalData])
 
 
 def find_between(texts: Sequence[str], found: Sequence[Iterable[PersonalData]]) -> list[CutValue]:
-    """The values that are cut over several texts which are sent together, each with its pieces in at least two of them.
+    """Return the values that are cut over several texts sent together, each with pieces in at least two of them.
 
     Args:
-        texts: In their order.
-        found: What was found in each.
+        texts: The texts in their order.
+        found: The findings in each text.
     """
     if not _may_be_cut(texts):
         return []
@@ -329,7 +330,7 @@ def find_between(texts: Sequence[str], found: Sequence[Iterable[PersonalData]]) 
 
 
 def _may_be_cut(texts: Sequence[str]) -> bool:
-    """Whether a value may be cut over some texts: every piece of one has a digit, but for one of a token."""
+    """Return whether a value may be cut over some texts: every piece has a digit, except for pieces of a token."""
     if len(texts) < 2:
         return False
     numbered = sum([not text.isascii() or has_digit(text) for text in texts])
@@ -337,7 +338,7 @@ def _may_be_cut(texts: Sequence[str]) -> bool:
 
 
 def _without(folded: Folded, text: str, found: Iterable[PersonalData]) -> str:
-    """A folded text, with its plain letters, and blanks for what was found in the text as it is written."""
+    """Return a folded text in plain letters, with the findings in the original text blanked."""
     inside = bytearray(len(text))
     for each in (each for each in found if each.kind in WHOLE):
         inside[each.start : each.end] = b"\1" * (each.end - each.start)
@@ -358,33 +359,33 @@ def _written(piece: ValuePiece, folds: Sequence[Folded | None]) -> ValuePiece:
 # --- Encoded values: base64 and hexadecimal. Percent, HTML and JSON escapes are folded.
 
 _STEP, _AHEAD = 32_000, 64
-"""Characters that a pattern goes over at once, and a few more."""
+"""Characters that a pattern searches at once, and the overlap."""
 _SIGN = "A-Za-z0-9+/_-"
 _QUADS = re.compile(rf"(?:[I-Za-f][C-HS-Xi-nyz0-3][ABEFIJMNQRUVYZcdghklopstwx014589][{_SIGN}]){{3}}")
-"""Three groups of base64 that stand for three printable ASCII characters each: what no prose has."""
+"""Three groups of base64 that encode three printable ASCII characters each, which prose does not contain."""
 _INNER = re.compile(rf"[A-Z0-9](?<=[{_SIGN}].)(?=[{_SIGN}])")
-"""A capital or a digit within a word: of nine bytes or more that are encoded only one in 50,000 has none."""
+"""A capital or a digit within a word: of nine or more encoded bytes, only one in 50,000 lacks one."""
 _FEWEST_SIGNS = 12
 _REST = re.compile(rf"[{_SIGN}]*={{0,2}}")
 _WRAPPED = re.compile(rf"\r?\n(?=[{_SIGN}]{{2}})")
 _SIGNS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-")
 _WRAPPED_AT = 60
-"""Signs that a line of wrapped base64 has at least."""
+"""Fewest characters of a line of wrapped base64."""
 _URL_SAFE = str.maketrans("-_", "+/", "\r\n=")
 _CONTROLS = dict.fromkeys(range(32), " ")
 _READABLE = 0.7
-"""Share of printable characters from which what is decoded is a text; of bytes by chance .4 are printable."""
+"""Share of printable characters from which a decoded value counts as text; random bytes have .4."""
 _HEX_DIGIT = "[0-9a-fA-F]"
 _OCTET = rf"(?:[2-7]{_HEX_DIGIT}|0[9aAdD]|[c-fC-F]{_HEX_DIGIT}(?:[ :]?[89abAB]{_HEX_DIGIT}){{1,3}})"
 _OCTET_GAP = r"(?:[ :-]|(?:, ?| )?0[xX]|, ?)?"
 _OCTETS_BEGIN = re.compile(rf"[2-7](?:(?<![0-9A-Za-z].)|(?<=0[xX].)){_HEX_DIGIT}(?:{_OCTET_GAP}{_OCTET}){{7}}")
 _OCTETS = re.compile(rf"{_OCTET}(?:{_OCTET_GAP}{_OCTET}){{7,}}(?![0-9A-Za-z])")
 _NO_OCTET = re.compile(r"0[xX]|[ :,-]")
-"""Eight printable characters or more; the library skips to the digits of a text."""
+"""Separators of hexadecimal bytes."""
 
 
 def _find_encoded(text: str, find: Finder, find_exact: Finder, depth: int, *, numbered: bool) -> Iterator[PersonalData]:
-    """Encoded texts with something in them, each whole: of several finds the one with the highest label names it."""
+    """Yield encoded texts with findings, each as a whole, named by the finding with the highest label."""
     # Nearly always there is none, and words without capitals and digits inside tell that soonest.
     if len(text) > _STEP or (
         _INNER.search(text) and any(map(_QUADS.search, [word for word in text.split() if len(word) >= _FEWEST_SIGNS]))
@@ -405,7 +406,7 @@ def _find_decoded(
 
 
 def _search(pattern: re.Pattern[str], text: str, at: int) -> re.Match[str] | None:
-    """The next match, looked for in steps between which other threads run."""
+    """Return the next match, searched in steps between which other threads run; None if there is none."""
     while at < len(text):
         if match := pattern.search(text, at, at + _STEP + _AHEAD):
             return match
@@ -433,7 +434,7 @@ def _base64(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _base64_end(text: str, start: int) -> int:
-    """Where a run ends, with the lines that it is wrapped into: all as long as the first, but for the last."""
+    """Return the end of a run, with its wrapped lines: all as long as the first, except for the last."""
     width = 0
     while True:
         line = _REST.match(text, start)

@@ -1,4 +1,4 @@
-"""National identifiers, payment cards and bank accounts, each with its form and, where it has one, its check digits."""
+"""Detection of national identifiers, payment cards and bank accounts, by form and, if there are any, check digits."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from coterie.privacy.detection import ContextWords, Kind, PersonalData, count_di
 Check = Callable[[str], bool]
 _FEWEST_DIGITS = 6
 _CODE = 16
-"""Signs of the Italian code, which may have letters in place of its digits: the only form with fewer."""
+"""Characters of the Italian code, which may have letters in place of digits: the only form with fewer digits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Number:
-    """One country's number."""
+    """One country's identifier."""
 
     form: re.Pattern[str]
     check: Check = lambda _: True
     said: ContextWords | None = None
-    """Words beside which it counts."""
+    """Context words beside which the number counts."""
     alone: bool = False
-    """It counts without such words too."""
+    """Whether the number also counts without such words."""
 
 
 _LEFT, _RIGHT = r"(?<![^\W_])(?<!\d[.,/-])(?:", r")(?![^\W_])(?![.,/-]\d)"
@@ -53,7 +53,7 @@ def _form(pattern: str) -> re.Pattern[str]:
 
 
 def find_national_ids(text: str) -> Iterator[PersonalData]:
-    """Numbers of tax, social security and identity."""
+    """Yield tax, social security and identity numbers."""
     if count_digits(text) < _FEWEST_DIGITS and max(map(len, text.split()), default=0) < _CODE:
         return
     named = cache(lambda words: words.may_stand_in(text))
@@ -73,7 +73,7 @@ def find_national_ids(text: str) -> Iterator[PersonalData]:
 
 
 def _us_ssn(found: str) -> bool:
-    """A social security number, or an ITIN: its area begins at 900, its group is one of its own (IRS, 50 to 65 too)."""
+    """Return whether this is a US social security number, or an ITIN: area from 900, groups 50 to 65 too (IRS)."""
     digits = digits_of(found)
     if digits < "900":
         return ssn.is_valid(f"{digits[:3]}-{digits[3:5]}-{digits[5:]}")
@@ -86,14 +86,14 @@ def _uk_nino(found: str) -> bool:
 
 
 def _german_insurance(found: str) -> bool:
-    """The letter as its place in the alphabet, own weights, sums of their digits (VKVV, section 4)."""
+    """Check a German insurance number: the letter as its position, own weights, digit sums (VKVV, section 4)."""
     plain = re.sub(r"\s", "", found).upper()
     spelled = plain[:8] + f"{ord(plain[8]) - 64:02d}" + plain[9:11]
     return _digit_sums(spelled, (2, 1, 2, 5, 7, 1, 2, 1, 2, 1, 2, 1)) % 10 == int(plain[11])
 
 
 def _german_health(found: str) -> bool:
-    """The letter as its place in the alphabet, weights 1 and 2, sums of their digits (section 290 SGB V)."""
+    """Check a German health number: the letter as its position, weights 1 and 2, digit sums (section 290 SGB V)."""
     spelled = f"{ord(found[0].upper()) - 64:02d}" + found[1:9]
     return _digit_sums(spelled, (1, 2) * 5) % 10 == int(found[9])
 
@@ -104,7 +104,7 @@ def _digit_sums(digits: str, weights: tuple[int, ...]) -> int:
 
 
 def _swedish_number(found: str) -> bool:
-    """A coordination number too, whose day has 60 added."""
+    """Check a Swedish number, also a coordination number, whose day has 60 added."""
     digits = digits_of(found)[-10:]
     month, day = int(digits[2:4]), int(digits[4:6])
     return luhn.is_valid(digits) and 1 <= month <= 12 and (1 <= day <= 31 or 61 <= day <= 91)
@@ -127,7 +127,7 @@ def _brazilian_cpf(found: str) -> bool:
 
 
 def _digits(check: Check) -> Check:
-    """A check of the digits alone, whatever is between them."""
+    """Return a check of the digits alone, whatever stands between them."""
     return lambda found: check(digits_of(found))
 
 
@@ -225,11 +225,11 @@ _ANY = re.compile(
     rf"{_LEFT}(?={'|'.join(body.replace(chr(92) + '1', '[ .-]?') for body in _BODIES)}))",
     re.IGNORECASE | re.ASCII,
 )
-"""Any of the forms: one look instead of one for each."""
+"""Any of the forms, so that one search replaces one for each."""
 _START = re.compile(
     r"\d(?<![^\W_]\d)|[a-z](?<![^\W_][a-z])(?=[a-z]?[ -]?\d|[a-z]{5}[0-9lmnp-v])", re.IGNORECASE | re.ASCII
 )
-"""Where one may begin: with a digit, or with one, two or six letters before what stands for one."""
+"""The start of an identifier: a digit, or one, two or six letters before a digit or its substitute."""
 
 # --- Passports, identity cards and driving licences: no one form, so any token with digits close to the paper's name.
 
@@ -245,9 +245,9 @@ _HINTS = (
     *("licen", "permi", "passport", "passeport", "reisepass", "pasaporte", "passaporto", "paspoort"),
     *("patente", "carnet", "f\u00fchrer", "ausweis", "rijb", "identi"),
 )
-"""Pieces of those names, one of which every text with a name has, but for those that are pieces of many words."""
+"""Parts of the names of papers; every text with such a name contains one of them, except for the short names."""
 _SHORT = re.compile(r"dl(?<![^\W_]dl)|i(?:dentity|d)\s{1,3}card", re.IGNORECASE)
-"""These two."""
+"""Short names of papers, which need word boundaries."""
 _NUMBER = (
     r"(?P<number>(?:(?!ID[ -]|NO[ -]|NR[ -])[A-Z]{1,3}[ -]){0,2}(?!(?:ID|NO|NR)[ -])[A-Za-z]{0,8}\d[A-Za-z\d]{0,20}"
     r"(?:-[A-Za-z\d]{1,8}){0,5}(?: \d[A-Z\d]{1,8}){0,5})(?![\w@/])"
@@ -256,11 +256,11 @@ _BEFORE = re.compile(rf"(?<![^\W_]){_NAME}(?![^\W\d_])(?:[^\d.!;]|\.(?!\s[A-Z][a
 _BEHIND = re.compile(rf"(?<![\w$€£.,/-]){_NUMBER}['\")]?,?\s(?:is|was|'s)\s(?:\w{{1,12}}\s){{0,4}}{_NAME}(?![^\W_])")
 _AMOUNT = re.compile(r"\s?(?:[$€£%]|(?i:usd|eur|euros?|gbp|chf|dollars?|pounds?|times|people|days|years)\b)")
 _SIGNS, _DIGITS = 5, 3
-"""Letters and digits, and digits among them, that a number has at least: no year, no house."""
+"""Fewest letters and digits of a number, and fewest digits among them: years and house numbers have fewer."""
 
 
 def find_papers(text: str) -> Iterator[PersonalData]:
-    """Numbers before and behind the name of such a paper."""
+    """Yield numbers before and after the name of an identity paper."""
     lower = text.casefold()
     if not (any(hint in lower for hint in _HINTS) or _SHORT.search(lower)):
         return
@@ -307,7 +307,7 @@ _ISSUERS = (
 )
 _SURE_LENGTHS = (14, 15, 16)
 _PLAIN = 16
-"""The length that nearly all cards have."""
+"""The length of nearly all card numbers."""
 CARD_WORDS = ContextWords(
     "card, cards, credit, debit, visa, mastercard, amex, maestro, cc, karte, kreditkarte, carte, tarjeta, carta, "
     "cartão, kort, kortti, karta"
@@ -317,18 +317,18 @@ _IBAN = re.compile(
     r"[0-9](?=[^0-9A-Z]{0,20}[0-9A-Z])",
     re.IGNORECASE | re.ASCII,
 )
-"""Its check digits, behind the country: so the library skips to the digits of a text."""
+"""The check digits of an IBAN, after the country: so the library skips to the digits of a text."""
 _LETTER_VALUES = {ord(letter): str(int(letter, 36)) for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 _GROUP = re.compile(r"[0-9A-Za-z]+")
 _GROUP_GAP = re.compile(r"[ \t./\u2010-\u2015-]{0,4}(?:(?:\r?\n|\r|\\[nrt]|<br ?/?>)[ \t>|*#-]{0,12}){0,4}")
-"""Between the groups of an IBAN: blanks, dashes, dots, strokes, and ends of lines with what begins a line."""
+"""Separators between the groups of an IBAN: blanks, dashes, dots, slashes, and line ends with list markers."""
 _STRUCTURE = re.compile(r"(\d+)!?([nac])")
 
 
 def find_cards(text: str) -> Iterator[PersonalData]:
-    """Numbers of an issuer whose check digit is right, and beside a word for a card those of shops' own cards.
+    """Yield numbers of an issuer with the right check digit, and shop cards beside a word for a card.
 
-    Lengths that few cards have count only beside such a word.
+    Rare lengths count only beside such a word.
     """
     for match in _CARD.finditer(text):
         digits = digits_of(match[0])
@@ -346,12 +346,12 @@ def _is_issued(digits: str) -> bool:
 
 
 def is_sure_card(digits: str) -> bool:
-    """Whether digits are a card's number: an issuer's, of a length that most cards have, with the right check digit."""
+    """Return whether digits are a card number: of an issuer, of a usual length, with the right check digit."""
     return len(digits) in _SURE_LENGTHS and len(set(digits)) > 1 and _is_issued(digits) and luhn.is_valid(digits)
 
 
 def find_ibans(text: str) -> Iterator[PersonalData]:
-    """IBANs with the length of their country and the right check number, in one piece or in groups."""
+    """Yield IBANs with the length of their country and the right check number, in one piece or in groups."""
     for match in _IBAN.finditer(text):
         start = match.start() - 2
         groups = _iban_groups(text, start, iban_length(text[start : start + 2].upper()))
@@ -360,7 +360,7 @@ def find_ibans(text: str) -> Iterator[PersonalData]:
 
 
 def _iban_groups(text: str, start: int, length: int) -> list[re.Match[str]] | None:
-    """So many letters and digits, in groups on one line or on several; None if there are more or fewer."""
+    """Return groups of `length` letters and digits, on one or more lines; None if there are more or fewer."""
     if not length:
         return None
     at, left, groups = start, length, list[re.Match[str]]()
@@ -376,27 +376,27 @@ def _iban_groups(text: str, start: int, length: int) -> list[re.Match[str]] | No
 
 
 def is_iban(found: str) -> bool:
-    """ISO 7064 MOD 97-10 over the number turned about its fourth character, letters as 10 to 35."""
+    """Check ISO 7064 MOD 97-10 over the number rotated at its fourth character, letters as 10 to 35."""
     plain = "".join(_GROUP.findall(found)).upper()
     return int((plain[4:] + plain[:4]).translate(_LETTER_VALUES)) % 97 == 1
 
 
 @cache
 def _iban_structure(country: str) -> tuple[tuple[int, str], ...]:
-    """How many digits (`n`), letters (`a`) or either (`c`) a country's IBAN has behind its check digits, by SWIFT."""
+    """Return the digits (`n`), letters (`a`) or either (`c`) after the check digits of a country's IBAN, by SWIFT."""
     structure = numdb.get("iban").info(country)[0][1].get("bban", "")
     return tuple((int(count), kind) for count, kind in _STRUCTURE.findall(structure))
 
 
 @cache
 def iban_length(country: str) -> int:
-    """Characters of a country's IBAN; 0 where it has none."""
+    """Return the length of a country's IBAN; 0 if it has none."""
     parts = _iban_structure(country)
     return len(country) + 2 + sum(count for count, _ in parts) if parts else 0
 
 
 def has_iban_form(begins: str) -> bool:
-    """Whether letters and digits may be the beginning of an IBAN of the country that they name."""
+    """Return whether letters and digits may be the beginning of an IBAN of the country that they name."""
     at = 4
     for count, kind in _iban_structure(begins[:2].upper()):
         part = begins[at : at + count]
@@ -422,7 +422,7 @@ _ACCOUNT = re.compile(
 
 
 def find_accounts(text: str) -> Iterator[PersonalData]:
-    """Six to seventeen digits close behind words for a bank account or for an account's number."""
+    """Yield six to seventeen digits closely after words for a bank account or an account number."""
     lower = text.lower()
     if not any(hint in lower for hint in _PAYMENT_HINTS):
         return

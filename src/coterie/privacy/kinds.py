@@ -1,4 +1,4 @@
-"""The detectors that come with Coterie, as they register."""
+"""The detectors that come with Coterie, registered as plug-ins."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from coterie.privacy.detection import Detector
 
 
 class PatternsType(DetectorType[PrivacySection]):
-    """What has a form."""
+    """A detector of data with a fixed form."""
 
     section = PrivacySection
     cannot_see = "names of persons and addresses, except in a field that is named for them"
 
     def open(self, section: PrivacySection, folder: Path) -> Detector:
-        """The patterns."""
+        """Return the patterns."""
         from coterie.privacy.patterns import PatternDetector
 
         return PatternDetector()
 
 
 class NamesType(DetectorType[PrivacySection]):
-    """Names, places and organisations too."""
+    """A detector that also finds names, places and organisations."""
 
     section = PrivacySection
     cannot_see = (
@@ -32,20 +32,20 @@ class NamesType(DetectorType[PrivacySection]):
     )
 
     def open(self, section: PrivacySection, folder: Path) -> Detector:
-        """The classifier that comes with Coterie."""
+        """Return the bundled classifier."""
         from coterie.privacy.tagger import NameTagger
 
         return NameTagger.bundled()
 
 
 class PresidioType(DetectorType[PrivacySection]):
-    """The patterns, and Microsoft Presidio."""
+    """A detector of the patterns and Microsoft Presidio."""
 
     section = PrivacySection
     cannot_see = "some names, and outside English most of them"
 
     def open(self, section: PrivacySection, folder: Path) -> Detector:
-        """Presidio, from its extra."""
+        """Return Presidio, from its extra."""
         from coterie.privacy.presidio import PresidioDetector
 
         return PresidioDetector()

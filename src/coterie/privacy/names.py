@@ -1,11 +1,12 @@
-"""Names, places, organisations and addresses, by a linear chain over words; what has a form, by the patterns.
+"""Detection of names, places, organisations and addresses by a linear chain over words, and of fixed forms by patterns.
 
-A linear-chain conditional random field (Lafferty, McCallum and Pereira 2001) over the words' letters, neighbours, use
-of capitals, and groups of words that the bundled encoder holds for alike. It has no list of names: a name is found by
-its look and its place in the sentence. It was trained on English texts with names from many countries.
+A linear-chain conditional random field (Lafferty, McCallum and Pereira 2001) over the words' letters,
+neighbours, use of capitals, and groups of words that the bundled encoder finds similar. It has no list of
+names: a name is found by its form and its place in the sentence. It was trained on English texts with names
+from many countries.
 
-Most features are of one word beside another one, and the same wherever the two stand: `Features` splits them so that a
-detector can add up the weights of a word once and for all.
+Most features are of one word beside another one, and the same wherever the two stand: `Features` splits them
+so that a detector can add up the weights of a word once and for all.
 """
 
 from __future__ import annotations
@@ -38,24 +39,24 @@ DEMONYMS = _LISTS["of_one_word"]
 _OF_SEVERAL = "|".join(name.replace(" ", "[ -]") for name in _LISTS["of_several_words"].split(", "))
 _SEVERAL = re.compile(rf"(?<![^\W_])(?:{_OF_SEVERAL})s?(?![^\W_])")
 _OTHER_THINGS = _LISTS["other_things_too"]
-"""Those of them that are other words, names, breeds or parts of names as often: the sentence has to say."""
+"""Demonyms that are as often other words, names, breeds or parts of names: the sentence decides."""
 
 _KNOWN = frozenset(DEMONYMS.lower().split())
 _CERTAIN = _KNOWN - frozenset(_OTHER_THINGS.split())
 
 
 def is_only_demonym(word: str) -> bool:
-    """Whether a word in lower case is one, or the plural of one, and hardly ever anything else."""
+    """Return whether a lower-case word is a demonym, or the plural of one, and hardly ever anything else."""
     return word in _CERTAIN or (word.endswith("s") and word[:-1] in _CERTAIN)
 
 
 def is_demonym(word: str) -> bool:
-    """Whether a word in lower case is one, or the plural of one."""
+    """Return whether a lower-case word is a demonym, or the plural of one."""
     return word in _KNOWN or (word.endswith("s") and word[:-1] in _KNOWN)
 
 
 def demonyms_of_several_words(text: str) -> Iterator[tuple[int, int]]:
-    """Where those of several words stand, such as `Sri Lankan`: a chain of words takes their first for a place."""
+    """Yield the spans of demonyms of several words (`Sri Lankan`), whose first word the chain takes for a place."""
     yield from (match.span() for match in _SEVERAL.finditer(text))
 
 
@@ -63,43 +64,43 @@ def demonyms_of_several_words(text: str) -> Iterator[tuple[int, int]]:
 
 _TOKEN = re.compile(r"[^\W\d_]{1,40}|\d{1,40}|\n[\s]*|\t|[^\w\s]|_")
 _PARTING = frozenset("<>{}=|;\t")
-"""Signs of records, tables and tags that no name goes over."""
+"""Delimiters of records, tables and tags, which end a name."""
 _BESIDE_QUOTE = frozenset(",:;{}[]()=")
-"""Signs beside which a quotation mark is one of a record: `"Vasquez", "city"`."""
+"""Characters beside which a quotation mark delimits a record: `"Vasquez", "city"`."""
 _QUOTING = frozenset(">|?*")
 _BEFORE_QUOTING = "\n>|?*"
 _HIDDEN = "\0"
 OFFSETS = (-2, -1, 0, 1, 2)
-"""Words of whose own features a word's tags depend, itself in the middle."""
+"""Relative positions of the words whose own features determine a word's tags."""
 
 
 class TaggedWord(NamedTuple):
-    """A word, a number, a sign, the end of a line, or what a pattern found."""
+    """A token: a word, a number, a punctuation mark, a line end, or a pattern's finding."""
 
     start: int
     end: int
     form: str
-    """Its letters; a kind in angle brackets for what a pattern found."""
+    """The token's letters; for a pattern's finding, the kind in angle brackets."""
 
     @property
     def found(self) -> bool:
-        """Whether it stands for what a pattern found."""
+        """Whether the token stands for a pattern's finding."""
         return self.form[0] == "<" and len(self.form) > 1
 
 
 class Lexicon(NamedTuple):
-    """What is known of common words: how common, and what other words are like them."""
+    """Common words: their frequency, and their groups of similar words."""
 
     groups: Mapping[str, tuple[int, ...]]
-    """Of each word its rank's logarithm, then its group in a coarse, a middle and a fine division."""
+    """By word, the logarithm of its rank, then its coarse, middle and fine group."""
 
 
 def read_words(text: str, found: Sequence[PersonalData]) -> list[TaggedWord]:
-    """The words of a text, in order.
+    """Return the tokens of a text, in order.
 
     Args:
-        text: Any.
-        found: What patterns found in it, in order; each is one word, and so is each date that is none of them.
+        text: Any text.
+        found: The patterns' findings, in order; each is one token, and so is each further date.
     """
     days = [PersonalData(kind="DATE", start=start, end=end, score=0.0) for start, end in date_places(text)]
     spans = [(each.start, each.end, f"<{each.kind}>") for each in settle([*found, *days])]
@@ -114,7 +115,7 @@ def read_words(text: str, found: Sequence[PersonalData]) -> list[TaggedWord]:
 
 
 def shape(form: str) -> str:
-    """What kind of word: `Aa`, `AA`, `A`, `aA`, `a`, digits as nines, another sign as it is."""
+    """Return the shape of a word: `Aa`, `AA`, `A`, `aA`, `a`, digits as nines, other characters as they are."""
     first = form[0]
     if not first.isalnum():
         return _line_end(form) if first == "\n" else form
@@ -128,7 +129,7 @@ def shape(form: str) -> str:
 
 
 def case_of(shapes: Sequence[str]) -> str:
-    """How capitals are used in the text: `l` not at all, `u` nearly everywhere, `m` as usual."""
+    """Return the use of capitals in the text: `l` for none, `u` for nearly all, `m` for normal."""
     letters = [each for each in shapes if each[0] in "Aa"]
     if all(letter == "a" for letter in letters):
         return "l"
@@ -136,7 +137,7 @@ def case_of(shapes: Sequence[str]) -> str:
 
 
 def lower_of(word: TaggedWord) -> str:
-    """Its letters in lower case; all ends of lines are one, and all ends of paragraphs."""
+    """Return a token's letters in lower case; all line ends are equal, and all ends of paragraphs."""
     return word.form if word.found else _line_end(word.form) if word.form[0] == "\n" else word.form.lower()
 
 
@@ -145,7 +146,7 @@ def _line_end(form: str) -> str:
 
 
 def ends_name(words: Sequence[TaggedWord], i: int) -> bool:
-    """Whether no name goes over a word: a paragraph's end, a sign of records, one of quoting where a line begins."""
+    """Return whether a token ends a name: the end of a paragraph, a record's delimiter, or quoting at a line start."""
     form = words[i].form
     if form in _PARTING:
         return True
@@ -155,11 +156,11 @@ def ends_name(words: Sequence[TaggedWord], i: int) -> bool:
 
 
 def own_features(lower: str, form: str, case: str, lexicon: Lexicon) -> list[list[str]]:
-    """What one word says of the words two before it, one before it, of itself, one and two behind: in that order.
+    """Return a word's features for the tags of the words two and one before it, its own, and one and two after it.
 
     Args:
         lower: The word in lower case.
-        form: Its shape.
+        form: The word's shape.
         case: How the text uses capitals.
         lexicon: Common words.
     """
@@ -192,7 +193,7 @@ def own_features(lower: str, form: str, case: str, lexicon: Lexicon) -> list[lis
 
 
 def word_pairs(before2: str, before: str, here: str, after: str, after2: str) -> list[str]:
-    """What a word and its neighbours say together of its tag."""
+    """Return the features of a word together with its neighbours."""
     return [
         f"-10={before} {here}",
         f"01={here} {after}",
@@ -203,23 +204,23 @@ def word_pairs(before2: str, before: str, here: str, after: str, after2: str) ->
 
 
 def form_pairs(case: str, before: str, here: str, after: str) -> list[str]:
-    """What the shapes of a word and its neighbours say, in a text of this use of capitals."""
+    """Return the features of the shapes of a word and its neighbours, for this use of capitals."""
     return [f"s-={case}{before} {here}", f"s+={case}{here} {after}", f"s-+={case}{before} {here} {after}"]
 
 
 def group_pairs(before: int, here: int, after: int) -> list[str]:
-    """What the coarse groups of a word and its neighbours say; -1 is none."""
+    """Return the features of the coarse groups of a word and its neighbours; -1 is none."""
     found = [f"c-={before} {here}"] if here >= 0 and before >= 0 else []
     return found + ([f"c+={here} {after}"] if here >= 0 and after >= 0 else [])
 
 
 def text_features(words: Sequence[TaggedWord], lexicon: Lexicon, hidden: Collection[int] = ()) -> list[list[str]]:
-    """The features of each word, as a detector adds up their weights.
+    """Return the features of each word, as a detector adds up their weights.
 
     Args:
-        words: Of a text.
+        words: The tokens of a text.
         lexicon: Common words.
-        hidden: Words whose letters no feature says whole: a chain that is fitted without some learns from the others.
+        hidden: Words whose spelling no feature contains, so that a chain learns from their context.
     """
     lower = [lower_of(word) for word in words]
     forms = [word.form if word.found else shape(word.form) for word in words]
@@ -241,12 +242,12 @@ def text_features(words: Sequence[TaggedWord], lexicon: Lexicon, hidden: Collect
 
 
 def pair_features(i: int, lower: Sequence[str], forms: Sequence[str], case: str, groups: Sequence[int]) -> list[str]:
-    """All of these for one word.
+    """Return all features of one word with its neighbours.
 
     Args:
-        i: Which word.
-        lower: Words of the text, and two more at both ends: word `i` is at `i + 2`.
-        forms: Their shapes, likewise.
+        i: The word's position.
+        lower: The words of the text, with two more at both ends: word `i` is at `i + 2`.
+        forms: The words' shapes, likewise.
         case: How the text uses capitals.
         groups: Coarse groups of the words, likewise.
     """
@@ -257,7 +258,7 @@ def pair_features(i: int, lower: Sequence[str], forms: Sequence[str], case: str,
 # --- Names, places, organisations and addresses, by a linear chain over words; what has a form, by the patterns.
 
 NAME_KINDS = (Kind.PERSON, Kind.LOCATION, Kind.ADDRESS, Kind.ORGANIZATION, Kind.NATIONALITY, Kind.DATE, Kind.AGE)
-"""What the chain tells apart. Its tags are 0 for none, then for each kind one that begins it and one that goes on."""
+"""Kinds that the chain distinguishes. Its tags are 0 for none, then for each kind a beginning and a continuation."""
 TAGS = 1 + 2 * len(NAME_KINDS)
 FOLDER = Path(__file__).parent / "names"
 MODEL_FILE, ARRAYS_FILE = "names.json", "names.safetensors"
@@ -265,7 +266,7 @@ MODEL_FILE, ARRAYS_FILE = "names.json", "names.safetensors"
 Floats = np.ndarray
 
 _REMEMBERED = 20_000
-"""Words whose sums of weights are kept: less than 1 kB each."""
+"""Words whose sums of weights are cached: less than 1 kB each."""
 _TINY = 1e-300
 _STEPS = 8  # after so many a message is scaled: it is far from the smallest number until then
 
@@ -274,7 +275,7 @@ class ChainModel(NamedTuple):
     """A trained chain."""
 
     terms: dict[str, int]
-    """Number of each feature."""
+    """Row of each feature."""
     weights: Floats  # (V, TAGS)
     transitions: Floats  # (TAGS, TAGS)
     lexicon: Lexicon
@@ -284,14 +285,14 @@ class NameDetector:
     """Patterns and names in one pass. Safe for several threads."""
 
     quick = 1_000
-    """Characters that take it at most about five milliseconds."""
+    """Characters that are searched within about five milliseconds."""
 
     def __init__(self, model: ChainModel, *, least: float = 0.5) -> None:
         """Serve a trained chain.
 
         Args:
             model: The chain.
-            least: Names less likely than this are left out: less finds more and takes more for names.
+            least: Names less likely than this are left out: a lower value finds more names, and more that are none.
         """
         self._model = model
         self._least = least
@@ -305,11 +306,11 @@ class NameDetector:
 
     @classmethod
     def bundled(cls) -> NameDetector:
-        """The one that comes with Coterie. Raises `ArtefactRefused` if a file is not what its checksum says."""
+        """Return the bundled detector. Raises `ArtefactRefused` if the checksum of a file is wrong."""
         return cls(bundled_model())
 
     def find(self, text: str) -> tuple[PersonalData, ...]:
-        """What is in it, in the text's order, none overlapping another; in time proportional to its length."""
+        """Return the findings in a text, in its order, without overlaps; in time proportional to its length."""
         return find_in_forms(text, self._find, find_exact)
 
     def _find(self, text: str) -> tuple[PersonalData, ...]:
@@ -364,7 +365,7 @@ class NameDetector:
         return sums
 
     def _owned(self, lower: list[str], forms: list[str], case: str) -> tuple[Floats, list[int]]:
-        """What each word says by itself of the words about it (T, OFFSETS, TAGS), and its coarse group."""
+        """Return each word's own weights for the words around it (T, OFFSETS, TAGS), and its coarse group."""
         keys = list(zip(lower, forms, repeat(case)))
         known = {key: self._own.get(key) for key in keys}
         if fresh := [key for key, sums in known.items() if sums is None]:
@@ -377,7 +378,7 @@ class NameDetector:
         return np.array([known[key] for key in keys]), coarse
 
     def _sum_own(self, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], Floats]:
-        """The sums of words with their shapes in texts of a use of capitals: (OFFSETS, TAGS) each."""
+        """Return the summed weights of words by word, shape and use of capitals: (OFFSETS, TAGS) each."""
         model, rows, starts = self._model, list[int](), list[int]()
         get, nothing = model.terms.get, len(model.terms)
         for lower, form, case in keys:
@@ -389,7 +390,7 @@ class NameDetector:
         return dict(zip(keys, sums.reshape(len(keys), len(OFFSETS), -1), strict=True))
 
     def _pairs(self, lower: list[str], forms: list[str], case: str, groups: list[int]) -> Floats:  # (T, TAGS)
-        """The weights of what neighbours say together."""
+        """Return the weights of features of neighbouring words."""
         lower, forms, groups = ["^", "^", *lower, "$", "$"], ["^", *forms, "$"], [-1, *groups, -1]
         beside, apart = self._beside.get, self._apart.get
         pairs = [beside(pair, _NO_ROWS) for pair in map(_join, lower, lower[1:])]  # of words i and i + 1
@@ -423,7 +424,7 @@ def _join(one: str, other: str) -> str:
 
 
 def _rows_of_pairs(terms: Mapping[str, int], names: Sequence[str]) -> dict[str, tuple[tuple[int, ...], ...]]:
-    """Of each pair of words the rows of the features that have these names before it."""
+    """Return, for each pair of words, the rows of the features with these names before it."""
     places, found = {name: place for place, name in enumerate(names)}, dict[str, list[tuple[int, ...]]]()
     for term, row in terms.items():
         name, _, pair = term.partition("=")
@@ -435,17 +436,17 @@ def _rows_of_pairs(terms: Mapping[str, int], names: Sequence[str]) -> dict[str, 
 _FORBIDDEN = 1e3
 _PERSON = 1 + NAME_KINDS.index(Kind.PERSON)
 _FULL_STOPS = "inc ltd co corp jr sr st str ave rd blvd dr ln apt no bros dept univ gov sa ag cia oy bv nv pty ul"
-"""Words that carry a full stop of their own."""
+"""Abbreviations that are written with a full stop."""
 _ABBREVIATED = frozenset(_FULL_STOPS.split())
 _WITHIN_NAMES = (
     "de la le les du des van der den von zu zum dos da do das di del della dei et of the and for in on at al el bin "
     "ibn ter ten af av sur en aux und het op aan am im"
 )
 _PARTICLES = frozenset(_WITHIN_NAMES.split())
-"""Words in lower case that stand in names of people, places and companies."""
+"""Lower-case words in names of people, places and companies."""
 _OF_SOMEBODY = frozenset({Kind.PERSON, Kind.ADDRESS, Kind.LOCATION})
 _SENTENCE = 2
-"""So many other words in lower case are no name's."""
+"""Number of other lower-case words from which a finding is not one name."""
 
 
 def _is_latin(form: str) -> bool:
@@ -457,16 +458,19 @@ def _is_abbreviated(form: str) -> bool:
 
 
 def _is_same(words: Sequence[TaggedWord], i: int) -> bool:
-    """Whether a word is of the same person as the one before it: nobody names two with nothing but a blank between."""
+    """Return whether a word belongs to the same person as the previous one.
+
+    Only one blank lies between them, which never separates two persons.
+    """
     before, here = words[i - 1], words[i]
     return here.start == before.end + 1 and before.form[-1].isalpha() and here.form[0].isalpha()
 
 
 def _named_parts(kind: int, words: Sequence[TaggedWord]) -> Iterator[Sequence[TaggedWord]]:
-    """A find as it is; of one that is half a sentence, as in languages that the chain cannot read, what has capitals.
+    """Yield a finding as it is; if it is half a sentence, as in unsupported languages, only its capitalised parts.
 
-    That is one of a person or a place, without a number, with words in lower case that stand in no name beside others
-    with a capital.
+    That applies to a person or a place without a number, with lower-case words that stand in no name beside
+    capitalised ones.
     """
     plain = [word.form.islower() and len(word.form) > 1 and word.form not in _PARTICLES for word in words]
     whole = sum(plain) < _SENTENCE or NAME_KINDS[kind - 1] not in _OF_SOMEBODY
@@ -486,7 +490,7 @@ def _is_capital(word: TaggedWord) -> bool:
 
 
 def _trimmed(kind: Kind, words: Sequence[TaggedWord], score: float) -> list[PersonalData]:
-    """A name without signs, and without letters of another script, at its ends; the full stop of `Inc.` stays."""
+    """Trim punctuation and letters of another script from the ends of a name; the full stop of `Inc.` stays."""
     first, last = 0, len(words)
     while (
         last > 1 and len(words[last - 1].form) == 1 and _is_latin(words[0].form) and not _is_latin(words[last - 1].form)
@@ -504,7 +508,7 @@ def _trimmed(kind: Kind, words: Sequence[TaggedWord], score: float) -> list[Pers
 
 
 def _with_nationalities(text: str, names: list[PersonalData]) -> list[PersonalData]:
-    """The names, in place of what is found within a nationality of several words that nationality."""
+    """Return the names, with findings within a nationality of several words replaced by that nationality."""
     for start, end in demonyms_of_several_words(text):
         beside = [name for name in names if name.start < end and start < name.end]
         if all(start <= each.start and each.end <= end for each in beside):  # not in the name of a company
@@ -514,7 +518,7 @@ def _with_nationalities(text: str, names: list[PersonalData]) -> list[PersonalDa
 
 
 def _passed_over(words: Sequence[TaggedWord], names: Sequence[PersonalData]) -> Iterator[PersonalData]:
-    """Nationalities by the list alone, where the chain finds nothing; before a capital may be a longer name."""
+    """Yield nationalities from the list that the chain missed; one before a capital may be part of a longer name."""
     for i, word in enumerate(words):
         if not is_only_demonym(word.form.lower()) or any(n.start < word.end and word.start < n.end for n in names):
             continue
@@ -523,11 +527,11 @@ def _passed_over(words: Sequence[TaggedWord], names: Sequence[PersonalData]) -> 
 
 
 def marginals(emissions: Floats, moves: Floats) -> Floats:  # (T, TAGS)
-    """How likely each tag of each word is under all taggings: messages forward and back, scaled (Rabiner 1989).
+    """Return the probability of each tag of each word: scaled forward-backward messages (Rabiner 1989).
 
     Args:
         emissions: (T, TAGS) score of each tag at each word.
-        moves: (TAGS, TAGS) exponential of the score of one tag after another; 0 for what may not be.
+        moves: (TAGS, TAGS) exponential of the score of one tag after another; 0 for impossible moves.
     """
     scaled = np.exp(emissions - emissions.max(axis=1, keepdims=True))
     scaled[0, 2::2] = 0.0  # nothing goes on at the beginning
@@ -555,12 +559,12 @@ def marginals(emissions: Floats, moves: Floats) -> Floats:  # (T, TAGS)
 
 @lru_cache(maxsize=1)
 def bundled_model() -> ChainModel:
-    """The chain that comes with Coterie. Raises `ArtefactRefused` if a file is not what its checksum says."""
+    """Return the bundled chain. Raises `ArtefactRefused` if the checksum of a file is wrong."""
     return load_model(FOLDER)
 
 
 def load_model(folder: Path) -> ChainModel:
-    """A chain from its folder. Raises `ArtefactRefused` if a file is not there or not what its checksum says."""
+    """Return a chain from its folder. Raises `ArtefactRefused` if a file is missing or its checksum is wrong."""
     try:
         return _model_of((folder / MODEL_FILE).read_bytes(), (folder / ARRAYS_FILE).read_bytes())
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -571,7 +575,7 @@ def load_model(folder: Path) -> ChainModel:
 
 
 def store_model(model: ChainModel, folder: Path, about: Mapping[str, object]) -> int:
-    """Write a chain into a folder, with what is to be said of it, and give its bytes."""
+    """Write a chain with its description into a folder; return the number of bytes."""
     words = list(model.lexicon.groups)
     arrays: dict[str, Floats] = {
         "weights": model.weights[:-1].astype(np.float16),
@@ -602,7 +606,7 @@ def _checked(checksum: str) -> bytes:
 
 
 def _checksum(text: bytes, content: bytes) -> str:
-    """Of the description as it is without its checksum, and of the arrays: no byte of either may change."""
+    """Return the checksum of the description (without the checksum itself) and of the arrays."""
     return hashlib.sha256(text + content).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What patterns find: numbers with check digits, addresses of the net, telephones, secrets, names in their fields.
+"""Detection by patterns: numbers with check digits, internet addresses, telephones, secrets, names in fields.
 
 No model, no download.
 """
@@ -38,7 +38,7 @@ _ENDS = re.compile(
     r"\u0444\u0430\u043c\u0438\u043b\u0438\u044f|\u043e\u0442\u0447\u0435\u0441\u0442\u0432\u043e|\u59d3\u540d|\u6c0f\u540d)"
     r"(?:\\?[\"']?\]?\s{0,2}[:=]|[^<>\n]{0,60}>)"
 )
-"""How every such field ends, in lower case: without one there is nothing to look for."""
+"""The end of a name field in lower case; without one there is nothing to search."""
 _WORD = r"[^\W\d_](?:[^\W\d_]|['\u2019.-](?=[^\W\d_]|[ <\"']|$)){0,30}"
 _UPPER = rf"(?![a-z\u00df-\u00f6\u00f8-\u00ff]){_WORD}"
 _FIELD = re.compile(
@@ -53,11 +53,11 @@ _NOBODY = (
     "firstname lastname surname fullname not default keyword label example"
 )
 _EMPTY = frozenset(_NOBODY.split())
-"""What stands in such a field where nobody does."""
+"""Values of a name field without a person."""
 
 
 def find_fields(text: str) -> Iterator[PersonalData]:
-    """The names in such fields, of JSON, XML, forms, code and query strings."""
+    """Yield the names in name fields of JSON, XML, forms, code and query strings."""
     signs = ":" in text or "=" in text or ">" in text
     if not signs or not _ENDS.search(text.lower()):
         return
@@ -79,32 +79,32 @@ _OF_NUMBERS = (
     (find_phones, 6),
     (find_cards, 12),
 )
-"""Those that find nothing in a text without a digit, as most messages are, and the fewest digits of what each finds."""
+"""Finders that find nothing in a text without digits, as most messages are, with the fewest digits they need."""
 _DIGIT = re.compile(r"\d")
 _CERTAIN = 0.99
-"""No number is surer of itself than what has this score."""
+"""Score from which no other number finding is more confident."""
 _AROUND = 160
-"""Characters beside a digit that say what its number is: more than any finder looks at."""
+"""Characters of context beside a digit: more than any finder needs."""
 
 
 class PatternDetector:
-    """Finds what has a form: names only in fields that say so, and no places."""
+    """Finds data with a fixed form: names only in name fields, and no places."""
 
     quick = 3_000
-    """Characters that take it at most about five milliseconds, also where they are numbers."""
+    """Characters that are searched within about five milliseconds, even if they are all numbers."""
 
     def find(self, text: str) -> tuple[PersonalData, ...]:
-        """What is in it, in the text's order, none overlapping another; in time proportional to its length."""
+        """Return the findings in a text, in its order, without overlaps; in time proportional to its length."""
         return find_in_forms(text, find_folded, find_exact)
 
 
 def find_folded(text: str) -> tuple[PersonalData, ...]:
-    """The same in a text that is folded already."""
+    """Return the findings in a text that is already folded."""
     return _in_stretches(text, _find)
 
 
 def find_exact(text: str) -> tuple[PersonalData, ...]:
-    """Of these what a text holds whose letters were taken for others: what has a form or check digits of its own."""
+    """Return findings with a form or check digits of their own, for a text with replaced look-alike letters."""
     return _in_stretches(text, _find_exact)
 
 
@@ -126,10 +126,12 @@ def _in_stretches(text: str, find: Finder) -> tuple[PersonalData, ...]:
 # A pattern that goes over a text keeps every other thread from running until it matches or ends. So a long text is read
 # in stretches, each with what stands before and behind it.
 _STEP = 6_000
-"""Characters in which a stretch's findings begin."""
+"""Characters of a stretch in which findings begin."""
 _BEFORE, _AHEAD = 512, 2_048
-"""Characters before it that say what something is, and behind it that something may still have. What may be longer,
-`find_long_secrets` finds in the whole text."""
+"""Characters of context before a stretch, and characters after it that a finding may extend to.
+
+Longer findings are those of `find_long_secrets`, which searches the whole text.
+"""
 
 
 def _find_exact(text: str) -> tuple[PersonalData, ...]:
@@ -152,7 +154,7 @@ def _find(text: str) -> tuple[PersonalData, ...]:
 
 
 def _claimed(text: str, found: Sequence[PersonalData]) -> str:
-    """The text with letters for the digits of what nothing else can be: these are looked at no more."""
+    """Return the text with letters in place of the digits of certain findings, which are not searched again."""
     pieces, at = list[str](), 0
     for each in sorted((each for each in found if each.score >= _CERTAIN), key=lambda one: one.start):
         if each.end > at:
@@ -163,7 +165,7 @@ def _claimed(text: str, found: Sequence[PersonalData]) -> str:
 
 
 def _numbered(text: str) -> tuple[int, str]:
-    """Where the piece of a text with all its digits and what says what they are begins, and the piece."""
+    """Return the start of the part of a text with all its digits and their context, and the part."""
     place = digits_between(text)
     if place is None:
         return 0, ""

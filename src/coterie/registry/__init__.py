@@ -1,1 +1,1 @@
-"""Trained specialists as immutable versions named by their content, with aliases for the one that serves."""
+"""Trained specialists as immutable versions named by their content, with aliases for the version in service."""

@@ -28,7 +28,7 @@ def listing(items: Sequence[str]) -> str:
 
 
 def words(value: object) -> str:
-    """A value as one line of plain Markdown: what it says cannot become a heading, a cell or a tag."""
+    """Return a value as one line of plain Markdown, which cannot become a heading, a cell or a tag."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
@@ -52,7 +52,7 @@ _HEADER = ("rows", "bad outcome", "approved", "ratio", "refused wrongly", "appro
 
 
 def fairness_sections(report: Mapping[str, object]) -> list[str]:
-    """How the groups of protected attributes fare, and what gives these away; nothing where there are none."""
+    """Return the figures of protected attributes' groups, and the columns that reveal them; empty without any."""
     chosen = rung_row(report, report.get("rung"))
     tables = [_groups(column, mapping(each)) for column, each in mapping(chosen.get("fairness")).items()]
     if not tables:
@@ -91,7 +91,7 @@ def _share(value: object) -> str:
 
 
 def _proxies(attribute: str, about: Mapping[str, object]) -> str:
-    """What tells an attribute that is not used, the most telling first."""
+    """Return the columns that reveal an unused attribute, the most predictive first."""
     columns = about.get("columns")
     found = [mapping(column) for column in columns][:_MOST_PROXIES] if isinstance(columns, Sequence) else []
     found += [mapping(about[name]) for name in ("together", "score") if mapping(about.get(name))]
@@ -126,35 +126,35 @@ _LIMITS = (
 
 
 class CardWords(Protocol):
-    """What a card says of every specialist of a task; `coterie.tasks.contract.CardText` is one."""
+    """The text that a card has for every specialist of a task; `coterie.tasks.contract.CardText` is one."""
 
     @property
     def pipeline_tag(self) -> str:
-        """Hugging Face's name for such a model, if there is one."""
+        """Hugging Face's pipeline tag of such a model, if there is one."""
         ...
 
     @property
     def not_for(self) -> Sequence[str]:
-        """Uses that it must not be put to."""
+        """Uses that the model is not suitable for."""
         ...
 
     @property
     def job(self) -> str:
-        """What it does, after "it"."""
+        """The model's task, as a phrase after "it"."""
         ...
 
 
 def write_card(report: Mapping[str, object], about: CardWords) -> str:
-    """The model card of a report.
+    """Return the model card of a report.
 
     Args:
-        report: What the trainer wrote. Read here, each part only if it is there: `name`, `task`, `description`,
-            `rung`, `reason`, `bar`, `bar_met`, `labels` (a number), `seed`, `data` (for `train` and `held_out` each
+        report: The trainer's report. These parts are used if they exist: `name`, `task`, `description`, `rung`,
+            `reason`, `bar`, `bar_met`, `labels` (a number), `seed`, `data` (for `train` and `held_out` each
             `file`, `sha256`, `rows`, `licence`), `base` (`name`, `source`, `sha256`, `licence`), `code_version`,
-            `metrics` (held-out figures; an interval of one stands in `intervals`), `rungs` (a row each, with `rung`
-            and `held_out`; of a score `fairness` and `proxies` by protected attribute), `slices` (by label `n`,
-            `recall`, `precision`, `f1`), `warnings`.
-        about: What is true of every specialist of its task.
+            `metrics` (held-out figures; an interval of one stands in `intervals`), `rungs` (a row each, with
+            `rung` and `held_out`; of a score `fairness` and `proxies` by protected attribute), `slices` (by label
+            `n`, `recall`, `precision`, `f1`), `warnings`.
+        about: The text for every specialist of the task.
     """
     name = words(report.get("name"))
     parts = [
@@ -179,7 +179,7 @@ def write_card(report: Mapping[str, object], about: CardWords) -> str:
 
 
 def _front_matter(report: Mapping[str, object], pipeline: str) -> str:
-    """What the Hugging Face hub reads. The licence is the data's and the base's, so none is claimed for the model."""
+    """Return the metadata for the Hugging Face hub. Data and base have licences, so none is claimed for the model."""
     task, rung = words(report.get("task")), words(report.get("rung"))
     base = str(mapping(report.get("base")).get("source"))
     lines = ["library_name: coterie", f"pipeline_tag: {pipeline}" if pipeline else ""]
@@ -213,7 +213,7 @@ def _data(report: Mapping[str, object]) -> Iterator[tuple[str, ...]]:
 
 
 def _results(report: Mapping[str, object]) -> str:
-    """Every figure with its interval, the lexical floor beside it."""
+    """Return every figure with its interval, beside the lexical floor."""
     chosen = mapping(report.get("metrics"))
     floor = {} if report.get("rung") == "lexical" else mapping(rung_row(report, "lexical").get("held_out"))
     if not chosen:
@@ -229,14 +229,14 @@ def _results(report: Mapping[str, object]) -> str:
 
 
 def _by_field(report: Mapping[str, object]) -> str:
-    """How well each field of an `extract` specialist is found, and how well it knows that one is not stated."""
+    """Return how well each field of an `extract` specialist is found, and how well missing ones are recognised."""
     fields = mapping(mapping(report.get("metrics")).get("fields"))
     rows = [(words(name), *(figure_of(mapping(each).get(key)) for key in _FIELD)) for name, each in fields.items()]
     return "By field:\n\n" + table([("field", *_FIELD), *rows]) if rows else ""
 
 
 def _weakest(report: Mapping[str, object]) -> str:
-    """The labels that are found least often."""
+    """Return the labels with the lowest recall."""
     slices = {label: mapping(each) for label, each in mapping(report.get("slices")).items()}
     ranked = sorted(slices.items(), key=lambda item: (number(item[1].get("recall")) or 0.0, item[0]))[:_WEAKEST]
     if not ranked:
@@ -247,7 +247,7 @@ def _weakest(report: Mapping[str, object]) -> str:
 
 
 def _figure(metrics: Mapping[str, object], name: str) -> str:
-    """A figure and, if there is one, its interval."""
+    """Return a figure and, if there is one, its interval."""
     value = metrics.get(name)
     if number(value) is None:
         return "-"

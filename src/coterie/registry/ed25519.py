@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.serialization import (
 
 
 def make_key() -> bytes:
-    """A private key of its own, as PEM."""
+    """Return a new private key, as PEM."""
     return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def read_key(pem: bytes) -> Ed25519PrivateKey:
-    """A private key. Raises `ValueError` if it is none, or needs a password."""
+    """Return a private key. Raises `ValueError` if it is not valid, or needs a password."""
     try:
         key = load_pem_private_key(pem, password=None)
     except TypeError as error:
@@ -30,12 +30,12 @@ def read_key(pem: bytes) -> Ed25519PrivateKey:
 
 
 def public_of(key: Ed25519PrivateKey) -> str:
-    """Its public half as 64 hexadecimal digits."""
+    """Return the key's public half as 64 hexadecimal digits."""
     return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
 
 
 def is_signed(public: str, signature: bytes, message: bytes) -> bool:
-    """Whether the holder of this key signed this message."""
+    """Return whether the holder of this key signed this message."""
     try:
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(public)).verify(signature, message)
     except InvalidSignature:

@@ -22,13 +22,13 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest date a zip file can hold
 
 
 def export_version(version: Version, target: Path) -> Path:
-    """Write a version to a folder, or to a zip file if the name ends so: whole or not at all.
+    """Write a version to a folder, or to a zip file if the name has that ending: as a whole or not at all.
 
-    It holds the version's files with manifest and signature, and the card once more as `README.md`. The same version
-    gives the same bytes.
+    The export holds the version's files with manifest and signature, and the card once more as `README.md`. The
+    same version gives the same bytes.
 
     Raises:
-        InputError: there is something of this name.
+        InputError: the target already exists.
         SetupError: it cannot be written; nothing of it is left.
     """
     if target.exists() or target.is_symlink():
@@ -67,7 +67,7 @@ Component = dict[str, Any]
 
 
 def bill_of_materials(version: Version) -> dict[str, Any]:
-    """The CycloneDX document of a version."""
+    """Return the CycloneDX document of a version."""
     report = version.report
     subject = _subject(version, report)
     parts = [*_files(version), *_data(report), *_models(report), *_libraries(report)]
@@ -85,7 +85,7 @@ def bill_of_materials(version: Version) -> dict[str, Any]:
 
 
 def _subject(version: Version, report: Mapping[str, object]) -> Component:
-    """The version itself, with what a model card of CycloneDX has room for."""
+    """Return the version as a component, with the fields of CycloneDX's model card."""
     figures = [
         {"type": name, "value": f"{value:.6g}"}
         for name, each in mapping(report.get("metrics")).items()
@@ -123,7 +123,7 @@ def _files(version: Version) -> Iterator[Component]:
 
 
 def _data(report: Mapping[str, object]) -> Iterator[Component]:
-    """The rows it was trained and measured on, each file once."""
+    """Yield the files of training and held-out rows, each once."""
     seen = set[str]()
     for use, described in mapping(report.get("data")).items():
         about = mapping(described)
@@ -173,7 +173,7 @@ def _hashes(digest: str) -> list[dict[str, str]]:
 
 
 def _licensed(licence: object) -> dict[str, Sequence[Mapping[str, Any]]]:
-    """A licence in the words of whoever stated it; nothing where none is stated."""
+    """Return a licence as it was stated; nothing if none is stated."""
     if not isinstance(licence, str) or not licence.strip():
         return {}
     return {"licenses": [{"license": {"name": licence.strip()}}]}

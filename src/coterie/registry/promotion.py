@@ -1,4 +1,4 @@
-"""Reports of versions: read, compared, and judged by whether a version may become champion."""
+"""Reports of versions: read, compared, and judged for a promotion to champion."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from coterie.types import Reason, Verdict, all_of
 
 
 def mapping(value: object) -> Mapping[str, object]:
-    """A JSON object as it is, anything else as an empty one."""
+    """Return a JSON object as it is, anything else as an empty one."""
     return value if isinstance(value, Mapping) else {}
 
 
 def sequence(value: object) -> Sequence[object]:
-    """A JSON array as it is, anything else as an empty one."""
+    """Return a JSON array as it is, anything else as an empty one."""
     return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
 
 
 def number(value: object) -> float | None:
-    """A JSON number."""
+    """Return a JSON number; None for anything else."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def figure(report: Mapping[str, object], measure: str) -> float | None:
-    """A figure on the held-out rows."""
+    """Return a figure on the held-out rows; None if there is none."""
     return number(mapping(report.get("metrics")).get(measure))
 
 
 def interval_of(report: Mapping[str, object], measure: str) -> tuple[float, float] | None:
-    """Its 95% interval."""
+    """Return the 95% interval of a figure; None if there is none."""
     bounds = sequence(mapping(mapping(report.get("metrics")).get("intervals")).get(measure))
     known = [bound for bound in map(number, bounds) if bound is not None]
     return next(pairwise(known), None)
 
 
 def measures(report: Mapping[str, object]) -> tuple[str, ...]:
-    """What decides whether it is good, the first one first: the bar's measures, or the task's usual one."""
+    """Return the measures that decide whether the version is good: the bar's measures, or the task's default one."""
     stated = sequence(report.get("measures")) or list(mapping(report.get("bar")))
     return (
         tuple(map(str, stated)) or tuple(name for name in ("auc", "accuracy") if figure(report, name) is not None)[:1]
@@ -50,13 +50,13 @@ def measures(report: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def held_out_rows(report: Mapping[str, object]) -> str | None:
-    """Checksum of the rows that it was measured on."""
+    """Return the checksum of the rows that the version was measured on."""
     rows = mapping(mapping(report.get("data")).get("held_out")).get("rows_sha256")
     return rows if isinstance(rows, str) else None
 
 
 def rung_row(report: Mapping[str, object], rung: object) -> Mapping[str, object]:
-    """What a report says of a rung; nothing where it was not tried."""
+    """Return a report's entry of a rung; empty if it was not tried."""
     rows = report.get("rungs")
     found = (mapping(row) for row in rows) if isinstance(rows, Sequence) and not isinstance(rows, str) else iter(())
     return next((row for row in found if row.get("rung") == rung), {})
@@ -70,19 +70,19 @@ class Change:
     """One figure of two versions."""
 
     what: str
-    """`accuracy`, or `recall of 'card_lost'`."""
+    """Name of the figure: `accuracy`, or `recall of 'card_lost'`."""
     before: float
     after: float
     n: int | None
-    """Rows it is about."""
+    """Number of rows that the figure covers."""
     chance: float | None
-    """How likely it fell so far by chance; None if that cannot be said."""
+    """Probability of such a fall by chance; None if it is unknown."""
     worse: bool = False
-    """It fell, and not by chance."""
+    """Whether the figure fell, and not by chance."""
 
     @property
     def reason(self) -> Reason:
-        """What became of the figure."""
+        """The change as a reason."""
         return Reason(
             "compare.fell" if self.after < self.before else "compare.went",
             what=self.what,
@@ -96,30 +96,30 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class VersionComparison:
-    """How the figures of two versions stand to each other."""
+    """The comparison of two versions' figures."""
 
     comparable: bool
     reason: Reason
-    """On which rows they were compared, or why they cannot be."""
+    """The rows of the comparison, or why the versions cannot be compared."""
     overall: tuple[Change, ...] = ()
-    """Of all rows, the measure that decides first."""
+    """Changes over all rows, the deciding measure first."""
     slices: tuple[Change, ...] = ()
-    """Of the rows of each label."""
+    """Changes over the rows of each label."""
     apart: tuple[Change, ...] = ()
-    """Where the rows differ, the measure that decides, each on its own rows. Refuses nothing: some rows are harder."""
+    """The deciding measure on each version's own rows, if these differ. It refuses nothing, as some rows are harder."""
 
     @property
     def regressions(self) -> tuple[Change, ...]:
-        """What got worse."""
+        """The changes for the worse."""
         return tuple(change for change in (*self.overall, *self.slices) if change.worse)
 
 
 def compare(before: Mapping[str, object], after: Mapping[str, object]) -> VersionComparison:
-    """Hold a version against an earlier one, by their reports.
+    """Compare a version with an earlier one, by their reports.
 
-    Only figures of the same held-out rows are compared. Overall and in slices, each by itself, at most one time in
-    twenty something is called worse that is not (`coterie.learning.metrics.worse`). So a slice of few rows must lose
-    nearly all of them before it shows: eleven rows, with 77 slices, if nothing was won.
+    Only figures of the same held-out rows are compared. Overall and in slices, each by itself, the chance of
+    calling anything worse that is not is at most one in twenty (`coterie.learning.metrics.worse`). So a slice of
+    few rows must lose nearly all of them before it counts: eleven rows, with 77 slices, if nothing was gained.
     """
     rows = held_out_rows(after)
     if not measures(after):
@@ -137,7 +137,7 @@ def compare(before: Mapping[str, object], after: Mapping[str, object]) -> Versio
 
 
 def _judged(changes: Iterator[Change]) -> tuple[Change, ...]:
-    """The changes, each with whether it is a drop beyond chance, all of them tested together."""
+    """Return the changes, each with whether it is a significant drop, all of them tested together."""
     from coterie.learning.metrics import worse  # noqa: PLC0415 - serving compares nothing, and it brings scipy
 
     found = list(changes)
@@ -158,7 +158,7 @@ def _overall(before: Mapping[str, object], after: Mapping[str, object]) -> Itera
 
 
 def _apart(before: Mapping[str, object], after: Mapping[str, object]) -> Iterator[Change]:
-    """The first measure that both have, each on rows of its own."""
+    """Yield the first measure that both versions have, each on its own rows."""
     for name in measures(after):
         old, new = figure(before, name), figure(after, name)
         if old is not None and new is not None:
@@ -167,7 +167,7 @@ def _apart(before: Mapping[str, object], after: Mapping[str, object]) -> Iterato
 
 
 def _chance(name: str, before: Mapping[str, object], after: Mapping[str, object], rows: int | None) -> float | None:
-    """How likely a figure fell by chance: row by row if it is a share of rows, else from its intervals."""
+    """Return the probability of a fall by chance: row by row for a share of rows, else from the intervals."""
     if name == "accuracy" and rows is not None:
         return _paired(before, after, rows)
     return _by_intervals(name, before, after)
@@ -194,7 +194,7 @@ def _slices(before: Mapping[str, object], after: Mapping[str, object]) -> Iterat
 
 
 def _paired(before: Mapping[str, object], after: Mapping[str, object], n: int) -> float | None:
-    """By the rows that only one of the two got right; None if a report does not say which."""
+    """Return the probability from the rows that only one version got right; None if a report lacks them."""
     from coterie.learning.metrics import paired_drop, unpack  # noqa: PLC0415 - serving compares nothing, and it brings scipy
 
     try:
@@ -207,13 +207,13 @@ def _paired(before: Mapping[str, object], after: Mapping[str, object], n: int) -
 
 
 def changed(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, tuple[object, object]]:
-    """What two versions were made of and differ in, as `(before, after)` by its name in the report."""
+    """Return differences in the origins of two versions, as `(before, after)` by name in the report."""
     old, new = _origin(before), _origin(after)
     return {key: (old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)}
 
 
 def _origin(report: Mapping[str, object]) -> dict[str, object]:
-    """Where a version comes from, one value a key: `seed`, `data.train.sha256`, `config.bar` ..."""
+    """Return the origin of a version, one value a key: `seed`, `data.train.sha256`, `config.bar` ..."""
     flat = {key: report[key] for key in ("rung", "seed", "code_version", "encoder_sha256", "labels") if key in report}
     for part in ("config", "base", "libraries"):
         flat |= _below(part, report.get(part))
@@ -232,11 +232,11 @@ _RULE = "registry.promote"
 
 
 def promote_version(registry: Registry, name: str, version: str, *, reason: str = "", force: bool = False) -> Verdict:
-    """Make a version champion if it may be, and return why it may; with `force` also if it may not.
+    """Promote a version to champion if it is good enough, or with `force` in any case; return the verdict.
 
     Raises:
-        PromotionRefused: it misses its bar, or is worse than the champion; the verdict says by how much.
-        ArtefactRefused: it is damaged.
+        PromotionRefused: the version misses its bar, or is worse than the champion; the verdict says by how much.
+        ArtefactRefused: the version is damaged.
     """
     verdict = judge(registry.load(name, version), champion_of(registry, name))
     if not verdict.allowed and not force:
@@ -248,7 +248,7 @@ def promote_version(registry: Registry, name: str, version: str, *, reason: str 
 
 
 def champion_of(registry: Registry, name: str) -> Version | None:
-    """The champion, if there is one that can be loaded: one that is damaged holds nobody back."""
+    """Return the champion; None if there is none, or it is damaged, so that it prevents no promotion."""
     try:
         return registry.champion(name)
     except (NotTrained, ArtefactRefused):
@@ -256,7 +256,7 @@ def champion_of(registry: Registry, name: str) -> Version | None:
 
 
 def judge(version: Version, champion: Version | None) -> Verdict:
-    """Whether a version may take the champion's place, with every reason why not."""
+    """Return whether a version may replace the champion, with every reason against it."""
     report = version.report
     if champion is not None and champion.version == version.version:
         return Verdict(allowed=True, rule=_RULE, reason=Reason("promote.serves_already"))
@@ -278,7 +278,7 @@ def judge(version: Version, champion: Version | None) -> Verdict:
 
 
 def shortfalls(report: Mapping[str, object]) -> Iterator[Reason]:
-    """By how much it misses its bar, a reason a measure."""
+    """Yield a reason for each measure by which a version misses its bar."""
     if report.get("bar_met") is not False:
         return
     for measure, wanted in mapping(report.get("bar")).items():

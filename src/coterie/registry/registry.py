@@ -7,9 +7,9 @@
     ROOT/triage/.partial-…/     a version being written; a leftover is removed when the next one is added
     ROOT/triage/.lock           held while one is added
 
-Notable: a version is a pure function of its content, so adding the same content twice gives the same version.
-It knows nothing of what the files mean. A checksum shows damage and tampering with single files; who can write a whole
-folder and the alias can put another version there, unless signatures are required.
+A version is a pure function of its content, so adding the same content twice gives the same version. The
+registry does not know what the files mean. A checksum shows damage and tampering with single files; who can
+write a whole folder and the alias can put another version there, unless signatures are required.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from coterie.runtime.files import locked
 
 HISTORY = "history.jsonl"
 HISTORY_HEAD = "history.head"
-"""Says where the history ends: how many lines it has and the hash of the last, signed where there is a key."""
+"""File with the end of the history: its number of lines and the hash of the last, signed if there is a key."""
 _HINT = "Restore the file from a copy, or remove it: versions and aliases do not need it."
 
 
@@ -65,23 +65,23 @@ class Succession:
     """One change of champion."""
 
     time: str
-    """ISO 8601, UTC."""
+    """Time in ISO 8601, UTC."""
     action: Literal["promote", "rollback"]
     version: str
     replaced: str | None
     """The champion before; None if there was none."""
     by: str
-    """Who did it: the name of the system's user."""
+    """Name of the system's user who made the change."""
     reason: str
     forced: bool = False
-    """It was promoted although it should not have been."""
+    """Whether the promotion was forced against the verdict."""
     before: str = ""
-    """SHA-256 of the line before; of all lines before, where they are of a Coterie that kept none."""
+    """SHA-256 of the previous line; of all previous lines, if an older Coterie without a chain wrote them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryHead:
-    """Where a history ends."""
+    """The end of a history."""
 
     lines: int
     hash: str
@@ -89,28 +89,28 @@ class HistoryHead:
     signature: str = ""
 
     def statement(self, name: str) -> bytes:
-        """What is signed."""
+        """Return the bytes that are signed."""
         return f"{name} {self.lines} {self.hash}".encode()
 
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryCheck:
-    """What vouches for a history."""
+    """How far a history is protected."""
 
     vouched: int = 0
-    """Lines that the chain and its head cover."""
+    """Number of lines that the chain and its head cover."""
     unvouched: int = 0
-    """Lines of a Coterie that kept no chain, or behind the head."""
+    """Number of lines of an older Coterie without a chain, or after the head."""
     signer: str = ""
     """Public key that signed the head."""
     gap: str = ""
-    """What nothing vouches for, where it is more than lines of an earlier Coterie."""
+    """Part of the history that nothing protects, apart from lines of an older Coterie."""
 
 
 def append_succession(home: Path, succession: Succession, signer: Signer | None = None) -> None:
-    """Add a line that names the one before, and then say where the history ends; on disk when this returns.
+    """Add a line that names the previous one, then update the history's end; on disk when this returns.
 
-    What is missing or changed before it shows for ever: the line names what the head knows to have stood there.
+    Missing or changed lines before it stay visible: the line names what the head recorded.
     """
     whole, head = _lines_of(home), _read_head(home)
     before, lines = _digest_after(whole), len(whole)
@@ -125,20 +125,20 @@ def append_succession(home: Path, succession: Succession, signer: Signer | None 
 
 
 def _lines_of(home: Path) -> list[bytes]:
-    """The whole lines of a history; what follows them was never finished."""
+    """Return the whole lines of a history; an unfinished last line is left out."""
     path = home / HISTORY
     return path.read_bytes().rpartition(b"\n")[0].split(b"\n") if path.exists() and path.stat().st_size else []
 
 
 def _digest_after(lines: Sequence[bytes]) -> str:
-    """What the next line names: the hash of the last, or of all where the last is of a Coterie that kept no chain."""
+    """Return the hash that the next line names: of the last line, or of all lines of an older Coterie."""
     if not lines or b'"before":"' in lines[-1]:
         return sha256(lines[-1] if lines else b"").hexdigest()
     return sha256(b"\n".join(lines)).hexdigest()
 
 
 def _read_head(home: Path) -> HistoryHead | None:
-    """Where a history ends; None if that is not known. Raises `ArtefactRefused` for one that is damaged."""
+    """Return the end of a history; None if it is not known. Raises `ArtefactRefused` if it is damaged."""
     path = home / HISTORY_HEAD
     if not path.exists():
         return None
@@ -149,7 +149,7 @@ def _read_head(home: Path) -> HistoryHead | None:
 
 
 def check_history(home: Path, champion: str | None, trust: Trust) -> HistoryCheck:
-    """What vouches for the history in a folder. Raises `ArtefactRefused` where it was changed."""
+    """Check the history in a folder; return how far it is protected. Raises `ArtefactRefused` if it was changed."""
     path, head, lines = home / HISTORY, _read_head(home), _lines_of(home)
     changes = [_parse(path, number, line) for number, line in enumerate(lines, 1)]
     chained = next((place for place, each in enumerate(changes) if each.before), len(changes))
@@ -173,7 +173,7 @@ def check_history(home: Path, champion: str | None, trust: Trust) -> HistoryChec
 
 
 def _checked_signer(home: Path, head: HistoryHead, trust: Trust) -> str:
-    """Who signed a head; empty where that cannot be checked here. Raises `ArtefactRefused` for a forged one."""
+    """Return the signer of a head; empty if it cannot be checked here. Raises `ArtefactRefused` for a forged one."""
     try:
         good = is_attested(_STATEMENT, head.statement(home.name), key=head.key, signature=head.signature)
     except ExtraMissing:
@@ -185,14 +185,14 @@ def _checked_signer(home: Path, head: HistoryHead, trust: Trust) -> str:
 
 
 def read_history(home: Path, champion: str | None) -> tuple[Succession, ...]:
-    """Every change of champion that took effect, oldest first.
+    """Return every change of champion that took effect, oldest first.
 
     Args:
         home: The specialist's folder.
         champion: The version that the alias stands for, read before the history.
 
     Raises:
-        ArtefactRefused: a line is none of ours, or the end of the champion's is missing.
+        ArtefactRefused: a line is invalid, or the champion's promotion is missing at the end.
     """
     path = home / HISTORY
     if not path.exists():
@@ -209,7 +209,7 @@ def read_history(home: Path, champion: str | None) -> tuple[Succession, ...]:
 
 
 def predecessor(history: Sequence[Succession], champion: str) -> str | None:
-    """The champion before this one; one that was rolled back from does not count."""
+    """Return the champion before this one; rolled-back champions do not count. None if there is none."""
     line: list[str] = []
     for each in history:
         if each.replaced is not None and line[-1:] != [each.replaced]:
@@ -223,7 +223,7 @@ def predecessor(history: Sequence[Succession], champion: str) -> str | None:
 
 
 def login_name() -> str:
-    """The name of whoever runs this process."""
+    """Return the name of the user who runs this process."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container's user without a name
@@ -231,7 +231,7 @@ def login_name() -> str:
 
 
 def utc(seconds: float) -> str:
-    """A time in ISO 8601."""
+    """Return a time in ISO 8601."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
@@ -259,12 +259,12 @@ class Registry:
     """Versions of specialists below one folder. Several processes may add, promote and read at once.
 
     Args:
-        root: The folder; made when the first version is added.
-        trust: Whose versions may be loaded.
-        signer: Signs what is added.
-        clock: Seconds since 1970, for the history.
-        user: Who changes the champion, for the history.
-        find_signer: Gives who signs the history, where `signer` is none.
+        root: The folder; created when the first version is added.
+        trust: The keys whose versions may be loaded.
+        signer: Signs added versions.
+        clock: Returns seconds since 1970, for the history.
+        user: Name of the user who changes the champion, for the history.
+        find_signer: Returns the signer of the history, if `signer` is None.
     """
 
     def __init__(
@@ -285,18 +285,18 @@ class Registry:
         self._find_signer = find_signer
 
     def names(self) -> tuple[str, ...]:
-        """Every specialist that has a folder here."""
+        """Return every specialist that has a folder in the registry."""
         with explaining(f"list {str(self.root)!r}"):
             if not self.root.is_dir():
                 return ()
             return tuple(sorted(path.name for path in self.root.iterdir() if _is_home(path)))
 
     def add(self, name: str, files: Mapping[str, bytes]) -> str:
-        """Store a version and return its name. Content that is there already is checked and left as it is.
+        """Store a version and return its name. Existing content is checked and left as it is.
 
         Raises:
-            ArtefactRefused: a name could lead out of the folder, a file is of no known kind, or the version is there
-                and damaged.
+            ArtefactRefused: a name could lead out of the folder, a file is of an unknown kind, or the version already
+                exists and is damaged.
             SetupError: it cannot be written; nothing of it is left.
         """
         check_name(name)
@@ -318,7 +318,7 @@ class Registry:
         return version
 
     def withdraw(self, name: str, version: str) -> None:
-        """Remove a version that no alias stands for: what could not be promoted need not stay. Others are left.
+        """Remove a version without an alias, such as one that could not be promoted. Others are left.
 
         Raises:
             SetupError: it cannot be removed.
@@ -331,11 +331,11 @@ class Registry:
     def promote(
         self, name: str, version: str, alias: str = CHAMPION, *, reason: str = "", forced: bool = False
     ) -> None:
-        """Let an alias stand for a version, at once for whoever reads it next. A new champion ends any candidacy.
+        """Point an alias to a version, effective at the next read. A new champion ends any candidacy.
 
         Raises:
             ArtefactRefused: there is no such version, or it is damaged.
-            SetupError: the alias cannot be written; it stands for what it stood for.
+            SetupError: the alias cannot be written; it is unchanged.
         """
         self.load(name, version)
         home = self.root / check_name(name)
@@ -346,7 +346,7 @@ class Registry:
                 replace_file(home / check_name(alias), f"{version}\n".encode())
 
     def rollback(self, name: str, *, reason: str = "") -> str:
-        """Let the champion before this one serve again, and return it.
+        """Make the previous champion serve again, and return it.
 
         Raises:
             NotTrained: nothing was promoted yet.
@@ -368,13 +368,13 @@ class Registry:
         return before
 
     def history(self, name: str) -> tuple[Succession, ...]:
-        """Every change of champion, oldest first. Raises `ArtefactRefused` if the history is damaged."""
+        """Return every change of champion, oldest first. Raises `ArtefactRefused` if the history is damaged."""
         home = self.root / check_name(name)
         with explaining(f"read {str(home)!r}"):
             return read_history(home, self.alias(name))
 
     def check_history(self, name: str) -> HistoryCheck:
-        """What vouches for the history. Raises `ArtefactRefused` where it was changed."""
+        """Check the history and return how far it is protected. Raises `ArtefactRefused` if it was changed."""
         home = self.root / check_name(name)
         with explaining(f"read {str(home)!r}"):
             try:
@@ -384,13 +384,13 @@ class Registry:
             return check_history(home, champion, self._trust)
 
     def alias(self, name: str, alias: str = CHAMPION) -> str | None:
-        """The version that an alias stands for, unchecked; None if it stands for none."""
+        """Return the version that an alias stands for, unchecked; None if it stands for none."""
         with suppress(NotTrained):
             return self._standing(name, alias)
         return None
 
     def champion(self, name: str, alias: str = CHAMPION) -> Version:
-        """The version that an alias stands for.
+        """Return the version that an alias stands for.
 
         Raises:
             NotTrained: nothing was promoted yet.
@@ -399,19 +399,19 @@ class Registry:
         return self.load(name, self._standing(name, alias))
 
     def outline(self, name: str, alias: str = CHAMPION) -> Version:
-        """The same, with its files read and checked only when they are asked for: for a network of very many.
+        """Return the version of an alias, with its files read and checked on access: for a network of very many.
 
         Raises:
             NotTrained: nothing was promoted yet.
             ArtefactRefused: the alias, the manifest or the signature is damaged, or a file is missing or too many.
-                Asking for a file that is not what was stored raises it, too.
+                Access to a changed file raises it, too.
         """
         home, version = self.root / check_name(name), self._standing(name, alias)
         with explaining(f"read {str(home / version)!r}"):
             return outline_version(home, version, self._trust)
 
     def versions(self, name: str) -> tuple[str, ...]:
-        """Every stored version of a specialist, oldest first. They are not checked: `load` does that."""
+        """Return every stored version of a specialist, oldest first. They are not checked: `load` does that."""
         home = self.root / check_name(name)
         with explaining(f"list {str(home)!r}"):
             if not home.is_dir():
@@ -420,13 +420,13 @@ class Registry:
             return tuple(path.name for path in sorted(found, key=lambda path: (written(path), path.name)))
 
     def added(self, name: str, version: str) -> str:
-        """When a version was stored, in ISO 8601: by the clock of its file system, so a copy may be younger."""
+        """Return when a version was stored, in ISO 8601: by its file system's clock, so a copy may be younger."""
         folder = self.root / check_name(name) / check_version(version)
         with explaining(f"read {str(folder)!r}"):
             return utc(written(folder) / 1e9)
 
     def resolve(self, name: str, wanted: str) -> str:
-        """A stored version by an alias, its name or at least 4 of its first digits.
+        """Return a stored version by an alias, its name or at least 4 of its first digits.
 
         Raises:
             UnknownSpecialist: nothing of this name is stored.
@@ -450,7 +450,7 @@ class Registry:
         return found[0]
 
     def load(self, name: str, version: str) -> Version:
-        """A version with its files, every one of them checked against the manifest, and that against its name.
+        """Return a version with its files, each checked against the manifest, and that against its name.
 
         Raises:
             ArtefactRefused: there is no such version; a file is changed, cut short, missing, too many or of no known
@@ -476,7 +476,7 @@ class Registry:
     def _succeed(
         self, home: Path, version: str, action: Literal["promote", "rollback"], reason: str, *, forced: bool = False
     ) -> None:
-        """Record a new champion, then make it one. The lock is held."""
+        """Record a new champion, then make it the champion. The caller holds the lock."""
         try:
             replaced = self.alias(home.name)
         except ArtefactRefused:  # a damaged alias is repaired by writing it
@@ -497,15 +497,15 @@ class Registry:
 
 
 def open_registry(folder: Path, section: RegistrySection, *, signing: bool = False) -> Registry:
-    """The registry of a network's folder, as `[registry]` wants it.
+    """Return the registry of a network's folder, with the settings of `[registry]`.
 
     Args:
-        folder: The network's.
-        section: Which keys are trusted, and which one signs.
-        signing: Versions will be added; only then is the private key looked at.
+        folder: The network's folder.
+        section: The trusted keys and the signing key.
+        signing: Versions will be added; only then is the private key read.
 
     Raises:
-        ConfigError, ExtraMissing: the private key that is named cannot be used.
+        ConfigError, ExtraMissing: the named private key cannot be used.
     """
     trust = Trust(keys=frozenset(section.trusted_keys), required=section.require_signature)
     signer = open_signer(section.signing_key, folder) if signing else None
@@ -524,7 +524,7 @@ def open_registry(folder: Path, section: RegistrySection, *, signing: bool = Fal
 
 
 def _is_home(path: Path) -> bool:
-    """Whether this is a specialist's folder."""
+    """Return whether this is a specialist's folder."""
     with suppress(ArtefactRefused):
         return path.is_dir() and bool(check_name(path.name))
     return False

@@ -1,8 +1,9 @@
-"""A version's signature: who made it, which its checksum cannot say.
+"""A version's signature: it identifies the author, which a checksum cannot do.
 
-What is signed is the manifest, and so every byte, together with the specialist's name: a version that is signed as
-`triage` is no signed `underwriting`. The signature lies beside the manifest and is no part of the version's name.
-It says nothing of aliases: who can write the folder can still let an older signed version serve.
+The signature covers the manifest, and so every byte, together with the specialist's name: a version signed as
+`triage` is not a signed `underwriting`. The signature lies beside the manifest and is no part of the
+version's name. It does not cover aliases: whoever can write the folder can still make an older signed version
+serve.
 """
 
 from __future__ import annotations
@@ -32,26 +33,26 @@ _KEY_FILE = "signing_key.pem"
 
 
 class SignatureState(StrEnum):
-    """What is known of who made a version."""
+    """What is known of a version's signer."""
 
     UNSIGNED = "unsigned"
-    """It has no signature."""
+    """The version has no signature."""
     TRUSTED = "trusted"
-    """Signed with one of the trusted keys."""
+    """The version is signed with one of the trusted keys."""
     UNTRUSTED = "untrusted"
-    """Signed rightly, with a key that is not among the trusted ones."""
+    """The signature is valid, but its key is not among the trusted ones."""
     UNCHECKED = "unchecked"
-    """It has a signature; the package that checks it is not installed."""
+    """The version has a signature; the package that checks it is not installed."""
 
 
 class Signature(NamedTuple):
-    """A version's signature as it was found."""
+    """The signature found with a version."""
 
     state: SignatureState
     key: str | None = None
     """Public key, 64 hexadecimal digits."""
     content: bytes | None = None
-    """The file."""
+    """Content of the signature's file."""
 
 
 UNSIGNED = Signature(SignatureState.UNSIGNED)
@@ -59,12 +60,12 @@ UNSIGNED = Signature(SignatureState.UNSIGNED)
 
 @dataclass(frozen=True, kw_only=True)
 class Trust:
-    """Whose versions may be loaded."""
+    """The keys whose versions may be loaded."""
 
     keys: frozenset[str] = frozenset()
     """Trusted public keys."""
     required: bool = False
-    """A version that none of them signed is refused."""
+    """Whether a version without a signature of a trusted key is refused."""
 
 
 class Signer:
@@ -75,21 +76,21 @@ class Signer:
 
     @property
     def public(self) -> str:
-        """What others need to check its signatures: 64 hexadecimal digits."""
+        """The public key with which others check signatures: 64 hexadecimal digits."""
         return str(_ed25519().public_of(self._key))
 
     def sign(self, name: str, manifest: bytes) -> bytes:
-        """The content of the signature's file."""
+        """Return the content of the signature's file."""
         signature = self._key.sign(_message(name, manifest)).hex()
         return (json.dumps({"algorithm": "ed25519", "key": self.public, "signature": signature}) + "\n").encode()
 
     def attest(self, kind: str, content: bytes) -> str:
-        """The signature of a statement of some kind other than a version, as hexadecimal digits."""
+        """Return the signature of a statement other than a version, as hexadecimal digits."""
         return self._key.sign(_statement(kind, content)).hex()
 
 
 def is_attested(kind: str, content: bytes, *, key: str, signature: str) -> bool:
-    """Whether the holder of this key made this statement. Raises `ExtraMissing`: checking needs a package."""
+    """Return whether the holder of this key made this statement. Raises `ExtraMissing`: checking needs a package."""
     try:
         return bool(_ed25519().is_signed(key, bytes.fromhex(signature), _statement(kind, content)))
     except ValueError:
@@ -97,10 +98,10 @@ def is_attested(kind: str, content: bytes, *, key: str, signature: str) -> bool:
 
 
 def open_signer(source: str | None, folder: Path, *, setting: str = "registry.signing_key") -> Signer | None:
-    """The signer that a setting names: `env:NAME` of a key's PEM text, or its file. None if it names none.
+    """Return the signer that a setting names: `env:NAME` of a key's PEM text, or its file. None if it names none.
 
     Raises:
-        ConfigError: the key is not there, is none, or others may read it.
+        ConfigError: the key is missing, invalid, or readable by others.
         ExtraMissing: signing needs a package.
     """
     if source is None:
@@ -117,10 +118,10 @@ def open_signer(source: str | None, folder: Path, *, setting: str = "registry.si
 
 
 def write_key(path: Path | None = None) -> tuple[Path, str]:
-    """Make a key that only its owner can read, and give its place and its public half. One that is there stays.
+    """Create a key that only its owner can read; return its path and its public half. An existing key stays.
 
     Raises:
-        SetupError: there is a file already, or it cannot be written.
+        SetupError: the file already exists, or cannot be written.
     """
     ed25519 = _ed25519()
     path = path or key_path()
@@ -140,16 +141,16 @@ def write_key(path: Path | None = None) -> tuple[Path, str]:
 
 
 def key_path() -> Path:
-    """Where `keygen` puts a key: `$COTERIE_HOME`, or the user's folder of settings."""
+    """Return the path at which `keygen` stores a key: in `$COTERIE_HOME`, or the user's folder of settings."""
     home = os.environ.get(_HOME_VARIABLE)
     return (Path(home).expanduser() if home else platformdirs.user_config_path("coterie")) / _KEY_FILE
 
 
 def check_signature(name: str, manifest: bytes, content: bytes | None, trust: Trust) -> Signature:
-    """What is known of who signed this manifest.
+    """Return what is known of this manifest's signer.
 
     Raises:
-        ValueError: it is not acceptable; the words say why, after "manifest.sig ...".
+        ValueError: the signature is not acceptable; the message says why, after "manifest.sig ...".
         ExtraMissing: a signature is required, and the package that checks it is not installed.
     """
     if content is None:
@@ -177,7 +178,7 @@ def _message(name: str, manifest: bytes) -> bytes:
 
 
 def _parse(content: bytes) -> tuple[str, bytes]:
-    """Key and signature of a signature's file."""
+    """Return the key and the signature in a signature's file."""
     try:
         document = parse_json(content)
         known = document["algorithm"] == "ed25519" and re.fullmatch("[0-9a-f]{64}", document["key"])

@@ -1,6 +1,6 @@
-"""One stored version: written whole or not at all, read only if every byte is as it was, and signed as is wanted.
+"""One stored version: written whole or not at all, read only if every byte is unchanged, and signed if required.
 
-It knows nothing of versions and aliases.
+The module does not know the registry's folder of versions and aliases.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def write_manifest(files: Mapping[str, bytes]) -> bytes:
-    """The manifest of these files, the same bytes for the same content."""
+    """Return the manifest of these files, the same bytes for the same content."""
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     return (json.dumps(sums, sort_keys=True, indent=1) + "\n").encode()
 
 
 def version_of(manifest: bytes) -> str:
-    """The version that a manifest names: the first 16 hex digits of its SHA-256."""
+    """Return the version that a manifest names: the first 16 hex digits of its SHA-256."""
     return hashlib.sha256(manifest).hexdigest()[:16]
 
 
 def read_manifest(manifest: bytes) -> dict[str, str]:
-    """Checksums by file name. Raises `ValueError` if it is no manifest of ours."""
+    """Return the checksums by file name. Raises `ValueError` if it is not a valid manifest."""
     sums = parse_json(manifest)
     if not isinstance(sums, dict) or not all(
         _FILE.fullmatch(name) and isinstance(digest, str) and _SHA256.fullmatch(digest) for name, digest in sums.items()
@@ -57,9 +57,9 @@ def read_manifest(manifest: bytes) -> dict[str, str]:
 
 
 def check_name(name: str) -> str:
-    """A specialist's or alias's name as it is, if it can be the name of a folder and nothing else.
+    """Return a specialist's or alias's name, if it can be the name of a folder and nothing else.
 
-    Raises `ArtefactRefused` where it is not.
+    Raises `ArtefactRefused` otherwise.
     """
     if not _NAME.fullmatch(name):
         raise ArtefactRefused(
@@ -70,7 +70,7 @@ def check_name(name: str) -> str:
 
 
 def check_version(version: str) -> str:
-    """A version as it is, if it has the form of one. Raises `ArtefactRefused` where it is not."""
+    """Return a version, if it has the form of one. Raises `ArtefactRefused` otherwise."""
     if not _VERSION.fullmatch(version):
         raise ArtefactRefused(f"{version!r} is no version.", hint="A version is 16 hexadecimal digits.")
     return version
@@ -79,7 +79,7 @@ def check_version(version: str) -> str:
 def check_files(names: Iterable[str]) -> None:
     """Refuse file names that could lie outside the folder or clash on some file system, and kinds that run code.
 
-    Raises `ArtefactRefused` where one is not.
+    Raises `ArtefactRefused`.
     """
     seen = {MANIFEST}
     for name in names:
@@ -97,33 +97,33 @@ def check_files(names: Iterable[str]) -> None:
 
 
 def is_version(name: str) -> bool:
-    """Whether a folder's name has the form of a version."""
+    """Return whether a folder's name has the form of a version."""
     return _VERSION.fullmatch(name) is not None
 
 
 def is_kind(file: str) -> bool:
-    """Whether a version may hold such a file."""
+    """Return whether a version may hold such a file."""
     return file.endswith(KINDS)
 
 
 def refused(folder: Path, file: str, why: str) -> ArtefactRefused:
-    """The error about a file of a version."""
+    """Return the error about a file of a version."""
     hint = f"Remove the folder {str(folder)!r} and train again, or restore it from a copy."
     return ArtefactRefused(f"{file} in {str(folder)!r} {why}.", hint=hint)
 
 
 LOCK = ".lock"
-"""The file in a registry's folder whose lock its one writer holds."""
+"""Lock file in a registry's folder, held by its single writer."""
 
 
 def read_folder(folder: Path) -> dict[str, bytes] | None:
-    """Every file's content by name, None if there is no such folder. Links and folders in it are refused."""
+    """Return every file's content by name, None if there is no such folder. Links and folders in it are refused."""
     names = list_folder(folder)
     return None if names is None else {name: (folder / name).read_bytes() for name in names}
 
 
 def list_folder(folder: Path) -> set[str] | None:
-    """Every file's name, None if there is no such folder. Links and folders in it are refused."""
+    """Return every file's name, None if there is no such folder. Links and folders in it are refused."""
     if folder.is_symlink() or not folder.is_dir():
         return None
     names = set()
@@ -135,7 +135,7 @@ def list_folder(folder: Path) -> set[str] | None:
 
 
 def write_folder(home: Path, name: str, files: Mapping[str, bytes]) -> None:
-    """Write a folder below `home` under another name, then give it its own: it is there whole or not at all."""
+    """Write a folder below `home` under a temporary name, then rename it, so that it exists whole or not at all."""
     partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=home))
     try:
         for file, content in files.items():
@@ -151,7 +151,7 @@ def write_folder(home: Path, name: str, files: Mapping[str, bytes]) -> None:
 
 
 def remove_folder(home: Path, name: str) -> None:
-    """Remove a folder below `home`, so that it is there whole or not at all; nothing if it is not there."""
+    """Remove a folder below `home`, so that it exists whole or not at all; do nothing if it does not exist."""
     if not (home / name).is_dir():
         return
     partial = home / f"{PARTIAL}{name}"
@@ -161,13 +161,13 @@ def remove_folder(home: Path, name: str) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Give a file new content at once: whoever reads it sees the old or the new."""
+    """Replace a file's content atomically: a reader sees the old or the new content."""
     with replacing(path) as draft:
         draft.write_bytes(content)
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Add a line to a file, on disk when this returns. A line that a killed process left unfinished is removed."""
+    """Add a line to a file, on disk when this returns. An incomplete line of a killed process is removed."""
     with path.open("ab+") as file:
         file.seek(0)
         content = file.read()
@@ -180,7 +180,7 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 def remove_partials(home: Path) -> None:
-    """Remove what a killed process left. With the lock held, nobody is writing it any more."""
+    """Remove folders that a killed process left. The caller holds the lock, so nobody is writing them any more."""
     for path in home.glob(f"{PARTIAL}*"):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -190,7 +190,7 @@ def remove_partials(home: Path) -> None:
 
 @contextmanager
 def explaining(doing: str) -> Iterator[None]:
-    """The file system's errors as ours. Raises `SetupError` for an `OSError`."""
+    """Convert errors of the file system into Coterie's own. Raises `SetupError` for an `OSError`."""
     try:
         yield
     except OSError as error:
@@ -201,37 +201,37 @@ def explaining(doing: str) -> Iterator[None]:
 
 
 _LARGE = 1 << 20
-"""Bytes of a file beyond which it is not kept in memory: weights are given to native code, which has its own copy."""
+"""Size in bytes above which a file is not kept in memory: native code keeps its own copy of weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """One trained specialist, every byte of it checked."""
+    """One trained specialist, with every byte checked."""
 
     name: str
     version: str
     folder: Path
     files: Mapping[str, bytes]
-    """Content by file name, manifest and signature excluded: what was checked, not what the folder may hold by now.
+    """Content by file name, without manifest and signature: as it was checked, not as the folder may be by now.
 
-    Files of more than a megabyte are not kept in memory: they are read, and checked again, when they are asked for.
+    Files of more than a megabyte are not kept in memory: they are read, and checked again, on access.
     """
     manifest: bytes = b""
     signature: Signature = UNSIGNED
 
     @property
     def size(self) -> int:
-        """Bytes of its files on disk."""
+        """Size of the files on disk, in bytes."""
         return sum(map(self.size_of, self.files))
 
     def size_of(self, file: str) -> int:
-        """Bytes of one of its files on disk; 0 if it has none of this name."""
+        """Return the size of a file on disk, in bytes; 0 if there is none of this name."""
         path = self.folder / file
         return path.stat().st_size if file in self.files and path.is_file() else 0
 
     @property
     def report(self) -> dict[str, object]:
-        """How it was trained and what it reaches; empty if it has no `report.json`."""
+        """The training and its results; empty without `report.json`."""
         try:
             report = parse_json(self.files.get("report.json", b"{}"))
         except ValueError:
@@ -244,7 +244,7 @@ class Version:
 
 
 def load_version(home: Path, version: str, trust: Trust) -> Version:
-    """A version of the specialist whose folder this is. Raises `ArtefactRefused`."""
+    """Load a version of the specialist whose folder this is. Raises `ArtefactRefused`."""
     folder = home / version
     found = read_folder(folder)
     if found is None:
@@ -261,7 +261,7 @@ def load_version(home: Path, version: str, trust: Trust) -> Version:
 
 
 def outline_version(home: Path, version: str, trust: Trust) -> Version:
-    """A version whose files are read, and checked, when they are asked for. Raises `ArtefactRefused`.
+    """Return a version whose files are read, and checked, on access. Raises `ArtefactRefused`.
 
     Manifest, signature and the names of the files are checked now.
     """
@@ -293,7 +293,7 @@ def _read(folder: Path, name: str) -> bytes:
 
 
 class _Files(Mapping[str, bytes]):
-    """Files whose content is that of a manifest; of those not kept only the checksum is."""
+    """Files with the content of a manifest; large files are read and checked on access."""
 
     def __init__(self, folder: Path, sums: Mapping[str, str], found: Mapping[str, bytes]) -> None:
         self._folder = folder
@@ -322,7 +322,7 @@ class _Files(Mapping[str, bytes]):
 
 
 def _checked(folder: Path, version: str, found: Mapping[str, bytes]) -> Mapping[str, bytes]:
-    """The files of a version, if they are exactly those it was named after."""
+    """Return the files of a version, if they are exactly those it was named after."""
     sums = _sums(folder, version, found.get(MANIFEST), found.keys())
     for name in sorted(sums):
         if hashlib.sha256(found[name]).hexdigest() != sums[name]:
@@ -331,7 +331,7 @@ def _checked(folder: Path, version: str, found: Mapping[str, bytes]) -> Mapping[
 
 
 def _sums(folder: Path, version: str, manifest: bytes | None, found: AbstractSet[str]) -> Mapping[str, str]:
-    """The checksums of a version's files, if the files that were found are those of its manifest."""
+    """Return the checksums of a version's files, if the files match its manifest."""
     if manifest is None or version_of(manifest) != version:
         raise refused(folder, MANIFEST, "is missing" if manifest is None else "does not match the version's name")
     try:
@@ -349,11 +349,11 @@ def _sums(folder: Path, version: str, manifest: bytes | None, found: AbstractSet
 
 
 def written(folder: Path) -> int:
-    """When a version was written, in nanoseconds; a signature that came later does not count."""
+    """Return when a version was written, in nanoseconds; a later signature does not count."""
     manifest = folder / MANIFEST
     return (manifest if manifest.is_file() else folder).stat().st_mtime_ns
 
 
 def train_again(name: str) -> str:
-    """The hint where a version is missing or of no use."""
+    """Return the hint for a version that is missing or unusable."""
     return f"Run: coterie train {name}"

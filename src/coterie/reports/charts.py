@@ -1,6 +1,6 @@
-"""Charts as SVG: two axes and what is drawn between them. Colours are the page's, by class.
+"""Charts as SVG: two axes and the marks between them. Colours are the page's, by class.
 
-A chart knows numbers and pixels, and nothing of what they mean. All text is escaped.
+A chart knows numbers and pixels, but not their meaning. All text is escaped.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ def _element(name: str, content: str = "", /, **attributes: object) -> Markup:
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """What one direction of a chart means."""
+    """One direction of a chart."""
 
     title: str
     low: float
     high: float
     log: bool = False
     show: Callable[[float], str] = "{:g}".format
-    """Text of a tick."""
+    """Returns the text of a tick."""
     marks: tuple[float, ...] = ()
-    """The ticks, where they are not to be round values."""
+    """Positions of the ticks, if they are not to be round values."""
 
     def share(self, value: float) -> float:
-        """Where a value lies between low and high, 0 to 1."""
+        """Return the position of a value between low and high, 0 to 1."""
         least = self.low if self.log else -math.inf
         low, high, at = (math.log10(x) if self.log else x for x in (self.low, self.high, max(value, least)))
         return min(1.0, max(0.0, (at - low) / (high - low)))
 
     def ticks(self) -> list[float]:
-        """Its marks, else round values between low and high; powers of ten on a logarithmic axis."""
+        """Return the given ticks, else round values between low and high; powers of ten on a logarithmic axis."""
         if self.marks:
             return list(self.marks)
         if self.log:
@@ -62,19 +62,19 @@ class Axis:
 
 
 def _round_step(step: float) -> float:
-    """The next of 1, 2 and 5 times a power of ten."""
+    """Return the next larger value among 1, 2 and 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(step))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step * (1 - 1e-9))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A frame with axes; what is added is drawn in order."""
+    """A frame with axes; its contents are drawn in the order they are added."""
 
     x: Axis
     y: Axis
     description: str
-    """What it shows, for those who cannot see it."""
+    """Text alternative of the chart."""
     _parts: list[Markup] = field(default_factory=list)
     _labels: list[tuple[float, float, float]] = field(default_factory=list)
     """Left end, right end and baseline of each label, in pixels."""
@@ -84,7 +84,7 @@ class Chart:
         return _HEIGHT - _BOTTOM + (0.0 if self.x.title else _UNTITLED)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """The pixel of a value."""
+        """Return the pixel of a value."""
         return (
             _LEFT + self.x.share(x) * (_WIDTH - _LEFT - _RIGHT),
             self._bottom - self.y.share(y) * (self._bottom - _TOP),
@@ -96,12 +96,12 @@ class Chart:
         self._parts.append(_element("polyline", points=path, class_=f"line {class_}"))
 
     def dot(self, x: float, y: float, class_: str, *, title: str = "") -> None:
-        """Draw a point; its title is shown when pointed at."""
+        """Draw a point; its title is shown on hover."""
         at_x, at_y = self.at(x, y)
         self._parts.append(_element("circle", _title(title), cx=at_x, cy=at_y, r=5.0, class_=f"dot {class_}"))
 
     def column(self, left: float, right: float, y: float, class_: str, *, title: str = "") -> None:
-        """Draw a filled column from the axis up to a value; its title is shown when pointed at."""
+        """Draw a filled column from the axis up to a value; its title is shown on hover."""
         start, top = self.at(left, y)
         end, bottom = self.at(right, self.y.low)
         size = {"width": end - start, "height": bottom - top}
@@ -122,7 +122,7 @@ class Chart:
         self._parts.append(_text(label, x=x, y=end[1] - 5, class_=f"note {at}"))
 
     def label(self, x: float, y: float, text: str, class_: str) -> None:
-        """Write beside a value, on the side that has room, and below earlier labels that are in the way."""
+        """Write a label beside a value, on the side that has room, and below earlier labels that would overlap."""
         at_x, at_y = self.at(x, y)
         length = _CHARACTER * len(text)
         fits = at_x + 10 + length < _WIDTH - _RIGHT
@@ -135,12 +135,12 @@ class Chart:
         self._parts.append(_text(text, x=at_x + side, y=line, class_=f"label {anchor} {class_}"))
 
     def render(self) -> Markup:
-        """The chart as one `svg` element."""
+        """Return the chart as one `svg` element."""
         content = _title(self.description) + Markup().join((*self._frame(), *self._parts))
         return _element("svg", content, viewBox=f"0 0 {_WIDTH:g} {_HEIGHT:g}", role="img", class_="chart")
 
     def _frame(self) -> Iterable[Markup]:
-        """Grid, ticks and titles; on a narrow screen every other horizontal tick is left out, or moved down."""
+        """Return grid, ticks and titles; on a narrow screen every other horizontal tick is hidden, or moved down."""
         right, bottom = _WIDTH - _RIGHT, self._bottom
         for tick in self.y.ticks():
             _, y = self.at(self.x.low, tick)
@@ -168,7 +168,7 @@ def _text(content: str, **attributes: object) -> Markup:
 
 
 def span(values: Sequence[float], *, least: float, floor: float = 0.0, ceiling: float = 1.0) -> tuple[float, float]:
-    """Low and high of an axis: the values with a margin, at least so wide, within the bounds."""
+    """Return the low and high of an axis: the values with a margin, at least `least` wide, within the bounds."""
     low, high = min(values), max(values)
     margin = max(0.08 * (high - low), (least - (high - low)) / 2)
     return max(floor, low - margin), min(ceiling, high + margin)

@@ -1,4 +1,4 @@
-"""What a report consists of, as values, and the templates that turn it into one HTML file.
+"""The contents of a report as values, and the templates that turn them into one HTML file.
 
 A page loads nothing and runs no script. Every value is text and is escaped, except `Markup` such as a chart.
 """
@@ -15,32 +15,32 @@ from markupsafe import Markup
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A cell of a table: its text, and what may stand around it."""
+    """A cell of a table: its text, with optional additions."""
 
     text: str = ""
     note: str = ""
-    """Smaller text behind it."""
+    """Smaller text after it."""
     key: str = ""
-    """Class of the colour before it: `c0` to `c4`, `large`."""
+    """Class of the colour marker before it: `c0` to `c4`, `large`."""
     quotes: Sequence[str] = ()
     """Quoted texts below it, one a line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Headings and rows; the first column stays in place where a narrow screen scrolls the others."""
+    """Headings and rows; the first column stays in place when a narrow screen scrolls the others."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[Cell | str]]
     marked: Collection[int] = ()
-    """Positions of the rows that stand out."""
+    """Positions of the highlighted rows."""
     prose: bool = False
-    """The cells are words, not numbers: aligned left, and wrapped."""
+    """Whether the cells are words, not numbers: aligned left, and wrapped."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """A section of a report: a heading and whichever contents are given, in the order of the fields."""
+    """A section of a report: a heading and the given contents, in the order of the fields."""
 
     title: str
     caption: str = ""
@@ -50,9 +50,9 @@ class Card:
     table: Table | None = None
     items: Sequence[str] = ()
     terms: Sequence[tuple[str, str]] = ()
-    """Name and text of each."""
+    """Name and description of each term."""
     wide: bool = False
-    """Take the whole width; other cards stand two in a row."""
+    """Whether the card takes the whole width; other cards stand two in a row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +62,9 @@ class Report:
     title: str
     subtitle: str
     verdict: Sequence[str] = ()
-    """Its result, a sentence or two a line."""
+    """Result of the report, a sentence or two a line."""
     outcome: str = ""
-    """Colour of the result: `met`, `reached`, `missed`, or none of them."""
+    """Colour of the result: `met`, `reached`, `missed`, or empty."""
     cards: Sequence[Card]
 
 
@@ -74,13 +74,13 @@ def page(report: Report) -> str:
 
 
 def render(template: str, **values: object) -> str:
-    """Render a template of this package; a value that a template names and does not get is an error."""
+    """Render a template of this package; a missing value is an error."""
     return environment("coterie.reports").get_template(template).render(**values)
 
 
 @cache
 def environment(package: str) -> Environment:
-    """The templates of a package: what they show is escaped, and a value that is missing is an error."""
+    """Return the template environment of a package: output is escaped, and a missing value is an error."""
     environment = Environment(
         loader=PackageLoader(package),
         autoescape=True,
@@ -99,17 +99,17 @@ UNKNOWN = "-"
 
 
 def percent(share: float | None) -> str:
-    """A share as a percentage with one decimal place."""
+    """Return a share as a percentage with one decimal place."""
     return UNKNOWN if share is None else f"{share:.1%}"
 
 
 def decimals(value: float | None, places: int = 3) -> str:
-    """A number with so many decimal places."""
+    """Return a number with `places` decimal places."""
     return UNKNOWN if value is None or value != value else f"{value:.{places}f}"  # noqa: PLR0124 - NaN
 
 
 def significant(value: float | None) -> str:
-    """Three significant digits; integers from 100 on."""
+    """Return a number with three significant digits; integers from 100 on."""
     if value is None:
         return UNKNOWN
     return (
@@ -118,5 +118,5 @@ def significant(value: float | None) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    """The ends of an interval."""
+    """Return the ends of an interval as text."""
     return f"{decimals(low)} to {decimals(high)}"

@@ -1,4 +1,4 @@
-"""The bench on which rungs are measured whole, one after the other: quality, latency, memory, energy, money."""
+"""The bench on which rungs are measured one after the other: quality, latency, memory, energy, money."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from coterie.types import Finding, Label, Step, Usage, total_usage
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """The rows of one job, divided once, so that a large model can be asked before anything is trained."""
+    """The rows of one job, split once, so that a large model can be asked before anything is trained."""
 
     section: SpecialistSection
     train: Dataset
@@ -50,17 +50,17 @@ class Rows:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is odd about them."""
+        """Warnings about the rows."""
         odd = [f"{each.name}: {warning}" for each in (self.train, self.held_out) for warning in each.warnings]
         return tuple(dict.fromkeys((*odd, *compare_datasets(self.train, self.held_out))))
 
 
 def read_rows(section: SpecialistSection) -> Rows:
-    """Read the data of a section, and hold out a seeded fifth where it names no test file.
+    """Read the data of a section, and hold out a seeded fifth if it names no test file.
 
     Raises:
         DataError: a file cannot be used.
-        InputError: the bar is about a measure that the task does not have.
+        InputError: the bar has a measure that the task does not have.
     """
     task = task_of(section)
     if task.not_rightsized:
@@ -87,7 +87,7 @@ def read_rows(section: SpecialistSection) -> Rows:
 
 
 def _check_held_out(held_out: Dataset, section: SpecialistSection) -> None:
-    """Refuse rows that no figure can be taken from. Raises `DataError`."""
+    """Check that the held-out rows allow figures. Raises `DataError`."""
     found = held_out.label_names
     if len(found) < task_of(section).least_labels:
         raise DataError(
@@ -102,22 +102,22 @@ T = TypeVar("T")
 PROBED = 300
 """Held-out rows that are asked one by one for latency and CPU time."""
 NAME = "rightsize"
-"""What the job is called in messages and in the ledger."""
+"""Name of the job in messages and in the ledger."""
 
 
 class Probe(Protocol):
-    """Measures a stored version alone; `probe` does it in a process of its own."""
+    """Measures a stored version alone; `probe` does it in a separate process."""
 
     def __call__(
         self, root: Path, rung: str, version: str, section: SpecialistSection, rows: Sequence[Row], /
     ) -> Probed:
-        """What single requests took."""
+        """Return the resources of single requests."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Where rungs are measured, one after the other."""
+    """Measures rungs, one after the other."""
 
     rows: Rows
     vectors: np.ndarray | None  # (N, D) of the held-out texts, where they are encoded as a whole
@@ -127,12 +127,12 @@ class Bench:
     progress: Progress
     probe: Probe
     model: LlamaModel | None
-    """What the rung `slm` tunes."""
+    """The model that the rung `slm` tunes."""
     asked: AskedModel | None
-    """What the rung `llm` asks."""
+    """The model that the rung `llm` asks."""
 
     def measure(self, candidate: Candidate) -> RungRow:
-        """Store a candidate, load it as serving would, ask it about every held-out row, then time it alone."""
+        """Store a candidate, load it as in service, ask it about every held-out row, then time it alone."""
         rung = candidate.rung
         version = self.registry.add(rung, candidate.files)
         rows = self._rows(candidate)
@@ -159,7 +159,7 @@ class Bench:
         )
 
     def _rows(self, candidate: Candidate) -> list[int]:
-        """Positions of the held-out rows that it was measured on: all of them, unless each one costs."""
+        """Return the positions of the held-out rows that a candidate was measured on: all, unless each one costs."""
         if candidate.measured is None:
             return list(range(len(self.rows.held_out)))
         wanted = {id(row) for row in candidate.measured.rows}
@@ -189,14 +189,14 @@ class Bench:
         return findings
 
     def _models(self, stored: Version) -> Mapping[str, Engine]:
-        """The generative model that a version needs, by its key, if it needs one."""
+        """Return the generative model that a version needs, by its key; empty if it needs none."""
         if stored.name == "llm" and self.asked is not None:
             # It recalls what it said while the rung was trained: nothing is asked anew.
             return {self.asked.key: self.asked.open()}
         return open_small(self.rows.section, self.model, stored)
 
     def _probed(self, rung: str, version: str) -> _Taken:
-        """What single requests take in a process of their own."""
+        """Return the resources of single requests in a separate process."""
         section = self.rows.section
         sample = _sample(self.rows.held_out.rows, section.seed)
         self.progress.start(f"{rung}: latency and memory", None)
@@ -210,7 +210,7 @@ class Bench:
         )
 
     def _per_1000(self, usages: Sequence[Usage], engine: str) -> Per1000:
-        """By the meter every request's steps go through."""
+        """Return energy and money per 1,000 requests, by the meter of the ledger."""
         models = {} if self.asked is None else {self.asked.key: self.asked.model}
         n, total = max(len(usages), 1), total_usage(usages)
         scaled = Usage(
@@ -231,7 +231,7 @@ class _Taken(NamedTuple):
 
 
 def _taken(findings: Sequence[Finding]) -> _Taken:
-    """What the model's own answers took, as its engine counted it: asking again, alone, would cost again."""
+    """Return the usage of the model's own answers, as its engine counted it: a second run would cost again."""
     usages = [total_usage(step.usage for step in finding.steps) for finding in findings if finding.steps]
     milliseconds = np.array([usage.milliseconds for usage in usages])
     return _Taken(milliseconds=milliseconds, usages=usages, resident_bytes=None, bare_bytes=None)
@@ -244,7 +244,7 @@ def _positions(held: Sequence[Row], rows: Sequence[int]) -> tuple[int, ...]:
 
 
 def _sample(rows: Sequence[Row], seed: int) -> list[Row]:
-    """At most so many rows, drawn by the seed, in a drawn order: neighbours in a file are alike."""
+    """Return up to `PROBED` rows, drawn by the seed, in random order, as neighbours in a file are alike."""
     order = np.random.default_rng(seed).permutation(len(rows))[:PROBED]
     return [rows[i] for i in order]
 
@@ -258,10 +258,9 @@ def _threshold(candidate: Candidate) -> str:
 
 
 def chain_curve(candidates: Sequence[Candidate], rows: Sequence[RungRow]) -> tuple[ChainPoint, ...]:
-    """A point a stop, from none on; nothing where no chain was asked for.
+    """Return one point for each stop, beginning with none; empty if there is no chain.
 
-    What it takes is the sum of what its rungs take where they are asked: by held-out rows, and by what each rung takes
-    alone.
+    The cost of a point is the sum over its rungs, by their share of held-out rows and their cost alone.
     """
     chain = next((candidate for candidate in candidates if candidate.rung == "chain"), None)
     if chain is None:
@@ -283,7 +282,7 @@ def chain_curve(candidates: Sequence[Candidate], rows: Sequence[RungRow]) -> tup
 
 
 def _summed(costs: Sequence[Per1000], asked: Sequence[float]) -> Per1000:
-    """What rungs take that are asked so often; unknown where that of one is."""
+    """Return the summed cost of rungs by how often they are asked; unknown if that of one is."""
     pairs = [(each, share) for each, share in zip(costs, asked, strict=True) if share]
     joules = [None if each.joules is None else each.joules * share for each, share in pairs]
     money = [None if each.money is None else each.money * Decimal(str(share)) for each, share in pairs]

@@ -1,4 +1,4 @@
-"""A large model's answers beside the held-out rows: matched, read as labels, judged like findings, priced."""
+"""A large model's answers to the held-out rows: matched, read as labels, judged like findings, priced."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ N = TypeVar("N", int, float, Decimal)
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedAnswer:
-    """What the model said of one row, and what is known of what it took."""
+    """The model's answer to one row, and its usage as far as it is known."""
 
     text: str | None
     row: int | None
-    """Number of the row in its file, from 1; one of the two is known."""
+    """Number of the row in its file, from 1; `text` or `row` is known."""
     answer: str
     tokens_in: int | None = None
     tokens_out: int | None = None
@@ -51,10 +51,10 @@ class RecordedAnswer:
 
 
 def read_answers(path: Path, *, text_column: str = "text") -> list[RecordedAnswer]:
-    """The answers of a CSV or JSONL file.
+    """Read the answers of a CSV or JSONL file.
 
     Raises:
-        DataError: a record has no answer, says neither text nor row, or has a figure that is none.
+        DataError: a record has no answer, neither text nor row, or an invalid figure.
     """
 
     def check(names: Sequence[str]) -> None:
@@ -98,7 +98,7 @@ def _said(cell: object) -> str:
 
 
 def _number(record: Record, name: str, kind: Callable[[str | int], N], lines: Lines) -> N | None:
-    """A cell as a number from 0; None where there is none."""
+    """Return a cell as a number from 0; None if it is empty."""
     cell = record.cells.get(name)
     if cell is None or str(cell).strip() == "":
         return None
@@ -112,7 +112,7 @@ def _number(record: Record, name: str, kind: Callable[[str | int], N], lines: Li
 
 
 def write_answers(answers: Sequence[RecordedAnswer]) -> bytes:
-    """Answers as JSONL that `read_answers` reads."""
+    """Return answers as JSONL that `read_answers` reads."""
     lines = []
     for answer in answers:
         known = {name: value for name, value in to_json(answer).items() if value is not None}
@@ -122,13 +122,13 @@ def write_answers(answers: Sequence[RecordedAnswer]) -> bytes:
 
 _OUTCOMES = {"1": 1.0, "true": 1.0, "yes": 1.0, "0": 0.0, "false": 0.0, "no": 0.0}
 _AROUND = " \t\r\n\"'`*."
-"""What models put around a label."""
+"""Characters that models put around a label."""
 _SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prices:
-    """Money per million tokens, for answers whose cost is not on file."""
+    """Money per million tokens, for answers without a recorded cost."""
 
     tokens_in: Decimal | None = None
     tokens_out: Decimal | None = None
@@ -136,7 +136,7 @@ class Prices:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutRows:
-    """The held-out rows, and what an answer about them can say."""
+    """The held-out rows, and the possible answers to them."""
 
     rows: Sequence[Row]
     numbers: Sequence[int]
@@ -145,20 +145,20 @@ class HeldOutRows:
     labels: Sequence[str]
     multi_label: bool
     measure: str
-    """The one that ranks."""
+    """The measure that ranks."""
 
 
 def judge_answers(
     name: str, source: str, answers: Sequence[RecordedAnswer], held: HeldOutRows, prices: Prices
 ) -> LargeRow:
-    """The model's row: its answers matched with held-out rows and judged.
+    """Match a model's answers with held-out rows and judge them; return the model's row.
 
     Args:
-        name: What it is called.
-        source: Where its answers come from, in words.
-        answers: What it said.
+        name: The model's name.
+        source: The source of its answers, as text.
+        answers: The model's answers.
         held: The held-out rows.
-        prices: For answers with tokens and no cost.
+        prices: The prices for answers with tokens and no cost.
 
     Raises:
         DataError: no answer belongs to a held-out row, or none is one of the labels.
@@ -206,7 +206,7 @@ def judge_answers(
 
 
 def _match(answers: Sequence[RecordedAnswer], held: HeldOutRows) -> dict[int, RecordedAnswer]:
-    """The answer of each held-out row that has one; of several to one text, the rows take one after the other."""
+    """Return the answer of each held-out row that has one; rows with one text take its answers in turn."""
     by_row = {each.row: each for each in answers if each.row is not None}
     by_text: dict[str, list[RecordedAnswer]] = defaultdict(list)
     for answer in answers:
@@ -223,7 +223,7 @@ def _match(answers: Sequence[RecordedAnswer], held: HeldOutRows) -> dict[int, Re
 
 
 def _finding(name: str, answer: str, held: HeldOutRows) -> Finding:
-    """An answer as a finding; its value is None when it is none of the labels."""
+    """Return an answer as a finding; its value is None if it is none of the labels."""
     value: str | float | tuple[str, ...] | None
     if held.task.form == "number":
         value = _probability(answer)
@@ -243,13 +243,13 @@ def _finding(name: str, answer: str, held: HeldOutRows) -> Finding:
 
 
 def _several(answer: str, labels: Sequence[str]) -> tuple[str, ...] | None:
-    """The labels of `a|b`, in order; nothing at all is no label, and one stranger spoils the answer."""
+    """Return the labels of `a|b`, in order; an empty answer has none, and an unknown label makes the answer None."""
     found = [match_label(part, labels) for part in answer.split("|") if part.strip()]
     return None if None in found else tuple(dict.fromkeys(label for label in found if label is not None))
 
 
 def _probability(answer: str) -> float | None:
-    """Yes, no or a number from 0 to 1."""
+    """Return the probability of yes, no or a number from 0 to 1; None for anything else."""
     said = answer.casefold().strip(_AROUND)
     if said in _OUTCOMES:
         return _OUTCOMES[said]
@@ -261,7 +261,7 @@ def _probability(answer: str) -> float | None:
 
 
 def _per_1000(answers: Sequence[RecordedAnswer], prices: Prices) -> Per1000:
-    """Means over the answers of which it is known, times 1,000."""
+    """Return means over the answers with known usage, times 1,000."""
     costs = [cost for answer in answers if (cost := _cost(answer, prices)) is not None]
     tokens = [
         each.tokens_in + each.tokens_out
@@ -293,19 +293,19 @@ _LONGEST = 64  # tokens of an answer
 async def ask_model(
     engine: Engine, held: HeldOutRows, train: Dataset, *, most: int, label: Label, seed: int, progress: Progress
 ) -> list[RecordedAnswer]:
-    """Its answers on at most so many held-out rows that have a label.
+    """Return a model's answers to up to `most` held-out rows that have a label.
 
     Args:
         engine: The model.
         held: The held-out rows.
-        train: Where the examples of the prompt come from.
-        most: How many rows; a seeded sample when there are more.
+        train: The source of the prompt's examples.
+        most: Most rows; a seeded sample if there are more.
         label: Sensitivity of the rows.
-        seed: Of the sample.
-        progress: Told how far it is.
+        seed: Seed of the sample.
+        progress: Receives the progress.
 
     Raises:
-        EngineError, EgressRefused, Overloaded: what the engine raises; no answer is made up.
+        EngineError, EgressRefused, Overloaded: the engine raised it; no answer is invented.
     """
     positions = _sample([i for i, row in enumerate(held.rows) if row.labels], most, seed)
     start = prompt_start(train, held)
@@ -349,7 +349,7 @@ def _answer_ask(output: Output, number: int, milliseconds: float) -> RecordedAns
 
 
 def prompt_start(train: Dataset, held: HeldOutRows) -> tuple[Message, ...]:
-    """Instruction and examples: what every prompt begins with."""
+    """Return the instruction and examples with which every prompt begins."""
     if held.task.form == "number":
         instruction = "Estimate the outcome of each case. Answer with the probability that it is 1, from 0 to 1, alone."
     else:
@@ -365,7 +365,7 @@ def prompt_start(train: Dataset, held: HeldOutRows) -> tuple[Message, ...]:
 
 
 def _examples(train: Dataset) -> list[Row]:
-    """The first row of each label, as many as the prompt has room for."""
+    """Return the first row of each label, as many as fit into the prompt."""
     first = {row.labels[0]: row for row in reversed(train.rows) if row.labels}
     shown: list[Row] = []
     room = _SHOTS_TOKENS
@@ -378,6 +378,6 @@ def _examples(train: Dataset) -> list[Row]:
 
 
 def _in_words(row: Row) -> str:
-    """The text, with the columns as a JSON object."""
+    """Return the text, with the columns as a JSON object."""
     columns = json.dumps(dict(row.columns), ensure_ascii=False) if row.columns else ""
     return "\n".join(part for part in (row.text.strip(), columns) if part)

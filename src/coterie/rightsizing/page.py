@@ -1,4 +1,4 @@
-"""The right-sizing report as a page: the verdict, a row for each rung, three charts, and what the figures rest on."""
+"""The right-sizing report as a page: the verdict, a row for each rung, three charts, and the conditions."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _PAIRS = 12  # confused pairs shown
 _EXAMPLES = 2  # texts of each
 _LONGEST = 160  # characters of an example
 _NARROWEST = 0.5
-"""Where the axes of reliability begin at the latest: narrower ones would show chance as if it were a slope."""
+"""Highest start of the axes of reliability: narrower axes would show chance as if it were a slope."""
 _LARGE = "large"
-"""Class of the large model's colour."""
+"""CSS class of the large model's colour."""
 
 
 def rightsizing_page(found: RightSizing) -> str:
-    """Render a right-sizing."""
+    """Render a right-sizing as a page."""
     train, held_out = found.data["train"], found.data["held_out"]
     bar = " and ".join(f"{name} {least:g}" for name, least in found.bar.items()) or "none"
     return page(
@@ -130,7 +130,7 @@ def _chain(found: RightSizing) -> Iterable[Card]:
 
 
 def _confusions(row: RungRow) -> Card:
-    """The most confused pairs of the rung taken, with texts."""
+    """Return the most confused pairs of the chosen rung, with texts."""
     pairs: dict[tuple[str, str], list[Case]] = defaultdict(list)
     for case in row.cases:
         if not case.correct:
@@ -151,7 +151,7 @@ def _confusions(row: RungRow) -> Card:
 
 
 def _example(case: Case) -> str:
-    """The case's text, or its columns where there is none, cut when it is long."""
+    """Return the case's text, or its columns if there is none, cut when it is long."""
     columns = ", ".join(f"{name} {value}" for name, value in case.row.columns.items())
     text = " ".join((case.row.text.strip() or columns).split())
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
@@ -212,7 +212,7 @@ def _quality_cost(found: RightSizing) -> Markup:
 
 
 def _chain_curve(found: RightSizing, title: str) -> list[tuple[float, float]]:
-    """The chain at every stop, cheapest first, where its cost is in the axis's unit and its figure is the measure."""
+    """Return the chain at every stop, cheapest first, if its cost has the axis's unit and its figure is the measure."""
     if found.measure != "accuracy":
         return []
     in_money = title.startswith(found.conditions.currency)
@@ -223,9 +223,9 @@ def _chain_curve(found: RightSizing, title: str) -> list[tuple[float, float]]:
 
 
 def _costs(found: RightSizing) -> tuple[str, list[_Point]]:
-    """The cost axis and where each contender is on it.
+    """Return the cost axis and each contender's position on it.
 
-    Money where it is known of all, else joules, else the median latency of those that were timed.
+    The unit is money if it is known for all, else joules, else the median latency of timed contenders.
     """
     rows = [(row.rung, row.per_1000, row.figure, _colour(i), row.p50) for i, row in enumerate(found.rungs)]
     if found.large is not None:
@@ -245,7 +245,7 @@ def _amount(value: float) -> str:
 
 
 def _risk_coverage(found: RightSizing) -> Markup:
-    """The error among accepted answers by the share accepted, with the point where each rung stands."""
+    """Return the chart of the error among accepted answers by the share accepted, with each rung's operating point."""
     curves = [risk_curve(row.cases) for row in found.rungs]
     highest = max([found.target_risk * 1.2, *(float(curve.risk[-1]) for curve in curves)])
     chart = Chart(
@@ -269,7 +269,7 @@ def _risk_coverage(found: RightSizing) -> Markup:
 
 
 def _reliability(found: RightSizing) -> Markup:
-    """Share of correct answers by confidence, in ten bins; the diagonal is perfect."""
+    """Return the chart of the share of correct answers by confidence, in ten bins; the diagonal is perfect."""
     binned = [reliability(row.cases) for row in found.rungs]
     ends = [value for bins in binned for each in bins for value in (each.confidence, each.accuracy)] or [0.0]
     low = min(_NARROWEST, span(ends, least=0.1)[0])

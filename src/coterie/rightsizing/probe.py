@@ -1,8 +1,8 @@
-"""What one rung takes: its latency, memory and CPU time, in a process that has loaded nothing else.
+"""The resources of one rung: its latency, memory and CPU time, in a process that has loaded nothing else.
 
-The parent sends a `Request` as JSON on standard input; the child (`python -m coterie.rightsizing.probe`) loads the
-stored version, answers one row after the other and prints a `Probed`. The child imports what serving imports, and
-never what training needs.
+The parent sends a `Request` as JSON on standard input; the child (`python -m coterie.rightsizing.probe`)
+loads the stored version, answers one row after the other and prints a `Probed`. The child imports what
+serving imports, and never what training needs.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ _PATIENCE = 600.0  # seconds until a child that does not end is given up
 
 @dataclass(frozen=True, kw_only=True)
 class Probed:
-    """What single requests took, one after the other, in one thread."""
+    """The resources of single requests, one after the other, in one thread."""
 
     milliseconds: Sequence[float]
-    """Of each row."""
+    """Latency of each row."""
     cpu_seconds: Sequence[float]
-    """Of each row, as its engines count them."""
+    """CPU time of each row, as its engines count it."""
     resident_bytes: int
     bare_bytes: int
-    """Before anything but `coterie` was imported."""
+    """Memory before anything but `coterie` was imported."""
 
 
 def probe(
@@ -59,19 +59,19 @@ def probe(
     model: LlamaModel | None = None,
     encoder: Path | None = None,
 ) -> Probed:
-    """Measure a stored version in a process of its own.
+    """Measure a stored version in a separate process.
 
     Args:
-        root: The registry it is in.
-        rung: Its name there.
-        version: Its version.
-        section: What it was trained as.
-        rows: What it is asked.
-        model: What the section's `model` stands for.
+        root: The registry of the version.
+        rung: The version's name there.
+        version: The version's id.
+        section: The section that it was trained with.
+        rows: The rows to ask about.
+        model: The model that the section's `model` names.
         encoder: The folder of the network's encoder; the bundled one by default.
 
     Raises:
-        EngineBroken: the process failed; the message has its last words.
+        EngineBroken: the process failed; the message has the end of its output.
     """
     from coterie.errors import EngineBroken  # noqa: PLC0415 - the child imports this module and must stay bare
 
@@ -131,14 +131,14 @@ async def _measure(request: dict[str, Any], bare: int) -> Probed:
 
 
 def _stranger(number: int) -> CallContext:
-    """A tenant of its own, which has asked nothing before: what is timed is a new text, not a known one."""
+    """Return a call context of a new tenant, so that each timed text is new and no cache applies."""
     from coterie.types import CallContext, Principal  # noqa: PLC0415 - loaded by now
 
     return CallContext(principal=Principal(tenant=f"row {number}"))
 
 
 async def _ask(specialist: Specialist, task: Task, call: CallContext) -> tuple[float, float]:
-    """Milliseconds and CPU-seconds of one request."""
+    """Return the milliseconds and CPU-seconds of one request."""
     from coterie.types import ContextView  # noqa: PLC0415 - loaded by now
 
     start = time.perf_counter()
@@ -165,7 +165,7 @@ def _load(request: dict[str, Any], encoder: _LazyEncoder) -> tuple[Specialist, S
 
 
 class _LazyEncoder:
-    """The network's encoder, loaded by the first text that needs it: a rung without it does not pay for it."""
+    """The network's encoder, loaded at the first text that needs it: a rung without it does not pay for it."""
 
     name = "onnx"
 
@@ -184,13 +184,13 @@ class _LazyEncoder:
         return await self._encoder.run(batch, call=call)
 
     async def close(self) -> None:
-        """Close it, if it was ever opened."""
+        """Close the encoder, if it was opened."""
         if self._encoder is not None:
             await self._encoder.close()
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM: now where the system says so (Linux), else its peak."""
+    """Return the resident memory of this process: now if the system reports it (Linux), else its peak."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except OSError:

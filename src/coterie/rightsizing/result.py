@@ -1,6 +1,6 @@
-"""What right-sizing finds, as values and as JSON, and its verdict: which rung is enough, what others add or cost.
+"""The result of right-sizing, as values and as JSON, and its verdict: which rung suffices, what others add or cost.
 
-The rung is training's choice, made on out-of-fold rows. Held-out rows only say how that choice turned out.
+The rung is training's choice, made on out-of-fold rows. Held-out rows only show how that choice turned out.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from coterie.runtime.codec import readable
 from coterie.types import Reason
 
 Outcome = Literal["met", "reached", "missed", "no_bar"]
-"""How the bar fared on held-out rows: with 95% confidence; without it; not at all; there is no bar."""
+"""How the bar was met on held-out rows: with 95% confidence; without it; not at all; there is no bar."""
 
 _PLACES = 9  # decimal places of an amount, as in `coterie report --json`
 
 
 @dataclass(frozen=True, kw_only=True)
 class Per1000:
-    """What 1,000 answers take, worked out from CPU-seconds or tokens and so always estimated. None is not known."""
+    """Resources of 1,000 answers, computed from CPU-seconds or tokens and so always estimated. None is unknown."""
 
     joules: float | None
     money: Decimal | None
 
     def to_json(self, currency: str) -> dict[str, object]:
-        """JSON values; an unknown amount is null, never 0."""
+        """Return JSON values; an unknown amount is null, never 0."""
         money = None if self.money is None else round(float(self.money), _PLACES)
         joules = None if self.joules is None else round(self.joules, _PLACES)
         return {"joules": joules, "money": money, "currency": currency, "kind": "estimated"}
@@ -49,7 +49,7 @@ class Per1000:
 
 @dataclass(frozen=True, kw_only=True)
 class RungRow:
-    """One rung, measured whole."""
+    """One rung with all of its measurements."""
 
     rung: str
     version: str
@@ -57,27 +57,27 @@ class RungRow:
     figure: Figure
     """The measure that ranks, on held-out rows."""
     out_of_fold: Mapping[str, Figure]
-    """The deciding measures on training rows: what the choice looks at."""
+    """The deciding measures on training rows, from which the rung is chosen."""
     evaluation: Evaluation
     milliseconds: np.ndarray  # (n,), of single requests
     resident_bytes: int | None
-    """Memory of a process that has loaded this rung alone and answered; None of one that asks a model."""
+    """Memory of a process that has loaded this rung alone and answered; None for a rung that asks a model."""
     bare_bytes: int | None
-    """Memory of the same process before that, with nothing but `coterie` imported."""
+    """Memory of the same process before loading, with nothing but `coterie` imported."""
     bytes: int
     seconds: float
-    """Training time."""
+    """Training time in seconds."""
     per_1000: Per1000
     threshold: str = ""
-    """From which confidence it accepts, and why."""
+    """The confidence from which answers are accepted, and the reason."""
     cases: tuple[Case, ...] = ()
-    """Each held-out row with a label that it was asked about, and what it said."""
+    """Each held-out row with a label that the rung was asked about, and its answer."""
     positions: tuple[int, ...] = ()
-    """Of each of its cases among the held-out rows with a label."""
+    """Position of each case among the held-out rows with a label."""
 
     @property
     def increase_bytes(self) -> int | None:
-        """Memory that the rung itself took."""
+        """Memory of the rung itself; None if it is unknown."""
         if self.resident_bytes is None or self.bare_bytes is None:
             return None
         return self.resident_bytes - self.bare_bytes
@@ -93,7 +93,7 @@ class RungRow:
         return float(np.percentile(self.milliseconds, 95))
 
     def to_json(self, measure: str, currency: str) -> dict[str, object]:
-        """The row as JSON values."""
+        """Return the row as JSON values."""
         return {
             "rung": self.rung,
             "version": self.version,
@@ -115,23 +115,23 @@ class RungRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ChainPoint:
-    """A chain of rungs at one stop, on held-out rows, which choose nothing."""
+    """A chain of rungs at one stop, on held-out rows, which do not influence the choice."""
 
     stop: float | None
     """Confidence from which a rung before the last answers; None asks the last one alone."""
     taken: bool
-    """It is the stop that the chain has."""
+    """Whether this is the stop of the chain."""
     figure: Figure
     """Share of right answers, accepted or not."""
     asked: Mapping[str, float]
-    """Share of the rows that each rung is asked about."""
+    """Share of the rows that reach each rung."""
     answered: Mapping[str, float]
     """Share of the rows that each rung answers."""
     per_1000: Per1000
-    """Of all rungs that are asked."""
+    """Resources of all rungs that are asked."""
 
     def to_json(self, currency: str) -> dict[str, object]:
-        """JSON values."""
+        """Return JSON values."""
         return {
             "stop": self.stop,
             "taken": self.taken,
@@ -149,19 +149,19 @@ class LargeRow:
 
     name: str
     source: str
-    """Where its answers come from, in words."""
+    """The source of its answers, as text."""
     figure: Figure
     evaluation: Evaluation
     answered: int
-    """Held-out rows with a label that it answered."""
+    """Number of held-out rows with a label that it answered."""
     of: int
-    """Held-out rows with a label."""
+    """Number of held-out rows with a label."""
     strangers: Mapping[str, int]
-    """Answers that are none of the labels, and how often; they count as wrong."""
+    """Answers that are none of the labels, with their number; they count as wrong."""
     milliseconds: np.ndarray  # (n,), of the answers whose time is known
     per_1000: Per1000
     positions: tuple[int, ...]
-    """Of each of its cases among the held-out rows with a label."""
+    """Position of each case among the held-out rows with a label."""
     cases: tuple[Case, ...] = ()
 
     @property
@@ -175,7 +175,7 @@ class LargeRow:
         return float(np.percentile(self.milliseconds, 95)) if len(self.milliseconds) else None
 
     def to_json(self, measure: str, currency: str) -> dict[str, object]:
-        """The row as JSON values."""
+        """Return the row as JSON values."""
         return {
             "name": self.name,
             "source": self.source,
@@ -200,17 +200,17 @@ class Comparison:
     difference: Figure
     """First minus second, by the paired bootstrap."""
     joules: float | None
-    """How many times the second's energy the first takes."""
+    """Ratio of the first one's energy to the second's; None if it is unknown."""
     money: float | None
-    """How many times the second's money the first takes."""
+    """Ratio of the first one's money to the second's; None if it is unknown."""
 
     @property
     def measurable(self) -> bool:
-        """The interval of the difference leaves out zero."""
+        """Whether the interval of the difference excludes zero."""
         return self.difference.interval.low > 0 or self.difference.interval.high < 0
 
     def to_json(self) -> dict[str, object]:
-        """JSON values."""
+        """Return JSON values."""
         value, interval = self.difference
         return {
             "first": self.first,
@@ -226,7 +226,7 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Recommendation:
-    """What to take, in a sentence or two."""
+    """The recommended rung, in a sentence or two."""
 
     outcome: Outcome
     rung: str
@@ -238,7 +238,7 @@ class Recommendation:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """When, where and with what it was measured: figures without these cannot be checked."""
+    """Date, machine and versions of the measurement: figures without these cannot be checked."""
 
     date: str
     machine: Mapping[str, object]
@@ -250,27 +250,27 @@ class Conditions:
 
 @dataclass(frozen=True, kw_only=True)
 class RightSizing:
-    """Every rung of one job, and which is enough."""
+    """Every rung of one job, and the one that suffices."""
 
     task: str
     measure: str
-    """The measure that ranks: the bar's first, else the task's usual one."""
+    """The measure that ranks: the bar's first, else the task's default one."""
     bar: Mapping[str, float]
     target_risk: float
     seed: int
     data: Mapping[str, Mapping[str, object]]
     """File, checksum and number of the rows, of `train` and `held_out`."""
     rungs: tuple[RungRow, ...]
-    """Cheapest first."""
+    """Rungs, cheapest first."""
     large: LargeRow | None
     comparisons: tuple[Comparison, ...]
     verdict: Recommendation
     reason: Reason
-    """Why training took the rung, on out-of-fold rows."""
+    """Why training chose the rung, on out-of-fold rows."""
     conditions: Conditions
     warnings: tuple[str, ...] = field(default=())
     chain: tuple[ChainPoint, ...] = ()
-    """The chain that is asked for, at each stop; the first asks its last rung alone."""
+    """The requested chain at each stop; the first point asks its last rung alone."""
 
     @property
     def taken(self) -> RungRow:
@@ -278,7 +278,7 @@ class RightSizing:
         return next(row for row in self.rungs if row.rung == self.verdict.rung)
 
     def to_json(self) -> dict[str, object]:
-        """The shape that `coterie rightsize --json` prints."""
+        """Return the JSON that `coterie rightsize --json` prints."""
         conditions = readable(self.conditions)
         currency = conditions.pop("currency")  # it stands beside each amount
         return {
@@ -314,7 +314,7 @@ _FEWEST = 10  # answers of a bin that is drawn
 
 
 def figure(measure: str, evaluation: Evaluation, cases: Sequence[Case]) -> Figure:
-    """A measure of an evaluation with its interval, worked out from the cases where the evaluation has none."""
+    """Return a measure of an evaluation with its interval, computed from the cases if the evaluation has none."""
     value = evaluation.figure(measure)
     if value is None:
         return Figure(float("nan"), Interval(float("nan"), float("nan")))
@@ -328,7 +328,7 @@ def figure(measure: str, evaluation: Evaluation, cases: Sequence[Case]) -> Figur
 
 
 def label_sets(cases: Sequence[Case]) -> tuple[np.ndarray, np.ndarray]:
-    """Right and found labels as (N, L) arrays of booleans."""
+    """Return right and found labels as (N, L) arrays of booleans."""
     found = [case.value if isinstance(case.value, tuple) else () for case in cases]
     names = sorted({name for case in cases for name in case.row.labels}.union(*found))
     truth = np.array([[name in case.row.labels for name in names] for case in cases])
@@ -337,7 +337,7 @@ def label_sets(cases: Sequence[Case]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def difference(measure: str, first: Sequence[Case], second: Sequence[Case]) -> Figure:
-    """First minus second on the same rows, by the paired bootstrap.
+    """Return the first minus the second on the same rows, by the paired bootstrap.
 
     Args:
         measure: `auc`, or anything else for the share of right values.
@@ -357,12 +357,12 @@ def _auc_gain(first: np.ndarray, second: np.ndarray, truth: np.ndarray) -> float
 
 
 def right(cases: Sequence[Case]) -> np.ndarray:  # (N,)
-    """Whether each is right."""
+    """Return whether each case is right."""
     return np.array([case.correct for case in cases], dtype=bool)
 
 
 def probabilities(cases: Sequence[Case]) -> np.ndarray:  # (N,)
-    """Of the outcome of a score; one half where nothing was said."""
+    """Return the probabilities of a score's outcome; one half without an answer."""
     said = {"1": 1.0, "0": -1.0}
     return np.array([0.5 + said.get(str(case.value), 0.0) * (case.confidence - 0.5) for case in cases])
 
@@ -378,14 +378,14 @@ class RiskCurve(NamedTuple):
 
 
 def risk_curve(cases: Sequence[Case]) -> RiskCurve:
-    """The risk-coverage curve of the confidence, thinned to what can be drawn."""
+    """Return the risk-coverage curve of the confidence, thinned for drawing."""
     curve = risk_coverage([case.confidence for case in cases], right(cases))
     kept = np.unique(np.linspace(0, len(curve.coverage) - 1, _POINTS).round().astype(np.int64))
     return RiskCurve(curve.coverage[kept], curve.risk[kept])
 
 
 class Bin(NamedTuple):
-    """Answers of about the same confidence."""
+    """Answers of similar confidence."""
 
     confidence: float
     accuracy: float
@@ -393,7 +393,7 @@ class Bin(NamedTuple):
 
 
 def reliability(cases: Sequence[Case]) -> list[Bin]:
-    """Mean confidence and share of right answers in ten bins of equal width; a bin of few answers says nothing."""
+    """Return mean confidence and share of right answers in ten bins of equal width, which need enough answers."""
     confidence, correct = np.array([case.confidence for case in cases]), right(cases)
     place = np.clip(np.ceil(confidence * _BINS) - 1, 0, _BINS - 1)  # bins are (a, b]
     groups = [place == number for number in range(_BINS)]
@@ -416,13 +416,13 @@ def decide(
     *,
     measure: str,
 ) -> Recommendation:
-    """The verdict over all rungs.
+    """Return the verdict over all rungs.
 
     Args:
         rows: A row a rung, cheapest first.
-        choice: What training took, and why.
-        bar: What each measure must reach, if anything.
-        comparisons: The rungs beside the one taken, and that beside the large model.
+        choice: Training's choice, with the reason.
+        bar: The value that each measure must reach, if any.
+        comparisons: The other rungs against the chosen one, and that one against the large model.
         large: The large model, if there is one.
         measure: The measure that ranks.
     """
@@ -480,7 +480,7 @@ def _first(
 
 
 def _passed_over(row: RungRow, bar: Mapping[str, float]) -> str:
-    """A cheaper rung that held-out rows would have let pass."""
+    """Return a sentence on a cheaper rung that would have met the bar on held-out rows."""
     before = " and ".join(_bare(row.out_of_fold[name]) for name in bar)
     return f"{row.rung} meets it on held-out rows too, but not out of fold ({before}), where rungs are chosen."
 
@@ -498,7 +498,7 @@ def _least(bar: Mapping[str, float]) -> str:
 
 
 def _beside_rung(comparison: Comparison, rows: Sequence[RungRow], taken: RungRow, *, measure: str) -> str:
-    """What another rung adds, or what this one adds over a cheaper one."""
+    """Return a sentence on what another rung adds, or what this one adds over a cheaper one."""
     names = [row.rung for row in rows]
     other = rows[names.index(comparison.second)]
     on = (
@@ -522,7 +522,7 @@ def _beside_rung(comparison: Comparison, rows: Sequence[RungRow], taken: RungRow
 
 
 def _price(comparison: Comparison, *rungs: RungRow, inverse: bool) -> str:
-    """How many times the energy, and the money where one of the two is paid by the question."""
+    """Return the ratio of energy, and of money if one of the two costs money a question."""
     energy = _times(comparison.joules, inverse=inverse)
     money = _times(comparison.money, inverse=inverse) if any(row.rung == "llm" for row in rungs) else ""
     costs = [f"{times} the {what}" for times, what in ((energy, "energy"), (money, "money")) if times]
@@ -530,7 +530,7 @@ def _price(comparison: Comparison, *rungs: RungRow, inverse: bool) -> str:
 
 
 def _beside_large(comparison: Comparison, taken: RungRow, large: LargeRow) -> str:
-    """The large model's quality and price, on the rows that it answered."""
+    """Return the large model's quality and price, on the rows that it answered."""
     of = f"all {large.of:,}" if large.answered == large.of else f"the {large.answered:,} of {large.of:,}"
     start = f"{large.name} reaches {in_words(large.figure)} on {of} held-out rows"
     start += "" if large.answered == large.of else " that it answered"
@@ -551,7 +551,7 @@ def _signed(comparison: Comparison, sign: int) -> str:
 
 
 def _times(ratio: float | None, *, inverse: bool) -> str:
-    """`3.1 times`, `47,000 times`, two digits; nothing when it is not known."""
+    """Return a ratio with two digits, as `3.1 times` or `47,000 times`; empty if it is unknown."""
     if not ratio:
         return ""
     times = 1 / ratio if inverse else ratio
@@ -559,10 +559,10 @@ def _times(ratio: float | None, *, inverse: bool) -> str:
 
 
 def _bare(found: Figure) -> str:
-    """`0.912, 0.902 to 0.921`, for use inside brackets."""
+    """Return a figure as `0.912, 0.902 to 0.921`, for use inside brackets."""
     return f"{found.value:.3f}, {found.interval.low:.3f} to {found.interval.high:.3f}"
 
 
 def in_words(found: Figure) -> str:
-    """`0.912 (0.902 to 0.921)`."""
+    """Return a figure as `0.912 (0.902 to 0.921)`."""
     return f"{found.value:.3f} ({found.interval.low:.3f} to {found.interval.high:.3f})"

@@ -1,6 +1,7 @@
-"""Right-sizing from end to end: read the rows, train every rung, measure each whole, decide.
+"""Right-sizing from end to end: read the rows, train every rung, measure each, decide.
 
-Test data chooses nothing: the rung is training's choice on out-of-fold rows, and held-out rows say how it turned out.
+Test data does not influence the choice: training chooses the rung on out-of-fold rows, and held-out rows show
+the result.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from coterie.training.train import TrainedRungs, possible_rungs, train_rungs
 from coterie.tuning.base import Checkpoints
 
 CHECKPOINTS_FOLDER = ".checkpoints"
-"""In the folder that versions are kept in; no specialist can be called so."""
+"""Folder for checkpoints among the versions' folders; no specialist can have this name."""
 _BUSY = 0.5
-"""Load a core from which the times that follow say more of the machine than of a rung."""
+"""Load a core from which times reflect the machine's load more than the rung."""
 
 
 def rightsize(
@@ -48,20 +49,20 @@ def rightsize(
     asked: AskedModel | None = None,
     probe: Probe | None = None,
 ) -> RightSizing:
-    """Train and measure every rung, and say which is enough.
+    """Train and measure every rung, and decide which one suffices.
 
     Args:
         rows: The rows, from `read_rows`.
-        encoder: Makes the texts' vectors.
+        encoder: Encodes the texts.
         accounting: Watts and price of a core.
-        conditions: When, where and with what this happens.
+        conditions: Date, machine and versions of the measurement.
         large: A large model on the same held-out rows, from `judge_answers`.
-        keep: A folder that becomes a registry with a version a rung, and from which a fine-tuning that is interrupted
-            goes on the next time; None keeps nothing.
-        progress: Told how far each step is.
-        model: What the section's `model` stands for: the rung `slm` tunes it.
-        asked: What the rung `llm` asks, where the section names it.
-        probe: Measures a stored version alone; by default in a process of its own.
+        keep: A folder that becomes a registry with a version a rung, and from which an interrupted fine-tuning
+            resumes the next time; None keeps nothing.
+        progress: Receives the progress of each step.
+        model: The model that the section's `model` names: the rung `slm` tunes it.
+        asked: The model that the rung `llm` asks, if the section names it.
+        probe: Measures a stored version alone; in a separate process by default.
 
     Raises:
         ConfigError, DataError, InputError: it cannot be trained.
@@ -102,7 +103,7 @@ def rightsize(
 
 
 def _encode(rows: Rows, encoder: TextEncoder, progress: Progress) -> np.ndarray | None:  # (N, D)
-    """Encodings of the held-out texts, once for all rungs; they are what each text alone would get."""
+    """Encode the held-out texts, once for all rungs; the vectors equal those of each text alone."""
     if not task_of(rows.section).encodes_texts:
         return None
     texts = rows.held_out.texts
@@ -113,7 +114,7 @@ def _encode(rows: Rows, encoder: TextEncoder, progress: Progress) -> np.ndarray 
 
 
 def _check(rows: Rows, large: LargeRow | None) -> None:
-    """Refuse what cannot be done before time is spent on it."""
+    """Refuse impossible runs before time is spent on them."""
     if large is not None and task_of(rows.section).form not in {"label", "number"}:
         raise InputError(
             f"Asked to put a large model beside a specialist of task {rows.section.task!r}.",
@@ -158,7 +159,7 @@ def _result(
 
 
 def _warnings(trained: TrainedRungs) -> list[str]:
-    """What each rung's training warns of, with the rungs' names where it is not true of all."""
+    """Return the warnings of each rung's training, with the rungs' names if a warning does not apply to all."""
     warned: dict[str, list[str]] = {}
     for candidate in trained.candidates:
         for warning in candidate.warnings:
@@ -172,7 +173,7 @@ def _about(data: Dataset) -> dict[str, object]:
 
 
 def _busy(conditions: Conditions) -> list[str]:
-    """Whether others kept the machine busy when this began."""
+    """Return a warning if the machine was busy at the start."""
     load, cores = conditions.machine.get("load"), conditions.machine.get("cores")
     if not isinstance(load, int | float) or not isinstance(cores, int) or load <= _BUSY * cores:
         return []
@@ -180,7 +181,7 @@ def _busy(conditions: Conditions) -> list[str]:
 
 
 def _partial(large: LargeRow | None) -> list[str]:
-    """What to know of a large model's answers."""
+    """Return warnings about a large model's answers."""
     if large is None:
         return []
     found = []
@@ -196,7 +197,7 @@ def _partial(large: LargeRow | None) -> list[str]:
 
 
 def _beside(measure: str, taken: RungRow, name: str, other: RungRow | LargeRow) -> Comparison | None:
-    """The rung taken beside another row, on the held-out rows that both have; None if they have none in common."""
+    """Compare the chosen rung with another row, on the held-out rows that both have; None without common rows."""
     first, second = (dict(zip(row.positions, row.cases, strict=True)) for row in (taken, other))
     common = sorted(first.keys() & second.keys())
     if not common:

@@ -1,4 +1,4 @@
-"""The small generative model of a version that has an adapter. The measuring child imports it only for such a one."""
+"""The small generative model of a version with an adapter. The measuring child imports it only when needed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from coterie.specialists.artefacts import ADAPTER_FILE
 
 
 def open_small(section: SpecialistSection, model: LlamaModel | None, version: Version) -> dict[str, LlamaEngine]:
-    """The section's model with the version's adapter, by the key that the section names; nothing without an adapter.
+    """Open the section's model with the version's adapter, by the key that the section names; empty without an adapter.
 
     Args:
-        section: Whose version it is.
-        model: What its key stands for; a path is taken from where the process runs.
-        version: Named as the specialist will be.
+        section: The section of the version.
+        model: The model of that key; a path is relative to the working directory.
+        version: The version, with the specialist's name.
     """
     if model is None or ADAPTER_FILE not in version.files:
         return {}

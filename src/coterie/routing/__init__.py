@@ -1,1 +1,1 @@
-"""Who is asked: the learned router, what it knows of the specialists, and the order in which they run."""
+"""Routing: the learned router, its profiles of the specialists, and the order in which they run."""

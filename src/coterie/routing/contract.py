@@ -1,4 +1,4 @@
-"""What a router's plug-in is: ours registers through the entry point `coterie.routers` as anybody's does."""
+"""The contract of a router plug-in; the bundled one registers through the entry point `coterie.routers` like any."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ R = TypeVar("R", bound=RouterSection)
 
 @dataclass(frozen=True, kw_only=True)
 class RouterParts:
-    """What a router is made of."""
+    """The components of a router."""
 
     cards: Mapping[str, SpecialistCard]
-    """Whom it may name."""
+    """Cards of the specialists that the router may name."""
     profiles: Mapping[str, Profile]
-    """What texts each of them was trained on, for those that have texts."""
+    """Profiles of the training texts of each specialist that has texts."""
     encoder: OnnxEncoder
-    """The network's."""
+    """The network's encoder."""
     untrained: tuple[str, ...] = ()
-    """Specialists of the file that have no version yet."""
+    """Configured specialists that have no version yet."""
 
 
 class RouterType(ABC, Generic[R]):
     """One kind of router."""
 
     section: type[R]
-    """Checks a `[router]` table that names it."""
+    """Model that validates a `[router]` table of this kind."""
 
     @abstractmethod
     def open(self, section: R, parts: RouterParts) -> Router:
-        """The router of a network. It keeps `testing.contracts.check_router`."""
+        """Return the router of a network. It passes `testing.contracts.check_router`."""
 
 
 @runtime_checkable
 class ExplainsRoutes(Protocol):
-    """A router that can say what it compared, for `coterie route`."""
+    """A router that can explain its comparisons, for `coterie route`."""
 
     async def explain(self, request: Request, context: Context) -> Explanation:
-        """The route it would take, with all that was compared on the way."""
+        """Return the route that the router would take, with all comparisons."""
         ...
 
 
 ROUTER_TYPES: PluginGroup[RouterType[Any]] = PluginGroup("coterie.routers", RouterType, "router")
-"""Every kind of router by its name."""
+"""All router plug-ins by name."""

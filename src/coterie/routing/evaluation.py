@@ -1,4 +1,4 @@
-"""How good a router is on texts whose specialists are known, and which examples would mend it."""
+"""Evaluation of a router on texts with known specialists, with examples that would improve it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from coterie.learning.files import Lines, Record, open_lines, read_records
 from coterie.routing.matching import Explanation
 
 NOBODY = "nobody"
-"""Stands for no specialist, in files and in confusions."""
+"""Name for no specialist, in files and in confusions."""
 MOST_FIXES = 20
-"""Examples that are proposed."""
+"""Most examples that are proposed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectedRoute:
-    """A text, and who should be asked about it: several of a compound request, nobody of what is out of scope."""
+    """A text with its expected specialists: several for a compound request, none if it is out of scope."""
 
     text: str
     specialists: tuple[str, ...]
@@ -32,77 +32,77 @@ class Tally:
     """How the texts of one specialist were routed."""
 
     rows: int
-    """Texts that it should be asked about."""
+    """Number of texts that the specialist should be asked about."""
     asked: int
-    """Texts that it was asked about."""
+    """Number of texts that the specialist was asked about."""
     right: int
-    """Texts of both."""
+    """Number of texts in both sets."""
 
     @property
     def recall(self) -> float | None:
-        """Share of its texts that it was asked about."""
+        """Share of its texts that the specialist was asked about."""
         return self.right / self.rows if self.rows else None
 
     @property
     def precision(self) -> float | None:
-        """Share of what it was asked about that was its own."""
+        """Share of its own texts among those that the specialist was asked about."""
         return self.right / self.asked if self.asked else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mistaken:
-    """Texts that should have gone to one and went to another."""
+    """Texts for one specialist that were routed to another."""
 
     expected: str
     asked: str
     count: int
     like: str
-    """The example of the one asked that most of them are nearest to."""
+    """The example of the asked specialist that most of these texts are nearest to."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fix:
-    """A text that went wrong and would be a good example of the specialist it should have gone to."""
+    """A misrouted text that would be a good example of the specialist it was for."""
 
     specialist: str
     text: str
     mends: int
-    """Texts of the file that went wrong and are more like this one than like anything of the one asked, itself too."""
+    """Misrouted texts, this one included, that are more similar to it than to any example of the asked specialist."""
     asked: str
     like: str
-    """The example of the one asked that it is nearest to: a wrong or too broad one, perhaps."""
+    """The nearest example of the asked specialist: it may be wrong or too broad."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RouteEvaluation:
-    """The figures of a file."""
+    """The figures of a file of expected routes."""
 
     rows: int
     accuracy: float
-    """Share of texts whose specialists were asked, all of them and no other."""
+    """Share of texts for which exactly the expected specialists were asked."""
     single_accuracy: float | None
-    """The same of texts for one specialist."""
+    """Accuracy on texts for one specialist."""
     compound_accuracy: float | None
-    """The same of texts for several."""
+    """Accuracy on texts for several specialists."""
     out_of_scope_recall: float | None
-    """Share of texts for nobody that nobody was asked about."""
+    """Share of out-of-scope texts for which no specialist was asked."""
     false_rejection: float | None
-    """Share of texts for somebody that nobody was asked about."""
+    """Share of in-scope texts for which no specialist was asked."""
     false_split: float | None
-    """Share of texts for one specialist that several were asked about."""
+    """Share of texts for one specialist for which several were asked."""
     specialists: Mapping[str, Tally]
     confusions: tuple[Mistaken, ...]
-    """Most frequent first."""
+    """Confusions, the most frequent first."""
     fixes: tuple[Fix, ...]
-    """Those that mend most first."""
+    """Proposed examples, those that mend most texts first."""
     unknown: tuple[str, ...] = field(default=())
-    """Specialists of the file that the network does not have."""
+    """Specialists in the file that the network does not have."""
 
 
 def judge_routes(
     expected: Sequence[ExpectedRoute], found: Sequence[Explanation], known: Sequence[str]
 ) -> RouteEvaluation:
-    """Compare routes with what was expected; `known` are the network's specialists."""
+    """Compare routes with the expected ones; `known` are the network's specialists."""
     asked = [frozenset(each.asked) for each in found]
     wanted = [frozenset(each.specialists) for each in expected]
     right = np.array([a == w for a, w in zip(asked, wanted, strict=True)])
@@ -136,7 +136,7 @@ def _share(of: np.ndarray, among: np.ndarray) -> float | None:
 
 
 def _pairs(expected: ExpectedRoute, found: Explanation) -> list[tuple[str, str]]:
-    """Who should have been asked and was not, each with who was asked instead."""
+    """Return the expected specialists that were not asked, each with those asked instead."""
     missing = [name for name in expected.specialists if name not in found.asked]
     extra = [name for name in found.asked if name not in expected.specialists]
     if not missing and not extra:
@@ -158,7 +158,7 @@ def _confusions(expected: Sequence[ExpectedRoute], found: Sequence[Explanation])
 
 
 def _nearest(found: Explanation, name: str) -> str:
-    """The nearest example of a specialist, of the one nearest to the whole if nobody was asked."""
+    """Return the nearest example of a specialist, or of the specialist nearest to the whole if none was asked."""
     for considered in found.considered:
         for candidate in considered.candidates:
             if candidate.nearest and name in {candidate.specialist, NOBODY}:
@@ -167,7 +167,7 @@ def _nearest(found: Explanation, name: str) -> str:
 
 
 def _fixes(expected: Sequence[ExpectedRoute], found: Sequence[Explanation], known: frozenset[str]) -> tuple[Fix, ...]:
-    """Texts that went wrong as examples, those first that would draw most of the others with them."""
+    """Return misrouted texts as examples, first those that would correct most of the others."""
     wrong = [
         (row.specialists[0], row.text, made)
         for row, made in zip(expected, found, strict=True)
@@ -203,7 +203,7 @@ _HINT = f"A row is a {TEXT!r} and the {SPECIALIST!r} it is for, empty for nobody
 
 
 def read_expected(path: Path, *, text_column: str = TEXT, specialist_column: str = SPECIALIST) -> list[ExpectedRoute]:
-    """Read a CSV or JSONL file of texts and the specialists they are for.
+    """Read a CSV or JSONL file of texts with the specialists they are for.
 
     Raises:
         DataError: the file cannot be used; the message names the line.

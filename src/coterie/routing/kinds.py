@@ -1,4 +1,4 @@
-"""The router that comes with Coterie, as it registers."""
+"""The router that comes with Coterie, registered as a plug-in."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from coterie.routing.contract import RouterParts, RouterType
 
 
 class LearnedType(RouterType[RouterSection]):
-    """Compares a request with the specialists' profiles."""
+    """A router that compares a request with the specialists' profiles."""
 
     section = RouterSection
 
     def open(self, section: RouterSection, parts: RouterParts) -> Router:
-        """The router of the champions' profiles; who reads facts is reached through who writes them."""
+        """Return the router of the champions' profiles; it reaches readers of facts through their writers."""
         from coterie.routing.profile import CosineScale
         from coterie.routing.router import LearnedRouter
         from coterie.routing.splitting import OrderSense

@@ -1,4 +1,4 @@
-"""How texts fit specialists, and when a request comes apart."""
+"""Matching of texts with specialists, and the decision to split a request."""
 
 from __future__ import annotations
 
@@ -22,28 +22,34 @@ from coterie.types import Reason, Route
 # all specialists, each specialist weighing the same, supplement the few of one.
 
 _SHARED = 3000.0
-"""Examples of a specialist from which on its own say more than everybody's. Between 50 and 400 it is a matter of taste:
-with more, fewer texts of nobody pass, a specialist unlike the others loses more of its own (docs/history/log.md)."""
+"""Number of a specialist's examples from which its own outweigh those of all specialists.
+
+Between 50 and 400 the choice hardly matters: with more, fewer out-of-scope texts pass, and a specialist
+unlike the others loses more of its own (docs/history/log.md).
+"""
 _MOST_ROWS = 8_000
-"""Examples whose typicality is looked at, of all specialists together."""
+"""Most examples whose typicality is computed, over all specialists."""
 _FEWEST_ROWS = 4
-"""Of each specialist nevertheless."""
+"""Least number of them for each specialist."""
 CLEAR = 1.5
-"""Standing from which a text is clearly somebody's. A near copy of an example has it, and what is like a specialist
-with too few examples to know more."""
+"""Standing from which a text clearly belongs to a specialist.
+
+A near copy of an example has it, and so has a text similar to a specialist with too few examples to know
+more.
+"""
 
 
 class Typicality(NamedTuple):
     """How typical texts are of specialists; each (T, S')."""
 
     p_value: np.ndarray
-    """Share of the examples that are less like their specialist, its own counting most."""
+    """Share of examples that are less similar to their specialist, weighted towards the specialist's own."""
     standing: np.ndarray
-    """The same in units of what a request needs: from 1 on it is in scope."""
+    """Typicality relative to what a request needs: from 1 on the text is in scope."""
 
 
 class RoutingScope:
-    """Says how typical texts are of specialists."""
+    """Computes how typical texts are of specialists."""
 
     def __init__(
         self, profiles: Sequence[Profile], *, false_rejection: float, scale: CosineScale = BUNDLED_SCALE
@@ -63,11 +69,11 @@ class RoutingScope:
         self._share = np.minimum(np.concatenate([[0.0], np.cumsum(weights[order])]), 1.0)  # (N + 1,)
 
     def typicality(self, which: np.ndarray, similarity: np.ndarray, closest: np.ndarray) -> Typicality:
-        """How typical texts are of some specialists.
+        """Return how typical texts are of some specialists.
 
         Args:
             which: (S',) their positions among the profiles.
-            similarity: (T, S') each text's to each of them.
+            similarity: (T, S') similarity of each text to each specialist.
             closest: (T, S') cosine to the nearest example.
         """
         share = self._false_rejection
@@ -88,38 +94,52 @@ def _spread(values: np.ndarray, most: int) -> np.ndarray:  # (N,), ascending -> 
 
 
 NEEDED: Mapping[Mark, float] = {"sentence": -0.15, "joiner": 0.10, "comma": 0.15, "gap": 0.40}
-"""What the pieces on both sides of such a mark must say more than the whole does, for the request to come apart: three
-times the smaller gain in similarity and the larger one. Chosen on the half `dev` of `benchmarks/compound`."""
+"""Gain of the pieces over the whole at each kind of mark, from which a request is split.
+
+The gain is three times the smaller gain in similarity plus the larger one. Chosen on the half `dev` of
+`benchmarks/compound`.
+"""
 _NEEDED_COLD: Mapping[Mark, float] = {"sentence": 0.15, "joiner": 0.4}
-"""The same where a specialist of the pieces has too few examples: likeness to descriptions says less, so only the end
-of a sentence and a joining word part a request. Chosen on the half `dev` of `benchmarks/routers/descriptions.py`."""
+"""`NEEDED` for pieces of which a specialist has too few examples.
+
+Similarity to descriptions says less, so only the end of a sentence and a joining word split a request. Chosen
+on the half `dev` of `benchmarks/routers/descriptions.py`.
+"""
 _SMALLER_GAIN = 3.0
 CLEARER = 0.05
-"""Similarity by which the beginning or end of a long text must be more like its specialist than the whole is like
-another one, to be what is asked. Chosen on the half `dev` of `benchmarks/noise`."""
+"""Margin in similarity by which the beginning or end of a long text must fit better than the whole.
+
+It must be more similar to its specialist than the whole is to another one, to count as the question. Chosen
+on the half `dev` of `benchmarks/noise`.
+"""
 _STATED = 6.0
-"""Standing of a sentence of a long text that says what is asked, as most requests have: one in four has less."""
+"""Standing of a sentence of a long text that states the question; one request in four has less."""
 _STATED_BEHIND = 0.1
-"""Score by which such a sentence may be behind the best one, to be asked about too."""
+"""Score by which such a sentence may be behind the best one and still be asked about."""
 _FAR_CLEARER = 0.3
-"""Score by which a piece must be ahead of a whole that is hardly somebody's, to be what is asked; chosen there too."""
+"""Score by which a piece must exceed a barely matching whole to count as the question; chosen there too."""
 _HARDLY = 3.0
-"""Standing from which a whole is more than hardly somebody's."""
+"""Standing up to which a whole matches its specialist only barely."""
 _ALONE = 2.5
-"""Standing of a piece that may be all that is asked. With the two above chosen on the halves for development of
-`benchmarks/compound` and `benchmarks/injection`."""
+"""Standing of a piece that may be the only question.
+
+With the two above chosen on the halves for development of `benchmarks/compound` and `benchmarks/injection`.
+"""
 _PIECE = 1 / 8
-"""Standing of a piece that says more than the whole does: that it was cut out of a request is a reason to believe in
-it, and with two pieces one of them would be untypical twice as often. With `_BESIDE` and `_JOINED` chosen on the half
-`dev` of `benchmarks/compound` and on the half of the texts of `benchmarks/injection` that is for it."""
+"""Standing of a piece that fits better than the whole.
+
+That it was cut out of a request is evidence for it, and with two pieces one of them would be untypical twice
+as often. With `_BESIDE` and `_JOINED` chosen on the half `dev` of `benchmarks/compound` and on the half of
+the texts of `benchmarks/injection` that is for it.
+"""
 _BESIDE = 0.75
 """Standing of a piece that adds its specialist to another."""
 _JOINED = 0.5
-"""The same of a piece before or behind words that say that something else is asked."""
+"""Standing of such a piece before or after words that announce a further question."""
 _FEWEST_WORDS = 3  # of a piece, numbers and single letters aside: "on 14 February" is no request
 _SENTENCE_END = re.compile(r"[.?!;]+(?:\s|$)|\n+")
 _SENTENCES = 2
-"""Beyond so many sentences a text says more than it asks: each one may seem to add somebody, so it must be clearer."""
+"""Number of sentences beyond which a piece must be clearer: each may seem to add a specialist."""
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
@@ -128,27 +148,27 @@ class Fit:
     """How one text fits one specialist."""
 
     similarity: float
-    """Mean likeness to its nearest examples."""
+    """Mean similarity to the specialist's nearest examples."""
     p_value: float
-    """Share of the examples that are less like their specialist, its own counting most, 0 to 1."""
+    """Share of examples that are less similar to their specialist, weighted towards its own, 0 to 1."""
     standing: float
-    """The same in units of what a request needs: from 1 on it is in scope."""
+    """Typicality relative to what a request needs: from 1 on the text is in scope."""
     score: float
-    """What decides who is asked: the similarity, and what tells the specialists apart."""
+    """Score that decides who is asked: the similarity, with the discriminant between specialists."""
     nearest: str
     """The label or hint of the nearest example."""
     closest: float
-    """Cosine to that one."""
+    """Cosine to the nearest example."""
     profile: Profile
 
     @property
     def in_scope(self) -> bool:
-        """Whether a text may be for it."""
+        """Whether the text may be for the specialist."""
         return self.standing >= 1
 
     @property
     def described(self) -> Reason:
-        """How well it fits, for reasons."""
+        """The fit as a reason."""
         if self.profile.cold:
             return Reason("fit.similarity", similarity=self.similarity)
         return Reason("fit.typicality", p_value=self.p_value)
@@ -163,22 +183,22 @@ class Match:
     fits: Mapping[str, Fit]
     start: int = 0
     end: int = 0
-    """`start` and `end`: its place in the request."""
+    """End of the text in the request, as `start` is its beginning."""
     truncated: bool = False
-    """`vector` is of the text's beginning only."""
+    """Whether `vector` covers only the text's beginning."""
     joined: bool = False
-    """`text` is of several pieces, and `vector` of one of them."""
+    """Whether `text` consists of several pieces, and `vector` is that of one of them."""
     small_talk: bool = False
-    """It is a greeting, thanks or chat."""
+    """Whether the text is a greeting, thanks or chat."""
     order: bool = False
-    """It is words to the router."""
+    """Whether the text gives orders to the router."""
 
     @cached_property
     def ranked(self) -> tuple[str, ...]:
         """Specialists, the best first.
 
-        If the best says that it is none of its own, one with too few examples to say so comes first that it is like:
-        its likeness to a description is lower than that to examples would be.
+        If the best one finds the text out of scope, a similar one with too few examples to tell comes first: its
+        similarity to a description is lower than one to examples would be.
         """
         ranked = sorted(self.fits, key=lambda name: self.fits[name].score, reverse=True)
         if ranked and not self.fits[ranked[0]].in_scope:
@@ -187,70 +207,71 @@ class Match:
 
     @property
     def name(self) -> str:
-        """The specialist it fits best."""
+        """The best-fitting specialist."""
         return self.ranked[0]
 
     @property
     def best(self) -> Fit:
-        """How it fits that one."""
+        """The fit of the best specialist."""
         return self.fits[self.name]
 
     @property
     def in_scope(self) -> bool:
-        """Whether it fits anybody: whom it is most like, and not somebody who takes nearly anything."""
+        """Whether the text is in scope of the most similar specialist, and not small talk."""
         return not self.small_talk and self.best.in_scope
 
     @property
     def clear(self) -> bool:
-        """Whether it is clearly somebody's."""
+        """Whether the text clearly belongs to a specialist."""
         return self.best.standing >= CLEAR
 
     @property
     def settled(self) -> bool:
-        """Whether it is so clearly somebody's that no piece of it is looked for that may be for another one."""
+        """Whether the text belongs to a specialist so clearly that no pieces for others are searched."""
         return self.best.standing >= _HARDLY
 
     @property
     def stands(self) -> bool:
-        """Whether a piece of a request may be one by itself."""
+        """Whether a piece of a request may be a request by itself."""
         fits = not self.small_talk and not self.order and self.best.standing >= _PIECE
         return fits and len(_WORD.findall(self.text)) >= _FEWEST_WORDS
 
     def adds(self, *, joined: bool, sentences: int) -> bool:
-        """Whether a piece may add its specialist to those of other pieces.
+        """Return whether a piece may add its specialist to those of other pieces.
 
         Args:
-            joined: Words say that it does.
-            sentences: Of the text that it is a piece of.
+            joined: Words announce a further question.
+            sentences: Number of sentences of the text that contains the piece.
         """
         needed = (_JOINED if joined else _BESIDE) * max(1, sentences - _SENTENCES + 1)
         return self.stands and self.best.standing >= needed
 
     @property
     def alone(self) -> bool:
-        """Whether a piece may be all that is asked of a text that is nobody's."""
+        """Whether a piece may be the only question in an out-of-scope text."""
         return self.stands and self.best.standing >= _ALONE and len(self.text.split()) >= SHORTEST_ALONE
 
     @property
     def plausible(self) -> tuple[str, ...]:
-        """The next specialists that it is in scope for: who may be asked where the first abstains."""
+        """The next specialists that the text is in scope for: they may be asked if the first abstains."""
         return tuple(name for name in self.ranked[1:] if self.fits[name].in_scope)
 
     @property
     def second(self) -> str | None:
-        """The specialist it fits second best."""
+        """The second-best specialist; None if there is none."""
         return self.ranked[1] if len(self.ranked) > 1 else None
 
 
 def choose(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
-    """The matches to ask about: the whole request, or its pieces when they belong to different specialists.
+    """Return the matches to ask about: the whole request, or its pieces if they belong to different specialists.
 
-    What is nobody's adds nobody: a piece must be clearly somebody's to be asked beside another one. And it takes nobody
-    away: if the whole is nobody's, or hardly somebody's, a piece that clearly is decides.
+    Out-of-scope text adds no specialist: a piece must clearly belong to one to be asked beside another. It
+    removes none either: if the whole is out of scope, or barely in it, a piece that clearly belongs to a
+    specialist decides.
 
     Args:
-        piece: The request, with the pieces that were proposed.
-        matches: Of the request, of every piece below it, and of pieces that were proposed since.
+        piece: The request, with the proposed pieces.
+        matches: The matches of the request, of every piece below it, and of pieces proposed later.
     """
     whole = matches[piece]
     parts = _parts(piece, matches)
@@ -271,7 +292,7 @@ def choose(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
 
 
 def _clearer(whole: Match, matches: Mapping[Piece, Match]) -> Match:
-    """What is barely somebody's, or a piece of it that is clearly somebody else's: the rest is nobody's then."""
+    """Return a barely matching whole, or its piece that clearly belongs to another specialist."""
     if whole.settled:
         return whole
     others = [match for match in matches.values() if match.alone and match.name != whole.name]
@@ -296,7 +317,7 @@ def _parts(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
 
 
 def _focus(whole: Match, ends: Sequence[Match]) -> list[Match]:
-    """The whole of a long text, or the sentences that say more clearly whom it is for: what is asked of the rest."""
+    """Return the whole of a long text, or the sentences that fit more clearly and therefore are the question."""
     if stated := _stated(ends):
         return [whole] if {each.name for each in stated} == {whole.name} else stated
     inside = [end for end in ends if end.in_scope]
@@ -309,7 +330,7 @@ def _focus(whole: Match, ends: Sequence[Match]) -> list[Match]:
 
 
 def _stated(sentences: Sequence[Match]) -> list[Match]:
-    """Of each specialist the sentence that says most clearly that it is asked, where one does; in order."""
+    """Return, for each specialist, the sentence that states its question most clearly, if there is one; in order."""
     found: dict[str, Match] = {}
     for sentence in sentences:
         if sentence.alone and sentence.best.standing >= _STATED:
@@ -319,13 +340,13 @@ def _stated(sentences: Sequence[Match]) -> list[Match]:
 
 
 def gain(whole: Match, parts: Sequence[Match]) -> float:
-    """What the parts say more than the whole: a piece that says less alone than in its place is no request."""
+    """Return the gain of the parts over the whole: a piece that fits worse alone than in its place is no request."""
     gains = sorted(part.best.similarity - whole.fits[part.name].similarity for part in parts)
     return _SMALLER_GAIN * gains[0] + gains[-1]
 
 
 def _united(parts: Sequence[Match], within: Piece) -> list[Match]:
-    """Pieces that follow one another and are for the same specialist as one."""
+    """Combine consecutive pieces for the same specialist into one."""
     kept: list[Match] = []
     for part in parts:
         if kept and kept[-1].name == part.name:
@@ -343,18 +364,21 @@ def _united(parts: Sequence[Match], within: Piece) -> list[Match]:
 # of a second when specialists change, and each weighs the same, however many examples it has.
 
 _SHRINKAGE = 7e-4
-"""Share of the total moment that is added in every direction. This and `WEIGHT` were chosen on the half `dev` of
-`benchmarks/compound`: of nine specialists the best is the right one in .9787 of texts without, in .9880 with it."""
+"""Share of the total moment that is added in every direction.
+
+This and `WEIGHT` were chosen on the half `dev` of `benchmarks/compound`: of nine specialists the best is the
+right one in .9787 of texts without, in .9880 with it.
+"""
 WEIGHT = 0.3
-"""What the discriminant counts beside the similarity."""
+"""Weight of the discriminant beside the similarity."""
 _MOST_ROWS_DISCRIMINANT = 20_000
-"""Examples that are looked at, of all specialists together."""
+"""Most examples that are used, over all specialists."""
 _FEWEST_ROWS_DISCRIMINANT = 20
-"""Examples of each that are looked at nevertheless."""
+"""Least number of examples that are used for each specialist."""
 
 
 class Discriminant:
-    """Tells specialists apart."""
+    """Distinguishes specialists."""
 
     def __init__(self, profiles: Sequence[Profile]) -> None:
         known = [profile.vectors for profile in profiles if len(profile.vectors)]
@@ -376,7 +400,7 @@ class Discriminant:
         self._weights = np.ascontiguousarray(np.linalg.solve(moment, means.T).T)  # (S, D)
 
     def scores(self, vectors: np.ndarray, which: Sequence[int] | np.ndarray) -> np.ndarray:  # (T, D) -> (T, S')
-        """How much each text is like these specialists and unlike the others, about 0 to 1."""
+        """Return how much each text is like these specialists and unlike the others, about 0 to 1."""
         if self._weights is None:
             return np.zeros((len(vectors), len(which)))
         return np.asarray(vectors @ self._weights[np.asarray(which)].T)
@@ -392,10 +416,10 @@ SHOWN_NEIGHBOURS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Likeness:
-    """One of the examples that a text is most like."""
+    """One of the examples that a text is most similar to."""
 
     example: str
-    """Its label; a specialist's hints, its description and labels in words, are examples too. Texts are not kept."""
+    """Label of the example; a specialist's description and labels as words count as examples. Texts are not kept."""
     similarity: float
 
 
@@ -405,15 +429,15 @@ class CandidateSpecialist:
 
     specialist: str
     score: float
-    """The highest decides who is asked: the similarity, and what tells the specialists apart."""
+    """Score; the highest decides who is asked: the similarity, with the discriminant between specialists."""
     similarity: float
-    """Mean likeness to the nearest examples: the cosine, less where examples lie close together."""
+    """Mean similarity to the nearest examples: the cosine, reduced where examples lie close together."""
     typicality: float
-    """Share of the examples that are less like their specialist than the text is, its own counting most, 0 to 1."""
+    """Share of examples that are less similar to their specialist than the text, weighted towards its own, 0 to 1."""
     needed: float
-    """What `typicality` must reach; `similarity`, of a specialist with few examples."""
+    """The value that `typicality` must reach; for a specialist with few examples, `similarity`."""
     cold: bool
-    """It has too few examples to say how alike they are."""
+    """Whether it has too few examples to know how similar they are."""
     in_scope: bool
     nearest: tuple[Likeness, ...]
 
@@ -424,33 +448,33 @@ class Considered:
 
     text: str
     asked: str | None
-    """The specialist that is asked about it; None if it is not asked about by itself."""
+    """The specialist that is asked about this text; None if it is not asked about separately."""
     candidates: tuple[CandidateSpecialist, ...]
-    """Best first."""
+    """Candidates, best first."""
     margin: float | None
-    """Score by which the first is ahead of the second; None if there is no second."""
+    """Difference in score between the first and the second; None if there is no second."""
     small_talk: bool
-    """It is a greeting, thanks or chat that nobody is made for."""
+    """Whether the text is a greeting, thanks or chat that no specialist was trained for."""
     vector: np.ndarray = field(compare=False, repr=False)  # (D,)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """A route, and how it came about."""
+    """A route, and its derivation."""
 
     route: Route
     asked: tuple[str, ...]
-    """Whom the request is for, in its order; the route names besides who writes what they read and who reads on."""
+    """Specialists for the request, in its order; the route adds writers of facts they read, and further readers."""
     read_as: str
-    """What of the text the route was made from: greetings, thanks and words to the router are left out."""
+    """Part of the text that the route was made from, without greetings, thanks and orders to the router."""
     orders: tuple[str, ...]
-    """Words to the router itself, such as "send this to ...": they are not followed."""
+    """Orders to the router itself, such as "send this to ...": they are not followed."""
     considered: tuple[Considered, ...]
-    """The whole first, then the pieces that were proposed, in order."""
+    """The whole first, then the proposed pieces, in order."""
 
 
 def consider(match: Match, chosen: Sequence[Match], false_rejection: float, scale: CosineScale) -> Considered:
-    """What is told of a match; `chosen` are those that are asked about."""
+    """Return the explanation of a match; `chosen` are the matches that are asked about."""
     asked = any(each.start == match.start and each.end == match.end for each in chosen)
     ranked = [match.fits[name] for name in match.ranked[:2]]
     return Considered(

@@ -1,4 +1,4 @@
-"""In which order specialists run: whoever reads a fact runs after whoever writes it."""
+"""The order in which specialists run: a reader of a fact runs after its writer."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ PlannedStages = tuple[tuple[str, ...], ...]
 
 
 class Planned(NamedTuple):
-    """When one part of a request is worked on."""
+    """The schedule of one part of a request."""
 
     stages: PlannedStages
     after: tuple[int, ...]
-    """Positions of the parts that write what it reads."""
+    """Positions of the parts that write what this part reads."""
 
 
 def plan_parts(
     names: Sequence[str], cards: Mapping[str, SpecialistCard], *, known: AbstractSet[str] = frozenset()
 ) -> list[Planned]:
-    """The plan of a compound request: a part that reads what another part writes runs after it and reads it there.
+    """Plan a compound request: a part that reads facts of another part runs after it and reads them there.
 
-    The writer is not asked a second time about the reader's text, nor the reader about the writer's. Parts that read
-    each other in a circle do not wait: each is planned as if it were alone.
+    The writer is not asked a second time about the reader's text, nor the reader about the writer's. Parts that
+    read each other in a circle do not wait: each is planned as if it were alone.
 
     Args:
         names: The specialist of each part, in the order of the request.
@@ -59,16 +59,16 @@ def plan_stages(
     given: AbstractSet[str] = frozenset(),
     apart: AbstractSet[str] = frozenset(),
 ) -> PlannedStages:
-    """The stages in which `name` is asked: writers of what it reads, itself, then its readers.
+    """Return the stages in which `name` is asked: writers of facts that it reads, itself, then its readers.
 
     Args:
         name: The specialist a text was routed or pinned to.
         cards: Every specialist of the network.
-        readers: Whether those that read what is written along the way join. They do when the router chose
-            `name`; they do not when the caller pinned it and wants its own answer.
+        readers: Whether readers of the written facts join. They join if the router chose `name`; they do not if
+            the caller pinned it and wants its own answer.
         known: Names of facts of earlier turns: a reader needs no writer for these.
-        given: Names of facts that other parts of the request write first: nobody is asked for these.
-        apart: Readers that are asked in a part of their own.
+        given: Names of facts that other parts of the request write first: no writer is asked for these.
+        apart: Readers that are asked in a separate part.
     """
     chosen = _with_writers(name, cards, given)
     if readers:
@@ -83,7 +83,7 @@ def plan_stages(
 
 
 def _cut_circles(after: dict[int, set[int]]) -> None:
-    """Take away what parts wait for that wait for them in turn."""
+    """Remove dependencies between parts that wait for each other in a circle."""
     reached = {i: set(before) for i, before in after.items()}
     for _ in after:
         for i, before in reached.items():
@@ -93,7 +93,7 @@ def _cut_circles(after: dict[int, set[int]]) -> None:
 
 
 def _with_writers(name: str, cards: Mapping[str, SpecialistCard], given: AbstractSet[str]) -> set[str]:
-    """`name` and, transitively, everybody who writes what these read, unless it is given."""
+    """Return `name` and, transitively, every writer of facts that these read, unless the facts are given."""
     chosen, todo = set[str](), [name]
     while todo:
         current = todo.pop()
@@ -107,7 +107,7 @@ def _with_writers(name: str, cards: Mapping[str, SpecialistCard], given: Abstrac
 def _with_readers(
     chosen: set[str], cards: Mapping[str, SpecialistCard], known: AbstractSet[str], apart: AbstractSet[str]
 ) -> set[str]:
-    """Those chosen and, transitively, everybody who reads a fact of theirs and none that is not known."""
+    """Return `chosen` and, transitively, every reader of their facts whose other facts are known."""
     while True:
         written = {fact for name in chosen for fact in cards[name].writes}
         joining = {
@@ -125,12 +125,12 @@ def _waits_for(card: SpecialistCard, others: set[str], cards: Mapping[str, Speci
 
 
 def _facts(card: SpecialistCard) -> set[str]:
-    """The facts it reads; conversation and earlier findings are no facts and are written by nobody."""
+    """Return the facts that a card reads; conversation and earlier findings are no facts and have no writers."""
     return set(card.reads) - {"messages", "findings"}
 
 
 def pinned_route(request: Request, cards: Mapping[str, SpecialistCard]) -> Route:
-    """The route of a request that names its specialist."""
+    """Return the route of a request that names its specialist."""
     name = request.specialist
     if name is None:
         raise ValueError("only requests that name a specialist are pinned")
@@ -140,11 +140,11 @@ def pinned_route(request: Request, cards: Mapping[str, SpecialistCard]) -> Route
 
 
 def permitted(route: Route, allowed: Collection[str]) -> Route:
-    """The parts of a route that ask nobody but those who may be asked; the reason names no other.
+    """Return the parts of a route that ask only permitted specialists; the reason names no other.
 
     Args:
-        route: Whom to ask.
-        allowed: Who may be asked; empty for everybody.
+        route: The route.
+        allowed: Names that may be asked; empty for no limit.
     """
     if not allowed:
         return route
@@ -168,7 +168,7 @@ def _all_in(stages: PlannedStages, allowed: Collection[str]) -> bool:
 
 
 def _reason_for(route: Route, parts: Sequence[Part], allowed: Collection[str]) -> Reason:
-    """A reason that names no other: a router's may name the runner-up, and quote its examples."""
+    """Return a reason without other names: a router's reason may name the runner-up, and quote its examples."""
     if not parts:
         return Reason("route.nobody_allowed")
     if len(parts) < len(route.parts):
@@ -183,11 +183,11 @@ def _reason_for(route: Route, parts: Sequence[Part], allowed: Collection[str]) -
 
 
 MOST_COLUMNS = 10_000
-"""Columns of a row. An object with more that stands in a text is part of the text."""
+"""Most columns of a row. An object in a text with more columns is part of the text."""
 
 
 def split_columns(text: str) -> tuple[str, Columns | None]:
-    """Structured input sent inside a text: the text without its JSON object, and the object.
+    """Split structured input from a text: return the text without its JSON object, and the object.
 
     Only an object of plain values counts; any other brace is part of the text.
     """
@@ -206,7 +206,7 @@ def split_columns(text: str) -> tuple[str, Columns | None]:
 
 
 def check_columns(columns: Columns) -> None:
-    """Refuse structured input that is no row of plain values, or too long a one. Raises `InputError`."""
+    """Check that structured input is a row of plain values and not too long. Raises `InputError`."""
     if len(columns) > MOST_COLUMNS:
         raise InputError(
             f"A row of {len(columns):,} columns was sent; it may have {MOST_COLUMNS:,}.",
@@ -223,7 +223,7 @@ def check_columns(columns: Columns) -> None:
 
 
 def _is_cell(value: object) -> bool:
-    """Whether a column may hold it: a text, a number that a float can hold (so no NaN), true, false or null."""
+    """Return whether a column may hold a value: a text, a number that fits a float (so no NaN), true, false or null."""
     if isinstance(value, int | float):
         return abs(value) <= sys.float_info.max
     return value is None or isinstance(value, str)

@@ -1,7 +1,7 @@
-"""What the router knows of a specialist: encodings of its examples, and how alike they are.
+"""The router's profile of a specialist: encodings of its examples, and how similar they are.
 
-A profile is made when the specialist is trained and stored with its version, so a router is put together from
-the champions' profiles in milliseconds: adding, changing or removing a specialist changes it at once.
+A profile is made when the specialist is trained and stored with its version, so a router is built from the
+champions' profiles in milliseconds: adding, changing or removing a specialist changes it at once.
 """
 
 from __future__ import annotations
@@ -22,33 +22,41 @@ from coterie.errors import ArtefactRefused
 from coterie.runtime.rows import products
 
 NEIGHBOURS = 5
-"""Nearest examples whose mean likeness is a text's similarity to a specialist."""
+"""Number of nearest examples whose mean similarity is a text's similarity to a specialist."""
 CROWDING = 0.5
-"""Of an example's density what is taken from its likeness to a text: beside examples that lie close together a text
-must be closer to be one of them, and where they lie far apart none is close. So one scale does for all specialists, and
-those whose examples are near everything draw fewer texts of others (the hubs of nearest neighbours; after the local
-scaling of Conneau et al. 2018, "Word Translation Without Parallel Data", section 2.3). Chosen on the half `dev` of
-`benchmarks/compound` and on text that is nobody's (docs/history/log.md)."""
+"""Share of an example's density that is subtracted from its similarity to a text.
+
+Beside examples that lie close together a text must be closer to be one of them; where examples lie far apart,
+none is close. So one scale fits all specialists, and those whose examples are near everything attract fewer
+texts of others (the hubs of nearest neighbours; after the local scaling of Conneau et al. 2018, "Word
+Translation Without Parallel Data", section 2.3). Chosen on the half `dev` of `benchmarks/compound` and on
+out-of-scope text (docs/history/log.md).
+"""
 USUAL_DENSITY = 0.6
-"""The density that takes nothing: about the mean with the bundled encoder."""
+"""The density that changes nothing: about the mean with the bundled encoder."""
 MOST_EXAMPLES = 2_000
-"""Examples kept of one specialist, spread over its labels."""
+"""Most examples that are kept for one specialist, spread over its labels."""
 EACH_LABEL = 10
 """Examples of every label that are kept before the rest is drawn from all."""
 FEWEST_EXAMPLES = 20
-"""Below this many, how alike the examples are says nothing yet: `COLD_SIMILARITY` decides."""
+"""Fewest examples whose similarity to each other is meaningful; below, `COLD_SIMILARITY` decides."""
 COLD_SIMILARITY = 0.20
-"""Lowest similarity to descriptions, phrases and label names that counts as in scope. Chosen on the half `dev` of
-`benchmarks/routers/descriptions.py`: with 0.2 as many texts go to the right one as to the nearest description."""
+"""Lowest similarity to descriptions, phrases and label names that counts as in scope.
+
+Chosen on the half `dev` of `benchmarks/routers/descriptions.py`: with 0.2 as many texts go to the right
+specialist as to the nearest description.
+"""
 NEAR_COPY = 0.8
-"""Cosine from which two examples are near copies, as those made from one pattern are: neither says how alike the other
-is to what somebody writes in other words. A text that is a near copy of an example is in scope, however alike the
-examples are. Of 700 texts that are nobody's 2 to 11 in 1,000 are one."""
+"""Cosine from which two examples are near copies, such as those made from one pattern.
+
+Neither tells how similar the other is to the same content in other words. A text that is a near copy of an
+example is in scope, however similar the examples are. Of 700 out-of-scope texts 2 to 11 in 1,000 are one.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CosineScale:
-    """What is a cosine for an encoder: of some, texts with nothing in common have cosines of .8."""
+    """Scale of an encoder's cosines: for some encoders, unrelated texts have cosines of .8."""
 
     near_copy: float = NEAR_COPY
     cold: float = COLD_SIMILARITY
@@ -56,12 +64,12 @@ class CosineScale:
 
     @property
     def crowding(self) -> float:
-        """What is taken from the likeness to examples that lie as usual, and so from that to hints."""
+        """Amount subtracted from the similarity to examples of usual density, and so to hints."""
         return CROWDING * (self.usual - USUAL_DENSITY)
 
     @classmethod
     def of(cls, encoder: object) -> CosineScale:
-        """Stretched from what the encoder says of `unrelated` texts to 1; as they are where it says nothing."""
+        """Return the scale from the encoder's cosine of `unrelated` texts to 1; the default if it states none."""
         floor = float(getattr(encoder, "unrelated", 0.0))
         stretched = [floor + (1 - floor) * each for each in (NEAR_COPY, COLD_SIMILARITY, USUAL_DENSITY)]
         return cls(near_copy=stretched[0], cold=stretched[1], usual=stretched[2])
@@ -73,28 +81,28 @@ _ENUMERATION = re.compile(r"[.;:]\s+|,\s+|\s+(?:and|or)\s+")
 _SHORTEST_PHRASE = 4  # characters
 
 _FAR = -2.0
-"""The cosine to what a text is not compared with."""
+"""Placeholder cosine for examples that a text is not compared with."""
 
 PROFILE_FILE = "profile.safetensors"
 
 
 class Compared(NamedTuple):
-    """How like a specialist some vectors are."""
+    """How similar some vectors are to a specialist."""
 
     similarity: np.ndarray  # (M,)
-    """Mean likeness to the nearest examples: the cosine, less where they lie close together."""
+    """Mean similarity to the nearest examples: the cosine, reduced where they lie close together."""
     nearest: np.ndarray  # (M,)
     """Position of the nearest example or hint; -1 if there is none."""
     closest: np.ndarray  # (M,)
-    """Cosine to that one."""
+    """Cosine to the nearest example or hint."""
 
     def column(self, index: int) -> Compared:
-        """What is said of one specialist, where each array has a column for several."""
+        """Return the values of one specialist, if each array has a column for several."""
         return Compared(*(each[:, index] for each in self))
 
 
 def nearest_mean(likeness: np.ndarray) -> np.ndarray:  # (M, N) -> (M,)
-    """How like some examples each vector is: the mean of its `NEIGHBOURS` highest likenesses to them."""
+    """Return how similar each vector is to some examples: the mean of its `NEIGHBOURS` highest similarities."""
     k = min(NEIGHBOURS, likeness.shape[1])
     return np.asarray(np.partition(likeness, -k, axis=1)[:, -k:].mean(axis=1))
 
@@ -104,29 +112,29 @@ class Profile:
     """Encodings of a specialist's examples and hints.
 
     Hints are its description and the names of its labels: they make a specialist without examples routable, and
-    draw questions about its subject that look like none of its examples.
+    attract questions about its subject that are unlike its examples.
     """
 
     vectors: np.ndarray  # (N, D) float32, examples first, hints after them
     names: tuple[str, ...]
-    """What each vector is, for reasons: an example's label or a hint's text. (N,)"""
+    """(N,) name of each vector, for reasons: an example's label or a hint's text."""
     typical: np.ndarray  # (E,) float32, ascending: each example's similarity to the others
     density: np.ndarray  # (N,) float32: each one's mean cosine to the nearest others
 
     @property
     def crowding(self) -> np.ndarray:  # (N,)
-        """What is taken from the cosine to each of them."""
+        """Amount subtracted from the cosine to each vector."""
         return np.asarray(CROWDING * (self.density - USUAL_DENSITY))
 
     def similarity(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M,)
-        """Likeness of each vector to the nearest examples and hints.
+        """Return the similarity of each vector to the nearest examples and hints.
 
-        Without enough examples, the mean of the cosines to the nearest one and to all of them together.
+        Without enough examples, it is the mean of the cosines to the nearest one and to all of them together.
         """
         return self.compare(vectors).similarity
 
     def compare(self, vectors: np.ndarray) -> Compared:  # (M, D)
-        """How like it some vectors are, and which example or hint is the nearest of each."""
+        """Return how similar some vectors are to the specialist, and the nearest example or hint of each."""
         if not len(self.vectors):
             return Compared(np.full(len(vectors), -1.0), np.full(len(vectors), -1), np.full(len(vectors), -1.0))
         cosines = products(vectors, self.vectors)
@@ -138,17 +146,17 @@ class Profile:
 
     @property
     def cold(self) -> bool:
-        """Too few examples to know how alike they are."""
+        """Whether there are too few examples to know how similar they are."""
         return not len(self.typical)
 
     @property
     def center(self) -> np.ndarray:  # (D,)
-        """The mean of all that is known of it, of unit length."""
+        """The mean of all examples and hints, of unit length."""
         mean = self.vectors.mean(axis=0)
         return np.asarray(mean / max(float(np.linalg.norm(mean)), float(np.finfo(np.float32).tiny)))
 
     def centroids(self) -> np.ndarray:  # (C, D)
-        """The mean of what has one name, of unit length: a sketch of the profile, far smaller than it."""
+        """Return the mean of the vectors of each name, of unit length: a sketch, far smaller than the profile."""
         numbers: dict[str, int] = {}
         of = np.array([numbers.setdefault(name, len(numbers)) for name in self.names], dtype=np.int64)
         sums = np.zeros((len(numbers), self.vectors.shape[1]), dtype=np.float32)
@@ -156,18 +164,18 @@ class Profile:
         return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.finfo(np.float32).tiny))
 
     def neighbours(self, vector: np.ndarray, most: int) -> list[tuple[str, float]]:
-        """Names and cosines of the examples and hints that are most like a vector (D,), the nearest first."""
+        """Return names and cosines of the examples and hints nearest to a vector (D,), the nearest first."""
         cosines = self.vectors @ vector
         return [(self.names[i], float(cosines[i])) for i in np.argsort(-cosines, kind="stable")[:most]]
 
     def to_bytes(self) -> bytes:
-        """The file that is stored with a version."""
+        """Return the file that is stored with a version."""
         arrays = {"vectors": self.vectors.astype(np.float16), "typical": self.typical, "density": self.density}
         return save_arrays(arrays, metadata={"names": json.dumps(self.names, ensure_ascii=False)})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Profile:
-        """The profile of a stored version. Raises `ArtefactRefused`."""
+        """Return the profile of a stored version. Raises `ArtefactRefused`."""
         try:
             arrays = load_arrays(content)
             names = tuple(str(name) for name in json.loads(_metadata(content)["names"]))
@@ -185,7 +193,7 @@ class Profile:
 
 
 def _metadata(content: bytes) -> dict[str, str]:
-    """The string table in a safetensors header, which the numpy reader does not return."""
+    """Return the string table in a safetensors header, which the numpy reader does not return."""
     length = int.from_bytes(content[:8], "little")
     return dict(json.loads(content[8 : 8 + length])["__metadata__"])
 
@@ -200,16 +208,16 @@ def make_profile(
     seed: int,
     scale: CosineScale = BUNDLED_SCALE,
 ) -> Profile:
-    """The profile of a trained specialist.
+    """Make the profile of a trained specialist.
 
     Args:
         vectors: (N, D) encodings of the training texts; may be empty.
-        labels: A label of each, spreads the selection.
+        labels: A label of each text, over which the selection is spread.
         groups: Rows of one group are not compared with each other; None is in no group.
         hints: (H, D) encodings of `hint_texts`.
         hint_texts: Description and label names.
-        seed: Decides which examples are kept.
-        scale: What cosines of the encoder mean.
+        seed: Seed of the selection of examples.
+        scale: The scale of the encoder's cosines.
     """
     kept = _spread(labels, seed)
     names = tuple(labels[i] for i in kept) + tuple(hint_texts)
@@ -224,10 +232,10 @@ def make_profile(
 
 
 def hint_texts(description: str, labels: Sequence[str], *, examples: int = FEWEST_EXAMPLES) -> list[str]:
-    """Texts that stand for a specialist's subject: its description, and its labels as words.
+    """Return texts that represent a specialist's subject: its description, and its labels as words.
 
-    With too few examples the description's phrases stand for it as well: of "Planning trips: flights, hotels, luggage"
-    a question about luggage is like one phrase, and hardly like the whole.
+    With too few examples the description's phrases are included: for "Planning trips: flights, hotels, luggage" a
+    question about luggage is similar to one phrase, and hardly to the whole.
     """
     words = [re.sub(r"[\W_]+", " ", label).strip() for label in labels[:MOST_EXAMPLES]]
     phrases = _phrases(description) if examples < FEWEST_EXAMPLES else []
@@ -235,14 +243,14 @@ def hint_texts(description: str, labels: Sequence[str], *, examples: int = FEWES
 
 
 def _phrases(description: str) -> list[str]:
-    """What a description enumerates; nothing where it is one phrase."""
+    """Return the phrases that a description enumerates; empty if it is one phrase."""
     phrases = (phrase.strip(" .,;:()") for phrase in _ENUMERATION.split(description))
     found = [phrase for phrase in phrases if len(phrase) >= _SHORTEST_PHRASE]
     return found if len(found) > 1 else []
 
 
 def _spread(labels: Sequence[str], seed: int) -> np.ndarray:
-    """At most `MOST_EXAMPLES` positions: some of every label, the rest as they come, so that the typical stays so."""
+    """Return at most `MOST_EXAMPLES` positions: some of every label, the rest at random, to keep the distribution."""
     order = np.random.default_rng(seed).permutation(len(labels))
     turn: dict[str, int] = {}
     rounds = np.empty(len(labels), dtype=np.int64)
@@ -256,15 +264,15 @@ def _spread(labels: Sequence[str], seed: int) -> np.ndarray:
 def _measure(
     vectors: np.ndarray, groups: Sequence[str | None], examples: int, *, copy: float
 ) -> tuple[np.ndarray, np.ndarray]:  # (N, D) -> (N,), (at most E,)
-    """The density at each vector, and each example's similarity to the others, as if it were a text, ascending.
+    """Return the density at each vector, and each example's similarity to the others, as if it were a text, ascending.
 
-    Nothing is compared with its near copies, nor an example with others of its group. An example that hardly any other
-    can be compared with has the mean density, and says nothing of what is typical.
+    Nothing is compared with its near copies, nor an example with others of its group. An example that hardly any
+    other can be compared with has the mean density, and does not affect what is typical.
 
     Args:
         vectors: The examples, then the hints.
-        groups: Of each example; None is in no group.
-        examples: How many there are, E.
+        groups: The group of each example; None is in no group.
+        examples: Number of examples, E.
         copy: Cosine from which two are near copies.
     """
     numbers: dict[str, int] = {}
@@ -286,17 +294,17 @@ def _measure(
 # --- Shortlist: the specialists worth comparing a text with.
 
 MOST_COMPARED = 32
-"""Specialists that a text is compared with closely; with 150 of them, 999 of 1,000 texts keep their best one."""
+"""Most specialists that a text is compared with closely; with 150 of them, 999 of 1,000 texts keep their best one."""
 _MOST_JUDGED = 8
-"""Specialists that a piece that a text might have is compared with, of very many."""
+"""Most specialists that a possible piece of a text is compared with, if there are very many."""
 _ROWS_LOOKED_AT = 8
-"""Of the pieces that a text might have, so many say which of very many specialists they may be for."""
+"""Number of possible pieces of a text that select these specialists."""
 _AXES = 96
-"""Along so many axes the 32 nearest of 1,000 specialists hold the best one as often as along all 384."""
+"""Number of axes: the 32 nearest of 1,000 specialists along them hold the best one as often as along all 384."""
 
 
 class Shortlist:
-    """Finds the specialists that may be the best for a text, and says roughly how like each of them pieces are."""
+    """Finds the specialists that may be the best for a text, and approximates pieces' similarity to each of them."""
 
     def __init__(self, profiles: Sequence[Profile]) -> None:
         centroids = [profile.centroids() for profile in profiles]
@@ -311,13 +319,13 @@ class Shortlist:
         self._sketch = self._centroids @ self._axes if self._axes is not None else None  # (C, A)
 
     def nearest(self, vectors: np.ndarray) -> np.ndarray:  # (T, D) -> (S',)
-        """Positions of the specialists to compare the texts with, ascending: those nearest to any of them."""
+        """Return the positions of the specialists nearest to any of the texts, ascending, for the comparison."""
         if self._count <= MOST_COMPARED:
             return np.arange(self._count)
         return self._closest(vectors, MOST_COMPARED)
 
     def judge(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # (M, D) -> (M, S'), (S',)
-        """Cosine of each vector to the nearest centroid of each specialist, and which these are: all, or those near."""
+        """Return each vector's cosine to each specialist's nearest centroid, and the specialists: all or near ones."""
         which = self._known
         if self._count > MOST_COMPARED:
             which = self._closest(vectors[:: max(1, len(vectors) // _ROWS_LOOKED_AT)], _MOST_JUDGED)
@@ -332,7 +340,7 @@ class Shortlist:
         return np.asarray(np.maximum.reduceat(products(vectors, centroids), starts, axis=1)), which
 
     def _closest(self, vectors: np.ndarray, most: int) -> np.ndarray:  # (S',)
-        """Those that are nearest to one of the vectors, by the sketch; ascending."""
+        """Return the specialists that are nearest to one of the vectors, by the sketch; ascending."""
         if self._axes is None or self._sketch is None or not len(self._known):
             return self._known
         likeness = np.maximum.reduceat(
@@ -351,13 +359,13 @@ def _axes(centroids: np.ndarray) -> np.ndarray:  # (C, D) -> (D, A)
 # --- Examples of all specialists in one block, compared in one product.
 
 _LARGE = 512
-"""Examples of a specialist that is compared by itself: beside small ones its row would be mostly padding."""
+"""Examples from which a specialist is compared separately: with small ones, their rows would be mostly padding."""
 _NOTHING = -1.0
-"""The cosine to what is not there."""
+"""Cosine of padding."""
 
 
 class Bank:
-    """Compares texts with many profiles. `profiles` are the ones given, their vectors views of the block."""
+    """Compares texts with many profiles. `profiles` are the given ones, with vectors that are views of the block."""
 
     def __init__(self, profiles: Sequence[Profile]) -> None:
         counts = np.array([len(profile.vectors) for profile in profiles], dtype=np.int64)
@@ -379,7 +387,7 @@ class Bank:
         self._crowding = np.concatenate(crowding).astype(np.float32) if crowding else np.empty(0)  # (N,)
 
     def compare(self, vectors: np.ndarray, which: np.ndarray) -> Compared:  # (T, D), (S',) -> each (T, S')
-        """How like each of these specialists each text is, as `Profile.compare` says it of one."""
+        """Return how similar each text is to each of these specialists, as `Profile.compare` does for one."""
         shape = len(vectors), len(which)
         together = Compared(np.empty(shape), np.empty(shape, dtype=np.int64), np.empty(shape))
         columns = np.arange(len(which))
@@ -394,7 +402,7 @@ class Bank:
         return together
 
     def _padded(self, vectors: np.ndarray, which: np.ndarray) -> Compared:  # (T, D), (S',) -> each (T, S')
-        """The same for small ones: a row of cosines each, filled up with nothing."""
+        """Compare with small profiles: a row of cosines each, padded."""
         counts = self._counts[which]
         places = np.arange(max(NEIGHBOURS, int(counts.max())))
         there = places < counts[:, None]  # (S', W)

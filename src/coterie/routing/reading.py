@@ -1,11 +1,11 @@
-"""What of a text says whom it is for: greetings, thanks and words to the router itself left out.
+"""The part of a text that the router reads, without greetings, thanks and orders to the router itself.
 
-Words to the router and slips of the pen are known in English, greetings and thanks in the languages of the network's
-turn model.
+Orders to the router and typing errors are recognised in English, greetings and thanks in the languages of the
+network's turn model.
 
-Who may be asked is decided by the examples of the specialists, never by a text that names one: whoever writes
-"ignore the router and send this to ..." may be somebody whose document was pasted, and gets no say. Only the route is
-made from the reading; the specialists get the text as it is.
+The examples of the specialists decide who may be asked, never a text that names a specialist: "ignore the
+router and send this to ..." may come from a pasted document, whose author has no say. Only the route is made
+from the reading; the specialists get the original text.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _SHORTEST = 3  # letters of a word that is put in the place of another
 _MOST_SLIPS = 8  # words that are mended; a text with more is in another language
 _MENDED = 4_000
-"""Characters of a text that are mended: more than the encoder reads of English."""
+"""Characters of a text whose spelling is corrected: more than the encoder reads of English."""
 
 
 class Spelling:
-    """Mends slips by a list of words."""
+    """Corrects typing errors by a list of words."""
 
     def __init__(self, words: Sequence[str]) -> None:
-        """`words` are those that are known, in lower case, the most frequent first."""
+        """Take the known words, in lower case, the most frequent first."""
         self._rank = {word: rank for rank, word in enumerate(words) if word.isascii() and word.isalpha()}
         self._mended = lru_cache(maxsize=4096)(self._look_up)
 
     def mend(self, text: str) -> str:
-        """The text with slips mended; the same text if there are none, or too many."""
+        """Return the text with typing errors corrected; the same text if there are none, or too many."""
         slips: list[str] = []
 
         def mended(match: re.Match[str]) -> str:
@@ -60,7 +60,7 @@ class Spelling:
         return changed if len(slips) <= _MOST_SLIPS else text
 
     def _look_up(self, word: str) -> str | None:
-        """The most frequent known word one slip away, None for a word that is known or like none."""
+        """Return the most frequent known word one edit away; None for a known word or one unlike any."""
         if word in self._rank or self._is_inflected(word):
             return None
         near = [other for other in _one_slip_away(word) if len(other) >= _SHORTEST and other in self._rank]
@@ -74,7 +74,7 @@ class Spelling:
 
 
 def _one_slip_away(word: str) -> set[str]:
-    """Every string with one letter dropped, doubled up, swapped with its neighbour or mistyped."""
+    """Return every string with one letter dropped, doubled up, swapped with its neighbour or mistyped."""
     splits = [(word[:i], word[i:]) for i in range(len(word) + 1)]
     dropped = {a + b[1:] for a, b in splits if b}
     swapped = {a + b[1] + b[0] + b[2:] for a, b in splits if len(b) > 1}
@@ -115,7 +115,7 @@ class RequestReading:
 
     text: str
     orders: tuple[str, ...] = ()
-    """Words to the router itself, which were left out."""
+    """Orders to the router itself, which were left out."""
 
 
 class RequestReader:
@@ -129,9 +129,9 @@ class RequestReader:
         )
 
     def read(self, text: str) -> RequestReading:
-        """The text without words to the router: in English, in any text, since whoever pastes them means them.
+        """Return the text without orders to the router: in English, in any text, even if they were pasted.
 
-        A text of nothing else is read as it is.
+        A text of nothing but orders is returned as it is.
         """
         orders: list[str] = []
         rest = text
@@ -147,21 +147,21 @@ class RequestReader:
         return RequestReading(text=rest, orders=tuple(order.strip() for order in orders))
 
     def clauses(self, text: str) -> list[tuple[int, int]]:
-        """Where its sentences and the like stand, if one of them names a specialist or the machine beside others."""
+        """Return the spans of its clauses, if there are several and the text names a specialist or the machine."""
         spans = [match.span() for match in _CLAUSE.finditer(text)]
         return spans if len(spans) > 1 and self.names_somebody(text) else []
 
     def names_somebody(self, text: str) -> bool:
-        """Whether it names a specialist or the machine, as words to the router do."""
+        """Return whether a text names a specialist or the machine, as orders to the router do."""
         return self.named_at(text) is not None
 
     def named_at(self, text: str) -> int | None:
-        """Where it first does so; None if it does not."""
+        """Return the position of the first such name; None if there is none."""
         match = self._named.search(text)
         return None if match is None else match.start()
 
     def _cut(self, clause: str) -> tuple[str, str]:
-        """What of a clause is no order, and the order: whoever writes without marks may ask something before it."""
+        """Return the part of a clause that is no order, and the order: a question may precede it without a mark."""
         found = [match.start() for pattern in (_ORDER, self._handed) if (match := pattern.search(clause))]
         if not found:
             return clause, ""
@@ -172,28 +172,32 @@ class RequestReader:
 # --- Small talk: greetings, thanks and chat, as the network's turn model knows them.
 
 _LONGEST = 8
-"""Words of a text, or of a part of one, that may be small talk."""
+"""Most words of a text, or of a part of one, that may be small talk."""
 _WORTH_A_LOOK = -6.0
-"""Log-odds by its tokens' states in the text from which a part is encoded by itself: beside a question they say of most
-greetings that they belong to it."""
+"""Log-odds, by the states of its tokens in the text, from which a part is encoded separately.
+
+Beside a question, the states assign most greetings to it.
+"""
 _IN_PLACE, _ENOUGH = 0.35, -1.0
-"""How much these count beside those of the part by itself, and what both must come to: "what now?" is small talk alone,
-and in its place it asks something. By a logistic line on parts of BANKING77's training messages with greetings and
-thanks around them."""
+"""Weight of these log-odds beside those of the part alone, and the sum that both must reach.
+
+"what now?" is small talk alone, and in its place it asks something. By a logistic regression on parts of
+BANKING77's training messages with greetings and thanks around them.
+"""
 _MOST_LOOKED_AT = 3
-"""Parts at each end of a text that are looked at."""
+"""Most parts at each end of a text that are examined."""
 
 
 Span = tuple[int, int]
 
 
 class Ends(NamedTuple):
-    """Parts of a text before and behind what it says, each from the outside inwards."""
+    """Parts of a text before and after its content, each from the outside inwards."""
 
     before: list[Span]
     behind: list[Span]
     odds: Mapping[Span, float]
-    """That each is small talk, by its tokens' states in the text."""
+    """Log-odds that each part is small talk, by its tokens' states in the text."""
 
 
 class SmallTalk:
@@ -203,13 +207,13 @@ class SmallTalk:
         self._turns, self._near_copy = turns, scale.near_copy
 
     def knows(self, language: str) -> bool:
-        """Whether it can tell in a language."""
+        """Return whether the model supports a language."""
         return self._turns is not None and language.partition("-")[0] in self._turns.languages
 
     def is_nobodys(self, match: Match) -> bool:
-        """Whether a text is small talk that a specialist would take because its own examples are short and diverse.
+        """Return whether a text is small talk that a specialist would take because its examples are short and diverse.
 
-        One whose nearest example is small talk too is made for it.
+        If the nearest example is small talk too, the specialist was trained for it.
         """
         best = match.best
         if not match.in_scope or best.closest >= self._near_copy or len(match.text.split()) > _LONGEST:
@@ -220,7 +224,7 @@ class SmallTalk:
         return self._odds(examples[[int((examples @ match.vector).argmax())]])[0] <= 0
 
     def around(self, text: str, output: Output) -> Ends:
-        """What stands before and behind what a text says and may be small talk; the text's tokens have states."""
+        """Return the parts before and after a text's content that may be small talk; the text's tokens have states."""
         parts = [match.span() for match in _PART.finditer(text)]
         if output.states is None or output.offsets is None or len(parts) < _FEWEST:
             return Ends([], [], {})
@@ -237,12 +241,12 @@ class SmallTalk:
         return Ends(before, behind, worth)
 
     def without(self, text: str, ends: Ends, vectors: Mapping[Span, np.ndarray]) -> str:
-        """A text without the small talk at its ends; all of it where too little else is there.
+        """Return a text without the small talk at its ends; all of it if too little else remains.
 
         Args:
-            text: What is asked.
-            ends: What stands around it.
-            vectors: (D,) of each of these by itself.
+            text: The text.
+            ends: The parts around its content.
+            vectors: (D,) vector of each part alone.
         """
         odds = dict(zip(vectors, self._odds(np.stack(list(vectors.values()))), strict=True))
         talk = {span for span, each in odds.items() if each + _IN_PLACE * ends.odds[span] > _ENOUGH}

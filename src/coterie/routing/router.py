@@ -1,10 +1,10 @@
-"""The learned router: a text goes to the specialist whose examples it is most like.
+"""The learned router: a text goes to the specialist whose examples are most similar.
 
-A text's similarity to a specialist is its mean likeness to the nearest examples. It is in scope when it is not less
-typical than all but a share `false_rejection` of the examples: a conformal p-value (Vovk et al. 2005; for outliers
-Bates et al. 2023, "Testing for outliers with conformal p-values"), so no out-of-scope data is
-needed. Structured input goes to the `score` specialists whose columns it has. A text that comes apart into pieces for
-different specialists is asked piece by piece.
+A text's similarity to a specialist is its mean similarity to the nearest examples. It is in scope when it is
+not less typical than all but a share `false_rejection` of the examples: a conformal p-value (Vovk et al.
+2005; for outliers Bates et al. 2023, "Testing for outliers with conformal p-values"), so no out-of-scope data
+is needed. Structured input goes to the `score` specialists whose columns it has. A text that splits into
+pieces for different specialists is processed piece by piece.
 """
 
 from __future__ import annotations
@@ -71,26 +71,31 @@ from coterie.types import (
 )
 
 _ALL_KEPT = 16
-"""Up to so many specialists a route's scores name all of them."""
+"""Most specialists up to which a route's scores name all of them."""
 _BEST_KEPT = 8
-"""Of more, so many of the best, and of the best without examples."""
+"""Number of best specialists, and of best ones without examples, that are kept of more."""
 _WRITTEN = re.compile(r"[^\W_]")
-"""A letter or digit: without any a text says nothing, and its vector is as like somebody's as chance has it."""
+"""A letter or digit: a text without any says nothing, and its similarity to a specialist would be chance."""
 _HEAD, _TAIL = 12_000, 4_000
-"""Characters of a longer text that a route is made from: more than the encoder reads, and the end, where a question
-about the rest would stand. What is done with them takes the same time however long the text is."""
+"""Characters at the beginning and end of a longer text that a route is made from.
+
+The beginning is more than the encoder reads, and a question about the rest would stand at the end. The limits
+keep the time constant, however long the text is.
+"""
 _COLUMNS_SHARED = 0.5  # share of the input's columns that a specialist must know for the input to be meant for it
 _MOST_FURTHER = 1
-"""Specialists with documents that are asked behind the second: each may cost an abstention 50 ms."""
+"""Most specialists with documents that are asked after the second: each may cost an abstention of 50 ms."""
 _BESIDE_COLUMNS = 0.30
-"""Similarity to a specialist without examples from which a text beside columns is a request of its own: the bar for
-every text until decision 212 (decision 330)."""
+"""Similarity to a specialist without examples from which a text beside columns is a request of its own.
+
+It was the bar for every text until decision 212 (decision 330).
+"""
 
 
 _MOST_KNOWN = 8192
-"""Routes that are remembered, of all tenants together."""
+"""Most routes that are cached, of all tenants together."""
 _LONGEST_KNOWN = 2_000
-"""Characters of a text whose route is remembered."""
+"""Longest text, in characters, whose route is cached."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -98,7 +103,7 @@ class _Made:
     route: Route
     reading: RequestReading
     names: tuple[str, ...] = ()
-    """Whom the request is for."""
+    """Specialists for the request."""
     matches: tuple[Match, ...] = ()
     asked: tuple[Match, ...] = ()
 
@@ -112,7 +117,7 @@ class _Measured(NamedTuple):
     typicality: Typicality
 
     def row(self, row: int) -> _Measured:
-        """What is said of one text."""
+        """Return the values of one text."""
         only = slice(row, row + 1)
         return _Measured(
             self.which,
@@ -138,18 +143,18 @@ class LearnedRouter:
         scale: CosineScale = BUNDLED_SCALE,
         untrained: Sequence[str] = (),
     ) -> None:
-        """A router over profiles.
+        """Create a router over profiles.
 
         Args:
             cards: Every specialist of the network.
-            profiles: Of those that texts may be routed to.
-            encoder: The one that the profiles were made with.
-            false_rejection: Share of texts like the examples that may be taken for out of scope.
-            words: The encoder's, the most frequent first, by which slips of the pen are mended; none are if empty.
-            order_sense: Knows words to the router by their vectors; without it they are known by patterns only.
-            turns: Knows greetings, thanks and chat; without it they are texts like others.
-            scale: What cosines of the encoder mean.
-            untrained: Specialists that nobody can be sent to yet: a text that is nobody's may have been for them.
+            profiles: Profiles of the specialists that texts may be routed to.
+            encoder: The encoder that the profiles were made with.
+            false_rejection: Share of texts like the examples that may be rejected as out of scope.
+            words: The encoder's words, the most frequent first, to correct typing errors; empty for no correction.
+            order_sense: Recognises orders to the router by their vectors; without it only patterns do.
+            turns: Recognises greetings, thanks and chat; without it they are texts like others.
+            scale: The scale of the encoder's cosines.
+            untrained: Specialists without a version: an out-of-scope text may have been for them.
         """
         self._cards = cards
         self._names = tuple(profiles)
@@ -175,9 +180,9 @@ class LearnedRouter:
         self._read = frozenset(fact for card in cards.values() for fact in card.reads)
 
     async def route(self, request: Request, context: Context, *, call: CallContext = SYSTEM) -> Route:
-        """Whom to ask; no parts when the request is like nobody's examples. Facts of the context need no writer.
+        """Return the route; it has no parts if no examples are similar. Facts of the context need no writer.
 
-        The route of a text that the same tenant asked before takes no CPU time, whatever columns beside it hold.
+        The route of a text that the same tenant sent before takes no CPU time, whatever columns beside it hold.
         """
         if len(request.text) > _LONGEST_KNOWN:
             return (await self._consider(request, context, call)).route
@@ -198,7 +203,7 @@ class LearnedRouter:
         return route
 
     async def explain(self, request: Request, context: Context, *, call: CallContext = SYSTEM) -> Explanation:
-        """The same route, with all that was compared on the way."""
+        """Return the route with all comparisons."""
         made = await self._consider(request, context, call)
         return Explanation(
             route=made.route,
@@ -266,9 +271,9 @@ class LearnedRouter:
         )
 
     def _with_documents(self, whole: Match) -> tuple[str, ...]:
-        """Who is asked about a text that is like nobody: those that answer from documents, the likeliest first.
+        """Return the specialists to ask about an out-of-scope text: those with documents, the likeliest first.
 
-        Only those without examples: what they know stands in their documents, of which a description says little. They
+        Only specialists without examples: their knowledge is in documents, which a description hardly covers. They
         abstain by what they find there.
         """
         if whole.small_talk or whole.order:
@@ -276,7 +281,7 @@ class LearnedRouter:
         return tuple(name for name in whole.ranked if self._cards[name].looks_up and whole.fits[name].profile.cold)
 
     def _with_others(self, part: Part, names: Sequence[str], known: AbstractSet[str]) -> Part:
-        """The part with those that are asked where its own abstain; behind the next one only who has documents."""
+        """Return the part with alternatives for an abstention; after the next one only specialists with documents."""
         others = [name for name in names if name not in part.specialists]
         if not others:
             return part
@@ -287,7 +292,7 @@ class LearnedRouter:
     # --- from scores to a route ------------------------------------------------------------------
 
     def _by_columns(self, request: Request) -> dict[str, tuple[Part, Reason]]:
-        """A part for each specialist that structured input is meant for, and the reason."""
+        """Return a part for each specialist that structured input is meant for, and the reason."""
         if not request.columns:
             return {}
         found = {}
@@ -301,7 +306,7 @@ class LearnedRouter:
     def _parts(
         self, by_columns: Mapping[str, tuple[Part, Reason]], asked: Sequence[Match], known: AbstractSet[str]
     ) -> tuple[Part, ...]:
-        """The parts with their stages, and which of them read what another one writes."""
+        """Return the parts with their stages, and which of them read facts of others."""
         # Who is asked for the columns gets the text with them.
         parts = [part for part, _ in by_columns.values()]
         names = list(by_columns)
@@ -327,7 +332,7 @@ class LearnedRouter:
         )
 
     def _stages_of(self, name: str, known: AbstractSet[str]) -> PlannedStages:
-        """Who runs with it and when; worked out once."""
+        """Return the stages in which a specialist runs with others; computed once."""
         if (name, known) not in self._stages:
             self._stages[name, known] = plan_stages(name, self._cards, readers=True, known=known)
         return self._stages[name, known]
@@ -371,9 +376,9 @@ class LearnedRouter:
     async def _read_whole(
         self, reading: RequestReading, request: Request, call: CallContext, language: str
     ) -> tuple[RequestReading, Output, tuple[Step, ...]]:
-        """The reading with slips of the pen mended where that helps, encoded.
+        """Return the encoded reading, with typing errors corrected if that helps.
 
-        Without words to the router, and without greetings and thanks around what it says.
+        Orders to the router, and greetings and thanks around the content, are left out.
         """
         # Each unknown word is compared with some thousand others: ten times as long as a look at its letters.
         english = is_english(language)
@@ -399,7 +404,7 @@ class LearnedRouter:
     async def _without_talk(
         self, text: str, output: Output, request: Request, call: CallContext, language: str
     ) -> tuple[str, tuple[Step, ...]]:
-        """A text without the greetings, thanks and the like around what it says."""
+        """Return a text without greetings, thanks and the like around its content."""
         if not self._small_talk.knows(language):
             return text, ()
         ends = await aside(len(text), partial(self._small_talk.around, text, output))
@@ -411,7 +416,7 @@ class LearnedRouter:
         return self._small_talk.without(text, ends, vectors), steps
 
     def _orders_in(self, text: str, output: Output, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Which of a text's clauses are words to the router, by its tokens' states."""
+        """Return the clauses of a text that are orders to the router, by its tokens' states."""
         if self._order_sense is None or not spans or output.states is None or output.offsets is None:
             return []
         sense, states, offsets = self._order_sense, output.states, output.offsets
@@ -431,7 +436,7 @@ class LearnedRouter:
     async def _match_pieces(
         self, text: str, whole: Output, request: Request, call: CallContext, language: str
     ) -> tuple[Piece, dict[Piece, Match], tuple[Step, ...]]:
-        """The text with the pieces it may come apart into, and how each fits. A text without pieces is encoded once."""
+        """Return the text with its possible pieces, and the match of each. A text without pieces is encoded once."""
         root = await aside(len(text), partial(self._propose, text, whole, language))
         pieces = [piece for piece in root.walk() if piece is not root]
         further, steps = await self._encode([piece.text for piece in pieces], request, call) if pieces else ([], ())
@@ -439,7 +444,7 @@ class LearnedRouter:
         return root, dict(zip([root, *pieces], matches, strict=True)), steps
 
     def _heard(self, matches: Sequence[Match], language: str) -> list[Match]:
-        """The same, with those that are small talk known as such."""
+        """Return the matches with small talk marked as such."""
         if not self._small_talk.knows(language):
             return list(matches)
         return [replace(match, small_talk=True) if self._small_talk.is_nobodys(match) else match for match in matches]
@@ -447,7 +452,7 @@ class LearnedRouter:
     async def _look_closer(
         self, text: str, whole: Output, root: Piece, match: Match, request: Request, *, call: CallContext, language: str
     ) -> tuple[dict[Piece, Match], tuple[Step, ...]]:
-        """Further pieces of a text that is hardly anybody's: those whose tokens are most like somebody's examples."""
+        """Return further pieces of a barely matching text: those whose tokens are most similar to examples."""
         if whole.states is None or whole.offsets is None or match.small_talk:
             return {}, ()
         spans = [(end.start, end.end) for end in root.ends] or [(0, len(text))]
@@ -462,9 +467,9 @@ class LearnedRouter:
     async def _look_among(
         self, orders: Sequence[str], root: Piece, request: Request, call: CallContext, language: str
     ) -> tuple[dict[Piece, Match], tuple[Step, ...]]:
-        """What is asked in the words that were left out: a question and an order may share a sentence.
+        """Return the question in the words that were left out: a question and an order may share a sentence.
 
-        Nothing in it may name a specialist or the machine: then it could be the order's beginning.
+        A piece that names a specialist or the machine is excluded, since it may be the order's beginning.
         """
         text = "\n".join(orders)
         (output,), steps = await self._encode([text], request, call, states=True)
@@ -480,7 +485,7 @@ class LearnedRouter:
         return dict(zip(found, matches[1:], strict=True)), (*steps, *again)
 
     def _clearest(self, outputs: Sequence[Output]) -> int:
-        """Which reading of a text is most like somebody's examples."""
+        """Return which reading of a text is most similar to examples."""
         if len(outputs) == 1:
             return 0
         vectors = np.stack([np.asarray(output.vector) for output in outputs])
@@ -498,7 +503,7 @@ class LearnedRouter:
         return propose_judged(text, output.states, output.offsets, self._judge, language)
 
     def _judge(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M, S)
-        """Roughly what each text's scores would be."""
+        """Return approximate scores of each text."""
         likeness, which = self._shortlist.judge(vectors)
         return np.asarray(likeness + WEIGHT * self._discriminant.scores(vectors, which))
 
@@ -511,7 +516,7 @@ class LearnedRouter:
         return outputs, (Step(producer="router", engine=self._encoder.name, usage=usage),)
 
     def _match(self, pieces: Sequence[Piece], outputs: Sequence[Output]) -> list[Match]:
-        """How each text fits each specialist, of very many those that are nearest."""
+        """Return the match of each text with each specialist, or with the nearest of very many."""
         vectors = [np.asarray(output.vector) for output in outputs]
         if len(vectors) == 1 and len(self._names) <= MOST_COMPARED:  # as most requests: along with those beside it
             whole, place = self.memos[0].of(vectors[0])
@@ -536,7 +541,7 @@ class LearnedRouter:
         ]
 
     def _measure(self, vectors: np.ndarray) -> _Measured:  # (T, D)
-        """How texts fit those specialists that may come out best for one of them."""
+        """Measure texts against the specialists that may be the best for one of them."""
         which = self._shortlist.nearest(vectors)  # (S',)
         compared = self._bank.compare(vectors, which)
         scores = compared.similarity + WEIGHT * self._discriminant.scores(vectors, which)  # (T, S')
@@ -548,7 +553,7 @@ class LearnedRouter:
         return _Measured(which, compared, scores, self._scope.typicality(which, compared.similarity, compared.closest))
 
     def _kept(self, scores: np.ndarray, compared: Compared, which: np.ndarray) -> np.ndarray:
-        """Of very many specialists the columns (of S') of those that may come out best for one of the texts."""
+        """Return the columns (of S') of specialists that may be the best for a text, if there are very many."""
         cold = np.where(self._bank.cold[which], scores, -np.inf)
         best = [np.argpartition(-each, _BEST_KEPT - 1, axis=1)[:, :_BEST_KEPT].ravel() for each in (scores, cold)]
         return np.unique(np.concatenate([*best, compared.closest.argmax(axis=1)]))
@@ -556,7 +561,7 @@ class LearnedRouter:
     def _fits(
         self, which: np.ndarray, compared: Compared, scores: np.ndarray, found: Typicality | None = None
     ) -> dict[str, list[Fit]]:
-        """How each text fits these specialists; arrays are (T, S')."""
+        """Return the fit of each text with these specialists; arrays are (T, S')."""
         found = found or self._scope.typicality(which, compared.similarity, compared.closest)
         return {
             self._names[position]: self._fits_of(self._profiles[position], column, found, compared, scores)
@@ -581,12 +586,12 @@ class LearnedRouter:
 
 
 def _about_columns(match: Match) -> bool:
-    """Whether a text beside columns is about these: "May they have it?" is a little like many a description."""
+    """Return whether a text beside columns is about them: "May they have it?" resembles many descriptions a little."""
     return match.best.profile.cold and match.best.similarity < _BESIDE_COLUMNS
 
 
 def _recalled(route: Route, text: str, seconds: float) -> Route:
-    """A remembered route for the text that it was made for: the same tokens were read, at no cost."""
+    """Return a cached route for its text: it reports the same tokens, at no cost."""
     tokens = sum(step.usage.tokens_in for step in route.steps)
     usage = Usage(tokens_in=tokens, milliseconds=seconds * 1000)
     steps = (replace(route.steps[0], usage=usage),) if route.steps else ()
@@ -598,7 +603,7 @@ def _window(text: str) -> str:
 
 
 def _without(text: str, spans: Sequence[tuple[int, int]]) -> str:
-    """The text without what stands there."""
+    """Return the text without these spans."""
     ends = [0, *(end for _, end in spans)]
     starts = [*(start for start, _ in spans), len(text)]
     return "".join(text[end:start] for end, start in zip(ends, starts, strict=True))

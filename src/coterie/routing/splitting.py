@@ -1,11 +1,11 @@
-"""Where a compound request may come apart.
+"""Places where a compound request may be split.
 
-Every space between two words is a boundary, marked or not: the end of a sentence, a joining word, a comma, a dash. Only
-proposals are made here: the router keeps a split when the pieces belong to different specialists.
+Every space between two words is a boundary, marked or not: the end of a sentence, a joining word, a comma, a
+dash. Only proposals are made here: the router keeps a split when the pieces belong to different specialists.
 
-Where the encoder gives its tokens' states, a piece need not be encoded to be judged: the mean of its tokens' states is
-nearly its vector, and knows what stands around it ("late chunking", Guenther et al. 2024, arXiv 2409.04701). So one
-reading of the request tells which of all boundaries parts it best, joining word or not.
+If the encoder returns its tokens' states, a piece need not be encoded to be judged: the mean of its tokens'
+states is nearly its vector, and reflects its context ("late chunking", Guenther et al. 2024, arXiv
+2409.04701). So one reading of the request tells which of all boundaries parts it best, joining word or not.
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ from coterie.text.segmentation import LOOSE_STOP
 # --- Orders to the router.
 
 ORDERS_FILE = Path(__file__).parent / "orders.json"
-"""Made by `benchmarks/noise/fit_orders.py`."""
+"""File made by `benchmarks/noise/fit_orders.py`."""
 CLEARLY = 2.0
-"""Log-odds by which what stands before an order in its clause must be none."""
+"""Log-odds by which the text before an order in its clause must be no order."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OrderSense:
-    """Tells orders from requests; for the vectors of one encoder."""
+    """Distinguishes orders from requests, by the vectors of one encoder."""
 
     weights: np.ndarray  # (D,)
     bias: float
 
     @classmethod
     def bundled(cls, encoder_sha256: str) -> OrderSense | None:
-        """The one that comes with the package; None for another encoder than it was made with."""
+        """Return the bundled model; None for another encoder than it was made with."""
         found: Mapping[str, object] = json.loads(ORDERS_FILE.read_text(encoding="utf-8"))
         if found["encoder"] != encoder_sha256:
             return None
         return cls(weights=np.array(found["weights"], dtype=np.float32), bias=float(str(found["bias"])))
 
     def are_orders(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M,) bool
-        """Which vectors are of words to the router: of requests about 1 in 50."""
+        """Return which vectors are of orders to the router; about 1 in 50 requests is taken for one."""
         return self._scores(vectors) > 0
 
     def start(self, states: np.ndarray, offsets: np.ndarray, places: Sequence[int], end: int) -> int:
-        """Where in a clause that is words to the router they begin: whoever writes without marks may ask before them.
+        """Return where the order to the router begins in a clause: without punctuation a question may precede it.
 
         Args:
-            states: (T, D) of the text's tokens.
-            offsets: (T, 2) where they stand in it.
-            places: The clause's beginning, then where the words to the router may begin instead.
-            end: Of the clause.
+            states: (T, D) states of the text's tokens.
+            offsets: (T, 2) their spans in the text.
+            places: The clause's beginning, then where the order may begin instead.
+            end: End of the clause.
         """
         before = self._scores(span_means(states, offsets, np.array([(places[0], place) for place in places[1:]])))
         behind = self._scores(span_means(states, offsets, np.array([(place, end) for place in places[1:]])))
@@ -71,13 +71,13 @@ class OrderSense:
 
 
 def span_means(states: np.ndarray, offsets: np.ndarray, spans: np.ndarray) -> np.ndarray:  # (T, D), (T, 2), (M, 2)
-    """The mean of the tokens' states in each span of characters, of unit length: nearly the vectors of the spans."""
+    """Return the mean of the tokens' states in each span, of unit length, which is nearly the span's vector."""
     sums = np.vstack([np.zeros_like(states[:1]), np.cumsum(states, axis=0)])
     return means_between(sums, offsets, spans[:, 0], spans[:, 1])
 
 
 def means_between(sums: np.ndarray, offsets: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:  # (M, D)
-    """The same from running sums of the states (T + 1, D)."""
+    """Return these means from running sums of the states (T + 1, D)."""
     first, last = np.searchsorted(offsets[:, 0], starts), np.searchsorted(offsets[:, 0], ends)
     means = sums[last] - sums[first]
     return np.asarray(means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), np.finfo(np.float32).tiny))
@@ -88,12 +88,12 @@ def means_between(sums: np.ndarray, offsets: np.ndarray, starts: np.ndarray, end
 LONGEST = 450
 """Characters beyond which a text is a document, not a question with several parts."""
 MOST_PARTS = 8
-"""Pieces beyond which it is a list or a story: it stays whole."""
+"""Number of pieces beyond which a text is a list or a story, which stays whole."""
 MOST_JUDGED = 4
-"""Pieces that are proposed from tokens' states: each may have to be encoded."""
+"""Most pieces that are proposed from tokens' states: each may have to be encoded."""
 
 Mark = Literal["sentence", "joiner", "comma", "gap"]
-"""What shows that a piece ends: the end of a sentence or line, a joining word, a comma or dash, nothing."""
+"""The end of a piece: the end of a sentence or line, a joining word, a comma or dash, or nothing."""
 
 _JOINING = (
     r"(?:(?:oh|and|but|then|also|plus|additionally|furthermore|moreover|meanwhile|by\s+the\s+way|btw|as\s+well\s+as"
@@ -106,84 +106,91 @@ _BOUNDARY = re.compile(
     re.IGNORECASE,
 )
 _UNJOINED = re.compile(_BOUNDARY.pattern.replace(_JOINING, r"(?!)"), re.IGNORECASE)
-"""The same for other languages than English, whose joining words are not known."""
+"""Boundaries in languages other than English, whose joining words are not known."""
 _WORD = re.compile(r"\S+")
 _ASIDE = re.compile(r"\s\([^()]*\)$")
 _LINE, _STOP = re.compile(r"\n+\s*"), re.compile(LOOSE_STOP)
 _SHORTEST_END = 12  # characters
 _SENTENCES = 3
-"""Sentences of a long text that are looked at beside its ends."""
+"""Sentences of a long text that are examined beside its ends."""
 _SENTENCE = re.compile(r"[.?!;\u2026]")
 _LEAD = re.compile(r"\s*(?:1[.)]\s+|(?:first|firstly)\b[,:]?\s+)", re.IGNORECASE)
 _SHORTEST = 3  # words; a shorter piece is no request of its own
 _TRIMMED = " ,;:\n\t-"
 LEAST_GAIN: Mapping[Mark, float] = {"sentence": -0.05, "joiner": -0.05, "comma": -0.05, "gap": 0.05}
-"""What the tokens of two pieces must say more than those of the whole, to be proposed: the smaller gain and half of the
-larger one. Each proposal costs an encoding, and where nothing stands between the pieces nearly all are in vain. Chosen
-on the half `dev` of `benchmarks/compound`, where it loses no right split (the least gain of one at a gap is 0.059)."""
+"""Gain of two pieces' tokens over those of the whole from which a split is proposed, by kind of mark.
+
+The gain is the smaller one plus half of the larger one. Each proposal costs an encoding, and where nothing
+stands between the pieces nearly all are in vain. Chosen on the half `dev` of `benchmarks/compound`, where it
+loses no right split (the least gain of one at a gap is 0.059).
+"""
 _LEAST_GAIN_ALIKE: Mapping[Mark, float] = {"sentence": 0.03, "joiner": 0.03, "comma": 0.06, "gap": math.inf}
-"""The same where both pieces seem to be for the same specialist, of the nearest two; chosen there too. Without it one
-compound request in twenty was never looked at in pieces. Pieces of pieces gain nothing by it."""
+"""`LEAST_GAIN` if both pieces seem to be for the same specialist, of the nearest two; chosen there too.
+
+Without it one compound request in twenty was never examined in pieces. Pieces of pieces gain nothing by it.
+"""
 _NEVER: Mapping[Mark, float] = dict.fromkeys(LEAST_GAIN, math.inf)
 _LEANING: dict[Mark, float] = {"sentence": 0.10, "joiner": 0.08, "comma": 0.05, "gap": 0.0}
-"""What a mark adds to a boundary's score among all boundaries of a text; chosen on the half `dev` of
-`benchmarks/compound`."""
+"""Bonus of a mark in a boundary's score among all boundaries of a text.
+
+Chosen on the half `dev` of `benchmarks/compound`.
+"""
 
 
 class Boundary(NamedTuple):
-    """Between two pieces: `text[:end]` is before it, `text[start:]` behind it."""
+    """A boundary between two pieces: `text[:end]` is before it, `text[start:]` after it."""
 
     end: int
     start: int
     mark: Mark
     joined: bool = False
-    """By words or a sign that say that something else is asked: "by the way", "2.", a dash."""
+    """Whether words or a sign at it announce a further question: "by the way", "2.", a dash."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Piece:
-    """A piece of a request, and the pieces that it may come apart into."""
+    """A piece of a request, and the pieces that it may be split into."""
 
     start: int
     end: int
     text: str
     mark: Mark = "gap"
-    """What stands between its pieces."""
+    """The mark between its pieces."""
     joined: bool = False
-    """What stands there says that something else is asked."""
+    """Whether the mark announces a further question."""
     pieces: tuple[Piece, ...] = ()
     ends: tuple[Piece, ...] = ()
-    """Of a long text, its last and first sentences and lines: the question may be one of them."""
+    """For a long text, its last and first sentences and lines, one of which may be the question."""
     source: str = field(repr=False)
     """The whole request."""
 
     def text_between(self, start: int, end: int) -> str:
-        """What stands there in the request."""
+        """Return the text of the request between two positions."""
         return self.source[start:end].strip(_TRIMMED)
 
     def walk(self) -> Iterator[Piece]:
-        """Itself, then every piece below it, in order."""
+        """Yield the piece itself, then every piece below it, in order."""
         yield self
         for piece in (*self.pieces, *self.ends):
             yield from piece.walk()
 
 
 _CLEARER = 0.05
-"""Likeness that a side of a boundary must have more than the whole, to be looked at as the question in it."""
+"""Margin in similarity by which one side of a boundary must exceed the whole to be examined as its question."""
 _CUTS = 2
-"""Boundaries at which a text is cut to find it: what stands before it and what stands behind."""
+"""Most boundaries at which a text is cut to find it: once before it and once after it."""
 SHORTEST_ALONE = 4
-"""Words of it: three of nobody's text are like somebody's by chance."""
+"""Fewest words of such a question: three words of out-of-scope text match a specialist by chance."""
 
 Judge = Callable[[np.ndarray], np.ndarray]
-"""How like each specialist some vectors are: (M, D) -> (M, S)."""
+"""A function that returns how similar some vectors are to each specialist: (M, D) -> (M, S)."""
 
 
 def split_parts(text: str, language: str = "en") -> tuple[str, ...]:
-    """The pieces a text might consist of: at ends of sentences and joining words, in order.
+    """Return the pieces a text might consist of: at ends of sentences and joining words, in order.
 
-    A piece of fewer than three words stays with the piece before it. A text that cannot be split, or only into very
-    many, gives itself.
+    A piece of fewer than three words stays with the piece before it. A text that cannot be split, or only into
+    very many pieces, is returned whole.
     """
     spans = _marked_spans(text, language) if len(text) <= LONGEST else []
     parts = tuple(text[a:b].strip(_TRIMMED) for a, b in spans)
@@ -191,7 +198,7 @@ def split_parts(text: str, language: str = "en") -> tuple[str, ...]:
 
 
 def propose_marked(text: str, language: str = "en") -> Piece:
-    """The text with the pieces that its marks suggest, for an encoder that gives no states."""
+    """Return the text with the pieces that its marks suggest, for an encoder that returns no states."""
     spans = _marked_spans(text, language) if len(text) <= LONGEST else []
     pieces = tuple(_piece(text, start, end) for start, end in spans)
     kept = pieces if 2 <= len(pieces) <= MOST_PARTS else ()
@@ -201,9 +208,9 @@ def propose_marked(text: str, language: str = "en") -> Piece:
 def propose_ends(
     text: str, states: np.ndarray | None = None, offsets: np.ndarray | None = None, judge: Judge | None = None
 ) -> Piece:
-    """A long text with its last and first sentences and lines, where a question about the rest would stand.
+    """Return a long text with its last and first sentences and lines, where a question about the rest would stand.
 
-    Where the tokens' states are known, also with the sentences whose tokens are most like somebody's examples.
+    If the tokens' states are known, the sentences whose tokens are most similar to examples are included.
     """
     stripped = text.rstrip()
     places: list[tuple[int, int]] = []
@@ -219,7 +226,7 @@ def propose_ends(
 
 
 def _clearest_sentences(tokens: _Tokens) -> list[tuple[int, int]]:
-    """The sentences whose tokens are most like somebody's examples, those of each specialist apart."""
+    """Return the sentences whose tokens are most similar to examples of any specialist."""
     stops = sorted({match.end() for pattern in (_LINE, _STOP) for match in pattern.finditer(tokens.text)})
     bounds = np.array([0, *stops, len(tokens.text)])
     spans = np.stack([bounds[:-1], bounds[1:]], axis=1)
@@ -232,14 +239,14 @@ def _clearest_sentences(tokens: _Tokens) -> list[tuple[int, int]]:
 
 
 def propose_judged(text: str, states: np.ndarray, offsets: np.ndarray, judge: Judge, language: str = "en") -> Piece:
-    """The text with the pieces whose tokens are like different specialists.
+    """Return the text with the pieces whose tokens are similar to different specialists.
 
     Args:
-        text: What is asked.
-        states: (T, D) of its tokens.
-        offsets: (T, 2) where they stand in it.
-        judge: Gives the likeness of vectors to each specialist.
-        language: The text's; joining words are known in English only.
+        text: The text.
+        states: (T, D) states of its tokens.
+        offsets: (T, 2) their spans in the text.
+        judge: Returns the similarity of vectors to each specialist.
+        language: The text's language; joining words are known in English only.
     """
     tokens = _tokens_of(text, states, offsets, judge)
     lead = _LEAD.match(text)
@@ -253,7 +260,7 @@ def propose_judged(text: str, states: np.ndarray, offsets: np.ndarray, judge: Ju
 
 
 def word_starts(text: str, start: int, end: int) -> list[int]:
-    """The beginning of a span, and where in it a piece may begin that leaves one before it."""
+    """Return the start of a span, and the positions at which a further piece may begin within it."""
     inside = [match.end() for match in _BOUNDARY.finditer(text, start, end)]
     return [start, *(each.end for each in _standing(text, start, end, (Boundary(at, at, "gap") for at in inside)))]
 
@@ -266,14 +273,14 @@ def _tokens_of(text: str, states: np.ndarray, offsets: np.ndarray, judge: Judge)
 def propose_clearest(
     text: str, states: np.ndarray, offsets: np.ndarray, judge: Judge, spans: Sequence[tuple[int, int]]
 ) -> tuple[Piece, ...]:
-    """The piece of each span whose tokens are most like somebody's examples: the question among what is nobody's.
+    """Return the piece of each span whose tokens are most similar to examples: the question in out-of-scope text.
 
     Args:
-        text: What is asked.
-        states: (T, D) of its tokens.
-        offsets: (T, 2) where they stand in it.
-        judge: Gives the likeness of vectors to each specialist.
-        spans: Where to look.
+        text: The text.
+        states: (T, D) states of its tokens.
+        offsets: (T, 2) their spans in the text.
+        judge: Returns the similarity of vectors to each specialist.
+        spans: The spans to search.
     """
     tokens = _tokens_of(text, states, offsets, judge)
     read = int(tokens.offsets[:, 1].max(initial=0))
@@ -293,7 +300,7 @@ def _cuts(tokens: _Tokens, span: tuple[int, int], boundaries: list[Boundary]) ->
 
 
 def _clearer(tokens: _Tokens, start: int, end: int, boundaries: list[Boundary]) -> tuple[int, int] | None:
-    """The side of a boundary that is most like somebody; None if the whole is about as much so."""
+    """Return the side of a boundary that is most similar to a specialist; None if the whole is about as similar."""
     within = _standing(tokens.text, start, end, boundaries)
     if not within:
         return None
@@ -311,7 +318,7 @@ def _clearer(tokens: _Tokens, start: int, end: int, boundaries: list[Boundary]) 
 
 
 def _short(text: str, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:  # (M,), (M,) -> (M,) bool
-    """Which spans have too few words to be the question by themselves."""
+    """Return which spans have too few words to be the question by themselves."""
     pairs = zip(starts.tolist(), ends.tolist(), strict=True)
     return np.array([len(text[a:b].split(maxsplit=SHORTEST_ALONE)) < SHORTEST_ALONE for a, b in pairs], dtype=bool)
 
@@ -336,7 +343,7 @@ def _part(
     *,
     alike: Mapping[Mark, float] = _NEVER,
 ) -> Piece:
-    """The span with its best split, if its halves are like different specialists, and so on in each half."""
+    """Return the span with its best split, if its halves are for different specialists, and so on in each half."""
     within = _standing(tokens.text, start, end, boundaries)
     whole = _piece(tokens.text, start, end)
     best = _best(tokens, start, end, within, alike) if within and budget[0] > 0 else None
@@ -350,7 +357,7 @@ def _part(
 def _best(
     tokens: _Tokens, start: int, end: int, within: list[Boundary], alike: Mapping[Mark, float]
 ) -> Boundary | None:
-    """The boundary whose two sides say most more than the whole, each about another specialist; None if none does."""
+    """Return the boundary with the largest gain over the whole, for two specialists; None if none has enough."""
     ends, starts = np.array([each.end for each in within]), np.array([each.start for each in within])
     count = len(within)
     froms = np.concatenate([np.full(count, start), starts, [start]])
@@ -368,15 +375,16 @@ def _best(
 
 
 def _gain(left: np.ndarray, right: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # (B,), (B,)
-    """What the sides of each boundary say more than the whole, of two specialists, and whether both are most like one.
+    """Return the gain of each boundary's sides over the whole, for two specialists, and whether both prefer one.
 
-    Each side is about the one that it is most like. Where that is the same, one of them is about its second: tokens
-    know of those around them, so that a side alone may be like another one than its tokens are here.
+    Each side counts for the specialist that it is most similar to. If that is the same one, one side counts for
+    its second: tokens reflect their context, so that a side alone may be similar to another specialist than its
+    tokens are here.
 
     Args:
-        left: (B, S) how like each specialist each left side is.
-        right: (B, S) the right sides.
-        whole: (S,) the text that they are the sides of.
+        left: (B, S) similarity of each left side to each specialist.
+        right: (B, S) similarity of the right sides.
+        whole: (S,) similarity of the text that they are the sides of.
     """
     rows = np.arange(len(left))
 
@@ -399,7 +407,7 @@ def _without(likeness: np.ndarray, best: np.ndarray) -> np.ndarray:  # (B, S), (
 
 
 def _standing(text: str, start: int, end: int, boundaries: Iterable[Boundary]) -> list[Boundary]:
-    """The boundaries within a span both of whose sides are long enough to be requests."""
+    """Return the boundaries within a span both of whose sides are long enough to be requests."""
     first = list(islice(_WORD.finditer(text, start, end), _SHORTEST))
     last = text[start:end].rsplit(maxsplit=_SHORTEST - 1)
     if len(first) < _SHORTEST or len(last) < _SHORTEST:
@@ -413,7 +421,7 @@ def _piece(text: str, start: int, end: int) -> Piece:
 
 
 def _boundaries(text: str, language: str) -> list[Boundary]:
-    """Every place where a text may come apart; an aside at its end belongs to the words before it."""
+    """Return every place where a text may be split; an aside at its end belongs to the words before it."""
     pattern = _BOUNDARY if is_english(language) else _UNJOINED
     found = [_boundary(match) for match in pattern.finditer(text)]
     aside = _ASIDE.search(text)
@@ -421,7 +429,7 @@ def _boundaries(text: str, language: str) -> list[Boundary]:
 
 
 def _boundary(match: re.Match[str]) -> Boundary:
-    """The boundary at a space, with the joining words behind it."""
+    """Return the boundary at a space, with the joining words after it."""
     ends = match["end"]
     if _SENTENCE.search(ends) or "\n" in match["space"] or match["number"]:
         mark: Mark = "sentence"
@@ -434,7 +442,7 @@ def _boundary(match: re.Match[str]) -> Boundary:
 
 
 def _marked_spans(text: str, language: str) -> list[tuple[int, int]]:
-    """The spans between ends of sentences and joining words; one of under three words stays with its neighbour."""
+    """Return the spans between ends of sentences and joining words; one of under three words joins its neighbour."""
     spans: list[tuple[int, int]] = []
     start = 0
     marked = [boundary for boundary in _boundaries(text, language) if boundary.mark in {"sentence", "joiner"}]

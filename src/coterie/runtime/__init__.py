@@ -1,1 +1,1 @@
-"""What a process needs: tasks side by side, CPU time, files that survive a crash."""
+"""Services for a process: concurrent tasks, CPU time, files that survive a crash."""

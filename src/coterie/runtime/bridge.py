@@ -1,4 +1,4 @@
-"""From synchronous code into the event loop: the one way in for commands, training and the Python API."""
+"""The bridge from synchronous code into the event loop, for commands, training and the Python API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _END: Final = object()
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end, also where an event loop runs already, as in a notebook.
+    """Run a coroutine to its end, even if an event loop is already running, as in a notebook.
 
     Ctrl-C cancels it and lets it clean up.
     """
@@ -31,9 +31,9 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 class BackgroundLoop:
-    """An event loop in a thread of its own, for what outlives one call: the sync twin of something asynchronous.
+    """An event loop in its own thread, for work that outlives one call: the synchronous twin of an asynchronous object.
 
-    Context variables of the caller hold in what it runs.
+    Context variables of the caller apply in the work.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class BackgroundLoop:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of a coroutine; whatever interrupts the wait, such as Ctrl-C, cancels it."""
+        """Return the result of a coroutine; any interruption of the wait, such as Ctrl-C, cancels it."""
         if self.closed:
             work.close()
             raise RuntimeError("It is closed; open it again.")
@@ -54,7 +54,7 @@ class BackgroundLoop:
             raise
 
     def iterate(self, events: AsyncGenerator[T]) -> Iterator[T]:
-        """The items of an asynchronous generator as they come. Closing the iterator early closes the generator first.
+        """Yield the items of an asynchronous generator as they arrive. Closing the iterator closes the generator first.
 
         One task runs the whole generator: what it opens it closes in the same context.
         """
@@ -82,11 +82,11 @@ class BackgroundLoop:
 
     @property
     def closed(self) -> bool:
-        """Whether it runs no more."""
+        """Whether the loop has stopped."""
         return self._loop.is_closed()
 
     def close(self) -> None:
-        """Cancel what still runs, wait for its end and stop the loop."""
+        """Cancel running work, wait for its end and stop the loop."""
         if self.closed:
             return
         asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result()

@@ -11,8 +11,8 @@
 | `Literal`, `str`, `int`, `float`, `bool`, `None` | itself |
 | a union | its member; of dataclasses, the one whose `Literal` field (its tag) has the value |
 
-Fields left out of comparison (`field(compare=False)`: vectors, caches) are left out. A field that the JSON lacks takes
-its default. `types.keys.stored` gives a field another key, or keys that it had before.
+Fields without comparison (`field(compare=False)`: vectors, caches) are left out. A field that the JSON lacks
+takes its default. `types.keys.stored` gives a field another key, or keys that it had before.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from coterie.types.reason import Reason
 T = TypeVar("T")
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Unknown = Literal["refuse", "ignore"]
-"""What becomes of a key that no field has."""
+"""Handling of a key that no field has."""
 _Decode = Callable[[object], Any]
 
 _UNRESOLVED = {"np": SimpleNamespace(ndarray=object, generic=object)}
@@ -45,14 +45,14 @@ _LONGEST = 60  # characters of a value that an error shows
 
 
 class DecodeError(ValueError):
-    """JSON that is no value of the type: the path to the part that is wrong, and what is wrong with it."""
+    """JSON that is not a value of the type: the path to the wrong part, and the error."""
 
     def __init__(self, problem: str, path: str = "") -> None:
         super().__init__(f"{path.removeprefix('.')}: {problem}" if path else problem)
         self.problem, self.path = problem, path
 
     def within(self, step: str) -> DecodeError:
-        """The same error, seen from one step further out."""
+        """Return the same error with the path extended by an outer step."""
         return DecodeError(self.problem, step + self.path)
 
 
@@ -60,7 +60,7 @@ class DecodeError(ValueError):
 
 
 def dumps(value: object) -> str:
-    """A value as one line of JSON in ASCII, which any text survives, lone surrogates included."""
+    """Return a value as one line of JSON in ASCII, which represents any text, lone surrogates included."""
     return _encoder().encode(value)
 
 
@@ -72,17 +72,17 @@ def _encoder() -> json.JSONEncoder:
 
 
 def to_json(value: object) -> Any:  # noqa: ANN401 - JSON, whose shape the caller knows
-    """A value as parsed JSON, from which `from_json` makes an equal one."""
+    """Return a value as parsed JSON, from which `from_json` makes an equal one."""
     return _walk(value, _itself)
 
 
 def readable(value: object) -> Any:  # noqa: ANN401 - JSON, whose shape the caller knows
-    """A value as parsed JSON for readers: money is a number, and what JSON cannot hold (NaN, infinity) is null."""
+    """Return a value as parsed JSON for readers: money is a number, and non-JSON values (NaN, infinity) are null."""
     return _walk(value, _shown)
 
 
 _THEMSELVES = frozenset({str, int, bool, NoneType})
-"""What is the same in JSON. By its type it is known in a tenth of the time that asking for its classes takes."""
+"""Types that are the same in JSON. A look-up of the type takes a tenth of the time of an `isinstance` test."""
 
 
 def _walk(value: object, number: Callable[[float | Decimal], object]) -> object:
@@ -111,7 +111,7 @@ def _walk_other(value: object, number: Callable[[float | Decimal], object]) -> o
 
 
 def _walk_object(value: Mapping[Any, object], number: Callable[[float | Decimal], object]) -> dict[str, object]:
-    """The members of an object; for readers the code and values of a reason stand beside its words."""
+    """Return the members of an object; for readers the code and values of a reason stand beside its words."""
     walked: dict[str, object] = {}
     for key, item in value.items():
         if type(item) in _THEMSELVES:
@@ -133,11 +133,11 @@ def _shown(value: float | Decimal) -> object:
 
 
 _FORMS: dict[type, Callable[[Any], object]] = {}
-"""What opens a value of a class that was opened before."""
+"""Converters of values by class, cached."""
 
 
 def _opened(value: object) -> object:
-    """A value that JSON has no form for, as one that it has; what is in it may be of any kind."""
+    """Convert a value without a JSON form into one that has it; its contents may be of any kind."""
     kind = type(value)
     form = _FORMS.get(kind)
     if form is None:
@@ -146,7 +146,7 @@ def _opened(value: object) -> object:
 
 
 def _form_of(kind: type) -> Callable[[Any], object]:
-    """What opens the values of a class. Raises `TypeError` where JSON has no form for them."""
+    """Return the converter of a class's values. Raises `TypeError` if JSON has no form for them."""
     if issubclass(kind, Reason):
         return Reason.to_json
     if issubclass(kind, Enum):
@@ -162,7 +162,7 @@ def _form_of(kind: type) -> Callable[[Any], object]:
 
 
 def _is_plain(kind: type) -> bool:
-    """Whether a value's own dictionary is what JSON shows of it: nobody who gets it writes into it."""
+    """Return whether a value's own `__dict__` is its JSON form; receivers do not write into it."""
     members = [each for base in kind.__mro__ for each in vars(base).items()]
     more = any(name == "__slots__" or isinstance(each, cached_property) for name, each in members)
     own = fields(kind)
@@ -178,12 +178,12 @@ def _keys(kind: type) -> Sequence[tuple[str, str]]:
 
 
 def loads(kind: type[T], text: str | bytes, *, unknown: Unknown = "refuse") -> T:
-    """A value of type `kind` from its JSON. Raises `ValueError`: it is no JSON, or of no such value."""
+    """Return a value of type `kind` from its JSON. Raises `ValueError` if the text is not JSON, or no such value."""
     return from_json(kind, parse_json(text), unknown=unknown)
 
 
 def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - JSON, whose shape the caller knows
-    """Parsed JSON. Raises `ValueError`, also where it is nested so deeply that Python's parser gives up."""
+    """Parse JSON. Raises `ValueError`, also if it is nested too deeply for Python's parser."""
     try:
         return json.loads(text)
     except RecursionError as error:
@@ -191,14 +191,14 @@ def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - JSON, whose shape th
 
 
 _MOST_DIGITS = 400
-"""Of a whole number; no number of 64 bits has as many."""
+"""Most digits of a whole number; no 64-bit number has as many."""
 
 
 def strict_json(text: bytes) -> Any:  # noqa: ANN401 - JSON, whose shape the caller knows
-    """Parsed JSON that every reader understands in one way.
+    """Parse JSON that every reader interprets in the same way.
 
-    Raises `ValueError` for what is none, NaN, half a surrogate pair, a whole number of more than 400 digits, and a name
-    that is given twice in one object.
+    Raises `ValueError` for invalid JSON, NaN, half a surrogate pair, a whole number of more than 400 digits, and
+    a name that occurs twice in one object.
     """
     try:
         found = json.loads(text.decode(), object_pairs_hook=each_once, parse_constant=_refuse, parse_int=_whole)
@@ -233,15 +233,15 @@ def _whole(digits: str) -> int:
 
 
 def from_json(kind: type[T], data: object, *, unknown: Unknown = "refuse") -> T:
-    """A value of type `kind` from parsed JSON.
+    """Return a value of type `kind` from parsed JSON.
 
     Args:
         kind: A dataclass, or any type of the table above.
         data: The JSON.
-        unknown: Whether a key that no field has is an error, or is passed over.
+        unknown: Whether a key that no field has is an error, or is ignored.
 
     Raises:
-        DecodeError: it is of no such value, or the class refuses it; the error names the path.
+        DecodeError: the JSON is no such value, or the class refuses it; the error names the path.
         TypeError: `kind` is, or has a field of, a type that has no form in JSON.
     """
     return cast("T", _decoder(cast("Hashable", kind), unknown)(data))
@@ -249,7 +249,7 @@ def from_json(kind: type[T], data: object, *, unknown: Unknown = "refuse") -> T:
 
 @cache
 def _decoder(kind: Any, unknown: Unknown) -> _Decode:  # noqa: ANN401, PLR0911 - any type, each with its own decoder
-    """What makes a value of type `kind` of JSON; found once a type."""
+    """Return the function that makes a value of type `kind` from JSON; cached for each type."""
     origin, arguments = get_origin(kind), get_args(kind)
     if kind in _PLAIN:
         return _PLAIN[kind]
@@ -313,7 +313,7 @@ def _converted(kind: Callable[[Any], object], source: type) -> _Decode:
 
 
 def _decimal(text: str) -> Decimal:
-    """An amount whose sums and products fit: of `1e999999999` they do not."""
+    """Return an amount whose sums and products fit; those of `1e999999999` do not."""
     amount = Decimal(text)
     if amount.is_finite() and abs(amount.adjusted()) > _LARGEST_EXPONENT:
         raise ValueError
@@ -358,7 +358,7 @@ def _array(item: _Decode, build: Callable[[list[Any]], object]) -> _Decode:
 
 
 def _fixed(items: Sequence[_Decode], build: Callable[[list[Any]], object]) -> _Decode:
-    """For a tuple of a fixed length, whose members have a type each."""
+    """Return a decoder of a tuple of a fixed length, whose members have a type each."""
 
     def decode_fixed(data: object) -> object:
         if not isinstance(data, list) or len(data) != len(items):
@@ -390,7 +390,7 @@ def _object(item: _Decode) -> _Decode:
 
 
 class _Member(NamedTuple):
-    """A field of a dataclass: where it may stand in JSON, and how it is read."""
+    """A field of a dataclass: its keys in JSON, and its decoder."""
 
     name: str
     keys: tuple[str, ...]
@@ -442,7 +442,7 @@ def _dataclass(kind: type, unknown: Unknown) -> _Decode:
 
 
 def _union(kinds: Sequence[Any], unknown: Unknown) -> _Decode:
-    """For the member that fits: of plain types by the data's own type, of dataclasses by their tag."""
+    """Return a decoder of the matching member: plain types by the data's own type, dataclasses by their tag."""
     classes = [kind for kind in kinds if isinstance(kind, type) and is_dataclass(kind)]
     plain = [_decoder(kind, unknown) for kind in kinds if kind not in classes and kind is not NoneType]
     tagged = _tagged(classes, unknown) if classes else None
@@ -467,7 +467,7 @@ def _union(kinds: Sequence[Any], unknown: Unknown) -> _Decode:
 
 
 def _tagged(classes: Sequence[type], unknown: Unknown) -> _Decode:
-    """For one of several dataclasses, by the `Literal` field that they share."""
+    """Return a decoder of one of several dataclasses, by the `Literal` field that they share."""
     if len(classes) == 1:
         return _decoder(classes[0], unknown)
     choices = [

@@ -1,7 +1,7 @@
-"""Working side by side: no task left behind, work finished whoever waits for it; threads that stay on their core.
+"""Concurrent work: no task left behind, work finished even if its caller is cancelled, threads that stay on a core.
 
-Only one thread at a time runs Python. A ledger's thread on a core of its own gains nothing by that while the event loop
-waits for it: the core has to be woken, and what both work with moves from one core's caches to the other's, there and
+Only one thread at a time runs Python. A ledger's thread on a core of its own gains nothing while the event
+loop waits for it: the core has to be woken, and shared data moves from one core's caches to the other's and
 back.
 """
 
@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Generic, TypeVar
 
 NO_CORE = -1
-"""Where it is not known on which core a thread is."""
+"""The core of a thread, if it is not known."""
 
 
 def _nowhere() -> int:
@@ -36,8 +36,8 @@ def follow(thread: int, core: int) -> int:
     """Move a thread of this process to the core of the calling one; return that core.
 
     Args:
-        thread: Its native id.
-        core: Where it is, from the last call, or `NO_CORE`.
+        thread: The thread's native id.
+        core: The thread's core, from the last call, or `NO_CORE`.
     """
     here = _current_core()
     if here not in (core, NO_CORE):
@@ -49,7 +49,7 @@ def follow(thread: int, core: int) -> int:
 
 
 def roam() -> None:
-    """Let the calling thread run on each core that the process may use: a thread begins where its maker is kept."""
+    """Let the calling thread run on each core that the process may use: a thread inherits its creator's core."""
     if sys.platform == "linux":
         with suppress(OSError):
             os.sched_setaffinity(0, os.sched_getaffinity(os.getpid()))
@@ -58,11 +58,11 @@ def roam() -> None:
 T = TypeVar("T")
 
 AT_ONCE = 4_000
-"""Characters that linear work is done with in the event loop: others wait for it, about five milliseconds at most."""
+"""Most characters that linear work processes in the event loop: it blocks for about five milliseconds at most."""
 
 
 _LONG = 100_000
-"""Characters from which work waits for one of few threads: shorter work neither waits for it nor fights with many."""
+"""Characters from which work waits for one of few threads: shorter work neither waits for it nor competes with it."""
 _long = ThreadPoolExecutor(max(2, os.cpu_count() or 1), thread_name_prefix="coterie-long")
 
 
@@ -70,7 +70,7 @@ class _Work(threading.local):
     """The work that a thread does for `aside`."""
 
     gone: threading.Event | None = None
-    """Set once nobody waits for its result; None outside such work."""
+    """Set once nobody waits for the result; None outside such work."""
 
 
 _work = _Work()
@@ -81,9 +81,9 @@ class Abandoned(Exception):
 
 
 async def aside(size: int, work: Callable[[], T]) -> T:
-    """The result of work that goes once over `size` characters: of many in a thread, told to stop when cancelled.
+    """Return the result of work that is linear in `size` characters: large work runs in a thread that can be stopped.
 
-    Only what calls `still_wanted` hears of that, so long work does between its steps.
+    Work stops on cancellation only if it calls `still_wanted`, so long work does that between its steps.
     """
     if size <= AT_ONCE:
         return work()
@@ -104,13 +104,13 @@ async def aside(size: int, work: Callable[[], T]) -> T:
 
 
 def still_wanted() -> None:
-    """Raise `Abandoned` where nobody waits any more for the work that this thread does."""
+    """Raise `Abandoned` if nobody waits any more for this thread's work."""
     if _work.gone is not None and _work.gone.is_set():
         raise Abandoned
 
 
 async def side_by_side(work: Iterable[Coroutine[object, object, T]]) -> list[T]:
-    """All results, in order. The first failure ends the others and is raised. One alone needs no task."""
+    """Return all results, in order. The first failure ends the others and is raised. A single item needs no task."""
     coroutines = list(work)
     if len(coroutines) == 1:
         return [await coroutines[0]]
@@ -122,32 +122,33 @@ async def side_by_side(work: Iterable[Coroutine[object, object, T]]) -> list[T]:
 
 
 async def cancel(tasks: Sequence[asyncio.Task[T]]) -> None:
-    """End what still runs and wait for it."""
+    """Cancel running tasks and wait for them."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class UncancelledFuture(asyncio.Future[T]):
-    """A result that another thread gives. A task that is cancelled while it waits for it hears of that afterwards.
+    """A result from another thread. A task that is cancelled while it waits gets the cancellation afterwards.
 
-    It is what `to_the_end` does, without a task and a second future, for what is under way already.
+    It does the same as `to_the_end`, without a task and a second future, for work that is already under way.
     """
 
     def cancel(self, msg: object = None) -> bool:  # noqa: ARG002 - as a future's
-        """Say that it goes on: the task that waits notes that it was cancelled, and is woken by the result."""
+        """Return False: the work goes on. The waiting task keeps its cancellation, and the result wakes it."""
         return False
 
 
 class TurnQueue(Generic[T]):
-    """A queue to a thread that works in batches. What is put within one turn of an event loop arrives in one piece.
+    """A queue to a thread that works in batches. Items of one turn of an event loop arrive together.
 
-    Several requests go on in one turn, as their texts were encoded together. A thread that is woken by the first of
-    them would begin with that one alone, and wait for the interpreter's lock while the others are on their way.
+    Several requests continue in one turn, as their texts were encoded together. A thread that is woken by the
+    first item would begin with that one alone, and wait for the interpreter's lock while the others are on their
+    way.
     """
 
     def __init__(self, *, follow: Callable[[int, int], int] = follow) -> None:
-        """Take what keeps a thread on the core of who hands over to it."""
+        """Take the function that keeps the reading thread on the writer's core."""
         self.arrived: queue.SimpleQueue[T | None] = queue.SimpleQueue()
         """For the thread; None is the word to end."""
         self._follow, self._reader, self._core = follow, 0, NO_CORE
@@ -160,15 +161,15 @@ class TurnQueue(Generic[T]):
         return len(self._held) + self.arrived.qsize()
 
     def read_by(self, thread: int) -> None:
-        """Note the native id of the thread that takes what arrives: it is kept on the core of who hands over.
+        """Set the native id of the thread that reads the queue: it is kept on the writer's core.
 
-        0 while it does what takes long: then it is not moved to where the event loop goes to have a core of its own.
+        Use 0 during long work: the thread then keeps its own core.
         """
         with self._lock:
             self._reader = thread
 
     def put(self, item: T, loop: asyncio.AbstractEventLoop) -> None:
-        """Hand over an item once the running event loop has done all that it has to do in this turn."""
+        """Hand over an item once the running event loop has finished this turn."""
         with self._lock:
             self._held.append(item)
             if loop not in self._due:
@@ -176,7 +177,7 @@ class TurnQueue(Generic[T]):
                 loop.call_soon(self._hand_over, loop)
 
     def end(self) -> None:
-        """Hand over what is held, and the word to end behind it."""
+        """Hand over held items, followed by None, which ends the reader."""
         self._hand_over(None)
         self.arrived.put(None)
 
@@ -195,11 +196,13 @@ Undo = Callable[[T], Coroutine[object, object, object]]
 
 
 async def to_the_end(work: Coroutine[object, object, T], *, undo: Undo[T] | None = None) -> T:
-    """The result of work that is finished even if whoever waits for it is gone, however often they are cancelled.
+    """Run work to its end, even if the awaiting task is cancelled, and return its result.
+
+    The work is finished however often the awaiting task is cancelled.
 
     Args:
-        work: What is done.
-        undo: What is done with a result that nobody is left to take.
+        work: The coroutine to run.
+        undo: Called with the result when no caller is left to take it.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -210,7 +213,7 @@ async def to_the_end(work: Coroutine[object, object, T], *, undo: Undo[T] | None
 
 
 async def _abandoned(task: asyncio.Task[T], undo: Undo[T] | None) -> None:
-    """Wait until a task has ended that nobody is left to hear of, and undo what it gave."""
+    """Wait until the task of a cancelled caller has ended, and undo its result."""
     while not task.done():
         with suppress(asyncio.CancelledError):
             await asyncio.wait([task])

@@ -1,9 +1,9 @@
-"""Where this process' CPU time goes: each second is claimed by one step, or is the network's own.
+"""Account for this process' CPU time: each second is claimed by one step, or belongs to the network itself.
 
-Three clocks, none of which counts a second twice. A `Stretch` is Python code in one thread, by that thread's clock. A
-native library's own threads are told apart by the name that they are born with (`NativeThreads`). The rest
-(`CpuTime.rest`: event loop, HTTP, JSON, SQLite) is what the process took and nobody claims. It knows neither joules
-nor money.
+Three clocks are used, and none of them counts a second twice. A `Stretch` is Python code in one thread, measured
+by that thread's clock. The own threads of a native library are recognised by the name that they are started with
+(`NativeThreads`). The rest (`CpuTime.rest`: event loop, HTTP, JSON, SQLite) is what the process used and no step
+claims. This module knows neither joules nor money.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ _LONGEST_NAME = 15
 
 
 def thread_seconds(tid: int) -> float | None:
-    """CPU-seconds of one of this process' threads by its kernel id; None where that cannot be read, or it has ended.
+    """Return the CPU-seconds of one of this process' threads by its kernel id.
 
-    Linux packs the id into a clock's number: see `CPUCLOCK_PERTHREAD_MASK` in its `posix-timers_types.h`, which is
-    what `pthread_getcpuclockid` computes too, and cannot for a thread that has ended.
+    Returns None where the clock cannot be read, or where the thread has ended. Linux packs the id into a clock's
+    number: see `CPUCLOCK_PERTHREAD_MASK` in its `posix-timers_types.h`. `pthread_getcpuclockid` computes the same
+    number, but cannot do so for a thread that has ended.
     """
     if sys.platform != "linux":
         return None
@@ -40,7 +41,7 @@ def thread_seconds(tid: int) -> float | None:
 
 
 class CpuTime:
-    """What of a process' CPU time is claimed. There is one a process: `CPU`."""
+    """Tracks which part of the process' CPU time is claimed. There is one per process: `CPU`."""
 
     def __init__(self, process: Callable[[], float] = time.process_time) -> None:
         self._process = process
@@ -50,7 +51,10 @@ class CpuTime:
         self._sources: list[Callable[[], float]] = []
 
     def rest(self) -> float:
-        """CPU-seconds so far that nobody claims; those of work in progress count as claimed where they can be read."""
+        """Return the CPU-seconds so far that no step claims.
+
+        CPU-seconds of work in progress count as claimed where they can be read.
+        """
         with self._lock:
             claimed = self._claimed + sum(source() for source in self._sources)
             for tid, start in self._open.items():
@@ -59,7 +63,7 @@ class CpuTime:
             return self._process() - claimed
 
     def add(self, source: Callable[[], float]) -> Callable[[], None]:
-        """Count what a native library's clock says as claimed; call what is given back when it has ended."""
+        """Count a native library's clock as claimed, and return a function to call when its work ends."""
         with self._lock:
             self._sources.append(source)
 
@@ -72,12 +76,12 @@ class CpuTime:
         return end
 
     def begin(self, tid: int, start: float) -> None:
-        """A thread's outermost stretch begins."""
+        """Note that a thread's outermost stretch begins."""
         with self._lock:
             self._open[tid] = start
 
     def end(self, tid: int, seconds: float) -> None:
-        """It has ended and took so long."""
+        """Note that a thread's outermost stretch has ended, and claim its CPU-seconds."""
         with self._lock:
             self._open.pop(tid, None)
             self._claimed += seconds
@@ -88,19 +92,19 @@ class CpuTime:
         return self._claimed
 
     def claim(self, seconds: float) -> None:
-        """Something that was not announced took so long."""
+        """Claim CPU-seconds of work that was not announced with `begin`."""
         with self._lock:
             self._claimed += seconds
 
 
 CPU = CpuTime()
-"""This process'."""
+"""The CPU time of this process."""
 
 
 class CpuSpan:
-    """Code that runs in one thread from beginning to end: what it took, without what stretches inside it took.
+    """Measures code that runs in one thread from beginning to end, without the stretches inside it.
 
-    It must not wait for the event loop: whatever ran meanwhile would be counted for it.
+    The code must not wait for the event loop: all code that ran meanwhile would be counted as its own.
     """
 
     def __init__(self) -> None:
@@ -110,7 +114,7 @@ class CpuSpan:
 
     @property
     def usage(self) -> Usage:
-        """What it took, once it has ended."""
+        """The usage of the span, once it has ended."""
         return Usage(milliseconds=self.milliseconds, cpu_seconds=self.cpu_seconds)
 
     def __enter__(self) -> Self:
@@ -134,13 +138,13 @@ class CpuSpan:
 
 _innermost = threading.local()
 _MEASURED = 16
-"""Of so many short spans of one kind one is measured."""
+"""One in this many short spans of a kind is measured."""
 _MEMORY = 0.9
-"""Weight of the past in what one is expected to take."""
+"""Weight of earlier measurements in the expected CPU time of a short span."""
 
 
 class ShortSpans:
-    """Spans of one kind that take a fraction of a millisecond each: one in 16 is measured, the rest reckoned by it.
+    """Spans of one kind that take a fraction of a millisecond each: one in 16 is measured, the rest is estimated.
 
     Reading a thread's CPU clock twice would take as long as the work: see `SharedTime`.
     """
@@ -150,23 +154,23 @@ class ShortSpans:
         self._each: float | None = None  # CPU-seconds a unit of size
 
     def span(self, size: float = 1.0) -> ShortSpan:
-        """A span of so much of what its time grows with."""
+        """Return a span of a given size. Its CPU time is expected to grow in proportion to the size."""
         self._count += 1
         measured = self._each is None or self._count % _MEASURED == 0
         return ShortSpan(self, size, CpuSpan() if measured else None)
 
     def expect(self, size: float) -> float:
-        """CPU-seconds that a span of this size takes."""
+        """Return the CPU-seconds that a span of this size is expected to take."""
         return (self._each or 0.0) * size
 
     def learn(self, size: float, seconds: float) -> None:
-        """One was measured."""
+        """Update the estimate with a measured span."""
         each = seconds / size
         self._each = each if self._each is None else _MEMORY * self._each + (1 - _MEMORY) * each
 
 
 class ShortSpan:
-    """One of them."""
+    """One span of a `ShortSpans`."""
 
     def __init__(self, kind: ShortSpans, size: float, measured: CpuSpan | None) -> None:
         self._kind, self._size, self._measured = kind, size, measured
@@ -196,7 +200,10 @@ class ShortSpan:
 
 
 class NativeThreads:
-    """The threads that a library starts by itself: they and theirs are born with the name of who started them."""
+    """The threads that a library starts by itself.
+
+    These threads, and the threads that they start, are recognised by the name of the thread that started them.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name.encode()[:_LONGEST_NAME].decode(errors="ignore")
@@ -207,7 +214,7 @@ class NativeThreads:
 
     @contextmanager
     def born(self) -> Iterator[None]:
-        """Threads that are started inside, and by these later on, are counted. Does nothing off Linux."""
+        """Count threads started inside the block, and those that they start later. Does nothing off Linux."""
         place = _TASKS / str(threading.get_native_id()) / "comm"
         before = ""
         with suppress(OSError):
@@ -220,7 +227,7 @@ class NativeThreads:
                 place.write_text(before, encoding="utf-8")
 
     def seconds(self) -> float | None:
-        """CPU-seconds of all of them so far; never falls. None where threads have no names."""
+        """Return the CPU-seconds of all counted threads so far, which never fall; None where threads have no names."""
         if not _TASKS.is_dir():
             return None
         with self._lock:
@@ -248,18 +255,18 @@ class NativeThreads:
 
 
 class SharedTime:
-    """Splits what a CPU clock says, while anything runs, among those that run at once.
+    """Splits the time of a CPU clock among the participants that run at the same time.
 
-    Reading a CPU clock is dear where several threads run: the system stops to add up what each took, some 30 to 100
-    microseconds, and often lets another thread run then. So it may be read once in a while: what is said in between
-    goes on at the pace of the last look, and the next look puts it right.
+    Reading a CPU clock is expensive where several threads run: the system interrupts them to add up what each used,
+    some 30 to 100 microseconds, and often lets another thread run then. So the clock may be read only now and then:
+    in between, the time is extrapolated at the pace of the last reading, and the next reading corrects it.
 
     Args:
-        threads: Time beyond what so many can use is somebody else's and not counted; None counts all.
+        threads: Time beyond what this many threads can use belongs to other work and is not counted; None counts all.
         wall: A clock in seconds.
-        cpu: What is split, in CPU-seconds.
-        every: Seconds between two looks at that clock; 0 looks each time. Of a while in which somebody ran at times
-            only, no more is counted than one core can have done in that time.
+        cpu: The clock to split, in CPU-seconds.
+        every: Seconds between two readings of that clock; 0 reads it each time. For an interval in which a
+            participant ran only part of the time, no more is counted than one core can have done in that time.
     """
 
     def __init__(
@@ -284,11 +291,11 @@ class SharedTime:
         self._pace: float | None = None  # CPU-seconds a second of one of them, at the last look
 
     def share(self) -> CpuShare:
-        """A context that measures one participant's CPU-seconds."""
+        """Return a context that measures one participant's CPU-seconds."""
         return CpuShare(self)
 
     def change(self, by: int = 0) -> float:
-        """Let one come or go; the running total of a participant's share."""
+        """Add or remove `by` participants, and return the running total of one participant's share."""
         with self._lock:
             wall = self._wall()
             if not self._every:
@@ -303,7 +310,7 @@ class SharedTime:
             return self._share + (self._pace or 0.0) * self._busy
 
     def _look(self, wall: float) -> None:
-        """Split what was spent since the last change among those who have run since."""
+        """Split the time spent since the last change equally among the participants that have run since."""
         cpu = self._cpu()
         if self._running:
             spent = cpu - self._last[1]
@@ -314,7 +321,7 @@ class SharedTime:
         self._last = (wall, cpu)
 
     def _look_back(self, wall: float) -> None:
-        """Split what was spent since the last look by how long each ran."""
+        """Split the time spent since the last reading by how long each participant ran."""
         cpu = self._cpu()
         if self._area:
             spent = cpu - self._last[1]
@@ -327,23 +334,23 @@ class SharedTime:
         self._last = (wall, cpu)
 
     def total(self) -> float:
-        """CPU-seconds that were split so far, among all."""
+        """Return the CPU-seconds that were split so far, of all participants together."""
         self.change()
         return self.known
 
     @property
     def known(self) -> float:
-        """The same up to the last change."""
+        """The CPU-seconds that were split up to the last change."""
         return self._total + (self._pace or 0.0) * self._area
 
     @property
     def running(self) -> int:
-        """How many run."""
+        """The number of running participants."""
         return self._running
 
 
 class CpuShare:
-    """One participant's CPU-seconds, known after leaving."""
+    """One participant's CPU-seconds, known once it has left."""
 
     def __init__(self, shared: SharedTime) -> None:
         self._shared = shared
@@ -357,11 +364,11 @@ class CpuShare:
 
     @property
     def start(self) -> float:
-        """What somebody who always ran had by the time that it began."""
+        """The share, at the time this participant began, of a participant that has always been running."""
         return self._start
 
     def so_far(self) -> float:
-        """Its CPU-seconds up to now."""
+        """Return the participant's CPU-seconds up to now."""
         return self.seconds if self._over else self._shared.change() - self._start
 
     def __exit__(self, *_: object) -> None:

@@ -1,6 +1,7 @@
-"""Files that outlive whatever kills a process: replaced at once, on the disk when it is said so, one writer at a time.
+"""Files that survive a killed process: replaced atomically, synced to the disk on request, one writer at a time.
 
-It knows nothing of what is in them, and gives the system's errors as they are: who calls knows what to say of them.
+This module does not know the content of the files. It raises the system's errors unchanged: the caller knows how to
+explain them.
 """
 
 from __future__ import annotations
@@ -17,24 +18,24 @@ if sys.platform == "win32":
     import msvcrt
 
     def hold(file: int, *, wait: bool = True) -> None:
-        """Take the lock of an open file, freed when it is closed; OSError where another has it and nobody waits."""
+        """Lock an open file until it is closed; raise OSError if another process holds the lock and `wait` is False."""
         msvcrt.locking(file, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
 
     def hold(file: int, *, wait: bool = True) -> None:
-        """Take the lock of an open file, freed when it is closed; OSError where another has it and nobody waits."""
+        """Lock an open file until it is closed; raise OSError if another process holds the lock and `wait` is False."""
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 PARTIAL = ".partial-"
-"""How the names of files begin that are not yet what they are to be; what a killed process left can be found by it."""
+"""Beginning of the names of unfinished files, by which the leftovers of a killed process can be found."""
 
 
 @contextmanager
 def locked(path: Path, *, mode: int = 0o644) -> Iterator[None]:
-    """Hold the lock of this file against other threads and processes, waiting for whoever has it. The file stays."""
+    """Hold the lock of this file against other threads and processes, and wait for the lock first. The file stays."""
     file = os.open(path, os.O_RDWR | os.O_CREAT, mode)
     try:
         hold(file)
@@ -45,9 +46,9 @@ def locked(path: Path, *, mode: int = 0o644) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to: when the block ends without an error, what is there takes its place at once.
+    """Yield a name beside `path` to write to, and replace `path` with that file when the block ends without an error.
 
-    Whoever reads `path` sees the old content or all of the new, also after a cut of the power.
+    A reader of `path` sees the old content or all of the new one, also after a power failure.
     """
     draft = path.with_name(f"{PARTIAL}{path.name}.{os.urandom(4).hex()}")
     try:
@@ -60,7 +61,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_new(path: Path, content: bytes, *, mode: int = 0o666) -> None:
-    """Write a file that is not there yet, and wait until its content is on the disk."""
+    """Write a file that does not exist yet, and wait until its content is on the disk."""
     with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
         file.write(content)
         file.flush()
@@ -68,7 +69,7 @@ def write_new(path: Path, content: bytes, *, mode: int = 0o666) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file is on the disk, or a folder's list of names."""
+    """Wait until a file, or a folder's list of names, is on the disk."""
     if sys.platform == "win32" and path.is_dir():
         return  # a folder cannot be opened there
     file = os.open(path, os.O_RDONLY)
@@ -83,9 +84,10 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def sole_editor(path: Path) -> Iterator[None]:
-    """Wait until nobody else edits this file, then let nobody until the block ends: no edit is lost.
+    """Wait until no other process edits this file, and keep others out until the block ends, so that no edit is lost.
 
-    The lock is the file's own, and a file that `write_bytes` replaced is another one: so it is looked up again.
+    The lock belongs to the file itself, and a file that `write_bytes` replaced is a different one. Therefore the file
+    is opened again after the wait.
     """
     if os.name == "nt":  # a locked file could not be replaced
         yield
@@ -99,18 +101,18 @@ def sole_editor(path: Path) -> Iterator[None]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that at any moment it has its old content or all of its new one."""
+    """Write a file so that it has its old content or all of its new one at any moment."""
     write_with(path, lambda draft: draft.write_bytes(content))
 
 
 def copy_file(source: Path, path: Path) -> None:
-    """Copy a file so that `path` never holds half of it; missing folders are made."""
+    """Copy a file so that `path` never holds half of it; create missing folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_with(path, lambda draft: shutil.copyfile(source, draft))
 
 
 def write_with(path: Path, fill: Callable[[Path], object]) -> None:
-    """Let `fill` write a draft, which then takes the place of the file and has its permissions."""
+    """Let `fill` write a draft, which then replaces the file and keeps its permissions."""
     with replacing(path) as draft:
         fill(draft)
         if path.exists():

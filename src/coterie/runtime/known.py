@@ -1,4 +1,4 @@
-"""What was made of texts that were asked before, in memory, apart for each tenant, bounded."""
+"""A bounded cache in memory of results for texts that were seen before, kept separately for each tenant."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ T = TypeVar("T")
 class KnownTexts(Generic[T]):
     """The newest results of each tenant by a keyed hash of the text. No text is kept, and nothing is written anywhere.
 
-    What is put here must depend on nothing but the text, and hold none of it. Whether a text was asked before would
-    show in the time an answer takes: a tenant sees that of its own texts alone. When there is no room, the tenant that
-    has most gives up what it used longest ago.
+    A cached result must depend on the text alone and contain none of it. The time that an answer takes would show
+    whether a text was seen before: a tenant sees that of its own texts alone. When the cache is full, the tenant with
+    the most results gives up the one it used longest ago.
     """
 
     def __init__(self, most: int) -> None:
-        """Take how many results are kept; 0 keeps none."""
+        """Keep at most `most` results; 0 keeps none."""
         self._most, self._count = most, 0
         self._tenants: dict[str, OrderedDict[bytes, T]] = {}
         self._key = secrets.token_bytes(32)
@@ -30,7 +30,7 @@ class KnownTexts(Generic[T]):
         return self._count
 
     def get(self, tenant: str, text: str, beside: bytes = b"") -> T | None:
-        """What was made of a text that this tenant asked before; `beside` is what else it depends on."""
+        """Return the result for a text of this tenant, or None; `beside` is what else the result depends on."""
         with self._lock:
             own = self._tenants.get(tenant)
             if not own:
@@ -42,7 +42,7 @@ class KnownTexts(Generic[T]):
             return found
 
     def put(self, tenant: str, text: str, known: T, beside: bytes = b"") -> None:
-        """Remember it."""
+        """Remember a result."""
         if not self._most:
             return
         with self._lock:

@@ -1,11 +1,11 @@
-"""Plug-ins by name: tasks, engines, routers, indexes and detectors, ours registered in the same way as others'.
+"""Plug-ins by name: tasks, engines, routers, indexes and detectors. The built-in ones are registered like all others.
 
 A package names its object in its metadata, as an entry point of a group:
 
     [project.entry-points."coterie.tasks"]
     tag = "my_package.tag:TASK"
 
-Nothing is imported before it is asked for by its name.
+A plug-in is imported when it is requested by its name, not before.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @cache
 def _installed(group: str) -> metadata.EntryPoints:
-    """The entry points of a group, read once for all that ask: the metadata of every package takes milliseconds."""
+    """Return the entry points of a group, read once: reading the metadata of every package takes milliseconds."""
     return metadata.entry_points(group=group)
 
 
@@ -34,21 +34,21 @@ class PluginGroup(Generic[T]):
     group: str
     """The group of entry points, such as `coterie.tasks`."""
     kind: type[Any]
-    """What each object must be an instance of."""
+    """The class of which each object must be an instance."""
     what: str
-    """One of them in words, such as `task`."""
+    """The word for one object of the group, such as `task`."""
     _loaded: dict[str, T] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name, sorted; nothing is imported for it."""
+        """Every name, sorted; reading it imports nothing."""
         return tuple(sorted(self._entries))
 
     def load(self, name: str) -> T:
-        """The object of this name, imported when it is first asked for.
+        """Return the object of this name, imported on first use.
 
         Raises:
-            ConfigError: no package offers it, or what it offers cannot be imported or is something else.
+            ConfigError: no package offers the name, or its object cannot be imported or has the wrong type.
         """
         if name not in self._loaded:
             self._loaded[name] = self._import(name)

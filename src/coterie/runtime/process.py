@@ -1,11 +1,12 @@
-"""What the libraries of this process are told: to report nothing to their makers, and to give freed memory back.
+"""Settings for the libraries of this process: send no reports to their makers, and return freed memory.
 
-onnxruntime's builds do so since 1.29: on being imported they write an identifier of the machine below the user's cache,
-and send which models are opened and how often they are run, with the path of the Python that runs them. One variable
-turns all of it off, and only if it is there before the library is (its `Privacy.md`, "Disabling Telemetry").
+onnxruntime's builds send reports since 1.29: on import they write an identifier of the machine below the user's
+cache, and send which models are opened and how often they are run, with the path of the Python that runs them. One
+variable turns all of it off, but only if it is set before the library is loaded (its `Privacy.md`, "Disabling
+Telemetry").
 
 `huggingface_hub` asks the hub for a list of programs to see which one runs it, and names that and torch's version in
-each request. It asks nothing unless Coterie pulls a model, and `HF_HUB_OFFLINE` forbids that too.
+each request. It sends no request unless Coterie pulls a model, and `HF_HUB_OFFLINE` forbids that too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _ONNXRUNTIME, _HUB = "ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY"
 
 
 def report_nothing() -> None:
-    """Turn reports off, for this process and those it starts. Who wants them sets a variable to 0 beforehand."""
+    """Turn reports off for this process and its children. To keep reports, set the variable to 0 beforehand."""
     for variable in (_ONNXRUNTIME, _HUB):
         os.environ.setdefault(variable, "1")
     # A library that was loaded before us has read its variable: what it has not yet said, it does not say.
@@ -34,7 +35,7 @@ _ARENA_MAX = -8
 
 
 def give_back() -> None:
-    """Give back what the C library keeps of freed memory, where it can (glibc). Other threads run meanwhile."""
+    """Return freed memory of the C library to the system, where possible (glibc). Other threads run meanwhile."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
@@ -42,9 +43,9 @@ def give_back() -> None:
 
 
 def use_few_arenas(most: int = 2) -> None:
-    """Have all threads of this process and those it forks allocate from so few pools, where that can be set (glibc).
+    """Make all threads of this process and its forks allocate from at most `most` arenas, where possible (glibc).
 
-    By default each thread may get a pool of its own, and what it frees there no other thread uses.
+    By default each thread may get an arena of its own, and no other thread uses the memory that is freed there.
     """
     if sys.platform == "linux":
         option = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -1,4 +1,4 @@
-"""What is made of a vector, made for all vectors of its batch at once."""
+"""Computes a result for all vectors of a batch at once instead of one vector at a time."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 T = TypeVar("T")
 _MOST_ROWS = 64
 _FEW = 16
-"""Texts that are compared one by one."""
+"""Number of texts up to which they are compared one by one."""
 _KEPT = 8
-"""Batches that are remembered: an encoder may be some ahead of who asks about their rows."""
+"""Number of batches that are remembered: an encoder may be some batches ahead of the caller."""
 _WANTED, _NEWEST = 0.5, 0.1
-"""Share of batches that are asked about from which they are prepared, and the weight of the latest in it."""
+"""Share of used batches from which results are prepared, and the weight of the latest batch in that share."""
 
 
 class _Batch(Generic[T]):
-    """A batch, what was made of it, and whether that was asked for."""
+    """A batch, its result, and whether the result was used."""
 
     __slots__ = ("asked", "made", "vectors")
 
@@ -29,23 +29,23 @@ class _Batch(Generic[T]):
 
 
 class BatchMemo(Generic[T]):
-    """Calls a function of many vectors once for a whole batch, and remembers what it gave for the latest batches.
+    """Calls a function of many vectors once for a whole batch, and remembers its results for the latest batches.
 
-    A vector that an encoder made along with others is a row of their array, and the others are asked for in a moment.
-    What a vector is compared with (megabytes of examples) is read from memory once for all of them then; for each by
-    itself, with the encoder at work in between, that takes several times as long as the arithmetic.
+    A vector that an encoder made along with others is a row of their array, and the others are needed shortly after.
+    The data that a vector is compared with (megabytes of examples) is then read from memory once for all of them.
+    Reading it for each vector, with the encoder at work in between, takes several times as long as the arithmetic.
     """
 
     def __init__(self, work: Callable[[np.ndarray], T]) -> None:
-        """Take what is called with vectors (B, D)."""
+        """Set the function to call with vectors (B, D)."""
         self._work = work
         self._kept: tuple[_Batch[T], ...] = ()
         self._share = 0.0
 
     def prepare(self, batch: np.ndarray) -> None:
-        """Make it in the thread that made the batch, before anybody asks, if most batches before were asked about.
+        """Compute the result in the thread that made the batch, before it is needed, if most earlier batches were used.
 
-        Megabytes that are read there leave what the event loop works with in the caches of its core.
+        The megabytes that are read in that thread leave the event loop's data in the caches of its core.
         """
         kept = self._keep(batch)
         if self._share >= _WANTED and len(batch) <= _MOST_ROWS:
@@ -53,7 +53,7 @@ class BatchMemo(Generic[T]):
                 kept.made = self._work(batch)
 
     def of(self, vector: np.ndarray) -> tuple[T, int]:  # (D,)
-        """Return what was made of the vector's batch, or of it alone, and its row there."""
+        """Return the result of the vector's batch, or of the vector alone, and the vector's row in it."""
         batch = vector.base
         if not isinstance(batch, np.ndarray) or not _is_row(vector, batch):
             return self._work(vector[None]), 0
@@ -72,7 +72,7 @@ class BatchMemo(Generic[T]):
 
 
 def _is_row(vector: np.ndarray, batch: np.ndarray) -> bool:
-    """Whether a vector is a whole row of an array that is a batch."""
+    """Return whether a vector is a whole row of an array that is a batch."""
     return (
         batch.ndim == 2
         and batch.shape[1:] == vector.shape
@@ -87,7 +87,7 @@ def _place(array: np.ndarray) -> int:
 
 
 def products(vectors: np.ndarray, others: np.ndarray) -> np.ndarray:  # (M, D), (N, D) -> (M, N)
-    """Each vector's product with each of the others."""
+    """Return the product of each vector with each of the others."""
     # A product of a few rows copies all of `others` into blocks first: 0.7 ms, where a row alone takes 0.05.
     if 0 < len(vectors) <= _FEW:
         return np.stack([others @ vector for vector in vectors])

@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _FIELDS: dict[type, frozenset[str] | None] = {}
-"""The names of a class's fields; None for one that has to be made by its `__init__`."""
+"""The names of a class's fields; None for a class that must be built by its `__init__`."""
 
 
 def replace(value: T, /, **changes: Any) -> T:  # noqa: ANN401 - whatever the fields hold
     """Return a copy with other values in some fields, as `dataclasses.replace` does, in a quarter of its time.
 
-    A request makes some thirty such copies. `__init__` is not run where all that it would do is to set the fields: in
-    classes without `__post_init__`, slots, fields beside those of `__init__`, and cached properties, whose values would
-    be copied too. Any other class is left to `dataclasses.replace`.
+    A request makes some thirty such copies. `__init__` is skipped where it would only set the fields: in classes
+    without `__post_init__`, slots, fields beside those of `__init__`, and cached properties, whose values would be
+    copied too. Any other class is left to `dataclasses.replace`.
 
     Raises:
         TypeError: there is no such field.

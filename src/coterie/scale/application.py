@@ -1,4 +1,4 @@
-"""The gateway as one ASGI application that opens its network itself, for servers that only take an application."""
+"""The gateway as one ASGI application that opens its network itself, for servers that only accept an application."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 class NetworkApplication:
     """An ASGI application that serves a network's folder.
 
-    The network is opened at the beginning of the server's lifespan, in its event loop, and closed at its end, after
-    running requests. Keys and limits are those of the folder's file. Any ASGI server that speaks the lifespan protocol
-    runs it: `uvicorn --factory`, Ray Serve, a test client.
+    The network is opened at the beginning of the server's lifespan, in its event loop. It is closed at the end, after
+    running requests. Keys and limits come from the folder's file. Any ASGI server that speaks the lifespan protocol
+    runs the application: `uvicorn --factory`, Ray Serve, a test client.
     """
 
     def __init__(self, folder: Path | str, *, open_network: Open | None = None) -> None:
-        """Name the folder; nothing is opened yet. Raises `ConfigError`."""
+        """Set the folder without opening the network. Raises `ConfigError`."""
         self._folder = Path(folder)
         self._config = load_config(self._folder)
         self._open = open_network

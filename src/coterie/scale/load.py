@@ -1,11 +1,12 @@
-"""Open-loop load, whose requests start when they are due, and latency by rate: what it shows between its points.
+"""Open-loop load, whose requests start when they are due, and latency as a function of the rate.
 
-A server that falls behind cannot hide it, as it does from callers that wait for their last answer (Schroeder, Wierman
-and Harchol-Balter 2006, "Open versus closed: a cautionary tale"). Raw streams and kept connections, so that the
-generator takes little of the machine that it shares with the server.
+A slow server cannot hide its delay, as it can from callers that wait for their last answer (Schroeder, Wierman and
+Harchol-Balter 2006, "Open versus closed: a cautionary tale"). The module uses raw streams and kept connections, so
+that the generator takes little of the machine that it shares with the server.
 
-A queueing model fitted to closed loops predicted a tenth of the latencies that came (the gateway batches, so a request
-costs less the more are waiting), so there is none here: quantiles are interpolated between open loops of the same mix.
+A queueing model fitted to closed loops predicted a tenth of the measured latencies (the gateway batches, so a request
+costs less the more are waiting). Therefore there is no model here: quantiles are interpolated between open loops of
+the same mix.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from coterie.errors import InputError
 
 SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 _SAMPLED = 20
-"""Of so many answers one is read for what it cost: reading them all would take the machine from the server."""
+"""One in this many answers is read for its cost: reading them all would take the machine from the server."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadStep:
-    """What a load of one rate met. Latencies in milliseconds, of answered requests, sorted."""
+    """The result of a load at one rate. Latencies are in milliseconds, of answered requests, sorted."""
 
     rate: float
     """Planned requests a second."""
@@ -42,9 +43,9 @@ class LoadStep:
     growth: float
     """Median latency of the last third of the requests over that of the first third."""
     statuses: dict[str, int]
-    """Of all requests; `0` is a connection that broke."""
+    """Number of requests by status; `0` is a broken connection."""
     late_ms: float
-    """How late the generator itself started its requests, at the 95th percentile."""
+    """Delay of the generator itself in starting its requests, at the 95th percentile, in milliseconds."""
     usage: tuple[dict[str, Any], ...] = ()
     """`coterie.usage` of sampled answers."""
 
@@ -58,17 +59,17 @@ class Received(NamedTuple):
     """A response."""
 
     status: int
-    """0 for a connection that broke."""
+    """The HTTP status; 0 for a broken connection."""
     body: bytes
     first_byte: float
-    """`time.perf_counter()` when the first piece of the body was there."""
+    """`time.perf_counter()` when the first piece of the body arrived."""
 
 
 class Connection:
-    """One kept connection for POST requests; it opens itself again when the server closes it."""
+    """One kept connection for POST requests; it reopens itself when the server closes it."""
 
     def __init__(self, url: str, headers: Sequence[str] = ()) -> None:
-        """Name the address; nothing is opened yet."""
+        """Set the address without connecting."""
         parts = urlsplit(url)
         self._secure = parts.scheme == "https"
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or (443 if self._secure else 80)
@@ -77,7 +78,7 @@ class Connection:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, body: bytes) -> Received:
-        """The response to a body; opens the connection where it is not open."""
+        """Send a body and return the response; open the connection first where it is not open."""
         try:
             if self._streams is None:
                 secure = ssl.create_default_context() if self._secure else None
@@ -106,7 +107,7 @@ class Connection:
         return Received(status, body, first_byte)
 
     async def close(self) -> None:
-        """Close it; the next `ask` opens another."""
+        """Close the connection; the next `ask` opens another."""
         if self._streams is not None:
             writer = self._streams[1]
             self._streams = None
@@ -132,16 +133,16 @@ async def run_open_loop(
     headers: Sequence[str] = (),
     most_open: int = 256,
 ) -> LoadStep:
-    """Ask `texts` in turn at Poisson arrivals of a rate, and wait for all answers.
+    """Send `texts` in turn at Poisson arrivals of a rate, and wait for all answers.
 
     Args:
-        url: Of `/v1/chat/completions`.
-        texts: Asked one after the other, from the start again when they end.
+        url: The address of `/v1/chat/completions`.
+        texts: Questions, sent one after the other, from the start again when they end.
         rate: Requests a second, on average.
-        seconds: How long requests start.
-        seed: Of the arrivals.
+        seconds: How long requests are started.
+        seed: Seed of the arrivals.
         headers: Lines of each request's head, such as `Authorization: Bearer ...`.
-        most_open: Connections at once; more requests than that wait for one, and the wait counts.
+        most_open: Connections at once; further requests wait for one, and their wait counts.
     """
     chance, planned = random.Random(seed), [0.0]  # noqa: S311 - arrivals, no secret
     while planned[-1] < seconds:
@@ -186,12 +187,12 @@ async def run_open_loop(
 
 
 def chat_body(text: str) -> bytes:
-    """A request of one question."""
+    """Return the body of a chat request with one question."""
     return json.dumps({"model": "coterie", "messages": [{"role": "user", "content": text}]}).encode()
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The nearest-rank quantile of sorted values; NaN of none."""
+    """Return the nearest-rank quantile of sorted values; NaN if there are none."""
     return ordered[max(math.ceil(share * len(ordered)), 1) - 1] if ordered else math.nan
 
 
@@ -201,42 +202,42 @@ class CurvePoint:
 
     rate: float
     pooled: Mapping[str, float]
-    """Of the requests of all rounds together."""
+    """Quantiles of the requests of all rounds together."""
     rounds: tuple[Mapping[str, float], ...]
-    """Of each round alone: between them lies the uncertainty."""
+    """Quantiles of each round alone; the spread between rounds is the uncertainty."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RequestCost:
-    """What a request takes on average; unknown is None."""
+    """Average cost of a request; None where unknown."""
 
     cpu_seconds: float | None
     joules: float | None
     joules_kind: Literal["measured", "estimated"]
     money: float | None
-    """In the currency of the network's file."""
+    """Cost in the currency of the network's file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """What one replica bears: a gateway with its workers, on the machine where it was measured."""
+    """The capacity of one replica: a gateway with its workers, on the machine where it was measured."""
 
     workers: int
     knee: float
-    """Requests a second from which on they queue up: nothing is said beyond."""
+    """Requests a second above which requests queue up; the curve says nothing beyond."""
     points: tuple[CurvePoint, ...]
-    """By rising rate, the last at the knee."""
+    """Points by rising rate, the last at the knee."""
     cost: RequestCost
     memory_mb: float | None
-    """Of all its processes, shared pages counted once (PSS)."""
+    """Memory of all processes in MB, shared pages counted once (PSS)."""
     mix: str
-    """Where the texts came from."""
+    """Source of the texts."""
     network: str
-    """Checksum of coterie.toml and the champions it was measured with."""
+    """Checksum of coterie.toml and of the champions that were measured."""
     date: str
     machine: str
     load: tuple[float, float]
-    """Load average before and after: what others took of the machine is in the latencies."""
+    """Load average before and after: other load on the machine is contained in the latencies."""
     warnings: tuple[str, ...] = ()
 
 
@@ -250,10 +251,10 @@ class Expected:
 
 
 def expected(curve: Curve, rate: float, name: str) -> Expected:
-    """The latency of one replica at a rate.
+    """Return the latency of one replica at a rate.
 
     Args:
-        curve: Measured.
+        curve: The measured curve.
         rate: Requests a second of this replica.
         name: `p50`, `p90`, `p95` or `p99`.
 
@@ -277,7 +278,7 @@ def expected(curve: Curve, rate: float, name: str) -> Expected:
 
 
 def rising(values: Sequence[float]) -> list[float]:
-    """The nearest values that do not fall (pool adjacent violators): more requests are never answered sooner."""
+    """Return the nearest values that do not fall (pool adjacent violators): more load never lowers a latency."""
     blocks: list[tuple[float, int]] = []
     for value in values:
         total, count = value, 1
@@ -289,7 +290,7 @@ def rising(values: Sequence[float]) -> list[float]:
 
 
 def interpolate(rates: Sequence[float], values: Sequence[float], rate: float) -> float:
-    """The value at a rate: straight lines between the logarithms; below the first rate it is that of the first."""
+    """Return the value at a rate, interpolated linearly between logarithms; below the first rate, the first value."""
     place = bisect_left(rates, rate)
     if place == 0 or place == len(rates):
         return values[min(place, len(rates) - 1)]
@@ -299,7 +300,7 @@ def interpolate(rates: Sequence[float], values: Sequence[float], rate: float) ->
 
 
 def replicas_for(curve: Curve, rate: float, *, p95: float | None = None) -> int:
-    """The fewest replicas that bear a rate, each at or below its knee and, where wanted, below a p95.
+    """Return the fewest replicas that bear a rate, each at or below its knee and, if given, within a p95.
 
     Raises:
         InputError: one replica does not keep this p95 at any rate that was measured.

@@ -1,4 +1,4 @@
-"""`coterie plan`: measure what one replica bears, and say how many replicas a rate needs and what they take."""
+"""`coterie plan`: measure the capacity of one replica, and report how many replicas a rate needs and their cost."""
 
 from __future__ import annotations
 
@@ -48,30 +48,30 @@ _STEP = 1.4
 _TRIES = 24
 _BISECTIONS = 3
 _FEWEST = 60
-"""Requests of a step: a 95th percentile of fewer says nothing."""
+"""Fewest requests of a step: a 95th percentile of fewer requests is meaningless."""
 _MOST_TEXTS = 2000
 _WORST = 5.0
-"""Times the latency of a request alone from which on requests are said to queue up."""
+"""Multiple of the latency of a single request above which requests count as queueing up."""
 _STARTED = 120
-"""Seconds that a gateway may take to answer."""
+"""Seconds within which a gateway must answer after its start."""
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a rate needs."""
+    """The resources that a rate needs."""
 
     rate: float
     workers: int
-    """Of each replica."""
+    """Workers of each replica."""
     replicas: int
     rate_each: float
     utilisation: float
-    """Of the knee of a replica."""
+    """Rate of a replica as a share of its knee."""
     latency: Mapping[str, Expected]
     cores: float | None
-    """Busy, of all replicas."""
+    """Busy cores of all replicas."""
     memory_mb: float | None
     joules_per_request: float | None
     joules_kind: str
@@ -86,9 +86,10 @@ class Plan:
 
 
 def draw_texts(config: Config, folder: Path, ledger: Ledger | None, *, seed: int) -> tuple[list[str], str]:
-    """Texts as this network gets them: examples of its specialists, by their shares of the requests in the ledger.
+    """Return typical texts of this network and their source.
 
-    The ledger keeps no texts unless it is told to, so those of the training files stand for them.
+    The texts are examples of its specialists, weighted by their shares of the requests in the ledger. The ledger
+    keeps no texts unless it is configured to, so the training files stand in for them.
 
     Raises:
         InputError: no specialist has a file with texts here.
@@ -125,7 +126,7 @@ def draw_texts(config: Config, folder: Path, ledger: Ledger | None, *, seed: int
 
 
 def read_texts(path: Path) -> tuple[list[str], str]:
-    """The texts of a file of JSON lines. Raises `InputError`."""
+    """Return the texts of a file of JSON lines. Raises `InputError`."""
     texts = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
@@ -145,15 +146,15 @@ def read_texts(path: Path) -> tuple[list[str], str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Replica:
-    """A gateway that is measured."""
+    """A gateway under measurement."""
 
     address: str
     pid: int | None = None
-    """Of its first process, where it is one of ours."""
+    """The id of its first process, where the process is one of ours."""
 
     @property
     def pids(self) -> list[int]:
-        """It and its workers."""
+        """Ids of the gateway's process and of its workers."""
         if self.pid is None:
             return []
         try:
@@ -163,7 +164,7 @@ class Replica:
         return [self.pid, *map(int, children)]
 
     def cpu_seconds(self) -> float | None:
-        """What its processes have used; None where that cannot be read."""
+        """Return the CPU-seconds of its processes; None where they cannot be read."""
         ticks = 0
         try:
             for pid in self.pids:
@@ -174,7 +175,7 @@ class Replica:
         return ticks / os.sysconf("SC_CLK_TCK") if self.pid is not None else None
 
     def memory_mb(self) -> float | None:
-        """What its processes hold, shared pages counted once; None where that cannot be read."""
+        """Return the memory of its processes in MB, shared pages counted once; None where it cannot be read."""
         kilobytes = 0
         try:
             for pid in self.pids:
@@ -187,11 +188,11 @@ class Replica:
 
 @contextmanager
 def serving(folder: Path, config: Config, *, workers: int) -> Iterator[Replica]:
-    """Serve a copy of the network on a free port of 127.0.0.1: its ledger, audit log and budgets are its own.
+    """Serve a copy of the network on a free port of 127.0.0.1, with its own ledger, audit log and budgets.
 
     Raises:
-        InputError: its rows lie in PostgreSQL, or requests may reach a model elsewhere.
-        SetupError: it does not start.
+        InputError: its rows are in PostgreSQL, or requests may reach a remote model.
+        SetupError: the gateway does not start.
     """
     if config.store.url is not None:
         raise InputError(
@@ -232,7 +233,7 @@ def serving(folder: Path, config: Config, *, workers: int) -> Iterator[Replica]:
 
 
 class Measurement:
-    """Loads one replica until its requests queue up, then measures below that."""
+    """Loads one replica until its requests queue up, then measures rates below that."""
 
     def __init__(
         self,
@@ -245,17 +246,17 @@ class Measurement:
         repeated: bool = False,
         say: Say = lambda _: None,
     ) -> None:
-        """Load a replica.
+        """Set up the load of a replica.
 
         Args:
-            replica: A gateway that answers.
-            texts: Asked in turn.
-            seconds: Of each step.
-            rounds: Steps at each rate; between them lies the uncertainty.
-            headers: Of each request, such as a key.
-            repeated: Whether texts are asked as they are, also again. Otherwise each has a number behind it: a text
-                that was asked before is answered from memory, for less.
-            say: Told what is measured.
+            replica: A running gateway.
+            texts: Questions, sent in turn.
+            seconds: Duration of each step.
+            rounds: Steps at each rate; the spread between them is the uncertainty.
+            headers: Headers of each request, such as a key.
+            repeated: Whether texts are sent unchanged, also again. Otherwise a number is appended to each: a text that
+                was sent before is answered from memory, at lower cost.
+            say: Called with progress messages.
         """
         self._replica, self._texts, self._seconds, self._rounds = replica, texts, seconds, rounds
         self._headers, self._repeated, self._say = headers, repeated, say
@@ -267,7 +268,7 @@ class Measurement:
     async def run(
         self, after_round: Callable[[float], Awaitable[None]] | None = None
     ) -> tuple[float, tuple[CurvePoint, ...], RequestCost, tuple[str, ...]]:
-        """The knee, the points up to it, what a request takes, and warnings.
+        """Measure the replica, and return the knee, the points up to it, the cost of a request, and warnings.
 
         Args:
             after_round: Called with the knee after each round: a check of the curve alternates with it.
@@ -295,7 +296,7 @@ class Measurement:
         return points[-1].rate, points, self._cost(cpu), warnings
 
     async def _find_knee(self) -> float:
-        """The highest rate that is kept up: steps grow until one is not, then halve the gap."""
+        """Return the highest rate that is kept up: raise the rate until it is not, then bisect the gap."""
         first = await self.load(1.0, seconds=5.0)
         if first.answered < 1:
             raise InputError(
@@ -319,7 +320,7 @@ class Measurement:
         return good
 
     async def load(self, rate: float, *, seconds: float | None = None) -> LoadStep:
-        """One open loop of a rate."""
+        """Run one open loop at a rate."""
         self._number += 1
         lasts = seconds or max(self._seconds, _FEWEST / rate)
         first, count = self._asked, int(rate * lasts * 1.5) + 100
@@ -342,7 +343,7 @@ class Measurement:
         return kept_up(step, self.alone)
 
     def _kept(self, steps: Mapping[float, list[LoadStep]]) -> dict[float, list[LoadStep]]:
-        """The rates up to the first that most rounds did not keep up: there the knee is."""
+        """Return the steps of the rates below the first one that most rounds did not keep up with (the knee)."""
         kept: dict[float, list[LoadStep]] = {}
         for share, found in steps.items():
             if kept and sum(map(self._bears, found)) * 2 < len(found):
@@ -362,11 +363,11 @@ class Measurement:
 
 
 def kept_up(step: LoadStep, alone: float) -> bool:
-    """Whether a replica bears a rate without a queue.
+    """Return whether a replica bears a rate without a queue.
 
     Args:
-        step: All of its requests are answered, and later ones do not wait much longer than earlier ones.
-        alone: Median latency of a request alone, in milliseconds; that of the step is at most five times as long.
+        step: All of its requests must be answered, and later ones must not wait much longer than earlier ones.
+        alone: Median latency of a single request, in milliseconds; that of the step is at most five times as long.
     """
     grows = step.growth > 2.0 and quantile(step.latencies, 0.95) > _WORST * alone
     return step.answered >= 0.99 and not grows and quantile(step.latencies, 0.5) <= _WORST * alone
@@ -400,7 +401,7 @@ def measure(
     repeated: bool = False,
     say: Say,
 ) -> Curve:
-    """Measure what a replica bears. Raises `InputError`."""
+    """Measure the capacity of a replica. Raises `InputError`."""
     before = os.getloadavg()[0]
     work = Measurement(replica, texts, seconds=seconds, rounds=rounds, headers=headers, repeated=repeated, say=say)
     knee, points, cost, warnings = asyncio.run(work.run())
@@ -421,7 +422,7 @@ def measure(
 
 
 def network_of(config: Config, folder: Path) -> str:
-    """A checksum of the file and the champions: a curve is of these."""
+    """Return a checksum of the file and the champions that a curve belongs to."""
     digest = sha256((folder / "coterie.toml").read_bytes())
     registry = open_registry(folder, config.registry)
     for name in sorted(config.specialists):
@@ -433,7 +434,7 @@ def network_of(config: Config, folder: Path) -> str:
 
 
 def save(folder: Path, curve: Curve) -> None:
-    """Keep a curve beside those of other numbers of workers."""
+    """Save a curve beside those of other numbers of workers."""
     curves = {str(each.workers): to_json(each) for each in load_curves(folder)}
     curves[str(curve.workers)] = to_json(curve)
     path = folder / PLAN_FILE
@@ -442,7 +443,7 @@ def save(folder: Path, curve: Curve) -> None:
 
 
 def load_curves(folder: Path) -> list[Curve]:
-    """The kept curves, by workers. Raises `InputError` if the file is damaged."""
+    """Return the saved curves, by workers. Raises `InputError` if the file is damaged."""
     path = folder / PLAN_FILE
     if not path.is_file():
         return []
@@ -464,15 +465,15 @@ def plan(
     generated: RequestCost | None = None,
     network: str | None = None,
 ) -> Plan:
-    """Say what a rate needs, from a measured curve.
+    """Return the resources that a rate needs, from a measured curve.
 
     Args:
-        curve: Of one replica.
-        rate: Requests a second, of all.
+        curve: The curve of one replica.
+        rate: Requests a second of all replicas together.
         p95: Milliseconds that the 95th percentile must keep.
-        gpu_price: Of one GPU, an hour.
-        generated: What a request takes on average of models that a GPU could run.
-        network: Checksum of the network as it is now, to say when the curve is of another.
+        gpu_price: Price of one GPU per hour.
+        generated: Average cost of a request for models that a GPU could run.
+        network: Checksum of the current network, to warn when the curve belongs to another.
 
     Raises:
         InputError: no number of replicas keeps the p95.
@@ -509,7 +510,7 @@ def plan(
 
 
 def _gpu(rate: float, price: Decimal, generated: RequestCost | None) -> dict[str, object]:
-    """From which rate a GPU costs less than the models that it would replace."""
+    """Compute the rate above which a GPU costs less than the models that it would replace."""
     about: dict[str, object] = {"price_per_hour": float(price)}
     if generated is None or not generated.money:
         return about | {"pays": False, "pays_from_rate": None, "why": "nothing in the ledger was generated for money"}
@@ -518,7 +519,7 @@ def _gpu(rate: float, price: Decimal, generated: RequestCost | None) -> dict[str
 
 
 def generated_cost(config: Config, ledger: Ledger | None) -> RequestCost | None:
-    """What a request takes on average of the models in `[models]`, by a ledger of models; None if nothing is known."""
+    """Return the average cost of a request for the models in `[models]`, by a ledger of models; None if unknown."""
     if ledger is None or not ledger.total.requests:
         return None
     rows = [row for row in ledger.rows if row.key in config.models]

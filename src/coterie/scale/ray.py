@@ -1,8 +1,8 @@
 """The gateway on Ray Serve: `serve run coterie.scale.ray:app network=FOLDER`. Needs the extra `ray`.
 
-A replica is the worker that `coterie serve` runs: same folder, same answers. Replicas on several hosts need the folder
-at one path on each of them, and one database: `[store] url`. Ray's proxy takes the requests and its controller scales
-the replicas by requests in flight.
+A replica is the same worker that `coterie serve` runs: same folder, same answers. Replicas on several hosts need the
+folder at one path on each host, and one database: `[store] url`. Ray's proxy accepts the requests, and its controller
+scales the replicas by requests in flight.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from ray import serve
 
 
 class RayArguments(BaseModel):
-    """What `serve run coterie.scale.ray:app NAME=VALUE ...` takes."""
+    """Arguments of `serve run coterie.scale.ray:app NAME=VALUE ...`."""
 
     model_config = ConfigDict(extra="forbid")
 
     network: str
     """Folder of the network, at the same path on every host."""
     replicas: int = Field(default=1, ge=1)
-    """Replicas at first, and the fewest."""
+    """Initial and lowest number of replicas."""
     most: int | None = Field(default=None, ge=1)
-    """The most replicas; as many as at first by default."""
+    """Highest number of replicas; the initial number by default."""
     in_flight: int = Field(default=32, ge=1)
-    """Requests in flight of one replica from which another is started."""
+    """Requests in flight per replica above which another replica is started."""
     cpus: float = Field(default=1.0, gt=0)
-    """CPUs that Ray sets aside for a replica."""
+    """CPUs that Ray reserves for a replica."""
 
 
 def app(arguments: RayArguments) -> Application:
@@ -46,7 +46,7 @@ def app(arguments: RayArguments) -> Application:
     most = max(arguments.replicas, arguments.most or arguments.replicas)
 
     class Gateway:
-        """One replica."""
+        """One replica of the gateway."""
 
     replica: Any = serve.ingress(lambda: NetworkApplication(folder))(Gateway)
     deployment: Any = serve.deployment(

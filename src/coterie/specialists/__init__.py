@@ -1,1 +1,1 @@
-"""Narrow models with one task each: they answer, or abstain and say why."""
+"""Narrow models with one task each: a specialist answers, or abstains and gives a reason."""

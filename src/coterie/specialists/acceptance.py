@@ -1,4 +1,4 @@
-"""When a finding is accepted, and the reason."""
+"""Decides whether a finding is accepted, and gives the reason."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _FEWEST_DECIMALS, _MOST_DECIMALS = 2, 6
 
 @dataclass(frozen=True, kw_only=True)
 class Acceptance:
-    """When a finding is accepted: fitted in training, stored with the version."""
+    """The criteria for accepting a finding: fitted in training, stored with the version."""
 
     temperature: float
-    """Logits are divided by it."""
+    """Divisor of the logits."""
     threshold: float | None
     """Lowest confidence accepted; None accepts nothing."""
     target_risk: float
-    """Share of wrong answers among accepted ones that the threshold holds."""
+    """Share of wrong answers among accepted ones that the threshold guarantees."""
     scope_threshold: float | None
     """Lowest in-scope score accepted; None accepts any."""
 
@@ -42,13 +42,13 @@ class Acceptance:
         *,
         guess: str = "",
     ) -> tuple[bool, Reason]:
-        """Accepted or not, and why. An acceptance override takes the place of the threshold, not of the scope.
+        """Return whether a finding is accepted, and why. An override replaces the threshold, not the scope threshold.
 
         Args:
             confidence: The probability that the answer is right.
             in_scope: The in-scope score, where there is one.
             override: The acceptance override of the cost-quality policy.
-            guess: What the answer would be, if it is short: whoever is told that it is not sure can then go on.
+            guess: The likely answer, if it is short: the caller can continue with it although it is not sure.
         """
         if self.scope_threshold is not None and in_scope is not None and in_scope < self.scope_threshold:
             apart = _decimals(in_scope, self.scope_threshold)
@@ -85,7 +85,7 @@ def overridden(confidence: float, override: AcceptanceOverride, guess: str = "")
 
 
 def _decimals(found: float, needed: float) -> int:
-    """With how many decimals two numbers are shown: as many as it takes to tell them apart."""
+    """Return the number of decimals with which two numbers are shown: enough to tell them apart."""
     for decimals in range(_FEWEST_DECIMALS, _MOST_DECIMALS + 1):
         if f"{found:.{decimals}f}" != f"{needed:.{decimals}f}":
             return decimals
@@ -95,7 +95,7 @@ def _decimals(found: float, needed: float) -> int:
 # --- From the probability of an answer to the confidence that it is right.
 
 _SUREST = 1e-6
-"""A probability is taken to be at least so far from 0 and from 1."""
+"""A probability is clipped to at least this distance from 0 and from 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,7 @@ class ConfidenceLine:
             raise ValueError(f"{self!r} does not rise")
 
     def believe(self, probability: ArrayLike) -> np.ndarray:  # (...) -> (...)
-        """Confidences, of the probabilities' shape and in their order."""
+        """Return confidences for probabilities, in their shape and order."""
         said = np.asarray(probability, dtype=float)
         if self == STRAIGHT:
             return said
@@ -120,13 +120,13 @@ class ConfidenceLine:
 
 
 STRAIGHT = ConfidenceLine()
-"""Leaves probabilities as they are."""
+"""The line that leaves probabilities unchanged."""
 
 # --- A finding that says nothing but why.
 
 
 def abstention(specialist: str, task: Task, reason: Reason) -> Finding:
-    """The finding of a specialist that cannot even try."""
+    """Return the finding of a specialist that cannot even try."""
     return Finding(
         specialist=specialist,
         value=None,
@@ -143,5 +143,5 @@ def abstention(specialist: str, task: Task, reason: Reason) -> Finding:
 
 
 def truncated_finding(finding: Finding) -> Finding:
-    """The finding of a text of which only the beginning was read, with that behind its reason."""
+    """Return the finding of a text that was only partly read, with a note on that added to its reason."""
     return replace(finding, reason=finding.reason.noting(Reason("note.text_truncated")), truncated=True)

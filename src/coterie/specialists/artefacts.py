@@ -1,8 +1,8 @@
-"""The adapter of a stored version, the base model that it belongs to, and what a tuned small model is asked.
+"""The adapter of a stored version, its base model, and the prompt of a tuned small model.
 
 The prompt is raw text, without a chat template, and short: an adapter learns the task from its examples, and every
 token of the prompt is read again with each request. An answer begins with a space, so that a byte-pair tokenizer cuts
-it in the same way whether it sees the answer alone or behind the prompt.
+it in the same way whether it sees the answer alone or after the prompt.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ ADAPTER_FILE = "adapter.gguf"
 
 
 def base_of(version: Version) -> str | None:
-    """The checksum of the model file that a version's adapter was trained on; None if it has no adapter.
+    """Return the checksum of the model file that a version's adapter was trained on; None if it has no adapter.
 
     Raises:
-        ArtefactRefused: it has one and does not say for which model.
+        ArtefactRefused: the version has an adapter and does not name its model.
     """
     if ADAPTER_FILE not in version.files:
         return None
@@ -43,7 +43,7 @@ def base_of(version: Version) -> str | None:
 
 
 def model_of(card: SpecialistCard, section: SpecialistSection, models: Mapping[str, Engine]) -> Engine:
-    """The engine that a section names. Raises `ConfigError` when there is none."""
+    """Return the engine that a section names. Raises `ConfigError` when there is none."""
     if section.model is None or section.model not in models:
         raise ConfigError(
             f"specialists.{card.name}.model is {section.model!r}; the open models are {sorted(models)}.",
@@ -58,12 +58,12 @@ _PREFIX = "encoder."
 
 
 def own_encoder_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """An encoder's files under the names that a version gives them."""
+    """Return an encoder's files under the names that they have in a version."""
     return {_PREFIX + name: content for name, content in files.items()}
 
 
 def load_own_encoder(name: str, files: Mapping[str, bytes]) -> OnnxEncoder:
-    """The encoder among a version's files. Raises `KeyError` if it is not whole, `ArtefactRefused` if damaged."""
+    """Load the encoder from a version's files. Raises `KeyError` if it is incomplete, `ArtefactRefused` if damaged."""
     # Imported here: other specialists need no onnxruntime.
     from coterie.engines.onnx import ENCODER_FILES, OnnxEncoder  # noqa: PLC0415
 
@@ -72,7 +72,7 @@ def load_own_encoder(name: str, files: Mapping[str, bytes]) -> OnnxEncoder:
 
 
 def load_own_tagger(name: str, files: Mapping[str, bytes]) -> OnnxTagger:
-    """The tagger among a version's files. Raises `KeyError` if it is not whole, `ArtefactRefused` if damaged."""
+    """Load the tagger from a version's files. Raises `KeyError` if it is incomplete, `ArtefactRefused` if damaged."""
     from coterie.engines.onnx import ENCODER_FILES, OnnxTagger  # noqa: PLC0415 - as above
 
     own = {file: files[_PREFIX + file] for file in ENCODER_FILES}
@@ -84,26 +84,27 @@ class Prompting:
     """The prompt of a `classify` specialist on the rung `slm`; stored with the version under `prompt`."""
 
     instruction: str = ""
-    """Comes first, on a line of its own; empty for none."""
+    """First line of the prompt; empty for none."""
     text: str = "Text:"
-    """Before the text."""
+    """Words before the text."""
     answer: str = "Label:"
-    """Before the answer: the last thing the model reads."""
+    """Words before the answer, at the end of the prompt."""
 
     def __post_init__(self) -> None:
         if not self.answer:
             raise ValueError("its prompt ends with nothing")
 
     def prompt(self, text: str) -> str:
-        """The prompt for a text, which is put in one line so that it cannot look like the rest of the prompt."""
+        """Return the prompt for a text, put on one line so that it cannot look like the rest of the prompt."""
         lines = (self.instruction, f"{self.text} {' '.join(text.split())}", self.answer)
         return "\n".join(line for line in lines if line)
 
 
 def answers(labels: Sequence[str]) -> tuple[str, ...]:
-    """What the model says for each label: its words, `card_arrival` as " card arrival", or the label where they clash.
+    """Return the model's answer for each label: `card_arrival` as " card arrival", or the label where these clash.
 
-    The end of the turn follows in training, so that a label which begins another is told apart from it.
+    In training, the end of the turn follows the answer, so that a label that is a prefix of another is told apart
+    from it.
     """
     words = [re.sub(r"[\W_]+", " ", label).strip() for label in labels]
     if len(set(words)) < len(words) or not all(words):

@@ -1,10 +1,10 @@
-"""Specialists whose weights are loaded when somebody asks them, within a budget of memory.
+"""Specialists whose weights are loaded on the first request, within a memory budget.
 
-A network of a thousand specialists is open before any of them is loaded: router and planner need their cards only.
-The first who asks waits for the load; others who ask meanwhile wait for the same one. Where the budget is reached,
-those not asked for longest make room, never one that is being asked.
+A network of a thousand specialists is open before any of them is loaded: router and planner need their cards only. The
+first caller waits for the load, and later callers wait for the same load. When the budget is reached, the least
+recently used specialists are dropped, never one that is answering.
 
-It knows nothing of what a specialist does or of where its files are.
+This module knows neither the task of a specialist nor the location of its files.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from coterie.protocols import Specialist
 from coterie.types import SYSTEM, CallContext, ContextView, Finding, SpecialistCard, Task
 
 Load = Callable[[], Specialist]
-"""Reads a specialist's files. Called in a thread."""
+"""A function that reads a specialist's files. Called in a thread."""
 
 _SIDE_BY_SIDE = 2  # loads at once: they read files and copy arrays
 
 
 class WeightMemory:
-    """Holds loaded specialists, the last used longest. It belongs to no event loop: callers of any may share it.
+    """Holds loaded specialists, and drops the least recently used first. Callers of any event loop may share it.
 
     A specialist larger than the budget is loaded nevertheless, alone, and dropped when it has answered.
     """
 
     def __init__(self, budget: int) -> None:
-        """An empty memory of so many bytes."""
+        """Create an empty memory of `budget` bytes."""
         self._budget = budget
         self._held: OrderedDict[str, _Held] = OrderedDict()  # the least recently used first
         self._lock = threading.Lock()
@@ -42,21 +42,21 @@ class WeightMemory:
 
     @property
     def used(self) -> int:
-        """Bytes of what is held or being loaded."""
+        """Bytes of the specialists that are held or being loaded."""
         with self._lock:
             return self._sum()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Who is held or being loaded, the least recently used first."""
+        """Names of the specialists that are held or being loaded, the least recently used first."""
         with self._lock:
             return tuple(self._held)
 
     @asynccontextmanager
     async def hold(self, name: str, size: int, load: Load) -> AsyncIterator[Specialist]:
-        """A specialist that stays in memory inside the block; loaded first if it is not there.
+        """Yield a specialist that stays in memory inside the block; load it first if it is not there.
 
-        Raises whatever `load` raises, for everybody who waits for it; who asks next tries again.
+        Raises whatever `load` raises, for every caller that waits for it; the next caller tries again.
         """
         held = self._take(name, size, load)
         try:
@@ -89,7 +89,7 @@ class WeightMemory:
                     del self._held[name]
 
     def _make_room(self, size: int) -> None:
-        """Drop those nobody is asking, the least recently used first, until so many bytes fit."""
+        """Drop idle specialists, the least recently used first, until `size` bytes fit."""
         for name in [name for name, held in self._held.items() if not held.users]:
             if self._sum() + size <= self._budget:
                 return
@@ -107,16 +107,16 @@ class _Held:
 
 
 class OnDemand:
-    """A specialist that is loaded when it is asked."""
+    """A specialist that is loaded when it is consulted."""
 
     def __init__(self, *, card: SpecialistCard, size: int, load: Load, memory: WeightMemory) -> None:
-        """Describe it; nothing is read.
+        """Describe the specialist without reading its files.
 
         Args:
-            card: What the network knows of it without asking it anything.
+            card: What the network knows of the specialist without loading it.
             size: Bytes of its weights.
-            load: Reads it.
-            memory: Holds it together with others.
+            load: Reads the specialist.
+            memory: Holds the specialist together with others.
         """
         self.card = card
         self._size = size
@@ -124,7 +124,7 @@ class OnDemand:
         self._memory = memory
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
-        """What the specialist says. Raises `ArtefactRefused` if it cannot be loaded, and what it raises itself."""
+        """Return the specialist's finding. Raises `ArtefactRefused` if it cannot be loaded, and its own errors."""
         async with self._memory.hold(self.card.name, self._size, self._loaded) as specialist:
             return await specialist.consult(task, view, call=call)
 

@@ -1,1 +1,1 @@
-"""Where ledger, traces and sessions are kept: one SQLite file that a killed process cannot damage."""
+"""The storage of ledger, traces and sessions: one SQLite file that a killed process cannot damage."""

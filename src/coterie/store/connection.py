@@ -1,4 +1,4 @@
-"""Connections to the SQLite file and what its errors mean for the user; and the schema of every database."""
+"""Connections to the SQLite file, explanations of its errors for the user, and the schema of every database."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from coterie.store.rollups import create_mark, create_tables
 from coterie.store.statements import DatabaseConnection
 
 Connect = Callable[[Path, float], sqlite3.Connection]
-"""Opens the file, waiting so many seconds for another process's lock; tests pass one that fails on purpose."""
+"""A function that opens the file and waits so many seconds for another process's lock; tests pass a failing one."""
 
 _WAL_BYTES = 16 * 1024 * 1024
-"""The write-ahead log is cut back to this size after a checkpoint."""
+"""Size to which the write-ahead log is truncated after a checkpoint."""
 _WAL_PAGES = 4_000
-"""Pages after which it is folded into the database. A commit waits for that, some milliseconds: with SQLite's own
-1,000 it was one request in a hundred."""
+"""Pages in the log after which a checkpoint runs.
+
+A commit waits some milliseconds for a checkpoint. With SQLite's own 1,000 pages, one request in a hundred waited.
+"""
 
 _STATEMENTS = 512
-"""Prepared statements of a connection: insertions of some rows are one for each number of rows."""
+"""Prepared statements of a connection: insertions of several rows need one for each number of rows."""
 
 _HINTS = {
     "SQLITE_NOTADB": "It is no SQLite file. Move it away to start a new one, or change `path` under [store].",
@@ -41,9 +43,9 @@ _PAUSE = 0.01  # seconds between two tries to get a file that others are opening
 
 
 def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    """A connection with our settings: write-ahead log, an fsync at every commit, deleted content overwritten.
+    """Open a connection with our settings: write-ahead log, an fsync at every commit, deleted content overwritten.
 
-    Transactions are begun and ended by hand. Must be used and closed in the thread that opens it.
+    Transactions are begun and ended by hand. The connection must be used and closed in the thread that opens it.
     """
     _create_private(path)
     connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, cached_statements=_STATEMENTS)
@@ -56,13 +58,13 @@ def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
 
 
 def connect_for_reading(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    """A connection to a file that nobody here may write, in a folder where nothing may be made either.
+    """Open a connection to a file that this process may not write, in a folder where it may not create files either.
 
-    SQLite reads a write-ahead log only if it may make an index of it, or finds one. Without a log, or with an empty
-    one, the file is all there is: it is read as what nobody changes.
+    SQLite reads a write-ahead log only if it may create an index of the log, or finds one. Without a log, or with an
+    empty one, the file is complete: it is read as immutable.
 
     Raises:
-        StoreError: a log stands beside it that cannot be read so; what was settled last would be missing.
+        StoreError: there is a log that cannot be read this way; the newest settlements would be missing.
     """
     place = f"file:{quote(str(path.absolute()))}"
     log = path.with_name(f"{path.name}-wal")
@@ -84,13 +86,13 @@ def connect_for_reading(path: Path, busy_seconds: float) -> sqlite3.Connection:
 
 
 def connect_to_nothing(name: str, busy_seconds: float) -> sqlite3.Connection:
-    """A connection to an empty database in memory, which all connections of this name share."""
+    """Open a connection to an empty database in memory, which all connections of this name share."""
     place = f"file:{name}?mode=memory&cache=shared"
     return sqlite3.connect(place, uri=True, timeout=busy_seconds, isolation_level=None)
 
 
 def is_writable(path: Path) -> bool:
-    """Whether this process may write a file and make others beside it, as SQLite does."""
+    """Return whether this process may write a file and create others beside it, as SQLite does."""
     effective = os.access in os.supports_effective_ids
     return all(os.access(each, os.W_OK, effective_ids=effective) for each in (path, path.parent))
 
@@ -113,9 +115,9 @@ def _configure(connection: sqlite3.Connection, busy_seconds: float) -> None:
 
 
 def _begin_log(connection: sqlite3.Connection, busy_seconds: float) -> str:
-    """Switch to a write-ahead log; the journal mode after that.
+    """Switch to a write-ahead log, and return the journal mode after that.
 
-    Two processes that open a new file at once both want it exclusively, and SQLite refuses one of them without
+    Two processes that open a new file at the same time both need an exclusive lock. SQLite refuses one of them without
     waiting, as waiting for each other could last forever.
     """
     end = time.monotonic() + busy_seconds
@@ -129,7 +131,7 @@ def _begin_log(connection: sqlite3.Connection, busy_seconds: float) -> str:
 
 
 def check_writable(connection: sqlite3.Connection) -> None:
-    """Raise what a first write would. A lock that another process holds just now is no reason against it."""
+    """Raise the error of a first write. A lock that another process holds just now raises nothing."""
     patience = set_patience(connection, 0)
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -142,14 +144,14 @@ def check_writable(connection: sqlite3.Connection) -> None:
 
 
 def set_patience(connection: DatabaseConnection, milliseconds: int) -> int:
-    """How long to wait for another process's lock; returns how long it was."""
+    """Set how long to wait for another process's lock, in milliseconds, and return the previous value."""
     before = int(connection.execute("PRAGMA busy_timeout").fetchone()[0])
     connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
     return before
 
 
 def sync_log(path: Path) -> None:
-    """Bring the write-ahead log of a database to the disk; there is none once it was folded in, which syncs it."""
+    """Bring the write-ahead log of a database to the disk. There is no log after a checkpoint, which syncs it."""
     try:
         log = os.open(path.with_name(f"{path.name}-wal"), os.O_RDONLY)
     except FileNotFoundError:
@@ -161,17 +163,17 @@ def sync_log(path: Path) -> None:
 
 
 def _create_private(path: Path) -> None:
-    """Make folder and file readable by this user only; SQLite gives its side files the same mode."""
+    """Create folder and file readable by this user only; SQLite gives its side files the same mode."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
 def explain(error: Exception, path: Path) -> StoreError:
-    """A `StoreError` that says what went wrong with the file and what to do, without any content of it.
+    """Return a `StoreError` that says what went wrong with the file and how to fix it, without any of its content.
 
     Args:
-        error: What the library or the file system raised; a `StoreError` is passed through.
+        error: The error of the library or the file system; a `StoreError` is passed through.
         path: The database.
     """
     if isinstance(error, StoreError):
@@ -189,16 +191,16 @@ def explain(error: Exception, path: Path) -> StoreError:
 # --- Migrations.
 
 APPLICATION_ID = 0x436F7465
-"""Marks a file as ours: "Cote"."""
+"""Identifies a file as ours: "Cote"."""
 
 
 def m008_read_models(connection: DatabaseConnection) -> None:
-    """The ledger by hour and day, and the indexes that pages of requests and sessions are read by."""
+    """Create the ledger by hour and day, and the indexes of the pages of requests and sessions."""
     create_tables(connection)
 
 
 def _step(file: Path) -> Callable[[DatabaseConnection], None]:
-    """The statements of a file, in order."""
+    """Return a step that runs the statements of a file, in order."""
     lines = (line for line in file.read_text(encoding="utf-8").splitlines(keepends=True) if not line.startswith("--"))
     statements = [statement for each in "".join(lines).split(";\n") if (statement := each.strip())]
 
@@ -210,20 +212,20 @@ def _step(file: Path) -> Callable[[DatabaseConnection], None]:
 
 
 def m013_sums_follow(connection: DatabaseConnection) -> None:
-    """In a file sums follow what is settled: a mark says how far they are."""
+    """Let the sums of a file follow its settlements, with a mark that says how far they are."""
     create_mark(connection)
 
 
 STEPS: Mapping[str, Callable[[DatabaseConnection], None]] = {
     each.__name__: each for each in (m008_read_models, m013_sums_follow)
 } | {f"m{file.stem}": _step(file) for file in Path(__file__).with_name("migrations").glob("*.sql")}
-"""By name: the files of `migrations`, and the steps that are code."""
+"""Every migration step by name: the files of `migrations`, and the steps that are code."""
 MIGRATIONS: tuple[Callable[[DatabaseConnection], None], ...] = tuple(STEPS[name] for name in sorted(STEPS))
-"""Every step, in order."""
+"""All migrations, in order."""
 
 
 def migrate(connection: DatabaseConnection) -> None:
-    """Take the steps that a database still lacks, all in one transaction.
+    """Run the steps that a database still lacks, all in one transaction.
 
     Raises:
         StoreError: the database belongs to another program or to a newer Coterie.
@@ -249,7 +251,7 @@ def migrate(connection: DatabaseConnection) -> None:
 
 
 def check_current(connection: DatabaseConnection) -> None:
-    """Raises `StoreError` unless a database that cannot be changed has all steps."""
+    """Check that a read-only database has all steps. Raises `StoreError` unless it has."""
     if (version := _version(connection)) < len(MIGRATIONS):
         raise StoreError(
             f"The database has schema {version} and cannot be written; this Coterie reads schema {len(MIGRATIONS)}.",
@@ -258,9 +260,9 @@ def check_current(connection: DatabaseConnection) -> None:
 
 
 def _version(connection: DatabaseConnection) -> int:
-    """How many steps the database has taken, after checking that it is ours to touch.
+    """Return the number of steps that the database has taken, after checking that it is ours.
 
-    Call it in a transaction: what it reads must be of one moment.
+    Call it in a transaction: it reads several times, and all reads must be of the same moment.
     """
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     owner = int(connection.execute("PRAGMA application_id").fetchone()[0])
@@ -275,7 +277,7 @@ def _version(connection: DatabaseConnection) -> int:
 
 
 def check_known(version: int) -> None:
-    """Raises `StoreError` for a schema that a newer Coterie made."""
+    """Check the version of a schema. Raises `StoreError` for a schema that a newer Coterie made."""
     if version > len(MIGRATIONS):
         raise StoreError(
             f"The database has schema {version}; this Coterie knows schemas up to {len(MIGRATIONS)}.",

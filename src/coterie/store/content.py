@@ -1,10 +1,10 @@
-"""What a trace keeps when content is not to be kept: figures, names, labels and reasons, no text of the caller's.
+"""Removes content from a trace: figures, names, labels and reasons stay, texts of the caller go.
 
-Content is what the caller wrote or a model wrote for them: the texts of parts, findings and quotes, and every
-string value that is no label. Reasons are kept, but by the house's rule a value inside a message is quoted
-(`!r`): what stands in quotation marks goes too, unless it is a name the trace already has, and so do words that
-repeat content. Each dropped text leaves its length and no hash: the hash of a short text can be guessed.
-Verdicts stay as they are, since a policy sees no content.
+Content is text that the caller wrote or that a model wrote for the caller: the texts of parts, findings and quotes,
+and every string value that is not a label. Reasons are kept, but by a house rule a value inside a message is quoted
+(`!r`): text in quotation marks is removed too, unless it is a name that the trace already has, and so are words that
+repeat content. Each removed text leaves its length and no hash: the hash of a short text can be guessed. Verdicts stay
+unchanged, since a policy sees no content.
 """
 
 from __future__ import annotations
@@ -49,25 +49,25 @@ _DROPPED = re.compile(r"\[\d+ characters, not kept\]")
 _CONTENT_VALUES = frozenset(
     ("added", "answer", "document", "found", "guess", "places", "quote", "sentence", "value", "words")
 )
-"""Values of reasons that repeat what somebody or a model wrote, unless they are names."""
+"""Values of reasons that repeat what a person or a model wrote, unless they are names."""
 _MOST_SCRUBBED = 50_000
-"""Characters of one text that are looked for in sentences; a quote of a longer one is dropped where it stands."""
+"""Characters of one text that are searched for in sentences; a quote of a longer text is removed in any case."""
 _LABELS = tuple(label.value for label in Label)
 _FIGURES = frozenset({int, float, bool, NoneType})
 _RUN = 3
-"""So many words in a row that also stand in a content text are taken for a copy of it."""
+"""Number of consecutive words that also occur in a content text and therefore count as a copy of it."""
 _ACCOUNT = re.compile(r"(?:\D*\d){6}")
-"""So many digits in a name may be an account's, a card's or a telephone's."""
+"""A name with this many digits may be the number of an account, a card or a telephone."""
 _IDENTIFYING = re.compile(r"(?=.*\d)\w{4,}")
-"""A single word that long with a digit in it is, too: an account number, a year, a name with one."""
+"""A single word of this length with a digit also counts as content: an account number, a year, a name with a digit."""
 
 
 def without_content(trace: Trace, texts: Iterable[str] = ()) -> Trace:
-    """The trace with every content text replaced by its length. Pure; a second time changes nothing more.
+    """Return the trace with every content text replaced by its length. Pure and idempotent.
 
     Args:
-        trace: What is kept.
-        texts: What came in with the request, where that is known: sentences that are kept repeat none of it.
+        trace: The trace to keep.
+        texts: Texts of the request, where known: the sentences that are kept repeat none of them.
     """
     scrub = _Scrubber.of(trace, texts)
     return replace(
@@ -85,7 +85,7 @@ def without_content(trace: Trace, texts: Iterable[str] = ()) -> Trace:
 
 
 def _decision(decision: Decision, scrub: _Scrubber) -> Decision:
-    """Names and figures stay; what was asked in words is the caller's, and so is an option that is no short name."""
+    """Keep names and figures; remove a question in words and an option that is not a short name, which are content."""
     options = decision.options
     if decision.zero_shot:  # else they are a specialist's labels
         options = tuple(map(_name, options))
@@ -99,7 +99,7 @@ def _decision(decision: Decision, scrub: _Scrubber) -> Decision:
 
 
 def _name(text: str) -> str:
-    """A name of few words that is no address and no account's number; of any other text the length."""
+    """Return a name of few words that is neither an address nor an account number; of any other text the length."""
     return _length(text) if len(_WORD.findall(text)) > _RUN or "@" in text or _ACCOUNT.match(text) else text
 
 
@@ -107,7 +107,7 @@ _Noted = TypeVar("_Noted", Step, Stage)
 
 
 def _noted(noted: tuple[_Noted, ...], scrub: _Scrubber) -> tuple[_Noted, ...]:
-    """Steps or stages; nearly all have a note that is a name, or none."""
+    """Remove content from steps or stages. The note of nearly all of them is a name, or empty."""
     names = scrub.names
     if all(not each.note or each.note in names for each in noted):
         return noted
@@ -142,13 +142,13 @@ def _fact(fact: Fact) -> Fact:
 
 
 def _citation(citation: Citation) -> Citation:
-    """Its place stays; quote, heading and the document's name are what somebody wrote."""
+    """Keep the position of a citation; remove its quote, heading and document name, which are content."""
     text, document, heading = map(_length, (citation.text, citation.document, citation.heading))
     return replace(citation, text=text, document=document, heading=heading)
 
 
 def _evidence(evidence: Evidence, scrub: _Scrubber, *, labels: bool) -> Evidence:
-    """Name and weight are a reason's code and stay; its words, like a quote's, repeat what the caller sent.
+    """Keep name and weight of evidence, which are a reason's code; remove its words, which repeat the caller's text.
 
     A quote is named after a field or a label, or after its document, whose name is content.
     """
@@ -160,7 +160,7 @@ def _evidence(evidence: Evidence, scrub: _Scrubber, *, labels: bool) -> Evidence
 
 
 def _field(field: Field, scrub: _Scrubber) -> Field:
-    """Name, place and confidence stay; the quote and what it says are the caller's."""
+    """Keep name, position and confidence of a field; remove its quote and value, which are content."""
     value = _length(field.value) if isinstance(field.value, str) else None
     return replace(field, value=value, text=_length(field.text), reason=scrub.reason(field.reason))
 
@@ -180,7 +180,10 @@ def _view(view: ViewRecord, scrub: _Scrubber) -> ViewRecord:
 
 
 def _words(text: str) -> list[str]:
-    """Its words, folded. Plain text is cut at its signs, which is three times as fast as looking for words."""
+    """Return the words of a text, case-folded.
+
+    ASCII text is split at its punctuation, which is three times as fast as searching for words.
+    """
     folded = text.casefold()
     return folded.translate(_SIGNS).split() if folded.isascii() else list(find_words(_WORD, folded))
 
@@ -194,9 +197,9 @@ class _Scrubber:
     """Takes content out of a sentence that is otherwise kept."""
 
     names: frozenset[str]
-    """What may stand in quotation marks."""
+    """Names that may stay in quotation marks."""
     texts: tuple[str, ...]
-    """All content."""
+    """All content texts."""
 
     @classmethod
     def of(cls, trace: Trace, texts: Iterable[str] = ()) -> _Scrubber:
@@ -204,22 +207,22 @@ class _Scrubber:
 
     @cached_property
     def _contents(self) -> list[list[str]]:
-        """The words of each text: of most traces no sentence is looked through, so they are found when one is."""
+        """The words of each text. They are computed on first use: for most traces no sentence is searched."""
         found = dict.fromkeys([text for text in self.texts if not is_dropped(text)])
         return [words for text in found if (words := _words(text[:_MOST_SCRUBBED]))]
 
     @cached_property
     def content(self) -> str:
-        """All content as lower-case words with single spaces between and around them, a line each text."""
+        """All content as lower-case words with single spaces between and around them, one line per text."""
         return "\n".join([f" {' '.join(words)} " for words in self._contents])
 
     @cached_property
     def short(self) -> tuple[list[str], ...]:
-        """The words of each content text that is too short to have a run."""
+        """The words of each content text that is shorter than a run."""
         return tuple([words for words in self._contents if len(words) < _RUN])
 
     def __call__(self, sentence: str) -> str:
-        """The sentence without quoted values that are no names, and without copies of content."""
+        """Return the sentence without quoted values that are not names, and without copies of content."""
         if not sentence or sentence in self.names:
             return sentence
         sentence = _QUOTED.sub(self._unquote, sentence)
@@ -232,7 +235,7 @@ class _Scrubber:
         return sentence
 
     def reason(self, reason: Reason) -> Reason:
-        """The reason with its code, and its values as the sentence would have them."""
+        """Return the reason with its code, and with its values cleaned like the sentence."""
         if not reason.notes and all(type(each) in _FIGURES or each in self.names for each in reason.values.values()):
             return reason
         quoted, known = quoted_in(reason.code), reason.code in TEMPLATES
@@ -250,12 +253,12 @@ class _Scrubber:
         return self(value) if value in self.names or not quoted else _length(value)
 
     def _unquote(self, match: re.Match[str]) -> str:
-        """A quoted name as it is; of any other quoted value the length."""
+        """Return a quoted name unchanged, and the length of any other quoted value."""
         value = match[0][1:-1]
         return match[0] if not value or value in self.names else _length(value)
 
     def _copied(self, words: list[str]) -> set[int]:
-        """Places of the words that repeat content."""
+        """Return the indexes of the words that repeat content."""
         copied = {
             i
             for i, word in enumerate(words)
@@ -272,7 +275,7 @@ class _Scrubber:
 
 
 def _contents(trace: Trace) -> Iterator[str]:
-    """Every content text of a trace."""
+    """Yield every content text of a trace."""
     yield from (part.text for part in trace.route.parts)
     if trace.rewritten:
         yield trace.rewritten
@@ -286,7 +289,7 @@ def _contents(trace: Trace) -> Iterator[str]:
 
 
 def _names(trace: Trace) -> Iterator[str]:
-    """Every name of a trace that is the network's own."""
+    """Yield every name of a trace that is the network's own."""
     yield from _LABELS
     yield from ("relayed", "since the request came in")  # notes that nearly every request has
     yield from trace.route.scores
@@ -309,5 +312,5 @@ def _evidence_names(finding: Finding) -> Iterable[str]:
 
 
 def is_dropped(text: str) -> bool:
-    """Whether a text is only said to have been there, as it is not kept."""
+    """Return whether a text is the placeholder of a removed text."""
     return text.startswith("[") and _DROPPED.fullmatch(text) is not None

@@ -1,7 +1,7 @@
-"""What a database holds of somebody, found and taken out; figures of the ledger stay.
+"""Finds and erases what a database holds about a person; figures of the ledger stay.
 
-Functions on a connection, inside a transaction of whoever calls them. Tables that other steps of the schema add about a
-request (they refer to `requests`) are found by their references, so what they hold is erased as well.
+The functions take a connection, inside a transaction of the caller. Tables that other steps of the schema add about a
+request (they refer to `requests`) are found by their references, so their rows are erased as well.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from coterie.text.folding import ALIKE, PLAIN_SIGNS, shown
 # other spelling.
 
 _SHORTEST = 3
-"""Characters of a value that can be looked for: a shorter one stands in every second text."""
+"""Fewest characters of a value to search for: a shorter value occurs in every second text."""
 _HEAD = 4096
-"""Bytes at a file's beginning that tell whether it is binary."""
+"""Bytes at the beginning of a file that decide whether it is binary."""
 _SPACE = {chr(code) for code in range(0x3001) if chr(code).isspace()}
 _SPACES = (
     rb"(?:"
     + b"|".join(sorted({re.escape(form.encode()) for c in _SPACE for form in (c, json.dumps(c)[1:-1])}))
     + rb")+"
 )
-"""White space of any kind, as UTF-8 or as JSON escapes it."""
+"""White space of any kind, as UTF-8 or as JSON escapes."""
 
 
 _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class Mention:
-    """Finds any of some values in texts, in the JSON of rows and in the bytes of files."""
+    """Finds any of several values in texts, in the JSON of rows and in the bytes of files."""
 
     def __init__(self, values: Sequence[str]) -> None:
-        """Take the values. Raises `InputError` for one that is too short to mean anybody."""
+        """Set the values. Raises `InputError` for a value that is too short to identify a person."""
         folded = [" ".join(_fold(value).split()) for value in values]
         for value, words in zip(values, folded, strict=True):
             if len(words) < _SHORTEST:
@@ -68,11 +68,11 @@ class Mention:
         self._alone = re.compile(rb"(?<![A-Za-z0-9_])(?:" + anywhere + rb")(?![A-Za-z0-9_])", re.IGNORECASE)
 
     def within(self, text: str) -> bool:
-        """Whether a text mentions one of them."""
+        """Return whether a text mentions one of the values."""
         return self._pattern.search(_fold(text)) is not None
 
     def within_json(self, text: str) -> bool:
-        """Whether a name or a text in a JSON document does; one that is no JSON is taken as a text."""
+        """Return whether a name or a text in a JSON document mentions a value; invalid JSON is read as a text."""
         try:
             document = parse_json(text)
         except ValueError:
@@ -80,10 +80,10 @@ class Mention:
         return any(self.within(string) for string in _strings(document))
 
     def within_bytes(self, content: bytes | mmap) -> bool:
-        """Whether a file's bytes do, as UTF-8, UTF-16 or Windows-1252, or as JSON escapes it.
+        """Return whether a file's bytes mention a value, as UTF-8, UTF-16 or Windows-1252, or as JSON escapes it.
 
-        What is compressed or encoded otherwise is not seen. In a binary file texts stand side by side without a gap, so
-        there a value need not stand alone.
+        Text that is compressed or encoded otherwise is not seen. In a binary file texts follow each other without a
+        gap, so there a value need not be a separate word.
         """
         if content[:2] in _WIDE:
             return self.within(bytes(content).decode("utf-16", "replace"))
@@ -101,7 +101,7 @@ def _pattern(words: str) -> str:
 
 
 def _letter_pattern(letter: str) -> bytes:
-    """A letter in either case, in any Unicode form, as UTF-8, Windows-1252 or as JSON escapes it."""
+    """Return a pattern of a letter in either case, in any Unicode form, as UTF-8, Windows-1252 or JSON escape."""
     cased = {letter, letter.lower(), letter.upper(), letter.title(), *ALIKE.get(letter, "")}
     formed = {unicodedata.normalize(form, each) for each in cased for form in ("NFC", "NFD")} | cased
     written = {*formed, *(json.dumps(each)[1:-1] for each in formed)}
@@ -125,48 +125,48 @@ def _strings(document: object) -> Iterator[str]:
 
 
 _FIGURES = ("steps", "findings", "decisions")
-"""Tables about requests that hold names of ours and figures alone."""
+"""Tables about requests that hold only figures and our own names."""
 _CAPTURED = "examples"
-"""Table of captured calls, which has further tables about it."""
+"""Table of captured calls, which other tables refer to."""
 _NAMING = frozenset({"request", "trace", "trace_id"})
-"""A column of such a name says which request a row is about, also where it does not refer to it."""
+"""Names of columns that say which request a row is about, also without a foreign key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ErasureScope:
-    """Whose content is meant."""
+    """The content to find: whose, and of which session."""
 
     tenant: str | None = None
-    """This tenant's alone; None for every tenant's."""
+    """The tenant; None for every tenant."""
     session: str | None = None
-    """This session of the tenant; None for all."""
+    """The session of the tenant; None for all."""
     mention: Mention | None = None
-    """Only what mentions somebody; None for all."""
+    """Only content that mentions a person; None for all content."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Holdings:
-    """What a database holds of somebody."""
+    """What a database holds about a person."""
 
     sessions: tuple[tuple[str, str], ...] = ()
-    """Tenant and name of each."""
+    """Tenant and name of each session."""
     entries: int = 0
-    """In these sessions."""
+    """Number of entries in these sessions."""
     traces: tuple[str, ...] = ()
-    """Ids of the requests whose traces are meant; those of the sessions included."""
+    """Ids of the requests in the scope, those of the sessions included."""
     rows: Mapping[str, int] = field(default_factory=dict)
-    """Rows about these requests in further tables, by table."""
+    """Number of rows about these requests in other tables, by table."""
     examples: tuple[str, ...] = ()
     """Ids of captured examples."""
     saw: tuple[tuple[str, str], ...] = ()
-    """Specialist and version of whatever was trained on these examples; versions stay."""
+    """Specialist and version of every model that was trained on these examples; versions stay."""
 
     def __bool__(self) -> bool:
         return bool(self.sessions or self.traces or self.examples)
 
 
 def select_holdings(connection: DatabaseConnection, scope: ErasureScope) -> Holdings:
-    """Everything of a scope: sessions with all their requests, and requests without a session."""
+    """Return everything in a scope: sessions with all their requests, and requests without a session."""
     sessions = tuple(_sessions(connection, scope))
     entries = sum(
         connection.execute("SELECT count(*) FROM entries WHERE tenant = ? AND session = ?", session).fetchone()[0]
@@ -186,13 +186,14 @@ def select_holdings(connection: DatabaseConnection, scope: ErasureScope) -> Hold
 
 
 def erase_holdings(connection: DatabaseConnection, found: Holdings, mention: Mention | None, *, whole: bool) -> None:
-    """Take it out.
+    """Erase what was found.
 
     Args:
         connection: In a transaction.
-        found: What `select_holdings` found in the same transaction.
-        mention: Whom no trace may mention afterwards: one that still does without its content goes altogether.
-        whole: The traces go altogether, whatever they say.
+        found: The result of `select_holdings` in the same transaction.
+        mention: The person whom no trace may mention afterwards: a trace that still does without its content is
+            deleted.
+        whole: Whether the traces are deleted in any case.
     """
     for tenant, session in found.sessions:
         erase_session(connection, session, tenant)
@@ -211,7 +212,7 @@ def erase_holdings(connection: DatabaseConnection, found: Holdings, mention: Men
 
 
 def delete_old(connection: DatabaseConnection, *, before: float) -> bool:
-    """Delete the traces, and rows in tables like them, of requests admitted before a time; whether there were any."""
+    """Delete traces, and rows in similar tables, of requests admitted before a time; return whether there were any."""
     old = "(SELECT id FROM requests WHERE time < ?)"
     tables = [("traces", "request"), *_about_requests(connection)]
     gone = drop_examples(connection, f"request IN {old} OR (request = '' AND time < ?)", (before, before))
@@ -223,7 +224,7 @@ def delete_old(connection: DatabaseConnection, *, before: float) -> bool:
 
 
 def select_export(connection: DatabaseConnection, found: Holdings) -> Iterator[dict[str, Any]]:
-    """Each request of these holdings with its figures, its trace, and its rows in further tables."""
+    """Yield each request of these holdings with its figures, its trace, and its rows in other tables."""
     for request in found.traces:
         cursor = connection.execute("SELECT * FROM requests WHERE id = ?", (request,))
         names = [each[0] for each in cursor.description]
@@ -243,7 +244,7 @@ def select_export(connection: DatabaseConnection, found: Holdings) -> Iterator[d
 
 
 def _examples(connection: DatabaseConnection, scope: ErasureScope, traces: set[str]) -> Iterator[str]:
-    """Captured examples of the requests, and others that are in the scope by themselves."""
+    """Yield the captured examples of the requests, and others that are in the scope by themselves."""
     rows = connection.execute("SELECT id, request, tenant, prompt, input, answer FROM examples")
     for example, request, tenant, prompt, *texts in rows:
         meant = scope.session is None and scope.tenant in {None, tenant}
@@ -259,7 +260,7 @@ def _rows(connection: DatabaseConnection, table: str, column: str, request: str)
 
 
 def _sessions(connection: DatabaseConnection, scope: ErasureScope) -> Iterator[tuple[str, str]]:
-    """Sessions, also those that have expired and that only the ledger still names."""
+    """Yield the sessions, also those that have expired and that only the ledger still names."""
     known = connection.execute(
         "SELECT tenant, id FROM sessions UNION SELECT tenant, session FROM requests WHERE session IS NOT NULL"
     ).fetchall()
@@ -278,7 +279,7 @@ def _is_about(connection: DatabaseConnection, tenant: str, session: str, mention
 
 
 def _traces(connection: DatabaseConnection, scope: ErasureScope, sessions: set[tuple[str, str]]) -> Iterator[str]:
-    """Requests of the sessions, and others that are in the scope by themselves."""
+    """Yield the requests of the sessions, and others that are in the scope by themselves."""
     for request, tenant, session in connection.execute("SELECT id, tenant, session FROM requests"):
         meant = scope.session is None and scope.tenant in {None, tenant}
         if (tenant, session) in sessions or (
@@ -288,14 +289,14 @@ def _traces(connection: DatabaseConnection, scope: ErasureScope, sessions: set[t
 
 
 def _mentions(connection: DatabaseConnection, request: str, mention: Mention) -> bool:
-    """Whether a request's trace, or a row about it, mentions somebody."""
+    """Return whether a request's trace, or a row about it, mentions the person."""
     tables = [("traces", "request"), *_about_requests(connection)]
     rows = (row for table, column in tables for row in _rows(connection, table, column, request))
     return any(mention.within_json(value) for row in rows for value in row.values() if isinstance(value, str))
 
 
 def _about_requests(connection: DatabaseConnection) -> Iterator[tuple[str, str]]:
-    """Tables, besides `traces`, with content about a request, and the column that names it."""
+    """Yield the tables, besides `traces`, with content about a request, each with the column that names the request."""
     for table in sorted(set(tables_of(connection)) - set(_FIGURES) - {"traces", "requests", _CAPTURED}):
         columns = {name for name, refers in columns_of(connection, table) if refers == "requests" or name in _NAMING}
         yield from ((table, column) for column in sorted(columns))
@@ -307,7 +308,7 @@ def _count(connection: DatabaseConnection, table: str, column: str, requests: It
 
 
 def _bare(request: str, text: str) -> str | None:
-    """A stored trace without its content and its session; None for one that nobody understands."""
+    """Return a stored trace without its content and its session; None for a trace that cannot be read."""
     try:
         return dumps(replace(without_content(read_trace(request, text)), session=None))
     except StoreError:

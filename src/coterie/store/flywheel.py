@@ -1,8 +1,8 @@
-"""The flywheel's tables: examples, comparisons, labels, and records that are changed as a whole.
+"""The flywheel's tables: examples, comparisons, labels, and records that are replaced as a whole.
 
-Nothing here knows what a deployment is. Records are written with the revision that the writer saw, several of them in
-one transaction, so of two writers one is refused and a killed process leaves nothing half done. The statements are
-those that SQLite and PostgreSQL have in common, with `?` for a value.
+This module does not know what a deployment is. Records are written with the revision that the writer saw, several of
+them in one transaction, so of two writers one is refused and a killed process leaves nothing half done. The statements
+use the SQL that SQLite and PostgreSQL have in common, with `?` for a value.
 """
 
 from __future__ import annotations
@@ -32,15 +32,17 @@ T = TypeVar("T")
 
 
 Connection = Any
-"""A connection, inside a transaction of whoever calls: `execute` gives a cursor with `fetchone`, `fetchall` and
-`rowcount`. Each driver types it in its own way."""
+"""A connection, inside a transaction of the caller.
+
+`execute` returns a cursor with `fetchone`, `fetchall` and `rowcount`. Each driver types it in its own way.
+"""
 
 _EXAMPLE = tuple(each.name for each in fields(CapturedExample))
 _COMPARISON = tuple(each.name for each in fields(ComparedAnswer))
 _WITHOUT_TEXTS = {"prompt": "'[]'", "input": "''"}
 _ABOUT_EXAMPLES = ("comparisons", "labels", "trained_on")
 _MARKS = 400
-"""Values of one `IN (...)`."""
+"""Most values of one `IN (...)`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,7 @@ class FlywheelTables:
     """Implements `protocols.FlywheelStore` on any database.
 
     Args:
-        write: Does work inside a transaction of its own; returns once it is committed.
+        write: Runs work inside a transaction of its own; returns once it is committed.
         read: Reads one state of the database.
     """
 
@@ -77,7 +79,7 @@ class FlywheelTables:
     async def add_examples(
         self, examples: Sequence[CapturedExample], comparisons: Sequence[ComparedAnswer] = ()
     ) -> None:
-        """Add them, and what was compared about them; one that is there already stays as it is."""
+        """Add examples and their comparisons; an existing one is left unchanged."""
 
         def work(connection: Connection) -> None:
             volumes = _Volumes()
@@ -92,7 +94,7 @@ class FlywheelTables:
     async def examples(
         self, *, job: str | None = None, after: tuple[float, str] = (-1.0, ""), limit: int = 10_000
     ) -> list[CapturedExample]:
-        """Return the next examples behind a place, oldest first; of one job, "" being those of none."""
+        """Return the next examples after a position, oldest first, of one job; "" is the lack of a job."""
         named = "" if job is None else "job = ? AND "
         statement = (
             f"SELECT {', '.join(_EXAMPLE)} FROM examples WHERE {named}(time > ? OR (time = ? AND id > ?)) "  # noqa: S608
@@ -110,7 +112,7 @@ class FlywheelTables:
         return await self._read(lambda c: [_example(row) for row in reversed(c.execute(statement, values).fetchall())])
 
     async def examples_of(self, ids: Sequence[str]) -> dict[str, CapturedExample]:
-        """Return those of the ids that are there."""
+        """Return the examples with these ids, as far as they exist."""
         columns = ", ".join(_EXAMPLE)
 
         def query(connection: Connection) -> dict[str, CapturedExample]:
@@ -120,7 +122,7 @@ class FlywheelTables:
         return await self._read(query)
 
     async def assign(self, homes: Sequence[tuple[str, str, int, str]]) -> None:
-        """Say of examples, by id, which job they belong to, by which wording, and what their input is."""
+        """Assign examples, by id, to their job, with the number of its template and their input."""
 
         def work(connection: Connection) -> None:
             volumes = _Volumes()
@@ -138,7 +140,7 @@ class FlywheelTables:
         await self._written(work)
 
     async def volumes(self) -> list[JobVolume]:
-        """Return how much was asked of each job, the largest first; the job "" is what belongs to none."""
+        """Return the volume of each job, the largest first; the job "" has the calls that belong to none."""
         end = "(SELECT time FROM examples e WHERE e.job = v.job ORDER BY time {0}, id {0} LIMIT 1)"
         statement = (
             "SELECT v.job, sum(v.calls) AS asked, sum(v.local), sum(v.cost), sum(v.unpriced), count(*), "  # noqa: S608
@@ -161,7 +163,7 @@ class FlywheelTables:
         )
 
     async def drop_examples(self, *, before: float) -> int:
-        """Delete examples that are older, with all that is about them; return how many."""
+        """Delete examples older than a time, with everything about them, and return how many there were."""
         return await self._written(lambda c: drop_examples(c, "time < ?", (before,)))
 
     # --- comparisons and labels ------------------------------------------------------------------
@@ -169,7 +171,7 @@ class FlywheelTables:
     async def comparisons(
         self, deployment: str, *, after: tuple[float, str] = (-1.0, ""), limit: int = 100_000
     ) -> list[ComparedAnswer]:
-        """Return the next comparisons of a deployment behind a place, oldest first."""
+        """Return the next comparisons of a deployment after a position, oldest first."""
         statement = (
             f"SELECT {', '.join(_COMPARISON)} FROM comparisons WHERE deployment = ? "  # noqa: S608 - our names
             "AND (time > ? OR (time = ? AND example > ?)) ORDER BY time, example LIMIT ?"
@@ -178,7 +180,7 @@ class FlywheelTables:
         return await self._read(lambda c: [_comparison(row) for row in c.execute(statement, values).fetchall()])
 
     async def stream(self, deployment: str) -> ComparedStream:
-        """Return what a gate reads of a deployment's comparisons: counts, and where the answers differ."""
+        """Return what a gate reads of a deployment's comparisons: counts, and the answers that differ."""
         kinds = "SELECT accepted + 2 * same + 4 * failed FROM comparisons WHERE deployment = ? ORDER BY time, example"
         differing = (
             "SELECT c.example, c.answer, e.answer FROM comparisons c LEFT JOIN examples e ON e.id = c.example "
@@ -200,7 +202,7 @@ class FlywheelTables:
         return await self._read(query)
 
     async def confidences(self, deployment: str, *, since: float) -> list[ComparedConfidence]:
-        """Return how sure a deployment was of its answers to the calls from a time on, but for those that failed."""
+        """Return the confidence of a deployment's answers to calls since a time, without the calls that failed."""
         statement = (
             "SELECT example, confidence, same FROM comparisons WHERE deployment = ? AND time >= ? AND failed = 0 "
             "ORDER BY time, example"
@@ -210,7 +212,7 @@ class FlywheelTables:
         )
 
     async def answered(self, job: str, *, limit: int) -> list[AnsweredCall]:
-        """Return the newest calls of a job, oldest first, as far as a sample is drawn by them."""
+        """Return the newest calls of a job, oldest first, with the columns that a sample is drawn by."""
         statement = (
             "SELECT id, answer, failed, CASE WHEN policy = '' OR policy LIKE 'model:%' THEN 0 ELSE 1 END "
             "FROM examples WHERE job = ? ORDER BY time DESC, id DESC LIMIT ?"
@@ -224,7 +226,7 @@ class FlywheelTables:
         return await self._accepted(deployment, same=0, order="c.time, c.example", limit=limit)
 
     async def unsure(self, deployment: str, *, limit: int = 100) -> list[ComparedAnswer]:
-        """Return accepted answers that do not differ and that no person labelled, the least sure first."""
+        """Return accepted answers that do not differ and that no person labelled, the least confident first."""
         return await self._accepted(deployment, same=1, order="c.confidence, c.example", limit=limit)
 
     async def _accepted(self, deployment: str, *, same: int, order: str, limit: int) -> list[ComparedAnswer]:
@@ -249,7 +251,7 @@ class FlywheelTables:
         return await self._read(query)
 
     async def put_label(self, label: GivenLabel) -> bool:
-        """Keep a label in place of what the same person said before; False if the example is gone."""
+        """Save a label in place of the same person's earlier one; return False if the example no longer exists."""
 
         def work(connection: Connection) -> bool:
             if connection.execute("SELECT 1 FROM examples WHERE id = ?", (label.example,)).fetchone() is None:
@@ -266,13 +268,13 @@ class FlywheelTables:
         return await self._written(work)
 
     async def drop_label(self, label: GivenLabel) -> bool:
-        """Take a label back; False if it is not there."""
+        """Remove a label; return False if it does not exist."""
         statement = "DELETE FROM labels WHERE example = ? AND origin = ? AND given_by = ?"
         values = (label.example, label.origin, label.by)
         return await self._written(lambda c: c.execute(statement, values).rowcount > 0)
 
     async def labels(self, *, job: str | None = None, since: float = 0.0, feedback: bool = True) -> list[GivenLabel]:
-        """Return what people, and feedback if it is wanted, say of examples, oldest first."""
+        """Return the labels of people, and of feedback if `feedback` is True, oldest first."""
         named = "" if job is None else "e.job = ? AND "
         statement = (
             "SELECT l.example, l.origin, l.given_by, l.value, l.time, l.purpose FROM labels l "  # noqa: S608 - our names
@@ -293,12 +295,12 @@ class FlywheelTables:
         return await self._read(query)
 
     async def given(self, *, since: float) -> int:
-        """Return how many labels people gave from a time on."""
+        """Return how many labels people gave since a time."""
         statement = "SELECT count(*) FROM labels WHERE origin = 'person' AND time >= ?"
         return await self._read(lambda c: int(c.execute(statement, (since,)).fetchone()[0]))
 
     async def complaints(self, *, since: float = 0.0) -> dict[str, int]:
-        """Return how many answers of each policy were called wrong by whoever asked."""
+        """Return how many answers of each policy the callers reported as wrong."""
         statement = (
             "SELECT e.policy, count(DISTINCT e.id) FROM feedback f JOIN examples e ON e.request = f.request "
             "WHERE e.time >= ? AND f.thumb = 'down' GROUP BY e.policy"
@@ -308,7 +310,7 @@ class FlywheelTables:
     # --- what versions saw -----------------------------------------------------------------------
 
     async def note_training(self, specialist: str, version: str, examples: Sequence[str]) -> None:
-        """Write down whose examples a version saw."""
+        """Record which examples a version was trained on."""
 
         def work(connection: Connection) -> None:
             for example in examples:
@@ -319,7 +321,7 @@ class FlywheelTables:
     # --- records ---------------------------------------------------------------------------------
 
     async def put(self, *records: FlywheelRecord) -> None:
-        """Write records in one transaction. Raises `FlywheelChanged` if one has another revision by now."""
+        """Write records in one transaction. Raises `FlywheelChanged` if the revision of one has changed meanwhile."""
 
         def work(connection: Connection) -> None:
             for each in records:
@@ -329,7 +331,7 @@ class FlywheelTables:
         await self._written(work)
 
     async def records(self, kind: str, *, job: str | None = None, since: float | None = None) -> list[FlywheelRecord]:
-        """Return the records of a kind, oldest first, from a time on."""
+        """Return the records of a kind since a time, oldest first."""
         given = {" AND job = ?": job, " AND time >= ?": since}
         where = "".join(each for each, value in given.items() if value is not None)
         statement = (
@@ -339,7 +341,7 @@ class FlywheelTables:
         return await self._read(lambda c: [_record(row) for row in c.execute(statement, values).fetchall()])
 
     async def record(self, kind: str, key: str) -> FlywheelRecord | None:
-        """Return one record; None if there is none."""
+        """Return one record, or None if it does not exist."""
         statement = "SELECT kind, id, job, time, body, revision FROM flywheel_records WHERE kind = ? AND id = ?"
 
         def query(connection: Connection) -> FlywheelRecord | None:
@@ -357,22 +359,22 @@ class FlywheelTables:
 
 
 class _Volumes:
-    """What some examples add to the calls of their jobs and callers, or take from them."""
+    """The changes that some examples make to the call counts of their jobs and callers."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], list[float]] = {}
 
     def add(self, job: str, caller: str, *, local: bool, cost: float | None, calls: int = 1) -> None:
-        """Add one call; -1 takes it back."""
+        """Add one call; `calls=-1` subtracts one."""
         self.add_row(job, caller, (calls, calls * local, calls * (cost or 0.0), calls * (cost is None)))
 
     def add_row(self, job: str, caller: str, figures: Sequence[float]) -> None:
-        """Add calls, those of deployments, their cost, and those without one."""
+        """Add the number of calls, of those answered by deployments, their cost, and the number without a cost."""
         row = self._rows.setdefault((job, caller), [0, 0, 0.0, 0])
         row[:] = [a + b for a, b in zip(row, figures, strict=True)]
 
     def write(self, connection: Connection) -> None:
-        """Add all of it to the table."""
+        """Add all changes to the table."""
         for key, row in sorted(self._rows.items()):  # in one order, so that writers wait in no circle
             if any(row):
                 connection.execute(
@@ -387,7 +389,7 @@ class _Volumes:
 
 
 def _insert(connection: Connection, table: str, columns: Sequence[str], values: Sequence[Any]) -> bool:
-    """Insert a row; False if it is there already."""
+    """Insert a row; return False if it already exists."""
     marks = ", ".join("?" * len(columns))
     statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
     return bool(connection.execute(statement, values).rowcount == 1)
@@ -418,14 +420,14 @@ def _put(connection: Connection, record: FlywheelRecord) -> None:
 
 
 def _each(connection: Connection, statement: str, values: Sequence[str]) -> Iterator[Any]:
-    """Rows of a statement that ends with `IN`, for any number of values."""
+    """Yield the rows of a statement that ends with `IN`, for any number of values."""
     for begin in range(0, len(values), _MARKS):
         some = values[begin : begin + _MARKS]
         yield from connection.execute(f"{statement} ({', '.join('?' * len(some))})", some).fetchall()
 
 
 def drop_examples(connection: Connection, where: str, values: Sequence[Any]) -> int:
-    """Delete examples that a condition of ours names, with all that is about them; return how many."""
+    """Delete the examples that meet a condition of ours, with everything about them, and return how many there were."""
     volumes = _Volumes()
     gone = connection.execute(
         "SELECT job, caller, -count(*), -sum(CASE WHEN policy LIKE 'model:%' THEN 0 ELSE 1 END), "  # noqa: S608 - ours
@@ -474,7 +476,7 @@ def _label(row: Sequence[Any]) -> GivenLabel:
 
 
 def _plain(value: str | None) -> str | None:
-    """A value of feedback, which is stored as JSON, as an answer is written."""
+    """Return a value of feedback, which is stored as JSON, in the form of an answer."""
     try:
         found = parse_json(value or "")
     except ValueError:

@@ -1,4 +1,4 @@
-"""Open the store that `[store]` names: a SQLite file of the network's folder, or a PostgreSQL database."""
+"""Open the store that `[store]` names: a SQLite file in the network's folder, or a PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def is_stored(config: Config, folder: Path) -> bool:
-    """Whether there may be anything: a file that is not there holds nothing."""
+    """Return whether the store may hold anything: a missing file holds nothing."""
     return config.store.url is not None or (folder / config.store.path).exists()
 
 
@@ -48,14 +48,14 @@ async def open_store(
     """Open the network's store.
 
     Args:
-        config: The network's.
-        folder: The network's.
+        config: The network's configuration.
+        folder: The network's folder.
         clock: Seconds since the epoch.
-        reading: Nothing will be written; of a file none is made for that.
+        reading: Whether the store is only read; a missing file is not created then.
 
     Raises:
         ConfigError, ExtraMissing: see `database_of`.
-        StoreError: it cannot be opened.
+        StoreError: the store cannot be opened.
     """
     section, days = config.store, config.retention.days
     if (address := database_of(config)) is not None:

@@ -1,8 +1,9 @@
 """The store in PostgreSQL: the same tables and statements, for networks that run on several hosts.
 
-What differs from a SQLite file: settlements that arrive together are copied table by table; an answer waits for the
-server's own commit, whatever `sync_seconds` says; of all processes one deletes what is too old; what is erased is gone
-from the tables' files, which are written anew, but the server's write-ahead log and its backups are the operator's.
+Differences from a SQLite file: settlements that arrive together are copied table by table. An answer waits for the
+server's own commit, whatever `sync_seconds` says. One of all processes deletes old rows. Erased content is gone from
+the tables' files, which are rewritten, but the server's write-ahead log and its backups are the operator's
+responsibility.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from coterie.store.threads import ReadThread, WriteThread
 
 _DAY = 86_400.0
 _VERSION = "coterie_schema"
-"""The table that holds how many steps of the schema were taken."""
+"""The table that holds the number of schema steps that were taken."""
 
 
 class PostgresStore(SQLiteStore):
-    """Implements `protocols.Store`. Make one with `await PostgresStore.connect(...)`; any number may share a schema."""
+    """Implements `protocols.Store`. Create one with `await PostgresStore.connect(...)`.
+
+    Any number of stores may share a schema.
+    """
 
     @classmethod
     async def connect(
@@ -39,13 +43,13 @@ class PostgresStore(SQLiteStore):
         queue: int = 1024,
         busy_seconds: float = 5.0,
     ) -> PostgresStore:
-        """Connect, make the tables if they are missing, and bring them up to date.
+        """Connect, create missing tables, and bring the schema up to date.
 
         Args:
-            address: Of the database and the schema in it.
+            address: The database and the schema in it.
             session_days: A session not used for so many days is forgotten.
-            keep_content: Whether traces keep the caller's and the models' texts.
-            content_days: What is kept about a request besides figures goes after so many days; None for never.
+            keep_content: Whether traces keep the texts of callers and models.
+            content_days: Data about a request besides figures is deleted after so many days; None for never.
             clock: Seconds since the epoch.
             queue: Writes, and reads of each kind, that may wait; one more raises `Overloaded`.
             busy_seconds: How long to wait for a lock, and for a server that starts.
@@ -64,16 +68,16 @@ class PostgresStore(SQLiteStore):
 
 
 class PostgresSweep(Sweep):
-    """Deletes what is too old, in one process at a time, and writes tables anew from which something was erased."""
+    """Deletes old rows, in one process at a time, and rewrites tables from which something was erased."""
 
     def lock(self, connection: DatabaseConnection) -> None:
-        """Let nobody write what is about to be erased; others go on reading."""
+        """Lock the tables for writers before rows are erased; readers continue."""
         connection.execute(
             "LOCK TABLE requests, traces, sessions, entries, feedback, examples, labels IN SHARE ROW EXCLUSIVE MODE"
         )
 
     def _sweep(self, connection: DatabaseConnection) -> None:
-        """Delete what is too old, if it is time; write anew the tables of which something was erased."""
+        """Delete old rows if it is time, and rewrite the tables from which something was erased."""
         now = self._clock()
         if self._is_due(now):
             self._delete(connection, now)
@@ -83,7 +87,7 @@ class PostgresSweep(Sweep):
             self._erased = False
 
     def _delete(self, connection: DatabaseConnection, now: float) -> None:
-        """Delete what is too old, unless another process does it just now."""
+        """Delete old rows, unless another process is doing so."""
         connection.execute("BEGIN IMMEDIATE")
         try:
             if isinstance(connection, PostgresConnection) and connection.try_lock("sweep"):
@@ -97,7 +101,7 @@ class PostgresSweep(Sweep):
 
 
 def migrate(connection: DatabaseConnection) -> None:
-    """Make the schema, or take the steps that it lacks, in one transaction. Raises `StoreError` for a newer one."""
+    """Create the schema, or run its missing steps, in one transaction. Raises `StoreError` for a newer one."""
     assert isinstance(connection, PostgresConnection)  # noqa: S101 - of this module's own making
     connection.execute("BEGIN IMMEDIATE")
     try:

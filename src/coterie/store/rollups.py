@@ -1,12 +1,12 @@
-"""The ledger added up by hour and by day: what reports and the console read.
+"""The ledger added up by hour and by day, for reports and the console.
 
 Each settlement adds to a row for its hour and one for its day: for all requests of its tenant, for each specialist and
 for each model. Money is added as decimal numbers. Latencies are counted in buckets that are 2% wide, so a percentile
 read from them is at most 1% off.
 
-In PostgreSQL a settlement adds itself, in its own transaction. In a SQLite file the sums follow: up to which request
-they go is written with them, in one transaction, so whoever was killed, each request counts once. Whoever reads sums
-first has what was settled added up; nobody who only asks waits for it.
+In PostgreSQL a settlement adds itself, in its own transaction. In a SQLite file the sums follow later. The last request
+in the sums is written with them, in one transaction, so each request counts once even if a process is killed. A reader
+of sums first has the new settlements added up; no request waits for that.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from coterie.store.statements import DatabaseConnection, insert_many
 HOUR, DAY = 3600, 86_400
 Kind = Literal["request", "specialist", "model"]
 PIECE = 2000
-"""Requests of an earlier Coterie that one step adds up: some 50 ms."""
+"""Requests of an earlier Coterie that one step adds up, in some 50 ms."""
 _GROWTH = math.log(1.02)
 _COUNTS = ("requests", "accepted", "abstained", "escalated", "tokens_in", "tokens_cached", "tokens_out")
 _FIGURES = ("cpu_seconds", "joules", "joules_low", "joules_high", "joules_measured")
@@ -33,7 +33,7 @@ _FURTHER = ("unpriced", "compared", "compared_unpriced")
 _MONEY = ("cost", "counterfactual", "compared_cost")
 SUMMED = (*_COUNTS, *_FIGURES, *_FURTHER)
 COLUMNS = (*SUMMED, *_MONEY)
-"""Of a row, behind its key."""
+"""Columns of a row after its key."""
 _KEY = ("span", "kind", "start", "tenant", "name")
 _INTO = f"rollups ({', '.join((*_KEY, *COLUMNS))})"
 _ADD = (
@@ -41,7 +41,7 @@ _ADD = (
     f"{', '.join(f'{name} = rollups.{name} + excluded.{name}' for name in SUMMED)}, "
 )
 _ADD_MONEY = ", ".join(f"{name} = plus_money(rollups.{name}, excluded.{name})" for name in _MONEY)
-"""By a function of PostgreSQL's. One of Python's in SQLite would take the interpreter's lock for each amount."""
+"""SQL that adds money with a PostgreSQL function. A Python function in SQLite would take the GIL for each amount."""
 _SET_MONEY = ", ".join(
     f"{name} = CASE excluded.{name} WHEN '0' THEN rollups.{name} ELSE excluded.{name} END" for name in _MONEY
 )
@@ -49,7 +49,7 @@ _COUNT = " ON CONFLICT (span, start, tenant, bucket) DO UPDATE SET n = latencies
 
 
 def create_tables(connection: DatabaseConnection) -> None:
-    """Make the tables and the indexes that pages are read by, and note what is still to be added up."""
+    """Create the tables and the indexes of pages, and note what is still to be added up."""
     numbers = ", ".join(
         [f"{name} INTEGER NOT NULL" for name in (*_COUNTS, *_FURTHER)] + [f"{name} REAL NOT NULL" for name in _FIGURES]
     )
@@ -81,17 +81,17 @@ def create_tables(connection: DatabaseConnection) -> None:
 
 
 def bucket_of(milliseconds: float) -> int:
-    """The bucket of a latency."""
+    """Return the bucket of a latency."""
     return math.floor(math.log(max(milliseconds, 0.01)) / _GROWTH)
 
 
 def latency_of(bucket: int) -> float:
-    """The middle of a bucket, in milliseconds."""
+    """Return the middle of a bucket, in milliseconds."""
     return math.exp((bucket + 0.5) * _GROWTH)
 
 
 class Additions:
-    """What some requests add to the rows of their hours and days."""
+    """The amounts that some requests add to the rows of their hours and days."""
 
     def __init__(self) -> None:
         self._figures = defaultdict[tuple[str, int, str, str], list[Sequence[Any]]](list)
@@ -120,7 +120,7 @@ class Additions:
             seen.add(key)
 
     def write(self, connection: DatabaseConnection) -> None:
-        """Add all of it to the tables."""
+        """Add all amounts to the tables."""
         figures = defaultdict[tuple[Any, ...], list[Sequence[Any]]](list)
         for (kind, start, tenant, name), added in self._figures.items():
             figures[HOUR, kind, start, tenant, name] += added
@@ -139,7 +139,7 @@ class Additions:
 
 
 def _used(row: _Request | _Step) -> tuple[Any, ...]:
-    """Tokens, energy and whether the price is unknown: the columns from `tokens_in` to `unpriced`."""
+    """Return tokens, energy and whether the price is unknown: the columns from `tokens_in` to `unpriced`."""
     joules, low, high = row.joules, row.joules_low, row.joules_high
     ends = (joules if low is None else low, joules if high is None else high)
     measured = joules if row.joules_kind == "measured" else 0.0
@@ -152,9 +152,9 @@ def _money(amount: str | None) -> Decimal | int:
 
 
 def _with_money(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """The rows with the money that stands in the table added to theirs: nobody else writes in this transaction.
+    """Return the rows with the money in the table added to theirs: there is no other writer in this transaction.
 
-    All that stands there is read as one row, for one step of a statement; of a row that adds none it stays as it is.
+    All stored amounts are read as one row, in one step of a statement; a row that adds no money is left unchanged.
     """
     nothing, first, keys = ("0",) * len(_MONEY), len(rows[0]) - len(_MONEY), len(_KEY)
     paid = [row for row in rows if row[first:] != nothing]
@@ -170,7 +170,7 @@ def _with_money(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]])
 
 @lru_cache(maxsize=256)
 def _selection(rows: int) -> str:
-    """The statement that reads the money of so many rows; the same object each time, as in `insert_many`."""
+    """Return the statement that reads the money of `rows` rows; the same object each time, as in `insert_many`."""
     keys, places = ", ".join(_KEY), ", ".join([f"({', '.join('?' * len(_KEY))})"] * rows)
     shown = f"json_group_array(json_array({keys}, {', '.join(_MONEY)}))"
     return f"WITH wanted ({keys}) AS (VALUES {places}) SELECT {shown} FROM wanted CROSS JOIN rollups USING ({keys})"  # noqa: S608 - no value is in it
@@ -225,17 +225,17 @@ _NEITHER = (0, 0, 0)
 _STATUS = {"accepted": (1, 0, 0), "abstained": (0, 1, 0), "escalated": (0, 0, 1)}
 _FIRST_MONEY = len(SUMMED)
 _UNUSED = (0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0, 0)
-"""What a finding adds, behind the requests, the accepted and the abstained."""
+"""Values that a finding adds, after the counts of requests, accepted and abstained."""
 
 
 # --- How far a file is added up.
 
 
 def create_mark(connection: DatabaseConnection) -> None:
-    """Have the sums of a file follow; those that an earlier Coterie had begun only are begun anew.
+    """Switch a file to sums that follow later; sums that an earlier Coterie left unfinished are started again.
 
-    A process of an earlier Coterie may still have the file open, while a fleet is replaced. It is told that the whole
-    ledger is still to be added up: then it leaves what it settles to those who add up, and cannot add up itself.
+    A process of an earlier Coterie may still have the file open while a fleet is replaced. The view tells that process
+    that the whole ledger is still to be added up. It then leaves the sums to others and cannot add them up itself.
     """
     if not adds_later(connection):
         return
@@ -251,26 +251,26 @@ def create_mark(connection: DatabaseConnection) -> None:
 
 
 def adds_later(connection: DatabaseConnection) -> bool:
-    """Whether sums follow what is settled: one thread writes a file, and has a moment for it now and then."""
+    """Return whether sums follow later: one thread writes a file, and has time for it now and then."""
     return isinstance(connection, sqlite3.Connection)
 
 
 def is_whole(connection: DatabaseConnection) -> bool:
-    """Whether the sums have all of an earlier Coterie's ledger."""
+    """Return whether the sums contain all of an earlier Coterie's ledger."""
     return not adds_later(connection) or _mark(connection)[0] >= _mark(connection)[1]
 
 
 def _mark(connection: DatabaseConnection) -> tuple[int, int]:
-    """The last request that is in the sums, and the last one of an earlier Coterie, by their places in the file.
+    """Return the row ids of the last request in the sums and of the last request of an earlier Coterie.
 
-    No request is ever deleted. So they stand in the order in which they were settled, also once it is written anew.
+    No request is ever deleted. Therefore the row ids keep the order of settlement, also after the file is rewritten.
     """
     upto, earlier = connection.execute("SELECT upto, earlier FROM summed").fetchone()
     return upto, earlier
 
 
 def add_up(connection: DatabaseConnection, *, piece: int = PIECE) -> bool:
-    """Add up the next requests of a file that the sums lack, in a transaction; whether more may be left."""
+    """Add up the next requests that the sums lack, in a transaction; return whether more may be left."""
     if not adds_later(connection):
         return False
     upto, _ = _mark(connection)
@@ -296,7 +296,7 @@ def add_up(connection: DatabaseConnection, *, piece: int = PIECE) -> bool:
 
 
 def catch_up(connection: DatabaseConnection, *, piece: int) -> bool:
-    """The same in a transaction of its own, if there is any such request."""
+    """Run `add_up` in a transaction of its own, if there is any request to add."""
     behind = "SELECT 1 FROM requests WHERE rowid > (SELECT upto FROM summed) LIMIT 1"
     if not adds_later(connection) or connection.execute(behind).fetchone() is None:
         return False  # without a lock
@@ -314,7 +314,7 @@ def catch_up(connection: DatabaseConnection, *, piece: int) -> bool:
 
 
 class Rollup(NamedTuple):
-    """A row of the table."""
+    """A row of the table `rollups`."""
 
     start: int
     tenant: str
@@ -348,12 +348,12 @@ class Stretch(NamedTuple):
 
 
 def stretches(since: float, until: float = math.inf, *, hours: bool = False) -> Iterator[Stretch]:
-    """Cover a time with whole days, and whole hours around them; what is left at the ends is not covered.
+    """Cover a time with whole days, and whole hours around them; the rest at the ends is not covered.
 
     Args:
-        since: The first second; less than a row's is left out, never more taken in.
-        until: The end, not included. Infinity takes in the hour and the day that are not over.
-        hours: Hours alone.
+        since: The first second; an hour that begins earlier is left out.
+        until: The end, not included. Infinity includes the hour and the day that are not over.
+        hours: Whether to use hours alone.
     """
     first = _up(since, HOUR)
     last = until if until == math.inf else until // HOUR * HOUR
@@ -379,7 +379,7 @@ def _up(time: float, span: int) -> int:
 def select_rollups(
     connection: DatabaseConnection, kind: Kind, stretch: Stretch, *, tenant: str | None = None
 ) -> Iterator[Rollup]:
-    """The rows of a kind in a stretch of time, of one tenant or of all."""
+    """Return the rows of a kind in a stretch of time, of one tenant or of all."""
     whose, values = ("", ()) if tenant is None else (" AND tenant = ?", (tenant,))
     until = min(stretch.until, 2.0**62)
     rows = connection.execute(
@@ -399,7 +399,7 @@ def sum_rollups(
     tenant: str | None,
     name: str | None = None,
 ) -> Iterator[Rollup]:
-    """The rows of a kind in a stretch of time, added up by the database; amounts stand side by side in each."""
+    """Return the rows of a kind in a stretch of time, summed by the database; each amount is a list with spaces."""
     where, values = _within(stretch, tenant, name)
     key = ", ".join(each if each == by else f"min({each})" for each in _KEY[2:])
     joined = "group_concat" if isinstance(connection, sqlite3.Connection) else "string_agg"
@@ -413,14 +413,14 @@ def sum_rollups(
 
 
 def added_up(amounts: str) -> Decimal:
-    """The sum of amounts that stand side by side."""
+    """Return the sum of amounts that are separated by spaces."""
     return sum(map(Decimal, amounts.split()), Decimal(0))
 
 
 def count_requests(
     connection: DatabaseConnection, kind: Kind, stretch: Stretch, *, tenant: str | None, name: str | None = None
 ) -> Iterator[tuple[str, int, int]]:
-    """Name, start and requests of the rows of a kind in a stretch of time."""
+    """Return name, start and requests of the rows of a kind in a stretch of time."""
     where, values = _within(stretch, tenant, name)
     return iter(
         connection.execute(
@@ -433,7 +433,7 @@ def count_requests(
 def sum_latencies(
     connection: DatabaseConnection, stretch: Stretch, *, tenant: str | None, times: bool = True
 ) -> Iterator[tuple[int, int, int]]:
-    """Start, bucket and number of the latencies in a stretch of time, of all its tenants; else of all its times too."""
+    """Return start, bucket and count of latencies in a period, summed over tenants, unless `times` over times."""
     where, values = _within(stretch, tenant)
     start, by = ("start", "start, bucket") if times else ("min(start)", "bucket")
     query = f"SELECT {start}, bucket, sum(n) FROM latencies WHERE {where} GROUP BY {by}"  # noqa: S608 - our names
@@ -441,7 +441,7 @@ def sum_latencies(
 
 
 def _within(stretch: Stretch, tenant: str | None, name: str | None = None) -> tuple[str, tuple[object, ...]]:
-    """A condition on rows, and its values."""
+    """Return a condition on rows, and its values."""
     given = {"tenant": tenant, "name": name}
     further = "".join(f" AND {key} = ?" for key, value in given.items() if value is not None)
     values: tuple[object, ...] = (stretch.span, stretch.first, min(stretch.until, 2.0**62))
@@ -454,7 +454,7 @@ def _within(stretch: Stretch, tenant: str | None, name: str | None = None) -> tu
 def select_latencies(
     connection: DatabaseConnection, stretch: Stretch, *, tenant: str | None = None
 ) -> Iterator[tuple[int, str, int, int]]:
-    """Start, tenant, bucket and number of the latencies in a stretch of time."""
+    """Return start, tenant, bucket and count of the latencies in a stretch of time."""
     whose, values = ("", ()) if tenant is None else (" AND tenant = ?", (tenant,))
     until = min(stretch.until, 2.0**62)
     return iter(
@@ -466,7 +466,7 @@ def select_latencies(
 
 
 def percentile_of(buckets: dict[int, int], share: float) -> float | None:
-    """The latency that at least `share` of the requests do not exceed, within 1%; None of none."""
+    """Return the latency that at least `share` of the requests do not exceed, within 1%; None without requests."""
     total = sum(buckets.values())
     rank = math.ceil(share * total)
     for bucket in sorted(buckets):

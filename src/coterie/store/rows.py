@@ -1,10 +1,10 @@
-"""Values as rows and back: what is written for a settlement, what is read of it, and pages of requests and sessions.
+"""Converts values to rows and back: settlements, and pages of requests and sessions.
 
-Functions on a connection, inside a transaction of whoever calls them. Ids and times come with the values.
+The functions take a connection, inside a transaction of the caller. Ids and times come with the values.
 
-A page begins behind the last line of the page before, by an index on tenant and time; nothing is counted or skipped.
-What no index finds, such as the requests of one specialist, is looked for in a bounded number of requests a page: the
-page then says how far it came.
+A page begins after the last line of the page before, by an index on tenant and time; nothing is counted or skipped. A
+filter that no index serves, such as the requests of one specialist, is applied to a bounded number of requests a page:
+the page then says how far it came.
 """
 
 from __future__ import annotations
@@ -43,35 +43,35 @@ from coterie.types import (
 )
 
 CONTEXT_LINES = 2000
-"""A context is read back to so many of its newest lines, so a session without end stays cheap to ask in."""
+"""Newest lines of a session that are read into a context, so that a session without end stays cheap."""
 
 _ALL = 2**62
 _LABEL_WITHOUT_PII = "label_impersonal"
-"""Beside an entry's content: what its label would be without personal data."""
+"""Key beside an entry's content for its label without personal data."""
 
 TURNS = "count(CASE WHEN entries.kind = 'message' AND entries.producer = 'user' THEN 1 END)"
 RANK = f"max(CASE entries.label {' '.join(f'WHEN {e.value!r} THEN {rank}' for rank, e in enumerate(Label))} END)"
-"""Of some entries: how many a user said, and the rank of the most sensitive label."""
+"""SQL for the rank of the most sensitive label among some entries."""
 
 Row = tuple[str | float | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SettlementWork:
-    """Writes a settlement; those that wait together are written as one."""
+    """Writes a settlement; waiting settlements are written as one."""
 
     settlement: Settlement
     keep_content: bool
-    """Whether traces keep the caller's and the models' texts."""
+    """Whether traces keep the texts of callers and models."""
     expired: float
-    """A session last used before this time starts afresh."""
+    """A session last used before this time starts anew."""
 
     def __call__(self, connection: DatabaseConnection) -> None:
-        """Write it; in a transaction."""
+        """Write the settlement, in a transaction."""
         insert_settlements(connection, (self.settlement,), keep_content=self.keep_content, expired=self.expired)
 
     def joined(self, works: Sequence[SettlementWork]) -> Callable[[DatabaseConnection], None]:
-        """Return the work that writes all of them."""
+        """Return the work that writes all of these settlements."""
         return partial(
             insert_settlements,
             settlements=[each.settlement for each in works],
@@ -87,9 +87,9 @@ def insert_settlements(
 
     Args:
         connection: In a transaction.
-        settlements: What to write; entries only of those that name a session.
-        keep_content: Whether traces keep the caller's and the models' texts.
-        expired: A session last used before this time starts afresh.
+        settlements: What to write; entries only of settlements with a session.
+        keep_content: Whether traces keep the texts of callers and models.
+        expired: A session last used before this time starts anew.
     """
     rows = defaultdict[str, list[Row]](list)
     used: dict[tuple[str, str], float] = {}
@@ -121,7 +121,7 @@ def insert_settlements(
 def select_context(
     connection: DatabaseConnection, session: str, tenant: str, *, expired: float, whole: bool = False
 ) -> Context:
-    """A tenant's session as a context, its newest lines or all of it; empty if it is unknown or expired."""
+    """Return a tenant's session as a context, its newest lines or all of it; empty if it is unknown or expired."""
     rows = connection.execute(
         """
         SELECT kind, content, producer, label, entries.time FROM entries
@@ -135,7 +135,7 @@ def select_context(
 
 
 def select_sessions(connection: DatabaseConnection, tenant: str, *, expired: float) -> list[SessionSummary]:
-    """A tenant's sessions that have not expired, the one used last first."""
+    """Return a tenant's sessions that have not expired, the one used last first."""
     rows = connection.execute(
         f"""
         SELECT sessions.id, used, min(entries.time), count(entries.id), {TURNS}, {RANK}
@@ -160,9 +160,9 @@ def select_sessions(connection: DatabaseConnection, tenant: str, *, expired: flo
 
 
 def erase_session(connection: DatabaseConnection, session: str, tenant: str) -> bool:
-    """Delete a session: its entries, its name, feedback, and the content of its traces; False if there was nothing.
+    """Delete a session: its entries, its name, feedback, and the content of its traces; return False if there was none.
 
-    A trace that cannot be read goes altogether: nobody can say what of it is content.
+    A trace that cannot be read is deleted as a whole: its content cannot be told apart from the rest.
     """
     traces = connection.execute(
         "SELECT request, trace FROM traces JOIN requests ON id = request WHERE tenant = ? AND session = ?",
@@ -186,7 +186,7 @@ def erase_session(connection: DatabaseConnection, session: str, tenant: str) -> 
 
 
 def select_trace(connection: DatabaseConnection, trace_id: str, tenant: str) -> Trace | None:
-    """A tenant's trace, or None."""
+    """Return a tenant's trace, or None."""
     row = connection.execute(
         "SELECT trace FROM traces JOIN requests ON id = request WHERE id = ? AND tenant = ?", (trace_id, tenant)
     ).fetchone()
@@ -194,7 +194,7 @@ def select_trace(connection: DatabaseConnection, trace_id: str, tenant: str) -> 
 
 
 def read_trace(trace_id: str, text: str) -> Trace:
-    """A trace as it is stored. Raises `StoreError` for one that cannot be read."""
+    """Read a stored trace. Raises `StoreError` for a trace that cannot be read."""
     try:
         return loads(Trace, text, unknown="ignore")
     except (TypeError, ValueError) as error:
@@ -204,7 +204,7 @@ def read_trace(trace_id: str, text: str) -> Trace:
 
 
 def delete_sessions(connection: DatabaseConnection, *, expired: float) -> int:
-    """Delete the sessions last used before `expired`, with their context; returns how many there were."""
+    """Delete the sessions last used before `expired`, with their context, and return how many there were."""
     if connection.execute("SELECT 1 FROM sessions WHERE used < ? LIMIT 1", (expired,)).fetchone() is None:
         return 0  # without waiting for a lock
     return connection.execute("DELETE FROM sessions WHERE used < ?", (expired,)).rowcount
@@ -219,7 +219,7 @@ def _decision_rows(trace: Trace) -> Iterator[Row]:
 
 
 def select_sites(connection: DatabaseConnection, *, since: float) -> list[SiteSummary]:
-    """Each question that was asked since, the most frequent first, described by the trace that asked it last."""
+    """Return each question asked since a time, the most frequent first, described by the newest trace that asked it."""
     rows = connection.execute(
         """
         SELECT site, answered_by, method, decisions.cost, count(*), sum(accepted), sum(decisions.joules), max(time)
@@ -291,7 +291,7 @@ def _usage_columns(usage: Usage) -> Row:
 
 
 def _later_columns(usage: Usage) -> Row:
-    """Those that the tables got later."""
+    """Return the values of the columns that later steps of the schema added."""
     low, high = usage.joules_low, usage.joules_high
     return (int(usage.tokens_cached), None if low is None else float(low), None if high is None else float(high))
 
@@ -303,7 +303,7 @@ def _entry_rows(tenant: str, session: str, entries: Iterable[Entry]) -> Iterable
 
 
 def _content(entry: Entry) -> str:
-    """An entry's content as JSON, with its label without personal data where that is another."""
+    """Return an entry's content as JSON, with its label without personal data where the two labels differ."""
     if entry.label_without_pii is None or entry.label_without_pii == entry.label:
         return dumps(entry.content)
     return json.dumps({**parse_json(dumps(entry.content)), _LABEL_WITHOUT_PII: entry.label_without_pii.value})
@@ -327,9 +327,9 @@ def _entry(kind: str, content: str, producer: str, label: str, time: float) -> E
 
 
 def _use_sessions(connection: DatabaseConnection, used: Mapping[tuple[str, str], float], *, expired: float) -> None:
-    """Note when sessions were used; one that had expired loses what it remembered.
+    """Record when sessions were used; a session that had expired loses its entries.
 
-    In the order of their names: two writers that note the same ones do not wait for each other in a circle.
+    Sessions are written in the order of their names, so that two writers of the same ones do not deadlock.
     """
     if not used:
         return
@@ -347,13 +347,13 @@ def _use_sessions(connection: DatabaseConnection, used: Mapping[tuple[str, str],
 # --- Feedback.
 
 _LABEL_WORDS = 4
-"""Words from which a value is no name of a label."""
+"""Number of words from which a value cannot be the name of a label."""
 _ALARM = 1.645
-"""Standard errors above what confidences let expect: 95%, one-sided."""
+"""Standard errors above the number that the confidences predict: 95%, one-sided."""
 
 
 def check_feedback(feedback: Feedback, trace: Trace) -> None:
-    """Raises `InputError` if it is about a specialist that found nothing for that request."""
+    """Check feedback. Raises `InputError` if it is about a specialist without a finding for that request."""
     known = sorted({finding.specialist for finding in trace.findings})
     if feedback.specialist and feedback.specialist not in known:
         raise InputError(
@@ -363,7 +363,7 @@ def check_feedback(feedback: Feedback, trace: Trace) -> None:
 
 
 def bare_feedback(feedback: Feedback, trace: Trace) -> Feedback:
-    """Feedback without content: of its comment the length, and of a value that is no label."""
+    """Return feedback without content: its comment, or a value that is not a label, is replaced by its length."""
     comment = f"[{len(feedback.comment)} characters, not kept]" if feedback.comment else ""
     about = [each for each in trace.findings if feedback.specialist in {"", each.specialist}]
     value = feedback.value
@@ -377,7 +377,7 @@ def bare_feedback(feedback: Feedback, trace: Trace) -> Feedback:
 
 
 def insert_feedback(connection: DatabaseConnection, feedback: Feedback, *, correct: bool | None) -> None:
-    """Keep it, in place of what the same caller said before of the same finding, if its request is still there."""
+    """Save feedback in place of the same caller's earlier one on the same finding, if the request still exists."""
     value = None if feedback.value is None else json.dumps(feedback.value, ensure_ascii=True)
     row = (feedback.trace_id, feedback.key, feedback.specialist, float(feedback.time), feedback.thumb, value)
     connection.execute(
@@ -389,10 +389,10 @@ def insert_feedback(connection: DatabaseConnection, feedback: Feedback, *, corre
 
 
 def is_correct(feedback: Feedback, trace: Trace) -> bool | None:
-    """Whether it says that the answer was right; None if it says nothing of that.
+    """Return whether the feedback says that the answer was right; None if it does not say.
 
-    A thumb decides. A value without a thumb is what would have been right: so the answer was, if a finding that it
-    is about has that value, and was not else.
+    A thumb decides. A value without a thumb is the right answer: the answer was right if a finding that the feedback is
+    about has that value, and wrong otherwise.
     """
     if feedback.thumb is not None:
         return feedback.thumb == "up"
@@ -410,7 +410,7 @@ def select_chosen(
     until: float,
     keys: Sequence[str] | None,
 ) -> list[tuple[Trace, tuple[Feedback, ...]]]:
-    """Traces whose ids are chosen, oldest first, each with what was said of it, oldest word first."""
+    """Return the traces whose ids are chosen, oldest first, each with its feedback, oldest first."""
     ids = connection.execute(
         "SELECT id, tenant FROM requests WHERE time >= ? AND time < ? ORDER BY time, id", (since, until)
     )
@@ -426,7 +426,7 @@ def select_chosen(
 
 
 def said_of(connection: DatabaseConnection, request: str, tenant: str) -> list[Feedback]:
-    """What was said of an answer, the oldest first."""
+    """Return the feedback on an answer, the oldest first."""
     rows = connection.execute(
         "SELECT key, specialist, time, thumb, value, comment FROM feedback WHERE request = ? ORDER BY time", (request,)
     )
@@ -439,30 +439,33 @@ def _value(text: str | None) -> Any:  # noqa: ANN401 - JSON, as it was said
 
 
 def dicts(cursor: Cursor) -> Iterator[Mapping[str, Any]]:
-    """The rows of a query by the names of its columns."""
+    """Yield the rows of a query as mappings by column name."""
     names = [each[0] for each in cursor.description]
     for row in cursor:
         yield dict(zip(names, row, strict=True))
 
 
 class Complaints(NamedTuple):
-    """What was said of a specialist's answers by those who chose to."""
+    """The feedback on a specialist's answers. Giving feedback is voluntary."""
 
     answers: int
     wrong: int
-    """Of which somebody said that they were wrong; others may be wrong, too."""
+    """Number of answers that were reported as wrong; others may be wrong, too."""
     expected: float
-    """Wrong ones that the confidences of all of them let expect."""
+    """Number of wrong answers that the confidences of all answers predict."""
     variance: float
 
     @property
     def alarm(self) -> bool:
-        """More complaints alone than there should be errors: the confidences no longer hold. Fewer mean nothing."""
+        """Whether there are more complaints than predicted errors, so that the confidences no longer hold.
+
+        Fewer complaints prove nothing.
+        """
         return self.wrong > self.expected + _ALARM * sqrt(self.variance)
 
 
 def select_complaints(connection: DatabaseConnection, *, since: float, until: float) -> dict[str, Complaints]:
-    """By specialist, of the findings that were accepted; a word about the whole answer is about each of them."""
+    """Return complaints by specialist about accepted findings. Feedback on a whole answer counts for each of them."""
     rows = connection.execute(
         """
         SELECT findings.specialist, count(*), sum(CASE WHEN EXISTS (
@@ -480,12 +483,12 @@ def select_complaints(connection: DatabaseConnection, *, since: float, until: fl
 # --- Pages of requests and sessions: a page costs the same however many there are.
 
 LOOKED_THROUGH = 1000
-"""Requests that one page looks through at most: some 10 ms."""
+"""Most requests that one page examines: some 10 ms."""
 _COLUMNS = "id, time, session, label, status, milliseconds, joules, joules_kind, cost, counterfactual_cost"
 
 
 def select_request_page(connection: DatabaseConnection, *, wanted: RequestFilter) -> RequestPage:
-    """A tenant's requests, the newest first, as far as they pass the filter."""
+    """Return a page of a tenant's requests that pass the filter, the newest first."""
     time, request = wanted.after or (math.inf, "")
     given = {name: getattr(wanted, name) for name in ("status", "session") if getattr(wanted, name)}
     where = "".join(f" AND {name} = ?" for name in given)
@@ -517,7 +520,7 @@ def _passes(connection: DatabaseConnection, row: Sequence[Any], wanted: RequestF
 
 
 def _said(connection: DatabaseConnection, request: str) -> bool | None:
-    """Whether somebody said that an answer was right: the newest word about the whole, else about a part."""
+    """Return whether feedback says that an answer was right: the newest on the whole, else on a part; None if none."""
     said = connection.execute(
         "SELECT correct FROM feedback WHERE request = ? AND correct IS NOT NULL ORDER BY specialist <> '', time DESC",
         (request,),
@@ -541,7 +544,7 @@ def _line(connection: DatabaseConnection, row: Sequence[Any]) -> RequestLine:
 def select_session_page(
     connection: DatabaseConnection, *, tenant: str, expired: float, after: tuple[float, str] | None, limit: int
 ) -> SessionPage:
-    """A tenant's sessions that have not expired, the one used last first."""
+    """Return a page of a tenant's sessions that have not expired, the one used last first."""
     place = after or (math.inf, "")
     rows = connection.execute(
         "SELECT used, id FROM sessions WHERE tenant = ? AND (used, id) < (?, ?) AND used >= ? "
@@ -569,7 +572,7 @@ def _session(connection: DatabaseConnection, tenant: str, session: str, used: fl
 
 
 def select_said(connection: DatabaseConnection, *, trace_id: str, tenant: str) -> tuple[Feedback, ...]:
-    """What was said of an answer; nothing of another tenant's."""
+    """Return the feedback on an answer; none for another tenant's."""
     mine = connection.execute("SELECT 1 FROM requests WHERE id = ? AND tenant = ?", (trace_id, tenant)).fetchone()
     return () if mine is None else tuple(said_of(connection, trace_id, tenant))
 
@@ -578,7 +581,7 @@ _MOST_OPINIONS = 5000
 
 
 def select_opinions(connection: DatabaseConnection, *, specialist: str, tenant: str, since: float) -> list[Opinion]:
-    """The newest words from a time on about answers of a specialist, oldest first."""
+    """Return the newest feedback since a time on answers of a specialist, oldest first."""
     rows = connection.execute(
         "SELECT f.request, f.key, f.value, f.correct FROM feedback f JOIN requests r ON r.id = f.request "
         "WHERE f.time >= ? AND f.correct IS NOT NULL AND f.specialist IN ('', ?) AND r.tenant = ? AND EXISTS "
@@ -592,7 +595,7 @@ _MOST_CORRECTIONS = 5000
 
 
 def select_corrections(connection: DatabaseConnection, *, specialist: str, tenant: str) -> list[tuple[Trace, Feedback]]:
-    """What somebody said would have been right, with the trace, the newest word about each request, oldest first."""
+    """Return the newest correction of each request of a specialist, with its trace, oldest first."""
     newest = connection.execute(
         "SELECT request, max(time) AS last FROM feedback WHERE value IS NOT NULL AND specialist IN ('', ?) "
         "GROUP BY request ORDER BY last DESC LIMIT ?",

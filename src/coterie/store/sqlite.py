@@ -1,9 +1,9 @@
-"""The store on one SQLite file: ledger, traces and sessions, safe against a killed process and a cut power line.
+"""The store on one SQLite file: ledger, traces and sessions, safe against a killed process and a power failure.
 
 Notable: an answer is given only after its settlement is committed, and settlements that arrive together share a commit.
-With `sync_seconds` the fsync follows within so many seconds, for all of them together; a cut of the power in between
-loses them, and nothing else: the file stays whole. The store does not know what a request is worth or when a session
-should be remembered.
+With `sync_seconds` the fsync follows within so many seconds, for all of them together. A power failure in between loses
+these settlements, and nothing else: the file stays intact. The store does not know the value of a request or when a
+session should be remembered.
 """
 
 from __future__ import annotations
@@ -85,15 +85,18 @@ from coterie.types import (
 
 _DAY = 86_400.0
 _SWEEP = 3600.0
-"""Seconds between two looks for expired sessions; the file is written anew for them once a day at most."""
+"""Seconds between two searches for expired sessions; the file is rewritten for them once a day at most."""
 _BATCHES = 32
-"""Commits after which sums follow, where there is no pause before; about a millisecond's work."""
+"""Commits after which sums are updated if there is no pause before; about a millisecond's work."""
 _WIPES, _PAUSE = 100, 0.05
-"""Tries to overwrite what was erased, and seconds between two of them."""
+"""Attempts to overwrite what was erased, and seconds between two of them."""
 
 
 class SQLiteStore:
-    """Implements `protocols.Store`. Make one with `await SQLiteStore.open(...)`; several processes may share a file."""
+    """Implements `protocols.Store`. Create one with `await SQLiteStore.open(...)`.
+
+    Several processes may share a file.
+    """
 
     def __init__(
         self, *, writer: WriteThread, lookups: ReadThread, totals: ReadThread, keep_content: bool, sweep: Sweep
@@ -118,24 +121,25 @@ class SQLiteStore:
         connect: Connect = connect,
         reading: bool = False,
     ) -> SQLiteStore:
-        """Open the file, or make it, and bring its schema up to date.
+        """Open the file, or create it, and bring its schema up to date.
 
         Args:
-            path: The database; its folder is made if it is missing.
+            path: The database; its folder is created if it is missing.
             session_days: A session not used for so many days is forgotten.
-            keep_content: Whether traces keep the caller's and the models' texts.
-            content_days: Traces, and whatever else is kept about a request besides figures, go after so many days, and
-                sessions that were not used for as long; None for never.
-            clock: Seconds since the epoch: what "not used for" is measured by.
+            keep_content: Whether traces keep the texts of callers and models.
+            content_days: Traces, and other data about a request besides figures, are deleted after so many days, and so
+                are sessions that were not used for as long; None for never.
+            clock: Seconds since the epoch, by which "not used for" is measured.
             queue: Writes, and reads of each kind, that may wait; one more raises `Overloaded`.
             busy_seconds: How long to wait for another process's lock.
-            sync_seconds: What is settled is safe from a cut of the power after so many seconds; 0 for before `settle`
-                returns. From a killed process it is safe then in any case.
+            sync_seconds: A settlement is safe from a power failure after so many seconds; 0 for before `settle`
+                returns. It is safe from a killed process by then in any case.
             connect: Opens a connection; tests pass one that fails.
-            reading: Nothing will be written: no file is made, and one that cannot be written is read all the same.
+            reading: Whether the store is only read: no file is created, and a file without write permission can be
+                read.
 
         Raises:
-            StoreError: it cannot be opened, is no database of ours, or is a newer Coterie's.
+            StoreError: the file cannot be opened, is not a database of ours, or belongs to a newer Coterie.
         """
         opens, read_only = partial(connect, path, busy_seconds), False
         if reading and not os.path.exists(path):  # noqa: ASYNC240, PTH110 - one look, as all that follows takes more
@@ -161,13 +165,13 @@ class SQLiteStore:
         return cls(writer=writer, lookups=lookups, totals=totals, keep_content=keep_content, sweep=sweep)
 
     async def settle(self, settlement: Settlement) -> None:
-        """Write all of it in one transaction; on return it is safe from a killed process."""
+        """Write a settlement in one transaction; on return it is safe from a killed process."""
         await self._writer.run(self._settling(settlement))
 
     async def record(self, settlement: Settlement, entry: AuditEvent, audit: Audit) -> None:
         """Write a settlement and, in the same thread and with the same wait, its entry in the audit log.
 
-        The entries of all settlements of a commit are written in one piece after it, also where it failed.
+        The entries of all settlements of a commit are written in one piece after it, also where the commit failed.
         """
         try:
             await self._writer.run(self._settling(settlement), beside=audit.append_soon, entry=entry, to_the_end=True)
@@ -178,7 +182,7 @@ class SQLiteStore:
         return SettlementWork(settlement=settlement, keep_content=self._keep_content, expired=self._sweep.expired())
 
     async def context(self, session: str, tenant: str, *, whole: bool = False) -> Context:
-        """The newest 2,000 lines of the tenant's session, or the whole; empty if unknown, another's or expired."""
+        """Return the newest 2,000 lines of the tenant's session, or all; empty if unknown, another's or expired."""
         _check_name("session", session)
         _check_name("tenant", tenant)
         expired = self._sweep.expired()
@@ -187,17 +191,17 @@ class SQLiteStore:
         )
 
     async def sessions(self, tenant: str) -> list[SessionSummary]:
-        """The tenant's sessions that have not expired, the one used last first; never delays the other reads."""
+        """Return the tenant's sessions that have not expired, the one used last first; never delays other reads."""
         _check_name("tenant", tenant)
         return await self._totals.run(partial(select_sessions, tenant=tenant, expired=self._sweep.expired()))
 
     async def erase(self, session: str, tenant: str) -> bool:
-        """Forget a session; on return no file of the database holds its text. False if there was nothing of it.
+        """Erase a session; on return no file of the database holds its text. Return False if there was nothing.
 
         Raises:
-            StoreError: it is erased, but its text may still stand in unused parts of the files: they cannot be
-                written anew while another program reads them without a pause, or the disk is full. Each later write
-                tries again.
+            StoreError: the session is erased, but its text may still be in unused parts of the files. The files cannot
+                be rewritten while another program reads them without a pause, or while the disk is full. Each later
+                write tries again.
         """
         _check_name("session", session)
         _check_name("tenant", tenant)
@@ -213,15 +217,16 @@ class SQLiteStore:
         return erased[0]
 
     async def holdings(self, scope: ErasureScope) -> Holdings:
-        """What is held of a tenant, of a session, or of whoever is mentioned."""
+        """Return what is held about a tenant, a session, or a person who is mentioned."""
         _check_scope(scope)
         return await self._totals.run(partial(select_holdings, scope=scope))
 
     async def erase_all(self, scope: ErasureScope) -> Holdings:
-        """Forget what is held of a scope, and say what it was; figures of the ledger stay.
+        """Erase everything in a scope, and return what it was; figures of the ledger stay.
 
-        A session that mentions somebody goes whole. Of a tenant nothing but figures is left; elsewhere a trace keeps
-        what is no content. On return no file of the database holds the rest, as after `erase`; so for errors.
+        A session that mentions the person is erased as a whole. Of a tenant only figures are left; elsewhere a trace
+        keeps what is not content. On return no file of the database holds the rest, as after `erase`; errors are the
+        same, too.
         """
         _check_scope(scope)
         erased: list[Holdings] = []
@@ -238,14 +243,14 @@ class SQLiteStore:
         return erased[0]
 
     async def requests(self, scope: ErasureScope) -> list[dict[str, Any]]:
-        """Every request of a scope as plain values: its row of the ledger, its steps, its trace as JSON."""
+        """Return every request of a scope as plain values: its row of the ledger, its steps, its trace as JSON."""
         _check_scope(scope)
         return await self._totals.run(
             lambda connection: list(select_export(connection, select_holdings(connection, scope)))
         )
 
     async def _wiped(self, what: str) -> None:
-        """Wait until what was erased is overwritten everywhere. Raises `StoreError` if it cannot be."""
+        """Wait until what was erased is overwritten everywhere. Raises `StoreError` if that is not possible."""
         for _ in range(_WIPES):
             await self._writer.run(_nothing)  # by now the writer has maintained after the work before
             if self._sweep.wiped:
@@ -258,13 +263,13 @@ class SQLiteStore:
         )
 
     async def trace(self, trace_id: str, tenant: str) -> Trace | None:
-        """A settled trace, or None if it is unknown or another tenant's."""
+        """Return a settled trace, or None if it is unknown or another tenant's."""
         return await self._lookups.run(partial(select_trace, trace_id=trace_id, tenant=tenant))
 
     async def feedback(self, feedback: Feedback) -> bool:
-        """Keep it, in place of what the same caller said before; False if the trace is unknown or another tenant's.
+        """Save feedback in place of the same caller's earlier one; return False if the trace is not the tenant's.
 
-        Raises `InputError` where it is about a specialist that found nothing for that request.
+        Raises `InputError` where it is about a specialist without a finding for that request.
         """
         _check_name("tenant", feedback.tenant)
         trace = await self.trace(feedback.trace_id, feedback.tenant)
@@ -278,12 +283,12 @@ class SQLiteStore:
         return True
 
     async def summary(self, *, since: float = 0.0) -> LedgerSummary:
-        """Totals over requests admitted at or after `since`; never delays the other reads."""
+        """Return totals over requests admitted at or after `since`; never delays other reads."""
         await self._add_up()
         return await self._totals.run(partial(select_summary, since=since))
 
     async def ledger(self, *, since: float = 0.0, by: Grouping = "day") -> Ledger:
-        """The same added up by day, tenant, specialist or model, what is unknown counted apart; and all trainings."""
+        """Return totals by day, tenant, specialist or model, with unknown values counted apart; and all trainings."""
         await self._add_up()
         return await self._totals.run(partial(select_ledger, since=since, by=by))
 
@@ -297,75 +302,76 @@ class SQLiteStore:
         parts: Collection[TotalsPart] = TOTALS_PARTS,
         name: str | None = None,
     ) -> Totals:
-        """Totals of whole hours and days, of a tenant or of all tenants; parts are those of one name alone."""
+        """Return totals of whole hours and days, of a tenant or of all; `name` limits the parts to one name."""
         await self._add_up()
         work = partial(select_totals, since=since, until=until, tenant=tenant, hours=hours, parts=parts, name=name)
         return await self._lookups.run(work)
 
     async def _add_up(self) -> None:
-        """Have what was settled added up; where that cannot be written, sums are read as they stand."""
+        """Add up new settlements; where the file cannot be written, sums are read as they are."""
         with suppress(CoterieError):
             await self._writer.run(add_up)
 
     async def request_page(self, wanted: RequestFilter) -> RequestPage:
-        """The next page of a tenant's requests, the newest first."""
+        """Return the next page of a tenant's requests, the newest first."""
         _check_name("tenant", wanted.tenant)
         return await self._lookups.run(partial(select_request_page, wanted=wanted))
 
     async def session_page(
         self, tenant: str, *, after: tuple[float, str] | None = None, limit: int = 50
     ) -> SessionPage:
-        """The next page of a tenant's sessions, the one used last first."""
+        """Return the next page of a tenant's sessions, the one used last first."""
         _check_name("tenant", tenant)
         expired = self._sweep.expired()
         work = partial(select_session_page, tenant=tenant, expired=expired, after=after, limit=limit)
         return await self._lookups.run(work)
 
     async def said(self, trace_id: str, tenant: str) -> tuple[Feedback, ...]:
-        """What was said of an answer, the oldest first; nothing of another tenant's."""
+        """Return the feedback on an answer, the oldest first; none for another tenant's."""
         return await self._lookups.run(partial(select_said, trace_id=trace_id, tenant=tenant))
 
     async def opinions(self, specialist: str, tenant: str, *, since: float) -> list[Opinion]:
-        """Who said from a time on whether an answer of a specialist was right, oldest first."""
+        """Return who said since a time whether an answer of a specialist was right, oldest first."""
         work = partial(select_opinions, specialist=specialist, tenant=tenant, since=since)
         return await self._lookups.run(work)
 
     async def corrections(self, specialist: str, tenant: str) -> list[tuple[Trace, Feedback]]:
-        """What somebody said would have been right of a specialist's findings, oldest first, with the traces."""
+        """Return corrections of a specialist's findings, oldest first, with the traces."""
         return await self._totals.run(partial(select_corrections, specialist=specialist, tenant=tenant))
 
     async def chosen(
         self, chooses: Callable[[str], bool], *, since: float, until: float, keys: Sequence[str] | None = None
     ) -> list[tuple[Trace, tuple[Feedback, ...]]]:
-        """Traces whose ids are chosen, admitted from `since` on and before `until`, each with what was said of it.
+        """Return traces whose ids are chosen, admitted from `since` on and before `until`, each with its feedback.
 
-        With `keys` only what came with one of them counts. Oldest request first, oldest word first.
+        With `keys`, only requests with one of these keys count. Oldest request first, oldest feedback first.
         """
         return await self._totals.run(partial(select_chosen, chooses=chooses, since=since, until=until, keys=keys))
 
     async def complaints(self, *, since: float, until: float) -> dict[str, Complaints]:
-        """By specialist: answers, how many somebody called wrong, and how many its confidences let expect."""
+        """Return by specialist: answers, how many were reported as wrong, and how many its confidences predict."""
         return await self._totals.run(partial(select_complaints, since=since, until=until))
 
     async def sites(self, *, since: float = 0.0) -> list[SiteSummary]:
-        """Each typed question that was asked at or after `since`: how often, who answered, at what cost."""
+        """Return each typed question asked at or after `since`: how often, who answered, at what cost."""
         return await self._totals.run(partial(select_sites, since=since))
 
     async def record_training(self, training: Training) -> None:
-        """Write down what a training took."""
+        """Record the cost of a training."""
         await self._writer.run(partial(insert_training, training=training))
 
     async def close(self) -> None:
-        """Finish what is queued and free the file. A second call does nothing."""
+        """Finish queued work and close the file. A second call does nothing."""
         await asyncio.gather(self._lookups.close(), self._totals.close())
         await self._writer.close()  # last, so that closing folds the write-ahead log into the file
 
 
 class Sweep:
-    """Deletes expired sessions now and then, and overwrites what was deleted wherever it may still stand.
+    """Deletes expired sessions now and then, and overwrites deleted content wherever it may still be.
 
-    `secure_delete` is not enough for that: when SQLite splits or joins pages it moves rows, and what it leaves of them
-    in the old page is not overwritten when the row is deleted later. So the file is written anew. And has sums follow.
+    `secure_delete` is not enough for that: when SQLite splits or joins pages it moves rows, and what it leaves of
+    them in the old page is not overwritten when the row is deleted later. So the file is rewritten. The sweep also
+    updates sums.
     """
 
     def __init__(self, *, clock: Callable[[], float], keep: float, keep_traces: float | None = None) -> None:
@@ -378,22 +384,22 @@ class Sweep:
 
     @property
     def wiped(self) -> bool:
-        """Whether nothing that was erased may still stand in a file."""
+        """Whether no erased content may still be in a file."""
         return not (self._erased or self._unwiped)
 
     def erased(self) -> None:
-        """A session was erased: write the file anew after this transaction."""
+        """Note that a session was erased: rewrite the file after this transaction."""
         self._erased = True
 
     def lock(self, connection: DatabaseConnection) -> None:
-        """Let nobody write until the transaction ends, where other writers do not wait anyway."""
+        """Lock out writers until the transaction ends, where other writers do not wait anyway."""
 
     def expired(self) -> float:
-        """A session last used before this time is forgotten."""
+        """Return the time before which the last use of a session makes it expired."""
         return self._clock() - self._keep
 
     def __call__(self, connection: DatabaseConnection, idle: bool) -> bool:  # noqa: FBT001 - see `WriteThread`
-        """Do what is due, `idle` if nothing waits to be written; whether something is left to add up."""
+        """Do what is due; return whether something is left to add up. `idle` is True if no work waits to be written."""
         self._sweep(connection)
         self._unsummed += not idle
         if self._unsummed > _BATCHES or (idle and self._unsummed):
@@ -402,7 +408,7 @@ class Sweep:
         return self._unsummed > 0
 
     def _is_due(self, now: float) -> bool:
-        """Whether to look for what is too old; once an hour."""
+        """Return whether to search for old rows; once an hour."""
         if now < self._due - _SWEEP:  # the clock was ahead when it looked last
             self._due = self._rewrite_due = now
         due = now >= self._due
@@ -411,7 +417,7 @@ class Sweep:
         return due
 
     def _sweep(self, connection: DatabaseConnection) -> None:
-        """Delete what is too old, if it is time, and overwrite what was deleted."""
+        """Delete old rows if it is time, and overwrite what was deleted."""
         now = self._clock()
         if self._is_due(now):
             deleted = bool(delete_sessions(connection, expired=now - self._keep))
@@ -425,7 +431,7 @@ class Sweep:
             self._unwiped = not _wipe_log(connection)
 
     def _delete_old(self, connection: DatabaseConnection, now: float) -> bool:
-        """Delete what is kept about requests that are too old; in a transaction, as there are several tables."""
+        """Delete old data about requests, in a transaction, as there are several tables."""
         if self._keep_traces is None:
             return False
         connection.execute("BEGIN IMMEDIATE")
@@ -439,7 +445,7 @@ class Sweep:
 
 
 def _nothing(*_: object) -> None:
-    """Work that only waits for its turn."""
+    """Do nothing: work that only waits for its turn."""
 
 
 def _prepare(connection: sqlite3.Connection, *, syncs_later: bool) -> None:
@@ -456,7 +462,7 @@ def _connect_to_read(opens: Callable[[], sqlite3.Connection]) -> sqlite3.Connect
 
 
 def _wipe_log(connection: DatabaseConnection) -> bool:
-    """Empty the write-ahead log, where deleted content may still stand. False if a reader needs it just now."""
+    """Empty the write-ahead log, which may still hold deleted content; return False if a reader needs it just now."""
     patience = set_patience(connection, 0)
     try:
         busy, *_ = connection.execute("PRAGMA wal_checkpoint(truncate)").fetchone()
@@ -472,7 +478,7 @@ def _check_scope(scope: ErasureScope) -> None:
 
 
 def _check_name(what: str, name: str) -> None:
-    """Refuse a name the database cannot hold before any work is done for it."""
+    """Refuse a name that the database cannot hold, before any work is done for it."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
-"""What every database offers to the statements of the store, and how they learn of its tables.
+"""The interface of every database for the statements of the store, and its list of tables.
 
 Statements are written once, in the SQL that SQLite and PostgreSQL share, with `?` for values. Tables are created in
-SQLite's words, which `runtime.postgres` translates.
+SQLite's terms, which `runtime.postgres` translates.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class DatabaseConnection(Protocol):
 
     @property
     def in_transaction(self) -> bool:
-        """Whether one is open, also if it has failed or nobody knows."""
+        """Whether a transaction is open, also if it has failed or its state is unknown."""
         ...
 
     def execute(self, statement: str, values: Sequence[Any] = (), /) -> Cursor:
@@ -42,23 +42,23 @@ class DatabaseConnection(Protocol):
         ...
 
     def close(self) -> None:
-        """Give it back; a second call does nothing."""
+        """Close the connection; a second call does nothing."""
         ...
 
 
 _ROWS = 16
-"""Rows of one statement at most: so many different statements of a table are prepared."""
+"""Most rows of one statement: so many different statements of a table are prepared."""
 
 
 def insert_many(connection: DatabaseConnection, into: str, rows: Sequence[Sequence[Any]], behind: str = "") -> None:
-    """Insert rows, of which SQLite gets many with each statement.
+    """Insert rows. SQLite gets many with each statement.
 
-    The interpreter's lock is given away and waited for again at each step of a statement: where an event loop is busy,
-    that takes longer than the statement.
+    The GIL is released and acquired again at each step of a statement: where an event loop is busy, that takes longer
+    than the statement.
 
     Args:
         connection: In a transaction.
-        into: The table, perhaps with its columns; a constant of ours.
+        into: The table, optionally with its columns; a constant of ours.
         rows: Values in the order of the columns.
         behind: What follows the values; a constant of ours.
     """
@@ -75,13 +75,13 @@ def insert_many(connection: DatabaseConnection, into: str, rows: Sequence[Sequen
 
 @lru_cache(maxsize=256)
 def _insertion(into: str, columns: int, rows: int, behind: str) -> str:
-    """The statement that inserts so many rows; the same object each time, so that it is found again by its hash."""
+    """Return the statement that inserts `rows` rows; the same object each time, so that its hash is cached."""
     places = f"({', '.join('?' * columns)})"
     return f"INSERT INTO {into} VALUES {', '.join([places] * rows)}{behind}"  # noqa: S608 - no value is in it
 
 
 def tables_of(connection: DatabaseConnection) -> list[str]:
-    """The names of all tables."""
+    """Return the names of all tables."""
     if not isinstance(connection, sqlite3.Connection):
         query = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
     else:
@@ -90,7 +90,7 @@ def tables_of(connection: DatabaseConnection) -> list[str]:
 
 
 def columns_of(connection: DatabaseConnection, table: str) -> list[tuple[str, str | None]]:
-    """The columns of a table, each with the table that it refers to."""
+    """Return the columns of a table, each with the table that it refers to."""
     if not isinstance(connection, sqlite3.Connection):
         query = """
             SELECT attname, (

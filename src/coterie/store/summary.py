@@ -39,12 +39,17 @@ from coterie.types import (
 )
 
 EXACT = 10_000
-"""Requests up to which a ledger is added up row by row. Above, the rows of its hours and days are, and percentiles are
-within 1%."""
+"""Requests up to which a ledger is added up row by row.
+
+Above, its rows by hour and day are used, and percentiles are within 1%.
+"""
 
 
 def select_summary(connection: DatabaseConnection, *, since: float, exact: int = EXACT) -> LedgerSummary:
-    """Totals over the requests admitted at or after `since`. Call it in a transaction: it reads several times."""
+    """Return totals over the requests admitted at or after `since`.
+
+    Call it in a transaction: it reads several times.
+    """
     rolled = _rolled(connection, since, exact)
     if rolled is not None:
         total = _rolled_sums(connection, rolled, "day")[0].row("total")
@@ -85,7 +90,7 @@ def select_summary(connection: DatabaseConnection, *, since: float, exact: int =
 
 
 def _percentile(connection: DatabaseConnection, share: float, requests: int, since: float) -> float | None:
-    """The smallest time that at least `share` of the requests did not exceed (nearest rank), None without any."""
+    """Return the smallest time that at least `share` of the requests did not exceed (nearest rank); None if none."""
     if not requests:
         return None
     row = connection.execute(
@@ -96,7 +101,7 @@ def _percentile(connection: DatabaseConnection, share: float, requests: int, sin
 
 
 def _money(connection: DatabaseConnection, column: str, since: float) -> Decimal | None:
-    """The sum of a column of amounts, None as soon as one is unknown."""
+    """Return the sum of a column of amounts; None as soon as one is unknown."""
     total = Decimal(0)
     amounts = connection.execute(
         f"SELECT {column}, count(*) FROM requests WHERE time >= ? GROUP BY {column}",  # noqa: S608  # constants of this module
@@ -117,7 +122,10 @@ _COLUMN = {"specialist": "producer", "model": "engine"}
 
 
 def select_ledger(connection: DatabaseConnection, *, since: float, by: Grouping, exact: int = EXACT) -> Ledger:
-    """Totals over the requests admitted at or after `since`. Call it in a transaction: it reads several times."""
+    """Return totals over the requests admitted at or after `since`.
+
+    Call it in a transaction: it reads several times.
+    """
     rolled = _rolled(connection, since, exact)
     if rolled is None:
         judged = _Judgements(connection, since)
@@ -142,7 +150,7 @@ def select_ledger(connection: DatabaseConnection, *, since: float, by: Grouping,
 def _by_request(
     connection: DatabaseConnection, since: float, until: float, by: Grouping, judged: _Judgements
 ) -> tuple[_Sum, defaultdict[str, _Sum]]:
-    """Sums of requests, row by row."""
+    """Return sums of requests, row by row."""
     total, rows = _Sum(), defaultdict[str, _Sum](_Sum)
     requests = connection.execute(
         f"SELECT id, time, tenant, status, milliseconds, counterfactual_cost, {_FIGURES} FROM requests "  # noqa: S608 - our names
@@ -159,7 +167,7 @@ def _by_request(
 def _by_step(
     connection: DatabaseConnection, since: float, until: float, by: Grouping, judged: _Judgements
 ) -> defaultdict[str, _Sum]:
-    """Sums of steps, with what a specialist found."""
+    """Return sums of steps, with the findings of specialists."""
     rows = defaultdict[str, _Sum](_Sum)
     figures = ", ".join(f"steps.{name}" for name in _FIGURES.split(", "))
     steps = connection.execute(
@@ -184,15 +192,15 @@ def _by_step(
 
 
 class _Rolled(NamedTuple):
-    """Where the rows of hours begin in a stretch of time."""
+    """The start of the hourly rows in a stretch of time."""
 
     since: float
     first: float
-    """The first whole hour; what lies before it is added up row by row."""
+    """The first whole hour; requests before it are added up row by row."""
 
 
 def _rolled(connection: DatabaseConnection, since: float, exact: int) -> _Rolled | None:
-    """Whether the rows of hours and days are to be added up; None if there are few requests, or not all are in them."""
+    """Return where the hourly rows begin; None if there are few requests, or the rows lack some of them."""
     if not is_whole(connection):
         return None
     limit = connection.execute(
@@ -203,7 +211,7 @@ def _rolled(connection: DatabaseConnection, since: float, exact: int) -> _Rolled
 
 
 def _rolled_sums(connection: DatabaseConnection, rolled: _Rolled, by: Grouping) -> tuple[_Sum, defaultdict[str, _Sum]]:
-    """Sums of the rows of hours and days, and of the requests before the first whole hour; without judgements."""
+    """Return sums of the rows by hour and day, and of the requests before the first whole hour; without judgements."""
     judged = _Judgements(connection, rolled.since, until=rolled.first)
     total, rows = _by_request(connection, rolled.since, rolled.first, by, judged)
     if by in _COLUMN:
@@ -226,7 +234,7 @@ def _rolled_sums(connection: DatabaseConnection, rolled: _Rolled, by: Grouping) 
 def _add_judged(
     connection: DatabaseConnection, since: float, by: Grouping, total: _Sum, rows: defaultdict[str, _Sum]
 ) -> None:
-    """Add what was said of answers: the requests of which somebody said something are read, and no others."""
+    """Add feedback on answers; only the requests with feedback are read."""
     judged = _Judgements(connection, since)
     for request, time, tenant, joules, cost in connection.execute(
         f"SELECT id, time, tenant, joules, cost FROM requests WHERE id IN ({_JUDGED}) AND time >= ?",  # noqa: S608 - ours
@@ -255,7 +263,7 @@ _JUDGED = "SELECT request FROM feedback WHERE correct IS NOT NULL"
 
 
 class _Sum:
-    """One row in the making."""
+    """A row of the ledger under construction."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = defaultdict(int)
@@ -269,7 +277,7 @@ class _Sum:
         self.judged: dict[str, bool] = {}
 
     def add_request(self, row: Mapping[str, Any], right: bool | None) -> None:  # noqa: FBT001 - three-valued
-        """One request's row of the ledger."""
+        """Add one request's row of the ledger."""
         self.counts["requests"] += 1
         self.counts[row["status"]] += 1
         self.milliseconds.append(row["milliseconds"])
@@ -280,19 +288,19 @@ class _Sum:
             self.compared_cost = _plus(self.compared_cost, row["cost"])
 
     def add_step(self, row: Mapping[str, Any], right: bool | None) -> None:  # noqa: FBT001 - three-valued
-        """One step of a specialist or model."""
+        """Add one step of a specialist or model."""
         self.requests.add(row["request"])
         self._add(row, row["request"], right)
 
     def add_finding(self, request: str, right: bool | None, *, accepted: bool) -> None:  # noqa: FBT001 - three-valued
-        """One finding of a specialist."""
+        """Add one finding of a specialist."""
         self.requests.add(request)
         if right is not None:
             self.judged[request] = right
         self.counts["accepted" if accepted else "abstained"] += 1
 
     def add_rollup(self, row: Rollup) -> None:
-        """What an hour or a day adds up to."""
+        """Add the sums of an hour or a day."""
         for name in ("requests", "accepted", "abstained", "escalated", "unpriced", "compared"):
             self.counts[name] += int(getattr(row, name))
         for name in (*_SUMMED, "joules_low", "joules_high", "joules_measured"):
@@ -305,7 +313,7 @@ class _Sum:
             self.compared_cost += added_up(row.compared_cost)
 
     def add_judged(self, request: str, right: bool | None, joules: float, cost: str | None) -> None:  # noqa: FBT001 - three-valued
-        """What a request, or a step of it, took of whose answer somebody said whether it was right."""
+        """Add the usage of a request, or of a step of it, whose answer has feedback on whether it was right."""
         if right is not None:
             self.judged[request] = right
             self.figures["judged_joules"] += joules
@@ -325,7 +333,7 @@ class _Sum:
         self.add_judged(request, right, row["joules"], row["cost"])
 
     def row(self, key: str) -> LedgerRow:
-        """The finished row."""
+        """Return the finished row."""
         counts, figures = self.counts, self.figures
         return LedgerRow(
             key=key,
@@ -364,11 +372,11 @@ class _Sum:
 
 
 class _Judgements:
-    """Whether answers were right, by what was said of them.
+    """Whether answers were right, by their feedback.
 
-    The newest word about the whole answer counts. Without one, the answer was right if every finding that was spoken
-    of was. Of a specialist, the newest word about its finding counts; without one, that about the whole answer, if it
-    was its alone.
+    The newest feedback on the whole answer counts. Without one, the answer was right if every finding with feedback was
+    right. For a specialist, the newest feedback on its finding counts; without one, that on the whole answer, if the
+    specialist alone gave the answer.
     """
 
     def __init__(self, connection: DatabaseConnection, since: float, until: float = math.inf) -> None:
@@ -388,7 +396,7 @@ class _Judgements:
                 self._answered[request].add(specialist)
 
     def of(self, request: str, specialist: str = "") -> bool | None:
-        """Of a whole answer, or of one specialist's finding; None where nobody said."""
+        """Return whether a whole answer, or one specialist's finding, was right; None without feedback."""
         said = self._said.get(request)
         if said is None:
             return None
@@ -400,7 +408,7 @@ class _Judgements:
 
 
 def insert_training(connection: DatabaseConnection, training: Training) -> None:
-    """Write one down."""
+    """Record a training."""
     cost = None if training.cost is None else str(training.cost)
     figures = (training.time, training.seconds, training.cpu_seconds, training.joules)
     connection.execute(
@@ -414,19 +422,19 @@ def _plus(total: Decimal | None, amount: str | None) -> Decimal | None:
 
 
 def _percentile_breakdown(ordered: Sequence[float], share: float) -> float | None:
-    """The smallest value that at least `share` of them do not exceed (nearest rank); None of none."""
+    """Return the smallest value that at least `share` of them do not exceed (nearest rank); None if there are none."""
     return ordered[math.ceil(share * len(ordered)) - 1] if ordered else None
 
 
 def _key(time: float, tenant: str, by: Grouping) -> str:
-    """The row that a request is added to: its day or hour (UTC), or its tenant."""
+    """Return the row that a request is added to: its day or hour (UTC), or its tenant."""
     if by == "tenant":
         return tenant
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:00" if by == "hour" else "%Y-%m-%d")
 
 
 _MOST_TIMES = 400
-"""Hours or days that a small line of what happened lately has at most."""
+"""Most hours or days in a sparkline of recent activity."""
 
 
 def select_totals(
@@ -439,16 +447,16 @@ def select_totals(
     parts: Collection[TotalsPart] = TOTALS_PARTS,
     name: str | None = None,
 ) -> Totals:
-    """Totals of whole hours and days, from their rows alone: what a page shows.
+    """Return totals of whole hours and days, from their rows alone, for a page.
 
     Args:
         connection: In a transaction.
-        since: The first second; of an hour that begins before it nothing is taken.
+        since: The first second; an hour that begins before it is left out.
         until: The end.
-        tenant: Whose requests; None for all tenants'.
-        hours: The times are hours, not days.
-        parts: What is read beside the total.
-        name: Of which specialist and model; None for all.
+        tenant: The tenant; None for all tenants.
+        hours: Whether the times are hours, not days.
+        parts: The parts to read beside the total.
+        name: The specialist or model; None for all.
     """
     sums = _TotalSums()
     for stretch in stretches(since, until, hours=hours):
@@ -472,7 +480,7 @@ def select_totals(
 
 
 class _TotalSums:
-    """What `select_totals` adds up."""
+    """The running sums of `select_totals`."""
 
     def __init__(self) -> None:
         self.total = _Sum()
@@ -508,7 +516,7 @@ class _TotalSums:
 
 
 def _recent(found: Mapping[str, Mapping[int, int]], since: float, step: int) -> dict[str, tuple[int, ...]]:
-    """Requests of each hour or day, also of those without one."""
+    """Return the requests of each hour or day, also of those without one."""
     newest = max((start for each in found.values() for start in each), default=0)
     starts = range(max(int(since // step), newest // step - _MOST_TIMES) * step, newest + 1, step)
     return {name: tuple(each.get(start, 0) for start in starts) for name, each in found.items()}

@@ -1,7 +1,7 @@
 """The threads that talk to the database, so that no event loop ever waits for a disk.
 
-One `Writer` with group commit: what arrives while a commit is under way shares the next one, and its fsync.
-`Reader`s, each with a connection of its own, see what is committed. Neither knows what it writes or reads.
+One `Writer` with group commit: work that arrives during a commit shares the next one, and its fsync. `Reader`s, each
+with a connection of its own, see what is committed. Neither knows what it writes or reads.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from coterie.store.statements import DatabaseConnection
 
 T = TypeVar("T")
 Work = Callable[[DatabaseConnection], object]
-"""Writes something, inside a transaction that it neither begins nor ends."""
+"""A function that writes something, inside a transaction that it neither begins nor ends."""
 
 
 class JointWork(Protocol):
-    """Work that is written with others of its kind in fewer statements."""
+    """Work that is written together with others of its kind in fewer statements."""
 
     def __call__(self, connection: DatabaseConnection, /) -> None:
-        """Write it alone."""
+        """Write this work alone."""
         ...
 
     def joined(self, works: Sequence[Any], /) -> Work:
@@ -38,11 +38,11 @@ class JointWork(Protocol):
 
 
 _BATCH = 256
-"""At most so many works share a commit, so that the first of them does not wait long."""
+"""Most works that share a commit, so that the first of them does not wait long."""
 _PAUSE = 0.02
-"""Seconds without work after which maintenance goes on where there is more of it."""
+"""Seconds without work after which unfinished maintenance continues."""
 Beside = Callable[[Sequence[Any]], None]
-"""Writes down elsewhere what came with the works of a batch, in one piece."""
+"""A function that writes the entries of a batch elsewhere, in one piece."""
 
 
 class _Job(NamedTuple):
@@ -51,22 +51,22 @@ class _Job(NamedTuple):
     done: asyncio.Future[None]
     beside: Beside | None = None
     entry: object = None
-    """What `beside` is given."""
+    """The entry that `beside` receives."""
 
 
 class WriteThread:
-    """One thread, one connection, one transaction for all that has arrived.
+    """One thread, one connection, one transaction for all work that has arrived.
 
     Args:
         connect: Opens the connection; called in the thread, again after a failure that broke it.
         prepare: Called with each new connection, outside a transaction: migrations.
-        maintain: Called outside a transaction after a batch, and with True every `idle` seconds without any. True means
-            that there is more to do: it is called again as soon as nothing waits.
-        explain: Makes an error of the library one of ours.
+        maintain: Called outside a transaction after a batch, and with True every `idle` seconds without any. A result
+            of True means that there is more to do: it is called again as soon as no work waits.
+        explain: Turns an error of the library into one of ours.
         limit: Works that may wait; one more is refused.
-        idle: Seconds.
-        sync: Brings what was committed to the disk, where a commit does not; None where it does.
-        sync_after: Seconds after a commit in which that happens.
+        idle: Seconds without work before maintenance.
+        sync: Brings commits to the disk, where a commit does not; None where it does.
+        sync_after: Seconds after a commit within which that happens.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class WriteThread:
         self._thread: threading.Thread | None = None
 
     async def open(self) -> None:
-        """Start the thread; returns when the file is ready, or raises why it is not."""
+        """Start the thread; return when the file is ready, or raise the reason why it is not."""
         loop = asyncio.get_running_loop()
         opened = _Job(lambda _: None, loop, loop.create_future())
         self._thread = threading.Thread(target=self._live, args=(opened,), name="coterie-store-writer", daemon=True)
@@ -108,19 +108,19 @@ class WriteThread:
     async def run(
         self, work: Work, *, beside: Beside | None = None, entry: object = None, to_the_end: bool = False
     ) -> None:
-        """Do the work in the next transaction; returns once it is committed.
+        """Do the work in the next transaction; return once it is committed.
 
         Args:
             work: What to write.
             beside: Called in the thread after the commit, also where that failed, with the entries of all works of the
-                batch that name it; returns once it has.
-            entry: What it is given for this work.
-            to_the_end: Who is cancelled meanwhile hears of that once it is committed.
+                batch that name it; `run` returns after that call.
+            entry: The entry of this work for `beside`.
+            to_the_end: Whether a cancelled caller is told of the cancellation only once the work is committed.
 
         Raises:
             Overloaded: `limit` works are waiting.
             StoreError: it could not be written, or the writer is closed.
-            CoterieError: what `beside` raises.
+            CoterieError: the error of `beside`.
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = UncancelledFuture(loop=loop) if to_the_end else loop.create_future()
@@ -166,7 +166,7 @@ class WriteThread:
         self._discard()
 
     def _next_batch(self) -> tuple[list[_Job], bool]:
-        """Everything that waits, nothing after an idle while; and whether the writer is to end after it."""
+        """Return all waiting jobs, or none after an idle interval, and whether the writer ends after them."""
         batch: list[_Job] = []
         self._queue.read_by(threading.get_native_id())
         try:
@@ -181,7 +181,7 @@ class WriteThread:
         return batch, True
 
     def _write(self, batch: Sequence[_Job]) -> list[Exception | None]:
-        """One transaction for the batch; each job's error, or None once it is committed."""
+        """Write a batch in one transaction, and return each job's error, or None once it is committed."""
         if self._write_joint(batch):
             return [None] * len(batch)
         self._queue.read_by(0)  # what does not join may take long
@@ -197,7 +197,7 @@ class WriteThread:
 
     @staticmethod
     def _write_beside(batch: Sequence[_Job], outcomes: Sequence[Exception | None]) -> list[Exception | None]:
-        """Write what came with the works; each job's error, that of the transaction first."""
+        """Write the entries of the works elsewhere, and return each job's error, that of the transaction first."""
         failed: dict[Beside, Exception] = {}
         for beside in dict.fromkeys(job.beside for job in batch if job.beside is not None):
             try:
@@ -210,7 +210,7 @@ class WriteThread:
         ]
 
     def _write_joint(self, batch: Sequence[_Job]) -> bool:
-        """Write works that all join, in one transaction without savepoints; False where it was not written."""
+        """Write works that can all be joined, in one transaction without savepoints; return False if it failed."""
         works = [job.work for job in batch]
         if not all(map(_joins, works)):
             return False
@@ -225,14 +225,14 @@ class WriteThread:
         return True
 
     def _outcomes(self, connection: DatabaseConnection, batch: Sequence[_Job]) -> list[Exception | None]:
-        """Each job's error. Works that join are written as one; if that fails, one by one: none spoils the others."""
+        """Return each job's error. Works that can be joined are written as one, and one by one if that fails."""
         joint = [cast("JointWork", job.work) for job in batch if _joins(job.work)]
         joined = len(joint) > 1 and self._attempt(connection, joint[0].joined(joint)) is None
         return [None if joined and _joins(job.work) else self._attempt(connection, job.work) for job in batch]
 
     @staticmethod
     def _attempt(connection: DatabaseConnection, work: Work) -> Exception | None:
-        """One job inside the batch's transaction: if it fails, it alone is undone."""
+        """Do one job inside the batch's transaction, and return its error. A failure undoes this job alone."""
         connection.execute("SAVEPOINT job")
         try:
             work(connection)
@@ -246,7 +246,7 @@ class WriteThread:
         return None
 
     def _patience(self) -> float:
-        """Seconds to wait for the next work."""
+        """Return the seconds to wait for the next work."""
         if self._more:
             return _PAUSE
         if self._sync is None or self._due is None:
@@ -278,7 +278,7 @@ class WriteThread:
         return self._connection
 
     def _roll_back(self) -> None:
-        """Undo the transaction; a connection that cannot even do that is given up for a new one."""
+        """Undo the transaction; replace a connection that cannot do so."""
         try:
             if self._connection is not None and self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
@@ -292,7 +292,7 @@ class WriteThread:
             self._connection = None
 
     def _answer(self, batch: Sequence[_Job], outcomes: Sequence[Exception | None]) -> None:
-        """Wake whoever waits, each event loop once."""
+        """Wake the waiting callers, each event loop once."""
         by_loop = defaultdict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[None], Exception | None]]](list)
         for job, error in zip(batch, outcomes, strict=True):
             by_loop[job.loop].append((job.done, None if error is None else self._told(error)))
@@ -309,7 +309,7 @@ class WriteThread:
 
 
 def _joins(work: Work) -> bool:
-    """Whether a work is a `JointWork`; to ask the protocol takes thirty calls each time."""
+    """Return whether a work is a `JointWork`. An `isinstance` check of the protocol takes thirty calls each time."""
     return hasattr(work, "joined")
 
 
@@ -324,11 +324,11 @@ def _resolve(results: Sequence[tuple[asyncio.Future[None], Exception | None]]) -
 
 
 class ReadThread:
-    """One thread with a connection that cannot write. Each query sees one state of the file.
+    """One thread with a read-only connection. Each query sees one state of the file.
 
     Args:
         connect: Opens the connection; called in the thread.
-        explain: Makes an error of the library one of ours.
+        explain: Turns an error of the library into one of ours.
         limit: Queries that may wait; one more is refused.
     """
 
@@ -342,7 +342,7 @@ class ReadThread:
         self._closed = False
 
     async def run(self, query: Callable[[DatabaseConnection], T]) -> T:
-        """The query's result.
+        """Run a query and return its result.
 
         Raises:
             Overloaded: `limit` queries are waiting.

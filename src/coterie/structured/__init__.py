@@ -1,1 +1,1 @@
-"""Answers in the form of a JSON schema: reading schemas, checking values, what specialists can fill in."""
+"""Answers in the form of a JSON schema: reads schemas, checks values, and fills schemas from specialists."""

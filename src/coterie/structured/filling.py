@@ -1,4 +1,4 @@
-"""Which specialists can fill in the properties of a JSON schema, and the JSON that their findings make."""
+"""Finds specialists that can fill in the properties of a JSON schema, and builds JSON from their findings."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from coterie.text.words import folded
 from coterie.types import Finding, Reason, SpecialistCard, all_of
 
 Place = tuple[str, ...]
-"""Where a property stands: its name, behind those of the objects that it is in."""
+"""Path of a property: its name, after those of the objects that contain it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PropertySlot:
-    """What one property is filled with: a specialist's value, or one of its fields."""
+    """The source of one property: a specialist's value, or one of its fields."""
 
     specialist: str
     field: str = ""
     named: bool = False
-    """The property has the specialist's name or that of its fact, which decides between several that fit."""
+    """Whether the property has the specialist's name or that of its fact, which decides between several that fit."""
 
 
 def is_free(schema: Node) -> bool:
-    """Whether any object will do (`json_object`)."""
+    """Return whether the schema accepts any object (`json_object`)."""
     return schema.get("type") == "object" and not schema["properties"] and schema["additionalProperties"] is True
 
 
 def assign(
     schema: Node, cards: Mapping[str, SpecialistCard], *, pinned: bool = False
 ) -> Mapping[Place, PropertySlot] | Reason:
-    """A slot for each property that one specialist fits; a reason if a required property has none, or several.
+    """Return a slot for each property that one specialist fits.
 
-    Whoever names the specialist (`pinned`) and wants one property asks that one, whatever the property is called.
+    Returns a reason as well if a required property has no slot, or several. A caller that names the specialist
+    (`pinned`) and wants one property gets that specialist, whatever the property is called.
     """
     if pinned and len(schema.get("properties", ())) == 1:
         ((name, node),) = schema["properties"].items()
@@ -51,7 +52,7 @@ def assign(
 def _owned(
     schema: Node, cards: Mapping[str, SpecialistCard], place: Place
 ) -> tuple[dict[Place, PropertySlot], Reason | None]:
-    """The slots of an object: those of one whose fields it has, or by property."""
+    """Return the slots of an object: those of one specialist whose fields cover it, or one per property."""
     properties = schema["properties"]
     whole = {name: card for name, card in cards.items() if properties.keys() <= dict(card.fields).keys()}
     named = {name: card for name, card in whole.items() if place and place[-1] in {card.name, *card.writes}}
@@ -94,9 +95,10 @@ def fill(
     *,
     nulls: bool = True,
 ) -> tuple[str, Reason | None]:
-    """Compact JSON of the schema, and why there is none or what it lacks: somebody has to know something of it.
+    """Return compact JSON of the schema, and the reason why there is none or why it is incomplete.
 
-    With `nulls` a required property that nobody knows is null where it may be, as an optional one is left out.
+    At least one specialist must know a property. With `nulls` a required property that no specialist knows is null
+    where the schema allows it; an unknown optional property is left out.
     """
     lacks: list[Reason] = []
     known = {finding.specialist: _Known(finding, cards.get(finding.specialist)) for finding in findings}
@@ -118,7 +120,7 @@ def _filled(
     place: Place,
     lacks: list[Reason] | None,
 ) -> tuple[dict[str, Any] | None, Reason | None]:
-    """An object, without the optional properties that nobody knows; why others are null is put to what it lacks."""
+    """Return an object without unknown optional properties; add the reasons for null properties to `lacks`."""
     made: dict[str, Any] = {}
     for name, node in schema["properties"].items():
         at, why = (*place, name), None
@@ -153,7 +155,7 @@ def _shown(place: Place) -> str:
 
 
 def fill_freely(findings: Sequence[Finding], cards: Mapping[str, SpecialistCard]) -> str:
-    """What was found as an object: each value by the fact that it is, or by who found it; the fields by their names."""
+    """Return the findings as a JSON object: values keyed by fact or specialist, fields by their names."""
     made: dict[str, Any] = {}
     for finding in findings:
         card = cards.get(finding.specialist)
@@ -170,7 +172,7 @@ def _json(value: object) -> str:
 
 
 def _constant(node: Node) -> list[Any] | None:
-    """The one value that fits, in a list; None if there are several."""
+    """Return the only value that fits, in a list; None if there are several."""
     return list(node["enum"]) if len(node.get("enum", ())) == 1 else None
 
 
@@ -189,7 +191,7 @@ def _slots(card: SpecialistCard, name: str, node: Node, *, pinned: bool = False)
 
 
 def _object_of(node: Node) -> Node | None:
-    """The object with properties that a property is; None if it is something else."""
+    """Return the schema of a property that is an object with properties; None if it is something else."""
     kind = _without_null(node)
     return kind if kind.get("type") == "object" and kind["properties"] else None
 
@@ -204,7 +206,7 @@ def _without_null(node: Node) -> Node:
 
 
 def _takes_labels(card: SpecialistCard, node: Node, *, named: bool) -> bool:
-    """Whether its labels are the options: all of them, or no option is another's."""
+    """Return whether the options of a schema are labels of the specialist, so that its finding can fill it."""
     if card.many_labels:
         if node.get("type") != "array" or not isinstance(node["items"], Mapping):
             return False
@@ -219,7 +221,10 @@ def _takes_labels(card: SpecialistCard, node: Node, *, named: bool) -> bool:
 
 
 _TELLING = 3
-"""Options that say what is asked, as of typed questions (decision 085): two may be the yes and no of any question."""
+"""Options that identify a question, as for typed questions (decision 085).
+
+Two options may be the yes and no of any question.
+"""
 
 
 def _takes_field(kind: str, node: Node) -> bool:
@@ -232,7 +237,7 @@ def _takes_field(kind: str, node: Node) -> bool:
 
 
 class _Known:
-    """What one finding says: its value, and its accepted fields by name, those that may be several as lists."""
+    """The content of one finding: its value, and its accepted fields by name, repeatable fields as lists."""
 
     def __init__(self, finding: Finding, card: SpecialistCard | None) -> None:
         self.finding = finding
@@ -250,11 +255,11 @@ class _Known:
                 self.fields[each.name] = value
 
     def knows(self, slot: PropertySlot) -> bool:
-        """Whether it says anything: that a field is not stated, too."""
+        """Return whether the finding fills the slot. A field that is not stated counts, too."""
         return slot.field in self.fields if slot.field else self.finding.accepted and self.finding.value is not None
 
     def value(self, slot: PropertySlot, node: Node) -> object:
-        """The value, as the schema writes it: null for what is not stated."""
+        """Return the value in the schema's spelling: null for a field that is not stated."""
         value = self.finding.value
         if slot.field:
             return self.fields[slot.field]
@@ -267,5 +272,5 @@ class _Known:
 
 
 def _as_written(value: object, node: Node) -> object:
-    """A label as the enum writes it."""
+    """Return a label in the enum's spelling."""
     return next((each for each in node.get("enum", ()) if folded(str(each)) == folded(str(value))), value)

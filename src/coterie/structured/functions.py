@@ -1,8 +1,8 @@
-"""Calls of functions as JSON: the schema that a model is held to, what it is told, and how its reply is read.
+"""Function calls as JSON: the schema for a model's reply, its instructions, and the parser of its reply.
 
-Every model that writes JSON of a schema can call functions, whatever its chat template knows of tools, and arguments
-are always JSON of the function's parameters. A reply is `{"calls": [{"name": ..., "arguments": {...}}]}` or, where no
-call is required, `{"answer": "..."}`.
+Every model that writes JSON of a schema can call functions, whether or not its chat template supports tools, and
+arguments are always JSON of the function's parameters. A reply is `{"calls": [{"name": ..., "arguments": {...}}]}` or,
+where no call is required, `{"answer": "..."}`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from coterie.structured.schema import Node, SchemaRefused, decodable, read_answe
 from coterie.types import Function, FunctionCall, Message, Tools
 
 ROOM = (0, 2, 4)
-"""Levels of room (`structured.schema.LEVELS`) in which a reply is asked for, until it fits."""
+"""Levels (`structured.schema.LEVELS`) at which a reply is requested in turn, until it fits."""
 _TOLD = (
     "These functions can be called:\n{functions}\n"
     'Answer with JSON: {{"calls": [{{"name": ..., "arguments": {{...}}}}]}} to call them{otherwise}.'
@@ -27,7 +27,7 @@ _FIRST = 'Answer with JSON: {"answer": "..."}.'
 
 @dataclass(frozen=True, kw_only=True)
 class ToolReply:
-    """What a model wrote where it could call functions: calls, an answer in words, or neither with what is wrong."""
+    """A model's reply where it could call functions: calls, an answer in words, or neither with the error."""
 
     calls: tuple[FunctionCall, ...] = ()
     answer: str = ""
@@ -35,7 +35,7 @@ class ToolReply:
 
 
 def function_of(name: str, description: str, parameters: object) -> Function:
-    """A function with its parameters checked. Raises `SchemaRefused`, a kind of `InputError`."""
+    """Return a function with its parameters checked. Raises `SchemaRefused`, a kind of `InputError`."""
     if isinstance(parameters, Mapping) and parameters.get("type", "object") != "object":
         raise SchemaRefused("", f"parameters have the type 'object', found {str(parameters['type'])[:60]!r}")
     given = parameters if parameters else {"type": "object", "properties": {}, "additionalProperties": False}
@@ -44,7 +44,7 @@ def function_of(name: str, description: str, parameters: object) -> Function:
 
 
 def reply_schema(tools: Tools) -> Node:
-    """The schema of a reply, normalised: calls of the functions or, where none is required, an answer in words."""
+    """Return the normalised schema of a reply: function calls or, where none is required, an answer in words."""
     options = []
     if tools.functions:
         calls: dict[str, Any] = {"type": "array", "minItems": 1, "maxItems": tools.most, "uniqueItems": True}
@@ -64,7 +64,7 @@ def _object(properties: dict[str, object]) -> dict[str, object]:
 
 
 def told_of(tools: Tools) -> str:
-    """What a model is told of the functions."""
+    """Return the description of the functions for a model."""
     if not tools.functions:
         return _FIRST
     about = [
@@ -75,7 +75,7 @@ def told_of(tools: Tools) -> str:
 
 
 def within(schema: Node, level: int) -> dict[str, Any]:
-    """The schema as an engine is given it, in an object: servers in strict mode take no alternatives at the root."""
+    """Return the schema for an engine, wrapped in an object: strict mode allows no alternatives at the root."""
     return decodable(_wrapped(schema), level)
 
 
@@ -84,7 +84,7 @@ def _wrapped(schema: Node) -> Node:
 
 
 def read_reply(schema: Node, text: str, *, wrapped: bool = True) -> ToolReply:
-    """What a model wrote, read with suspicion: it fits the schema, or what is wrong is said."""
+    """Parse a model's reply, and check it against the schema; the result names what is wrong."""
     text, wrong = read_answer(_wrapped(schema) if wrapped else schema, text)
     if wrong:
         return ToolReply(wrong=wrong)
@@ -96,22 +96,22 @@ def read_reply(schema: Node, text: str, *, wrapped: bool = True) -> ToolReply:
 
 
 def written_calls(calls: Sequence[FunctionCall]) -> str:
-    """Calls as the text of a finding."""
+    """Return calls as the text of a finding."""
     return _json({"calls": [{"name": each.name, "arguments": each.arguments} for each in calls]})
 
 
 def stored_calls(text: str) -> tuple[FunctionCall, ...]:
-    """The calls in the text of a finding that called."""
+    """Return the calls from the text of a finding."""
     return tuple(FunctionCall(**each) for each in json.loads(text)["calls"])
 
 
 def call_turn(calls: Sequence[FunctionCall]) -> Message:
-    """Calls as a turn of the conversation, as any chat template takes it: as a model writes them."""
+    """Return calls as a turn of the conversation, in the form that a model writes and any chat template takes."""
     return Message(role="assistant", text=written_calls(calls))
 
 
 def result_turn(text: str, name: str = "") -> Message:
-    """The result of a call as a turn of the conversation."""
+    """Return the result of a call as a turn of the conversation."""
     return Message(role="user", text=f"Result of the call{f' of {name}' if name else ''}: {text}")
 
 

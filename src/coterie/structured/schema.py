@@ -1,9 +1,9 @@
 """JSON schemas of answers: the supported subset, normalised; validation; bounds for constrained decoding.
 
-A schema is read once: references are put in, `allOf` is merged, annotations are dropped but for the descriptions of
-properties (`descriptions` of their object), and what remains is a schema again, of the forms `{}`, `enum`, `anyOf`,
-`oneOf`, or one `type` with its own keywords. What is not supported,
-recursive, too large or impossible to meet is refused with its place.
+A schema is read once: references are resolved, `allOf` is merged, and annotations are dropped except for the
+descriptions of properties (`descriptions` of their object). The result is a schema again, of the forms `{}`, `enum`,
+`anyOf`, `oneOf`, or one `type` with its own keywords. A schema that is unsupported, recursive, too large or impossible
+to satisfy is refused, with the place in it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ Node = Mapping[str, Any]
 """A normalised schema."""
 
 MOST_NODES, MOST_DEPTH, MOST_VALUES, MOST_CHARACTERS, MOST_LENGTH = 1_000, 24, 5_000, 200_000, 1_000
-"""Nodes with references put in, levels, values of all enums, characters of all names and values, least length."""
+"""Limits of a schema.
+
+Nodes with references resolved, levels, values of all enums, characters of all names and values, least length.
+"""
 
 _KEYWORDS = {
     "string": {"minLength", "maxLength", "pattern", "format"},
@@ -58,11 +61,11 @@ FORMATS = {
     "ipv4": r"^((25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(25[0-5]|2[0-4]\d|1?\d?\d)$",
     "duration": r"^P(\d{1,6}D|\d{1,6}W|(\d{1,6}Y)?(\d{1,6}M)?(\d{1,6}D)?T(\d{1,6}H)?(\d{1,6}M)?\d{1,6}S|\d{1,6}[YM])$",
 }
-"""Formats that are held, each as a pattern that is at least as narrow; any other format is a comment."""
+"""Supported formats, each as a pattern that is at least as narrow; any other format is ignored as a comment."""
 
 
 class SchemaRefused(InputError):
-    """A JSON schema that is not supported, or that nothing can meet; `place` says where in it."""
+    """A JSON schema that is not supported, or that no value can satisfy; `place` says where in it."""
 
     code = "schema_refused"
 
@@ -73,17 +76,17 @@ class SchemaRefused(InputError):
 
 @dataclass
 class _Reader:
-    """One schema being read; counts what it holds."""
+    """Reads one schema and counts its contents."""
 
     root: Mapping[str, Any]
     nodes: int = 0
     values: int = 0
     characters: int = 0
     open: list[str] = field(default_factory=list)
-    """References that are being put in."""
+    """References that are being resolved."""
 
     def read(self, raw: object, place: str, depth: int) -> Node:
-        """A normalised node. Raises `SchemaRefused`."""
+        """Return a normalised node. Raises `SchemaRefused`."""
         self.nodes += 1
         if self.nodes > MOST_NODES or depth > MOST_DEPTH:
             found = f"more than {MOST_NODES} parts" if self.nodes > MOST_NODES else f"more than {MOST_DEPTH} levels"
@@ -148,7 +151,7 @@ class _Reader:
         return enumerate(given)
 
     def _own(self, raw: Mapping[str, Any], place: str, depth: int) -> Node:
-        """What the keywords of this node say by themselves: one type, several as `anyOf`, an enum, or anything."""
+        """Return what this node's own keywords allow: one type, several as `anyOf`, an enum, or anything."""
         if "enum" in raw or "const" in raw:
             return self._enum(raw, place, depth)
         types = self._types(raw, place)
@@ -245,13 +248,13 @@ class _Reader:
 
 
 def _description(raw: object) -> str:
-    """What a property is said to be, for whoever writes it."""
+    """Return the description of a property, for the model that writes it."""
     said = raw.get("description") if isinstance(raw, Mapping) else None
     return said[:MOST_LENGTH] if isinstance(said, str) else ""
 
 
 class _Impossible(SchemaRefused):
-    """Nothing meets it."""
+    """A schema that no value can satisfy."""
 
 
 def _impossible(place: str, why: str) -> _Impossible:
@@ -263,14 +266,14 @@ def _shown(value: object) -> str:
 
 
 def read_schema(raw: object) -> Node:
-    """The normalised schema. Raises `SchemaRefused`, which says where and why."""
+    """Return the normalised schema. Raises `SchemaRefused`, which says where and why."""
     if not isinstance(raw, Mapping):
         raise SchemaRefused("", f"a schema is an object, found {_shown(raw)}")
     return _Reader(raw).read(raw, "$", 0)
 
 
 def _checked(key: str, value: object, place: str) -> object:
-    """The value of a keyword, if it is one."""
+    """Return the value of a keyword after checking its type."""
     wanted = next(words for words, (keys, _) in _VALUES.items() if key in keys)
     if not _VALUES[wanted][1](value):
         raise SchemaRefused(place, f"{key} is {wanted}, found {_shown(value)}")
@@ -301,11 +304,11 @@ _VALUES: Mapping[str, tuple[AbstractSet[str], Callable[[Any], bool]]] = {
     "a list of names": ({"required"}, lambda v: isinstance(v, list) and all(isinstance(each, str) for each in v)),
     "a text": ({"pattern", "format"}, lambda value: isinstance(value, str)),
 }
-"""What keywords hold, in words, and how that is told."""
+"""The type of each keyword's value, in words, with its keywords and its check."""
 
 
 def _met(node: dict[str, Any], place: str) -> Node:
-    """The node, if something can meet it."""
+    """Return the node if some value can satisfy it."""
     for least, most in (("minLength", "maxLength"), ("minItems", "maxItems"), ("minProperties", "maxProperties")):
         if node.get(least, 0) > node.get(most, math.inf):
             raise _impossible(place, f"{least} {node[least]} is above {most} {node[most]}")
@@ -325,7 +328,7 @@ def _met(node: dict[str, Any], place: str) -> Node:
 
 
 def _check_text(node: Node, place: str) -> None:
-    """Refuse a text whose pattern or format is shorter or longer than its length may be."""
+    """Refuse a text whose pattern or format is shorter or longer than its length allows."""
     for key, pattern in (("pattern", node.get("pattern")), ("format", FORMATS.get(node.get("format", "")))):
         if pattern is None:
             continue
@@ -338,7 +341,7 @@ def _check_text(node: Node, place: str) -> None:
 
 @lru_cache(maxsize=512)
 def _lengths(pattern: str) -> tuple[int, float]:
-    """The fewest and the most characters of a text that matches; 0 and infinite where that cannot be told."""
+    """Return the fewest and the most characters of a matching text; 0 and infinity where they are unknown."""
     try:
         read = expressions.parse(pattern)
         least, most = read.getwidth()
@@ -362,7 +365,7 @@ def _check_object(node: dict[str, Any], place: str) -> None:
 
 
 def _different(node: Node | bool) -> float:  # noqa: FBT001 - a schema may be one
-    """How many different values there are, at most."""
+    """Return an upper bound of the number of different values."""
     if isinstance(node, bool):
         return math.inf if node else 0
     if "enum" in node:
@@ -371,7 +374,7 @@ def _different(node: Node | bool) -> float:  # noqa: FBT001 - a schema may be on
 
 
 def bounds_of(node: Node) -> tuple[float, float]:
-    """The least and the most of a number's values; of an integer, or a multiple, the first and the last that it has."""
+    """Return the bounds of a number; of an integer or a multiple, its first and last value."""
     low = max((node[key] for key in _LEAST if key in node), default=-math.inf)
     high = min((node[key] for key in _MOST if key in node), default=math.inf)
     step = _step(node)
@@ -389,7 +392,7 @@ def bounds_of(node: Node) -> tuple[float, float]:
 
 
 def _step(node: Node) -> Decimal | None:
-    """What all values of a number are a multiple of; None if nothing."""
+    """Return the number of which all values are multiples; None if there is none."""
     step = Decimal(str(node["multipleOf"])) if "multipleOf" in node else None
     if node["type"] != "integer" or (step is not None and step == int(step)):
         return step
@@ -409,7 +412,7 @@ def _check_range(node: Node, place: str) -> None:
 
 
 def _merge(a: Node, b: Node, place: str) -> Node:
-    """What both allow. Raises `SchemaRefused` if that is nothing."""
+    """Return a node that allows what both allow. Raises `SchemaRefused` if that is nothing."""
     if not a or not b:
         return a or b
     for one, other in ((a, b), (b, a)):
@@ -487,7 +490,7 @@ def _objects_together(node: dict[str, Any], a: Node, b: Node, place: str) -> Non
 
 
 def fault(node: Node, value: Any, place: str = "$") -> str:  # noqa: ANN401, PLR0911 - any JSON value, a form a line
-    """What of a value does not fit, in words with its place; empty if all does."""
+    """Return what in a value does not fit the schema, in words with its place; empty if all of it fits."""
     if not node:
         return ""
     if "enum" in node:
@@ -571,7 +574,7 @@ def _object_fault(node: Node, value: Mapping[str, Any], place: str) -> str:
 
 
 def _key(value: object) -> str:
-    """Equal for equal JSON values: 1 and 1.0 are, 1 and true are not."""
+    """Return a key that is equal for equal JSON values: 1 and 1.0 are equal, 1 and true are not."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, Mapping):
@@ -583,7 +586,7 @@ def _key(value: object) -> str:
 
 @lru_cache(maxsize=512)
 def _matcher(pattern: str) -> SchemaValidator:
-    """Matches in linear time (Rust's `regex`), so that no pattern can stop the process."""
+    """Return a validator that matches in linear time (Rust's `regex`), so that no pattern can block the process."""
     return SchemaValidator(core_schema.str_schema(pattern=pattern, regex_engine="rust-regex"))
 
 
@@ -603,10 +606,11 @@ _LARGEST, _NAME = 10**9, "^[A-Za-z][A-Za-z0-9_]{0,23}$"
 
 
 def bounded(node: Node, *, length: int = LEVELS[0][0], items: int = LEVELS[0][1], ends: bool = True) -> dict[str, Any]:  # noqa: PLR0911 - a form a line
-    """A schema for decoding: all that fits it fits `node`, but for repeated items and `oneOf`, which are checked after.
+    """Return a schema for decoding.
 
-    Every text, list and object has an end, with `ends` every number too. Every property that may be there is asked
-    for, and nothing is said that decoders do not hold: JSON Schema as `llguidance` and OpenAI's strict mode know it.
+    Every value that fits it fits `node`, except for repeated items and `oneOf`, which are checked afterwards. Every
+    text, list and object is bounded, with `ends` every number too. Every optional property is requested, and only
+    keywords that decoders enforce are used: JSON Schema as supported by `llguidance` and OpenAI's strict mode.
     """
     inner = partial(bounded, length=length, items=items, ends=ends)
     if not node:
@@ -638,10 +642,10 @@ def _bounded_text(node: Node, length: int) -> dict[str, Any]:
 
 
 def _bounded_number(node: Node, *, ends: bool) -> dict[str, Any]:
-    """A number; with `ends`, one whose decimals have an end.
+    """Return a number schema; with `ends`, one with a bounded number of decimals.
 
-    `llguidance` knows no negative multiples: of those that may be negative the nearest to zero are listed, or integers
-    are taken.
+    `llguidance` does not support negative multiples: where multiples may be negative, the ones nearest to zero are
+    listed, or integers are used.
     """
     step = _step(node)
     plain = {key: node[key] for key in ("type", *_LEAST, *_MOST, "multipleOf") if key in node}
@@ -672,7 +676,7 @@ def _bounded_number(node: Node, *, ends: bool) -> dict[str, Any]:
 
 
 _LISTED = 128
-"""Numbers of a small range are listed."""
+"""Numbers of a range up to this size are listed."""
 
 
 def _bounded_list(node: Node, inner: Callable[[Node], dict[str, Any]], items: int) -> dict[str, Any]:
@@ -703,7 +707,7 @@ def _bounded_object(node: Node, inner: Callable[[Node], dict[str, Any]], items: 
 
 
 def distinct(node: Node, value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """The value without the repetitions in lists whose items are to differ: no decoder holds that."""
+    """Return the value without repeated items in lists that must be unique: no decoder enforces that."""
     options = (distinct(option, value) for option in node.get("anyOf") or node.get("oneOf") or ())
     for option, made in zip(node.get("anyOf") or node.get("oneOf") or (), options, strict=True):
         if not fault(option, made):
@@ -719,14 +723,14 @@ def distinct(node: Node, value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def decodable(node: Node, level: int = 0) -> dict[str, Any]:
-    """`bounded` as an engine is given it, written without white space; a higher level leaves less room."""
+    """Return `bounded` for an engine, written without white space; a higher level leaves less room."""
     length, items = LEVELS[min(level, len(LEVELS) - 1)]
     form = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
     return {**bounded(node, length=length, items=items, ends=level > 0), "x-guidance": form}
 
 
 def read_answer(node: Node, text: str) -> tuple[str, str]:
-    """What a model wrote as compact JSON that fits the schema, and what does not fit; one of them is empty."""
+    """Return a model's answer as compact JSON that fits the schema, and what does not fit; one of them is empty."""
     try:
         value = distinct(node, json.loads(text, parse_constant=_no_constant))
     except (ValueError, RecursionError):

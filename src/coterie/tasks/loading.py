@@ -1,4 +1,4 @@
-"""A stored version becomes a specialist."""
+"""Loads a stored version as a specialist."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def load_specialist(
     windows: Mapping[str, int] = MappingProxyType({}),
     servers: Mapping[str, FunctionServer] = MappingProxyType({}),
 ) -> Specialist:
-    """The specialist of a version, with what the network's file says of it now.
+    """Return the specialist of a version, with the current settings of the network's file.
 
     Args:
         name: Its name in the network.
@@ -39,9 +39,10 @@ def load_specialist(
         version: Verified files.
         encoder: The network's encoder.
         models: Generative engines by `[models]` key; those of specialists with an adapter hold it by their name.
-        view_tokens: What it is shown of the context is packed into so many; None for no limit.
-        data_label: How sensitive training texts in a version are at least, where neither section nor version says more.
-        windows: Tokens of prompt and answer that each model takes.
+        view_tokens: Most tokens of its view of the context; None for no limit.
+        data_label: Least sensitivity of training texts in a version, where neither section nor version sets a higher
+            one.
+        windows: Context window of each model: tokens of prompt and answer.
         servers: MCP servers of its section, by their `[mcp]` key.
 
     Raises:
@@ -64,7 +65,7 @@ def load_specialist(
 def card_of(
     name: str, section: SpecialistSection, version: Version, *, view_tokens: int | None = None
 ) -> SpecialistCard:
-    """The card of a version's specialist, which is not loaded. Raises `ArtefactRefused`."""
+    """Return the card of a version's specialist without loading it. Raises `ArtefactRefused`."""
     try:
         return _card(name, section, version, parse_json(version.files["model.json"]), view_tokens)
     except (AttributeError, LookupError, TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What a version says of itself: where it comes from, and the `report.json` of a choice between rungs."""
+"""Describes a version: its origin, and the `report.json` of a choice between rungs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from coterie.tuning.base import CausalBase
 from coterie.types import Rung
 
 _LIBRARIES = ("numpy", "onnxruntime", "scikit-learn", "scipy", "tokenizers")
-"""Those on which a trained number depends."""
+"""Libraries that affect a trained number."""
 
 
 def describe_origin(section: SpecialistSection) -> dict[str, object]:
-    """What it was made with, and what was asked for."""
+    """Return the software and the settings that a version was made with."""
     return {
         "seed": section.seed,
         "config": section.model_dump(mode="json", exclude_defaults=True),
@@ -34,7 +34,7 @@ def describe_origin(section: SpecialistSection) -> dict[str, object]:
 
 
 def describe_data(data: Dataset, licence: str | None) -> dict[str, object]:
-    """A file, the rows of it that were used, and under which licence."""
+    """Return a file, the rows of it that were used, and its licence."""
     return {
         "file": data.name,
         "sha256": data.sha256,
@@ -45,19 +45,19 @@ def describe_data(data: Dataset, licence: str | None) -> dict[str, object]:
 
 
 def describe_base(job: Job[SpecialistSection], rung: Rung) -> Mapping[str, object] | None:
-    """The model that it is built on; None if it looks at columns only."""
+    """Return the model that it is built on; None if it uses columns only."""
     if rung == "slm" and job.causal is not None:
         return describe_causal(job.causal)
     return dict(job.encoder.about) if job.has_texts else None
 
 
 def describe_causal(base: CausalBase) -> dict[str, object]:
-    """The model that an adapter belongs to."""
+    """Return the model that an adapter belongs to."""
     return {"name": base.name, "source": base.repository, "sha256": base.sha256, "licence": base.licence}
 
 
 def licence_warnings(job: Job[SpecialistSection]) -> Iterator[str]:
-    """That nobody knows whether the data may be used."""
+    """Yield a warning if the licence of the data is unknown."""
     if job.section.licence is None and job.section.data is not None:
         yield f"no licence is stated for {job.train.name}: set `licence` of specialists.{job.name} in coterie.toml"
     if job.causal is not None and job.causal.licence is None:
@@ -65,7 +65,7 @@ def licence_warnings(job: Job[SpecialistSection]) -> Iterator[str]:
 
 
 def _rows_sha256(data: Dataset) -> str:
-    """Checksum of the rows themselves, in order: equal where figures are about the same rows."""
+    """Return the checksum of the rows themselves, in order: equal where figures are about the same rows."""
     digest = hashlib.sha256()
     for row in data.rows:
         said: list[object] = [row.text, row.labels, dict(row.columns)]
@@ -76,7 +76,10 @@ def _rows_sha256(data: Dataset) -> str:
 
 
 def write_report(job: Job[Any], choice: RungChoice, candidates: Sequence[Candidate]) -> dict[str, object]:
-    """The version's `report.json`. It depends on data, section, seed and what is installed, never on when or where."""
+    """Return the version's `report.json`.
+
+    It depends on data, section, seed and installed libraries, never on time or place.
+    """
     task, evaluation = task_of(job.section), choice.candidate.evaluation
     metrics = evaluation.to_json()
     return {

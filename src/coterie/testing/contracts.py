@@ -116,7 +116,7 @@ async def check_router(router: Router, request: Request | None = None, context: 
     Args:
         router: Any router.
         request: Request to route; whether a specialist fits does not matter.
-        context: what is known; nothing by default.
+        context: The context; empty by default.
     """
     request = request or Request(text="my card was stolen, and does clause 7 let me end the loan?")
     context = context or Context()
@@ -128,7 +128,7 @@ async def check_router(router: Router, request: Request | None = None, context: 
 
 
 def _is_reason(reason: object) -> bool:
-    """Whether it is a reason with a code and words."""
+    """Return whether an object is a reason with a code and words."""
     return isinstance(reason, Reason) and bool(reason.code and str(reason).strip())
 
 
@@ -195,7 +195,7 @@ ODD_TEXTS = (
     "1 " * 2_500,
     "İSTANBUL ß ﬁ e\u0301",
 )
-"""Difficult texts for detectors: empty, half surrogates, joined emoji, letters that change length with case."""
+"""Difficult texts for detectors: empty, lone surrogates, joined emoji, letters that change length with case."""
 
 
 async def check_detector(detector: Detector) -> None:
@@ -574,7 +574,7 @@ async def check_specialist(specialist: Specialist, task: Task, view: ContextView
     Args:
         specialist: It is consulted once and, if it streams, streamed once.
         task: Task of its kind; whether it answers or abstains does not matter.
-        view: what it may see of the context; nothing by default.
+        view: What it may see of the context; nothing by default.
     """
     view = view or ContextView()
     require("it has a card and can be consulted", isinstance(specialist, Specialist))
@@ -641,7 +641,7 @@ ODD_QUERIES: tuple[str, ...] = (
     "late " * 20_000,
     "x" * 100_000,
 )
-"""Queries that must not raise an error; what they find is not checked."""
+"""Queries that must not raise an error; their results are not checked."""
 
 _LATE = "A late payment costs a fee of ten euros."
 _LOAN = "The loan is paid back over forty-eight months."
@@ -982,7 +982,7 @@ def _essence(passage: Passage) -> tuple[object, ...]:
 
 
 def example(number: int, **changes: object) -> CapturedExample:
-    """An example whose every field has a value of its own."""
+    """Return an example whose every field has a distinct value."""
     made = CapturedExample(
         id=f"e{number:04d}",
         request=f"r{number}",
@@ -1006,7 +1006,7 @@ async def check_flywheel_store(store: FlywheelStore, other: FlywheelStore) -> No
     """Check the clauses of `protocols.FlywheelStore`.
 
     Args:
-        store: An empty one.
+        store: An empty store.
         other: The same data, opened a second time.
     """
     require("it has the methods", isinstance(store, FlywheelStore))

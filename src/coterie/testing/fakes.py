@@ -275,10 +275,10 @@ def write_random_adapter(
     Args:
         path: File to write.
         base: The base model's GGUF file, read for the shapes of its weights.
-        rank: Of the matrices.
+        rank: Rank of the matrices.
         alpha: The change of a weight is (alpha / rank) B A.
         size: Standard deviation of the numbers of A and B; 0 makes an adapter that changes nothing.
-        seed: Of the numbers.
+        seed: Seed of the numbers.
         projections: Which weights of each block are adapted.
 
     Returns:
@@ -360,7 +360,7 @@ def fail_nth(call: Callable[P, R], n: int, error: BaseException) -> Callable[P, 
 
 
 class FakeClock:
-    """A clock for tests: call it for the time, in seconds. `advance` and `sleep` move it; `sleep` returns at once."""
+    """A clock for tests: call it for the time, in seconds. `advance` and `sleep` move it; `sleep` does not wait."""
 
     def __init__(self, start: float = 1_000_000.0) -> None:
         self.now = start

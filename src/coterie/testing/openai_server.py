@@ -22,10 +22,10 @@ class ServerReply:
 
     text: str = "Hello from the fake server."
     pieces: Sequence[str] | None = None
-    """Pieces of a streamed text; one a word by default."""
+    """Pieces of a streamed text; one per word by default."""
     finish: str = "stop"
     usage: bool = True
-    """Whether the reply counts tokens (one a word)."""
+    """Whether the reply counts tokens (one per word)."""
     logprobs: Sequence[float] | None = None
     """Log-probabilities of the tokens of a whole answer, sent on request."""
     status: int = 200
@@ -35,7 +35,7 @@ class ServerReply:
     delay: float = 0.0
     """Seconds before the answer, by the server's `sleep`."""
     hang: bool = False
-    """Never answer; the connection stays open until the client closes it."""
+    """Whether to never answer; the connection stays open until the client closes it."""
     cut_after: int | None = None
     """Close the connection after this number of pieces of a stream, or bytes of a whole answer; 0 sends nothing."""
     error_after: int | None = None
@@ -56,7 +56,7 @@ class ReceivedRequest:
     method: str
     path: str
     headers: Mapping[str, str]
-    """By lower-case name."""
+    """Headers by lower-case name."""
     body: bytes
 
     @property
@@ -71,7 +71,7 @@ class ReceivedRequest:
 class FakeOpenAIServer:
     """Answers `POST .../chat/completions` with the replies of its script, then with the default reply.
 
-    The default may be a function of the JSON object of the request. Use the server as an async context manager;
+    The default may be a function of the request's JSON object. Use the server as an async context manager;
     `base_url` is the value for `coterie.toml`.
 
         async with FakeOpenAIServer([ServerReply.refused(429, retry_after="1"), ServerReply(text="Paris")]) as server:
@@ -250,7 +250,7 @@ def _chunk(asked: Mapping[str, Any], delta: Mapping[str, str] | None, *, finish:
 
 
 def _usage(asked: Mapping[str, Any], reply: ServerReply) -> dict[str, int]:
-    """Return the usage, counting one token a word."""
+    """Return the usage, counting one token per word."""
     prompt = sum(len(str(message.get("content", "")).split()) for message in asked.get("messages", []))
     completion = len(reply.text.split() if reply.pieces is None else "".join(reply.pieces).split())
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
@@ -262,9 +262,9 @@ class ScriptedAnswer:
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    """By lower-case name."""
+    """Headers by lower-case name."""
     body: bytes | Sequence[bytes] | AsyncIterable[bytes] = b""
-    """At once, or in pieces; what iterates may raise `TransportError`."""
+    """The body at once, or in pieces; an iterator may raise `TransportError`."""
     json: Any = None
     """A body as JSON, in place of `body`."""
     closed: bool = False
@@ -281,21 +281,21 @@ class ScriptedAnswer:
                 yield piece
 
     def whole(self) -> bytes | None:
-        """Return a body that is given at once."""
+        """Return the body if it was given at once."""
         if self.json is not None:
             return json.dumps(self.json).encode()
         return self.body if isinstance(self.body, bytes) else None
 
     def close(self) -> None:
-        """Remember that it was closed."""
+        """Note that the answer was closed."""
         self.closed = True
 
 
 class ScriptedTransport:
-    """Answers each request with what a function makes of it; the function may raise `TransportError`."""
+    """Answers each request with the result of a function; the function may raise `TransportError`."""
 
     def __init__(self, answer: Callable[[ReceivedRequest], ScriptedAnswer | Awaitable[ScriptedAnswer]]) -> None:
-        """Take the function."""
+        """Set the function."""
         self._answer = answer
 
     async def post(
@@ -315,4 +315,4 @@ class ScriptedTransport:
             return await answer
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is no connection to close."""

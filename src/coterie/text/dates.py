@@ -1,11 +1,11 @@
-"""Read dates and spans of time, in ISO 8601: `5. März 2024`, `2024年3月5日`; `48 Stunden` is `PT48H`.
+"""Reads dates and durations, in ISO 8601: `5. März 2024`, `2024年3月5日`; `48 Stunden` is `PT48H`.
 
-A date in figures alone is read in the order of the text's language and region. Where that is not known, or differs by
-region as in English, it is read only if one order is possible: `31/12/2024`, but not `05/06/2024`. With points the day
-comes first in every language that writes them.
+A date in figures alone is read in the order of the text's language and region. Where that order is unknown, or differs
+by region as in English, the date is read only if one order is possible: `31/12/2024`, but not `05/06/2024`. With points
+the day comes first in every language that writes them.
 
-Ranges (`30 to 60 days`, `5-10 Tage`), words and figures that contradict each other (`thirty (60) days`), and what may
-be an ordinal (`forty-second`) have no value.
+Ranges (`30 to 60 days`, `5-10 Tage`), words and figures that contradict each other (`thirty (60) days`), and possible
+ordinals (`forty-second`) have no value.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from coterie.text.locales import date_order, months, table
 from coterie.text.numerals import FIGURES, find_numerals, first_figures, last_figures, narrow, read_figures, read_kanji
 
 _PIVOT = 70
-"""Years of two figures from here on are of the last century, as POSIX reads them."""
+"""Years of two figures from here on belong to the last century, as POSIX reads them."""
 _ERAS = {"令和": 2018, "平成": 1988, "昭和": 1925}
 _FIRST = r"\d元令平昭\u3007一二三四五六七八九十"
-"""What a date that begins with figures begins with, a Japanese era and its numerals too."""
+"""Characters that a numeric date may begin with, also a Japanese era and its numerals."""
 _KANJI_NUMBER = "[0-9\u3007一二三四五六七八九十]{1,4}"
 
 
 _ANY = re.compile(r"\d|年")
-"""What a text with a date has: most sentences have none, and are read no further."""
+"""Characters that every text with a date contains: most sentences have none, and are skipped."""
 
 
 class Date(NamedTuple):
@@ -64,7 +64,7 @@ def _forms() -> re.Pattern[str]:
 
 
 def find_dates(text: str, language: str | None = None) -> list[Date]:
-    """The dates of a text, in order.
+    """Return the dates of a text, in order.
 
     Args:
         text: Any text.
@@ -83,7 +83,7 @@ def _find(text: str, language: str | None) -> Iterator[Date]:
 
 
 def _named(groups: dict[str, str]) -> str | None:
-    """A date whose month is named, or that has its year first, or points."""
+    """Return a date with a named month, with its year first, or with points."""
     month = groups["month"].casefold()
     day = _small(groups["day"])
     number = months().get(month) or _small(month)
@@ -132,14 +132,14 @@ _BETWEEN = r"(?:to|or|and|bis|oder|und|à|a|ou|et|o|y|e|tot|of|en)"
 _RANGES = re.compile(rf"\d\s*(?:[-\u2013\u2014/]|\b{_BETWEEN}\b)\s*$|[-\u2013/\u301c\uff5e~]\s*$|\d\s+$", re.IGNORECASE)
 _JOINED = re.compile(rf"\s*(?:[-\u2013]|{_BETWEEN})?\s*", re.IGNORECASE)
 _OF_MONEY = re.compile(r"[$\u20ac\xa3\xa5]\s*$")
-"""Before the figures of an amount: `$ 35,000 second year`."""
+"""A currency sign before the figures of an amount: `$ 35,000 second year`."""
 _HALF = r"(?!\s+(?:and a half|und ein halb|et demi|y medi|e mei|e mezz|en een half))"
-"""Behind a unit: it is half a unit more."""
+"""No half a unit after the unit."""
 _BRACKETED = re.compile(rf"\s*\(\s*(?P<figures>{FIGURES})\s*\)")
 
 
 class Duration(NamedTuple):
-    """A span of time in a text: `text[start:end]`."""
+    """A duration in a text: `text[start:end]`."""
 
     start: int
     end: int
@@ -148,13 +148,13 @@ class Duration(NamedTuple):
 
 @cache
 def _units() -> Mapping[str, str]:
-    """The sign of each unit's word in any language; no word is two units."""
+    """Return the sign of each unit's word in any language; no word means two units."""
     return {word: sign for units in _UNITS.values() for sign, words in units.items() for word in words.split()}
 
 
 @cache
 def _behind() -> re.Pattern[str]:
-    """What follows the number: adjectives and the unit."""
+    """Return the pattern of what follows the number: adjectives and the unit."""
     adjectives = "|".join(word for words in _MODIFIERS.values() for word in words.split())
     words = "|".join(sorted(_units(), key=len, reverse=True))
     japanese = "|".join(f"(?P<{sign}>{pattern})" for sign, pattern in _JAPANESE)
@@ -165,11 +165,11 @@ def _behind() -> re.Pattern[str]:
 
 
 def find_durations(text: str, language: str | None = None) -> list[Duration]:
-    """The spans of time of a text, in order.
+    """Return the durations of a text, in order.
 
     Args:
         text: Any text.
-        language: How its numbers are read; units and number words are known in all languages.
+        language: Decides how its numbers are read; units and number words are known in all languages.
     """
     text = narrow(text)
     found = sorted([*_in_figures(text, language), *_in_words(text, language)])
@@ -195,13 +195,13 @@ def _in_figures(text: str, language: str | None) -> Iterator[Duration]:
 
 
 def _is_other(text: str, start: int, run: int) -> bool:
-    """Whether the number is the end of a range, of a fraction (`1 1/2 years`), or an amount of money."""
+    """Return whether the number is the end of a range, of a fraction (`1 1/2 years`), or an amount of money."""
     before = max(0, start - 12), start
     return start > run or any(form.search(text, *before) is not None for form in (_RANGES, _OF_MONEY))
 
 
 def _in_words(text: str, language: str | None) -> Iterator[Duration]:
-    """Numbers in words, with or without the same number in brackets behind them."""
+    """Yield durations with numbers in words, with or without the same number in brackets after them."""
     numerals = find_numerals(text, language if base(language) in _UNITS or base(language) == "ja" else None)
     if language is not None and base(language) != "en":  # English forms are quoted everywhere
         numerals = sorted({*numerals, *find_numerals(text, "en")})
@@ -221,7 +221,7 @@ def _in_words(text: str, language: str | None) -> Iterator[Duration]:
 
 
 def _joined(gap: str) -> bool:
-    """Whether two numbers are a range: `one or two days`."""
+    """Return whether the text between two numbers makes them a range: `one or two days`."""
     return _JOINED.fullmatch(gap) is not None
 
 

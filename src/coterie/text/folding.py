@@ -1,7 +1,8 @@
-"""A text as it reads, with the way back: no invisible characters, plain digits and widths, escapes decoded.
+"""Folds a text into its visible form: no invisible characters, plain digits and widths, escapes decoded.
 
-What is dropped is told by Unicode properties (Default_Ignorable_Code_Point, Cc, Cf, Me, and Mn where it stands on no
-letter of its script), so a character that nobody thought of hides nothing. Linear, and read in pieces.
+Positions map back to the original. Dropped characters are determined by Unicode properties
+(Default_Ignorable_Code_Point, Cc, Cf, Me, and Mn where it stands on no letter of its script), so an unforeseen
+character hides nothing. The cost is linear, and the text is read in pieces.
 """
 
 from __future__ import annotations
@@ -34,22 +35,25 @@ _ESCAPE_BEGINS = re.compile(r"%(?:25){0,4}(?!25)[0-7c-fC-FuU]|&|(?<!\\)\\(?!\\*u
 _LONGEST_ESCAPE = 64
 _PAIR = re.compile(rf"%(?:25){{0,4}}({_HEX}{{2}})")
 _PARTING = frozenset("\"'`<>&;,()[]{}|\\")
-"""Signs that, like white space, end a value: an escaped one is part of a value in one reading, its end in the other."""
+"""Signs that, like white space, end a value.
+
+An escaped one is part of a value in one reading, and its end in the other.
+"""
 _PLAIN = frozenset(map(chr, range(32, 127))) | frozenset("\t\n\r")
 _FRAMED = re.compile(r"(?:.*LATIN CAPITAL|REGIONAL INDICATOR SYMBOL) LETTER ([A-Z])")
-"""Names of letters that Unicode takes for pictures: in a filled square or circle, and those that flags are made of."""
+"""Names of letters that Unicode classifies as pictures: in a filled square or circle, and those of flags."""
 _HYPHENS = frozenset("\u2010\u2212")
-"""The hyphen, its form where no line breaks, and the minus sign."""
+"""The hyphen, its non-breaking form, and the minus sign."""
 _KNOWN = 4_000
-"""Characters of a text whose folded form is remembered for a moment."""
+"""Most characters of a text whose folded form is cached."""
 _CONTROLS = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _REMEMBERED = 40_000
-"""Characters whose properties are kept: more than any script has."""
+"""Most characters whose properties are cached: more than any script has."""
 _Level = tuple[list[int], list[int], list[int], list[int]]
 
 
 class Folded:
-    """A text as it reads, and where each of its characters stood."""
+    """A folded text, with the original position of each of its characters."""
 
     def __init__(self, text: str, levels: tuple[_Level, ...], *, unclear: bool) -> None:
         self.text = text
@@ -58,14 +62,14 @@ class Folded:
         self._levels = levels
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """Where `text[start:end]`, which is not empty, stands in the text that was folded."""
+        """Return the position in the original of `text[start:end]`, which is not empty."""
         for level in reversed(self._levels):
             start, end = _back(level, start)[0], _back(level, end - 1)[1]
         return start, end
 
 
 def _back(level: _Level, at: int) -> tuple[int, int]:
-    """Where the character at a place of an edited text stood."""
+    """Return the original position of a character of an edited text."""
     places, sizes, begins, ends = level
     edit = bisect_right(places, at) - 1
     if edit < 0:
@@ -75,7 +79,7 @@ def _back(level: _Level, at: int) -> tuple[int, int]:
 
 
 class _Edited:
-    """A text under way, with what was put in place of what."""
+    """A text during folding, with its replacements."""
 
     def __init__(self) -> None:
         self.pieces = list[str]()
@@ -98,19 +102,19 @@ class _Edited:
 
 
 def fold(text: str, *, again: bool = False) -> Folded | None:
-    """The text as it reads; None if it reads as it is written, as nearly all do.
+    """Return the folded text; None if folding changes nothing, as for nearly all texts.
 
     Args:
-        text: Any.
+        text: Any text.
         again: Read it in the second way: controls that are white space join what is beside them, superscript and
-            circled digits part it, and escaped white space, quotes and brackets are decoded too.
+            circled digits separate it, and escaped white space, quotes and brackets are decoded too.
     """
     return _fold_known(text, again) if len(text) <= _KNOWN else _fold(text, again)
 
 
 @lru_cache(maxsize=128)
 def _fold_known(text: str, again: bool) -> Folded | None:  # noqa: FBT001 - as a cache has it
-    """The same of a short text: while a prompt is looked at, each of its texts is asked for some five times."""
+    """Return the same for a short text, cached: each text of a prompt is folded some five times."""
     return _fold(text, again)
 
 
@@ -133,12 +137,12 @@ def _fold(text: str, again: bool) -> Folded | None:  # noqa: FBT001 - as above
 
 
 def _in_one_line(text: str) -> str:
-    """The text without the controls that are read as they are."""
+    """Return the text without the controls that stay as they are."""
     return text.replace("\n", "").replace("\t", "").replace("\r", "")
 
 
 def shown(text: str) -> str:
-    """The text as it reads."""
+    """Return the visible form of a text."""
     folded = fold(text)
     return text if folded is None else folded.text
 
@@ -168,7 +172,7 @@ def _unescape(text: str, edited: _Edited, again: bool) -> None:  # noqa: FBT001 
 
 
 def _decoded(match: re.Match[str]) -> str | None:
-    """What an escape stands for; None for half a character and for a name that is none."""
+    """Return the decoded form of an escape; None for half a character and for an unknown name."""
     if match["script"]:
         return _character(int(match["script"], 16))
     if match["bytes"]:
@@ -191,7 +195,7 @@ def _character(code: int) -> str | None:
 
 
 def _before_escape(text: str, end: int) -> int:
-    """Where a piece that is to end here ends without an escape cut in two."""
+    """Return the end of a piece, moved so that no escape is cut in two."""
     begin = end - _LONGEST_ESCAPE
     starts = [match.start() for match in _ESCAPE_BEGINS.finditer(text[begin:end])]
     return begin + starts[-1] if starts else end
@@ -238,7 +242,7 @@ def _reduce(text: str, edited: _Edited, again: bool) -> None:  # noqa: FBT001 - 
 
 
 def _reduce_runs(piece: str, begin: int, edited: _Edited, pattern: re.Pattern[str], looks: Mapping[str, _Look]) -> None:
-    """Drop invisible characters, compose accents, and spell out what is several letters."""
+    """Drop invisible characters, compose accents, and expand characters that stand for several letters."""
     at = 0
     for match in pattern.finditer(piece):
         first, last = match.span()
@@ -273,20 +277,20 @@ def _class_of(runs: str, several: str) -> re.Pattern[str]:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _bears_marks(sign: str) -> bool:
-    """Whether marks on a letter are part of how its script is written: vowels and tones of scripts without case."""
+    """Return whether marks on a letter belong to its script: vowels and tones of scripts without case."""
     return unicodedata.category(sign)[0] in "LM" and sign.lower() == sign.upper()
 
 
 class _Look(NamedTuple):
     shown: str
-    """What is seen of a character; a mark is itself."""
+    """The visible form of a character; a mark is itself."""
     is_mark: bool = False
     unclear: bool = False
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def _look(sign: str, again: bool) -> _Look | None:  # noqa: FBT001 - part of the key
-    """How a character reads; None for one that reads as it is."""
+    """Return the visible form of a character; None if it is the character itself."""
     kind = unicodedata.category(sign)
     if is_ignorable(sign) or kind in {"Cf", "Me"}:
         return _Look("")
@@ -325,7 +329,7 @@ def _shown_blank(sign: str, kind: str, again: bool) -> str:  # noqa: FBT001 - pa
 
 
 def _before_base(text: str, end: int) -> int:
-    """Where a piece that is to end here ends with the marks of its last letter."""
+    """Return the end of a piece, moved so that the marks of its last letter stay with it."""
     while end < len(text) and (look := _look(text[end], False)) and (look.is_mark or not look.shown):
         end += 1
     return end
@@ -338,7 +342,7 @@ _LONGEST_TAG = 240
 
 
 def untagged(text: str) -> Folded | None:
-    """A text without the tags of HTML or XML; None where it has none."""
+    """Return a text without HTML or XML tags; None where it has none."""
     if "<" not in text or ">" not in text:
         return None
     edited = _Edited()
@@ -353,7 +357,7 @@ def untagged(text: str) -> Folded | None:
 
 
 def _before_tag(text: str, end: int) -> int:
-    """Where a piece that is to end here ends without a tag cut in two."""
+    """Return the end of a piece, moved so that no tag is cut in two."""
     opened = text.rfind("<", end - _LONGEST_TAG, end)
     return end if opened < 0 or ">" in text[opened:end] else opened
 
@@ -368,7 +372,7 @@ def _properties() -> Mapping[str, Any]:
 
 @lru_cache(maxsize=_REMEMBERED)
 def is_ignorable(sign: str) -> bool:
-    """Whether a character has the property Default_Ignorable_Code_Point: nothing is shown of it."""
+    """Return whether a character has the property Default_Ignorable_Code_Point: it is invisible."""
     code, ranges = ord(sign), _properties()["ignorable"]
     place = bisect_right(ranges, [code, 0x110000]) - 1
     return place >= 0 and code <= ranges[place][1]
@@ -381,7 +385,7 @@ def _lookalikes() -> Mapping[str, str]:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _plain_letter(sign: str) -> str:
-    """The ASCII letter or digit that a character looks like (UTS #39), or is with an accent; else itself."""
+    """Return the ASCII letter or digit that a character looks like (UTS #39), or is with an accent; else itself."""
     base = unicodedata.normalize("NFD", sign)[0]
     return base if base.isascii() else _lookalikes().get(base, _lookalikes().get(sign, sign))
 
@@ -391,18 +395,18 @@ _CAPITALS = "".join(sign for sign in map(chr, (*range(0xC0, 0x250), *range(0x1E0
 _ACCENTED_CODE = re.compile(
     rf"[A-Z](?:(?=[{_CAPITALS}])|(?<=[{_CAPITALS}].))|[0-9](?:(?=[a-z_-]{{0,32}}[{_ACCENTED}])|(?<=[{_ACCENTED}].))"
 )
-"""An accented capital beside another, or an accent in a code with a digit: not one in a word."""
+"""An accented capital beside another capital, or an accent in a code with a digit: not an accent in a word."""
 
 
 @cache
 def _mixed() -> re.Pattern[str]:
-    """A letter that looks like an ASCII one beside one that is, or between the numbers of a code."""
+    """Return the pattern of an ASCII look-alike beside an ASCII letter, or between the numbers of a code."""
     alike = re.escape("".join(sign for sign in _lookalikes() if sign.isalnum()))
     return re.compile(rf"[0-9A-Za-z](?:(?=[{alike}])|(?<=[{alike}].)|(?=[ -][{alike}]{{2,4}}[ -]?[0-9]))")
 
 
 def skeleton(text: str) -> str | None:
-    """A folded text with ASCII letters for all that look like them, each in its place; None if none hides a code."""
+    """Return a folded text with look-alikes replaced by ASCII letters, in place; None if none hides a code."""
     if text.isascii():
         return None
     signs = set(text)
@@ -414,23 +418,23 @@ def skeleton(text: str) -> str | None:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _is_accented(sign: str) -> bool:
-    """Whether a character is an ASCII letter with an accent, or no letter."""
+    """Return whether a character is an ASCII letter with an accent, or not a letter."""
     return not sign.isalnum() or unicodedata.normalize("NFD", sign)[0].isascii()
 
 
 # --- Look-alike characters: one table, for pseudonyms and for erasure.
 
 ALIKE = {"'": "'\u2018\u2019\u02bc\u00b4`", "-": "-\u2010\u2011\u2012\u2013\u2212"}
-"""Signs that stand for an apostrophe and for a hyphen in names."""
+"""Signs that are used as an apostrophe and as a hyphen in names."""
 PLAIN_SIGNS = str.maketrans({sign: plain for plain, alike in ALIKE.items() for sign in alike})
-"""For `str.translate`: each of them as the plain sign."""
+"""For `str.translate`: maps each of these signs to the plain sign."""
 
 
 # --- Valid Unicode.
 
 
 def valid_text(text: str) -> str:
-    """The text with lone surrogates, which no encoding can carry, replaced by U+FFFD."""
+    """Return the text with lone surrogates, which no encoding can represent, replaced by U+FFFD."""
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -442,9 +446,9 @@ _NO_WORD = re.compile(r"\W")
 
 
 def find_words(pattern: re.Pattern[str], text: str) -> Iterator[str]:
-    """What a pattern finds that matches nothing beyond a word or a sign.
+    """Yield the matches of a pattern that matches nothing beyond a word or a sign.
 
-    A long text is searched in stretches: one search would keep every other thread from running until its end.
+    A long text is searched in pieces: a single search would block all other threads until its end.
     """
     begin = 0
     while begin < len(text):
@@ -456,7 +460,7 @@ def find_words(pattern: re.Pattern[str], text: str) -> Iterator[str]:
 
 
 def find_marks(pattern: re.Pattern[str], text: str, start: int = 0, end: int | None = None) -> Iterator[re.Match[str]]:
-    """The matches in a text or a part of it, of a pattern for what is short; looked for in such stretches, too."""
+    """Yield the matches of a pattern for short strings in a text or a part of it, searched in pieces, too."""
     end = len(text) if end is None else end
     last = start
     for begin in range(start, end, _STRETCH):
@@ -469,5 +473,5 @@ def find_marks(pattern: re.Pattern[str], text: str, start: int = 0, end: int | N
 
 
 def estimate_tokens(text: str) -> int:
-    """Tokens of a text whose tokenizer is not known: four UTF-8 bytes a token, the usual rule of thumb."""
+    """Return the estimated tokens of a text for an unknown tokenizer: four UTF-8 bytes a token, a rule of thumb."""
     return ceil(len(valid_text(text).encode()) / 4)

@@ -1,4 +1,4 @@
-"""Detect the language of a text, or say that it is unknown.
+"""Detects the language of a text, or finds it unknown.
 
 Scripts with one language (kana, hangul, Greek, ...) decide by themselves. Latin and Cyrillic texts are scored by a
 naive Bayes model over byte n-grams, distilled from py3langid (`scripts/language_build.py`). The cost is linear, and at
@@ -24,9 +24,9 @@ from types import MappingProxyType
 import numpy as np
 
 LONGEST = 1500
-"""Characters that are read."""
+"""Most characters that are read."""
 SURE = 0.6
-"""Probability from which a language is named."""
+"""Probability from which a language counts as detected."""
 _SCRIPTS = (
     ("ja", "\u3040-\u30ff\uff66-\uff9f"),
     ("ko", "\uac00-\ud7a3\u1100-\u11ff"),
@@ -37,7 +37,7 @@ _SCRIPTS = (
     ("ar", "\u0600-\u06ff"),
     ("zh", "\u3400-\u9fff"),
 )
-"""Kana come before Han: a Japanese text has both."""
+"""Scripts in the order of detection. Kana come before Han: a Japanese text has both."""
 SCRIPT_LANGUAGES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "ja": frozenset({"HIRAGANA", "KATAKANA", "CJK"}),
@@ -51,35 +51,35 @@ SCRIPT_LANGUAGES: Mapping[str, frozenset[str]] = MappingProxyType(
         **dict.fromkeys(("ru", "uk", "bg"), frozenset({"CYRILLIC"})),
     }
 )
-"""The scripts of languages that are not written in Latin letters, as Unicode names their letters."""
+"""Scripts of languages that are not written in Latin letters, by the Unicode names of their letters."""
 _PATTERNS = tuple((language, re.compile(f"[{letters}]")) for language, letters in _SCRIPTS)
 _LETTER = re.compile(r"[^\W\d_]")
 _NOISE = re.compile(r"(?<!\S)\S*?(?:://|@|www\.)\S*|[\d_#|*<>{}\[\]=/\\]+")
 _LONGEST_WORD, _MOST_WORDS = 24, 8192
-"""Bytes of a word that is remembered, and such words."""
+"""Most bytes of a cached word, and most cached words."""
 _FEWEST = 3
-"""Letters of a text that has a language."""
+"""Fewest letters of a text for a detection."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NgramAutomaton:
     """Finds the longest n-gram that ends at each byte, in one pass (Aho and Corasick 1975).
 
-    A state is a beginning of an n-gram, the longest one that the text has just had; 0 is none.
+    A state is the longest prefix of an n-gram that the text has just had; 0 is none.
     """
 
     moves: dict[int, int]
-    """By state and byte (`state << 8 | byte`) the state that is one byte longer."""
+    """For a state and byte (`state << 8 | byte`), the state that is one byte longer."""
     shorter: array[int]
-    """Of each state the longest state that is its end."""
+    """For each state, the longest other state that is its suffix."""
     rows: array[int]
-    """Of each state the row of the longest n-gram that is its end; -1 for none."""
+    """For each state, the row of the longest n-gram that is its suffix; -1 for none."""
 
     known: dict[tuple[int, bytes], tuple[int, tuple[int, ...]]] = field(default_factory=dict, repr=False)
-    """Of a state and a word with the blank before it: the state behind it, and the rows on the way."""
+    """For a state and a word with the blank before it: the state after it, and the rows on the way."""
 
     def read(self, encoded: bytes) -> Counter[int]:
-        """How often each n-gram is the longest one that ends at a byte, by its row."""
+        """Return how often each n-gram is the longest one that ends at a byte, by its row."""
         known, state, found = self.known, 0, list[int]()
         for number, word in enumerate(encoded.split(b" ")):
             piece = b" " + word if number else word
@@ -105,7 +105,7 @@ class NgramAutomaton:
 
     @classmethod
     def of(cls, grams: np.ndarray, lengths: np.ndarray) -> NgramAutomaton:
-        """That of some n-grams: their bytes one after the other, and how many each has, 7 at most."""
+        """Build the automaton of some n-grams: their concatenated bytes, and the length of each, 7 at most."""
         ends = np.cumsum(lengths)
         keys = np.zeros(len(lengths), dtype=np.int64)  # the bytes as one number
         for place in range(int(lengths.max())):
@@ -153,39 +153,39 @@ def _model() -> _Model:
 
 
 def base(language: str | None) -> str:
-    """The first subtag of a language tag (`de` of `de-CH`); empty for None. Norwegian is `no` in both of its forms."""
+    """Return the first subtag of a language tag (`de` of `de-CH`); empty for None. Norwegian is always `no`."""
     first = (language or "").replace("_", "-").split("-")[0].casefold()
     return "no" if first in {"nb", "nn"} else first
 
 
 def is_english(language: str | None) -> bool:
-    """Whether rules that know only English may run."""
+    """Return whether rules that know only English apply."""
     return base(language) == "en"
 
 
 def detect(text: str) -> str | None:
-    """Detect the language of a text: the first subtag of its tag, or None where it is not sure."""
+    """Detect the language of a text: the first subtag of its tag, or None if the detection is uncertain."""
     found = _ranked(text[:LONGEST])
     return found[0][0] if found and found[0][1] >= SURE else None
 
 
 def detected_languages() -> frozenset[str]:
-    """The languages that `detect` tells apart."""
+    """Return the languages that `detect` distinguishes."""
     return frozenset({*_model().languages, *(language for language, _ in _SCRIPTS)})
 
 
 def probabilities(text: str) -> dict[str, float]:
-    """Probabilities of the languages in Latin and Cyrillic letters given a piece of text, its blanks included.
+    """Return probabilities of the languages in Latin and Cyrillic letters, given a piece of text with its blanks.
 
-    Empty if the piece says nothing.
+    Empty if the piece gives no evidence.
     """
     return dict(_weighed(unicodedata.normalize("NFC", text).encode("utf-8", errors="surrogatepass")))
 
 
 def language_of(text: str, default: str) -> str:
-    """The language of a text for a network whose language is `default`.
+    """Return the language of a text for a network whose language is `default`.
 
-    What is not sure counts as the default, and what is in the default's language has its region, too: with `en-GB`, a
+    An uncertain detection counts as the default. A text in the default's language has its region, too: with `en-GB`, a
     text in English is in `en-GB`.
     """
     found = _ranked(text[:LONGEST])
@@ -200,12 +200,12 @@ def language_of(text: str, default: str) -> str:
 
 
 _POSSIBLE = 0.1
-"""Share of the best language's probability with which the default may still be meant."""
+"""Share of the best language's probability from which the default language is still possible."""
 
 
 @lru_cache(maxsize=1024)
 def _ranked(text: str) -> tuple[tuple[str, float], ...]:
-    """Languages with their probabilities, best first; nothing for a text without words."""
+    """Return languages with their probabilities, best first; nothing for a text without words."""
     text = _NOISE.sub(" ", text)
     if text.isascii():
         enough = sum(1 for _ in islice(_LETTER.finditer(text), _FEWEST)) == _FEWEST
@@ -223,7 +223,7 @@ def _ranked(text: str) -> tuple[tuple[str, float], ...]:
 
 
 def _scored(text: str) -> tuple[tuple[str, float], ...]:
-    """Probabilities by n-grams: of those that end at a byte the longest counts."""
+    """Return probabilities by n-grams: among those that end at a byte the longest counts."""
     text = " ".join((text.lower() if text.isupper() else text).split())
     return _weighed(unicodedata.normalize("NFC", text).encode("utf-8", errors="surrogatepass"))
 

@@ -1,6 +1,6 @@
-"""What languages and regions do differently when they write numbers, dates and money.
+"""Differences between languages and regions in writing numbers, dates and money.
 
-`locales.json` is built from the Unicode CLDR by `scripts/locales_build.py`; a tag without a table of its own takes that
+`locales.json` is built from the Unicode CLDR by `scripts/locales_build.py`; a tag without a table of its own uses that
 of its language. `tables.json` is written by hand: words by language that this package looks up.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 from coterie.text.language import base
 
 LANGUAGES = ("en", "de", "fr", "es", "pt", "it", "nl", "ja")
-"""Those that every table of `coterie.text` knows."""
+"""Languages that every table of `coterie.text` covers."""
 
 
 @cache
@@ -26,7 +26,7 @@ def _tables(file: str = "locales.json") -> Mapping[str, Any]:
 
 
 def table(name: str) -> Any:  # noqa: ANN401 - tables of several kinds
-    """A table of `tables.json`, by language."""
+    """Return a table of `tables.json`, by language."""
     return _tables("tables.json")[name]
 
 
@@ -39,18 +39,18 @@ def _of(table: str, language: str | None) -> Any:  # noqa: ANN401 - tables of se
 
 
 def decimal_sign(language: str | None) -> str | None:
-    """The decimal sign of a language, `.` or `,`; None if it is not known."""
+    """Return the decimal sign of a language, `.` or `,`; None if it is unknown."""
     signs = _of("signs", language)
     return signs[0] if signs else None
 
 
 def groups_by_space(language: str | None) -> bool:
-    """Whether a language's thousands may be parted by a plain space."""
+    """Return whether a plain space may separate thousands in a language."""
     return decimal_sign(language) == ","
 
 
 def date_order(language: str | None) -> str | None:
-    """The order of day, month and year in figures (`dmy`, `mdy` or `ymd`); None where it depends on the region."""
+    """Return the order of day, month and year in figures (`dmy`, `mdy`, `ymd`); None if the region decides."""
     tag = (language or "").replace("_", "-")
     if tag.casefold() == "en":  # 05/06/2024 is June in London and May in New York
         return None
@@ -59,36 +59,35 @@ def date_order(language: str | None) -> str | None:
 
 
 def currency_signs(language: str | None) -> Mapping[str, str]:
-    """The currencies of a language's own signs, and of its region's: `$` is CAD in `en-CA`."""
+    """Return the currencies of a language's own signs, and of its region's: `$` is CAD in `en-CA`."""
     own, region = _of("symbols", base(language)) or {}, _of("symbols", language) or {}
     return {**own, **region}
 
 
 @cache
 def currency_names() -> Mapping[str, str]:
-    """The currencies of names in any language, in small letters."""
+    """Return the currencies by their names in any language, in lower case."""
     return {name: code for names in _tables()["currencies"].values() for name, code in names.items()}
 
 
 @cache
 def currency_codes() -> frozenset[str]:
-    """The codes of ISO 4217 that are money somewhere today."""
+    """Return the codes of ISO 4217 that are in use today."""
     return frozenset(_tables()["codes"])
 
 
 def home_decimal(currency: str) -> str | None:
-    """The decimal sign in the country that issues a currency; None where its languages differ, as with the euro."""
+    """Return the decimal sign in the country of a currency; None if its languages differ, as with the euro."""
     sign: str | None = _tables()["homes"].get(currency)
     return sign
 
 
 @cache
 def months() -> Mapping[str, int]:
-    """The numbers of months by their names and abbreviations in any language.
+    """Return the numbers of months by their names and abbreviations in any language.
 
-    In small letters without a full stop; marks may be left out.
-
-    No name means two months in two of the languages (a test says so).
+    Names are in lower case without a full stop; marks may be left out. No name means two months in two of the languages
+    (a test checks this).
     """
     found = {name: number for names in _tables()["months"].values() for name, number in names.items()}
     bare = {re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFD", name)): n for name, n in found.items()}

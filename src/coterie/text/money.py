@@ -1,7 +1,7 @@
-"""Read amounts of money, as a code of ISO 4217 and a number: `C$500` is `CAD 500`, `1.234 Euro` in German `EUR 1234`.
+"""Reads amounts of money, as ISO 4217 code and number: `C$500` is `CAD 500`, `1.234 Euro` in German `EUR 1234`.
 
-Never a wrong guess: what two countries read differently has no value. `5.000 €` is 5000 in German and Spanish, and
-None in a text whose language is not known. `$` is the dollar of the text's region, else of the United States; `kr`
+There are no guesses: an amount that two countries read differently has no value. `5.000 €` is 5000 in German and
+Spanish, and None in a text of unknown language. `$` is the dollar of the text's region, else of the United States; `kr`
 needs a language. Ranges (`5-10 €`) have no value. An amount in brackets that stands alone is negative, as in accounts.
 """
 
@@ -42,17 +42,17 @@ _SHARED: Mapping[str, str | None] = {
 """Signs that depend on the language or the region."""
 _KRONE = {"sv": "SEK", "no": "NOK", "da": "DKK"}
 _NEAR = 20
-"""Characters of white space around an amount that stands alone."""
+"""Most characters of white space around an amount that stands alone."""
 _NO_DOLLAR = frozenset({"es", "pt", "fr"})
-"""Languages of several countries with a `$` of their own: it has no value without the region."""
+"""Languages of several countries with a `$` of their own: the sign has no value without the region."""
 _WORDS_TOO = frozenset(
     ["ALL", "TOP", "CUP", "PEN", "MAD", "SOS", "BOB", "BAM", "ANG", "MOP", "TRY", "GEL", "RON", "AMD", "COP", "LAK"]
 )
-"""Codes that are words in capitals too: they need an amount that looks like one."""
+"""Codes that are also words in capitals: they need figures that look like an amount."""
 _SMALL_CODES = frozenset(["usd", "eur", "gbp", "jpy", "chf", "cad", "aud"])
-"""Codes that are read in small letters."""
+"""Codes that are recognised in lower case."""
 _SCALES: Mapping[str, Mapping[str, int]] = table("powers_of_ten")
-"""Powers of ten by language; under the empty name what all of them read alike."""
+"""Powers of ten by language; those that all languages share are under the empty name."""
 
 
 class Money(NamedTuple):
@@ -80,7 +80,7 @@ def _alternatives(words: set[str]) -> str:
 
 @cache
 def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """An amount behind its currency, and one before it."""
+    """Return the patterns of an amount after its currency, and of one before it."""
     signs = {*_SIGNS, *_SHARED}
     letters = {sign for sign in signs if sign[0].isalpha()}
     codes = "[A-Z]{3}"  # looked up: a choice of 150 is slow at every word
@@ -110,7 +110,7 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 def find_money(text: str, language: str | None = None) -> list[Money]:
-    """The amounts of money of a text, in order.
+    """Return the amounts of money of a text, in order.
 
     Args:
         text: Any text.
@@ -130,7 +130,7 @@ def find_money(text: str, language: str | None = None) -> list[Money]:
 
 
 def _matched(text: str, pattern: re.Pattern[str], language: str | None) -> Iterator[tuple[int, int, Money | None]]:
-    """Where amounts stand, each with its value if it has one."""
+    """Yield the positions of amounts, each with its value if it has one."""
     at, ahead = 0, pattern is _patterns()[1]
     while (match := pattern.search(text, at)) is not None:
         at = match.end()
@@ -157,11 +157,11 @@ def _matched(text: str, pattern: re.Pattern[str], language: str | None) -> Itera
 
 
 _AFTER = frozenset({"de", "fr", "es", "it", "sv", "da", "no", "pl", "cs", "fi", "ru"})
-"""Languages that write the currency behind the amount."""
+"""Languages that write the currency after the amount."""
 
 
 def _is_of_other(text: str, match: re.Match[str], language: str | None, *, ahead: bool) -> bool:
-    """Whether a sign between two numbers belongs to the other one: the nearer, else as the language writes it."""
+    """Return whether a sign between two numbers belongs to the other: the nearer, else by the language's order."""
     sign, end = match.span("sign")
     before, after = text[max(0, sign - 3) : sign], text[end : end + 3]
     if not (before.rstrip()[-1:].isdigit() and after.lstrip()[:1].isdigit()):
@@ -179,7 +179,7 @@ _GLUED = re.compile(r"[^\W\d_]|(?<=\d),[-\u2013\u2014]\d|[.,]\d|\d|['\u2019]\d")
 
 
 def _is_range(text: str, match: re.Match[str]) -> bool:
-    """Whether an amount is the end of a range, or goes on with letters that are not known."""
+    """Return whether an amount is the end of a range, or is followed by unknown letters."""
     if "again" in match.re.groupindex:
         end = (
             match.end()
@@ -191,7 +191,7 @@ def _is_range(text: str, match: re.Match[str]) -> bool:
 
 
 def _money(text: str, match: re.Match[str], language: str | None) -> Money | None:
-    """The amount of money that a match is; None if it has no single value."""
+    """Return the amount of money of a match; None if it has no single value."""
     groups = match.groupdict()
     currency, end = _currency_beside(match, language)
     token = first_figures(groups["figures"])
@@ -217,12 +217,12 @@ def _stripped_end(text: str, end: int) -> int:
 
 
 def _is_alone(text: str, start: int, end: int) -> bool:
-    """Whether nothing else stands in a text: "($5)" behind words says again what they say, and is no loss."""
+    """Return whether the text contains nothing else: "($5)" after words repeats them and is no loss."""
     return start < _NEAR and len(text) - end < _NEAR and not text[:start].strip() and not text[end:].strip()
 
 
 def _currency_beside(match: re.Match[str], language: str | None) -> tuple[str | None, int]:
-    """The currency of a match, and where it ends; a code behind the amount says which dollar it is: "$500 CAD"."""
+    """Return the currency of a match, and its end; a code after the amount identifies the dollar: "$500 CAD"."""
     groups = match.groupdict()
     if groups["sign"] == "$" and "again" not in groups and base(language) in {"", "en"}:
         return None, match.end()  # English has it in front: "in 2016 $ 5"
@@ -233,7 +233,7 @@ def _currency_beside(match: re.Match[str], language: str | None) -> tuple[str | 
 
 
 def _scaled(match: re.Match[str], token: str, currency: str, language: str | None) -> Decimal | None:
-    """The amount in figures, times the word behind it."""
+    """Return the amount in figures, times the word after it."""
     groups = match.groupdict()
     shared = (groups["sign"] or "").casefold() in _SHARED
     if shared and as_decimal(token, decimal_sign(language) or ".") is None:
@@ -262,7 +262,7 @@ def _currency(groups: Mapping[str, str | None], language: str | None) -> str | N
 
 
 def _shared(sign: str, language: str | None) -> str | None:
-    """The currency of a sign that several countries use."""
+    """Return the currency of a sign that several countries use."""
     tag = base(language)
     regional = currency_signs(language).get(sign)
     if sign == "$":
@@ -275,7 +275,7 @@ def _shared(sign: str, language: str | None) -> str | None:
 
 
 def _amount(token: str, currency: str, language: str | None) -> Decimal | None:
-    """The amount that figures are; three of them behind one sign are decimals only if the currency's home agrees."""
+    """Return the amount of figures; three after one sign are decimals only if the currency's home agrees."""
     if not is_ambiguous(token):
         return read_figures(token, language)
     home, own = home_decimal(currency), decimal_sign(language)
@@ -285,7 +285,7 @@ def _amount(token: str, currency: str, language: str | None) -> Decimal | None:
 
 
 def _power(scale: str, token: str, language: str | None, *, before: bool) -> int | None:
-    """The power of ten of a word; None if languages differ on it (a German `Billion` is an English trillion)."""
+    """Return the power of ten of a word; None if languages differ (a German `Billion` is an English trillion)."""
     scale = " ".join(scale.split())
     if scale in _SCALES[""]:
         return _SCALES[""][scale]
@@ -299,7 +299,7 @@ def _power(scale: str, token: str, language: str | None, *, before: bool) -> int
 
 
 def _japanese(token: str, rest: str) -> Decimal | None:
-    """`1億2,000万`: figures, each with its place."""
+    """Return the value of `1億2,000万`: figures, each with its place."""
     total = Decimal(0)
     for figures, sign in re.findall(r"([\d,.]+|)([万億兆千]|$)", token + rest):
         if not figures:
@@ -325,7 +325,7 @@ def _behind_words() -> re.Pattern[str]:
 
 
 def _in_words(text: str, language: str | None) -> Iterator[tuple[int, int, Money | None]]:
-    """`deux mille euros`, `五万円`: numbers in words before a currency."""
+    """Yield numbers in words before a currency: `deux mille euros`, `五万円`."""
     for each in find_numerals(text, language):
         if (match := _behind_words().match(text, each.end)) is not None:
             currency = _currency({"sign": None, **match.groupdict()}, language)

@@ -1,10 +1,10 @@
-"""Numbers as a language writes them, in figures and in words: `1.234,5`, `one hundred eighty`, `dreißig`, `三十`.
+"""Reads numbers in figures and in words by language: `1.234,5`, `one hundred eighty`, `dreißig`, `三十`.
 
-A language spells the numbers below 1000 by a few rules; `_SPELLERS` has them. What they spell, without spaces and
-hyphens, is looked up, so glued words (`einhundertachtzig`) and parted ones read alike. Above that, words for a thousand
-and a million multiply what stands before them. Words that do not make up one number are none.
+A language spells the numbers below 1000 by a few rules; `_SPELLERS` has them. Their spellings, without spaces and
+hyphens, are looked up, so that joined (`einhundertachtzig`) and separate words are equal. Above that, words for a
+thousand and a million multiply the number before them. Words that do not form one number are ignored.
 
-`1,234` is 1234 in English and 1.234 in German. With an unknown language it is neither: it is None.
+`1,234` is 1234 in English and 1.234 in German. With an unknown language it is None.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ class Numeral(NamedTuple):
 
 class _Words(NamedTuple):
     small: str
-    """0 to 19, or as far as they are one word."""
+    """The words for 0 to 19, as far as they are one word."""
     ten: str
-    """20 to 90."""
+    """The words for 20 to 90."""
     hundred: str
     scales: Mapping[str, int]
     joins: tuple[str, ...]
-    """What may stand between the words of one number."""
+    """Words that may occur between the words of one number."""
 
     @property
     def ones(self) -> list[str]:
-        """0 to 19."""
+        """The words for 0 to 19."""
         return self.small.split()
 
     @property
     def tens(self) -> list[str]:
-        """20 to 90."""
+        """The words for 20 to 90."""
         return self.ten.split()
 
 
@@ -137,7 +137,7 @@ _WORDS: Mapping[str, _Words] = {"en": _EN, "de": _DE, "fr": _FR, "es": _ES, "pt"
 
 
 def _hundreds(language: str, hundred: int) -> list[str]:
-    """The words for 100, 200, ... before what follows them."""
+    """Return the words for 100, 200, ... before what follows them."""
     words = _WORDS[language]
     one = "" if hundred == 1 else words.ones[hundred]
     if hundred == 1 and language in _HUNDRED:
@@ -149,7 +149,7 @@ def _hundreds(language: str, hundred: int) -> list[str]:
 
 
 def _spell(language: str, n: int) -> Iterator[str]:
-    """Every spelling of a number below 1000, without spaces and hyphens."""
+    """Yield every spelling of a number below 1000, without spaces and hyphens."""
     hundred, rest = divmod(n, 100)
     if not hundred:
         yield from _BELOW[language](rest)
@@ -166,7 +166,7 @@ def _spell(language: str, n: int) -> Iterator[str]:
 
 @cache
 def _lexicon(language: str) -> Mapping[str, int]:
-    """The numbers below 2000 by their spellings; those from 1100 as `fifteen hundred`."""
+    """Return the numbers below 2000 by their spellings; those from 1100 as `fifteen hundred`."""
     found = {_fold(word): n for n in range(1000) for word in _spell(language, n)}
     if language in {"en", "de", "nl"}:
         for n in range(11, 20):
@@ -178,7 +178,7 @@ def _lexicon(language: str) -> Mapping[str, int]:
 
 @lru_cache(maxsize=32768)
 def _fold(word: str) -> str:
-    """A word in small letters without marks, spaces and hyphens."""
+    """Return a word in lower case without marks, spaces and hyphens."""
     plain = unicodedata.normalize("NFKD", word.casefold().replace("ö", "oe").replace("ü", "ue"))
     return re.sub(r"[\s\u00ad-]|[\u0300-\u036f]", "", plain).replace("fuenf", "funf").replace("zwoelf", "zwolf")
 
@@ -190,7 +190,7 @@ def _scales(language: str) -> Mapping[str, int]:
 
 @lru_cache(maxsize=8192)
 def _read(word: str, language: str) -> int | None:
-    """The number that folded words are, or None."""
+    """Return the number of folded words, or None."""
     known = _lexicon(language)
     if word in known:
         return known[word]
@@ -213,10 +213,10 @@ def _read(word: str, language: str) -> int | None:
 _WORD = re.compile(r"[^\W\d_]+(?:\u00ad[^\W\d_]+)*")
 _HYPHENS = frozenset("-\u2010\u2011")
 _MOST = 16
-"""Words of one number."""
+"""Most words of one number."""
 _LONGEST_WORD, _LONGEST_PIECE = 80, 20
 _LONGEST = 160
-"""Letters of one number."""
+"""Most letters of one number."""
 
 
 @cache
@@ -227,7 +227,7 @@ def _pieces(language: str) -> frozenset[str]:
 
 @lru_cache(maxsize=32768)
 def _is_glued(word: str, pieces: frozenset[str]) -> bool:
-    """Whether a word is made of pieces only. Linear: every place is reached once."""
+    """Return whether a word consists of these pieces only. Linear: every position is reached once."""
     if len(word) > _LONGEST_WORD:
         return False
     reached = {0}
@@ -239,30 +239,30 @@ def _is_glued(word: str, pieces: frozenset[str]) -> bool:
 
 @cache
 def _lexicon_words(language: str) -> frozenset[str]:
-    """The words of which the numbers below 1000 are glued."""
+    """Return the words of which the numbers below 1000 are composed."""
     small = {_fold(each) for n in range(100) for each in _BELOW[language](n)}
     heads = {_fold(each) for n in range(1, 10) for each in _hundreds(language, n)}
     return frozenset(small | heads | {_fold(_WORDS[language].hundred), "quatre", "vingt", "vingts", "cents", "cent"})
 
 
 def find_numerals(text: str, language: str | None = None) -> list[Numeral]:
-    """The numbers in words of a text, in order, the longest at each place.
+    """Return the numbers in words of a text, in order, the longest at each place.
 
-    With an unknown language, words that are a number in one of the known languages, and no other number in another.
+    With an unknown language, these are words that are a number in one known language, and no other number in another.
     """
     return list(_found(text, base(language)))
 
 
 @lru_cache(maxsize=16)
 def _found(text: str, tag: str) -> tuple[Numeral, ...]:
-    """Those of a text: amounts of money and spans of time look for them one after the other."""
+    """Return the numbers in words of a text, cached: money and durations both need them."""
     if tag:
         return tuple(_find(text, tag) if tag in _WORDS else _find_kanji(text) if tag == "ja" else ())
     return tuple(_agreed([_find_kanji(text), *(list(_find(text, each)) for each in _WORDS)]))
 
 
 def _agreed(found: Iterable[list[Numeral]]) -> list[Numeral]:
-    """Of what several languages read, the longest at each place, where no other reads another number there."""
+    """Return the longest number at each place, if no language reads another number there."""
     best: dict[int, set[Numeral]] = {}
     for numerals in found:
         for each in numerals:
@@ -279,7 +279,7 @@ def _agreed(found: Iterable[list[Numeral]]) -> list[Numeral]:
 
 
 def _find(text: str, language: str) -> Iterator[Numeral]:
-    """Numbers at words that may be a number's, each as long as it reads as one."""
+    """Yield numbers that begin at possible number words, each as long as possible."""
     words = list(_WORD.finditer(text))
     folded = [_fold(word[0]) for word in words]
     pieces, joins = _pieces(language), {_fold(each) for each in _WORDS[language].joins}
@@ -303,7 +303,7 @@ def _find(text: str, language: str) -> Iterator[Numeral]:
 
 
 def _beside(text: str, words: list[re.Match[str]], first: int, word: int, scales: Mapping[str, int]) -> bool:
-    """Whether a word goes on with a number: behind a space, a hyphen, or a scale and a comma."""
+    """Return whether a word continues a number: after a space, a hyphen, or a scale and a comma."""
     if word == first:
         return True
     gap = text[words[word - 1].end() : words[word].start()]
@@ -341,7 +341,7 @@ def _find_kanji(text: str) -> list[Numeral]:
 
 
 def read_kanji(word: str) -> int | None:
-    """The number that Japanese numerals are, in place values (`二〇二四`) or in words (`二千二十四`)."""
+    """Return the value of Japanese numerals, in place values (`二〇二四`) or in words (`二千二十四`)."""
     if all(sign in _DIGITS for sign in word):
         return int("".join(str(_DIGITS[sign]) for sign in word))
     total = part = digit = 0
@@ -362,14 +362,14 @@ _ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth el
 
 @cache
 def cardinals(language: str, most: int = 12) -> Mapping[str, int]:
-    """The numbers from 0 to `most` by their words, of one word each."""
+    """Return the numbers from 0 to `most` by their words, of one word each."""
     spell = _BELOW.get(base(language))
     return {} if spell is None else {word: n for n in range(most + 1) for word in spell(n)}
 
 
 @cache
 def english_ordinals() -> Mapping[str, int]:
-    """The ordinals of English from 1 to 12 by their words."""
+    """Return the ordinals of English from 1 to 12 by their words."""
     return {word: n for n, word in enumerate(_ORDINALS.split(), 1)}
 
 
@@ -380,9 +380,10 @@ APOSTROPHES = "'\u2019"
 _GROUPS = f".,{SPACES}{APOSTROPHES}"
 _MINUS = "-\u2212\u2013"
 FIGURES = rf"(?>\d+(?:[.,{APOSTROPHES}\u00a0\u202f\u2009 ]\d+){{0,12}})"
-"""A number with whatever signs stand in it; `read_figures` says which of them belong to it.
+"""A number with any signs in it; `read_figures` decides which of them belong to it.
 
-No part of it is tried twice, so that long runs of figures cost what they are long."""
+No part of it is tried twice, so that long runs of figures have a linear cost.
+"""
 _WIDE = str.maketrans("\uff10\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18\uff19\uff0e\uff0c", "0123456789.,")
 _SINGLE = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
 
@@ -396,7 +397,7 @@ class Number(NamedTuple):
 
 
 def narrow(text: str) -> str:
-    """The text with the figures of half width in place of those of full width; places stay."""
+    """Return the text with full-width figures replaced by half-width ones; positions stay."""
     return text.translate(_WIDE)
 
 
@@ -406,7 +407,7 @@ def read_figures(token: str, language: str | None = None, *, foreign: bool = Tru
     Args:
         token: The figures with the signs of groups and decimals in them.
         language: The language of the text, with or without a region; None for unknown.
-        foreign: Read `3,50` in an English text too, as with the sign of a currency beside it, and `12,13` is no list.
+        foreign: Read `3,50` in an English text too, as beside a currency sign, and do not read `12,13` as a list.
 
     Returns:
         Its value; None if it is no number, or two numbers are possible.
@@ -427,12 +428,12 @@ def read_figures(token: str, language: str | None = None, *, foreign: bool = Tru
 
 
 def is_ambiguous(token: str) -> bool:
-    """Whether figures have one sign with three digits behind it: a thousand in one language, decimals in another."""
+    """Return whether three digits follow the only sign: a thousand in one language, decimals in another."""
     return _SINGLE.fullmatch(token) is not None
 
 
 def as_decimal(token: str, decimal: str) -> Decimal | None:
-    """The number that figures are where this is the decimal sign; None if they are none."""
+    """Return the number of figures with this decimal sign; None if they are no number."""
     return _parse(token, decimal)
 
 
@@ -459,18 +460,18 @@ _NUMBER = re.compile(rf"(?<![\w.,])(?<!\d[/:])(?P<sign>[{_MINUS}]?)(?P<figures>{
 
 
 def first_figures(token: str) -> str:
-    """The number that a run of figures begins with: thousands parted by spaces, or what stands before a space."""
+    """Return the first number of a run of figures: with spaces between thousands, or up to the first space."""
     grouped = _GROUPED.match(token)
     return grouped[0] if grouped else re.split(f"[{SPACES}]", token, maxsplit=1)[0]
 
 
 def last_figures(token: str) -> str:
-    """The number that a run of figures ends with, if it does not begin with it: what stands behind the last space."""
+    """Return the number after the last space of a run of figures, if the run does not begin with it."""
     return re.split(f"[{SPACES}]", token)[-1]
 
 
 def find_numbers(text: str, language: str | None = None) -> list[Number]:
-    """The numbers in figures of a text, in order; those with two possible values are left out."""
+    """Return the numbers in figures of a text, in order, without those that have two possible values."""
     found: list[Number] = []
     text = narrow(text)
     at = 0
@@ -486,10 +487,10 @@ def find_numbers(text: str, language: str | None = None) -> list[Number]:
 
 
 def as_plain(value: Decimal) -> int | float:
-    """A whole number, or a float."""
+    """Return an int for a whole number, else a float."""
     return int(value) if value == value.to_integral_value() else float(value)
 
 
 def knows(language: str | None) -> bool:
-    """Whether it is known how a language writes numbers."""
+    """Return whether the number format of a language is known."""
     return bool(base(language)) and decimal_sign(language) is not None

@@ -1,4 +1,4 @@
-"""Records as text: the one way in which fields are written, for training and when a record is asked about."""
+"""Records as text: the same form of fields in training and in use."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _DEEPEST = 32
 
 
 def render_record(value: object) -> str:
-    """Return plain JSON as text: a line a field, `name: value`, in the order of the names.
+    """Return plain JSON as text: a line per field, `name: value`, in the order of the names.
 
     Fields of objects within objects have dotted names, items of a list numbers from 1, and a list of plain values is
     one line. Fields that are null or empty are left out, and `43.0` is written `43`: a record of a CSV file has the
-    same text as the same record in JSON. A text stays as it is. Raises `InputError` for what is no plain JSON.
+    same text as the same record in JSON. A text is left unchanged. Raises `InputError` for anything but plain JSON.
     """
     return "\n".join(f"{name}: {text}" if name else text for name, text in _lines("", value, 0) if text)
 
 
 def read_record(text: str) -> Mapping[str, object] | None:
-    """The JSON object that all of a text is, as exports have it in a column; None for any other text."""
+    """Return the JSON object that the whole text is, as in a column of an export; None for any other text."""
     try:
         found = parse_json(text) if text.lstrip().startswith("{") else None
     except ValueError:
@@ -33,7 +33,7 @@ def read_record(text: str) -> Mapping[str, object] | None:
 def cells_of(value: Mapping[str, object]) -> dict[str, Scalar]:
     """Return the values of an object by the names that `render_record` gives them, in its order: columns of input.
 
-    What is in a list is its text there.
+    The values of a list are given as text.
     """
     found: dict[str, Scalar] = {}
     for name in sorted(value, key=str):
@@ -48,19 +48,19 @@ def cells_of(value: Mapping[str, object]) -> dict[str, Scalar]:
 
 
 def render_columns(columns: Mapping[str, Scalar]) -> str:
-    """Return columns with dotted names as `render_record` writes the record that they are of."""
+    """Return columns with dotted names in the form that `render_record` gives their record."""
     names = sorted(columns, key=lambda name: [(len(part) * part.isdigit(), part) for part in name.split(".")])
     return "\n".join(f"{name}: {text}" for name in names if (text := _scalar(columns[name])))
 
 
 def part_of(columns: Mapping[str, Scalar], names: Sequence[str]) -> dict[str, Scalar]:
-    """Return the columns that are these fields of a record, or within them."""
+    """Return the columns of these fields of a record, and of fields within them."""
     within = tuple(f"{name}." for name in names)
     return {column: cell for column, cell in columns.items() if f"{column}.".startswith(within)}
 
 
 def render_messages(turns: Sequence[Message]) -> str:
-    """Return a conversation as text, a turn a line with its role; the text alone of a single turn of the user."""
+    """Return a conversation as text, a turn per line with its role; only the text of a single turn of the user."""
     if len(turns) == 1 and turns[0].role == "user":
         return turns[0].text
     return "\n".join(f"{turn.role}: {turn.text}" for turn in turns)

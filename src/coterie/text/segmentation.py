@@ -1,9 +1,10 @@
-"""Cut a text into sentences, each with its place, in the language of the text.
+"""Cuts a text into sentences, each with its position, in the language of the text.
 
-A sentence ends at `.`, `!`, `?` and the like before white space, where what follows begins like a sentence: a capital
-of any script, a figure, an opening mark (`¿`), a letter of a script without capitals. `。` and the wide forms of the
-others need no white space. The full stop of an abbreviation, an initial, a German ordinal or a clause's number ends
-none. What else ends one (blank lines, list items, table rows, `;`) is the caller's choice. The cost is linear.
+A sentence ends at `.`, `!`, `?` and the like before white space, where the next character can begin a sentence:
+a capital of any script, a figure, an opening mark (`¿`), a letter of a script without capitals. `。` and the
+wide forms of the others need no white space. The full stop of an abbreviation, an initial, a German ordinal or
+a clause's number ends none. Whether anything else ends one (blank lines, list items, table rows, `;`) is the
+caller's choice. The cost is linear.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from coterie.text.language import base
 from coterie.text.locales import months, table
 
 Lines = Literal["paragraphs", "blocks", "all"]
-"""Which line ends cut: blank lines; also before items of lists and rows of tables; all."""
+"""Line ends that cut: blank lines; also before items of lists and rows of tables; all."""
 
 CLOSING = "\"'\u2019\u201d)]\u00bb\u300d\u300f\uff09"
 """Marks that belong to the sentence before them."""
@@ -30,19 +31,19 @@ _WIDE_STOPS = "\u3002\uff01\uff1f\uff61"
 
 
 class Span(NamedTuple):
-    """A stretch of a text, in characters: `text[start:end]`."""
+    """A span of a text, in characters: `text[start:end]`."""
 
     start: int
     end: int
 
 
 class Abbreviations(NamedTuple):
-    """Words whose full stop ends no sentence, in small letters without it."""
+    """Words whose full stop ends no sentence, in lower case without it."""
 
     inner: frozenset[str]
-    """Something always follows: `Dr.`, `Nr.`."""
+    """Abbreviations that are never last in a sentence: `Dr.`, `Nr.`."""
     last: frozenset[str]
-    """They may end a sentence too; before a capital they do: `etc.`, `a.m.`"""
+    """Abbreviations that may end a sentence, and do so before a capital: `etc.`, `a.m.`"""
 
 
 _ABBREVIATIONS: Mapping[str, Abbreviations] = {
@@ -50,7 +51,7 @@ _ABBREVIATIONS: Mapping[str, Abbreviations] = {
     for tag, each in table("abbreviations").items()
 }
 _INITIALS = re.compile(r"[^\W\d_](?:\.[^\W\d_])*")
-"""`J`, `z.B`, `U.S`"""
+"""Initials: `J`, `z.B`, `U.S`."""
 _LAST_WORD = re.compile(r"[^\W_][\w.°º]*$|°[^\W\d_]$")
 _NUMBERING = re.compile(r"\s*[(\[]?(?:\d+(?:\.\d+)*|[a-z]|[ivx]+)[.)\]]+\s*", re.IGNORECASE)
 """A clause's number is no sentence of its own."""
@@ -64,19 +65,19 @@ _HOUR_GOES_ON = re.compile(
     r"\s*(?:[^A-Z]|[A-Z][^a-z]|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
     r"|(?:\w+\s+){1,3}[Tt]ime\b)"
 )
-"""Behind "5 p.m.": a day, a month or a time zone."""
+"""What continues a sentence after "5 p.m.": a day, a month or a time zone."""
 _HALVES_OF_DAY = frozenset(["a.m", "p.m"])
-"""Behind a figure; elsewhere they are initials: `A.M. Best`."""
+"""Abbreviations after a figure; elsewhere they are initials: `A.M. Best`."""
 _FIGURE = re.compile(r"\d\s*$")
 _SAID = re.compile(r"[とっのはがをに]")
 _NOT_SAID = rf"(?!{_SAID.pattern})"
-"""Behind a quotation in Japanese: the sentence goes on with who said it."""
+"""No words after a Japanese quotation that continue the sentence with its speaker."""
 _PICTURES = re.compile(r"[\u2600-\u27bf\U0001f000-\U0001faff]")
 
 
 @cache
 def abbreviations(language: str | None) -> Abbreviations:
-    """Those of a language; English where it is unknown, those of all languages where it has no table."""
+    """Return the abbreviations of a language; English if it is unknown, all languages' if it has no table."""
     tag = base(language) or "en"
     if tag in _ABBREVIATIONS:
         return _ABBREVIATIONS[tag]
@@ -98,7 +99,7 @@ def sentences(
 
     Args:
         text: Any text. Every character of it that is not white space is in one of the sentences.
-        language: Its language; None for unknown, which is taken for English.
+        language: Its language; None for unknown, which counts as English.
         lines: Which line ends cut.
         clauses: Whether `;` and `:` end a sentence, too.
         longest: Characters of the longest sentence; a longer one is cut at white space.
@@ -117,7 +118,7 @@ def sentences(
 
 @cache
 def _stops(lines: Lines, clauses: bool) -> re.Pattern[str]:  # noqa: FBT001 - of a cache
-    """Where a sentence may end: behind its mark, up to the next one."""
+    """Return the pattern of possible sentence ends: from after the mark up to the next sentence."""
     breaks = {
         "paragraphs": r"\n[ \t\r\f\v]*\n\s*",
         "blocks": r"\n\s*\n\s*"
@@ -134,7 +135,7 @@ def _stops(lines: Lines, clauses: bool) -> re.Pattern[str]:  # noqa: FBT001 - of
 
 
 def _ends(text: str, begin: int, stop: re.Match[str], language: str | None) -> bool:
-    """Whether a sentence that began at `begin` ends at a stop."""
+    """Return whether a sentence that began at `begin` ends at a stop."""
     if stop["line"] is not None or (stop["space"] or "").count("\n") > 1:
         return True
     if stop["quoted"] is not None:
@@ -145,7 +146,7 @@ def _ends(text: str, begin: int, stop: re.Match[str], language: str | None) -> b
 
 
 def _begins(text: str, at: int) -> bool:
-    """Whether what stands there begins like a sentence."""
+    """Return whether the text at a position looks like the beginning of a sentence."""
     for sign in text[at : at + 6]:
         if sign not in _OPENING:
             capital = sign.isupper() or sign.istitle() or unicodedata.category(sign) == "Lo"
@@ -154,7 +155,7 @@ def _begins(text: str, at: int) -> bool:
 
 
 def _is_inner(text: str, begin: int, stop: re.Match[str], language: str | None) -> bool:
-    """Whether a mark ends no sentence: that of an abbreviation, an ordinal or a clause's number."""
+    """Return whether a mark ends no sentence: that of an abbreviation, an ordinal or a clause's number."""
     end = stop.start()
     if text[end - 1] != ".":
         return False
@@ -171,7 +172,7 @@ def _is_inner(text: str, begin: int, stop: re.Match[str], language: str | None) 
 
 
 def _is_ordinal(text: str, stop: re.Match[str], language: str | None) -> bool:
-    """Whether the mark makes an ordinal of a German number: `am 5. März`, `der 3. Platz`."""
+    """Return whether the mark makes a German number an ordinal: `am 5. März`, `der 3. Platz`."""
     if base(language) != "de":
         return False
     number = _ORDINAL.search(text, max(0, stop.start() - _AHEAD), stop.start())
@@ -183,7 +184,7 @@ def _is_ordinal(text: str, stop: re.Match[str], language: str | None) -> bool:
 
 
 def strip_span(text: str, start: int, end: int, longest: int | None = None) -> Iterator[Span]:
-    """A stretch without the white space around it, in pieces if it is too long; nothing if it is blank."""
+    """Yield a span without the white space around it, in pieces if it is too long; nothing if it is blank."""
     while start < end:
         while start < end and text[start].isspace():
             start += 1
@@ -207,30 +208,30 @@ STOP = (
     rf"|[{_WIDE_STOPS}]+(?=[^{_WIDE_STOPS}{re.escape(CLOSING)}])"
     rf"|[{_WIDE_STOPS}]+[{re.escape(CLOSING)}]+(?=[^{_WIDE_STOPS}{re.escape(CLOSING)}]){_NOT_SAID}"
 )
-"""The end of a sentence, for patterns that look at nothing behind it but white space."""
+"""The end of a sentence, for patterns that check only white space after it."""
 LOOSE_STOP = rf"[{_STOPS};:][)\"']?\s+|[{_WIDE_STOPS}]"
-"""Where a sentence or clause may end in a text that is written without capitals, with the white space behind it."""
+"""Possible end of a sentence or clause in a text without capitals, with the white space after it."""
 _STREAMED = re.compile(rf"{STOP}|\n+")
 
 
 class SentenceStream:
-    """Cuts a stream into sentences: `feed` it pieces, it gives back each sentence as soon as its end is certain.
+    """Cuts a stream into sentences: `feed` it pieces, and it returns each sentence as soon as its end is certain.
 
     A full stop ends a sentence only when white space follows, so a sentence is certain one token after its last.
     """
 
     def __init__(self, language: str | None = None) -> None:
-        """`language` is that of the text."""
+        """Create a stream; `language` is that of the text."""
         self._rest = ""
         self._language = language
 
     @property
     def unfinished(self) -> int:
-        """Characters of the sentence whose end has not come yet."""
+        """Number of characters of the unfinished sentence."""
         return len(self._rest)
 
     def feed(self, piece: str) -> list[str]:
-        """The sentences that this piece makes certain, stripped; none is empty."""
+        """Return the sentences that this piece completes, stripped; none is empty."""
         self._rest += piece
         done, start = [], 0
         for match in _STREAMED.finditer(self._rest):
@@ -242,26 +243,26 @@ class SentenceStream:
         return [sentence for sentence in done if sentence]
 
     def close(self) -> list[str]:
-        """What is left at the end of the stream, finished or not."""
+        """Return the rest at the end of the stream, finished or not."""
         rest, self._rest = self._rest.strip(), ""
         return [rest] if rest else []
 
 
 def split_sentences(text: str, language: str | None = None) -> list[str]:
-    """The sentences of a whole text as a stream has them, stripped; none is empty."""
+    """Return the sentences of a whole text, as cut by a stream, stripped; none is empty."""
     stream = SentenceStream(language)
     return [*stream.feed(text), *stream.close()]
 
 
 def asks(sentence: str) -> bool:
-    """Whether a sentence ends with a question mark of any script, closing marks aside."""
+    """Return whether a sentence ends with a question mark of any script, ignoring closing marks."""
     last = sentence.rstrip().rstrip(_CLOSED)[-1:]
     name = unicodedata.name(last, "") if last else ""
     return name.endswith("QUESTION MARK") and not name.startswith("INVERTED")
 
 
 def ends_sentence(sentence: str, language: str | None = None) -> bool:
-    """Whether its full stop ends a sentence, and not an abbreviation or a list number ("1."), whatever follows."""
+    """Return whether its full stop ends a sentence, not an abbreviation or a list number ("1."), whatever follows."""
     if not sentence.rstrip(CLOSING).endswith("."):
         return True
     words = sentence[-2 * _AHEAD :].rstrip(".!?" + CLOSING).split()

@@ -1,8 +1,7 @@
-"""The words of a text in a form in which two texts can be compared: without small words and endings, by language.
+"""Content words of texts in a comparable form: without function words and endings, by language.
 
-Crude, and the same for both sides of a comparison. A language without a table keeps all its words whole.
-
-A language without a table has no words here.
+The method is crude, and the same for both sides of a comparison. A language without a table keeps all its words whole,
+and has no function words here.
 """
 
 from __future__ import annotations
@@ -17,35 +16,35 @@ from coterie.text.language import base
 from coterie.text.locales import table
 
 _WORD = re.compile(r"\d[\d,.]*\d|\w[\w\u0300-\u036f\u0900-\u0963\u0966-\u096f\u0971-\u0df3]*")
-"""A number, or a word with its marks: accents that stand by themselves, and vowels of the scripts of India."""
+"""A number, or a word with its marks: separate accents, and vowels of the scripts of India."""
 _KANA = re.compile(r"[぀-ヿ\u3400-鿿]")
 _SMALL: Mapping[str, str] = table("small_words")
 _ENDINGS: Mapping[str, str] = table("endings")
 _SHORTEST = 3
-"""Letters that a word keeps."""
+"""Fewest letters that are left of a word."""
 
 
 def plain(text: str) -> str:
-    """Return a text in small letters with one space where it has any, as repeats are told."""
+    """Return a text in lower case with single spaces, as for the detection of repeats."""
     return " ".join(text.casefold().split())
 
 
 @lru_cache(maxsize=65_536)
 def folded(name: str) -> str:
-    """Return a name without case and with one space where it has spaces, hyphens or underscores."""
+    """Return a name without case and with one space for its spaces, hyphens or underscores."""
     return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).casefold()).strip()
 
 
 @cache
 def small_words(language: str | None) -> frozenset[str]:
-    """Words of a language that say nothing of what a text is about."""
+    """Return the words of a language that say nothing about the subject of a text."""
     return frozenset(_SMALL.get(base(language), "").split())
 
 
 def terms(text: str, language: str = "en") -> list[str]:
-    """The content words of a text, in order, without their endings; numbers without their commas.
+    """Return the content words of a text, in order, without their endings; numbers without their commas.
 
-    In Japanese and Chinese, whose words are not parted, the pairs of neighbouring signs.
+    In Japanese and Chinese, which have no spaces between words, these are the pairs of neighbouring characters.
     """
     small = small_words(language)
     found: list[str] = []
@@ -58,9 +57,9 @@ def terms(text: str, language: str = "en") -> list[str]:
 
 
 def marks(text: str, language: str = "en", *, sentence: bool = True) -> list[str]:
-    """The single letters and capitals that `terms` passes over, in small letters: `Pier A`, `plan c`, `IT`.
+    """Return the single letters and capitals that `terms` skips, in lower case: `Pier A`, `plan c`, `IT`.
 
-    They name things. One that is a small word otherwise counts in capitals only, and not at the beginning of a
+    They name things. A letter that is also a function word counts in capitals only, and not at the beginning of a
     sentence, where any word has a capital.
     """
     small = small_words(language)
@@ -75,7 +74,7 @@ def marks(text: str, language: str = "en", *, sentence: bool = True) -> list[str
 
 
 def numbered(text: str, language: str = "en") -> set[tuple[str, str]]:
-    """Words with the number or letter right behind them, by which things of one kind are told apart: `room 4`."""
+    """Return words with the number or letter directly after them, which identify things of one kind: `room 4`."""
     tokens = list(_WORD.finditer(text))
     found = set()
     for before, after in pairwise(tokens):
@@ -88,7 +87,7 @@ def numbered(text: str, language: str = "en") -> set[tuple[str, str]]:
 
 @lru_cache(maxsize=50_000)
 def stem(word: str, language: str = "en") -> str:
-    """A word without the first of its language's endings that it has: crude, and the same for both sides."""
+    """Return a word without the first matching ending of its language: crude, and the same for both sides."""
     if word[0].isdigit():
         return word.replace(",", "") if base(language) == "en" else word
     for ending in _ENDINGS.get(base(language), "").split():
@@ -104,24 +103,24 @@ _GLUED: Mapping[str, str] = {
     "fr": r"\bn['\u2019](?=\w)",
     "ja": r"ない|なく|なかっ|ません|ずに|不可|禁止",
 }
-"""Parts of words that deny."""
+"""Parts of words that negate."""
 
 
 @cache
 def negations(language: str) -> frozenset[str]:
-    """The words of a language that deny, in small letters; none if it has no table."""
+    """Return the words of negation of a language, in lower case; none if it has no table."""
     return frozenset(_NEGATIONS.get(base(language), "").split())
 
 
 @cache
 def exceptions(language: str) -> frozenset[str]:
-    """The words of a language that take something out: `except`, `außer`."""
+    """Return the words of exception of a language: `except`, `außer`."""
     return frozenset(_EXCEPTIONS.get(base(language), "").split())
 
 
 @cache
 def negation_pattern(language: str) -> re.Pattern[str]:
-    """Every word or part of a word that denies. In French `ne … pas` is one: its `ne` is left out."""
+    """Return the pattern of every negating word or part of a word. French `ne … pas` counts once, without `ne`."""
     words = sorted(negations(language) - ({"ne"} if base(language) == "fr" else set()), key=len, reverse=True)
     glued = [] if base(language) == "fr" else [_GLUED[base(language)]] if base(language) in _GLUED else []
     parts = [rf"\b(?:{'|'.join(words)})\b"] if words else []
@@ -129,7 +128,7 @@ def negation_pattern(language: str) -> re.Pattern[str]:
 
 
 def count_negations(text: str, language: str) -> int:
-    """How often a text denies."""
+    """Return the number of negations in a text."""
     return len(negation_pattern(language).findall(text))
 
 

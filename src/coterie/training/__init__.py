@@ -1,1 +1,1 @@
-"""Making specialists from data: every rung trained, calibrated, measured, the cheapest sufficient one stored."""
+"""Makes specialists from data: trains, calibrates and measures every rung, and stores the cheapest sufficient one."""

@@ -2,7 +2,7 @@
 
 Linear algebra and boosting run in one thread. On problems of this size threads mostly wait for each other: with two
 busy cores a scorecard takes 31 s instead of 4, a kernel model 21 s instead of 5. And the order of their sums would
-make the weights, and so the version, depend on the number of cores. Only the encoder uses several.
+make the weights, and so the version, depend on the number of cores. Only the encoder uses several threads.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ from coterie.types import Reason, Step, Usage, Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRungs:
-    """A candidate a rung, and which of them is enough."""
+    """A candidate per rung, and the chosen one."""
 
     candidates: tuple[Candidate, ...]
-    """Cheapest first; always with the lexical floor."""
+    """Candidates, cheapest first; always with the lexical floor."""
     choice: RungChoice
-    """Made on out-of-fold rows: the held-out ones choose nothing."""
+    """The choice, made on out-of-fold rows: the held-out ones choose nothing."""
     encoded: Encoded | None
-    """Encodings of the training texts, of pairs the hypotheses; None where there are none."""
+    """Encodings of the training texts, or for pairs of the hypotheses; None where there are none."""
     warnings: tuple[str, ...] = ()
     """What is doubtful of all rungs alike."""
 
@@ -83,15 +83,15 @@ def train_rungs(
     """Train each rung of a specialist, without a network and without storing anything.
 
     Args:
-        name: What the specialist is called in messages.
+        name: Name of the specialist in messages.
         section: What to train; its `data` and `test` are not read.
         train: Rows to learn from.
         held_out: Rows to measure on; they choose nothing.
-        encoder: Makes the texts' vectors.
-        progress: Told how far each step is.
-        models: What the section's `model` may name: the rung `slm` tunes it.
-        asked: What the rung `llm` asks, where the section names it.
-        checkpoints: Where fine-tuning keeps its state, to go on from when it is interrupted.
+        encoder: Encodes the texts.
+        progress: Called with the progress of each step.
+        models: Models that the section's `model` may name: the rung `slm` tunes it.
+        asked: The model of the rung `llm`, where the section names it.
+        checkpoints: Where fine-tuning keeps its state, to resume when it is interrupted.
 
     Raises:
         ConfigError, DataError, ExtraMissing, ModelMissing: it cannot be trained.
@@ -114,7 +114,7 @@ def train_rungs(
 
 
 def possible_rungs(section: SpecialistSection, train: Dataset) -> Sequence[str]:
-    """The rungs that rows like these can climb, cheapest first, whatever the section asks for."""
+    """Return the rungs that such rows allow, cheapest first, whatever the section names."""
     return task_of(section).possible_rungs(section, train)
 
 
@@ -138,14 +138,14 @@ _SHOWN = 12  # digits of a checksum in a message
 
 
 def check_unchanged(name: str, read: Mapping[Path, str]) -> None:
-    """Refuse to store what was trained if one of its files has other content by now.
+    """Refuse to store a training if the content of one of its files has changed.
 
     Args:
         name: The specialist.
         read: SHA-256 of each file when it was read.
 
     Raises:
-        DataError: a file has changed, or is gone.
+        DataError: a file has changed, or no longer exists.
     """
     for path, before in read.items():
         try:
@@ -166,32 +166,32 @@ def _changed(name: str, path: Path, found: str) -> DataError:
 
 _NO_DATA = Dataset(name="no data", rows=(), sha256=hashlib.sha256().hexdigest())
 _HERE = "training"
-"""Engine of what a training takes in this process."""
+"""Engine name for the usage of a training in this process."""
 _CHOICE = {"rungs", "chain"}
 CHECKPOINTS_FOLDER = Path("state", "checkpoints")
-"""Below a network's folder: a folder a specialist, with what an interrupted training goes on from."""
+"""Folder below a network's folder with a folder per specialist, for resuming interrupted trainings."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedSpecialist:
-    """One specialist's new version and how it came about."""
+    """One specialist's new version and how it was made."""
 
     name: str
     version: str
     promoted: bool
     report: Mapping[str, object]
-    """What the version holds as `report.json`."""
+    """The version's `report.json`."""
     promotion: str = ""
-    """Why it was promoted, or was not."""
+    """The reason why it was promoted, or was not."""
     warnings: tuple[str, ...] = ()
-    """What is odd about it beside the version that served."""
+    """Warnings from a comparison with the version that served before."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Training time of each rung."""
     took: Usage = field(default_factory=Usage)
-    """Time, CPU time, energy and money of the whole training, those of answers that a server gave for it included."""
+    """Time, CPU time, energy and money of the whole training, including answers that a server gave for it."""
 
     def to_json(self) -> dict[str, object]:
-        """The report with what is true of this training only."""
+        """Return the report, with what is true of this training only."""
         rungs = self.report.get("rungs")
         timed = [
             {"seconds": self.seconds[row["rung"]], **row} if row.get("rung") in self.seconds else row
@@ -212,13 +212,13 @@ class TrainedSpecialist:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingReport:
-    """What one call of `train` did."""
+    """The result of one call of `train`."""
 
     specialists: Mapping[str, TrainedSpecialist]
     seconds: float
 
     def to_json(self) -> dict[str, object]:
-        """The shape that `coterie train --json` prints."""
+        """Return the form that `coterie train --json` prints."""
         return {
             "specialists": {name: trained.to_json() for name, trained in self.specialists.items()},
             "seconds": round(self.seconds, 1),
@@ -236,26 +236,27 @@ def train(
 ) -> TrainingReport:
     """Train specialists of a network and make the new versions its champions.
 
-    A version that misses its bar replaces a champion only if that one is worse, and one that is measurably worse than
-    the champion, overall or on the rows of a label, never does: it is the candidate then. The router needs
-    no training of its own: it reads the champions' profiles whenever the network is opened. The same data, section and
+    A version that misses its bar replaces a champion only if that one is worse. A version that is measurably worse
+    than the champion, overall or on the rows of a label, never does: it becomes the candidate. The router needs no
+    training of its own: it reads the champions' profiles whenever the network is opened. The same data, section and
     seed give the same version.
 
     Args:
         folder: The network's folder.
         names: Which specialists; all of them when empty.
-        progress: Told how far each step is.
+        progress: Called with the progress of each step.
         encoder: The network's encoder; the one that `[network] encoder` names by default.
         indexes: The open indexes of `answer` specialists, by `[knowledge]` key; those of the folder by default.
-        overrides: Fields of the specialists' sections that count for this training in place of those in the file.
+        overrides: Fields of the specialists' sections that replace those in the file for this training.
 
     Raises:
-        ConfigError, UnknownSpecialist, DataError: what is asked for cannot be trained, or its data changed meanwhile.
+        ConfigError, UnknownSpecialist, DataError: the request cannot be trained, or its data changed meanwhile.
         InputError: an override does not fit a specialist.
-        EgressRefused, EngineError, Overloaded: the model of a rung `llm` could not be asked; what it said is kept.
+        EgressRefused, EngineError, Overloaded: the model of a rung `llm` could not be asked; its answers are saved.
         SetupError: a version cannot be stored.
 
-    Of the specialist at which an error or an interruption ends it, nothing is stored; those before it are.
+    When an error or an interruption ends the training of a specialist, nothing of it is stored; earlier ones are
+    stored.
     """
     folder, start = Path(folder), time.perf_counter()
     config = load_config(folder)
@@ -283,17 +284,17 @@ def train_candidate(
     encoder: TextEncoder | None = None,
     progress: Progress | None = None,
 ) -> TrainedSpecialist:
-    """Train a specialist that stands in no file; its version is the candidate in the registry, and never serves.
+    """Train a specialist that is in no file; its version is the candidate in the registry, and never serves.
 
     Args:
         folder: The network's folder.
-        config: The network's.
+        config: The network's configuration.
         name: Its name in the registry.
         section: Its section; the path of its data is below the folder.
         encoder: The network's encoder; the one that `[network] encoder` names by default.
-        progress: Told how far each step is.
+        progress: Called with the progress of each step.
 
-    Raises what `train` raises.
+    Raises the errors of `train`.
     """
     whole = config.model_copy(update={"specialists": {**config.specialists, name: section}})
     encoder = encoder or open_encoder(config.network.encoder, folder)
@@ -321,7 +322,7 @@ def _chosen(config: Config, names: Sequence[str]) -> Sequence[str]:
 
 
 def _overridden(config: Config, names: Sequence[str], overrides: Mapping[str, object]) -> Config:
-    """The configuration with other settings for these specialists; `rungs` and `chain` replace each other."""
+    """Return the configuration with other settings for these specialists; `rungs` and `chain` replace each other."""
     sections = dict(config.specialists)
     for name in names:
         section = sections[name]
@@ -367,7 +368,7 @@ def _job(name: str, config: Config, folder: Path, encoder: TextEncoder, progress
 def _train_whole(
     job: Job[SpecialistSection], place: Workplace, registry: Registry, *, serve: bool = True
 ) -> TrainedSpecialist:
-    """Train one specialist; what its trainings kept to go on from is removed when the version is stored."""
+    """Train one specialist; its checkpoints are removed when the version is stored."""
     config = place.config
     package = PackageMeter() if config.accounting.energy_meter else None
     wall, cpu = time.perf_counter(), time.process_time()
@@ -385,7 +386,7 @@ def _train_whole(
 
 
 def _best_rung(job: Job[SpecialistSection]) -> Trained:
-    """Train every rung and choose one; its version has a profile by which the router finds it."""
+    """Train every rung and choose one; its version has a profile for the router."""
     fitted = fit_rungs(job)
     files = dict(fitted.choice.candidate.files)
     if fitted.encoded is not None:
@@ -398,7 +399,7 @@ def _best_rung(job: Job[SpecialistSection]) -> Trained:
 
 
 def _profile(job: Job[SpecialistSection], fitted: TrainedRungs) -> Profile:
-    """What the router learns of it from its texts; columns it finds by their names."""
+    """Return what the router learns of it from its texts; columns are found by their names."""
     assert fitted.encoded is not None, "there are texts"  # noqa: S101
     task = task_of(job.section)
     examples = task.examples(job)
@@ -423,17 +424,17 @@ def _stored(job: Job[SpecialistSection], registry: Registry, made: Trained, *, s
 def store_version(
     registry: Registry, name: str, section: SpecialistSection, made: Trained, *, serve: bool = True
 ) -> TrainedSpecialist:
-    """Store a version whole, then let it serve if it may; else it is the candidate.
+    """Store a complete version, then let it serve if it may; else it becomes the candidate.
 
     Args:
         registry: Where it is stored.
         name: The specialist.
         section: Its section of `coterie.toml`.
-        made: The version's files without report and card, and its report, which the card is written from.
-        serve: Let it serve if it may; off, it is the candidate.
+        made: The version's files without report and card, and its report, from which the card is written.
+        serve: Whether it may serve; otherwise it becomes the candidate.
 
     Raises:
-        SetupError: it cannot be stored; the registry is as it was.
+        SetupError: it cannot be stored; the registry is unchanged.
     """
     about = {
         "report.json": json.dumps(made.report, indent=1, ensure_ascii=False).encode(),
@@ -464,7 +465,7 @@ def store_version(
 
 
 def judge_promotion(registry: Registry, name: str, version: Version) -> Verdict:
-    """A version serves if the registry would promote it; one that misses its bar, only where nothing better does."""
+    """Return whether a version serves: if the registry would promote it, or, below its bar, if no better one does."""
     try:
         champion = registry.champion(name)
         old = champion.report
@@ -479,7 +480,7 @@ def judge_promotion(registry: Registry, name: str, version: Version) -> Verdict:
 
 
 def warn_fallen(registry: Registry, name: str, version: Version) -> tuple[str, ...]:
-    """That a version which nothing holds back is far from the one that serves, on rows that cannot be compared."""
+    """Return warnings if an accepted version is far worse than the serving one, on rows that cannot be compared."""
     champion = champion_of(registry, name)
     if champion is None:
         return ()
@@ -493,7 +494,7 @@ def warn_fallen(registry: Registry, name: str, version: Version) -> tuple[str, .
 
 
 def _beside(version: Version, old: Mapping[str, object], champion: Version, refusal: Verdict) -> Verdict:
-    """The promotion of a version that misses its bar: it may be less bad than the champion."""
+    """Return the verdict on a version that misses its bar: it may be less bad than the champion."""
     comparison = compare(old, version.report)
     if not comparison.overall:
         return replace(refusal, reason=Reason("promote.misses_bar_alone", champion=champion.version))

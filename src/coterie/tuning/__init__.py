@@ -1,4 +1,4 @@
 """Fine-tuning encoders and small causal models.
 
-What needs the extra `train` (torch, transformers, peft, onnx, gguf) is imported when it is used.
+Modules that need the extra `train` (torch, transformers, peft, onnx, gguf) are imported on use.
 """

@@ -1,4 +1,4 @@
-"""What a tuning starts from: an encoder, or the file of a causal model; and the checkpoints it leaves."""
+"""The starting point of a tuning: an encoder, or the file of a causal model; and the checkpoints it leaves."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Checkpoints:
     """Seconds of training between two saves."""
 
     def clear(self) -> None:
-        """Remove them: what they were for is stored."""
+        """Remove the checkpoints after the version is stored."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -39,30 +39,30 @@ class Checkpoints:
 
 _CAUSAL_PACKAGES = ("torch", "transformers", "peft", "gguf")
 ARCHITECTURES = ("llama",)
-"""GGUF architectures whose adapters are known to mean the same in llama.cpp: each has its own order of weights."""
+"""GGUF architectures whose adapters are verified in llama.cpp: each has its own order of weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CausalBase:
-    """A causal model's file, which is what serves too: an adapter is trained on the very weights it will correct."""
+    """A causal model's file, which also serves: an adapter is trained on the weights it will correct."""
 
     key: str
-    """Of its `[models]` entry."""
+    """Key of its `[models]` entry."""
     name: str
-    """As that entry has it."""
+    """Name of the model in that entry."""
     path: Path
     sha256: str
     licence: str | None
     repository: str
-    """Of the unquantised weights on the hub, which the adapter's PEFT folder names; the name where nobody knows."""
+    """Hub repository of the unquantised weights for the adapter's PEFT folder; the name where it is unknown."""
 
 
 def find_causal_base(key: str, model: LlamaModel, network_folder: Path) -> CausalBase:
-    """The base of a `[models]` entry.
+    """Return the base of a `[models]` entry.
 
     Raises:
         ExtraMissing: what fine-tuning needs is not installed.
-        ModelMissing, ArtefactRefused: its file is not here, or not what it should be.
+        ModelMissing, ArtefactRefused: its file is not here, or not as expected.
     """
     if missing := [package for package in _CAUSAL_PACKAGES if find_spec(package) is None]:
         raise ExtraMissing(
@@ -107,7 +107,7 @@ _MINILM: Mapping[str, object] = {
 }
 _SHIFTED = {"roberta", "xlm-roberta", "camembert", "mpnet"}
 MAX_TOKENS = 256
-"""Tokens of a text that a fine-tuned encoder reads at most."""
+"""Most tokens of a text that a fine-tuned encoder reads."""
 WEIGHTS_FILE = "model.safetensors"
 _FILES = ("config.json", TOKENIZER_FILE, WEIGHTS_FILE)
 _PACKAGES = ("torch", "transformers", "onnx")
@@ -115,30 +115,30 @@ _KNOWN: Mapping[str, Mapping[str, object]] = {"minilm": _MINILM}
 
 
 Pooling = Literal["mean", "first"]
-"""How the states of a text's tokens become one vector: their mean, or that of the mark at the beginning."""
+"""How the states of a text's tokens become one vector: their mean, or that of the first special token."""
 _POOLINGS: Mapping[str, Pooling] = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaseEncoder:
-    """An encoder's files before fine-tuning, none of them loaded."""
+    """An encoder's files before fine-tuning, without loading them."""
 
     name: str
     config: Mapping[str, object]
-    """As in the hub's `config.json`."""
+    """The hub's `config.json`."""
     weights: Path
-    """safetensors."""
+    """The safetensors file."""
     tokenizer: str
     """The content of `tokenizer.json`."""
     sha256: str
-    """Of the weights."""
+    """Checksum of the weights."""
     licence: str | None
     pooling: Pooling = "mean"
-    """As it was made to be pooled."""
+    """The pooling that it was trained with."""
 
     @property
     def max_tokens(self) -> int:
-        """Tokens of a text that a model made from it reads: `MAX_TOKENS`, or as many positions as it knows."""
+        """Tokens of a text that a model made from it reads: `MAX_TOKENS`, or the number of its positions."""
         positions = self.config.get("max_position_embeddings")
         padding = self.config.get("pad_token_id")
         # RoBERTa and its kin count positions from behind that of the padding token.
@@ -146,13 +146,13 @@ class BaseEncoder:
         return min(MAX_TOKENS, positions - taken) if isinstance(positions, int) else MAX_TOKENS
 
     def token_ids(self, texts: Sequence[str], *, longest: int) -> list[list[int]]:
-        """The ids of each text, cut to so many with its end mark kept, as `OnnxEncoder` cuts."""
+        """Return the ids of each text, truncated to `longest` with its end mark kept, as `OnnxEncoder` does."""
         most = min(longest, self.max_tokens)
         every = (each.ids for each in self.load_tokenizer().encode_batch(list(texts)))
         return [ids if len(ids) <= most else [*ids[: most - 1], ids[-1]] for ids in every]
 
     def load_tokenizer(self) -> Tokenizer:
-        """Its tokenizer, which neither pads nor cuts."""
+        """Return its tokenizer, which neither pads nor truncates."""
         tokenizer = Tokenizer.from_str(self.tokenizer)
         tokenizer.no_padding()
         tokenizer.no_truncation()
@@ -160,19 +160,19 @@ class BaseEncoder:
 
 
 def find_base(name: str, network_folder: Path, *, licence: str | None = None) -> BaseEncoder:
-    """The base encoder of this name.
+    """Return the base encoder of this name.
 
     Args:
-        name: One that `coterie models list` knows, a folder relative to the network's, or what was pulled:
+        name: One that `coterie models list` knows, a folder relative to the network's, or a pulled model:
             `OWNER/NAME[@REVISION]` of the hub or `package:NAME[==VERSION]`.
-        network_folder: What the folder is relative to.
-        licence: What the user says its licence is; else its `config.json` or the head of its `README.md` says it.
+        network_folder: The folder that a relative name starts from.
+        licence: Its licence as given by the user; else that of its `config.json` or the head of its `README.md`.
 
     Raises:
-        ConfigError: nobody says under which licence it is: what is made from it could not be passed on.
+        ConfigError: its licence is unknown: a model made from it could not be passed on.
         ExtraMissing: what fine-tuning needs is not installed.
         ModelMissing: it is not on this machine; the hint is the command that fetches it.
-        ArtefactRefused: its files are not what they should be.
+        ArtefactRefused: its files are not as expected.
     """
     if missing := [package for package in _PACKAGES if find_spec(package) is None]:
         raise ExtraMissing(
@@ -227,7 +227,7 @@ def _read_base(name: str, folder: Path, licence: str | None) -> BaseEncoder:
 
 
 def _pooling_of(folder: Path) -> Pooling:
-    """How sentence-transformers was told to pool it; the mean where nobody says."""
+    """Return the pooling in the sentence-transformers configuration; the mean where there is none."""
     try:
         said = parse_json((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,8 +1,7 @@
-"""A causal model with torch: its dequantised weights, its tokens, and a LoRA adapter on it, trained on completions.
+"""A causal model with torch: its dequantised weights, its tokens, and a LoRA adapter trained on completions.
 
 A small model's vocabulary is a large part of it: over all positions its logits took a third of the time
-(docs/history/log.md).
-Rows are padded at their end, where nothing looks: a causal model sees what comes before.
+(docs/history/log.md). Rows are padded at their end, where no token attends: a causal model sees what comes before.
 """
 
 from __future__ import annotations
@@ -43,18 +42,18 @@ from coterie.types import Message
 _ROWS, _IN, _OUT = 512, 576, 1536  # a batch of short texts through a map of a small model
 _TRIES = 5
 _WORTH = 1.25
-"""Times sooner that bfloat16 must be: what is not a product gains little or nothing."""
+"""Factor by which bfloat16 must be faster: operations other than products gain little or nothing."""
 
 
 @cache
 def quickest_dtype() -> torch.dtype:
-    """The kind of numbers whose products take less CPU time here."""
+    """Return the number type whose products take less CPU time here."""
     slow, quick = (_seconds(dtype) for dtype in (torch.float32, torch.bfloat16))
     return torch.bfloat16 if slow > _WORTH * quick else torch.float32
 
 
 def _seconds(dtype: torch.dtype) -> float:
-    """CPU time of one product, the best of a few."""
+    """Return the CPU time of one product, the best of a few."""
     rows, weight = torch.ones(_ROWS, _IN, dtype=dtype), torch.ones(_OUT, _IN, dtype=dtype)
     found = []
     for _ in range(_TRIES + 1):
@@ -65,7 +64,7 @@ def _seconds(dtype: torch.dtype) -> float:
 
 
 def describe_precision() -> dict[str, str]:
-    """The choice and its reason, for a report; no times, which would make every version another one."""
+    """Return the choice and its reason for a report, without times, which would change every version."""
     if quickest_dtype() is torch.bfloat16:
         return {"numbers": "bfloat16", "reason": "this CPU multiplies them in hardware, sooner than float32"}
     return {"numbers": "float32", "reason": "this CPU multiplies bfloat16 no sooner"}
@@ -73,11 +72,11 @@ def describe_precision() -> dict[str, str]:
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 FEED_FORWARD = ("gate_proj", "up_proj", "down_proj")
-"""The linear maps of a layer, as a Llama has them."""
+"""The linear maps of a layer, by their names in a Llama."""
 
 
 class TokenPair(NamedTuple):
-    """What the model reads and what it should say then, the end of the turn included; both at least one token."""
+    """The tokens of a prompt and of its completion with the end of the turn; both at least one token."""
 
     prompt: Sequence[int]
     completion: Sequence[int]
@@ -90,13 +89,13 @@ class CausalTokens:
     tokenizer: Any  # transformers' tokenizers have no useful types
 
     def raw(self, prompt: str, completion: str) -> TokenPair:
-        """Raw text and its continuation, cut into tokens apart from each other."""
+        """Tokenize raw text and its continuation separately."""
         ids = list(self.tokenizer(prompt, add_special_tokens=False).input_ids)
         begin = [self.tokenizer.bos_token_id] if getattr(self.tokenizer, "add_bos_token", False) else []
         return TokenPair(prompt=[*begin, *ids], completion=self._said(completion))
 
     def chat(self, messages: Sequence[Message], reply: str) -> TokenPair:
-        """Messages in the model's chat template and the reply to them."""
+        """Tokenize messages in the model's chat template and the reply to them."""
         said = [{"role": message.role, "content": message.text} for message in messages]
         text = self.tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
         return TokenPair(
@@ -104,7 +103,7 @@ class CausalTokens:
         )
 
     def shortened(self, text: str, most: int) -> str:
-        """The text, or its beginning if it has more tokens."""
+        """Return the text, or its beginning if it has more than `most` tokens."""
         ids = self.tokenizer(text, add_special_tokens=False).input_ids
         return text if len(ids) <= most else str(self.tokenizer.decode(ids[:most]))
 
@@ -114,7 +113,7 @@ class CausalTokens:
 
 @lru_cache(maxsize=1)
 def load_tokens(base: CausalBase) -> CausalTokens:
-    """The tokenizer in a base's file, read once for all that is tuned from it. Raises `ArtefactRefused`."""
+    """Return the tokenizer of a base's file, read once for all its tunings. Raises `ArtefactRefused`."""
     with _quiet(), _explained(base), plain_bytes():
         loaded = AutoTokenizer.from_pretrained(str(base.path.parent), gguf_file=base.path.name)
     assert isinstance(loaded, PreTrainedTokenizerBase)  # noqa: S101 - what it is for
@@ -122,7 +121,7 @@ def load_tokens(base: CausalBase) -> CausalTokens:
 
 
 def load_causal(base: CausalBase, *, dtype: torch.dtype | None = None) -> torch.nn.Module:
-    """The network with the file's weights, as numbers of this kind; by default the kind that trains sooner here.
+    """Load the network with the file's weights in this number type; by default the type that trains faster here.
 
     Raises:
         ArtefactRefused: the file cannot be read.
@@ -135,9 +134,9 @@ def load_causal(base: CausalBase, *, dtype: torch.dtype | None = None) -> torch.
 
 
 def add_adapter(network: torch.nn.Module, *, rank: int, alpha: int, modules: Sequence[str]) -> PeftModel:
-    """Freeze the network and put LoRA (Hu et al. 2021, equation 3) beside these maps of every layer.
+    """Freeze the network and add LoRA (Hu et al. 2021, equation 3) to these maps of every layer.
 
-    It begins as no change. Its own numbers are fp32, whatever those of the network are.
+    Its first change is zero. Its own numbers are fp32, whatever those of the network are.
     """
     config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=list(modules), task_type="CAUSAL_LM")
     network.config.use_cache = False  # type: ignore[union-attr]
@@ -149,7 +148,7 @@ def add_adapter(network: torch.nn.Module, *, rank: int, alpha: int, modules: Seq
 
 @contextmanager
 def one_table_of_names() -> Iterator[None]:
-    """Let gguf make its table of tensors' names once: transformers has it made for each part of a network."""
+    """Let gguf build its table of tensor names once: transformers rebuilds it for each part of a network."""
     make = gguf.get_tensor_name_map
     gguf.get_tensor_name_map = cache(make)
     try:
@@ -165,7 +164,7 @@ class _PlainReader(gguf.GGUFReader):
 
 @contextmanager
 def plain_bytes() -> Iterator[None]:
-    """Let gguf cut its quarter of a million fields out of a plain array: slices of a memory map take far longer."""
+    """Let gguf cut its quarter of a million fields from a plain array: slices of a memory map are far slower."""
     reader = gguf.GGUFReader
     gguf.GGUFReader = _PlainReader  # type: ignore[misc]
     try:
@@ -176,7 +175,7 @@ def plain_bytes() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' bars and advice on standard error."""
+    """Suppress transformers' progress bars and advice on standard error."""
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -193,7 +192,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _explained(base: CausalBase) -> Iterator[None]:
-    """What the libraries raise on a file they cannot read, as ours."""
+    """Turn errors of the libraries on an unreadable file into ours."""
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, NotImplementedError) as error:
@@ -208,7 +207,7 @@ def _explained(base: CausalBase) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class LoraRecipe(Pace):
-    """How large the adapter is, how long and how fast it learns."""
+    """Size of the adapter, and duration and speed of its training."""
 
     batch: int = 16
     rate: float = 1e-3
@@ -217,11 +216,11 @@ class LoraRecipe(Pace):
     alpha: int = 32
     """The adapter's change is scaled by alpha / rank."""
     modules: tuple[str, ...] = FEED_FORWARD
-    """The linear maps of each layer that it is put beside."""
+    """The linear maps of each layer that it is added to."""
 
 
 def lora_recipe_for(rows: int) -> LoraRecipe:
-    """Few rows are seen more often and in smaller batches, so that there are steps enough."""
+    """Return the recipe for so many rows: few rows are seen more often, in smaller batches, for enough steps."""
     if rows < _FEW:
         return LoraRecipe(
             epochs=max(3, min(12, round(_FEWEST_STEPS * _SMALL_BATCH / max(rows, 1)))), batch=_SMALL_BATCH
@@ -242,19 +241,19 @@ def tune_adapter(
     progress: Callable[[int], None],
     checkpoints: Checkpoints | None = None,
 ) -> PeftModel:
-    """The network with an adapter that makes the completions likely.
+    """Train an adapter on the network that makes the completions likely.
 
     Args:
-        network: A causal model, which is frozen. It holds the adapter until `unload` of the result gives it back.
+        network: A causal model, which is frozen. It holds the adapter until `unload` of the result returns it.
         pairs: N prompts and completions.
         base_sha256: Checksum of the network's weights, for the name of the checkpoint.
-        recipe: How long and how fast.
+        recipe: Duration and speed.
         seed: First weights and order of the rows. The same seed gives the same weights on the same machine.
-        progress: Told the rows done, `recipe.epochs` times N in all.
-        checkpoints: Where the state is kept, for a run that is interrupted to go on.
+        progress: Called with the rows done, `recipe.epochs` times N in all.
+        checkpoints: Where the state is kept, for an interrupted run to resume.
 
     Raises:
-        TrainingDiverged: the loss is no number.
+        TrainingDiverged: the loss is not a number.
         SetupError: a checkpoint cannot be written.
     """
     torch.manual_seed(seed)
@@ -282,7 +281,7 @@ def tune_adapter(
 
 
 def completion_loss(model: PeftModel, pairs: Sequence[TokenPair]) -> Tensor:  # ... -> ()
-    """Mean negative log-likelihood of the completions' tokens."""
+    """Return the mean negative log-likelihood of the completions' tokens."""
     causal: Any = model.get_base_model()
     tokens, rows, places = _pad(pairs)
     hidden = causal.model(input_ids=tokens).last_hidden_state  # (B, T, D)
@@ -291,7 +290,7 @@ def completion_loss(model: PeftModel, pairs: Sequence[TokenPair]) -> Tensor:  # 
 
 
 def _pad(pairs: Sequence[TokenPair]) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens (B, T), and row and place (P,) of each token that is to be said."""
+    """Return tokens (B, T), and row and place (P,) of each token to predict."""
     width = max(len(pair.prompt) + len(pair.completion) for pair in pairs)
     tokens = torch.zeros(len(pairs), width, dtype=torch.long)
     rows: list[int] = []
@@ -314,7 +313,7 @@ _PREFIX, _HALVES = "base_model.model.", {"lora_A": "lora_a", "lora_B": "lora_b"}
 
 
 def adapter_files(model: PeftModel, repository: str) -> dict[str, bytes]:
-    """The adapter's files by name; the PEFT folder says that it belongs to this repository of the hub."""
+    """Return the adapter's files by name; the PEFT folder names this repository of the hub as its base."""
     weights = {name: tensor.detach().to(torch.float16).contiguous() for name, tensor in sorted(_state(model).items())}
     return {
         PEFT_CONFIG: _peft_config(model, repository),
@@ -329,7 +328,7 @@ def _state(model: PeftModel) -> Mapping[str, torch.Tensor]:
 
 
 def _peft_config(model: PeftModel, repository: str) -> bytes:
-    """As PEFT writes it; sets in a fixed order, so that the same adapter gives the same bytes."""
+    """Return PEFT's configuration, with sets in a fixed order, so that the same adapter gives the same bytes."""
     stated = {"inference_mode": True, "base_model_name_or_path": repository}
     described = model.active_peft_config.to_dict() | stated
     ordered = {name: sorted(value) if isinstance(value, set) else value for name, value in described.items()}
@@ -357,18 +356,18 @@ def _gguf(model: PeftModel, weights: Mapping[str, np.ndarray]) -> bytes:
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """PEFT's `base_model.model.MODULE.lora_A.weight` as module and half."""
+    """Split PEFT's `base_model.model.MODULE.lora_A.weight` into module and half."""
     module, half, _ = name.removeprefix(_PREFIX).rsplit(".", 2)
     return module, _HALVES[half]
 
 
 def _rotated(module: str, config: PretrainedConfig) -> int | None:
-    """Heads of a map whose results are rotated by their position; None for the others."""
+    """Return the heads of a map whose results are rotated by position; None for the others."""
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
     return heads.get(module.rpartition(".")[2])
 
 
 def _in_pairs(weight: np.ndarray, heads: int) -> np.ndarray:  # (H * 2 * D, r)
-    """Rows of each head from halves, as transformers rotates them, to pairs, as llama.cpp does."""
+    """Reorder rows of each head from halves, as transformers rotates them, to pairs, as llama.cpp does."""
     rows, rank = weight.shape
     return np.ascontiguousarray(weight.reshape(heads, 2, rows // heads // 2, rank).swapaxes(1, 2).reshape(rows, rank))

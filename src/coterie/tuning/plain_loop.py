@@ -1,4 +1,4 @@
-"""Training without abstractions, for the reader and for a test that holds the trainers to it: fine-tuning and LoRA.
+"""Training without abstractions, for readers and as a test reference for the trainers: fine-tuning and LoRA.
 
 No batches of one length, no padding, no mask: each text by itself, the mean of their losses, one step.
 """
@@ -21,10 +21,10 @@ from coterie.tuning.finetune import CosineHead, SentenceNetwork, TaggedTokens, T
 def plain_loop(
     network: SentenceNetwork, ids: Sequence[Sequence[int]], labels: Sequence[int], *, steps: int, rate: float
 ) -> CosineHead:
-    """Train in place on all texts at every step; the head that was trained with the network.
+    """Train in place on all texts at every step, and return the head that was trained with the network.
 
     Args:
-        network: Without dropout.
+        network: A network without dropout.
         ids: Token ids of N texts.
         labels: The label of each, 0 to L - 1.
         steps: Steps of AdamW without decay.
@@ -51,9 +51,9 @@ def plain_tagging(
     """Train some parameters of a tagger in place, one step of AdamW without decay on all windows.
 
     Args:
-        network: Without dropout.
+        network: A network without dropout.
         windows: Token ids and the tags of words.
-        trained: What is not frozen.
+        trained: Parameters that are not frozen.
         rate: The learning rate.
     """
     optimizer = AdamW(trained, lr=rate, weight_decay=0.0)
@@ -92,7 +92,7 @@ class PlainLora(nn.Module):
         self.b = nn.Parameter(torch.zeros(linear.out_features, len(first)))  # (out, r)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., in) to (..., out)."""
+        """Return (..., out) for (..., in)."""
         y: Tensor = x @ (self.linear.weight + self.scale * self.b @ self.a).T
         return y
 
@@ -100,12 +100,12 @@ class PlainLora(nn.Module):
 def plain_lora(
     network: nn.Module, pairs: Sequence[TokenPair], first: Mapping[str, Tensor], *, alpha: int, steps: int, rate: float
 ) -> None:
-    """Put adapters into a causal network, in place, and train them on all pairs at every step.
+    """Add adapters to a causal network, in place, and train them on all pairs at every step.
 
     Args:
         network: A Llama without biases.
         pairs: Prompts and completions.
-        first: The matrix A (r, in) that each linear map begins with, by its name in the network.
+        first: The initial matrix A (r, in) of each linear map, by its name in the network.
         alpha: The adapters' change is scaled by alpha / r.
         steps: Steps of AdamW without decay.
         rate: Its learning rate.
@@ -126,7 +126,7 @@ def plain_lora(
 
 
 def _surprises(network: nn.Module, pair: TokenPair) -> Tensor:  # (P,)
-    """Negative log-likelihood of each token of the completion."""
+    """Return the negative log-likelihood of each token of the completion."""
     ids = torch.tensor([*pair.prompt, *pair.completion])
     likelihoods = log_softmax(network(ids[None]).logits[0], dim=-1)  # (T, V)
     return -torch.stack([likelihoods[place - 1, ids[place]] for place in range(len(pair.prompt), len(ids))])

@@ -1,1 +1,1 @@
-"""What a turn of a conversation is: small talk or a request, and whether it depends on what was said before."""
+"""Classifies a turn of a conversation: small talk or a request, and whether it depends on earlier turns."""

@@ -1,4 +1,4 @@
-"""Reads a turn with the heads for the network's encoder: small talk or not, leaning on an earlier turn or not."""
+"""Classifies a turn with heads on the network's encoder: small talk or not, dependent on an earlier turn or not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from coterie.types import Output
 # encoder that none were made for has none: then no turn leans on another.
 
 FOLDER = Path(__file__).parent / "weights"
-"""Made by `scripts/turns_build.py`."""
+"""Folder of the weights. Made by `scripts/turns_build.py`."""
 PROVENANCE = FOLDER / "provenance.json"
 
 
@@ -39,13 +39,13 @@ class Perceptron:
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray], name: str) -> Perceptron:
-        """The one of this name among the arrays of a file."""
+        """Return the perceptron of this name among the arrays of a file."""
         parts = (arrays[f"{name}.{part}"].astype(np.float32) for part in ("first", "bias", "second", "last"))
         first, bias, second, last = parts
         return cls(first=first, bias=bias, second=second, last=last)
 
     def logits(self, features: np.ndarray) -> np.ndarray:  # (N, F) -> (N, C)
-        """What it says of each row."""
+        """Return the logits of each row."""
         return np.asarray(np.maximum(features @ self.first + self.bias, 0) @ self.second + self.last)
 
 
@@ -61,7 +61,7 @@ class TurnHeads:
 
 @lru_cache(maxsize=4)
 def bundled_heads(encoder: str) -> TurnHeads | None:
-    """Those for an encoder by its name; None if there are none. Raises `ArtefactRefused` for a changed file."""
+    """Return the heads for an encoder by its name, or None. Raises `ArtefactRefused` for a changed file."""
     known = json.loads(PROVENANCE.read_text(encoding="utf-8"))["encoders"]
     if encoder not in known:
         return None
@@ -90,32 +90,32 @@ def bundled_heads(encoder: str) -> TurnHeads | None:
 
 
 SCALE = 4.0
-"""What unit vectors are multiplied by before a head reads them."""
+"""Factor for unit vectors before a head reads them."""
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
 
 
 class Word(NamedTuple):
-    """A word of a text in small letters, and where it begins."""
+    """A word of a text in lower case, and its start."""
 
     text: str
     start: int
 
 
 def words_of(text: str) -> list[Word]:
-    """The words of a text."""
+    """Return the words of a text."""
     return [Word(match[0].lower(), match.start()) for match in _WORD.finditer(text)]
 
 
 def unit_states(states: np.ndarray) -> np.ndarray:  # (T, D) -> (T, D)
-    """The tokens' states, each of one length."""
+    """Return the tokens' states, each scaled to the same length."""
     return np.asarray(states / np.maximum(np.linalg.norm(states, axis=1, keepdims=True), 1e-9) * SCALE)
 
 
 def leaning_features(vector: np.ndarray, states: np.ndarray, last: np.ndarray) -> np.ndarray:  # (F,)
-    """What the head reads of a turn.
+    """Return the head's features of a turn.
 
     Args:
-        vector: (D,) the turn's.
+        vector: (D,) the turn's vector.
         states: (T, D) of its tokens.
         last: (D,) the vector of the question before it.
     """
@@ -127,13 +127,13 @@ def leaning_features(vector: np.ndarray, states: np.ndarray, last: np.ndarray) -
 def missing_features(
     words: list[Word], states: np.ndarray, offsets: np.ndarray, now: np.ndarray, said: frozenset[str]
 ) -> np.ndarray:  # (W, F)
-    """What the head reads of each word of an earlier question.
+    """Return the head's features of each word of an earlier question.
 
     Args:
-        words: Of the earlier question.
+        words: Words of the earlier question.
         states: (T, D) of its tokens.
-        offsets: (T, 2) where they stand in it.
-        now: (D,) the vector of the turn that leans on it.
+        offsets: (T, 2) positions of the tokens in it.
+        now: (D,) the vector of the turn that depends on it.
         said: Words of that turn.
     """
     unit = unit_states(states)
@@ -144,34 +144,34 @@ def missing_features(
 
 
 class TurnReader:
-    """Tells small talk from requests, and follow-ups from questions that stand alone."""
+    """Distinguishes small talk from requests, and follow-ups from independent questions."""
 
     def __init__(self, heads: TurnHeads) -> None:
         self._heads = heads
 
     @property
     def languages(self) -> frozenset[str]:
-        """Those that the heads were trained on."""
+        """The languages that the heads were trained on."""
         return self._heads.languages
 
     @classmethod
     def of(cls, about: Mapping[str, str]) -> TurnReader | None:
-        """The reader for an encoder by what it says of itself; None if the package has none for it."""
+        """Return the reader for an encoder by its description; None if the package has none for it."""
         heads = bundled_heads(about.get("name", ""))
         return None if heads is None else cls(heads)
 
     def talk(self, vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N,)
-        """Log-odds that texts are greetings, thanks or chat, by their vectors, over those that are enough."""
+        """Return log-odds that texts are greetings, thanks or chat, by their vectors, relative to the threshold."""
         logits = self._heads.heads["talk"].logits(vectors * SCALE)
         return np.asarray(logits[:, 1] - logits[:, 0] - self._heads.thresholds["talk"])
 
     @property
     def least_leaning(self) -> float:
-        """Probability from which a turn leans on an earlier one."""
+        """Probability from which a turn counts as dependent on an earlier one."""
         return self._heads.thresholds["leans"]
 
     def leans(self, now: Output, last: Output) -> float:
-        """How probable it is that a turn leans on the question before it, by their vectors and its tokens' states."""
+        """Return the probability that a turn depends on the question before it, by vectors and its tokens' states."""
         if now.states is None or now.vector is None or last.vector is None or not len(now.states):
             return 0.0
         features = leaning_features(np.asarray(now.vector), now.states, np.asarray(last.vector))
@@ -179,7 +179,7 @@ class TurnReader:
         return float(1 / (1 + np.exp(np.clip(none - leans, -30, 30))))
 
     def missing(self, question: str, output: Output, now: Output, text: str) -> tuple[list[str], list[float]]:
-        """The words of an earlier question with the log-odds that a turn that leans on it lacks them."""
+        """Return the words of an earlier question with the log-odds that a dependent turn lacks them."""
         words = words_of(question)
         if output.states is None or output.offsets is None or now.vector is None or not words or not len(output.states):
             return [], []

@@ -48,7 +48,7 @@ class PseudonymValue:
 
     @property
     def name(self) -> tuple[str, int, int]:
-        """Key of the value: kind, number, form."""
+        """The key of the value: kind, number, form."""
         return self.kind, self.number, self.form
 
     @property
@@ -106,12 +106,12 @@ class Allowance(Protocol):
 
     @property
     def limits_money(self) -> bool:
-        """Whether money is limited: a model whose price is unknown must then not be asked."""
+        """Whether money is limited: a model with an unknown price must then not be used."""
         ...
 
     @property
     def room(self) -> Amount:
-        """Tokens and money that are neither spent nor reserved; a number beyond all bills where there is no limit."""
+        """Tokens and money that are neither spent nor reserved; a very large number where there is no limit."""
         ...
 
     def reserve(self, amount: Amount, engine: str) -> None:
@@ -149,7 +149,7 @@ class CallContext:
     egress: list[Verdict] | None = None
     """List to which the egress gate appends each decision, also if the call fails; None records none."""
     outgoing: dict[str, Egress] | None = None
-    """By id, what left for this request, written by the egress gate; None where nobody settles the request."""
+    """What left for this request, by id, written by the egress gate; None where the request is not settled."""
     trace: str = ""
     """Id of the request's trace; empty without one."""
     bill: Bill | None = None
@@ -167,7 +167,7 @@ class CallContext:
             self.egress.append(verdict)
 
     def left(self, egress: Egress) -> None:
-        """Record what leaves, or what came of it."""
+        """Record an egress, or its outcome."""
         if self.outgoing is not None:
             self.outgoing[egress.id] = egress
 

@@ -62,7 +62,7 @@ class Passage:
     page: int | None = None
     """Page on which the passage begins, from 1; None for a document without pages."""
     dated: str | None = None
-    """When the document is from: `2024`, `2024-05` or `2024-05-31`; None where that is unknown."""
+    """Date of the document: `2024`, `2024-05` or `2024-05-31`; None where that is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class FindingSummary:
     guess: str = ""
     """The rejected value of an abstention; shown to the generalist together with its confidence."""
     form: AnswerForm = "text"
-    """What the value is."""
+    """The form of the value."""
 
 
 Content = Message | Fact | Retraction | Passage | FindingSummary

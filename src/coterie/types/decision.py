@@ -1,4 +1,4 @@
-"""Typed questions about a state, and the decision that answers one."""
+"""Typed questions about a state, and the decision that answers a question."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ QuestionKind = Literal["choice", "predicate", "score"]
 """One of several options, true or false, or one of several ordered levels."""
 
 DecisionMethod = Literal["specialist", "similarity", "likelihood", "model"]
-"""A trained specialist; zero-shot: likeness of state and option by the encoder, likelihood of each option under a local
-model, or the answer of a remote model."""
+"""How a question was answered.
+
+A trained specialist; zero-shot: similarity of state and option by the encoder, likelihood of each option under a local
+model, or the answer of a remote model.
+"""
 
 NO, YES = "false", "true"
 """The options of a predicate."""
@@ -26,7 +29,7 @@ class Option:
 
     name: str
     description: str = ""
-    """When it is the right one, in words; empty if nobody says."""
+    """When the option is right, in words; empty if there is no description."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +38,11 @@ class Question:
 
     kind: QuestionKind
     options: tuple[Option, ...]
-    """Levels of a score stand lowest first; a predicate has `false` and `true`."""
+    """The options; levels of a score are lowest first; a predicate has `false` and `true`."""
     instructions: str = ""
-    """What is asked, in words."""
+    """The question in words."""
     name: str = ""
-    """By what the caller tells its answer from others."""
+    """Name by which the caller recognises its answer."""
 
     @classmethod
     def choice(
@@ -82,23 +85,23 @@ class Decision:
     """Fingerprint of the question: the same for each call that asks it."""
     kind: QuestionKind
     options: tuple[str, ...]
-    """As the question lists them."""
+    """The options in the order of the question."""
     probabilities: tuple[float, ...]
-    """One an option; their sum is 1."""
+    """One probability per option; their sum is 1."""
     confidence: float
     """Probability that the most probable option is right. Calibrated for a specialist, not for a zero-shot answer."""
     accepted: bool
-    """Whether it keeps the specialist's target risk. A zero-shot answer never is: no outcome is known."""
+    """Whether the answer meets the specialist's target risk. A zero-shot answer never does: no outcome is known."""
     reason: Reason
     answered_by: str
-    """Specialist, `[models]` key or `encoder`."""
+    """Name of a specialist, `[models]` key or `encoder`."""
     method: DecisionMethod
     instructions: str = ""
-    """What was asked, which a trace keeps only if configured."""
+    """The question in words, which a trace keeps only if configured."""
 
     @property
     def zero_shot(self) -> bool:
-        """Whether nobody was trained for this question."""
+        """Whether no specialist was trained for this question."""
         return self.method != "specialist"
 
     @property
@@ -109,7 +112,7 @@ class Decision:
 
     @property
     def number(self) -> float:
-        """Expected position among the options, from 0: of a predicate its probability, of a score its rating."""
+        """Expected position among the options, from 0: the probability of a predicate, the rating of a score."""
         return sum(place * probability for place, probability in enumerate(self.probabilities))
 
     @property
@@ -118,16 +121,16 @@ class Decision:
         return self.choice if self.kind == "choice" else self.number
 
     def probability(self, option: str) -> float:
-        """Return the probability of an option. Raises `KeyError` if there is none such."""
+        """Return the probability of an option. Raises `KeyError` for an unknown option."""
         return dict(zip(self.options, self.probabilities, strict=True))[option]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deciding:
-    """What became of the questions of one call."""
+    """The results for the questions of one call."""
 
     decisions: tuple[Decision, ...] = ()
     findings: tuple[Finding, ...] = ()
-    """Of the specialists that were asked, without their distributions."""
+    """Findings of the consulted specialists, without their distributions."""
     steps: tuple[Step, ...] = ()
-    """What was done beside what the findings say."""
+    """Steps beside those of the findings."""

@@ -1,4 +1,4 @@
-"""What leaves this machine: one record a prompt, from before its first byte to what came of it."""
+"""What leaves this machine: one record per prompt, made before its first byte and completed with its outcome."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from dataclasses import dataclass
 from coterie.types.label import Label
 
 NOT_SENT = "not_sent"
-"""Outcome of an egress that was announced, and of which nothing left."""
+"""Outcome of an egress that was announced, but of which no byte left."""
 EGRESS_IN_STREAM = "in-stream"
-"""What the head of a stream says in place of what is not known yet: the summary, or a relayed answer's outcome."""
+"""Placeholder in the head of a stream for a value that is not known yet.
+
+It stands for the summary, or for a relayed answer's outcome.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Egress:
-    """One prompt that leaves this machine, and what came of it. The egress gate makes it before the first byte."""
+    """One prompt that leaves this machine, and its outcome. The egress gate makes it before the first byte."""
 
     id: str
     engine: str
     label: Label
-    """Of what leaves: with pseudonyms, that without the personal data they stand for."""
+    """Label of the text that leaves: with pseudonyms, the label without the personal data they replace."""
     rule: str
-    """Of the verdict that let it out."""
+    """Rule of the verdict that allowed it."""
     pseudonymised: bool
     characters: int
     digest: str = ""
@@ -31,18 +34,18 @@ class Egress:
     outcome: str = NOT_SENT
     """`answered`, `cancelled`, `not_sent`, or the code of the error that ended the call."""
     text: str = ""
-    """What left. It is content: stored only if content is kept, and shown on request only."""
+    """The text that left. It is content: stored only if content is kept, and shown on request only."""
 
     @property
     def sent(self) -> bool:
-        """Whether it may have left."""
+        """Whether any of it may have left."""
         return self.outcome != NOT_SENT
 
 
 def summarise_egress(egress: Iterable[Egress]) -> str:
-    """What left this machine, in the same words at every door; `none` for nothing.
+    """Return a summary of what left this machine, the same in every interface; `none` for nothing.
 
-    For example `large;label=internal;pseudonymised=yes;outcome=answered;prompts=2`, more of them behind a comma.
+    For example `large;label=internal;pseudonymised=yes;outcome=answered;prompts=2`; several are separated by commas.
     """
     left = Counter((e.engine, e.label.value, e.pseudonymised, e.outcome) for e in egress if e.sent)
     described = (
@@ -53,10 +56,10 @@ def summarise_egress(egress: Iterable[Egress]) -> str:
 
 
 def note_egress(error: BaseException, egress: Mapping[str, Egress] | None) -> None:
-    """Note on an error what had left when it was raised, for whoever tells the caller of it."""
+    """Note on an error what had left when it was raised, for the code that reports it to the caller."""
     error.__dict__["egress"] = summarise_egress((egress or {}).values())
 
 
 def noted_egress(error: BaseException) -> str:
-    """What had left when an error was raised; `none` for one that was raised before anything was asked."""
+    """Return what had left when an error was raised; `none` if it was raised before any prompt was sent."""
     return str(error.__dict__.get("egress", "none"))

@@ -52,42 +52,44 @@ class Prompt:
     logprobs: bool = False
     """Request the log-probability of the text; engines that have none leave it out."""
     patience: float | None = None
-    """Largest total of the waits before retries (`Retry-After`), in seconds; None for 20 seconds a wait."""
+    """Longest total of the waits before retries (`Retry-After`), in seconds; None for 20 seconds per wait."""
     verbatim: bytes | None = None
-    """A request in the server's own format, to be sent as it is; `messages` then hold every text in it, for the gate
-    and the limits."""
+    """A request in the server's own format, to be sent unchanged.
+
+    `messages` then hold every text in it, for the gate and the limits.
+    """
     unbounded: int = 0
-    """Answers that a verbatim request asks for without saying how long they may be; 0 where it says so."""
+    """Number of answers that a verbatim request asks for without a length limit; 0 where it has one."""
     states: bool = False
     """Request the states of the tokens from an encoder; encoders that have none leave them out."""
 
     def sampled(self, sampling: Sampling) -> Prompt:
-        """Return the prompt with these choices in place of its own."""
+        """Return the prompt with these sampling settings in place of its own."""
         return replace(self, **{key: value for key, value in vars(sampling).items() if value not in (None, ())})
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelayHead:
-    """The beginning of a relayed answer: what its server said before the body."""
+    """The beginning of a relayed answer: what its server sent before the body."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    """The whole body, where it is here already; pieces of it follow otherwise."""
+    """The whole body, where it has already arrived; otherwise pieces of it follow."""
     egress: str = ""
-    """What left for it (`Trace.egress_summary`), `EGRESS_IN_STREAM` for the outcome while the body is on its way."""
+    """What left for the answer (`Trace.egress_summary`); `EGRESS_IN_STREAM` until the body is complete."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A failed try of an engine, with its usage as far as it is known."""
+    """A failed attempt of an engine, with its usage as far as it is known."""
 
     reason: str
     usage: Usage = field(default_factory=Usage)
     turned_away: bool = False
     """Whether the provider refused the call before any work, so that it is not billed."""
     sent: bool = True
-    """Whether something of it may have left this machine."""
+    """Whether any of it may have left this machine."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,4 +115,4 @@ class Output:
     verdict: Verdict | None = None
     """Decision of the egress gate, if the engine is remote."""
     failures: tuple[Failure, ...] = ()
-    """Failed tries before this result."""
+    """Failed attempts before this result."""

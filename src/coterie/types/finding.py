@@ -73,9 +73,9 @@ class Contradiction:
     """One of several citations that answer the same question differently."""
 
     citation: int
-    """Its number in the text, from 1."""
+    """Number of the citation in the text, from 1."""
     dated: str | None
-    """When its document is from: `2024`, `2024-05` or `2024-05-31`; None where that is unknown."""
+    """Date of its document: `2024`, `2024-05` or `2024-05-31`; None where that is unknown."""
     newest: bool
     """Whether its document is known to be the newest of them."""
 
@@ -88,7 +88,7 @@ class Step:
     engine: str
     usage: Usage
     note: str = ""
-    """Circumstance of the call: a fallback, a hedge, a failed try, a rung of a chain that was not confident."""
+    """Circumstance of the call: a fallback, a hedge, a failed attempt, a rung of a chain that was not confident."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +141,7 @@ class Finding:
 
     @property
     def known_confidence(self) -> float | None:
-        """The confidence; None of a model's own words, which are accepted at 0: how sure they are is not known."""
+        """The confidence; None for a model's own words, which are accepted at 0: their confidence is unknown."""
         return None if self.accepted and self.confidence == 0 else self.confidence
 
 

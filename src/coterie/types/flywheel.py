@@ -1,4 +1,4 @@
-"""What the flywheel keeps: captured examples, jobs, deployments, comparisons of answers, labels and alarms."""
+"""The data of the flywheel: captured examples, jobs, deployments, comparisons of answers, labels and alarms."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any, Literal, NamedTuple
 from coterie.types.label import Label
 
 DeploymentState = Literal["candidate", "shadow", "canary", "champion", "retired"]
-"""How far a version has come on the traffic of a job."""
+"""State of a version on the traffic of a job."""
 LabelOrigin = Literal["person", "feedback", "teacher"]
-"""Who says what the right answer is. A teacher is a model: what it answered stands in the example itself."""
+"""Who gave the right answer. A teacher is a model: its answer is in the example itself."""
 ReviewPurpose = Literal["disagreement", "margin", "audit", "doubt"]
-"""Why a person is asked: two answers differ, the specialist is unsure, the example was drawn by chance, or its label
-looks like noise."""
+"""Why a person is asked.
+
+Two answers differ, the specialist is unsure, the example was drawn by chance, or its label looks like noise.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,7 @@ class CapturedExample:
     tenant: str = "default"
     label: Label = Label.INTERNAL
     api: str = "chat"
-    """`chat`, `responses`, `completions`, `messages`, `decisions` or `log`."""
+    """API of the call: `chat`, `responses`, `completions`, `messages`, `decisions` or `log`."""
     job: str = ""
     """Id of its job; empty until one is found."""
     template: int = -1
@@ -37,22 +39,22 @@ class CapturedExample:
     prompt: tuple[tuple[str, str], ...] = ()
     """Messages before the answer, by role and text."""
     input: str = ""
-    """What the job's template leaves of the prompt: what a specialist is asked."""
+    """The part of the prompt that varies within the job's template: the input of a specialist."""
     answer: str = ""
     cost: float | None = None
-    """In the network's currency; None for unknown."""
+    """Cost in the network's currency; None if unknown."""
     milliseconds: float = 0.0
     failed: bool = False
-    """The model gave no answer."""
+    """Whether the model gave no answer."""
     policy: str = ""
-    """Who answered: `model:KEY` or the id of a deployment."""
+    """The source of the answer: `model:KEY` or the id of a deployment."""
     propensity: float = 1.0
-    """Probability with which that one was chosen."""
+    """Probability with which that source was chosen."""
     confidence: float | None = None
-    """Of the deployment that was asked first, whether or not its answer was given; None if none was asked."""
+    """Confidence of the deployment that was asked first, whether or not its answer was used; None if none was asked."""
     in_scope: float | None = None
     caller: str = ""
-    """Keyed hash of who asked."""
+    """Keyed hash of the caller."""
 
     @property
     def by_specialist(self) -> bool:
@@ -62,16 +64,16 @@ class CapturedExample:
 
 @dataclass(frozen=True, kw_only=True)
 class JobVolume:
-    """How much is asked of one job."""
+    """The volume of one job."""
 
     job: str
     calls: int
     local: int
     """Calls that a deployment answered."""
     cost: float
-    """Of the calls whose cost is known."""
+    """Cost of the calls whose cost is known."""
     unpriced: int
-    """Calls whose cost is not known."""
+    """Number of calls with unknown cost."""
     callers: int
     first: float
     last: float
@@ -79,7 +81,7 @@ class JobVolume:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedAnswer:
-    """A deployment's answer to a call that something else answered."""
+    """A deployment's answer to a call that another source answered."""
 
     deployment: str
     example: str
@@ -89,20 +91,20 @@ class ComparedAnswer:
     accepted: bool = False
     in_scope: float | None = None
     same: bool = False
-    """It is what was answered."""
+    """Whether it equals the answer that was given."""
     milliseconds: float = 0.0
     failed: bool = False
 
 
 class DifferingAnswer(NamedTuple):
-    """An accepted answer of a deployment that is not what was answered."""
+    """An accepted answer of a deployment that differs from the answer that was given."""
 
     place: int
-    """Among all that were compared, in order of time, from 0."""
+    """Position among all compared answers, in order of time, from 0."""
     example: str
     answer: str
     given: str | None
-    """What was answered; None where the call was erased."""
+    """The answer that was given; None where the call was erased."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,16 +113,16 @@ class ComparedStream:
 
     compared: int
     accepted: int
-    """Of those, answered by the deployment, but for those that failed."""
+    """Number of those that the deployment answered, without those that failed."""
     same: int
-    """Of the accepted ones, with the answer that was given."""
+    """Number of accepted answers that equal the given one."""
     failed: int
     differing: tuple[DifferingAnswer, ...] = ()
-    """The accepted ones with another answer, in order."""
+    """Accepted answers that differ from the given one, in order."""
 
 
 class ComparedConfidence(NamedTuple):
-    """How sure a deployment was of an answer, and whether it is what was answered."""
+    """A deployment's confidence in an answer, and whether it equals the answer that was given."""
 
     example: str
     confidence: float
@@ -128,7 +130,7 @@ class ComparedConfidence(NamedTuple):
 
 
 class AnsweredCall(NamedTuple):
-    """A captured call, as far as a sample of calls is drawn by it."""
+    """A captured call, with the fields that a sample of calls is drawn by."""
 
     id: str
     answer: str
@@ -138,31 +140,31 @@ class AnsweredCall(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class GivenLabel:
-    """What somebody says of an example."""
+    """A label of an example by a person, feedback or a teacher."""
 
     example: str
     origin: LabelOrigin
     by: str
     """Name of the person or key."""
     value: str | None
-    """The right answer; None: none of those that are possible, or it cannot be told."""
+    """The right answer; None if none of the possible ones is right, or it is unclear."""
     time: float
     purpose: ReviewPurpose | Literal[""] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FlywheelRecord:
-    """A document that is changed as a whole: a job, a deployment, one of its transitions, an alarm, a lease."""
+    """A document that is replaced as a whole: a job, a deployment, one of its transitions, an alarm, a lease."""
 
     kind: str
     id: str
     job: str = ""
     time: float = 0.0
     body: Mapping[str, Any] = field(default_factory=dict)
-    """JSON."""
+    """The document as JSON."""
     revision: int = 0
-    """How often it was written; 0 for one that is not stored yet."""
+    """Number of times it was written; 0 for a record that is not stored yet."""
 
 
 class FlywheelChanged(Exception):
-    """A record is not what the writer took it for: nothing was written."""
+    """Raised when a record has changed since the writer read it: nothing was written."""

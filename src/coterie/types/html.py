@@ -1,4 +1,4 @@
-"""Fragments of HTML for notebooks: every text is escaped."""
+"""Fragments of HTML for notebooks. Every text is escaped."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from html import escape
 
 
 def html_text(text: str, *, tag: str = "p") -> str:
-    """A text in an element, its line breaks kept."""
+    """Return a text in an element, with its line breaks kept."""
     return f'<{tag} style="white-space: pre-wrap">{escape(text)}</{tag}>'
 
 
 def html_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table of plain values; a float has three decimals."""
+    """Return a table of plain values; a float has three decimals."""
     head = "".join(f"<th>{escape(name)}</th>" for name in header)
     body = "".join(f"<tr>{''.join(f'<td>{escape(_shown(cell))}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

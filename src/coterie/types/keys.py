@@ -10,16 +10,16 @@ _METADATA = "coterie.key"
 
 
 class StoredKey(NamedTuple):
-    """How a field is called in JSON."""
+    """The key of a field in JSON."""
 
     name: str | None = None
-    """Its key; None for the field's name."""
+    """The key; None for the field's name."""
     aliases: tuple[str, ...] = ()
-    """Keys that it had before, which still load."""
+    """Former keys, which still load."""
 
 
 def stored(name: str | None = None, *, aliases: Sequence[str] = ()) -> dict[str, object]:
-    """Return metadata of a dataclass field: its key in JSON, and keys of before that still load."""
+    """Return metadata of a dataclass field: its key in JSON, and former keys that still load."""
     return {_METADATA: StoredKey(name, tuple(aliases))}
 
 

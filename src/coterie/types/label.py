@@ -23,7 +23,7 @@ class Label(StrEnum):
 
     @property
     def rank(self) -> int:
-        """Position in the order, from 0 for `public`."""
+        """The position in the order, from 0 for `public`."""
         return self._rank
 
     def __lt__(self, other: str) -> bool:

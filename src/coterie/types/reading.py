@@ -1,4 +1,4 @@
-"""What pages and reports read of a store: requests page by page, and totals of the ledger over stretches of time."""
+"""What pages and reports read from a store: requests page by page, and totals of the ledger over periods."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ class SiteSummary:
     """One typed question over all calls that asked it. Cost and energy are equal shares of those calls'."""
 
     site: str
-    """Its fingerprint."""
+    """Fingerprint of the question."""
     name: str = ""
-    """What the last caller named it."""
+    """Name given by the last caller."""
     kind: str = ""
     """`choice`, `predicate` or `score`; empty if the last trace is erased."""
     options: tuple[str, ...] = ()
     instructions: str = ""
-    """What is asked, or its length where content is not kept."""
+    """The question in words, or its length where content is not kept."""
     asked: int = 0
     accepted: int = 0
     zero_shot: int = 0
@@ -82,7 +82,7 @@ class SiteSummary:
     unpriced: int = 0
     """Number of answers of unknown cost."""
     last: float = 0.0
-    """When it was asked last, seconds since the epoch."""
+    """Time of the last call, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,13 +92,13 @@ class Training:
     specialist: str
     version: str
     time: float
-    """When it ended, seconds since the epoch."""
+    """Time of its end, in seconds since the epoch."""
     seconds: float
     cpu_seconds: float
     joules: float
     joules_kind: Literal["measured", "estimated"] = "estimated"
     cost: Decimal | None = None
-    """None if it is not known."""
+    """Cost; None if it is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +122,11 @@ class RequestFilter:
     status: str = ""
     """`accepted`, `abstained` or `escalated`; empty for all."""
     specialist: str = ""
-    """Only requests for which this specialist found something."""
+    """Only requests for which this specialist has a finding."""
     session: str = ""
     label: str = ""
     judged: str = ""
-    """`right`, `wrong`: only requests of which somebody said so; empty for all."""
+    """`right`, `wrong`: only requests with such feedback; empty for all."""
     after: tuple[float, str] | None = None
     """Time and id of the last request of the page before; None for the first page."""
     limit: int = 50
@@ -149,7 +149,7 @@ class RequestLine:
     findings: tuple[tuple[str, bool, float], ...] = ()
     """Specialist, whether its finding was accepted, and its confidence."""
     correct: bool | None = None
-    """Whether somebody said that it was right; None if nobody did."""
+    """Whether feedback says that it was right; None without feedback."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,9 +158,9 @@ class RequestPage:
 
     lines: tuple[RequestLine, ...]
     after: tuple[float, str] | None = None
-    """Where the next page begins; None if there is nothing older."""
+    """Where the next page begins; None if there is no older request."""
     complete: bool = True
-    """False if the page ended because so many requests were looked through, not because it was full."""
+    """False if the page ended because it examined its limit of requests, not because it was full."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,13 +172,13 @@ class SessionPage:
 
 
 class Opinion(NamedTuple):
-    """What somebody said of an answer, as far as people's agreement is computed on it."""
+    """Feedback on an answer, with the fields that the agreement of people is computed from."""
 
     request: str
     key: str
-    """Id of their key; empty without one."""
+    """Id of the caller's API key; empty without one."""
     value: str | None
-    """What would have been right, as JSON; None where they did not say."""
+    """The right answer, as JSON; None if it was not given."""
     correct: int
 
 
@@ -189,15 +189,15 @@ TOTALS_PARTS: tuple[TotalsPart, ...] = ("times", "tenants", "specialists", "mode
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
-    """What a stretch of time adds up to, from the rows of its hours and days."""
+    """Totals of a period, from the rows of its hours and days."""
 
     total: LedgerRow
     times: tuple[LedgerRow, ...]
-    """By day, or by hour: `2026-11-25`, `2026-11-25 13:00`, in UTC."""
+    """Totals by day, or by hour: `2026-11-25`, `2026-11-25 13:00`, in UTC."""
     tenants: tuple[LedgerRow, ...] = ()
     specialists: tuple[LedgerRow, ...] = ()
     models: tuple[LedgerRow, ...] = ()
     recent: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """By specialist, how many requests each hour had, the oldest first."""
+    """Number of requests of each hour by specialist, the oldest first."""
     summed: bool = True
-    """False while an earlier ledger is still being added up: figures are of what is."""
+    """False while an earlier ledger is still being added up: the figures cover what has been added."""

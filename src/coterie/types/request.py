@@ -20,29 +20,29 @@ if TYPE_CHECKING:
     import numpy as np
 
 MOST_CALLS = 8
-"""Calls in one turn, where several are allowed."""
+"""Most calls in one turn, where several are allowed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Function:
-    """A function that a model may call. Who asked calls it; an MCP server's is called by the network."""
+    """A function that a model may call. The caller runs its own functions; the network runs an MCP server's."""
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any]
-    """JSON schema of the arguments as it was given, with its descriptions: what a model is told."""
+    """JSON schema of the arguments as given, with its descriptions, for the model."""
     schema: Mapping[str, Any]
-    """The same, normalised (`structured.schema`): what arguments are held against."""
+    """The normalised schema (`structured.schema`) by which arguments are checked."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """What may be called in one turn, and what was called since the question."""
+    """The functions that may be called in one turn, and the calls since the question."""
 
     functions: tuple[Function, ...] = ()
-    """Empty where nothing may be called and only results are answered from."""
+    """The functions; empty where the model may not call, only answer from results."""
     required: bool = False
-    """Whether an answer without a call is none."""
+    """Whether an answer must contain a call."""
     most: int = MOST_CALLS
     """Largest number of calls."""
     since: tuple[Message, ...] = ()
@@ -64,22 +64,22 @@ class FunctionCall:
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionResult:
-    """What a function that the network called returned."""
+    """The result of a function that the network called."""
 
     text: str
     label: Label
-    """Sensitivity of the text: its server's, raised by what is found in it."""
+    """Sensitivity of the text: its server's, raised by sensitive content in it."""
     label_without_pii: Label
     """The label without the personal data in it."""
     usage: Usage
     verdicts: tuple[Verdict, ...] = ()
-    """Why the call was allowed to leave, and what is suspicious in the result."""
+    """Why the call was allowed to leave, and suspicious parts of the result."""
 
 
 Columns = Mapping[str, Scalar]
 """One row of structured input, by column name."""
 ReleaseSlot = Callable[[], AbstractAsyncContextManager[None]]
-"""Makes a context that is held while a remote model is waited for: others may use the worker slot meanwhile."""
+"""Makes a context that is held while a remote model runs: other requests may use the worker slot meanwhile."""
 
 
 Rung = Literal["lexical", "embedding", "encoder", "slm", "llm", "chain"]
@@ -103,7 +103,7 @@ class Document:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How a model is to choose its words, where one writes freely. None leaves it to the network."""
+    """Sampling settings of a model that writes freely. None leaves them to the network."""
 
     temperature: float | None = None
     top_p: float | None = None
@@ -148,13 +148,13 @@ class Request:
     schema: Mapping[str, Any] | None = None
     """Normalised JSON schema (`structured.schema`) of the answer; None for an answer in words."""
     tools: Tools | None = None
-    """Functions that may be called in place of an answer, and what came of earlier calls; None for neither."""
+    """Functions that may be called in place of an answer, and results of earlier calls; None for neither."""
     quality: float | None = None
     """Share of the generalist's quality to keep, 0 to 1; None for that of `[policy]`."""
     budget: Decimal | None = None
     """Money per 1,000 such requests, in place of `quality`; this request may cost a thousandth of it."""
     release_slot: ReleaseSlot = field(default=nullcontext, compare=False, repr=False)
-    """Held while a remote model is waited for: a gateway gives the worker slot of the request to others then."""
+    """Context that is held while a remote model runs: a gateway gives the worker slot to other requests then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +176,7 @@ class Task:
     asked: str = ""
     """The whole request in the caller's own words; empty if the wording is that of `text`."""
     rewritten: bool = False
-    """Whether `text` is a follow-up question that got back what it is about: `asked` is the same without it."""
+    """Whether `text` is a follow-up question with its subject restored; `asked` is the same without it."""
     columns: Columns | None = None
     label: Label = Label.INTERNAL
     label_without_pii: Label | None = field(default=None, metadata=stored(aliases=("impersonal",)))
@@ -199,6 +199,6 @@ class Task:
     acceptance_override: AcceptanceOverride | None = None
     """Acceptance override of the cost-quality policy; None for the specialist's own threshold."""
     labels: tuple[Option, ...] = ()
-    """For the generalist: labels among which the specialist chooses that abstained; empty if there is no one such."""
+    """For the generalist: labels of the specialist that abstained; empty if there is no such specialist."""
     distribution: bool = False
-    """Whether the finding is to have a probability for each label."""
+    """Whether the finding shall have a probability for each label."""

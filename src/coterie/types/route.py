@@ -42,13 +42,13 @@ class SpecialistCard:
     form: AnswerForm = "text"
     """Form of its values; each of its findings gets it."""
     options: tuple[Option, ...] = ()
-    """Labels of which one is right, with their descriptions; empty if its values are others."""
+    """Labels of which exactly one is right, with their descriptions; empty if its values are of another kind."""
     guards_columns: bool = False
     """Whether columns that it does not read, such as protected attributes, are hidden from the generalist too."""
     makes_calls: bool = False
     """Whether its findings are calls of functions, which its options name."""
     looks_up: bool = False
-    """Whether its documents, not examples, say what it is asked about: it abstains by what it finds there."""
+    """Whether its documents, not examples, define its subject: it abstains by what it finds there."""
     knowledge: tuple[str, ...] = ()
     """`[knowledge]` keys of the indexes that it reads; passages found there are in its view."""
     passages: int = 8
@@ -60,7 +60,7 @@ class SpecialistCard:
     view_tokens: int | None = None
     """Token budget of its view; None for no limit."""
     labels: tuple[str, ...] = ()
-    """Every label that it can name; empty where its values are no labels."""
+    """Every label that it can name; empty where its values are not labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class Part:
 
     text: str
     stages: tuple[tuple[str, ...], ...] = field(metadata=stored(aliases=("waves",)))
-    """Names of specialists by stage: those of one stage run side by side, each stage after the one before."""
+    """Names of specialists by stage: those of one stage run in parallel, each stage after the one before."""
     score: float
     """Score of the first specialist, 0 to 1."""
     vector: np.ndarray | None = field(default=None, compare=False, repr=False)  # (D,)
@@ -78,9 +78,9 @@ class Part:
     after: tuple[int, ...] = ()
     """Positions of the parts whose facts this part reads; it waits for them."""
     otherwise: tuple[tuple[str, ...], ...] = ()
-    """Stages of the next specialist that it may be for: asked where those of `stages` abstain."""
+    """Stages of the second-best specialist: consulted where those of `stages` abstain."""
     further: tuple[str, ...] = ()
-    """Specialists with documents that it may be for, too: asked one after the other where those before abstain."""
+    """Further specialists with documents that may fit: consulted one after the other where those before abstain."""
 
     @property
     def specialists(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What is written at the end of a request, feedback, audit events, and summaries of sessions and requests."""
+"""Settlement of a request, feedback, audit events, and summaries of sessions and requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Settlement:
     entries: Sequence[Entry] = ()
     """New entries of the session's context; empty without a session."""
     texts: Sequence[str] = ()
-    """What came in with the request: a store that keeps no content repeats none of it."""
+    """Texts of the request: a store that keeps no content repeats none of them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,16 +62,16 @@ class Trace:
     decisions: tuple[Decision, ...] = ()
     """Answers to typed questions, if the request asked such."""
     egress: tuple[Egress, ...] = ()
-    """What left this machine for it, or was about to."""
+    """What left this machine for the request, or was about to."""
 
     @property
     def egress_summary(self) -> str:
-        """What left this machine, in the same words at every door; `none` for nothing."""
+        """Summary of what left this machine, the same in every interface; `none` for nothing."""
         return summarise_egress(self.egress)
 
     @property
     def guess(self) -> Finding | None:
-        """The label or number that an abstention would most likely have been; None of what is out of scope."""
+        """The most likely label or number of an abstention; None for a text out of scope."""
         if self.status != "abstained":
             return None
         unsure = (each for each in self.findings if each.form != "text" and each.reason.code in _UNSURE)
@@ -87,7 +87,7 @@ class Answer:
 
     @property
     def status(self) -> Status:
-        """How the request ended."""
+        """The outcome of the request."""
         return self.trace.status
 
     @property
@@ -102,22 +102,22 @@ class Answer:
 
     @property
     def cut(self) -> bool:
-        """Whether a text of the answer ends because it might be no longer (`Finding.cut`)."""
+        """Whether a text of the answer was ended by its length limit (`Finding.cut`)."""
         return any(finding.cut for finding in self.findings if finding.accepted)
 
     @property
     def route(self) -> Route:
-        """Whom the router asked, and why."""
+        """The specialists that the router chose, and why."""
         return self.trace.route
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What each specialist found."""
+        """The finding of each specialist."""
         return self.trace.findings
 
     @property
     def guess(self) -> Finding | None:
-        """Of an abstention, the finding that came nearest to an answer; it is none."""
+        """For an abstention, the finding that came nearest to an answer; it is not an answer."""
         return self.trace.guess
 
     @property
@@ -127,12 +127,12 @@ class Answer:
 
     @property
     def egress(self) -> tuple[Egress, ...]:
-        """What left this machine for it."""
+        """What left this machine for the request."""
         return tuple(each for each in self.trace.egress if each.sent)
 
     @property
     def usage(self) -> Usage:
-        """What it took: time, tokens, energy, money."""
+        """The usage of the request: time, tokens, energy, money."""
         return self.trace.usage
 
     def __repr__(self) -> str:
@@ -157,8 +157,11 @@ class Delta:
 
     text: str
     kind: Literal["found", "written", "abstained", "called"] = "found"
-    """`written`: by a model, as it goes; `abstained`: the reason why a part of the request is not answered;
-    `called`: calls of the request's functions, as JSON in one piece."""
+    """The kind of the piece.
+
+    `written`: by a model, as it goes; `abstained`: the reason why a part of the request is not answered;
+    `called`: calls of the request's functions, as JSON in one piece.
+    """
     offered: bool = False
     """Whether the model that wrote it could call the request's functions."""
 
@@ -170,7 +173,7 @@ class DocumentAnswer:
     finding: Finding
     """The answer, or an abstention with the reason."""
     read: tuple[Finding, ...]
-    """Findings of the reader, one a short question."""
+    """Findings of the reader, one per short question."""
     stages: tuple[Stage, ...]
     """Stages of the collaboration: `plan`, `read` and `conclude` of each round."""
     seen: int = 0

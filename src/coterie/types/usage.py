@@ -20,12 +20,12 @@ class Usage:
     cpu_seconds: float = 0.0
     joules: float = 0.0
     joules_kind: Literal["measured", "estimated"] = "estimated"
-    """`measured`: from a counter of the machine, divided by CPU time; `estimated`: everything else."""
+    """`measured`: from a counter of the machine, split by CPU time; `estimated`: everything else."""
     joules_low: float | None = None
     """`joules_low` and `joules_high`: range of an estimate; None without a range."""
     joules_high: float | None = None
     cost: Decimal | None = Decimal(0)
-    """Money in the currency of the network; None if it is not known."""
+    """Money in the currency of the network; None if it is unknown."""
 
     def __add__(self, other: Usage) -> Usage:
         unknown = self.cost is None or other.cost is None
@@ -96,7 +96,7 @@ _MOST_DIGITS = 60
 
 
 def check_money(amount: Decimal) -> Decimal:
-    """Return an amount of money from 0 that can be reckoned with. Raises `ValueError`: `1e999999999` cannot."""
+    """Return a non-negative amount of money that can be computed with. Raises `ValueError`: `1e999999999` cannot."""
     exponent, digits = amount.as_tuple().exponent, len(amount.as_tuple().digits)
     if not amount.is_finite() or amount < 0:
         raise ValueError("an amount of money is a number from 0")

@@ -1,7 +1,7 @@
 """The words of every reason, by its code: the one place where a verdict is put into words.
 
-A template is a `str.format` pattern over the reason's values. What stands in square brackets is left out where one of
-its values is missing or empty. A value that somebody wrote is quoted (`!r`), so that it is known for one.
+A template is a `str.format` pattern over the reason's values. Text in square brackets is left out where one of its
+values is missing or empty. A value that a person wrote is quoted (`!r`), so that it can be recognised as one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FORMER_CODES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "abstain.not_searched": ("abstain.not_searched", {"shelves": "indexes"}),
     "abstain.shelf_not_searched": ("abstain.index_not_searched", {"shelf": "index"}),
 }
-"""Codes of stored reasons that have another name now, or values that have."""
+"""Codes of stored reasons that were renamed, or whose values were renamed."""
 
 TEMPLATES: Mapping[str, str] = {
     "text": "{text}",
@@ -326,7 +326,7 @@ _FORMATTER = Formatter()
 
 
 def render(code: str, values: Mapping[str, object]) -> str:
-    """The words for a code and its values; for a code that is not known here, its `text` or the values by name."""
+    """Return the words for a code and its values; for an unknown code, its `text` or the values by name."""
     template = TEMPLATES.get(code)
     if template is None and "text" in values:
         template = "{text}"
@@ -341,25 +341,25 @@ def render(code: str, values: Mapping[str, object]) -> str:
 
 
 def names_of(template: str) -> tuple[str, ...]:
-    """The values that a template names, each once; those that are only in a format last."""
+    """Return the values that a template names, each once; those that are only in a format last."""
     parsed = list(_FORMATTER.parse(template.replace("[", "").replace("]", "")))
     within = [name for _, _, spec, _ in parsed for _, name, _, _ in _FORMATTER.parse(spec or "") if name]
     return tuple(dict.fromkeys([*(name for _, name, _, _ in parsed if name), *within]))
 
 
 def optional_in(code: str) -> frozenset[str]:
-    """The values that the words of a code can do without."""
+    """Return the values without which the words of a code are still complete."""
     return frozenset(name for match in _OPTIONAL.finditer(TEMPLATES.get(code, "")) for name in names_of(match[1]))
 
 
 @lru_cache(maxsize=1024)
 def quoted_in(code: str) -> frozenset[str]:
-    """The values that are quoted in the words of a code: what somebody wrote, or a name."""
+    """Return the values that are quoted in the words of a code: a person's words, or a name."""
     parsed = _FORMATTER.parse(TEMPLATES.get(code, ""))
     return frozenset(name for _, name, _, conversion in parsed if name and conversion == "r")
 
 
 def _segment(template: str, values: Mapping[str, object]) -> str:
-    """A part that may be left out, as a template still to be filled."""
+    """Return an optional part as a template still to be filled."""
     kept = all(values.get(name) not in (None, "") for name in names_of(template))
     return template if kept else ""

@@ -25,18 +25,18 @@ from coterie.observe.plain import summarise
 _FUNCTIONS = frozenset({None, "custom"})
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _NAMES = {"stop": "stop_sequences", "parallel_tool_calls": "tool_choice.disable_parallel_tool_use"}
-"""What this API calls a parameter of chat."""
+"""Names of chat parameters in this API."""
 
 
 class AnthropicMessage(Wire):
-    """One turn."""
+    """One turn of the conversation."""
 
     role: Literal["user", "assistant", "system"]
     content: str | list[dict[str, Any]]
 
 
 class AnthropicTool(Wire):
-    """A function that may be called; a tool that has a `type` of its own is left out."""
+    """A function that may be called; a tool with its own `type` is left out."""
 
     name: str
     type: str | None = None
@@ -60,7 +60,7 @@ class MessagesRequest(Wire):
     tools: list[AnthropicTool] | None = None
     tool_choice: dict[str, Any] | None = None
     output_config: dict[str, Any] | None = None
-    """`{"format": {"type": "json_schema", "schema": ...}}` asks for JSON."""
+    """Format of the output: `{"format": {"type": "json_schema", "schema": ...}}` requests JSON."""
     coterie: Extension | None = None
 
 
@@ -86,7 +86,7 @@ class MessageEvent(Wire):
 
 
 class AnthropicErrorBody(Wire):
-    """What went wrong, in Anthropic's shape, with our code and the parameter beside it."""
+    """Details of an error in Anthropic's format, with Coterie's code and the parameter."""
 
     type: str
     message: str
@@ -95,14 +95,14 @@ class AnthropicErrorBody(Wire):
 
 
 class AnthropicError(Wire):
-    """Every response with a status of 400 or more."""
+    """Body of every response with a status of 400 or more."""
 
     type: Literal["error"]
     error: AnthropicErrorBody
 
 
 def answer_message(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
-    """What answers a request. Raises `WireError` or pydantic's `ValidationError`."""
+    """Return the ASGI app that answers a request. Raises `WireError` or pydantic's `ValidationError`."""
     wire = read_wire(MessagesRequest, body)
     asked = asked_of(gateway, caller, _as_chat(wire))
     idle = frozenset(_NAMES.get(name, name) for name in asked.set - {"max_tokens"})  # that one nobody can leave out
@@ -113,27 +113,27 @@ def answer_message(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
 
 
 def message_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> ASGIApp:
-    """What asks a model in this process. Raises `WireError` or pydantic's `ValidationError`."""
+    """Return the ASGI app that asks a model in this process. Raises `WireError` or pydantic's `ValidationError`."""
     wire = read_wire(MessagesRequest, body)
     form = partial(message_format, gateway, wire.model_dump(include={"model", "output_config"}))
     return ask_model(gateway, caller, _as_chat(wire), model, form=form, ignored=_without_types(wire))
 
 
 def message_format(_gateway: Gateway, content: Mapping[str, Any], trace_id: str, function: str = "") -> MessageFormat:
-    """The format of an answer to a body."""
+    """Return the format of the answer to a body."""
     config = content.get("output_config")
     typed = isinstance(config, Mapping) and bool(config.get("format"))
     return MessageFormat(name=trace_id, model=content["model"], function=function, typed=typed)
 
 
 def _without_types(wire: MessagesRequest) -> frozenset[str]:
-    """Tools of types that nobody has here, by the name of their type, and what else of the output nobody can set."""
+    """Return types of tools that are not supported here, and unsupported options of the output."""
     tools = {f"tools.{tool.type}" for tool in wire.tools or () if tool.type not in _FUNCTIONS}
     return frozenset(tools | {f"output_config.{name}" for name in wire.output_config or {} if name != "format"})
 
 
 def _as_chat(wire: MessagesRequest) -> ChatRequest:
-    """The request as one for chat, which says the same."""
+    """Convert the request to an equivalent chat request."""
     system = _text(wire.system, "system") if wire.system else ""
     messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
     for place, message in enumerate(wire.messages):
@@ -191,7 +191,7 @@ def _form(config: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _turns(message: AnthropicMessage, param: str) -> list[dict[str, Any]]:
-    """A turn as messages of chat: its text, its calls, the results in it."""
+    """Convert a turn to chat messages: its text, its calls, and the results in it."""
     if isinstance(message.content, str):
         return [{"role": message.role, "content": message.content}]
     calls = [block for block in message.content if block.get("type") == "tool_use"]
@@ -218,7 +218,7 @@ def _turns(message: AnthropicMessage, param: str) -> list[dict[str, Any]]:
 
 
 def _text(content: object, param: str) -> str:
-    """The text of a content. Raises `WireError` for a block that is none."""
+    """Return the text of a content. Raises `WireError` for a block that is no text."""
     if isinstance(content, str):
         return content
     texts = []
@@ -236,18 +236,18 @@ def _text(content: object, param: str) -> str:
 
 @dataclass(kw_only=True)
 class MessageFormat:
-    """A `message`, or its events."""
+    """Writes an answer as a `message`, or as its events."""
 
     name: str
     model: str
     function: str
     typed: bool = False
-    """JSON is asked for: clients read each text as such, so the words of a refusal are its explanation alone."""
+    """Whether JSON is requested: clients parse each text, so the text of a refusal is in its explanation only."""
     open: bool = False
-    """A content block was begun."""
+    """Whether a content block was begun."""
 
     def whole(self, answer: ToldAnswer, *, refused: bool) -> dict[str, Any]:
-        """The message."""
+        """Return the message."""
         usage = {"input_tokens": answer.trace.usage.tokens_in, "output_tokens": answer.trace.usage.tokens_out}
         made = [] if refused else made_calls(answer.text, self.function, called=answer.called)
         blocks = [self._use(i, name) | {"input": json.loads(arguments)} for i, (name, arguments) in enumerate(made)]
@@ -256,12 +256,12 @@ class MessageFormat:
         return told | {"coterie": summarise(answer.trace)}
 
     def begin(self) -> bytes:
-        """The message without content."""
+        """Return the message without content."""
         usage = {"input_tokens": 0, "output_tokens": 0}
         return _event("message_start", message=self._head() | {"content": [], "stop_reason": None, "usage": usage})
 
     def piece(self, text: str, *, refused: bool) -> bytes:
-        """A delta, with the block that it begins."""
+        """Return a delta, with the start of its block if needed."""
         if refused and self.typed:
             return b""
         if self.function and not refused:
@@ -272,7 +272,7 @@ class MessageFormat:
         return opening + _event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
 
     def calls(self, text: str) -> bytes:
-        """A block a call."""
+        """Return one block per call."""
         return self._stream_calls(made_calls(text, "", called=True))
 
     def _stream_calls(self, made: list[tuple[str, str]]) -> bytes:
@@ -284,7 +284,7 @@ class MessageFormat:
         return events
 
     def end(self, answer: ToldAnswer, *, refused: bool) -> bytes:
-        """Why it ends, and the token counts."""
+        """Return the stop reason and the token counts."""
         closing = _event("content_block_stop", index=0) if self.open else b""
         usage = {"input_tokens": answer.trace.usage.tokens_in, "output_tokens": answer.trace.usage.tokens_out}
         delta = {**self._ended(answer, refused=refused), "stop_sequence": None}
@@ -292,7 +292,7 @@ class MessageFormat:
         return closing + last + _event("message_stop")
 
     def failed(self, error: ErrorResponse) -> bytes:
-        """The error as an event."""
+        """Return the error as an event."""
         return _event("error", error=as_anthropic(error.error, error.status_code)["error"])
 
     def _head(self) -> dict[str, Any]:
@@ -303,7 +303,7 @@ class MessageFormat:
         return {"type": "tool_use", "id": f"toolu_{self.name[:24]}{f'_{place}' if place else ''}", "name": function}
 
     def _ended(self, answer: ToldAnswer, *, refused: bool) -> dict[str, Any]:
-        """Why it ends, and the words of a refusal."""
+        """Return the stop reason, and the text of a refusal."""
         details = {"type": "refusal", "category": None, "explanation": answer.text} if refused else None
         return {"stop_reason": self._stop(answer, refused=refused), "stop_details": details}
 

@@ -38,7 +38,7 @@ _LONGEST = 65_536
 
 
 class _Action(Wire, extra="forbid"):
-    """What is asked for; a field that we do not know is an error, since it may be one that is spelled wrong."""
+    """Body of an action; an unknown field is an error, since it may be misspelt."""
 
 
 class DeploymentAction(_Action):
@@ -73,7 +73,7 @@ class ReviewAction(_Action):
 
 
 def _live(http: HTTPRequest) -> LiveFlywheel:
-    """The flywheel of a network. Raises `WireError` if it has none."""
+    """Return the flywheel of a network. Raises `WireError` if it has none."""
     from coterie.flywheel.live import LiveFlywheel  # noqa: PLC0415 - it brings scikit-learn
 
     found = Gateway.of(http).network.flywheel
@@ -111,7 +111,7 @@ Show = Callable[[HTTPRequest], Awaitable[object]]
 
 
 def _shown(show: Show) -> Callable[[HTTPRequest], Awaitable[Response]]:
-    """An endpoint that answers with a value as JSON."""
+    """Return an endpoint that responds with a value as JSON."""
 
     async def serve(http: HTTPRequest) -> Response:
         try:
@@ -125,7 +125,7 @@ def _shown(show: Show) -> Callable[[HTTPRequest], Awaitable[Response]]:
 
 @_shown
 async def list_jobs(http: HTTPRequest) -> object:
-    """Jobs with volume, cost and state."""
+    """Return the jobs with volume, cost and state."""
     from coterie.flywheel.overview import job_views  # noqa: PLC0415
 
     live, books = _live(http), _books(http)
@@ -135,7 +135,7 @@ async def list_jobs(http: HTTPRequest) -> object:
 
 @_shown
 async def list_deployments(http: HTTPRequest) -> object:
-    """Deployments with the evidence of their gates."""
+    """Return the deployments with the evidence of their gates."""
     from coterie.flywheel.overview import deployment_views  # noqa: PLC0415
 
     section, job = _live(http).section, http.query_params.get("job")
@@ -144,7 +144,7 @@ async def list_deployments(http: HTTPRequest) -> object:
 
 @_shown
 async def show_deployment(http: HTTPRequest) -> object:
-    """The steps of a deployment."""
+    """Return the steps of a deployment."""
     books = _books(http)
     found = await books.deployment(http.path_params["deployment"])
     return {"deployment": found, "steps": await books.transitions(found.id)}
@@ -167,13 +167,13 @@ async def move_deployment(http: HTTPRequest) -> object:
 
 @_shown
 async def list_alarms(http: HTTPRequest) -> object:
-    """Alarms; with `?open=true` those that nobody dealt with."""
+    """Return the alarms; with `?open=true` the unresolved ones."""
     return {"alarms": await _books(http).alarms(open_only=http.query_params.get("open") == "true")}
 
 
 @_shown
 async def settle_alarm(http: HTTPRequest) -> object:
-    """Say that an alarm is dealt with."""
+    """Mark an alarm as resolved."""
     books, key = _books(http), http.path_params["alarm"]
     read_wire(AlarmAction, await _body(http))
     found = next((each for each in await books.alarms() if each.id == key), None)
@@ -185,7 +185,7 @@ async def settle_alarm(http: HTTPRequest) -> object:
 
 @_shown
 async def run_flywheel(http: HTTPRequest) -> object:
-    """Do what is due, or say it: without `dry_run` in a process of its own, beside the server."""
+    """Run what is due in a separate process beside the server; with `dry_run`, only report it."""
     live = _live(http)
     wire = read_wire(RunRequest, await _body(http))
     return await live.run(dry_run=wire.dry_run, job=wire.job, retrain=wire.retrain)
@@ -193,7 +193,7 @@ async def run_flywheel(http: HTTPRequest) -> object:
 
 @_shown
 async def next_review(http: HTTPRequest) -> object:
-    """The next item of a job, if none is named of the one whose labels bring most; and how far people are."""
+    """Return the next item of a job, by default of the most useful one, and the progress."""
     from coterie.flywheel.review import ReviewQueue  # noqa: PLC0415
 
     queue = ReviewQueue(_books(http), _live(http).section, clearance=_clearance(http))
@@ -206,7 +206,7 @@ async def next_review(http: HTTPRequest) -> object:
 
 @_shown
 async def review_example(http: HTTPRequest) -> object:
-    """Keep a label, skip an item, or take the last label back; what comes next."""
+    """Store a label, skip an item, or undo the last label; return the next item."""
     from coterie.flywheel.review import ReviewQueue  # noqa: PLC0415
 
     queue = ReviewQueue(_books(http), _live(http).section, clearance=_clearance(http))

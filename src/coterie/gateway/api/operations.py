@@ -1,4 +1,4 @@
-"""What an operator asks: is it alive, is it ready, what does it count, what happened in that request."""
+"""Endpoints for operators: liveness, readiness, counters, traces and feedback."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from coterie.types import Feedback, Trace
 
 
 async def tell_health(_http: HTTPRequest) -> Response:
-    """The process is alive."""
+    """Respond that the process is alive."""
     return JSONBody({"status": "ok"})
 
 
 async def tell_readiness(http: HTTPRequest) -> Response:
-    """The gateway takes requests: 200, or 503 once it drains."""
+    """Respond whether the gateway takes requests: 200, or 503 once it drains."""
     if Gateway.of(http).draining:
         return JSONBody({"status": "draining"}, status_code=503)
     return JSONBody({"status": "ok"})
 
 
 async def show_metrics(http: HTTPRequest) -> Response:
-    """The counters, for Prometheus."""
+    """Respond with the counters, for Prometheus."""
     metrics = Gateway.of(http).metrics
     return Response(metrics.render(), media_type=metrics.content_type)
 
 
 async def show_trace(http: HTTPRequest) -> Response:
-    """A settled request's whole life, as far as who asks may see it. Raises `WireError` when there is none such.
+    """Respond with a settled request's trace, as far as the caller may see it. Raises `WireError` if there is none.
 
-    The texts that left stand in it with `?show_egress=true`, where content is kept.
+    With `?show_egress=true` it includes the texts that were sent, where content is kept.
     """
     gateway, caller, trace_id = Gateway.of(http), Caller.of(http.scope), http.path_params["trace_id"]
     trace = await find_trace(gateway, caller, trace_id)
@@ -60,10 +60,10 @@ async def show_trace(http: HTTPRequest) -> Response:
 
 
 async def find_trace(gateway: Gateway, caller: Caller, trace_id: str) -> Trace:
-    """A settled request of the caller's tenant, in which nobody was asked whom the caller may not know of.
+    """Return a settled request of the caller's tenant that involves only specialists visible to the caller.
 
     Raises:
-        WireError: there is none such; the same words whatever the reason.
+        WireError: there is none such; the message is the same for every reason.
     """
     trace = await gateway.network.store.trace(trace_id, caller.tenant)
     if trace is None or not all(map(caller.sees, _asked(trace))):
@@ -72,7 +72,7 @@ async def find_trace(gateway: Gateway, caller: Caller, trace_id: str) -> Trace:
 
 
 def _asked(trace: Trace) -> set[str]:
-    """Whoever had a part in it."""
+    """Return the names of all that took part in a request."""
     return {*trace.route.specialists, *(finding.specialist for finding in trace.findings)}
 
 
@@ -80,7 +80,7 @@ def _asked(trace: Trace) -> set[str]:
 
 
 def take_feedback(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
-    """What keeps it. Raises `WireError` or pydantic's `ValidationError`."""
+    """Return the ASGI app that stores feedback. Raises `WireError` or pydantic's `ValidationError`."""
     wire = read_wire(FeedbackRequest, body)
     if wire.thumb is None and wire.value is None and not wire.comment.strip():
         raise WireError("invalid_request", "The feedback says nothing: send `thumb`, `value` or `comment`.")
@@ -99,19 +99,19 @@ def take_feedback(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
 
 @dataclass(frozen=True, kw_only=True)
 class _Keeping:
-    """Writes it down and says so."""
+    """ASGI app that stores feedback and confirms it."""
 
     gateway: Gateway
     caller: Caller
     feedback: Feedback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve it.
+        """Store the feedback and respond.
 
         Raises:
-            WireError: there is no such trace that the caller may know of.
+            WireError: there is no such trace that the caller may see.
             InputError: it is about a specialist that found nothing there, or names no label of it.
-            AuditError: it could not be written down.
+            AuditError: it could not be recorded.
         """
         try:
             trace = await find_trace(self.gateway, self.caller, self.feedback.trace_id)

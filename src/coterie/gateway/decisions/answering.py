@@ -1,4 +1,4 @@
-"""What the doors of typed questions share: one call of the network, the caller's rights."""
+"""Common code of the APIs for typed questions: one call of the network, the caller's rights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class DecisionExtension(BaseModel):
     label: Label | None = None
     """Sensitivity of the state."""
     clearance: Label | None = None
-    """The most sensitive label that may be seen for it. It may only be below the caller's own."""
+    """The most sensitive label that may be used for it; at most the caller's own."""
     language: str | None = Field(default=None, pattern=r"^[a-z]{2}(-[A-Z]{2})?$")
     """Language of the state; without it, it is detected."""
 
@@ -39,15 +39,15 @@ def request_for(
     """Return the request of a caller about a state.
 
     Args:
-        gateway: Its door.
-        caller: Whose rights it has.
+        gateway: The gateway.
+        caller: The caller, whose rights apply.
         state: Text and columns.
-        model: What was asked for; names that begin with `aliases` mean the whole network.
-        aliases: How the API's own models are called.
-        extension: What else the caller says.
+        model: The requested model; names that begin with `aliases` mean the whole network.
+        aliases: Prefix of the API's own model names.
+        extension: Further options of the caller.
 
     Raises:
-        WireError: an unknown model, or more is to be seen than may be.
+        WireError: an unknown model, or a clearance above the caller's.
     """
     network = gateway.network
     most = caller.clearance(network.default_label)
@@ -70,15 +70,15 @@ def request_for(
 
 @dataclass(frozen=True, kw_only=True)
 class WholeDecision:
-    """Answers typed questions, whole."""
+    """ASGI app that answers typed questions in one piece."""
 
     gateway: Gateway
     request: Request
     questions: Sequence[Question]
     render: Callable[[Decisions], dict[str, Json]]
-    """The answer in the shape of the API."""
+    """Writes the answer in the format of the API."""
     ignored: frozenset[str]
-    """What the request asked for and nobody does here."""
+    """Options of the request that have no effect here."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ask and answer."""
@@ -96,16 +96,16 @@ def deciding(
     render: Callable[[Decisions], dict[str, Json]],
     wire: BaseModel,
 ) -> ASGIApp:
-    """Return what answers; a request that cannot be served waits for no place. Raises `InputError`."""
+    """Return the ASGI app that answers; an invalid request does not wait for a slot. Raises `InputError`."""
     check_questions(questions)
     ignored = unread_options(wire.model_extra)
     return WholeDecision(gateway=gateway, request=request, questions=questions, render=render, ignored=ignored)
 
 
 def spread(probabilities: Sequence[float], *, ordered: bool) -> float:
-    """Return TypeSafe's confidence: how concentrated a distribution is, 0 if even, 1 if one option has all of it.
+    """Return TypeSafe's confidence: the concentration of a distribution, 0 if even, 1 if one option has all.
 
-    It is no probability that the answer is right: that is `confidence` in the `coterie` object.
+    It is not the probability that the answer is right: that is `confidence` in the `coterie` object.
     """
     size, most = len(probabilities), max(probabilities)
     if not ordered:

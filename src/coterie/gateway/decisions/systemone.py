@@ -1,4 +1,4 @@
-"""System One <-> core, both ways, and errors in System One's shape."""
+"""Conversion between System One and core values, both ways, and errors in System One's format."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from coterie.types import Decision, Decisions, Option, Question, noted_egress
 # --- What goes over the wire at `POST /v1/systemone`: TypeSafe's shapes, as `typesafe-sdk` 0.7 sends and reads them.
 
 Content = StrictStr | dict[str, Any] | list[Any]
-"""A text, or JSON that is written as one."""
+"""A text, or a JSON value that is serialised as text."""
 _ID = Annotated[StrictStr, Field(min_length=1, max_length=1_000)]
 
 
@@ -34,7 +34,7 @@ class _Asked(BaseModel):
 
 
 class NoulCriteria(_Asked):
-    """When the answer is yes, and when no."""
+    """Descriptions of the cases yes and no."""
 
     true: Content | None = None
     false: Content | None = None
@@ -72,9 +72,9 @@ class SystemOneRequest(_Asked):
     model_config = ConfigDict(extra="allow")
 
     model: StrictStr
-    """`jev-...` or `coterie`: the whole network; `coterie/NAME`: that specialist alone."""
+    """Name of the model: `jev-...` or `coterie` for the whole network, `coterie/NAME` for that specialist alone."""
     state: Content
-    """What the questions are about."""
+    """The state that the questions are about."""
     questions: Annotated[
         dict[_ID, Annotated[NoulQuestion | ChoiceQuestion | ScoreQuestion, Field(discriminator="type")]],
         Field(min_length=1, max_length=MOST_QUESTIONS),
@@ -94,28 +94,28 @@ class SystemOneResponse(_Asked):
 
     model: str
     answers: dict[str, dict[str, Any]]
-    """`noul`; `choice`, `probabilities`, `confidence`; or `score`, `legend`, `probabilities`, `confidence`.
+    """Answers by question: `noul`; `choice`, `probabilities`, `confidence`; or `score`, `legend` and these two.
 
-    `confidence` says how concentrated the probabilities are, by TypeSafe's formula.
+    `confidence` is the concentration of the probabilities, by TypeSafe's formula.
     """
     usage: SystemOneUsage
     x_coterie: dict[str, Any]
-    """Who answered each question, the calibrated confidence, whether it is accepted, and what it took."""
+    """Source of each answer, its calibrated confidence, whether it is accepted, and the usage."""
 
 
 class SystemOneError(_Asked):
-    """An error: a list of places where the body is wrong, or `error_type` and `message`."""
+    """An error: a list of problems with their position in the body, or `error_type` and `message`."""
 
     detail: list[dict[str, Any]] | dict[str, str]
 
 
 PATH = "/v1/systemone"
 SYSTEM_ONE_ALIASES = "jev-"
-"""How names begin by which the whole network is meant."""
+"""Prefix of model names that mean the whole network."""
 
 
 def decide_systemone(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
-    """Return what answers a System One request. Raises `WireError`, `ValidationError` or `InputError`."""
+    """Return the ASGI app for a System One request. Raises `WireError`, `ValidationError` or `InputError`."""
     wire = read_wire(SystemOneRequest, body)
     state = request_about(wire.state)
     request = request_for(
@@ -126,7 +126,7 @@ def decide_systemone(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
 
 
 def read_questions(content: object) -> list[Question]:
-    """Return questions that are written by name, as in a request. Raises pydantic's `ValidationError`."""
+    """Return questions given by name, as in a request. Raises pydantic's `ValidationError`."""
     wire = SystemOneRequest.model_validate({"model": "jev-latest", "state": "-", "questions": content})
     return [_question(name, each) for name, each in wire.questions.items()]
 
@@ -180,7 +180,7 @@ _TYPES: Mapping[int, str] = {401: "authentication_error", 403: "permission_error
 
 
 class SystemOneErrorResponse(Response):
-    """An error in System One's shape."""
+    """An error in System One's format."""
 
     media_type = "application/json"
 

@@ -1,4 +1,4 @@
-"""OpenAI's Decisions API <-> core, both ways.
+"""Conversion between OpenAI's Decisions API and core values, both ways.
 
 An answer is never a refusal: where a model may not be asked or fails, the encoder answers, and the `coterie` object
 says so. Whether an answer is good enough to act on is `accepted` there.
@@ -31,23 +31,26 @@ class _Asked(BaseModel):
 
 
 class InputPart(_Asked):
-    """One part of a text: `input_text`, `output_text`, `input_json` or `refusal`; images cannot be read."""
+    """One part of a text: `input_text`, `output_text`, `input_json` or `refusal`; images are not supported."""
 
     type: str
     text: StrictStr | None = None
     refusal: StrictStr | None = None
     data: dict[str, Any] | list[dict[str, Any]] | None = None
-    """Of `input_json`."""
+    """The data of an `input_json` part."""
 
 
 Parts = StrictStr | list[InputPart]
 
 
 class InputItem(_Asked):
-    """A message, a call of a function or tool, or its output."""
+    """A message, a call of a function or tool, or the output of a call."""
 
     type: str = "message"
-    """`message`, `function_call`, `function_call_output`, `custom_tool_call` or `custom_tool_call_output`."""
+    """Type of the item, such as `message`.
+
+    `message`, `function_call`, `function_call_output`, `custom_tool_call` or `custom_tool_call_output`.
+    """
     role: Literal["user", "assistant", "system", "developer"] | None = None
     content: Parts | None = None
     name: StrictStr | None = None
@@ -58,7 +61,7 @@ class InputItem(_Asked):
 
 
 class PredicateQuestion(_Asked):
-    """Whether a statement about the input is true."""
+    """A question whether a statement about the input is true."""
 
     type: Literal["predicate"]
     name: Annotated[StrictStr, Field(max_length=1_000)] | None = None
@@ -66,14 +69,14 @@ class PredicateQuestion(_Asked):
 
 
 class DecisionChoice(_Asked):
-    """One option. A text and a boolean that look alike are two options."""
+    """One option. A text and a boolean of equal spelling are two options."""
 
     value: StrictStr | StrictBool
     description: StrictStr | None = None
 
 
 class ChoicesQuestion(_Asked):
-    """Which of some options."""
+    """A question with one right option."""
 
     type: Literal["choice"]
     name: Annotated[StrictStr, Field(max_length=1_000)] | None = None
@@ -103,9 +106,9 @@ class DecisionsRequest(_Asked):
     model_config = ConfigDict(extra="allow")
 
     model: StrictStr
-    """`gpt-...` or `coterie`: the whole network; `coterie/NAME`: that specialist alone."""
+    """Name of the model: `gpt-...` or `coterie` for the whole network, `coterie/NAME` for that specialist alone."""
     input: StrictStr | Annotated[list[InputItem], Field(min_length=1)]
-    """What the questions are about."""
+    """The input that the questions are about."""
     questions: Annotated[
         list[Annotated[PredicateQuestion | ChoicesQuestion | LevelsQuestion, Field(discriminator="type")]],
         Field(min_length=1, max_length=MOST_QUESTIONS),
@@ -118,18 +121,18 @@ class DecisionsResponse(_Asked):
 
     model: str
     answers: list[dict[str, Any]]
-    """Of type `predicate`, `choice` or `score`, as OpenAI's."""
+    """Answers of type `predicate`, `choice` or `score`, as in OpenAI's API."""
     usage: dict[str, Any]
     coterie: dict[str, Any]
-    """Who answered each question, the calibrated confidence, whether it is accepted, and what it took."""
+    """Source of each answer, its calibrated confidence, whether it is accepted, and the usage."""
 
 
 OPENAI_ALIASES = "gpt-"
-"""How names begin by which the whole network is meant."""
+"""Prefix of model names that mean the whole network."""
 
 
 def decide_openai(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
-    """Return what answers a decisions request. Raises `WireError`, `ValidationError` or `InputError`."""
+    """Return the ASGI app for a decisions request. Raises `WireError`, `ValidationError` or `InputError`."""
     wire = read_wire(DecisionsRequest, body)
     state = request_about(_state(wire.input))
     request = request_for(gateway, caller, state, model=wire.model, aliases=OPENAI_ALIASES, extension=wire.coterie)
@@ -141,7 +144,7 @@ def decide_openai(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
 
 
 def _state(given: str | list[InputItem]) -> object:
-    """The state: a text, a conversation, or the JSON that is all there is."""
+    """Return the state: a text, a conversation, or the JSON value if there is nothing else."""
     if isinstance(given, str):
         return given
     content = given[0].content
@@ -151,7 +154,7 @@ def _state(given: str | list[InputItem]) -> object:
 
 
 def _turns(items: list[InputItem]) -> Iterator[Message]:
-    """The messages, calls and outputs of an input as turns of a conversation."""
+    """Yield the messages, calls and outputs of an input as turns of a conversation."""
     called: set[str] = set()
     for place, item in enumerate(items):
         where = f"input[{place}]"
@@ -202,7 +205,7 @@ def _question(wire: PredicateQuestion | ChoicesQuestion | LevelsQuestion, where:
 
 
 def _names(wire: ChoicesQuestion) -> list[str]:
-    """The names of the options: a boolean that looks like a text of the same question is told apart from it."""
+    """Return the names of the options; a boolean spelt like a text of the same question gets another name."""
     texts = {each.value for each in wire.choices if isinstance(each.value, str)}
     booleans = {value: str(value).lower() for value in (False, True)}
     return [

@@ -18,7 +18,7 @@ from coterie.gateway.work import Gateway
 
 
 def speak_mcp(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
-    """What answers one message of the protocol. Raises `WireError` for what JSON-RPC does not have."""
+    """Return the ASGI app that answers one MCP message. Raises `WireError` for errors outside JSON-RPC."""
     message = read_strict(body)
     if not isinstance(message, dict):
         raise WireError("invalid_request", "A message is one JSON object; several in a list are not read.")
@@ -41,7 +41,7 @@ def speak_mcp(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
 
 @cache
 def load_server() -> ModuleType:
-    """The module that speaks the protocol, whole: who asks while another imports it waits. Raises `ExtraMissing`."""
+    """Return the fully imported MCP module; concurrent imports wait for each other. Raises `ExtraMissing`."""
     try:
         from coterie.gateway.mcp import server  # noqa: PLC0415 - it imports the SDK
     except ModuleNotFoundError as error:
@@ -52,7 +52,7 @@ def load_server() -> ModuleType:
 
 
 def _replay(body: bytes) -> Receive:
-    """A body that was read, then nothing: who leaves is noticed by who read it."""
+    """Return a `receive` that yields a read body, then nothing: its reader watches for a disconnect."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Message:
@@ -64,7 +64,7 @@ def _replay(body: bytes) -> Receive:
 
 
 def _shaped(scope: Scope, send: Send) -> Send:
-    """A `send` that puts what the SDK refuses with a plain text or nothing into JSON-RPC's shape."""
+    """Return a `send` that converts the SDK's plain-text or empty errors to JSON-RPC."""
     refused: list[int] = []
 
     async def forward(message: Message) -> None:

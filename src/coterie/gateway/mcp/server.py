@@ -1,7 +1,7 @@
-"""The protocol itself, by the official SDK: one server a message over HTTP, one a process over stdio.
+"""The protocol itself, by the official SDK: one server per message over HTTP, one per process over stdio.
 
-What a tool is asked goes through `network.ask`, so permissions, labels, budgets and the audit log are those of
-`/v1/chat/completions`. A document is read by the rules by which a request may name one.
+Tool calls go through `network.ask`, so permissions, labels, budgets and the audit log are those of
+`/v1/chat/completions`. A document is read by the same rules as a document named in a request.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from coterie.network.network import Network
 
 PAGE = 500
-"""Resources of one page."""
+"""Resources on one page."""
 _MANUAL = (
     "Each tool is a small model trained for one task; `ask` lets a router choose. Every result has a calibrated "
     "confidence. Where `accepted` is false, nobody was sure enough: say so, and do not use the value."
@@ -76,7 +76,7 @@ _MANUAL = (
 
 @dataclass(frozen=True, kw_only=True)
 class MCPHandlers:
-    """What one caller may list, call and read."""
+    """Lists, calls and reads on behalf of one caller."""
 
     gateway: Gateway
     caller: Caller
@@ -84,7 +84,7 @@ class MCPHandlers:
     """Whether each call takes a worker slot itself; over HTTP the whole request has one."""
 
     async def list_tools(self, _context: object, _params: PaginatedRequestParams | None) -> ListToolsResult:
-        """The routed network first, then each specialist that the caller may know of."""
+        """List the routed network first, then each specialist that the caller may see."""
         network = self.gateway.network
         outside = network.generalist is not None
         tools = [
@@ -96,7 +96,7 @@ class MCPHandlers:
         return ListToolsResult(tools=tools)
 
     async def call_tool(self, _context: object, params: CallToolRequestParams) -> CallToolResult:
-        """Ask. What is wrong with the request or the network is a result that says so, for the model to read."""
+        """Call a tool. An error of the request or the network is returned as a result, for the model to read."""
         tools, network = self._tools(), self.gateway.network
         if params.name not in tools:
             raise MCPError(INVALID_PARAMS, f"Unknown tool {params.name[:100]!r}; there is {', '.join(tools)}.")
@@ -115,7 +115,7 @@ class MCPHandlers:
             return failed(error_response(error))
 
     async def list_resources(self, _context: object, params: PaginatedRequestParams | None) -> ListResourcesResult:
-        """Every index with the documents on it that the caller may see, a page at a time."""
+        """List every index with its documents that the caller may see, a page at a time."""
         after = _read_cursor(params.cursor) if params and params.cursor else ("", "")
         found: list[tuple[str, str]] = []
         for index in sorted(name for name in self._indexes() if name >= after[0]):
@@ -133,7 +133,7 @@ class MCPHandlers:
         _context: object,
         _params: PaginatedRequestParams | None,
     ) -> ListResourceTemplatesResult:
-        """How the address of a document is made."""
+        """List the URI template of a document."""
         about = "The text of a document on an index; the name is percent-encoded, `/` as `%2F`."
         template = ResourceTemplate(
             name="document", title="Document", uri_template=TEMPLATE, description=about, mime_type="text/plain"
@@ -141,7 +141,7 @@ class MCPHandlers:
         return ListResourceTemplatesResult(resource_templates=[template])
 
     async def read_resource(self, _context: object, params: ReadResourceRequestParams) -> ReadResourceResult:
-        """An index as the names of its documents, or a document's text, which is written down."""
+        """Read an index as the names of its documents, or a document's text, which is recorded in the audit log."""
         try:
             async with self._working():
                 text, kind = await self._read(*read_uri(params.uri))
@@ -158,18 +158,18 @@ class MCPHandlers:
         return tool_names(name for name in self.gateway.network.specialists if self.caller.sees(name))
 
     def _indexes(self) -> Mapping[str, DocumentIndex]:
-        """Those whose documents a request of this caller may name: none for a key that may not ask the reader."""
+        """Return indexes whose documents this caller may name in a request: none without permission for the reader."""
         if not self.caller.sees(READER):
             return {}
         return {name: each for name, each in self.gateway.network.knowledge.items() if isinstance(each, DocumentIndex)}
 
     async def _documents(self, index: str) -> Mapping[str, str]:
-        """The documents on an index that the caller may see. Raises `SetupError` while it cannot be read."""
+        """Return the documents of an index that the caller may see. Raises `SetupError` while it cannot be read."""
         clearance = self.caller.clearance(self.gateway.network.default_label)
         return await self._indexes()[index].documents(clearance=clearance, tenant=self.caller.tenant)
 
     async def _read(self, index: str, name: str) -> tuple[str, str]:
-        """The content of a resource and its media type."""
+        """Return the content of a resource and its media type."""
         document = Document(name=name, index=index)
         if index not in self._indexes():
             raise hidden(document)
@@ -204,7 +204,7 @@ class MCPHandlers:
 
     @asynccontextmanager
     async def _working(self) -> AsyncIterator[Caller]:
-        """With a worker slot, as the caller who holds it. Raises `Overloaded`."""
+        """Hold a worker slot, and yield the caller that holds it. Raises `Overloaded`."""
         if not self.takes_slots:
             yield self.caller
             return
@@ -214,7 +214,7 @@ class MCPHandlers:
 
 
 def mcp_server(handlers: MCPHandlers) -> Server[Any]:
-    """A server of the protocol for one caller."""
+    """Return an MCP server for one caller."""
     server: Server[Any] = Server(
         handlers.gateway.network.name,
         version=__version__,
@@ -230,7 +230,7 @@ def mcp_server(handlers: MCPHandlers) -> Server[Any]:
 
 
 def stateless_manager(gateway: Gateway, caller: Caller, headers: Headers) -> StreamableHTTPSessionManager:
-    """What answers one HTTP request. A long call becomes an event stream where the client can read one."""
+    """Return the manager that answers one HTTP request. A long call becomes an event stream if the client reads one."""
     version = headers.get("mcp-protocol-version")
     whole = version is None or version in HANDSHAKE_PROTOCOL_VERSIONS
     return StreamableHTTPSessionManager(
@@ -242,7 +242,7 @@ def stateless_manager(gateway: Gateway, caller: Caller, headers: Headers) -> Str
 
 
 def refused_revision(headers: Headers, body: bytes) -> str:
-    """Why the revision of a client that says nothing else of itself is none; empty where the SDK is to judge it."""
+    """Return why a client's protocol revision is refused; empty where the SDK is to check it."""
     version = headers.get("mcp-protocol-version")
     if version is None or version in KNOWN_PROTOCOL_VERSIONS or b'"_meta"' in body:
         return ""
@@ -252,7 +252,7 @@ def refused_revision(headers: Headers, body: bytes) -> str:
 
 
 def _resource(index: str, document: str = "") -> Resource:
-    """An index, or a document on one."""
+    """Return the resource of an index, or of a document in it."""
     if not document:
         about = f"The documents on the index {index}."
         return Resource(uri=document_uri(index), name=index, description=about, mime_type="application/json")
@@ -264,7 +264,7 @@ def _write_cursor(index: str, document: str) -> str:
 
 
 def _read_cursor(cursor: str) -> tuple[str, str]:
-    """Where a page begins. Raises `MCPError` for what this server did not write."""
+    """Return the start of a page. Raises `MCPError` for a cursor of another server."""
     try:
         index, _, document = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().partition("\0")
     except (ValueError, binascii.Error):
@@ -298,9 +298,9 @@ async def _serve(server: Server[Any], *, longest: int) -> None:
 
 
 async def read_lines(source: BinaryIO, *, longest: int) -> AsyncIterator[str]:
-    """The lines of a file, read in a thread that nobody waits for at the end, as no signal wakes it.
+    """Yield the lines of a file, read in a thread that is not joined at the end, since no signal wakes it.
 
-    What is left of a line after `longest` bytes is dropped: half a message is answered as one that cannot be read.
+    The rest of a line after `longest` bytes is dropped: half a message is answered as unreadable.
     """
     loop, lines = asyncio.get_running_loop(), asyncio.Queue[str | None](maxsize=64)
 

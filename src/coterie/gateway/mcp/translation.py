@@ -1,4 +1,4 @@
-"""MCP <-> core, both ways, as functions of values: specialists as tools, answers as structured content."""
+"""Conversion between MCP and core values: specialists as tools, answers as structured content."""
 
 from __future__ import annotations
 
@@ -31,55 +31,55 @@ from coterie.observe.plain import summarise
 from coterie.types import Answer, Document, Label, Request, SpecialistCard
 
 ROUTER_TOOL = "ask"
-"""The tool that lets the router choose."""
+"""The tool for which the router chooses the specialist."""
 SCHEME = "coterie"
 _LABELS = 50
-"""Labels that a tool's description names."""
+"""Most labels that a tool's description names."""
 _MANY_ROUNDS = {"llm", "chain"}
-"""Rungs that may ask a model elsewhere."""
+"""Rungs that may ask a remote model."""
 
 
 # --- Arguments -----------------------------------------------------------------------------------
 
 
 class ToolArguments(BaseModel):
-    """What a specialist's tool takes."""
+    """Arguments of a specialist's tool."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
     text: StrictStr = ""
-    """What is asked, in the words of the user."""
+    """The question, in the words of the user."""
     columns: Annotated[dict[Annotated[str, Field(max_length=200)], Cell], Field(max_length=1000)] | None = None
     """Structured input, by column name."""
     session: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] | None = None
-    """Names a conversation that is remembered, so that follow-up questions are understood."""
+    """Name of a conversation that is remembered, so that follow-up questions are understood."""
     label: Label | None = None
-    """Sensitivity of what is asked; left out, the network's default."""
+    """Sensitivity of the question; by default, the network's default label."""
     clearance: Label | None = None
     """The most sensitive label whose documents may be read for it, at most the caller's."""
     language: Annotated[str, Field(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")] | None = None
-    """Language of the text, such as `de`; left out, it is detected."""
+    """Language of the text, such as `de`; by default, it is detected."""
     max_tokens: Annotated[int, Field(ge=1, le=1_048_576)] | None = None
     """Longest generated text in tokens."""
 
 
 class AskArguments(ToolArguments):
-    """What the tool of the routed network takes."""
+    """Arguments of the routed network's tool."""
 
     document: Annotated[str, Field(min_length=1)] | None = None
     """A long text that the question is about; it is read whole."""
     quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
-    """Share of the large model's quality to keep at the least cost."""
+    """Share of the large model's quality to keep, at the least cost."""
     budget: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = None
-    """Money per 1,000 such requests, in place of a quality."""
+    """Money per 1,000 such requests, instead of a quality."""
 
 
 def read_arguments(given: Mapping[str, Any], *, specialist: str | None, caller: Caller, most: Label) -> Request:
-    """What is asked of the network; None as the specialist lets the router choose.
+    """Return the request of a tool call; without a specialist the router chooses.
 
     Raises:
         InputError: an argument that the tool does not have, or half a character.
-        ValidationError: a value that is none.
+        ValidationError: an invalid value.
         WireError: a clearance above `most`.
     """
     try:
@@ -113,44 +113,44 @@ def read_arguments(given: Mapping[str, Any], *, specialist: str | None, caller: 
 
 
 class ToolAnswer(BaseModel):
-    """What a tool gives: a value, or an abstention (`accepted` false) with its reason."""
+    """Result of a tool: a value, or an abstention (`accepted` false) with its reason."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     text: str
     """The answer in words, or why there is none."""
     status: Literal["accepted", "abstained", "escalated"]
-    """`escalated`: a large model answered in a specialist's place."""
+    """Outcome of the request; `escalated`: a large model answered instead of a specialist."""
     accepted: bool
-    """False: nobody was sure enough. Do not use the value then."""
+    """Whether the confidence suffices. Do not use the value otherwise."""
     specialist: str | None
-    """Who found the value."""
+    """Name of the specialist that found the value."""
     value: str | int | float | bool | list[str] | None
     confidence: float | None
     """Calibrated probability that the value is right."""
     reason: str
     reason_code: str
-    """Stable, such as `abstain.below_threshold`."""
+    """Stable code of the reason, such as `abstain.below_threshold`."""
     reason_values: dict[str, Any]
     evidence: list[EvidenceView]
     fields: list[FieldView] | None = None
-    """Of an `extract` specialist."""
+    """Fields of an `extract` specialist."""
     citations: list[CitationView] | None = None
-    """Of an `answer` specialist."""
+    """Citations of an `answer` specialist."""
     trace_id: str
     egress: EgressView
     usage: UsageView
 
 
 class RoutedAnswer(ToolAnswer):
-    """The same of the routed network, with who was asked and all that was found."""
+    """Result of the routed network, with the specialists that were asked and all findings."""
 
     route: RouteView
     findings: list[FindingView]
 
 
 def tool_names(specialists: Iterable[str]) -> dict[str, str | None]:
-    """The specialist of each tool, None for the router's. A specialist has its own name, unless the router has it."""
+    """Return the specialist of each tool, None for the router's; a name that the router has gets a variant."""
     known = list(specialists)
     names: dict[str, str | None] = {ROUTER_TOOL: None}
     for name in known:
@@ -162,7 +162,7 @@ def tool_names(specialists: Iterable[str]) -> dict[str, str | None]:
 
 
 def routed_tool(network: str, *, outside: bool) -> Tool:
-    """The tool that asks the whole network."""
+    """Return the tool that asks the whole network."""
     about = (
         f"Ask the network {network!r}: it routes the request to the specialists that fit, or says that none does. "
         "Where `accepted` is false, nobody was sure enough: do not present `value` as an answer."
@@ -178,7 +178,7 @@ def routed_tool(network: str, *, outside: bool) -> Tool:
 
 
 def specialist_tool(tool: str, card: SpecialistCard, *, outside: bool) -> Tool:
-    """The tool of one specialist."""
+    """Return the tool of one specialist."""
     schema = _schema(ToolArguments, "validation")
     if card.columns:
         cell = {"type": ["string", "number", "boolean", "null"]}
@@ -202,7 +202,7 @@ def specialist_tool(tool: str, card: SpecialistCard, *, outside: bool) -> Tool:
 
 
 def _annotations(*, outside: bool, repeatable: bool, title: str | None = None) -> ToolAnnotations:
-    """Hints: a tool changes nothing; what may leave this machine is an open world."""
+    """Return the hints: a tool changes nothing; a tool that may send data off this machine has an open world."""
     return ToolAnnotations(
         title=title,
         read_only_hint=True,
@@ -221,7 +221,7 @@ def _schema(kind: type[BaseModel], mode: Literal["validation", "serialization"])
 
 
 def tool_result(answer: Answer, *, specialist: str | None, ignored: Sequence[str] = ()) -> CallToolResult:
-    """An answer as structured content, and as its JSON for clients that read text; arguments without effect beside."""
+    """Return an answer as structured content, as JSON text for other clients, and the arguments without effect."""
     told: dict[str, Any] = dict(summarise(answer.trace))
     # What answers: the accepted finding of the specialist that was asked, then one of another, then an abstention.
     ranked = sorted(told["findings"], key=lambda each: (each["accepted"], each["specialist"] == specialist))
@@ -242,7 +242,7 @@ def tool_result(answer: Answer, *, specialist: str | None, ignored: Sequence[str
 
 
 def failed(error: ErrorResponse) -> CallToolResult:
-    """An error that the model that called the tool may act on."""
+    """Return an error as a result for the model that called the tool."""
     about = {"code": error.error["code"], "status": error.status_code}
     if "retry-after" in error.headers:
         about["retry_after"] = int(error.headers["retry-after"])
@@ -256,12 +256,12 @@ TEMPLATE = f"{SCHEME}://{{index}}/{{document}}"
 
 
 def document_uri(index: str, document: str = "") -> str:
-    """The address of a document, or of an index with all that is on it. No client may read a path into a name."""
+    """Return the address of a document, or of an index. Names are escaped, so no client reads a path into them."""
     return f"{SCHEME}://{index}" + (f"/{quote(document, safe='')}" if document else "")
 
 
 def read_uri(uri: str) -> tuple[str, str]:
-    """Index and document of an address; the document is empty for the index. Raises `InputError`."""
+    """Return index and document of an address; the document is empty for an index. Raises `InputError`."""
     try:
         parts = urlsplit(uri)
         if parts.scheme == SCHEME and parts.netloc and not parts.query and not parts.fragment:

@@ -33,7 +33,7 @@ from coterie.types import Reason, Request
 
 
 def complete_chat(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
-    """What answers a chat request. Raises `WireError` or pydantic's `ValidationError` for one that cannot be served."""
+    """Return the ASGI app that answers a chat request. Raises `WireError` or pydantic's `ValidationError`."""
     wire, network = read_wire(ChatRequest, body), gateway.network
     check_results(wire.messages, session=wire.coterie is not None and wire.coterie.session is not None)
     asked = asked_of(gateway, caller, wire)
@@ -50,7 +50,7 @@ def complete_chat(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
 
 
 def asked_of(gateway: Gateway, caller: Caller, wire: ChatRequest) -> AskedChat:
-    """What a caller asks of the network. Raises `WireError`."""
+    """Return the request of a caller to the network. Raises `WireError`."""
     seen = [name for name in gateway.network.specialists if caller.sees(name)]
     most = caller.clearance(gateway.network.default_label)
     if wire.coterie is not None and wire.coterie.session is not None and not gateway.section.sessions:
@@ -62,7 +62,7 @@ def asked_of(gateway: Gateway, caller: Caller, wire: ChatRequest) -> AskedChat:
 
 
 def abstaining(gateway: Gateway, extension: Extension | None, request: Request) -> Abstain:
-    """How an abstention is to look. Where JSON is asked for, its words are never the answer's text."""
+    """Return the form of an abstention. Where JSON is requested, its text is never the answer's text."""
     asked: Abstain = (extension.abstain if extension else None) or gateway.section.abstain
     return "refusal" if asked == "text" and request.schema is not None else asked
 
@@ -77,7 +77,7 @@ def exchange(
     stream: bool,
     abstain: Abstain,
 ) -> ASGIApp:
-    """What asks the network on behalf of a caller and answers in the format of an API."""
+    """Return the ASGI app that asks the network for a caller and answers in the format of an API."""
     request, most = asked.request, caller.clearance(gateway.network.default_label)
     request = replace(
         request,
@@ -101,14 +101,14 @@ def exchange(
 
 @dataclass(frozen=True, kw_only=True)
 class Unreleased:
-    """Refuses to release for somebody whose role does not, once that is written down."""
+    """ASGI app that refuses a release to a role without the permission, after recording the refusal."""
 
     gateway: Gateway
     caller: Caller
     request: Request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - an ASGI app
-        """Raises `WireError`, or `AuditError` where it cannot be written down."""
+        """Record and refuse. Raises `WireError`, or `AuditError` where it cannot be recorded."""
         network = self.gateway.network
         if network.audit is not None:
             reason = Reason("release.role", role=self.caller.role)
@@ -122,7 +122,7 @@ class CompletionRequest(SamplingWire):
 
     model: str
     prompt: str | list[str] | list[int] | list[list[int]]
-    """One text. Token ids are refused: they belong to another model's vocabulary."""
+    """One text. Token ids are refused, since they belong to another model's vocabulary."""
     max_tokens: StrictInt | None = None
     n: StrictInt | None = None
     best_of: StrictInt | None = None
@@ -144,11 +144,11 @@ class CompletionView(Wire):
     created: int
     model: str
     choices: list[dict[str, Any]]
-    """One, with `text` and `finish_reason`, which is `content_filter` for an abstention: its text is the reason."""
+    """One choice, with `text` and `finish_reason`; for an abstention `content_filter`, and the text is the reason."""
 
 
 def complete_text(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
-    """What answers a request. Raises `WireError` or pydantic's `ValidationError`."""
+    """Return the ASGI app that answers a request. Raises `WireError` or pydantic's `ValidationError`."""
     wire = read_wire(CompletionRequest, body)
     asked = asked_of(gateway, caller, _as_chat(wire))
     asked = replace(asked, set=asked.set | _without_chat(wire))
@@ -159,14 +159,14 @@ def complete_text(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
 
 
 def complete_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> ASGIApp:
-    """What asks a model in this process. Raises `WireError` or pydantic's `ValidationError`."""
+    """Return the ASGI app that asks a model in this process. Raises `WireError` or pydantic's `ValidationError`."""
     wire = read_wire(CompletionRequest, body)
     form = partial(completion_format, gateway, _about(wire))
     return ask_model(gateway, caller, _as_chat(wire), model, form=form, ignored=_without_chat(wire))
 
 
 def _without_chat(wire: CompletionRequest) -> frozenset[str]:
-    """What chat has and this API has not."""
+    """Return the parameters that chat has and this API has not."""
     return frozenset(name for name in ("tools", "tool_choice") if (wire.model_extra or {}).get(name))
 
 
@@ -175,14 +175,14 @@ def _about(wire: CompletionRequest) -> dict[str, Any]:
 
 
 def completion_format(gateway: Gateway, content: Mapping[str, Any], trace_id: str) -> CompletionFormat:
-    """The format of an answer to a body."""
+    """Return the format of the answer to a body."""
     created = int(gateway.network.clock())
     head = {"id": f"cmpl-{trace_id}", "object": "text_completion", "created": created, "model": content["model"]}
     return CompletionFormat(head=head, with_usage=with_usage(content))
 
 
 def _as_chat(wire: CompletionRequest) -> ChatRequest:
-    """The request as one for chat, which says the same. Raises `WireError`."""
+    """Convert the request to an equivalent chat request. Raises `WireError`."""
     given = [wire.prompt] if isinstance(wire.prompt, str) else wire.prompt
     if len(given) != 1 or not isinstance(given[0], str):
         raise WireError("unsupported_content", "One prompt is answered at a time, and it is a text.", param="prompt")
@@ -207,36 +207,36 @@ def _as_chat(wire: CompletionRequest) -> ChatRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class CompletionFormat:
-    """A `text_completion`, or its chunks."""
+    """Writes an answer as a `text_completion`, or as its chunks."""
 
     head: dict[str, Any]
     with_usage: bool
 
     def whole(self, answer: ToldAnswer, *, refused: bool) -> dict[str, Any]:
-        """The completion."""
+        """Return the completion."""
         usage = {"usage": token_usage(answer.trace), "coterie": summarise(answer.trace)}
         return self._told(answer.text, finish=self._finish(answer, refused=refused)) | usage
 
     def begin(self) -> bytes:
-        """Nothing."""
+        """Return nothing: this stream has no beginning."""
         return b""
 
     def piece(self, text: str, *, refused: bool) -> bytes:  # noqa: ARG002 - a text either way
-        """A piece of the text."""
+        """Return a piece of the text."""
         return event(self._told(text))
 
     def calls(self, text: str) -> bytes:
-        """A piece of the text: this API has no calls."""
+        """Return a piece of the text, since this API has no calls."""
         return self.piece(text, refused=False)
 
     def end(self, answer: ToldAnswer, *, refused: bool) -> bytes:
-        """The reason to stop, the token counts, the end mark."""
+        """Return the finish reason, the token counts and the end mark."""
         last = self._told("", finish=self._finish(answer, refused=refused)) | {"coterie": summarise(answer.trace)}
         counts = event({**self.head, "choices": [], "usage": token_usage(answer.trace)}) if self.with_usage else b""
         return event(last) + counts + DONE
 
     def failed(self, error: ErrorResponse) -> bytes:
-        """The error as an event."""
+        """Return the error as an event."""
         return event({"error": error.error})
 
     def _told(self, text: str, *, finish: str | None = None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Chat with a model in this process: what it can do acts, what it cannot is named, and JSON that is asked for is JSON.
+"""Chat with a model in this process: supported options act, others are named, and requested JSON is valid JSON.
 
-Tools work with any model: it is constrained to an object of calls or, where no call is forced, an answer in words; so
-the arguments are always JSON of the function's parameters, whatever its chat template knows of tools.
+Tools work with any model: it is constrained to an object of calls or, where no call is forced, an answer in words. The
+arguments are therefore always JSON of the function's parameters, independent of the model's chat template.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _TOOLS = frozenset({"tools", "tool_choice", "parallel_tool_calls"})
 
 
 def chat_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> ASGIApp:
-    """What asks a model in this process. Raises `WireError` or pydantic's `ValidationError`."""
+    """Return the ASGI app that asks a model in this process. Raises `WireError` or pydantic's `ValidationError`."""
     wire = read_wire(ChatRequest, body)
     check_results(wire.messages)
     about = wire.model_dump(include={"model", "stream_options"})
@@ -60,7 +60,7 @@ def chat_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> 
 
 
 def chat_format(gateway: Gateway, content: Mapping[str, Any], trace_id: str) -> ChatFormat:
-    """The format of an answer to a body of chat."""
+    """Return the format of the answer to a chat body."""
     created = int(gateway.network.clock())
     return ChatFormat(trace_id, model=content["model"], created=created, with_usage=with_usage(content))
 
@@ -75,19 +75,19 @@ def ask_model(
     verbatim: bool = False,
     ignored: frozenset[str] = frozenset(),
 ) -> ASGIApp:
-    """What asks a model in this process.
+    """Return the ASGI app that asks a model in this process.
 
     Args:
-        gateway: Its door.
-        caller: Whose rights it has.
-        wire: The request, whichever API it came through.
+        gateway: The gateway.
+        caller: The caller, whose rights apply.
+        wire: The request, converted from any API.
         model: The `[models]` key.
-        form: How its API writes an answer.
-        verbatim: Words are passed on as the model's engine writes them: as chat does.
-        ignored: What else of the request has no effect.
+        form: Writes the answer in the API's format.
+        verbatim: Whether text is passed on as the model's engine writes it: as chat does.
+        ignored: Further options of the request without effect.
 
     Raises:
-        WireError: something that would be missed cannot be done.
+        WireError: an option that matters is not supported.
     """
     refuse_unsupported(wire.model_copy(update={"logprobs": None}))  # there are some here
     biases = (wire.model_extra or {}).get("logit_bias") or {}
@@ -131,7 +131,7 @@ def ask_model(
 
 
 def _turns(messages: Sequence[ChatMessage], texts: Sequence[str]) -> list[dict[str, str]]:
-    """Messages as any chat template takes them: calls as the model writes them, results as the caller's words."""
+    """Convert messages for any chat template: calls as the model writes them, results as text of the user."""
     told: list[dict[str, str]] = []
     for at, (message, text) in enumerate(zip(messages, texts, strict=True)):
         if message.role == "tool" or message.tool_calls:
@@ -143,7 +143,7 @@ def _turns(messages: Sequence[ChatMessage], texts: Sequence[str]) -> list[dict[s
 
 
 def _joined(messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    """System messages as one, at the beginning, where templates want it."""
+    """Join system messages into one at the beginning, where templates expect it."""
     system = "\n\n".join(each["content"] for each in messages if each["role"] == "system")
     rest = [each for each in messages if each["role"] != "system"]
     return [{"role": "system", "content": system}, *rest] if system else rest
@@ -155,11 +155,11 @@ class Constrained(Relay):
 
     schema: Node
     calling: bool
-    """The JSON is calls, or an answer in words."""
+    """Whether the JSON is calls, or an answer in words."""
     stream: bool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Ask, with less room each time, until the answer is JSON of the schema."""
+        """Ask, with a smaller limit each time, until the answer is JSON of the schema."""
         network, wrong, text, trace_id, called = self.gateway.network, "", "", "", False
         for level in ROOM:
             trace_id = network.new_id()
@@ -180,13 +180,13 @@ class Constrained(Relay):
 
 @dataclass(frozen=True, kw_only=True)
 class Translated:
-    """Asks a model for words, and answers in the format of another API than chat."""
+    """Asks a model for text, and answers in the format of another API than chat."""
 
     relay: Relay
     stream: bool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Ask and answer. What fails before the first piece still has a status of its own."""
+        """Ask and answer. An error before the first piece has its own status."""
         relay, network = self.relay, self.relay.gateway.network
         trace_id = network.new_id()
         async with aclosing(network.relay(relay.asked(scope), trace_id=trace_id)) as events:
@@ -206,7 +206,7 @@ class Translated:
     async def _streamed(
         self, events: AsyncIterator[RelayHead | RelayAnswer | bytes], trace_id: str, send: Send
     ) -> None:
-        """Pass the pieces on as they come."""
+        """Pass the pieces on as they arrive."""
         relay, text, cut = self.relay, "", False
         if relay.form is None:
             raise AssertionError("another API has a format of its own")
@@ -227,7 +227,7 @@ class Translated:
 
 
 def _choices(said: bytes) -> Iterator[dict[str, Any]]:
-    """What events of a chat's stream say."""
+    """Yield the choices in the events of a chat stream."""
     for each in said.split(b"\n\n"):
         if each and each != b"data: [DONE]":
             yield from json.loads(each.removeprefix(b"data: "))["choices"]

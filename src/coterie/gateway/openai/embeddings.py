@@ -1,7 +1,8 @@
 """`POST /v1/embeddings`, `/v1/rerank` and `/v1/score`, by the encoder that router and specialists share.
 
-The score is the mean of two signs, both from 0 to 1: how alike the texts are as wholes, and how well each token of the
-query is met by some token of the text (late interaction, Khattab and Zaharia 2020). It ranks; it is no probability.
+The score is the mean of two similarities, both from 0 to 1: that of the whole texts, and how well each token of the
+query is matched by some token of the text (late interaction, Khattab and Zaharia 2020). It is for ranking and no
+probability.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from coterie.types import AuditEvent, CallContext, Output, Principal, Step, Usag
 T = TypeVar("T")
 
 MOST_INPUTS = 2048
-"""Texts of one request, as at OpenAI."""
+"""Most texts of one request, as in OpenAI's API."""
 
 _SLICE = 32
-"""Texts encoded at once, so that a long list leaves room for others' requests between."""
+"""Texts encoded at once, so that a long list lets other requests run in between."""
 
 
 def embed(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
-    """What answers an embeddings request. Raises `WireError` or pydantic's `ValidationError`."""
+    """Return the ASGI app for an embeddings request. Raises `WireError` or pydantic's `ValidationError`."""
     wire = read_wire(EmbeddingsRequest, body)
     if wire.model != ROUTED:
         raise WireError(
@@ -57,7 +58,7 @@ def embed(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
 
 
 def read_inputs(given: str | list[str] | list[int] | list[list[int]]) -> list[str]:
-    """The texts to encode. Raises `WireError` when there are none, too many, or any is empty or not a text."""
+    """Return the texts to encode. Raises `WireError` when there are none, too many, or one is empty or no text."""
     texts = [given] if isinstance(given, str) else given
     if not 0 < len(texts) <= MOST_INPUTS:
         raise WireError("invalid_request", f"Found {len(texts)} inputs; 1 to {MOST_INPUTS} can be sent.", param="input")
@@ -78,21 +79,21 @@ def read_inputs(given: str | list[str] | list[int] | list[list[int]]) -> list[st
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderRequest:
-    """A request that the encoder alone answers: budgeted, priced, and written into the audit log."""
+    """A request that the encoder alone answers: budgeted, priced, and recorded in the audit log."""
 
     gateway: Gateway
     principal: Principal
-    """Who pays."""
+    """The principal that pays."""
     texts: Sequence[str]
     ignored: frozenset[str]
-    """What the request asked for and nobody does here."""
+    """Options of the request that have no effect here."""
     kind: ClassVar[str] = "embed"
-    """Of the audit entry."""
+    """Kind of the audit entry."""
     producer: ClassVar[str] = "embeddings"
-    """In ledger and counters."""
+    """Producer in ledger and counters."""
 
     async def _encoded(self, write: Callable[[Output], T], *, states: bool = False) -> tuple[list[T], int]:
-        """What `write` makes of each text's output, and the tokens that were read."""
+        """Encode the texts; return `write` of each output, and the tokens that were read."""
         made: list[T] = []
         took: list[Usage] = []
         network = self.gateway.network
@@ -111,7 +112,7 @@ class EncoderRequest:
 
     @asynccontextmanager
     async def _paid(self, took: Sequence[Usage]) -> AsyncIterator[None]:
-        """Counted by the budgets as one request, with what it took by its end. Raises `BudgetExceeded`."""
+        """Count the block as one request in the budgets, with its usage at the end. Raises `BudgetExceeded`."""
         network = self.gateway.network
         if network.limits is None:
             yield
@@ -123,13 +124,13 @@ class EncoderRequest:
             await network.limits.settle(reserved, total_usage(step.usage for step in self._steps(took)))
 
     def _steps(self, took: Sequence[Usage]) -> list[Step]:
-        """What was done, priced."""
+        """Return the steps with their prices."""
         network = self.gateway.network
         steps = (Step(producer=self.producer, engine=network.encoder.name, usage=usage) for usage in took)
         return [network.meter.price(step) for step in steps]
 
     def _entry(self, began: float, steps: Sequence[Step], digest: Callable[[str], str]) -> AuditEvent:
-        """The entry of the audit log: who had how many texts encoded, and a hash of them."""
+        """Return the entry of the audit log: caller, number of texts, and their hash."""
         cost = total_usage(step.usage for step in steps).cost
         about = {
             "key": self.principal.key,
@@ -162,7 +163,7 @@ class Embedding(EncoderRequest):
         await Response(body, headers=headers, media_type=JSONBody.media_type)(scope, receive, send)
 
     def _write(self, output: Output) -> str | list[float]:
-        """One vector as asked for. Raises `WireError` for a number of dimensions the encoder does not have."""
+        """Return one vector in the requested form. Raises `WireError` for an unsupported number of dimensions."""
         vector = output.vector
         if vector is None:
             raise EngineBroken("The encoder gave no vector.", engine=self.gateway.network.encoder.name)
@@ -184,16 +185,16 @@ class RerankDocument(Wire):
 
 
 class RerankRequest(Wire):
-    """`POST /v1/rerank`, as Cohere, Jina and vLLM write it."""
+    """`POST /v1/rerank`, in the format of Cohere, Jina and vLLM."""
 
     model_config = ConfigDict(extra="allow")
 
     model: str
-    """`coterie`: the encoder that router and specialists share."""
+    """Name of the model: `coterie`, the encoder that router and specialists share."""
     query: Text
     documents: Annotated[list[Text | RerankDocument], Field(min_length=1, max_length=MOST_INPUTS - 1)]
     top_n: Annotated[StrictInt, Field(ge=1)] | None = None
-    """Return so many, the best; left out, all."""
+    """Number of best documents to return; by default, all."""
     return_documents: StrictBool = True
 
 
@@ -204,17 +205,17 @@ class RerankUsage(Wire):
 
 
 class RerankResult(Wire):
-    """One document's place."""
+    """Rank and score of one document."""
 
     index: int
-    """Its place in the request."""
+    """Position of the document in the request."""
     relevance_score: float
-    """From 0 to 1, higher fits better; no probability."""
+    """Score from 0 to 1, higher is better; no probability."""
     document: RerankDocument | None = None
 
 
 class RerankResponse(Wire):
-    """Response of `POST /v1/rerank`: the best first."""
+    """Response of `POST /v1/rerank`, the best document first."""
 
     id: str
     model: str
@@ -223,14 +224,14 @@ class RerankResponse(Wire):
 
 
 class ScoreRequest(Wire):
-    """`POST /v1/score`, as vLLM writes it."""
+    """`POST /v1/score`, in vLLM's format."""
 
     model_config = ConfigDict(extra="allow")
 
     model: str
-    """`coterie`."""
+    """Name of the model: `coterie`."""
     text_1: Text | Annotated[list[Text], Field(min_length=1, max_length=MOST_INPUTS // 2)]
-    """A text, or one for each of `text_2`."""
+    """A text, or one per text of `text_2`."""
     text_2: Text | Annotated[list[Text], Field(min_length=1, max_length=MOST_INPUTS // 2)]
 
 
@@ -254,7 +255,7 @@ class ScoreResponse(Wire):
 
 
 def rerank(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
-    """What answers a request for an order. Raises `WireError` or pydantic's `ValidationError`."""
+    """Return the ASGI app for a rerank request. Raises `WireError` or pydantic's `ValidationError`."""
     wire = read_wire(RerankRequest, body)
     _check(wire.model)
     documents = [each if isinstance(each, str) else each.text for each in wire.documents]
@@ -270,7 +271,7 @@ def rerank(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
 
 
 def score(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
-    """What answers a request for scores. Raises `WireError` or pydantic's `ValidationError`."""
+    """Return the ASGI app for a score request. Raises `WireError` or pydantic's `ValidationError`."""
     wire = read_wire(ScoreRequest, body)
     _check(wire.model)
     firsts, seconds = ([each] if isinstance(each, str) else each for each in (wire.text_1, wire.text_2))
@@ -308,9 +309,9 @@ class Reranking(EncoderRequest):
     kind: ClassVar[str] = "rerank"
     producer: ClassVar[str] = "rerank"
     pairs: Sequence[tuple[int, int]]
-    """Places of query and text among `texts`."""
+    """Positions of query and text in `texts`."""
     wire: RerankRequest | None
-    """None where scores are asked for in the order of the pairs."""
+    """The rerank request; None where scores in the order of the pairs are requested."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Encode, compare and answer."""
@@ -327,7 +328,7 @@ class Reranking(EncoderRequest):
         await JSONBody(told, headers={EGRESS_HEADER: "none", **ignored_header(self.ignored)})(scope, receive, send)
 
     def _ordered(self, scores: Sequence[float], wire: RerankRequest) -> list[dict[str, Any]]:
-        """The results, best first; equal ones in the order of the request."""
+        """Return the results, best first; equal ones in the order of the request."""
         order = sorted(range(len(scores)), key=lambda i: -scores[i])[: wire.top_n]
         results: list[dict[str, Any]] = [{"index": i, "relevance_score": scores[i]} for i in order]
         if wire.return_documents:
@@ -337,7 +338,7 @@ class Reranking(EncoderRequest):
 
 
 def likeness(query: Output, text: Output) -> float:
-    """How well a text fits a query, from 0 to 1."""
+    """Return the score of a text for a query, from 0 to 1."""
     signs = [_cosine(np.asarray(query.vector), np.asarray(text.vector))]
     if query.states is not None and text.states is not None and len(query.states) and len(text.states):
         matches = _unit(query.states) @ _unit(text.states).T  # (Q, T)

@@ -1,4 +1,4 @@
-"""`GET /v1/models`: what a client can choose: the router, each specialist, and the models that it may ask alone."""
+"""`GET /v1/models`: the router, each specialist, and the models that a caller may name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from coterie.gateway.work import Gateway
 
 
 async def list_models(http: HTTPRequest) -> Response:
-    """All of them, the router first: as OpenAI lists models (`data`), and as System One does (`models`)."""
+    """List all of them, the router first: as OpenAI lists models (`data`), and as System One does (`models`)."""
     gateway, seen = Gateway.of(http), _seen(http)
     data = [_view(gateway, name, seen) for name in model_names(seen)]
     models = [_systemone_view(each) for each in data]  # of those that are asked alone none decides
@@ -26,7 +26,7 @@ async def list_models(http: HTTPRequest) -> Response:
 
 
 async def show_model(http: HTTPRequest) -> Response:
-    """One of them. Raises `WireError` when there is none of that name."""
+    """Show one of them. Raises `WireError` for an unknown name."""
     gateway, model = Gateway.of(http), http.path_params["model"]
     if model in _relayed(http):
         return JSONBody(_alone(gateway, model))
@@ -43,13 +43,13 @@ def _systemone_view(view: dict[str, Any]) -> dict[str, str]:
 
 
 def _seen(http: HTTPRequest) -> list[str]:
-    """The specialists that who asks may know of."""
+    """Return the specialists that the caller may see."""
     caller = Caller.of(http.scope)
     return [name for name in Gateway.of(http).network.specialists if caller.sees(name)]
 
 
 def _relayed(http: HTTPRequest) -> list[str]:
-    """The keys of `[models]` that who asks may name."""
+    """Return the keys of `[models]` that the caller may name."""
     gateway, caller = Gateway.of(http), Caller.of(http.scope)
     return [key for key in gateway.network.models if may_relay(gateway, caller, key)]
 

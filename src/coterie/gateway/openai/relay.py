@@ -1,4 +1,4 @@
-"""Requests whose `model` is an entry of `[models]`: passed to it verbatim, and its answer passed back."""
+"""Requests whose `model` is an entry of `[models]`: passed to the model verbatim, and its answer passed back."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from coterie.observe.plain import EGRESS_HEADER
 from coterie.types import Label, Principal, RelayHead
 
 LABEL_HEADER = "x-coterie-label"
-"""Sensitivity of a relayed request: its body is not ours to read more from."""
+"""Header with the sensitivity of a relayed request, whose body may have no such field."""
 
 Handler = Callable[[Gateway, Caller, bytes], ASGIApp]
 
 
 Local = Callable[[Gateway, Caller, bytes, str], ASGIApp]
-"""Answers a body that names a model in this process, by its key."""
+"""Returns the ASGI app for a body that names a model in this process, by its key."""
 Form = Callable[[str], AnswerFormat]
 """Makes the format of an answer from the id of its trace."""
 ReadForm = Callable[[Gateway, Mapping[str, Any], str], AnswerFormat]
-"""Makes it from a body and that id."""
+"""Makes the format of an answer from a body and the id of its trace."""
 
 
 def relaying(
@@ -48,15 +48,15 @@ def relaying(
     aliases: str = "",
     extension: str = "coterie",
 ) -> Handler:
-    """The handler of an endpoint that relays what names one of the models, and does `otherwise` with the rest.
+    """Return the handler of an endpoint that relays requests for one of the models, and calls `otherwise` for others.
 
     Args:
-        path: Below `/v1`.
-        otherwise: Serves what names none.
-        local: Asks one that runs in this process; None where none can be asked.
-        form: Writes the answer of a deployment in the model's place; None where there are none.
-        aliases: How names begin by which the network itself is meant.
-        extension: What its bodies call the `coterie` object.
+        path: Path below `/v1`.
+        otherwise: Handles requests that name no model.
+        local: Asks a model of this process; None where the endpoint does not support that.
+        form: Writes the answer of a deployment in place of the model; None where there are none.
+        aliases: Prefix of names that mean the network itself.
+        extension: Name of the `coterie` object in the endpoint's bodies.
     """
     known: tuple[object, dict[str, str], Sequence[bytes]] = (None, {}, ())
 
@@ -83,7 +83,7 @@ def relaying(
 
 
 class RelayOptions(Wire):
-    """What of a `coterie` object acts where the body is passed on as it is."""
+    """Options of a `coterie` object that have an effect when the body is passed on unchanged."""
 
     label: Label | None = None
     budget: Money | None = None
@@ -92,7 +92,7 @@ class RelayOptions(Wire):
 def own_options(
     given: object, acting: Collection[str] = ("label", "budget"), *, name: str = "coterie"
 ) -> tuple[RelayOptions, frozenset[str]]:
-    """The options of a `coterie` object that act, and what else in it has no effect.
+    """Return the effective options of a `coterie` object, and the names of the others.
 
     Raises pydantic's `ValidationError`.
     """
@@ -110,7 +110,7 @@ class _Body(Wire):
 
 
 def may_relay(gateway: Gateway, caller: Caller, model: str) -> bool:
-    """Whether a caller may name this model: nobody is told of it otherwise."""
+    """Return whether a caller may name this model; it is not shown to other callers."""
     if caller.key is None:
         return True
     named = {"*", caller.key.name, f"role:{caller.role}"}
@@ -120,7 +120,10 @@ def may_relay(gateway: Gateway, caller: Caller, model: str) -> bool:
 def _named(
     body: bytes, names: Mapping[str, str], written: Sequence[bytes], aliases: str
 ) -> tuple[str | None, dict[str, Any]]:
-    """The key of the model that a body names, if it is one of these, and the body; an own model is never relayed."""
+    """Return the key of the model that a body names, if it is one of these, and the body.
+
+    The network's own names are never relayed.
+    """
     if not any(name in body for name in written):
         return None, {}
     try:
@@ -147,21 +150,21 @@ class Relay:
     content: dict[str, Any]
     """The body, parsed."""
     ignored: frozenset[str] = frozenset()
-    """What the body asked for and the model is not asked for."""
+    """Options of the body that the model does not get."""
     label: Label | None = None
-    """Sensitivity that the body says; a header may say a higher one."""
+    """Sensitivity in the body; a header may state a higher one."""
     budget: Decimal | None = None
-    """Money per 1,000 such requests, which the body says."""
+    """Money per 1,000 such requests, from the body."""
     form: Form | None = None
-    """In which an answer is written that is not the model's own bytes."""
+    """Format of an answer that is not the model's own bytes."""
 
     @property
     def named(self) -> dict[str, str]:
-        """The headers of what has no effect, and of what left: nothing, where the model is in this process."""
+        """The headers on options without effect and on egress: none, where the model is in this process."""
         return {**ignored_header(self.ignored), EGRESS_HEADER: "none"}
 
     def asked(self, scope: Scope) -> Relayed:
-        """The request, with who sends it. Raises `WireError` for a label that is none."""
+        """Return the request with its caller. Raises `WireError` for an invalid label."""
         most = self.caller.clearance(self.gateway.network.default_label)
         return Relayed(
             model=self.model,
@@ -175,14 +178,14 @@ class Relay:
         )
 
     async def settled(self, trace_id: str, text: str, *, called: bool = False, cut: bool = False) -> RelayAnswer:
-        """What the model said, with the trace of its request."""
+        """Return the model's answer, with the trace of its request."""
         trace = await self.gateway.network.store.trace(trace_id, self.caller.tenant)
         if trace is None:
             raise AssertionError("a request is settled before its answer is complete")
         return RelayAnswer(text=text, trace=trace, called=called, cut=cut)
 
     def answer(self, answer: RelayAnswer, *, stream: bool, refused: bool = False) -> ASGIApp:
-        """What sends an answer of a model or a specialist of this process, in the format of its API."""
+        """Return the ASGI app that sends an answer of a model or a specialist of this process, in its API's format."""
         if self.form is None:
             raise AssertionError(f"{self.path} has no format of its own")
         left = answer.trace.egress_summary
@@ -190,7 +193,7 @@ class Relay:
         return written(self.form(answer.trace.id), answer, stream=stream, headers=headers, refused=refused)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Relay. What fails before the first byte has a status of its own; afterwards the answer is cut off."""
+        """Relay. An error before the first byte has its own status; afterwards the answer is cut off."""
         trace_id = self.gateway.network.new_id()
         async with aclosing(self.gateway.network.relay(self.asked(scope), trace_id=trace_id)) as events:
             async for said in events:

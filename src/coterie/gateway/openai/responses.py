@@ -1,7 +1,7 @@
-"""`POST /v1/responses`: the Responses API, by itself or on the session that an earlier response began.
+"""`POST /v1/responses`: the Responses API, alone or on the session that an earlier response began.
 
-Item and tool types that are nobody's here are left out, since agents send them by habit: what they ask for is named in
-`x-coterie-ignored`. A response is remembered unless `store` is false; `previous_response_id` goes on where it ended.
+Unsupported item and tool types are left out, since agents send them by default: they are named in
+`x-coterie-ignored`. A response is stored unless `store` is false; `previous_response_id` continues where it ended.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _ID = re.compile(r"resp_([0-9a-f]{32})([0-9a-f]{32})")
 _TEXTS = frozenset({"input_text", "output_text", "text"})
 _CHOICES = frozenset({"none", "auto", "required"})
 _NAMES = {"max_completion_tokens": "max_output_tokens"}
-"""What this API calls a parameter of chat."""
+"""Names of chat parameters in this API."""
 
 
 class ResponsesFormat(Wire):
-    """The form of the text: words, any JSON object, or JSON of a schema."""
+    """The format of the text: plain text, any JSON object, or JSON of a schema."""
 
     type: Literal["text", "json_object", "json_schema"] = "text"
     name: str = "answer"
@@ -42,7 +42,7 @@ class ResponsesFormat(Wire):
 
 
 class ResponsesText(Wire):
-    """How the text is to be."""
+    """Options of the text."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -59,14 +59,14 @@ class ResponsesRequest(SamplingWire):
     previous_response_id: Annotated[str, Field(max_length=200)] | None = None
     stream: StrictBool | None = None
     store: StrictBool | None = None
-    """False remembers nothing."""
+    """False: the response is not stored."""
     max_output_tokens: Annotated[StrictInt, Field(ge=1)] | None = None
     text: ResponsesText | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
     metadata: dict[str, str] | None = None
     background: StrictBool | None = None
-    """Only false."""
+    """Only false is supported."""
     coterie: Extension | None = None
 
 
@@ -94,7 +94,7 @@ class ResponseEvent(Wire):
 
 
 def respond(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
-    """What answers a request. Raises `WireError` or pydantic's `ValidationError`."""
+    """Return the ASGI app that answers a request. Raises `WireError` or pydantic's `ValidationError`."""
     wire, network = _read(body), gateway.network
     chat, resumed = _as_chat(wire), False
     if wire.previous_response_id is not None and not any(each.role == "user" for each in chat.messages):
@@ -128,7 +128,10 @@ def respond(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
 
 
 def respond_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> ASGIApp:
-    """What asks a model in this process, which remembers nothing. Raises `WireError` or `ValidationError`."""
+    """Return the ASGI app that asks a model in this process and stores nothing.
+
+    Raises `WireError` or `ValidationError`.
+    """
     wire = _read(body)
     if wire.previous_response_id is not None:
         said = "A model that is asked directly remembers nothing: send the earlier items along."
@@ -142,7 +145,7 @@ def respond_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) 
 
 
 def response_format(gateway: Gateway, content: Mapping[str, Any], trace_id: str) -> ResponseFormat:
-    """The format of an answer to a body that nobody else has read."""
+    """Return the format of the answer to a body that was not parsed yet."""
     about = {"parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "incomplete_details": None, "error": None}
     head = {"id": f"resp_{trace_id}", "object": "response", "model": content["model"], **about}
     return ResponseFormat(head=head, function="", created=int(gateway.network.clock()))
@@ -164,17 +167,17 @@ def _read(body: bytes) -> ResponsesRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class _GoesOn:
-    """Answers on the session of an earlier response."""
+    """ASGI app that answers on the session of an earlier response."""
 
     gateway: Gateway
     asked: AskedChat
     named: str
     resumed: bool
-    """It brings results of calls alone, to the question that the session ends with."""
+    """Whether the request has only results of calls, for the question that the session ends with."""
     answering: Callable[[AskedChat], ASGIApp]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer. Raises `WireError` if there is no such response of the caller's tenant."""
+        """Answer. Raises `WireError` if the caller's tenant has no such response."""
         request = self.asked.request
         context = await self.gateway.network.store.context(request.session or "", request.tenant)
         if not context.entries:
@@ -186,7 +189,7 @@ class _GoesOn:
 
 
 def _resumed(request: Request, context: Context) -> Request:
-    """The request with the session's last question, and the turns since, before its results."""
+    """Return the request with the session's last question, and the turns since, before its results."""
     turns = [entry.content for entry in context.entries if isinstance(entry.content, Message)]
     last = max((i for i, turn in enumerate(turns) if turn.role == "user"), default=None)
     if last is None:
@@ -202,7 +205,7 @@ def _no_response(named: str) -> WireError:
 
 
 def _root(previous: str | None) -> str | None:
-    """What the first response of a conversation is named by."""
+    """Return the first part of the response ids of a conversation; None without an earlier response."""
     if previous is None:
         return None
     found = _ID.fullmatch(previous)
@@ -212,7 +215,7 @@ def _root(previous: str | None) -> str | None:
 
 
 def without_types(wire: ResponsesRequest) -> frozenset[str]:
-    """Tools of types that nobody has here, by the name of their type, and the choice of such a one."""
+    """Return unsupported types of tools, and the choice of such a tool."""
     unknown = {f"tools.{str(each.get('type'))[:40]}" for each in wire.tools or () if each.get("type") != "function"}
     unknown |= {f"text.{name}" for name in unread_options(None if wire.text is None else wire.text.model_extra)}
     chosen = wire.tool_choice.get("type") if isinstance(wire.tool_choice, dict) else None
@@ -220,7 +223,7 @@ def without_types(wire: ResponsesRequest) -> frozenset[str]:
 
 
 def _as_chat(wire: ResponsesRequest) -> ChatRequest:
-    """The request as one for chat, which says the same."""
+    """Convert the request to an equivalent chat request."""
     messages: list[dict[str, Any]] = [{"role": "system", "content": wire.instructions}] if wire.instructions else []
     items = [{"role": "user", "content": wire.input}] if isinstance(wire.input, str) else wire.input
     _check_results(wire, items)
@@ -242,7 +245,7 @@ def _as_chat(wire: ResponsesRequest) -> ChatRequest:
 
 
 def _allowed(wire: ResponsesRequest) -> tuple[list[dict[str, Any]], str | dict[str, Any] | None]:
-    """The functions that may be called, and the choice among them."""
+    """Return the functions that may be called, and the choice among them."""
     functions, choice = [each for each in wire.tools or () if each.get("type") == "function"], wire.tool_choice
     if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
         return functions, choice
@@ -261,7 +264,7 @@ def _allowed(wire: ResponsesRequest) -> tuple[list[dict[str, Any]], str | dict[s
 
 
 def _check_results(wire: ResponsesRequest, items: list[dict[str, Any]]) -> None:
-    """Refuse a result of a call that stands neither before it nor in the response that is gone on from."""
+    """Check that each call result has its call before it or in the continued response."""
     made: set[object] = set()
     earlier = f"call_{(wire.previous_response_id or '')[-32:]}" if wire.previous_response_id else None
     within = wire.coterie is not None and wire.coterie.session is not None
@@ -280,7 +283,7 @@ def _check_results(wire: ResponsesRequest, items: list[dict[str, Any]]) -> None:
 
 
 def _message(item: dict[str, Any], place: int) -> dict[str, Any] | None:
-    """An item as a message; None for one that says nothing here."""
+    """Convert an item to a message; None for an item without effect here."""
     kind = item.get("type", "message" if "role" in item else None)
     if kind == "function_call":
         function = {"name": str(item.get("name", "")), "arguments": str(item.get("arguments", ""))}
@@ -295,7 +298,7 @@ def _message(item: dict[str, Any], place: int) -> dict[str, Any] | None:
 
 
 def _content(content: object, place: int) -> object:
-    """The content of an item with the names that chat has for its parts."""
+    """Return the content of an item with chat's names for its parts."""
     if not isinstance(content, list):
         return content
     parts = []
@@ -329,7 +332,7 @@ def _choice(choice: str | dict[str, Any] | None) -> object:
 
 
 def _head(wire: ResponsesRequest, response_id: str, *, stored: bool) -> dict[str, Any]:
-    """What a response repeats of its request."""
+    """Return the parts of the request that a response repeats."""
     return {
         "id": response_id,
         "object": "response",
@@ -361,22 +364,22 @@ def _told_form(wire: ResponsesRequest) -> dict[str, Any]:
 
 @dataclass(kw_only=True)
 class ResponseFormat:
-    """A `response`, or its events, numbered."""
+    """Writes an answer as a `response`, or as its numbered events."""
 
     head: dict[str, Any]
     function: str
     created: int
     filtered: bool = False
-    """A refusal is marked as filtered content."""
+    """Whether a refusal is marked as filtered content."""
     text: str = ""
     kind: str = ""
-    """Of what was begun: `output_text`, `refusal` or `function_call`."""
+    """Kind of the open part: `output_text`, `refusal` or `function_call`."""
     made: list[tuple[str, str]] = field(default_factory=list)
     """Name and arguments of each call."""
     number: int = field(default=0)
 
     def whole(self, answer: ToldAnswer, *, refused: bool) -> dict[str, Any]:
-        """The response."""
+        """Return the response."""
         self.kind = self._kind(refused=refused)
         self.text = answer.text
         if not refused:
@@ -398,14 +401,14 @@ class ResponseFormat:
         }
 
     def begin(self) -> bytes:
-        """That the work has begun."""
+        """Return the events for the start of the work."""
         response = self._response("in_progress", [], None)
         return self._event("response.created", response=response) + self._event(
             "response.in_progress", response=response
         )
 
     def piece(self, text: str, *, refused: bool) -> bytes:
-        """A delta, with the item and the part that it begins."""
+        """Return a delta, with the start of its item and part if needed."""
         if self.function and not refused:
             return self._stream_calls([(self.function, text)])
         opening = b""
@@ -418,7 +421,7 @@ class ResponseFormat:
         return opening + self._event(f"response.{self.kind}.delta", **self._place(), delta=text, **extra)
 
     def calls(self, text: str) -> bytes:
-        """The events of each call."""
+        """Return the events of each call."""
         return self._stream_calls(made_calls(text, "", called=True))
 
     def _stream_calls(self, made: list[tuple[str, str]]) -> bytes:
@@ -434,7 +437,7 @@ class ResponseFormat:
         return events
 
     def end(self, answer: ToldAnswer, *, refused: bool) -> bytes:
-        """That each thing which was begun is done, and the whole response."""
+        """Return the end events of every open item, and the whole response."""
         opening = b"" if self.kind else self.piece("", refused=refused)
         done = b""
         if self.kind != "function_call":
@@ -448,7 +451,7 @@ class ResponseFormat:
         return opening + done + self._event(f"response.{response['status']}", response=response) + DONE
 
     def failed(self, error: ErrorResponse) -> bytes:
-        """The error as an event."""
+        """Return the error as an event."""
         told = error.error
         return self._event("error", code=told["code"], message=told["message"], param=told["param"])
 
@@ -459,7 +462,7 @@ class ResponseFormat:
         return self.head | {"created_at": self.created, "status": status, "output": output, "usage": usage}
 
     def _items(self) -> list[dict[str, Any]]:
-        """What a whole response holds: calls, or a message."""
+        """Return the items of a whole response: calls, or a message."""
         return [self._call(i, "completed") for i in range(len(self.made))] or [self._item("completed")]
 
     def _call(self, place: int, status: str) -> dict[str, Any]:

@@ -1,13 +1,14 @@
-"""OpenAI <-> core, both ways, as functions of values. Nothing here knows HTTP or the network.
+"""Conversion between OpenAI's API and core values, both ways. The module knows neither HTTP nor the network.
 
-Decisions where the two worlds differ:
-- The last user message is what is asked. Behind it only system messages may stand, or the calls and results of tools:
-  whoever may call again is shown those behind the question.
-- `developer` is `system`. A tool's result is something the caller says, so it becomes a user's turn.
-- A call of one function that is forced (`tool_choice`) is an answer in the form of its parameters, as `response_format`
-  is: specialists fill it in. Other functions are offered to models that write; the others answer as they always do.
-- What nobody can do is refused where an answer would be wrong without it (`n`, `logprobs`, audio); the rest is named in
-  the header `x-coterie-ignored`.
+Decisions where the two differ:
+- The last user message is the question. Only system messages, or calls and results of tools, may follow it: a model
+that
+  may call again gets the ones after the question.
+- `developer` is `system`. A tool's result is text from the caller, so it becomes a user's turn.
+- A forced call of one function (`tool_choice`) is an answer in the form of its parameters, like `response_format`:
+  specialists fill it in. Other functions are offered to generating models; other specialists answer as usual.
+- An unsupported option is refused where an answer would be wrong without it (`n`, `logprobs`, audio); the others are
+  named in the header `x-coterie-ignored`.
 """
 
 from __future__ import annotations
@@ -54,10 +55,10 @@ from coterie.types import (
 )
 
 ROUTED = "coterie"
-"""The model that lets the router choose; `coterie/NAME` pins."""
+"""The model name for which the router chooses; `coterie/NAME` selects a specialist."""
 
 _LONGEST_ANSWER = 1_048_576
-"""More tokens than any window has: larger wishes are the same wish."""
+"""Most tokens of an answer, more than any window has: larger values are equivalent."""
 
 _ROLES: Mapping[str, Any] = {"developer": "system", "tool": "user"}
 
@@ -67,11 +68,11 @@ _ROLES: Mapping[str, Any] = {"developer": "system", "tool": "user"}
 
 @dataclass(frozen=True, kw_only=True)
 class AskedChat:
-    """A chat request as it is asked of the network, and what its answer must be like."""
+    """A chat request in the network's form, with the required form of its answer."""
 
     request: Request
     set: frozenset[str]
-    """Parameters that may turn out to have no effect."""
+    """Parameters that may have no effect."""
     function: str = ""
     """The function that the answer is a call of; empty for an answer in the content."""
 
@@ -79,17 +80,17 @@ class AskedChat:
 def read_request(
     wire: ChatRequest, *, specialists: Collection[str], tenant: str, clearance: Label = Label.RESTRICTED
 ) -> AskedChat:
-    """What is asked of the network.
+    """Return the request to the network.
 
     Args:
         wire: The request.
-        specialists: What a model's name may pin.
-        tenant: Who asks.
-        clearance: The most sensitive label that who asks may see.
+        specialists: Specialists that a model's name may select.
+        tenant: The caller's tenant.
+        clearance: The most sensitive label that the caller may see.
 
     Raises:
-        WireError: an unknown model, a conversation that asks nothing, content or a parameter that cannot be served, or
-            more is to be seen than may be.
+        WireError: an unknown model, a conversation without a question, unsupported content or parameters, or
+            a clearance above the caller's.
     """
     specialist = pinned_specialist(wire.model, specialists)
     refuse_unsupported(wire)
@@ -117,7 +118,7 @@ def read_request(
 
 
 def tools_of(wire: ChatRequest) -> Tools:
-    """The functions that may be called. Raises `WireError` for parameters that cannot be read, or two of a name."""
+    """Return the functions that may be called. Raises `WireError` for unreadable parameters, or equal names."""
     if wire.tool_choice == "none" or not wire.tools:
         return Tools()
     found: dict[str, Function] = {}
@@ -140,7 +141,7 @@ def tools_of(wire: ChatRequest) -> Tools:
 
 
 def allowed_functions(wire: ChatRequest) -> tuple[list[FunctionWire], bool]:
-    """The functions that may be called, and whether one of them must be."""
+    """Return the functions that may be called, and whether one of them must be."""
     functions, choice = [tool.function for tool in wire.tools or ()], wire.tool_choice
     match choice:
         case NamedTool():
@@ -152,7 +153,7 @@ def allowed_functions(wire: ChatRequest) -> tuple[list[FunctionWire], bool]:
 
 
 def extended(request: Request, extension: Extension | None, *, clearance: Label) -> Request:
-    """The request with its `coterie` object. Raises `WireError` if more is to be seen than may be."""
+    """Return the request with its `coterie` object. Raises `WireError` for a clearance above the caller's."""
     if extension is None:
         return request
     wanted = extension.clearance
@@ -174,12 +175,12 @@ def extended(request: Request, extension: Extension | None, *, clearance: Label)
 
 
 def longest(wished: int | None) -> int | None:
-    """The longest answer in tokens."""
+    """Return the longest answer in tokens."""
     return min(wished, _LONGEST_ANSWER) if wished else None
 
 
 def read_sampling(wire: SamplingWire) -> Sampling:
-    """How words are to be chosen."""
+    """Return the sampling options."""
     stop = (wire.stop,) if isinstance(wire.stop, str) else tuple(wire.stop or ())
     names = ("temperature", "top_p", "seed", "frequency_penalty", "presence_penalty")
     return Sampling(stop=stop, **{name: getattr(wire, name) for name in names})
@@ -191,11 +192,11 @@ _ACTING = frozenset(
         *("response_format", "modalities", "tool_choice", "logprobs"),
     }
 )
-"""Parameters of chat that act, or are refused."""
+"""Parameters of chat that have an effect, or are refused."""
 
 
 def without_effect(wire: BaseModel) -> frozenset[str]:
-    """Parameters that were set and act only where a model writes, or nowhere."""
+    """Return the parameters that were set and affect only a generating model, or nothing."""
     given = {name: getattr(wire, name) for name in wire.model_fields_set} | (wire.model_extra or {})
     options = unread_options(getattr(given.get("stream_options"), "model_extra", None))
     names = (name for name, value in given.items() if name not in _ACTING and value not in (None, False, [], {}))
@@ -203,7 +204,7 @@ def without_effect(wire: BaseModel) -> frozenset[str]:
 
 
 def unread_options(extra: Mapping[str, Any] | None) -> frozenset[str]:
-    """Parameters that an endpoint does not know, by name; of a `coterie` object, its keys."""
+    """Return the names of parameters that an endpoint does not know; for a `coterie` object, its keys."""
     names = set[str]()
     for name, value in (extra or {}).items():
         if isinstance(value, dict) and name in {"coterie", "x_coterie"}:
@@ -214,7 +215,7 @@ def unread_options(extra: Mapping[str, Any] | None) -> frozenset[str]:
 
 
 def read_form(wire: ChatRequest) -> tuple[str, Node | None]:
-    """The function that is to be called, or empty, and the schema of the answer. Raises `WireError`."""
+    """Return the function to be called, or empty, and the schema of the answer. Raises `WireError`."""
     called = _forced(wire)
     if called is not None:
         return called.name, schema_of(called.parameters or {"type": "object"}, "tools")
@@ -230,7 +231,7 @@ def read_form(wire: ChatRequest) -> tuple[str, Node | None]:
 
 
 def _schema_told(messages: Sequence[ChatMessage]) -> Node | None:
-    """The JSON schema that a system message holds, as clients write it there for servers that know no `json_schema`."""
+    """Return the JSON schema in a system message, where clients write it for servers without `json_schema`."""
     decoder = json.JSONDecoder()
     for text in (text for m, text in zip(messages, read_texts(messages), strict=True) if m.role in _TELLING):
         starts = [at for at, letter in enumerate(text) if letter == "{"][:_MOST_STARTS]
@@ -246,7 +247,7 @@ _TELLING, _MOST_STARTS = ("system", "developer"), 8
 
 
 def schema_of(raw: object, param: str) -> Node:
-    """A schema, normalised. Raises `WireError` with what is wrong and where."""
+    """Return a normalised schema. Raises `WireError` with the problem and its position."""
     try:
         return read_schema(raw)
     except (SchemaRefused, RecursionError) as refused:
@@ -260,7 +261,7 @@ def _bad_schema(refused: SchemaRefused | RecursionError, param: str) -> WireErro
 
 
 def _forced(wire: ChatRequest) -> FunctionWire | None:
-    """The one function that must be called; None if none must, or one of several."""
+    """Return the one function that must be called; None if none must, or one of several."""
     functions, required = allowed_functions(wire)
     if not required:
         return None
@@ -283,7 +284,7 @@ def _document(wire: str | DocumentWire | None) -> Document | None:
 
 
 def pinned_specialist(model: str, specialists: Collection[str]) -> str | None:
-    """The specialist a model's name pins, or None for the router. Raises `WireError` when there is none such."""
+    """Return the specialist in a model's name, None for the router. Raises `WireError` for an unknown one."""
     if model == ROUTED:
         return None
     name = model.removeprefix(f"{ROUTED}/")
@@ -294,12 +295,12 @@ def pinned_specialist(model: str, specialists: Collection[str]) -> str | None:
 
 
 def model_names(specialists: Collection[str]) -> list[str]:
-    """The models of a network: the router, and each specialist."""
+    """Return the model names of a network: the router, and each specialist."""
     return [ROUTED, *(f"{ROUTED}/{name}" for name in sorted(specialists))]
 
 
 def refuse_unsupported(wire: ChatRequest) -> None:
-    """Refuse what a caller asked for and would miss."""
+    """Refuse unsupported options whose absence would make an answer wrong. Raises `WireError`."""
     refusals = (
         (wire.n not in {None, 1}, "n", "There is one answer, so n must be 1."),
         (bool(wire.logprobs), "logprobs", "There are no logprobs; findings carry a calibrated confidence instead."),
@@ -311,7 +312,7 @@ def refuse_unsupported(wire: ChatRequest) -> None:
 
 
 def _split_conversation(messages: list[ChatMessage]) -> tuple[str, tuple[Message, ...], tuple[Message, ...]]:
-    """The text that is asked, the other turns with a text, and the calls and results behind it, oldest first."""
+    """Return the question's text, the other turns with a text, and the calls and results after it, oldest first."""
     texts = read_texts(messages)
     roles = [_ROLES.get(message.role, message.role) for message in messages]
     last = max((i for i, message in enumerate(messages) if message.role == "user"), default=None)
@@ -335,11 +336,11 @@ def _split_conversation(messages: list[ChatMessage]) -> tuple[str, tuple[Message
 
 
 def check_results(messages: Sequence[ChatMessage], *, session: bool = False) -> None:
-    """Refuse calls without a function, and results of no call before them.
+    """Check that calls have a function, and that results have a call before them.
 
     Args:
         messages: The conversation.
-        session: The calls may be in the session that it goes on with.
+        session: Whether the calls may be in the continued session.
     """
     made: set[object] = set()
     for message in messages:
@@ -355,7 +356,7 @@ def check_results(messages: Sequence[ChatMessage], *, session: bool = False) -> 
 
 
 def tool_turns(messages: Sequence[ChatMessage], texts: Sequence[str]) -> Iterator[Message]:
-    """Calls and results as turns that any model reads; each result names its function, where its id tells which."""
+    """Yield calls and results as turns that any model reads; each result names its function if its id tells it."""
     names: dict[str, str] = {}
     for message, text in zip(messages, texts, strict=True):
         if message.role == "tool":
@@ -372,19 +373,19 @@ def tool_turns(messages: Sequence[ChatMessage], texts: Sequence[str]) -> Iterato
 
 
 def _as_object(arguments: object) -> object:
-    """Arguments as the object that their text is; as they are, if it is none."""
+    """Return arguments as the object in their text; unchanged if there is none."""
     with suppress(ValueError, RecursionError):
         return json.loads(arguments) if isinstance(arguments, str) else arguments
     return arguments
 
 
 def read_texts(messages: Sequence[ChatMessage]) -> list[str]:
-    """Each message as text. Raises `WireError` for content that is none."""
+    """Return each message as text. Raises `WireError` for unsupported content."""
     return [_text(message, place) for place, message in enumerate(messages)]
 
 
 def _text(message: ChatMessage, place: int) -> str:
-    """A message's text: its content, its text parts one under the other, or the calls in it."""
+    """Return a message's text: its content, its text parts on separate lines, or its calls."""
     if not message.content and message.tool_calls:
         return encode(message.tool_calls).decode()
     if isinstance(message.content, str):
@@ -407,7 +408,7 @@ def _part_text(part: ContentPart, param: str) -> str:
 
 
 class ChatFormat:
-    """A `chat.completion`, or its chunks."""
+    """Writes an answer as a `chat.completion`, or as its chunks."""
 
     def __init__(
         self, trace_id: str, *, model: str, created: int, with_usage: bool, function: str = "", abstain: str = "refusal"
@@ -419,7 +420,7 @@ class ChatFormat:
         self._filtered, self._with_usage = abstain == "content_filter", with_usage
 
     def whole(self, answer: ToldAnswer, *, refused: bool) -> dict[str, Any]:
-        """An answer as a `chat.completion`."""
+        """Return an answer as a `chat.completion`."""
         message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
         if refused:
             message |= {"content": None, "refusal": answer.text}
@@ -442,28 +443,28 @@ class ChatFormat:
         }
 
     def begin(self) -> bytes:
-        """The role."""
+        """Return the chunk with the role."""
         return event(chunk(self._head, {"role": "assistant", "content": None if self._function else ""}))
 
     def piece(self, text: str, *, refused: bool) -> bytes:
-        """A delta."""
+        """Return a delta."""
         if not refused and (calls := self._calls(text, called=False)):
             return self._streamed(calls)
         return event(chunk(self._head, {"refusal" if refused else "content": text}))
 
     def calls(self, text: str) -> bytes:
-        """A chunk a call."""
+        """Return one chunk per call."""
         return self._streamed(self._calls(text, called=True))
 
     def end(self, answer: ToldAnswer, *, refused: bool) -> bytes:
-        """The last chunks: the reason to stop with the `coterie` object, the token counts, the end mark."""
+        """Return the last chunks: the finish reason with the `coterie` object, the token counts, the end mark."""
         finish = self._finish(answer, refused=refused)
         last = event(chunk(self._head, {}, finish=finish) | {"coterie": summarise(answer.trace)})
         counts = event(self._head | {"choices": [], "usage": token_usage(answer.trace)}) if self._with_usage else b""
         return last + counts + DONE
 
     def failed(self, error: ErrorResponse) -> bytes:
-        """The error as an event; `[DONE]` does not follow."""
+        """Return the error as an event; `[DONE]` does not follow."""
         return event({"error": error.error})
 
     def _streamed(self, calls: Sequence[dict[str, Any]]) -> bytes:
@@ -487,12 +488,12 @@ class ChatFormat:
 
 
 def made_calls(text: str, forced: str, *, called: bool) -> list[tuple[str, str]]:
-    """Name and arguments, as JSON, of each call that an answer's text is; none if it is words.
+    """Return name and arguments, as JSON, of each call in an answer's text; empty if the text is words.
 
     Args:
-        text: The answer's.
+        text: The answer's text.
         forced: The one function that had to be called, whose arguments the text is; empty if there was none.
-        called: The text is calls of functions.
+        called: Whether the text is calls of functions.
     """
     if called:
         return [(each.name, encode(each.arguments).decode()) for each in stored_calls(text)]
@@ -500,29 +501,29 @@ def made_calls(text: str, forced: str, *, called: bool) -> list[tuple[str, str]]
 
 
 def with_usage(content: Mapping[str, Any]) -> bool:
-    """Whether a body asks for token counts at the end of a stream."""
+    """Return whether a body requests token counts at the end of a stream."""
     options = content.get("stream_options")
     return isinstance(options, Mapping) and bool(options.get("include_usage"))
 
 
 def finish_reason(answer: ToldAnswer) -> str:
-    """`length` where a text of the answer ends because it might be no longer, else `stop`."""
+    """Return `length` where a text of the answer was cut at its limit, else `stop`."""
     return "length" if answer.cut else "stop"
 
 
 def chunk(head: Mapping[str, Any], delta: Mapping[str, Any], *, finish: str | None = None) -> dict[str, Any]:
-    """A piece of an answer as a `chat.completion.chunk`; `head` is what all chunks of a stream share."""
+    """Return a piece of an answer as a `chat.completion.chunk`; `head` has the fields that all chunks share."""
     return {**head, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]}
 
 
 def token_usage(trace: Trace) -> dict[str, int]:
-    """Token counts as OpenAI names them: all that engines read and wrote for the answer."""
+    """Return token counts with OpenAI's names: all that engines read and wrote for the answer."""
     read, written = trace.usage.tokens_in, trace.usage.tokens_out
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
 def model_view(name: str, card: SpecialistCard | None, *, created: int, owner: str) -> dict[str, Any]:
-    """A model as `GET /v1/models` lists it; the card is the specialist's, None for the router."""
+    """Return a model in the form of `GET /v1/models`; the card is the specialist's, None for the router."""
     view: dict[str, Any] = {"id": name, "object": "model", "created": created, "owned_by": owner}
     if card is not None:
         view["coterie"] = {

@@ -1,1 +1,1 @@
-"""Answer from documents with citations, or say that they do not say."""
+"""Answers from documents with citations, or says that the documents do not state the answer."""

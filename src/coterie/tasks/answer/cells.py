@@ -1,8 +1,9 @@
-"""Rows of tables as answers: which row a question is about, and which of its cells.
+"""Rows of tables as answers: finds the row that a question is about, and the right cells in it.
 
-No language is known here. A row says the numbers that lie in a range of one of its cells ("20,001 - 40,000" says
-35,000), where the column as a whole shows that its cells are ranges; and it says words of the question that are forms
-of its own, where no row of the table has the very word. The column is the one whose name has most of the question.
+The method knows no language. A row matches numbers that lie in a range of one of its cells ("20,001 - 40,000" matches
+35,000), where the column as a whole shows that its cells are ranges. It also matches words of the question that are
+forms of its own words, where no row of the table has the exact word. The column is the one whose name shares most with
+the question.
 """
 
 from __future__ import annotations
@@ -24,21 +25,21 @@ from coterie.text.numerals import find_numbers
 from coterie.text.words import marks, numbered, small_words, terms
 
 Pair = tuple[str, str]
-"""The name of a column, empty for one without, and a row's cell."""
+"""The name of a column, empty if it has none, and a row's cell."""
 
 _LEAST_PREFIX, _OF_SHORTER, _OF_LONGER = 4, 0.75, 0.5
-"""Two words are forms of one where they begin alike: at least so many letters, and such shares of both words."""
+"""Conditions for two words to be forms of one word: letters of a common prefix, and its share of both words."""
 _INSIDE = 5
-"""Letters of a word that may be a part of a longer one, as of a compound."""
+"""Fewest letters of a word that may be part of a longer one, as of a compound."""
 _FEWEST_RANGES = 2
 _HEARD = 0.5
-"""Share of the question's words that are said where a cell is looked up."""
+"""Share of the question's words that must be matched for a cell to count as looked up."""
 _FORM = 0.5
-"""Of a word that a row has in another form: "teachers" is not named by "teaches" as much as by itself."""
+"""Weight of a word that a row has in another form: "teaches" names "teachers" less than the word itself."""
 _GIVEN_BACK = 0.1
-"""Of a word of the question before: it tells rows apart where the turn's own words do not."""
+"""Weight of a word from the previous question: it distinguishes rows where the turn's own words do not."""
 _FAR = 20.0
-"""Times: a number of the question so far from all bounds of a column is no number of its kind."""
+"""Factor: a number of the question this far from all bounds of a column is of another kind."""
 
 
 class Range(NamedTuple):
@@ -48,29 +49,32 @@ class Range(NamedTuple):
     high: float
 
     def has(self, number: float) -> bool:
-        """Whether a number is one of them."""
+        """Return whether a number is in the range."""
         return self.low <= number <= self.high
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cells:
-    """What the rows among some sentences say of a question."""
+    """How the rows among some sentences match a question."""
 
     tables: np.ndarray  # (S,) int: the table that each is a row of, -1 for none
     matched: np.ndarray  # (S,): the question's words that the row's cells say, each by how few rows say it
     said: Sequence[frozenset[str]]
-    """Of each sentence the question's words that it says besides those that it has."""
+    """For each sentence, the question's words that it matches in addition to those that it contains."""
     names: Mapping[int, tuple[str, ...]]
-    """Of each table the names of its columns."""
+    """For each table, the names of its columns."""
     told: np.ndarray  # (S,)
-    """The same of those words alone that neither every row says nor a column is named by: what tells rows apart."""
+    """The same for the words that tell rows apart: not matched by every row, and not in the name of a column."""
     found: np.ndarray  # (S,) bool
-    """Whether a cell was looked up: no other row says as much of the question, the row has a cell in the column that is
-    asked for, and row, columns and headings say most of the question."""
+    """Whether a cell was looked up.
+
+    That holds if no other row matches as much of the question, the row has a cell in the requested column, and row,
+    columns and headings match most of the question.
+    """
 
 
 def named(sentence: Sentence) -> list[Pair]:
-    """Names and values of a row, those that have a value; none where it is no row, or its cells are not its columns."""
+    """Return the non-empty cells of a row with their column names; none if it is no row or does not fit its columns."""
     if not sentence.head:
         lines = [line.strip() for line in sentence.text.splitlines() if line.strip()]
         if len(lines) < 2 or not all(": " in line for line in lines[1:]):
@@ -91,20 +95,20 @@ def named(sentence: Sentence) -> list[Pair]:
 
 
 def _is_blank(cell: str) -> bool:
-    """Whether a cell says nothing: it is empty, or dashes of any kind."""
+    """Return whether a cell is blank: empty, or dashes of any kind."""
     return all(sign.isspace() or sign == "\u2212" or category(sign) == "Pd" for sign in cell)
 
 
 def _split(row: str) -> list[str]:
-    """The cells of a Markdown row; a bar behind a backslash is part of one."""
+    """Return the cells of a Markdown row; a bar after a backslash is part of a cell."""
     inner = row.strip().replace("\\|", "\0").removeprefix("|").removesuffix("|")
     return [" ".join(cell.replace("\0", "|").split()) for cell in inner.split("|")]
 
 
 def look_up(question: str, sentences: Sequence[Sentence], language: str, *, turn: str = "") -> Cells:
-    """What the rows among sentences say of a question in this language.
+    """Return how the rows among some sentences match a question in this language.
 
-    Of a follow-up `turn` is what was said itself: that tells a row before the words that were given back to it.
+    `turn` is the original wording of a follow-up: its words distinguish rows before the words that the rewriting added.
     """
     given = _given_back(question, turn, language)
     pairs = [named(each) for each in sentences]
@@ -153,7 +157,7 @@ def look_up(question: str, sentences: Sequence[Sentence], language: str, *, turn
 
 
 def _given_back(question: str, turn: str, language: str) -> set[str]:
-    """Words and letters of a rewritten question that the turn itself does not say; none where it is not rewritten."""
+    """Return words and letters of a rewritten question that its turn lacks; none if it is not rewritten."""
     if not turn:
         return set()
     return {*_terms(question, language), *marks(question, language)} - {*_terms(turn, language), *marks(turn, language)}
@@ -162,9 +166,9 @@ def _given_back(question: str, turn: str, language: str) -> set[str]:
 def _rows_of(
     question: str, asked: Sequence[str], rows: Sequence[Sequence[Pair]], first: Sentence, language: str
 ) -> list[tuple[set[str], set[str]]]:
-    """Of each row the question's words that its cells say without having them, and all that they say.
+    """Return for each row the question's words that its cells match without containing them, and all that match.
 
-    A letter that names a thing ("pier C") is among all that they say: nothing else may tell one row from another.
+    A letter that names a thing ("pier C") is among all matches: nothing else may distinguish one row from another.
     """
     cells = [{term for _, value in row for term in _terms(value, language)} for row in rows]
     marked = _marked(question, rows, language)
@@ -178,7 +182,7 @@ def _rows_of(
 
 
 def _marked(question: str, rows: Sequence[Sequence[Pair]], language: str) -> list[set[str]]:
-    """Of each row the letters of the question that its cells say, by column; none that a whole column says."""
+    """Return for each row the letters of the question in its cells, by column, without those of a whole column."""
     asked = set(marks(question, language))
     own = [{f"{name}: {mark}" for name, value in row for mark in _marks(value, language)} for row in rows]
     told = [{each for each in cells if each.rpartition(" ")[2] in asked} for cells in own]
@@ -187,7 +191,7 @@ def _marked(question: str, rows: Sequence[Sequence[Pair]], language: str) -> lis
 
 
 def _numbers_of(question: str, rows: Sequence[Sequence[Pair]], written: str, language: str) -> list[set[str]]:
-    """Of each row the numbers of the question, as its words, that lie in the range of a cell."""
+    """Return for each row the numbers of the question, as its words, that lie in the range of a cell."""
     found: list[set[str]] = [set() for _ in rows]
     columns = dict.fromkeys(name for row in rows for name, _ in row)
     in_names = {each.value for name in columns for each in find_numbers(name, written)}  # "Pass for 10 trips"
@@ -212,11 +216,12 @@ def _numbers_of(question: str, rows: Sequence[Sequence[Pair]], written: str, lan
 
 
 def ranges_of(cells: Sequence[str], language: str | None) -> list[Range | None]:
-    """The ranges of a column, by how its cells follow each other; all None where they are no ranges.
+    """Return the ranges of a column, derived from the order of its cells; all None where they are no ranges.
 
-    A cell with two numbers has what lies between them. One with one number is open towards the side where no other cell
-    is: below at the lower end of the column, above at its upper end ("up to 10", "11 - 20", "over 20"). Cells with one
-    number each are ranges only where the last two have the same one ("up to 10", "up to 20", "over 20").
+    A cell with two numbers contains what lies between them. A cell with one number is open towards the side without
+    another cell: below at the lower end of the column, above at its upper end ("up to 10", "11 - 20", "over 20").
+    Cells with one number each are ranges only where the last two have the same one ("up to 10", "up to 20", "over
+    20").
     """
     read = [sorted(float(abs(each.value)) for each in find_numbers(cell, language)) for cell in cells]
     order = [at for at, numbers in enumerate(read) if numbers]
@@ -242,7 +247,7 @@ def ranges_of(cells: Sequence[str], language: str | None) -> list[Range | None]:
 
 
 def akin(one: str, other: str) -> bool:
-    """Whether two words are forms of one word, or one is a part of the other."""
+    """Return whether two words are forms of one word, or one is a part of the other."""
     short, long = sorted((one, other), key=len)
     if any(sign.isdigit() for sign in short):
         return False
@@ -252,10 +257,9 @@ def akin(one: str, other: str) -> bool:
 
 
 def best_row(scores: np.ndarray, tables: np.ndarray, matched: np.ndarray) -> np.ndarray:  # (S,) each
-    """The scores, those of two rows of one table exchanged where another one says more of the question than the best.
+    """Return the scores; swap those of the best row and of another row of its table that matches more of the question.
 
-    All rows of a table have the names of its columns, and much else in common: what tells them apart is what their
-    cells say.
+    All rows of a table share the names of its columns and much else: only their cells tell them apart.
     """
     best = int(scores.argmax())
     if tables[best] < 0:
@@ -270,24 +274,23 @@ def best_row(scores: np.ndarray, tables: np.ndarray, matched: np.ndarray) -> np.
 
 
 class Asked(NamedTuple):
-    """What a question asks of a row."""
+    """The cells of a row that a question asks for."""
 
     pairs: list[Pair]
-    """What the row is known by, and the cells asked for; all of it where the question names no column."""
+    """The identifying cells of the row, and the cells asked for; all cells where the question names no column."""
     missing: str
-    """The name of the column that is asked for and has no cell in this row; empty if there is none."""
+    """The name of the requested column that has no cell in this row; empty if there is none."""
     cells: list[Pair]
-    """The cells asked for alone; all but the first where the question names no column."""
+    """Only the cells asked for; all but the first where the question names no column."""
     named: bool = True
     """Whether the question names columns, and not all of them."""
 
 
 def asked_cells(question: str, row: Sequence[Pair], names: Iterable[str], language: str, *, read: str = "") -> Asked:
-    """The cells of a row that a question asks for.
+    """Return the cells of a row that a question asks for.
 
-    The column `read`, of which a model is sure, is said beside those that are named.
-
-    A column that no cell of the row stands in is missing where words of the question name it alone, or the model does.
+    The column `read`, of which a model is confident, is given beside those that are named. A column without a cell in
+    the row is missing where words of the question, or the model, name it alone.
     """
     asked = list(dict.fromkeys(_terms(question, language)))
     named_by = set(marks(question, language))
@@ -317,22 +320,22 @@ def asked_cells(question: str, row: Sequence[Pair], names: Iterable[str], langua
 
 
 def known_by(question: str, row: Sequence[Pair], language: str) -> list[Pair]:
-    """The cells that a question knows a row by: the first, or those that have its words where that one has none."""
+    """Return the cells that identify a row for a question: the first, or those with words of the question."""
     asked = _terms(question, language)
     shared = [] if _share(asked, row[0][1], language) else [pair for pair in row if _share(asked, pair[1], language)]
     return shared or list(row[:1])
 
 
 def is_named(name: str, question: str, language: str) -> bool:
-    """Whether the name of a column stands in a question as it is."""
+    """Return whether the name of a column occurs literally in a question."""
     return set(_terms(name, language)) <= set(_terms(question, language))
 
 
 def asks_for_another(question: str, row: Sequence[Pair], language: str) -> str:
-    """What a question names a thing by ("pier D", "room 4") where the row is known by another; empty otherwise.
+    """Return the name of a thing in a question ("pier D", "room 4") where the row is about another; empty otherwise.
 
-    That is a letter where a cell of the row is another letter, or a number or letter behind a word behind which a cell
-    has another one.
+    That is a letter where a cell of the row has another letter, or a number or letter after a word that is followed by
+    another one in a cell.
     """
     asked = marks(question, language)
     own = {mark for _, value in row for mark in _marks(value, language)}
@@ -347,10 +350,10 @@ def asks_for_another(question: str, row: Sequence[Pair], language: str) -> str:
 
 
 def other_number(question: str, sentence: str, beside: str, language: str) -> str:
-    """A number by which a question names a thing or a year where a sentence names another; empty if it does not.
+    """Return a number of a thing or a year in a question where a sentence names another one; empty if it does not.
 
-    That is a number behind a word behind which the sentence has another one ("bus 22", "bus 14"), or a year where the
-    sentence has others. What stands beside the sentence has neither.
+    That is a number after a word that is followed by another one in the sentence ("bus 22", "bus 14"), or a year
+    where the sentence has other years. The text beside the sentence must not contain it either.
     """
     around = {each for text in (beside, sentence) for each in _NUMBER.findall(text)}
     around |= {each[2:] for each in around if len(each) == len("1930")}  # "the thirties" in figures
@@ -370,12 +373,12 @@ _YEAR = re.compile(r"(?<![\w.,/:-])(?:1[5-9]|20|21)\d\d(?![\w/:]|[.,-]\d)")
 
 
 def _years(text: str, language: str) -> set[str]:
-    """Numbers like years that count nothing: no word of a thing stands behind them."""
+    """Return numbers that look like years and count nothing: no word of a thing follows them."""
     return {each[0] for each in _YEAR.finditer(text) if not _counts(text[each.end() :], language)}
 
 
 def _counts(behind: str, language: str) -> bool:
-    """Whether what stands behind a number is counted by it: a word, or the sign of a unit."""
+    """Return whether the text after a number is counted by it: a word, or the sign of a unit."""
     beside = _BESIDE.match(behind)
     return beside is not None and (not beside[0].strip().isalpha() or bool(_terms(beside[0], language)))
 

@@ -1,8 +1,8 @@
-"""A third look: a larger model is shown the likeliest sentences and says which of them answers, or that none does.
+"""A third look: a larger model sees the likeliest sentences and picks the one that answers, or none.
 
-Its pick counts beside the looks before it, by lines that are fitted on public questions of several domains which the
-very model was asked when the specialist was trained (`fit_choosing.py`). What it says can make another sentence the
-answer, and an answer surer or less sure; what is given is a quotation all the same.
+The pick is combined with the looks before it, by lines that are fitted on public questions of several domains. The same
+model was asked these questions when the specialist was trained (`fit_choosing.py`). A pick can make another sentence
+the answer, and raise or lower the confidence; the answer is a quotation in any case.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from coterie.tasks.answer.scoring import LinearScore, probability
 from coterie.types import CallContext, Label, Message, Prompt, Step, Verdict
 
 SHOWN = 6
-"""Sentences that the model chooses from."""
+"""Number of sentences that the model chooses from."""
 _LONGEST = 400
-"""Characters of a sentence that it is shown."""
+"""Most characters of a sentence in the prompt."""
 _FAR, _LEAST = 12.0, 1e-3
 _NUMBER = re.compile(r"\d+")
 _INSTRUCTION = (
@@ -40,26 +40,26 @@ WEIGHED: tuple[str, ...] = (
     "none",  # and that it gives to none
     "moved",  # whether that is another one than the looks before had
 )
-"""Of an answer as a whole."""
+"""Features of an answer as a whole."""
 
 Floats = np.ndarray
 
 
 NONE, UNREAD = -1, -2
-"""In place of a sentence's: none of them answers; the model said nothing that names one."""
+"""Codes instead of a sentence's index: no sentence answers; the model's reply names none."""
 _UNTOLD = 0.75
-"""Probability of a pick where the engine gives none: what that means is fitted for each model."""
+"""Probability of a pick where the engine gives none: its meaning is fitted for each model."""
 
 
 class Pick(NamedTuple):
-    """What the model says."""
+    """The model's pick."""
 
     place: int
-    """Of a sentence among those shown, `NONE` or `UNREAD`."""
+    """Index of a sentence among those shown, `NONE` or `UNREAD`."""
     probability: float = _UNTOLD
 
     def given_to(self, place: int) -> float:
-        """Log-odds of a sentence, or of `NONE`: what the pick leaves is divided among the others."""
+        """Return the log-odds of a sentence, or of `NONE`; the pick's remaining probability is split among the rest."""
         sure = min(max(self.probability, _LEAST), 1 - _LEAST)
         if self.place == UNREAD:
             sure = 1 / (SHOWN + 1)
@@ -69,29 +69,29 @@ class Pick(NamedTuple):
 
 
 class Offered(NamedTuple):
-    """What a model is asked about a question."""
+    """The sentences that a model is asked about."""
 
     question: str
     lines: tuple[str, ...]
-    """The sentences, the likeliest by the looks before first, at most `SHOWN`."""
+    """The sentences, the likeliest by the earlier looks first, at most `SHOWN`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choosing:
-    """The lines that weigh a model's pick."""
+    """The fitted lines that weigh a model's pick."""
 
     bonus: float
-    """Log-odds that a sentence gains by being picked."""
+    """Log-odds that a picked sentence gains."""
     right: LinearScore
     stated: LinearScore
 
     def judge(self, reading: AnswerReading, rows: Floats, pick: Pick) -> AnswerReading:
-        """What is made of the looks before.
+        """Return the reading after the model's pick.
 
         Args:
-            reading: What they found.
+            reading: The result of the looks before.
             rows: (K,) the places of the sentences that the model was shown.
-            pick: What it said.
+            pick: The model's pick.
         """
         own = with_bonus(reading.scores[rows], pick, self.bonus)
         scores = np.full(len(reading.scores), -_FAR)
@@ -105,12 +105,12 @@ class Choosing:
         )
 
     def describe(self) -> dict[str, object]:
-        """As JSON."""
+        """Return the lines as JSON."""
         return {"bonus": self.bonus, "right": self.right.describe(), "stated": self.stated.describe()}
 
     @classmethod
     def restore(cls, stored: Mapping[str, Any]) -> Choosing:
-        """What `describe` told. Raises `LookupError`, `TypeError` or `ValueError` if it is none."""
+        """Restore the result of `describe`. Raises `LookupError`, `TypeError` or `ValueError` if it is invalid."""
         return cls(
             bonus=float(stored["bonus"]),
             right=LinearScore.restore(stored["right"], WEIGHED),
@@ -119,36 +119,36 @@ class Choosing:
 
 
 def with_bonus(scores: Floats, pick: Pick, bonus: float) -> Floats:  # (K,) -> (K,)
-    """The log-odds of the sentences shown, by all looks."""
+    """Return the log-odds of the sentences shown, by all looks."""
     return np.asarray(scores + bonus * (np.arange(len(scores)) == pick.place))
 
 
 def weighed_features(best: int, right: float, stated: float, pick: Pick) -> Floats:
-    """What is seen of an answer (len(WEIGHED),): see there.
+    """Return the features of an answer (len(WEIGHED),) in the order of `WEIGHED`.
 
     Args:
-        best: The place of the best sentence by all looks among those shown; 0 was the best before.
+        best: Index of the best sentence by all looks among those shown; 0 was the best before.
         right: Probability, by the looks before, that their best sentence answers.
-        stated: The same that anything does.
-        pick: What the model said.
+        stated: Probability, by the looks before, that any sentence answers.
+        pick: The model's pick.
     """
     before = (float(logit(np.clip(each, _LEAST, 1 - _LEAST))) for each in (right, stated))
     return np.array([*before, pick.given_to(best), pick.given_to(NONE), float(best != 0)])
 
 
 def offer(seen: SentenceSurvey, scores: Floats) -> tuple[Floats, Offered]:
-    """The places (K,) of the likeliest sentences by the scores (S,), the likeliest first, and what is asked of them."""
+    """Return the places (K,) of the likeliest sentences by the scores (S,), likeliest first, and their offer."""
     rows = np.argsort(-scores, kind="stable")[:SHOWN]
     return rows, Offered(seen.question, tuple(_line(seen, int(row)) for row in rows))
 
 
 def _line(seen: SentenceSurvey, row: int) -> str:
-    """A sentence behind the heading that it stands under."""
+    """Return a sentence after the heading that it stands under."""
     return ": ".join([*heading(seen, row), shown(seen, row)[:_LONGEST]])
 
 
 def prompt_of(offered: Offered, label: Label, label_without_pii: Label | None = None) -> Prompt:
-    """What the model is asked. Numbers are what it says: they are one token each for all that is shown."""
+    """Return the prompt for the model. It replies with a number, which is one token for all sentences shown."""
     listed = "\n".join(f"[{number}] {line}" for number, line in enumerate(offered.lines, start=1))
     asked = f"Numbered sentences from documents:\n{listed}\n\nQuestion: {offered.question.strip()}\n{_INSTRUCTION}"
     return Prompt(
@@ -161,7 +161,7 @@ def prompt_of(offered: Offered, label: Label, label_without_pii: Label | None = 
 
 
 def read_pick(text: str, logprob: float | None, shown: int) -> Pick:
-    """What an answer says: the first number in it, if that many sentences were shown; `logprob` is of the text."""
+    """Parse a reply: the first number in it, if that many sentences were shown; `logprob` is of the text."""
     found = _NUMBER.search(text)
     number = int(found.group()) if found is not None and len(found.group()) < 3 else -1
     sure = _UNTOLD if logprob is None else math.exp(min(logprob, 0.0))
@@ -169,21 +169,21 @@ def read_pick(text: str, logprob: float | None, shown: int) -> Pick:
 
 
 class Consulted(NamedTuple):
-    """What came of asking a model."""
+    """The result of asking a model."""
 
     reading: AnswerReading
     asked: bool = False
-    """Whether it had a say."""
+    """Whether the model's pick was used."""
     steps: tuple[Step, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceChooser:
-    """A model that chooses, and what its choice is worth."""
+    """A model that chooses, and the lines that weigh its choice."""
 
     name: str
-    """The specialist that it chooses for."""
+    """Name of the specialist that it chooses for."""
     engine: Engine
     choosing: Choosing
 
@@ -196,14 +196,14 @@ class SentenceChooser:
         *,
         call: CallContext,
     ) -> Consulted:
-        """What is made of the looks before once the model has been asked; they stand where it cannot be.
+        """Return the reading after asking the model; the earlier reading stands where it cannot be asked.
 
         Args:
-            reading: What the looks before found.
+            reading: The result of the looks before.
             seen: The sentences.
-            label: Of the most sensitive of task and passages.
+            label: The label of the most sensitive among task and passages.
             label_without_pii: The same without personal data.
-            call: On whose behalf.
+            call: The call on whose behalf the model is asked.
         """
         rows, offered = offer(seen, reading.scores)
         try:

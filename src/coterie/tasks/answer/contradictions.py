@@ -1,7 +1,7 @@
-"""Sentences of other documents that answer the same question with another value.
+"""Finds sentences of other documents that answer the same question with another value.
 
 Values are compared where their units are the same: amounts of one currency, per cent, numbers of one unit, dates, times
-of day, cells of one column. No language is needed for that; which unit a question asks for is known in English.
+of day, cells of one column. This needs no language; the unit that a question asks for is recognised in English.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ _LESS_LIKELY = 4.0
 """Log-odds by which another sentence may be less likely to answer than the best one."""
 _COVERED = LEXICAL.index("covered_heading")
 _SAME_WORDS = 0.4
-"""Share of the words of two sentences, values left out, that both have, at least."""
+"""Least share of the words, without values, that two sentences must have in common."""
 _MOST = 2
-"""Other documents that are shown."""
+"""Most other documents that are shown."""
 _TIME = re.compile(r"(?<![\d.,:])(\d{1,2})[:h](\d\d)(?![\d:])")
 _UNIT = re.compile(r"[ \t\u00a0\u202f]?(%|\u2030|\u00b0?[^\W\d_]+)")
 
 
 class Values(NamedTuple):
-    """What a sentence says in figures."""
+    """The values of a sentence."""
 
     by_unit: Mapping[str, frozenset[str]]
     words: frozenset[str]
-    """The others of its words."""
+    """The other words of the sentence."""
 
 
 def find_rivals(reading: AnswerReading, seen: SentenceSurvey) -> list[Sentence]:
-    """Sentences of other documents that answer otherwise than the best one, the likeliest of each document first."""
+    """Return sentences of other documents that contradict the best one, the likeliest of each document first."""
     at = _best(reading, seen)
     order = map(int, np.argsort(-reading.scores, kind="stable"))
     likely = takewhile(lambda row: reading.scores[row] >= reading.scores[at] - _LESS_LIKELY, order)
@@ -50,9 +50,9 @@ def find_rivals(reading: AnswerReading, seen: SentenceSurvey) -> list[Sentence]:
 
 
 def unread_rivals(reading: AnswerReading, seen: SentenceSurvey, read: Sequence[int], first: np.ndarray) -> list[int]:
-    """Such sentences among those that were not read, by the scores (S,) of the first look: whether they answer is open.
+    """Return contradicting sentences among the unread ones, by the scores (S,) of the first look.
 
-    None where the best sentence is no answer.
+    Whether these sentences answer is open. The list is empty where the best sentence is no answer.
     """
     if reading.right < 1 - reading.stated:
         return []
@@ -66,7 +66,7 @@ def _best(reading: AnswerReading, seen: SentenceSurvey) -> int:
 
 
 def _saying_otherwise(at: int, rows: Iterable[int], seen: SentenceSurvey) -> list[int]:
-    """The first of these rows of each other document that says another value than the row `at`, in its words."""
+    """Return for each other document the first of these rows with similar words but another value than row `at`."""
     best = seen.sentences[at]
     own = values_of(best, seen)
     if not own.by_unit:
@@ -94,14 +94,14 @@ def _saying_otherwise(at: int, rows: Iterable[int], seen: SentenceSurvey) -> lis
 
 
 def _differ(own: Mapping[str, frozenset[str]], other: Mapping[str, frozenset[str]], kind: str) -> bool:
-    """Whether nothing agrees of what both say in one unit: in that of the kind asked for, where both have it."""
+    """Return whether all values of a shared unit differ; only the kind asked for counts where both have it."""
     units = own.keys() & other.keys()
     asked = {unit for unit in units if unit.partition(" ")[0] == kind}
     return bool(units) and all(own[unit].isdisjoint(other[unit]) for unit in asked or units)
 
 
 def values_of(sentence: Sentence, seen: SentenceSurvey) -> Values:
-    """The values of a sentence that the question does not have itself; of a row those of the cells asked for."""
+    """Return the values of a sentence that the question lacks; of a table's row, those of the cells asked for."""
     language = language_of(sentence.passage.text, seen.language)
     if not named(sentence):
         return _read([("", sentence.text)], language, seen)

@@ -1,4 +1,4 @@
-"""The calibration that comes with Coterie: what an `answer` specialist knows before it is trained on anything.
+"""The calibration that ships with Coterie: the defaults of an `answer` specialist before any training.
 
 Made by `benchmarks/answer/calibrate.py` from public training data; the file says which.
 """
@@ -23,7 +23,7 @@ DEFAULT_FILE = "default.json"
 
 
 class Proven(NamedTuple):
-    """A confidence, None if none is proven, and the share of wrong ones that it holds on the data it was found on."""
+    """A confidence, None if none is proven, and the share of wrong answers that it holds on its calibration data."""
 
     confidence: float | None
     risk: float
@@ -31,30 +31,30 @@ class Proven(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Defaults:
-    """What the file holds."""
+    """The contents of the calibration file."""
 
     readers: Mapping[str, AnswerReader]
-    """By rung: `lexical` and `embedding`."""
+    """Readers by rung: `lexical` and `embedding`."""
     thresholds: Mapping[str, Mapping[str, Proven]]
-    """By rung: when an answer is given (`answering`), and when it is said that there is none (`silence`)."""
+    """Thresholds by rung: for giving an answer (`answering`), and for saying that there is none (`silence`)."""
     rereading: Rereading | None
-    """What weighs the reading model's say; None without that model."""
+    """The weighting of the reading model; None without that model."""
     proven: Mapping[str, Sequence[Proven]]
-    """With it: by risk when an answer is given and when it is said that there is none, the smallest risk first."""
+    """Thresholds with that model, by risk, for an answer and for saying that there is none; smallest risk first."""
     support: Support
     supported: float
-    """Support from which a sentence is taken to be supported."""
+    """Support from which a sentence counts as supported."""
     provenance: Mapping[str, Any]
-    """Data, licences and checksums that it was made from, and what it reaches on rows held back."""
+    """Data, licences and checksums of its sources, and its figures on held-out rows."""
 
 
 def proven_at(steps: Sequence[Proven], risk: float) -> Proven:
-    """The step of the largest risk that is not above one, else of the smallest; no confidence where there is none."""
+    """Return the step of the largest risk not above `risk`, else of the smallest; no confidence if there is none."""
     return ([each for each in steps if each.risk <= risk + 1e-9] or steps[:1] or [Proven(None, risk)])[-1]
 
 
 def _statements(stored: Mapping[str, Any] | None) -> StatementLine | None:
-    """What weighs the statement model's say, where it is here and is the one that this was fitted with."""
+    """Return the weighting of the statement model, if that model is present and is the one it was fitted with."""
     if stored is None or checker_sha256() != stored["model"]:
         return None
     return StatementLine(weight=stored["weight"], bias=stored["bias"], refuses=stored["refuses"], load=bundled_checker)
@@ -62,7 +62,7 @@ def _statements(stored: Mapping[str, Any] | None) -> StatementLine | None:
 
 @cache
 def load_defaults() -> Defaults:
-    """The calibration that comes with the package."""
+    """Return the calibration that ships with the package."""
     stored = json.loads(files(__package__).joinpath(DEFAULT_FILE).read_text(encoding="utf-8"))
     read = stored.get("reading") if has_reader() else None
     return Defaults(

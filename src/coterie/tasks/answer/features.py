@@ -1,4 +1,4 @@
-"""What is seen of a sentence as an answer to a question: words shared, kind of value asked for, place, encoding."""
+"""Features of a sentence as an answer to a question: words shared, kind of value asked for, place, encoding."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _GROUPS = Path(__file__).with_name("groups.txt").read_text(encoding="utf-8")
 
 
 def _groups() -> dict[str, str]:
-    """By stem the word that stands for its group; a stem of several groups stands for itself."""
+    """Return by stem the word that represents its group; a stem of several groups represents itself."""
     found: dict[str, str] = {}
     several: set[str] = set()
     for line in _GROUPS.strip().splitlines():
@@ -42,7 +42,7 @@ _GROUP = _groups()
 
 
 def meant(stems: Iterable[str], language: str = "en") -> Iterator[str]:
-    """For each stem the one that stands for its group; itself, if it is in none, or not in English."""
+    """Yield for each stem the representative of its group; the stem itself, if it has no group or is not English."""
     return iter(stems) if not is_english(language) else (_GROUP.get(each, each) for each in stems)
 
 
@@ -63,7 +63,7 @@ _DURATION = rf"""\b{_COUNT}[\ -](?:\w+[\ -])?(?:second|minute|hour|day|night|wee
 
 
 class _Kind(NamedTuple):
-    """One kind of thing that is asked for."""
+    """One kind of thing that a question can ask for."""
 
     asked: re.Pattern[str]
     had: re.Pattern[str]
@@ -134,7 +134,7 @@ _KINDS = (
 
 
 def asked_for(question: str, language: str = "en") -> tuple[int, ...]:
-    """The kinds of thing that a question asks for, by number; none where its words do not say, or are not English."""
+    """Return the kinds of thing that a question asks for, by number; none if unclear, or if not in English."""
     if not is_english(language):
         return ()
     asked = " ".join(question.split())
@@ -143,7 +143,7 @@ def asked_for(question: str, language: str = "en") -> tuple[int, ...]:
 
 @lru_cache(maxsize=65_536)
 def has_kind(text: str, kind: int) -> bool:
-    """Whether a text has a thing of this kind."""
+    """Return whether a text has a thing of this kind."""
     return bool(_KINDS[kind].had.search(text))
 
 
@@ -153,7 +153,7 @@ WHOLE: tuple[str, ...] = (
     "asked",  # logarithm of the question's words
     "unheard",  # share of the question's words, each weighted by its rarity here, that no sentence has, nor one like it
 )
-"""Features of a question and all sentences that were found for it: they tell no two sentences apart."""
+"""Features of a question and all sentences found for it: they are the same for every sentence."""
 LEXICAL: tuple[str, ...] = (
     "covered",  # share of the question's words, each weighted by its rarity here, that the sentence has
     "covered_heading",  # the same with the headings and the document's name
@@ -176,7 +176,7 @@ LEXICAL: tuple[str, ...] = (
     "meant_heading",  # as `covered_heading`, likewise
     *WHOLE,
 )
-"""Features from words alone."""
+"""Features computed from words alone."""
 ENCODED: tuple[str, ...] = (
     "cosine",  # to the question
     "cosine_near",  # highest of the sentences before and after
@@ -198,12 +198,12 @@ _LEAST_SPREAD = 0.02
 
 @lru_cache(maxsize=16384)
 def _terms(text: str, language: str) -> tuple[str, ...]:
-    """The terms of a text; one document is asked about again and again."""
+    """Return the terms of a text. The result is cached, as one document gets many questions."""
     return tuple(terms(text, language))
 
 
 def wanted(question: str, language: str = "en") -> str:
-    """The kind of value that a question asks for; empty if none, or if it is not in English."""
+    """Return the kind of value that a question asks for; empty if there is none, or if it is not in English."""
     if not is_english(language):
         return ""
     return next((kind for kind, pattern in _WANTED if pattern.search(question)), "")
@@ -212,13 +212,13 @@ def wanted(question: str, language: str = "en") -> str:
 def lexical_features(
     question: str, sentences: Sequence[Sentence], language: str = "en", *, said: Sequence[frozenset[str]] = ()
 ) -> Floats:  # (S, len(LEXICAL))
-    """What words say of each sentence. Synonyms and kinds of question are known in English only.
+    """Return the word features of each sentence. Synonyms and kinds of question are known in English only.
 
     Args:
-        question: What is asked.
-        sentences: Those that were found for it.
-        language: The question's: whose small words and endings are left out.
-        said: Of each sentence words of the question that it says without having them.
+        question: The question.
+        sentences: The sentences found for it.
+        language: The question's language, whose function words and endings are left out.
+        said: For each sentence, words of the question that it matches without containing them.
     """
     asked = list(dict.fromkeys(_terms(question, language)))
     asked_pairs = set(pairwise(_terms(question, language)))
@@ -265,20 +265,20 @@ def lexical_features(
 
 
 def encoded_features(ranks: Sequence[int], cosines: Floats) -> Floats:  # (S, len(ENCODED))
-    """What encodings say of sentences in order: the ranks of their passages, and their cosines (S,) to the question."""
+    """Return the encoding features of sentences in order: passage ranks, and cosines (S,) to the question."""
     near = [max((float(cosines[other]) for other in _neighbours(ranks, row)), default=0.0) for row in range(len(ranks))]
     above = (cosines - cosines.mean()) / max(float(cosines.std()), _LEAST_SPREAD)
     return np.column_stack([cosines, near, above, cosines - cosines.max()])
 
 
 def _weights(asked: Sequence[str], sentences: Sequence[set[str]]) -> dict[str, float]:
-    """How telling each word of the question is among these sentences: rare ones more, unknown ones most."""
+    """Return the weight of each word of the question: the rarer it is in these sentences, the higher."""
     counts = Counter(term for words in sentences for term in words)
     return {term: log(1 + (len(sentences) + 1) / (counts[term] + 0.5)) for term in asked}
 
 
 class _Alike:
-    """The question's words as what they mean, each weighed by its rarity in these sentences."""
+    """The question's words by meaning, each weighted by its rarity in these sentences."""
 
     def __init__(self, asked: Sequence[str], sentences: Sequence[set[str]], language: str) -> None:
         self._language = language
@@ -288,12 +288,12 @@ class _Alike:
         self._said = set().union(*said)
 
     def share(self, words: Iterable[str]) -> float:
-        """The share of them that some words have."""
+        """Return the weighted share of the question's words that some words cover."""
         said = set(meant(words, self._language))
         return sum(weight for term, weight in self._weights.items() if term in said) / self._total
 
     def unheard(self, heads: Iterable[str]) -> float:
-        """The share of them that no sentence has, nor the names of columns."""
+        """Return the weighted share of the question's words that neither a sentence nor a column name has."""
         said = self._said.union(*(meant(_terms(head, self._language), self._language) for head in set(heads)))
         return sum(weight for term, weight in self._weights.items() if term not in said) / self._total
 
@@ -306,7 +306,7 @@ def _passage_words(sentences: Sequence[Sentence], words: Sequence[set[str]]) -> 
 
 
 def _above(sentences: Sequence[Sentence], language: str) -> list[set[str]]:
-    """Of each sentence the words that stand above it: its document's name, its headings, the line that is its title."""
+    """Return for each sentence the words above it: its document's name, its headings, its title line."""
     found: list[set[str]] = []
     title: set[str] = set()
     for row, each in enumerate(sentences):
@@ -320,13 +320,13 @@ def _above(sentences: Sequence[Sentence], language: str) -> list[set[str]]:
 
 
 def _neighbours(ranks: Sequence[int], row: int) -> list[int]:
-    """The sentences before and after, of the same passage."""
+    """Return the sentences before and after, of the same passage."""
     return [other for other in (row - 1, row + 1) if 0 <= other < len(ranks) and ranks[other] == ranks[row]]
 
 
 @lru_cache(maxsize=16384)
 def _has(text: str, kind: str, language: str) -> bool:
-    """Whether a text has a value of a kind, or of one that answers as well."""
+    """Return whether a text has a value of a kind, or of a kind that answers as well."""
     if not any(sign.isdigit() for sign in text) and kind != "duration":
         return False
     suiting = _NUMBERS.get(kind, {"number", "money", "duration"})

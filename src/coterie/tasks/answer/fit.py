@@ -1,7 +1,7 @@
-"""Making an `answer` specialist: calibrated on questions with their answers, or as it comes, without any.
+"""Makes an `answer` specialist: calibrated on questions with their answers, or with the defaults, without any.
 
-The reader that comes with Coterie knows what a sentence that answers a question looks like. Questions of one's own make
-its confidence true on one's own documents; where the same is asked of many documents, experts learn what answers it.
+The reader that ships with Coterie recognises a sentence that answers a question. A user's own questions calibrate its
+confidence on the user's documents. Where the same is asked of many documents, experts learn what answers it.
 """
 
 from __future__ import annotations
@@ -64,19 +64,19 @@ if TYPE_CHECKING:
 # a question to its answer: how near headings are to the nearest passages says how near a question in scope is.
 
 MOST_PASSAGES = 400
-"""Passages of each index that the router knows."""
+"""Most passages of each index that the router knows."""
 _DRAWN = 40
-"""Passages looked up with one query."""
+"""Passages retrieved with one query."""
 _SHOWN = 60  # characters of a passage by which the router names it
 
 
 def answer_profile(job: Job[AnswerSection], indexes: Mapping[str, Retriever], label: Label) -> Profile:
-    """The profile of a specialist that reads these indexes.
+    """Return the profile of a specialist that reads these indexes.
 
     Args:
-        job: Whose; the questions of its training data are examples.
+        job: The job of the specialist; the questions of its training data are examples.
         indexes: By `[knowledge]` key.
-        label: What is above it leaves no trace in the profile.
+        label: Passages above this label leave no trace in the profile.
     """
     passages = [each for name in job.section.knowledge for each in run(_sample(indexes[name], job, label))]
     headings = list(dict.fromkeys(each.heading.split(" > ")[-1] for each in passages if each.heading))
@@ -98,7 +98,7 @@ def answer_profile(job: Job[AnswerSection], indexes: Mapping[str, Retriever], la
 
 
 async def _sample(index: Retriever, job: Job[AnswerSection], label: Label) -> list[Passage]:
-    """Passages from all over an index: those found for the description, and then for headings of those found before."""
+    """Return passages from all over an index: found by the description, and then by headings of earlier passages."""
     found: dict[tuple[str, int], Passage] = {}
     queries, asked = [job.section.description or job.name, *(row.text for row in job.train.rows[:_DRAWN])], set[str]()
     while queries and len(found) < MOST_PASSAGES:
@@ -114,23 +114,25 @@ async def _sample(index: Retriever, job: Job[AnswerSection], label: Label) -> li
 
 
 def _shown_answer_profile(passage: Passage) -> str:
-    """By what the router names a passage in its reasons."""
+    """Return the name of a passage in the router's reasons."""
     if passage.heading:
         return f"{passage.document}: {passage.heading}"
     return f"{passage.document}: {' '.join(passage.text.split())[:_SHOWN]}"
 
 
 FEWEST_ROWS = 20
-"""Questions from which the reader is calibrated anew."""
+"""Number of questions from which the reader is recalibrated."""
 _MARGIN = 0.5
-"""Share of the target that has to be met by questions in new words where it cannot be shown: what is met on a few kinds
-of questions is not met on the next kinds as a rule."""
+"""Share of the target that questions in new words must meet where it cannot be proven.
+
+What holds on a few kinds of questions usually does not hold on the next kinds.
+"""
 _EXTRACTIVE: tuple[Rung, ...] = ("lexical", "embedding")
 _WORDED: tuple[Rung, ...] = ("slm", "llm")
 
 
 def train_answer(job: Job[AnswerSection], place: Workplace) -> Trained:
-    """The version's files and its report.
+    """Train a version and return its files and its report.
 
     Args:
         job: What to make. Without `data` its data sets are empty.
@@ -150,7 +152,7 @@ def train_answer(job: Job[AnswerSection], place: Workplace) -> Trained:
 
 
 def _open(job: Job[AnswerSection], place: Workplace) -> Mapping[str, DocumentIndex]:
-    """The indexes that the specialist reads."""
+    """Open the indexes that the specialist reads."""
     encoder = cast("OnnxEncoder", job.encoder)  # in a folder's network it is; others are given with their indexes
     return {name: open_declared(name, place.config, place.folder, encoder=encoder) for name in job.section.knowledge}
 
@@ -179,7 +181,7 @@ def _made(job: Job[AnswerSection], indexes: Mapping[str, Retriever], encoder: _R
 
 
 def check_indexed(job: Job[AnswerSection], place: Workplace) -> None:
-    """Refuse to train before its indexes hold anything. Raises `NotIndexed`, or what an open index raises."""
+    """Refuse to train while an index is empty. Raises `NotIndexed`, or the error of opening an index."""
     if place.indexes is not None:
         return
     for name, index in _open(job, place).items():
@@ -195,7 +197,7 @@ def check_indexed(job: Job[AnswerSection], place: Workplace) -> None:
 
 
 def divide_questions(data: Dataset, *, seed: int, held_out: float = HELD_OUT) -> tuple[Dataset, Dataset]:
-    """Questions to learn from and to measure on; those about one document, or in the same words, stay together."""
+    """Split questions into training and held-out ones; those about one document or in the same words stay together."""
     groups = [row.group or plain(row.text) for row in data.rows]
     names = sorted(set(groups))
     order = np.random.default_rng(seed).permutation(len(names))
@@ -212,7 +214,7 @@ def _rungs(job: Job[AnswerSection]) -> Sequence[Rung]:
 def _corpus(
     job: Job[AnswerSection], indexes: Mapping[str, Retriever], encoder: _Remembering, label: Label
 ) -> AnswerCorpus:
-    """Every training question with what its indexes have."""
+    """Return every training question with what its indexes have."""
     look_up = look_up_with(indexes, job.card("lexical"))
     job.progress.start(f"{job.name}: look up", len(job.train))
     corpus = run(gather_corpus(job.train.rows, look_up, label=label, advance=job.progress.advance))
@@ -225,7 +227,7 @@ def _corpus(
 
 
 def _candidate(job: Job[AnswerSection], rung: Rung, corpus: AnswerCorpus | None, sources: _Sources) -> Candidate:
-    """One rung: its reader, from which confidence it answers or keeps silent, and what it reaches on held-out rows."""
+    """Return one rung: its reader, its thresholds for answers and silence, and its figures on held-out rows."""
     start, defaults = time.perf_counter(), load_defaults()
     given = defaults.thresholds[rung]
     made = _Made(
@@ -282,7 +284,7 @@ def _measured(job: Job[AnswerSection], specialist: AnswerSpecialist, sources: _S
 
 
 def _fitted(job: Job[AnswerSection], fit: _Fit, shipped: _Made) -> _Made:
-    """What was fitted; a threshold that the rows cannot show to be safe is the one that comes with Coterie."""
+    """Return what was fitted; a threshold that the rows cannot prove safe is replaced by the shipped one."""
     target = job.section.target_risk
     own = {
         name: _accepting(each.value, fit.risks[name]) for name, each in fit.thresholds.items() if each.value is not None
@@ -308,10 +310,11 @@ def _fitted(job: Job[AnswerSection], fit: _Fit, shipped: _Made) -> _Made:
 def _shown(
     confidence: np.ndarray, right: np.ndarray, groups: Sequence[object], target: float, *, met: float
 ) -> tuple[Threshold, float]:
-    """The threshold of the target risk or, if the questions cannot show that, of the smallest risk that they can.
+    """Return the threshold of the target risk or, if it cannot be proven, of the smallest risk that can.
 
-    That one is raised to where no more than `met` were wrong. Few groups can show a smaller risk of a few of the surest
-    answers alone, far beyond where that was met; then the smallest that they show of all from there on is taken.
+    The threshold of a larger risk is raised to where at most `met` were wrong. With few groups, a smaller risk may be
+    provable for a few of the most confident answers only, far beyond that point; then the smallest risk that is
+    provable for all answers from that point on is used.
     """
     strictest: tuple[Threshold, float] | None = None
     least = met_from(confidence, right, met)
@@ -332,12 +335,12 @@ def _accepting(threshold: float | None, risk: float) -> Acceptance:
 
 
 _UNKNOWN = Figure(0.0, Interval(0.0, 0.0))
-"""Of what was not measured."""
+"""The figure of anything that was not measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Sources:
-    """What a specialist is shown."""
+    """The documents and encodings that a specialist sees."""
 
     indexes: Mapping[str, Retriever]
     encoder: _Remembering
@@ -346,7 +349,7 @@ class _Sources:
 
 @dataclass(frozen=True, kw_only=True)
 class _Made:
-    """What becomes a specialist."""
+    """The parts of a specialist under construction."""
 
     reader: AnswerReader
     answering: Acceptance
@@ -358,7 +361,7 @@ class _Made:
     warnings: tuple[str, ...] = ()
 
     def thresholds(self) -> dict[str, float | None]:
-        """For the report."""
+        """Return the thresholds for the report."""
         found = {"answering": self.answering.threshold, "silence": self.silence.threshold}
         if self.again is not None:
             found |= {f"{name}_again": each.threshold for name, each in self.again._asdict().items()}
@@ -366,7 +369,7 @@ class _Made:
 
 
 class _Fit:
-    """A reader fitted on one's own questions, and what it says of each when it did not see it."""
+    """A reader fitted on the user's own questions, with its cross-fitted results for each of them."""
 
     def __init__(
         self, reader: AnswerReader, right: np.ndarray, stated: np.ndarray, best: np.ndarray, sound: np.ndarray
@@ -380,7 +383,7 @@ class _Fit:
 
     @classmethod
     def of(cls, job: Job[AnswerSection], corpus: AnswerCorpus, shipped: AnswerReader) -> _Fit:
-        """Experts where the same is asked often, else the shipped reader with its confidence made true."""
+        """Fit experts where the same is asked often, else the shipped reader with a calibrated confidence."""
         folds = deal(corpus, job.section.seed)
         risk = job.section.target_risk
         found = None
@@ -402,11 +405,11 @@ class _Fit:
         return fit
 
     def decide(self, job: Job[AnswerSection], corpus: AnswerCorpus, gates: Sequence[ExpertGate]) -> None:
-        """From which confidence to answer and to be silent; by themselves of questions that were asked before.
+        """Set the thresholds for answers and for silence, separately for questions that were asked before.
 
-        What is asked before is asked about new documents: those are what comes anew. Of questions in new words the
-        words are: a hundred documents asked in words that are taken for another kind are one mistake, made a hundred
-        times. Where there are too few topics to show anything, documents have to do.
+        Questions that were asked before come with new documents, so documents are the groups there. For questions in
+        new words the topics are the groups: a hundred documents with one misunderstood wording are one mistake, made a
+        hundred times. Where there are too few topics to prove anything, documents are used.
         """
         answers = self.right >= 1 - self.stated
         silent = np.array([not each.stated for each in corpus.asked])
@@ -434,7 +437,7 @@ class _Fit:
 
 
 def _recalibrated(corpus: AnswerCorpus, columns: Columns, shipped: AnswerReader) -> _Fit:
-    """The shipped reader, its probabilities scaled to what came true here."""
+    """Return the shipped reader with its probabilities calibrated on this corpus."""
     scorer, outcomes, best, sound = shipped.plain, [], [], []
     for each, own in zip(corpus.asked, columns, strict=True):
         scores = scorer.sentence.of(np.column_stack([own[name] for name in scorer.sentence.names]))
@@ -462,7 +465,7 @@ def _scaled(line: LinearScore, platt: Platt) -> LinearScore:
 
 
 def _with_model(job: Job[AnswerSection], choice: RungChoice) -> RungChoice:
-    """The choice as a version whose answers a model chooses and words, where the section names such a rung."""
+    """Return the choice as a version with answers that a model chooses and words, where the section has such a rung."""
     worded: list[Rung] = [rung for rung in _WORDED if rung in _rungs(job)]
     if not worded:
         return choice
@@ -492,7 +495,7 @@ def _with_model(job: Job[AnswerSection], choice: RungChoice) -> RungChoice:
 
 
 class _Remembering:
-    """The encoder, which encodes each text once: the same sentences come up for many questions."""
+    """An encoder with a cache, which encodes each text once: the same sentences occur for many questions."""
 
     clearance = Label.RESTRICTED
 
@@ -502,7 +505,7 @@ class _Remembering:
         self._known: dict[str, np.ndarray] = {}
 
     def encode(self, texts: Sequence[str], *, advance: object = None) -> np.ndarray:  # (N, D)
-        """All vectors at once."""
+        """Encode all texts at once."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if new:
             progress = advance if callable(advance) else None
@@ -510,9 +513,9 @@ class _Remembering:
         return np.stack([self._known[text] for text in texts])
 
     async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:  # noqa: ARG002 - it runs here
-        """One output a prompt."""
+        """Return one output per prompt."""
         vectors = self.encode([prompt.text for prompt in batch])
         return [Output(vector=vector) for vector in vectors]
 
     async def close(self) -> None:
-        """It owns nothing."""
+        """Do nothing, since it owns nothing."""

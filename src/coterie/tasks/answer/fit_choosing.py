@@ -1,8 +1,8 @@
-"""How far a larger model's choice among sentences is to be believed: found by asking it public questions.
+"""Measures how far a larger model's choice among sentences can be trusted, by asking it public questions.
 
-The questions (`asked.json`, made by `benchmarks/answer/choosing.py`) come with their likeliest sentences and with what
-the looks before say of each, so that nothing but the model is asked. A confidence holds its risk as a mean over
-domains, by lines that did not see the question's domain.
+The questions (`asked.json`, made by `benchmarks/answer/choosing.py`) come with their likeliest sentences and with the
+results of the earlier looks, so that only the model is asked. A confidence holds its risk as a mean over domains, by
+lines that did not see the question's domain.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ from coterie.types import SYSTEM, Label, Prompt, Reason
 
 QUESTIONS_FILE = "asked.json"
 _STRENGTH = 0.1
-"""Of the lines' regularisation (scikit-learn's `C`): few questions are asked."""
+"""Regularisation of the lines (scikit-learn's `C`): few questions are asked."""
 _BONUSES = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0)
 _FEWEST, _DOMAINS = 8, 2
-"""Answers from which a domain counts, and domains that must."""
+"""Fewest answers for a domain to count, and fewest domains that must count."""
 _WORTH = 0.05
-"""Share of what is stated that its say must add to be worth a call for each unsure question."""
+"""Share of answerable questions that the model must add to be worth a call for each uncertain question."""
 _READ = 0.8
-"""Of the model's answers so many must name a sentence or none: below, it is not up to this."""
+"""Share of the model's replies that must name a sentence or none: below it, the model is not good enough."""
 
 Floats = np.ndarray
 
@@ -77,24 +77,24 @@ class AskedQuestion:
 
 @dataclass(frozen=True, kw_only=True)
 class FittedChoosing:
-    """What came of the asking."""
+    """The result of asking a model."""
 
     choosing: Choosing
     answering: float
     """Confidence from which an answer is given."""
     silence: float | None
-    """The same for saying that there is none; None where none can be shown to hold."""
+    """Confidence from which the specialist says that there is no answer; None where none can be proven."""
     asked: int
-    """Questions whose answer is stated."""
+    """Number of questions whose answer is stated."""
     before: int
-    """Of these the answered ones without the model, at the same risk."""
+    """Number of these that are answered without the model, at the same risk."""
     answered: int
-    """And with it, by lines that did not see the question's domain."""
+    """Number of these that are answered with the model, by lines that did not see the question's domain."""
 
 
 @cache
 def asked_questions() -> tuple[str, tuple[AskedQuestion, ...]]:
-    """The checksum of the reading model that looked at them, and the questions, in an order without domains."""
+    """Return the checksum of the reading model of the earlier looks, and the questions, shuffled across domains."""
     stored = json.loads(files(__package__).joinpath(QUESTIONS_FILE).read_text(encoding="utf-8"))
     return stored["model"], tuple(_restored(each) for each in stored["questions"])
 
@@ -112,15 +112,15 @@ def _restored(stored: Mapping[str, Any]) -> AskedQuestion:
 
 
 def fit_by_asking(job: Job[AnswerSection], asked: AskedModel, model: str) -> FittedChoosing | Reason:
-    """Ask a model about public questions and find out what its choice is worth; or why it is not to choose.
+    """Ask a model public questions and fit the weight of its choice, or return the reason not to use it.
 
     Args:
-        job: Whose model it is. What it said before is kept and not asked again.
+        job: The job that uses the model. Earlier replies are cached and not requested again.
         asked: The model.
         model: Checksum of the reading model whose look comes before.
 
     Raises:
-        StoreError: what it said could not be kept.
+        StoreError: the replies could not be saved.
     """
     seen_by, questions = asked_questions()
     if seen_by != model:
@@ -148,7 +148,10 @@ def fit_by_asking(job: Job[AnswerSection], asked: AskedModel, model: str) -> Fit
 async def _ask(
     asked: AskedModel, questions: Sequence[AskedQuestion], progress: Progress, title: str
 ) -> list[Pick | None]:
-    """The model's picks, side by side; None of a question that the gate keeps here. The first error ends the others."""
+    """Return the model's picks, requested in parallel; None where the gate withholds a question.
+
+    The first error ends the other requests.
+    """
     engine = asked.open()
 
     prompts = [prompt_of(each.offered, Label.PUBLIC) for each in questions]
@@ -183,13 +186,13 @@ async def _ask(
 def fit_choosing(
     questions: Sequence[AskedQuestion], picks: Sequence[Pick], *, sure: float, risk: float
 ) -> FittedChoosing | None:
-    """Lines and thresholds from a model's picks among public questions; None if no threshold holds the risk.
+    """Return lines and thresholds from a model's picks among public questions; None if none holds the risk.
 
     Args:
-        questions: What was asked.
-        picks: What the model said.
-        sure: Confidence from which the looks before answer by themselves: the model is not asked then.
-        risk: Share of wrong ones among all that is answered, with and without the model.
+        questions: The questions.
+        picks: The model's picks.
+        sure: Confidence from which the earlier looks answer by themselves: the model is not asked then.
+        risk: Share of wrong answers among all that are given, with and without the model.
     """
     domains = np.array([each.domain for each in questions])
     if len(set(domains.tolist())) < _DOMAINS:
@@ -221,18 +224,18 @@ def fit_choosing(
 
 
 class ChoiceOutcome(NamedTuple):
-    """What became of a question."""
+    """The outcome of a question."""
 
     right: bool
     """Whether the best sentence answers."""
     sure: float
-    """Probability of that, as it was found."""
+    """Probability that the best sentence answers."""
     stated: float
-    """And that anything answers."""
+    """Probability that any sentence answers."""
 
 
 def outcome(choosing: Choosing, question: AskedQuestion, pick: Pick) -> ChoiceOutcome:
-    """What becomes of a question by some lines."""
+    """Return the outcome of a question by some lines."""
     best = int(with_bonus(question.scores, pick, choosing.bonus).argmax())
     weighed = weighed_features(best, question.right, question.stated, pick)
     right, stated = (probability(float(line.of(weighed))) for line in (choosing.right, choosing.stated))
@@ -240,9 +243,9 @@ def outcome(choosing: Choosing, question: AskedQuestion, pick: Pick) -> ChoiceOu
 
 
 def fit_lines(questions: Sequence[AskedQuestion], picks: Sequence[Pick]) -> Choosing:
-    """The bonus that makes most best sentences right, and the lines.
+    """Return the lines, with the bonus that makes most best sentences right.
 
-    Each domain counts as much as the square root of its questions.
+    Each domain has the weight of the square root of its number of questions.
     """
     pairs = list(zip(questions, picks, strict=True))
     counts = dict(zip(*np.unique([each.domain for each in questions], return_counts=True), strict=True))
@@ -270,11 +273,11 @@ def met(
     fewest: int = _FEWEST,
     again: bool = False,
 ) -> float | None:
-    """The lowest confidence from which the share of wrong ones, and of one more, is held; None if there is none.
+    """Return the lowest confidence from which the risk holds, with one more wrong answer added; None if there is none.
 
-    The share is the mean of the domains' that have enough answers there; with fewer than two such domains none is held.
-    What has no finite confidence is given in any case (infinity) or in none. A domain counts from `fewest` answers on.
-    In place of one more wrong one the worst domain may be counted twice (`again`): a new one may be like it.
+    The share of wrong answers is the mean of the domains with at least `fewest` answers there; with fewer than two such
+    domains no risk holds. Answers without a finite confidence are always given (infinity) or never. Instead of one more
+    wrong answer, the worst domain may be counted twice (`again`): a new domain may be like it.
     """
     best = None
     for value in np.unique(np.round(confidence[np.isfinite(confidence)], 3))[::-1]:

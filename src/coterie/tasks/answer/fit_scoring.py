@@ -1,8 +1,8 @@
-"""Fitting what scores sentences and answers: linear, cross-fitted, on questions with their answers.
+"""Fits the scorers of sentences and answers: linear, cross-fitted, on questions with their answers.
 
-Two scorers: one of what any question and sentence show (`fit_plain`), one that also hears what answered such questions
-before. A question's experts are fitted without its document, and its gate is opened with its own words and without
-them: so what is calibrated is what will be seen of new documents, asked about in known words and in new ones.
+Two scorers: one from the features of any question and sentence (`fit_plain`), one that also uses what answered similar
+questions before. A question's experts are fitted without its document, and its gate is opened with its own words and
+without them: so the calibration matches new documents, with known questions and with new ones.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class AnsweredQuestion:
         return bool(self.row.labels or self.row.evidence)
 
     def take(self, rows: Floats) -> AnsweredQuestion:
-        """The same with some of the sentences, by their places (K,)."""
+        """Return the question with some of its sentences, by their places (K,)."""
         ranks = tuple(self.ranks[row] for row in rows)
         return replace(
             self,
@@ -84,13 +84,13 @@ class AnsweredQuestion:
 
     @property
     def columns(self) -> dict[str, Floats]:
-        """The features from words by name, (S,) each."""
+        """The word features by name, (S,) each."""
         return dict(zip(LEXICAL, self.words.T, strict=True))
 
 
 @dataclass(kw_only=True, eq=False)
 class AnswerCorpus:
-    """Questions; each text of a sentence is held once."""
+    """Questions; each text of a sentence is stored once."""
 
     asked: list[AnsweredQuestion] = field(default_factory=list)
     texts: dict[str, int] = field(default_factory=dict)
@@ -100,15 +100,15 @@ class AnswerCorpus:
 
     @property
     def topics(self) -> list[str]:
-        """What each question asks: its topic, where the data say, else its own words."""
+        """The topic of each question: that of the data, where given, else its own words."""
         return [str(each.row.columns.get(TOPIC) or plain(each.row.text)) for each in self.asked]
 
     def groups(self) -> list[object]:
-        """Questions of one group are not independent."""
+        """Return the group of each question; questions of one group are not independent."""
         return [each.row.group or each.row.text for each in self.asked]
 
     def narrowed(self) -> AnswerCorpus:
-        """The same with the sentences that a reader without experts looks at."""
+        """Return the corpus with only the sentences that a reader without experts looks at."""
         return replace(self, asked=[each.take(likely_rows(each.words)) for each in self.asked])
 
     def encode(self, encode: Callable[[Sequence[str]], Floats]) -> None:
@@ -122,7 +122,7 @@ class AnswerCorpus:
 async def gather_corpus(
     rows: Sequence[Row], look_up: LookUp, *, label: Label, advance: Callable[[int], None]
 ) -> AnswerCorpus:
-    """Look every question up and cut what was found. Questions for which nothing was found are left out."""
+    """Retrieve passages for every question and cut them into sentences. Questions without passages are left out."""
     corpus = AnswerCorpus()
     for number, row in enumerate(rows, start=1):
         task = Task(text=row.text, columns=row.columns or None, label=label, clearance=label)
@@ -153,24 +153,26 @@ async def gather_corpus(
 
 Floats = np.ndarray
 Columns = list[dict[str, Floats]]
-"""For each question its sentences' features by name, (S,) each."""
+"""For each question, its sentences' features by name, (S,) each."""
 
 FEWEST_ANSWERED = 5
-"""Answered questions of a topic from which it has an expert."""
+"""Answered questions of a topic from which the topic has an expert."""
 FOLDS = 4
 _WORD_C, _VECTOR_C = 10.0, 3.0
 _HARD, _ANY = 2_500, 1_500
-"""Sentences of a topic's questions, and of any, that are shown to an expert as no answers."""
+"""Sentences of a topic's questions, and of any question, that are negative examples of an expert."""
 _SILENT = -6.0  # log-odds of a topic whose expert has nothing to learn from
 _NEVER = 99.0
 _USUAL = OUTCOME.index("usual")
 _OF_WORDING = np.isin(OUTCOME, ("length", *WHOLE))
-"""What is not heard where questions have experts: of a few dozen wordings, each asked a hundred times, it would be
-learnt which of them were answered."""
+"""Features that are ignored where questions have experts.
+
+With a few dozen wordings, each asked a hundred times, a scorer would learn which of them were answered.
+"""
 
 
 class FittedScorer(NamedTuple):
-    """A scorer, and what one that did not see a question says of it."""
+    """A scorer, and its cross-fitted results for each question."""
 
     scorer: AnswerScorer
     right: Floats  # (N,) probability that the best sentence answers
@@ -181,7 +183,7 @@ class FittedScorer(NamedTuple):
 
 
 def features_of(corpus: AnswerCorpus, *, encoded: bool) -> Columns:
-    """What is seen of every sentence."""
+    """Return the features of every sentence."""
     return [_columns(corpus, each, encoded=encoded) for each in corpus.asked]
 
 
@@ -193,7 +195,7 @@ def _columns(corpus: AnswerCorpus, asked: AnsweredQuestion, *, encoded: bool) ->
 
 
 def deal(corpus: AnswerCorpus, seed: int) -> np.ndarray:  # (N,)
-    """A fold for each question; those of one group are in the same."""
+    """Return a fold for each question; questions of one group are in the same fold."""
     groups = corpus.groups()
     names = sorted({str(group) for group in groups})
     order = np.random.default_rng(seed).permutation(len(names))
@@ -209,14 +211,14 @@ def fit_scorer(
     precision: float,
     known: Familiar | None = None,
 ) -> FittedScorer:
-    """The scorer of some features, fitted on all questions; each question's own figures are of one that did not see it.
+    """Fit the scorer of some features on all questions; each question's own figures are cross-fitted.
 
     Args:
         corpus: The questions.
         columns: Their sentences' features.
         folds: (N,) which of them are held back together.
         precision: Share of right ones that sentences cited beside the best one must have.
-        known: How each question's experts were chosen and what they say, where there are any.
+        known: How each question's experts were chosen and what they predict, where there are any.
     """
     gates = None if known is None else known.gates
     names = tuple(name for name in (*LEXICAL, *ENCODED, *KNOWN) if name in columns[0] and name not in WHOLE)
@@ -261,7 +263,7 @@ def fit_scorer(
 def _sureness(
     outcomes: Floats, true: tuple[np.ndarray, np.ndarray], before: np.ndarray, folds: np.ndarray
 ) -> tuple[dict[bool, AnswerConfidence], Floats]:  # (2, N)
-    """How sure answers are, by whether the question was asked before: that says little of others; and out of fold."""
+    """Fit the confidence of answers, separately for questions asked before and new ones; return cross-fitted values."""
     lines: dict[bool, AnswerConfidence] = {}
     probable = np.zeros((2, len(outcomes)))  # that it answers, that anything does
     for again in {bool(each) for each in before}:
@@ -272,7 +274,7 @@ def _sureness(
 
 
 def is_sound(asked: AnsweredQuestion, scores: Floats, also: float) -> bool:
-    """Whether every sentence that is cited for these scores (S,) answers: a wrong one beside a right one misleads."""
+    """Return whether every sentence cited for these scores (S,) answers: a wrong one beside a right one misleads."""
     return bool(asked.answers[cited_rows(scores, also, MOST_CITED)].all())
 
 
@@ -297,14 +299,14 @@ def fit_line(
     strength: float = 1.0,
     weights: Floats | None = None,  # (N,)
 ) -> LinearScore:
-    """Logistic regression on standardised features, as a line of the features themselves.
+    """Fit logistic regression on standardised features, and return it as a line of the raw features.
 
     Args:
-        names: Of the features, in order.
+        names: Names of the features, in order.
         features: A row for each example.
-        right: What is to be told.
+        right: The target.
         strength: scikit-learn's `C`.
-        weights: How much each example counts; None for all alike.
+        weights: Weight of each example; None for equal weights.
     """
     mean, spread = features.mean(axis=0), features.std(axis=0)
     spread = np.where(spread < 1e-6, 1.0, spread)
@@ -328,10 +330,10 @@ def _cross_fitted(features: Floats, right: np.ndarray, folds: np.ndarray) -> Flo
 def _usual(
     outcomes: Floats, best: np.ndarray, folds: np.ndarray, gates: Sequence[ExpertGate], before: np.ndarray
 ) -> tuple[Floats, Floats]:  # (K,), (N,)
-    """What an answer to each kind is surer than it looks, and what that is for each question by other folds.
+    """Return the extra log-odds of answers to each kind of question, and for each question those by other folds.
 
-    Learnt where the words were known, so the kind was: of a few dozen wordings it would be learnt which of them were
-    taken for another.
+    Fitted on questions with known words, so that the kind is known: with a few dozen wordings, a fit would learn
+    which of them were misunderstood.
     """
     own, shares = before if before.any() else ~before, np.stack([gate.shares for gate in gates])
     kinds, right, fold = shares[own].argmax(axis=1), best[own], folds[own]
@@ -350,7 +352,7 @@ def _usual(
 
 
 def _offset(log_odds: Floats, right: np.ndarray) -> float:  # (M,), (M,)
-    """What is to be added to log-odds to be as often right as they say, drawn to nothing: Newton's steps."""
+    """Return the offset that calibrates log-odds, shrunk towards 0: Newton's steps."""
     found = 0.0
     for _ in range(_STEPS):
         probable = expit(log_odds + found)
@@ -362,10 +364,10 @@ def _offset(log_odds: Floats, right: np.ndarray) -> float:  # (M,), (M,)
 def _beside(
     corpus: AnswerCorpus, scores: Sequence[Floats], precision: float, before: np.ndarray, *, anew: bool
 ) -> dict[bool, float]:
-    """The log-odds from which sentences beside the best one are cited, of questions asked before (N,) and of others.
+    """Return the log-odds for citing sentences beside the best one, for questions (N,) asked before and for new ones.
 
-    From where such sentences were right often enough, of both parts. In new words (`anew`) that has to be shown, and
-    over topics: in words that are taken for another kind what stands beside is wrong as well, for every document.
+    That is where such sentences were right often enough, in both parts. For new words (`anew`) that must be proven over
+    topics: in a misunderstood question, the sentences beside the answer are wrong as well, for every document.
     """
     parts = [bool(each) for each in np.unique(before)]
     found = {again: _ranked_beside(corpus, scores, before == again) for again in parts}
@@ -381,7 +383,7 @@ def _beside(
 def _ranked_beside(
     corpus: AnswerCorpus, scores: Sequence[Floats], own: np.ndarray
 ) -> tuple[Floats, np.ndarray, np.ndarray]:  # own (N,) bool -> three of (M,)
-    """Every sentence beside the best one, of a part of the questions: log-odds, whether it answers, whose it is."""
+    """Return every sentence beside the best one, for some of the questions: log-odds, correctness, question number."""
     numbers = np.flatnonzero(own).tolist()
     rows = {number: np.delete(np.arange(len(scores[number])), scores[number].argmax()) for number in numbers}
     values = np.concatenate([scores[number][rows[number]] for number in numbers])
@@ -390,7 +392,7 @@ def _ranked_beside(
 
 
 def _often_right(values: Floats, right: np.ndarray, precision: float) -> float:  # (M,), (M,)
-    """The lowest log-odds from which sentences are right so often."""
+    """Return the lowest log-odds from which sentences are right so often."""
     order = np.argsort(-values, kind="stable")
     shares = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     good = np.flatnonzero(shares >= precision)
@@ -399,7 +401,7 @@ def _often_right(values: Floats, right: np.ndarray, precision: float) -> float: 
 
 
 _DRAWN, _STEPS = 4.0, 8
-"""How firmly a kind is taken to be as the others are, and the steps to where it is."""
+"""Strength of the prior that a kind is like the others, and the number of Newton steps."""
 _FEWEST_BESIDE = 20  # sentences that the share must be of
 
 
@@ -408,10 +410,10 @@ _FEWEST_BESIDE = 20  # sentences that the share must be of
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Familiar:
-    """The experts, and what those that did not see a question's document say of it.
+    """The experts, and their cross-fitted results for each question, without its document.
 
-    A question is there twice: as it will be asked in words that training has seen, and in words that it has not. One of
-    a topic without an expert is there once: its words are none that the experts know.
+    A question occurs twice: in words that training has seen, and in words that it has not. A question of a topic
+    without an expert occurs once: its words are unknown to the experts.
     """
 
     experts: Experts
@@ -420,13 +422,13 @@ class Familiar:
     folds: np.ndarray  # (M,)
     gates: list[ExpertGate]
     by_kind: Callable[[int, int], Floats]
-    """What each kind's expert says of a sentence (len(KNOWN), K), by the numbers of the question and of the row."""
+    """The prediction of each kind's expert for a sentence (len(KNOWN), K), by numbers of question and row."""
 
 
 def fit_experts(
     corpus: AnswerCorpus, folds: np.ndarray, *, seed: int, advance: Callable[[int], None]
 ) -> Familiar | None:
-    """An expert for each topic that was answered often enough; None if there is none, or nothing was encoded."""
+    """Fit an expert for each topic that was answered often enough; None if there is none, or nothing was encoded."""
     if corpus.vectors is None:
         return None
     topics = corpus.topics
@@ -465,7 +467,7 @@ def fit_experts(
 
 
 class _Work:
-    """The experts' training data: which sentences answered a topic's questions, and which were shown and did not."""
+    """The experts' training data: sentences that answered a topic's questions, and sentences that did not."""
 
     def __init__(self, *, corpus: AnswerCorpus, topics: Sequence[str], kept: Mapping[str, int], seed: int) -> None:
         self.corpus, self.topics, self.kept, self.seed = corpus, topics, kept, seed
@@ -494,7 +496,7 @@ class _Work:
         self.known = Known.of(questions, np.array([kind for _, kind in known], dtype=np.int32), answers, metric)
 
     def _answering(self) -> list[set[int]]:
-        """By kind the sentences that answered it."""
+        """Return by kind the sentences that answered it."""
         found: list[set[int]] = [set() for _ in self.kept]
         for asked, topic in zip(self.corpus.asked, self.topics, strict=True):
             if topic in self.kept:
@@ -502,15 +504,15 @@ class _Work:
         return found
 
     def gate(self, question: str, *, known: bool) -> ExpertGate:
-        """How a question finds its experts: in words that training has seen, or as if it had not."""
+        """Return the gate of a question: in words that training has seen, or as if it had not."""
         vector = self.corpus.questions[question]
         return open_gate(vector, self.known if known else self.known.take(self._others(question)))
 
     def _others(self, question: str) -> np.ndarray:  # (Q,) bool
-        """The known questions without this one and, of each other kind that has several, without one of those.
+        """Return the known questions without this one and without one of each other kind that has several.
 
-        Were it left out alone, its own kind would be told from fewer questions than all others, which happens to no
-        new one.
+        If this question were left out alone, its own kind would be recognised from fewer questions than the others,
+        which does not happen to a new question.
         """
         own, kinds = np.array([text == question for text in self.asked]), self.known.kinds
         drawn = np.random.default_rng([self.seed, *question.encode()]).random(len(own))
@@ -524,7 +526,10 @@ class _Work:
     def look(
         self, experts: Experts, asked: AnsweredQuestion, gate: ExpertGate, weights: Floats
     ) -> tuple[AnsweredQuestion, dict[str, Floats]]:  # weights (G,)
-        """What a reader with these experts looks at and sees, as `Reader` does it; `weights` are those of words."""
+        """Return the sentences and their features that a reader with these experts uses, as `Reader` does it.
+
+        `weights` are those of words.
+        """
         words = self.words[asked.texts] @ weights + float(experts.word_bias @ gate.shares)
         place = experts.by_place(gate.shares, asked.starts)
         rows = likely_rows(asked.words, words + place if gate.familiar > 0.0 else None)
@@ -533,14 +538,14 @@ class _Work:
         return narrowed, _columns(self.corpus, narrowed, encoded=True) | dict(zip(KNOWN, known, strict=True))
 
     def by_kind(self, experts: Experts, asked: AnsweredQuestion, row: int) -> Floats:  # (len(KNOWN), K)
-        """What the expert of each kind says of a sentence, as `Experts.by_kind` does."""
+        """Return the prediction of each kind's expert for a sentence, as `Experts.by_kind` does."""
         text, place = int(asked.texts[row]), int(place_of(asked.starts[row : row + 1])[0])
         words = self.words[text]
         found = words.data @ experts.word_weights[words.indices].astype(np.float32)
         return experts.each_kind(found, place, self.vectors[text])
 
     def fit(self, seen: np.ndarray, advance: Callable[[int], None]) -> Experts:
-        """Experts of the questions that are seen (N,)."""
+        """Fit experts on the questions that are seen (N,)."""
         vectors = self.vectors
         count, random = len(self.kept), np.random.default_rng(self.seed)
         word_weights, vector_weights = np.zeros((len(self.ngrams.terms), count)), np.zeros((vectors.shape[1], count))
@@ -578,7 +583,7 @@ class _Work:
         )
 
     def _places(self, numbers: Sequence[int]) -> Floats:
-        """Where the answers to some questions stand."""
+        """Return the log-odds of the positions of answers in their documents."""
         answered, shown = np.zeros(len(PLACES) + 1), np.zeros(len(PLACES) + 1)
         for number in numbers:
             places = place_of(self.corpus.asked[number].starts)
@@ -587,7 +592,7 @@ class _Work:
         return place_odds(answered, shown)
 
     def _examples(self, numbers: Sequence[int], pool: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Positions of sentences, and whether they answer; of those that do not, the likeliest are shown."""
+        """Return positions of sentences and whether they answer; of those that do not, the likeliest are included."""
         right: set[int] = set()
         shown: dict[int, float] = {}
         for number in numbers:

@@ -1,4 +1,4 @@
-"""Answers with citations, held against where the documents answer a question, or that they do not."""
+"""Evaluates answers with citations against the places where the documents answer, or that they do not."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from coterie.types import SYSTEM, Context, ContextView, Entry, Finding, Label, S
 
 _WORD = re.compile(r"\w+")
 _SHARED = 0.6
-"""Share of the words of the shorter of quote and answer that the other has, for the quote to hold the answer."""
+"""Share of the words of the shorter of quote and answer that must be in the other for the two to match."""
 
 
 class AnswerFigures(NamedTuple):
-    """How well questions are answered. None is a figure that the rows cannot give."""
+    """Figures of answered questions. A figure that the rows cannot give is None."""
 
     figures: Mapping[str, float | None]
     intervals: Mapping[str, Interval]
     right: tuple[bool, ...]
-    """Whether each row was dealt with rightly: a right citation, or none where the documents do not say."""
+    """Whether each row was handled correctly: a right citation, or none where the documents do not say."""
 
 
 def holds_answer(row: Row, document: str, start: int, end: int, text: str) -> bool:
-    """Whether a place of a document answers a row's question.
+    """Return whether a place of a document answers a row's question.
 
-    Where the row has places, the two overlap; where it has quotes, most words of the shorter of both are in the other.
+    Where the row has places, the two must overlap; where it has quotes, most words of the shorter one must be in the
+    other.
     """
     named = row.columns.get(DOCUMENT)
     if named is not None and str(named) != document:
@@ -47,13 +48,13 @@ def holds_answer(row: Row, document: str, start: int, end: int, text: str) -> bo
 
 
 def judge_answers(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int = 0) -> AnswerFigures:
-    """Figures over questions.
+    """Return the figures over questions.
 
     `token_f1`: mean over questions with a quoted answer of the F1 of the words cited, 0 where no answer is given.
-    `citation_precision`: share of right ones among the citations of answers given; of unanswerable questions all are
-    wrong. `unanswerable_recall`: share of unanswerable questions that got no answer; `said_not_stated`: that were told
-    that the documents do not say. `coverage`: share of answerable questions that got an answer. `accuracy`: share of
-    all questions dealt with rightly, whether accepted or not.
+    `citation_precision`: share of right ones among the citations of given answers; of unanswerable questions all are
+    wrong. `unanswerable_recall`: share of unanswerable questions that got no answer; `said_not_stated`: share that
+    were told that the documents do not say. `coverage`: share of answerable questions that got an answer. `accuracy`:
+    share of all questions handled correctly, whether accepted or not.
     """
     answered = np.array([bool(finding.accepted and finding.citations) for finding in findings], dtype=bool)
     silent = np.array([finding.accepted and not finding.citations for finding in findings], dtype=bool)
@@ -90,15 +91,15 @@ def judge_answers(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int
 
 @runtime_checkable
 class Keeper(Protocol):
-    """An index that gives the text of its documents."""
+    """An index that returns the text of its documents."""
 
     async def text(self, name: str, start: int, end: int, *, clearance: Label, tenant: str = "default") -> str | None:
-        """`text[start:end]` of a document; None if it is not there or may not be seen."""
+        """Return `text[start:end]` of a document; None if it does not exist or may not be seen."""
         ...
 
 
 async def with_quotes(rows: Sequence[Row], indexes: Mapping[str, Retriever], *, clearance: Label) -> list[Row]:
-    """Rows that give places of a document, with the words that stand there in whichever index has it."""
+    """Return rows with places of a document, completed with the words there from the index that has the document."""
     keepers = [index for index in indexes.values() if isinstance(index, Keeper)]
     return [replace(row, labels=row.labels or await _quotes(row, keepers, clearance)) for row in rows]
 
@@ -113,7 +114,7 @@ async def _quotes(row: Row, keepers: Sequence[Keeper], clearance: Label) -> tupl
 
 
 def look_up_with(indexes: Mapping[str, Retriever], card: SpecialistCard) -> LookUp:
-    """What the network shows a specialist of its indexes for a task: the passages found on each."""
+    """Return what the network shows a specialist of its indexes for a task: the passages found in each."""
 
     async def look_up(task: Task) -> ContextView:
         context = Context()
@@ -137,14 +138,14 @@ def look_up_with(indexes: Mapping[str, Retriever], card: SpecialistCard) -> Look
 
 
 def _right(row: Row, finding: Finding) -> bool:
-    """Whether the first citation answers, or nothing is cited where nothing is stated."""
+    """Return whether the first citation answers, or nothing is cited where nothing is stated."""
     if not finding.citations:
         return not (row.labels or row.evidence)
     return any(holds_answer(row, each.document, each.start, each.end, each.text) for each in finding.citations)
 
 
 def _token_f1(row: Row, finding: Finding) -> float:
-    """F1 of the words cited against those of the best answer, or of all answers together."""
+    """Return the F1 of the words cited against those of the best answer, or of all answers together."""
     mine = sum((_words(each.text) for each in finding.citations), Counter())
     whole = sum((_words(quote) for quote in row.labels), Counter())
     return max((_f1(mine, theirs) for theirs in [*(_words(quote) for quote in row.labels), whole]), default=0.0)
@@ -165,7 +166,7 @@ def _alike(one: Counter[str], other: Counter[str]) -> bool:
 
 
 def judge(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int = 0) -> Evaluation:
-    """Figures over questions."""
+    """Return the figures over questions."""
     judged = judge_answers(rows, findings, seed=seed)
     empty = nothing_measured(len(rows), sum(bool(row.labels or row.evidence) for row in rows))
     known: dict[str, Any] = dict(judged.figures)
@@ -173,7 +174,7 @@ def judge(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int = 0) ->
 
 
 def cases(rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
-    """Every question with what was answered."""
+    """Return every question with its answer."""
     right = judge_answers(rows, findings).right
     return [
         Case(row, None, finding.confidence, finding.accepted, correct)

@@ -1,8 +1,8 @@
-"""`answer`: says what the documents of its indexes say, each sentence with its place, or that they do not say.
+"""`answer`: answers from the documents of its indexes, each sentence with its place, or says that they do not say.
 
-Passages come with the view. The reader finds the sentences that answer and how sure that is (the rungs `lexical` and
+Passages come with the view. The reader finds the sentences that answer and their confidence (the rungs `lexical` and
 `embedding`: the answer is quoted, nothing is written). A finding is one of three: an answer with citations, "not in the
-documents", or an abstention because neither is sure enough.
+documents", or an abstention because neither is confident enough.
 """
 
 from __future__ import annotations
@@ -69,41 +69,44 @@ NOT_STATED = "not in the documents"
 _SAID = "The documents do not say."
 _ENGINE = "linear"
 _READ = 8_000
-"""Characters of a question whose words are looked at."""
+"""Characters of a question whose words are used."""
 _NEAR_ENOUGH = 0.28
-"""Cosine from which a question is about what the documents are about. Chosen on ten pages, looked at on eight others
-(docs/decisions/097): random letters and small talk stay below, questions that the pages do not answer mostly above."""
+"""Cosine from which a question is on the topic of the documents.
+
+Chosen on ten pages, checked on eight others (docs/decisions/097): random letters and small talk stay below, questions
+that the pages do not answer are mostly above.
+"""
 _LONG = 8_000
-"""As so many characters of linear work a reading counts: it is never done on the event loop."""
+"""Characters of linear work that a reading counts as: it never runs on the event loop."""
 _READER = "reading"
 """The key of the reading model in the ledger."""
 _WINDOW = 2048
-"""Tokens that a model takes of which nobody says more."""
+"""Context window in tokens of a model that does not state one."""
 _AT_ONCE = 16
-"""Sentences that wait at the encoder together: others share its queue."""
+"""Most sentences that wait at the encoder together: other callers share its queue."""
 
 
 class Thresholds(NamedTuple):
-    """When a finding stands."""
+    """Thresholds for a finding to be accepted."""
 
     answering: Acceptance
-    """When an answer is given."""
+    """The threshold for giving an answer."""
     silence: Acceptance
-    """When it is said that the documents do not say."""
+    """The threshold for saying that the documents do not say."""
 
 
 class _Third(NamedTuple):
-    """What came of asking a larger model."""
+    """The result of asking a larger model."""
 
     reading: AnswerReading
     steps: tuple[Step, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     stands: Thresholds | None = None
-    """None where it had no say."""
+    """The thresholds to use; None where the model's pick was not used."""
 
 
 def _timed(work: Callable[..., T], *arguments: object) -> tuple[T, Usage]:
-    """What some work gives, and what it took."""
+    """Run some work, and return its result and its usage."""
     with CpuSpan() as took:
         result = work(*arguments)
     return result, took.usage
@@ -111,33 +114,33 @@ def _timed(work: Callable[..., T], *arguments: object) -> tuple[T, Usage]:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerSpecialist:
-    """Reads the passages of its view; where it has a writer, that words the answer from what was found."""
+    """Reads the passages of its view; a writer, if there is one, words the answer from them."""
 
     card: SpecialistCard
     reader: AnswerReader
     answering: Acceptance
-    """When an answer is given."""
+    """The threshold for giving an answer."""
     silence: Acceptance
-    """When it is said that the documents do not say."""
+    """The threshold for saying that the documents do not say."""
     again: Thresholds | None = None
-    """The same for questions in words that training has seen: what answers them is known better. None for no other."""
+    """Thresholds for questions in words that training has seen, whose answers are better known; None for the same."""
     encoder: Engine | None = None
-    """Set where the reader wants encodings."""
+    """The encoder; set where the reader needs encodings."""
     writer: AnswerWriter | None = None
     rereading: Rereading | None = None
-    """What a model that reads makes of the best sentences; set together with `model`."""
+    """The weighting of a model that reads the best sentences; set together with `model`."""
     model: PassageReader | None = None
     chooser: SentenceChooser | None = None
     """A larger model that chooses among the likeliest sentences; set only beside `rereading`."""
     chosen: Thresholds | None = None
-    """When a finding stands that it had a say in."""
+    """Thresholds for findings in which the larger model's pick was used."""
     turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = field(
         default_factory=WeakKeyDictionary, compare=False, repr=False
     )
-    """By event loop: one question at a time has its sentences encoded."""
+    """Locks by event loop, so that sentences are encoded for one question at a time."""
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
-        """The answer of the passages in the view, or that they give none."""
+        """Return the answer of the passages in the view, or that they give none."""
         if not task.text.strip():
             return abstention(self.card.name, task, Reason("abstain.no_text"))
         found = await self._answer(task, view, call)
@@ -147,9 +150,10 @@ class AnswerSpecialist:
         return replace(found, label=label, label_without_pii=label_without_pii(task, *view.entries))
 
     async def _again(self, found: Finding, task: Task, view: ContextView, call: CallContext) -> Finding:
-        """A question that was taken for a follow-up and got no answer, read as it was asked; what it takes is added.
+        """Read an unanswered follow-up again in its original wording, and add the usage of that.
 
-        That nothing answers it is no answer then: it may be a follow-up after all.
+        If nothing answers the original wording, that is not accepted as an answer: the question may be a follow-up
+        after all.
         """
         alone = await self._answer(task, view, call)
         steps, verdicts = (*found.steps, *alone.steps), (*found.verdicts, *alone.verdicts)
@@ -159,7 +163,7 @@ class AnswerSpecialist:
         return replace(alone, reason=noted, steps=steps, verdicts=verdicts)
 
     async def _answer(self, task: Task, view: ContextView, call: CallContext) -> Finding:
-        """The same, before it is said how sensitive it is."""
+        """Return the finding without its sensitivity label."""
         label = max([task.label, *(entry.label for entry in view.entries)])
         passages = passages_of(view, task)
         if not passages:
@@ -206,20 +210,20 @@ class AnswerSpecialist:
         without_pii: Label,
         call: CallContext,
     ) -> _Third:
-        """What a larger model makes of the looks before, where there is one and they are not sure by themselves."""
+        """Return the reading after a larger model, where there is one and the earlier looks are not confident."""
         if self.chooser is None or self.chosen is None or self._is_sure(reading):
             return _Third(reading)
         found = await self.chooser.look(reading, seen, label, without_pii, call=call)
         return _Third(found.reading, found.steps, found.verdicts, self.chosen if found.asked else None)
 
     def _is_sure(self, reading: AnswerReading) -> bool:
-        """Whether the looks before give an answer that stands: no model is paid to say so once more."""
+        """Return whether the looks before give an accepted answer: no model is paid to confirm it."""
         return reading.right >= 1 - reading.stated and self.answering.judge(reading.right, None)[0]
 
     async def _look(
         self, whole: SentenceSurvey, task: Task, label: Label, call: CallContext
     ) -> tuple[np.ndarray | None, SentenceSurvey, np.ndarray | None, tuple[Step, ...]]:
-        """The question's encoding (D,), the sentences that are worth one with theirs (S, D), and what they took."""
+        """Return the question's encoding (D,), the sentences worth encoding with theirs (S, D), and their usage."""
         if self.encoder is None or not whole.sentences:
             return None, self.reader.narrow(whole), None, ()
         outputs: list[Output] = []
@@ -250,11 +254,12 @@ class AnswerSpecialist:
         nearest: float | None,
         apart: bool = False,
     ) -> Finding:
-        """The more likely of the two: that the best sentences answer, or that nothing does.
+        """Return the more likely outcome: that the best sentences answer, or that nothing does.
 
-        That nothing does is an answer only to what the documents are about: a question of which no word stands in what
-        was found in an index (`apart`) is not, nor one that is far from all of it. `nearest` is the largest cosine of
-        the question to a sentence that was found, None without encodings. `stands` are the thresholds of both.
+        "Nothing answers" is accepted only for a question on the topic of the documents. A question is off topic if an
+        index found no passage with any of its words (`apart`), or if its encoding is far from all sentences. `nearest`
+        is the largest cosine of the question to a sentence that was found, None without encodings. `stands` are the
+        thresholds of both outcomes.
         """
         silent = 1 - reading.stated
         answering, silence = stands
@@ -277,7 +282,7 @@ class AnswerSpecialist:
         return self._finding(said, label, steps)
 
     def _worded(self, quoted: Finding, written: Written) -> Finding:
-        """What the writer made of it, if every sentence of it is supported; else what was quoted, which says so."""
+        """Return the writer's answer, if every sentence of it is supported; else the quoted one, with a note."""
         steps, verdicts = (*quoted.steps, *written.steps), (*quoted.verdicts, *written.verdicts)
         if not written.sentences:
             return replace(quoted, steps=steps, verdicts=verdicts, reason=quoted.reason.noting(written.reason))
@@ -314,7 +319,7 @@ class AnswerSpecialist:
         )
 
     def to_files(self) -> dict[str, bytes]:
-        """What a stored version holds of it."""
+        """Return the files of the specialist in a stored version."""
         described, arrays = self.reader.store()
         about: dict[str, object] = {
             "task": "answer",
@@ -335,7 +340,7 @@ class AnswerSpecialist:
 
 
 def _doubted(finding: Finding, view: ContextView) -> Finding:
-    """A finding that nothing is stated does not stand where an index was not searched."""
+    """Reject a finding that nothing is stated if an index was not searched."""
     if not view.unsearched or finding.value != NOT_STATED:
         return finding
     missing = ", ".join(repr(name) for name in view.unsearched)
@@ -345,7 +350,7 @@ def _doubted(finding: Finding, view: ContextView) -> Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class _Said:
-    """What a finding says, and whether it stands by it."""
+    """The content of a finding, and whether it is accepted."""
 
     value: str
     text: str
@@ -354,12 +359,12 @@ class _Said:
     how: Reason
     citations: tuple[Citation, ...] = ()
     nearest: tuple[Citation, ...] = ()
-    """What comes nearest to an answer, where neither is sure: no answer rests on it."""
+    """The nearest sentences, where neither outcome is confident enough: no answer rests on them."""
     contradictions: tuple[Contradiction, ...] = ()
 
 
 def _quoted(reading: AnswerReading, seen: SentenceSurvey, answering: Acceptance) -> _Said:
-    """What the best sentences say, and what other documents say instead, the newest first where that is known."""
+    """Return the best sentences as an answer, and contradicting documents, newest first where dates are known."""
     seen = replace(seen, read=reading.read)
     rivals = find_rivals(reading, seen)
     cited = [*reading.cited, *rivals]
@@ -401,9 +406,10 @@ def _quoted(reading: AnswerReading, seen: SentenceSurvey, answering: Acceptance)
 
 
 def _missing(cited: Sequence[Sentence], seen: SentenceSurvey) -> Reason | None:
-    """Why the best sentence does not answer: it is of another thing or year, or a row without the cell asked for.
+    """Return why the best sentence does not answer, or None.
 
-    Or another row, which is not cited beside it, would answer as well.
+    It is about another thing or year, it is a row without the requested cell, or another row, which is not cited
+    beside it, would answer as well.
     """
     best = cited[0]
     row, passage = named(best), best.passage
@@ -422,7 +428,7 @@ def _missing(cited: Sequence[Sentence], seen: SentenceSurvey) -> Reason | None:
 
 
 def _as_fitting(best: Sentence, seen: SentenceSurvey) -> Iterator[Sentence]:
-    """The other rows of a row's table that the question names as much, with a value of the same unit in that place."""
+    """Yield other rows of the same table that the question matches as well, with a value of the same unit."""
     at = seen.place_of(best)
     if at is None or seen.tables is None or seen.told is None:
         return
@@ -435,7 +441,7 @@ def _as_fitting(best: Sentence, seen: SentenceSurvey) -> Iterator[Sentence]:
 
 
 def passages_of(view: ContextView, task: Task) -> list[Passage]:
-    """The passages of a view, the best of each index first; of one document, where the task names it."""
+    """Return the passages of a view, the best of each index first; only of one document, where the task names it."""
     indexes: dict[str, list[Passage]] = {}
     for entry in view.entries:
         if isinstance(entry.content, Passage):
@@ -458,7 +464,7 @@ def load_answer(
     writer: AnswerWriter | None = None,
     chooser: tuple[SentenceChooser, Acceptance, Acceptance] | None = None,
 ) -> AnswerSpecialist:
-    """The specialist of a stored version. Raises `LookupError`, `TypeError` or `ValueError` if it is none."""
+    """Load the specialist of a stored version. Raises `LookupError`, `TypeError` or `ValueError` if it is invalid."""
     arrays = load_arrays(files[ARRAYS_FILE]) if ARRAYS_FILE in files else {}
     reader = AnswerReader.restore(described["reader"], arrays)
     again = from_json(dict[str, Acceptance], described.get("again", {}))
@@ -484,9 +490,9 @@ def load_answer(
 
 
 def _as_shipped(both: Mapping[str, Acceptance]) -> tuple[Rereading, dict[str, Acceptance]]:
-    """What weighs the reading model that ships now, and thresholds that hold the same risks with it.
+    """Return the weighting of the reading model that ships now, and thresholds that hold the same risks with it.
 
-    Every stored weighing is the shipped one of its day: what questions of one's own calibrate has none.
+    Every stored weighting is the shipped one of its time: a version calibrated on the user's own questions has none.
     """
     defaults = load_defaults()
     if defaults.rereading is None:
@@ -498,7 +504,7 @@ def _as_shipped(both: Mapping[str, Acceptance]) -> tuple[Rereading, dict[str, Ac
 
 
 def writer_of(card: SpecialistCard, section: AnswerSection, parts: Parts) -> AnswerWriter | None:
-    """What words an answer from what was found; None on the rungs that quote. Raises `ConfigError`."""
+    """Return the writer of answers; None on the rungs that quote. Raises `ConfigError`."""
     if card.rung not in {"slm", "llm"}:
         return None
     defaults = load_defaults()
@@ -516,13 +522,13 @@ def writer_of(card: SpecialistCard, section: AnswerSection, parts: Parts) -> Ans
 def chooser_of(
     card: SpecialistCard, section: AnswerSection, parts: Parts, described: Mapping[str, Any]
 ) -> tuple[SentenceChooser, Acceptance, Acceptance] | None:
-    """What chooses among the likeliest sentences, and when its answers and its silence stand; None if nothing does.
+    """Return the chooser among the likeliest sentences with its thresholds; None if there is none.
 
-    Of a version whose choosing was fitted with another model than the section names now nothing is left.
+    The choosing of a version is dropped if it was fitted with another model than the section names now.
 
     Raises:
         ConfigError: the model is not there.
-        LookupError, TypeError, ValueError: the version is none.
+        LookupError, TypeError, ValueError: the version is invalid.
     """
     stored = described.get("choosing")
     if stored is None or stored["model"] != section.model:

@@ -1,7 +1,7 @@
-"""The extractive answer: the sentences of the passages that answer a question, or that none does.
+"""The extractive answer: finds the sentences of the passages that answer a question, or finds that none does.
 
-It writes nothing of its own: what it gives is quoted. It knows no engine: whoever calls it encodes what `survey` asks
-for.
+It writes no text of its own: every answer is quoted. It knows no engine: the caller encodes the texts that `survey`
+returns.
 """
 
 from __future__ import annotations
@@ -31,71 +31,71 @@ from coterie.text.language import language_of
 from coterie.types import Citation, Passage
 
 MOST_SENTENCES = 96
-"""Sentences that are encoded and compared, of all passages together."""
+"""Most sentences that are encoded and compared, of all passages together."""
 LOOKED_UP = 2.0
-"""Log-odds by which a cell that was looked up is surer than its sentence.
+"""Log-odds by which a looked-up cell is more certain than its sentence.
 
 All of 16 such questions about the development tables of benchmarks/tables (DOCX) were right, 17 of 18 by the rule of
 succession, where the mean confidence was .73: 1.9, rounded.
 """
 MOST_CITED = 3
-"""Sentences cited at most."""
+"""Most sentences that are cited."""
 
 Floats = np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SentenceSurvey:
-    """The sentences to look at, and what words say of them."""
+    """The sentences to look at, and their word features."""
 
     question: str
     sentences: tuple[Sentence, ...]
     words: Floats  # (S, len(LEXICAL))
     language: str = "en"
-    """The question's."""
+    """The question's language."""
     tables: Floats | None = None  # (S,) int: the table that each is a row of, -1 for none
     matched: Floats | None = None  # (S,): see `Cells`
     told: Floats | None = None  # (S,): see `Cells`
     found: Floats | None = None  # (S,) bool: see `Cells`
     columns: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
-    """Of each table the names of its columns."""
+    """For each table, the names of its columns."""
 
     @property
     def ranks(self) -> list[int]:
-        """The place of each sentence's passage among those found."""
+        """The rank of each sentence's passage among those found."""
         return [each.rank for each in self.sentences]
 
     @property
     def starts(self) -> Floats:  # (S,)
-        """Where each begins in its document, in characters."""
+        """The start of each sentence in its document, in characters."""
         return np.array([each.start for each in self.sentences])
 
     @property
     def texts(self) -> list[str]:
-        """What is to be encoded: the sentences, in order."""
+        """The texts to encode: the sentences, in order."""
         return [each.said for each in self.sentences]
 
     @property
     def shares_words(self) -> bool:
-        """Whether any word of the question, small words aside, stands in what was found, its headings included."""
+        """Whether any content word of the question occurs in the passages found, headings included."""
         return bool(len(self.words)) and bool((self.words[:, _SHARED] > 0).any())
 
     read: Mapping[int, str] = field(default_factory=dict)
-    """By the places of rows the column that a model is sure of."""
+    """For the places of rows, the column of which a model is confident."""
 
     def place_of(self, sentence: Sentence) -> int | None:
-        """Its place; None if it is none of these."""
+        """Return a sentence's place; None if it is not among the sentences."""
         return next((place for place, each in enumerate(self.sentences) if each is sentence), None)
 
     def asked_of(self, row: Sentence) -> Asked:
-        """What the question asks of a row of a table."""
+        """Return the cells of a table's row that the question asks for."""
         at = self.place_of(row)
         names = () if at is None or self.tables is None else self.columns.get(int(self.tables[at]), ())
         read = "" if at is None else self.read.get(at, "")
         return asked_cells(self.question, named(row), names, self.language, read=read)
 
     def take(self, rows: Floats) -> SentenceSurvey:
-        """Some of the sentences, by their places (K,)."""
+        """Return the survey of some of the sentences, by their places (K,)."""
         return replace(
             self,
             sentences=tuple(self.sentences[row] for row in rows),
@@ -109,12 +109,12 @@ class SentenceSurvey:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AnswerReading:
-    """What was found."""
+    """The result of reading."""
 
     cited: tuple[Sentence, ...]
-    """The sentences that answer if any do, the best one first."""
+    """The sentences that answer, if any do, the best one first."""
     right: float
-    """Calibrated probability that the best one answers."""
+    """Calibrated probability that the best sentence answers."""
     stated: float
     """Calibrated probability that the documents answer at all."""
     scores: Floats  # (S,)
@@ -123,20 +123,20 @@ class AnswerReading:
     known: float
     """How familiar the question is, 0 to 1."""
     read: Mapping[int, str] = field(default_factory=dict)
-    """By the places of cited rows the column that a model is sure of."""
+    """For the places of cited rows, the column of which a model is confident."""
 
     @property
     def again(self) -> bool:
-        """Whether it was asked in the very words of a question that training has seen."""
+        """Whether the question has the same words as one that training has seen."""
         return bool(self.outcome[_NEAREST] >= SAME)
 
 
 def survey(
     question: str, passages: Sequence[Passage], language: str | None = None, *, turn: str = ""
 ) -> SentenceSurvey:
-    """Cut passages, the best first, and look at the words of every sentence; only its neighbours see a label.
+    """Cut passages, the best first, and compute each sentence's word features; only neighbours see a label.
 
-    `language` is the question's; None has it found out. `turn` is what was asked, where the question is a follow-up's.
+    `language` is the question's; None detects it. `turn` is the original wording, where the question is a follow-up.
     """
     sentences = cut_passages(passages)
     language = language or language_of(question, "en")
@@ -156,12 +156,12 @@ def survey(
 
 
 def likely_rows(words: Floats, expected: Floats | None = None) -> Floats:
-    """The places (K,) of the `MOST_SENTENCES` sentences that are worth a closer look, in order.
+    """Return the places (K,) of the `MOST_SENTENCES` sentences that are worth a closer look, in order.
 
     Args:
-        words: (S, len(LEXICAL)) what words say of each: those that share nothing with the question go first.
-        expected: (S,) how much each looks like what answered such questions before. Half of those that are kept are
-            then the best by that: an answer need not share a word with its question.
+        words: (S, len(LEXICAL)) the word features of each: sentences that share nothing with the question go first.
+        expected: (S,) similarity of each to what answered such questions before. Half of the sentences that are kept
+            are then the best by that: an answer need not share a word with its question.
     """
     order = np.argsort(-(words[:, _NEAR] + words[:, _RANK]), kind="stable")
     if len(order) <= MOST_SENTENCES:
@@ -178,18 +178,18 @@ _SHARED = [LEXICAL.index(name) for name in ("covered_heading", "covered_passage"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AnswerReader:
-    """Finds and weighs. Of familiar questions it knows what answered them before; of others what answers in general."""
+    """Finds and scores sentences: with experts for familiar questions, with general features for others."""
 
     plain: AnswerScorer
     familiar: AnswerScorer | None = None
-    """Set together with `experts`."""
+    """The scorer of familiar questions; set together with `experts`."""
     experts: Experts | None = None
 
     def columns(self, seen: SentenceSurvey, question: Floats | None, vectors: Floats | None) -> dict[str, Floats]:
-        """Every feature of each sentence but what the experts say, (S,) each.
+        """Return every feature of each sentence but the experts' predictions, (S,) each.
 
         Raises:
-            ValueError: it wants encodings and was given none.
+            ValueError: encodings are needed and were not given.
         """
         found = dict(zip(LEXICAL, seen.words.T, strict=True))
         if seen.tables is not None and seen.matched is not None and seen.found is not None:
@@ -203,11 +203,11 @@ class AnswerReader:
 
     @property
     def encodes(self) -> bool:
-        """Whether it wants encodings."""
+        """Whether the reader needs encodings."""
         return ENCODED[0] in self.plain.sentence.names
 
     def narrow(self, seen: SentenceSurvey, question: Floats | None = None) -> SentenceSurvey:  # question (D,)
-        """What is worth being encoded and read, by words alone: see `likely_rows`."""
+        """Return the sentences worth encoding and reading, by words alone: see `likely_rows`."""
         if len(seen.sentences) <= MOST_SENTENCES:
             return seen
         expected = None
@@ -221,10 +221,10 @@ class AnswerReader:
     def read(
         self, seen: SentenceSurvey, question: Floats | None = None, vectors: Floats | None = None
     ) -> AnswerReading | None:
-        """The sentences that answer; None where there is nothing to look at.
+        """Return the sentences that answer; None where there are no sentences.
 
         Args:
-            seen: What `survey` gave.
+            seen: The result of `survey`.
             question: (D,) the question's encoding, for a reader that encodes.
             vectors: (S, D) the sentences' encodings, likewise.
         """
@@ -244,7 +244,7 @@ class AnswerReader:
         return _between(reading, weigh(self.familiar, columns, seen.sentences, asked), gate.familiar)
 
     def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
-        """The JSON description and the arrays that restore it."""
+        """Return the JSON description and the arrays that restore the reader."""
         described: dict[str, object] = {"plain": self.plain.describe()}
         if self.experts is None or self.familiar is None:
             return described, {}
@@ -253,7 +253,7 @@ class AnswerReader:
 
     @classmethod
     def restore(cls, description: Mapping[str, Any], arrays: Mapping[str, Floats]) -> AnswerReader:
-        """What `store` was asked of. Raises `LookupError`, `TypeError` or `ValueError` if it is none."""
+        """Restore the result of `store`. Raises `LookupError`, `TypeError` or `ValueError` if it is invalid."""
         if "experts" not in description:
             return cls(plain=AnswerScorer.restore(description["plain"]))
         return cls(
@@ -264,13 +264,13 @@ class AnswerReader:
 
 
 class KnownQuestion(NamedTuple):
-    """What is known of a question from those that training has seen."""
+    """What the questions of the training data say about a question."""
 
     gate: ExpertGate
     by_kind: Callable[[int], Floats]
-    """By the row of a sentence what the expert of each kind says of it (len(KNOWN), K)."""
+    """For the row of a sentence, the prediction of each kind's expert (len(KNOWN), K)."""
     usual: float = 0.0
-    """See `Experts.usual`, of the kinds that the question may be of."""
+    """The value of `Experts.usual` for the kinds that the question may be of."""
 
 
 def weigh(
@@ -279,7 +279,7 @@ def weigh(
     sentences: Sequence[Sentence],
     asked: KnownQuestion | None = None,
 ) -> AnswerReading:
-    """What a scorer makes of sentences whose features (S,) are known by name."""
+    """Return a scorer's reading of sentences, from their features (S,) by name."""
     features = np.column_stack([columns[name] for name in scorer.sentence.names])
     scores = scorer.sentence.of(features)
     if "table" in columns:
@@ -308,7 +308,7 @@ def weigh(
 
 
 def chosen(seen: SentenceSurvey, scores: Floats, also: float) -> tuple[Floats, list[int], float]:
-    """Scores (S,) with rows of tables in order, what is cited by them, and by how much a looked-up cell is surer."""
+    """Return reordered scores (S,), the cited sentences, and the bonus of a looked-up cell."""
     if seen.tables is None or seen.matched is None or seen.found is None:
         return scores, cited_rows(scores, also, MOST_CITED), 0.0
     scores = best_row(scores, seen.tables, seen.matched)
@@ -317,7 +317,7 @@ def chosen(seen: SentenceSurvey, scores: Floats, also: float) -> tuple[Floats, l
 
 
 def _apart(rows: list[int], tables: Floats, matched: Floats) -> list[int]:
-    """The rows cited without those of the best one's table whose cells say less of the question."""
+    """Return the cited rows without those of the best row's table that match less of the question."""
     best = rows[0]
     if tables[best] < 0:
         return rows
@@ -325,7 +325,7 @@ def _apart(rows: list[int], tables: Floats, matched: Floats) -> list[int]:
 
 
 def _between(plain: AnswerReading, familiar: AnswerReading, known: float) -> AnswerReading:
-    """The reading of the scorer that knows the question better; probabilities by how well it is known."""
+    """Return the reading of the scorer that knows the question better, with probabilities mixed by familiarity."""
     better = familiar if known >= 0.5 else plain
     right, stated = (
         (1 - known) * getattr(plain, name) + known * getattr(familiar, name) for name in ("right", "stated")
@@ -336,9 +336,9 @@ def _between(plain: AnswerReading, familiar: AnswerReading, known: float) -> Ans
 
 
 def cite(cited: Sequence[Sentence]) -> tuple[Citation, ...]:
-    """Citations in the documents' order, the best sentence's document first; neighbours become one.
+    """Return citations in the documents' order, the best sentence's document first; neighbours are joined.
 
-    What introduces a list and denies ("Not included:") is cited with its items.
+    A negating introduction of a list ("Not included:") is cited with its items.
     """
     if not cited:
         return ()
@@ -360,7 +360,7 @@ def cite(cited: Sequence[Sentence]) -> tuple[Citation, ...]:
 
 
 def _joined(last: Citation, each: Sentence) -> Citation | None:
-    """One citation of two sentences with nothing but space between them; None if there is more, or they are apart."""
+    """Return one citation of two sentences with only space between them; None if there is more, or they are apart."""
     passage = each.passage
     if last.document != passage.document or last.index != passage.index or last.start < passage.start or named(each):
         return None
@@ -383,7 +383,7 @@ def _joined(last: Citation, each: Sentence) -> Citation | None:
 
 
 def spoken(citation: Citation, cited: Sequence[Sentence], seen: SentenceSurvey | None = None) -> str:
-    """A citation on one line; of a table's row what it is known by and the cells that the question asks for."""
+    """Return a citation on one line; of a table's row, its identifying cells and those that the question asks for."""
     row = row_of(citation, cited)
     pairs = named(row) if row is not None else []
     if row is None or not pairs or (seen is None and not row.head):
@@ -394,13 +394,13 @@ def spoken(citation: Citation, cited: Sequence[Sentence], seen: SentenceSurvey |
 
 
 def row_of(citation: Citation, cited: Sequence[Sentence]) -> Sentence | None:
-    """The sentence that a citation is, where it is one alone."""
+    """Return the sentence that a citation consists of; None if it is not a single sentence."""
     place = (citation.document, citation.start, citation.end)
     return next((each for each in cited if (each.passage.document, each.start, each.end) == place), None)
 
 
 def borne_by(sentence: Sentence) -> str:
-    """What it is taken to say where a wording is checked: each value beside its name, and what an item hangs on."""
+    """Return the text that must support a wording: a row's values with their names, an item with its introduction."""
     pairs = named(sentence)
     text = ", ".join(f"{name} {value}".strip() for name, value in pairs) if pairs else sentence.text
     return f"{sentence.lead.text} {text}" if sentence.lead else text

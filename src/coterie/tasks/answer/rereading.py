@@ -1,9 +1,9 @@
-"""A second look by a model that reads: it takes the likeliest passages one after the other, until one answers.
+"""A second look by a reading model: it reads the likeliest passages one after the other, until one answers.
 
-The first look is cheap and sees every sentence; the model reads `MOST_READ` passages at most, each whole. Its say and
-the first look's are weighed by lines fitted on public questions, and the thresholds hold their risk as a mean over
-domains that the lines had not seen. The first look's encoder knows one language; the model knows more of them: passages
-in another one have lines of their own.
+The first look is cheap and sees every sentence; the model reads `MOST_READ` passages at most, each whole. The scores of
+both are weighed by lines fitted on public questions, and the thresholds hold their risk as a mean over domains that the
+lines had not seen. The first look's encoder knows one language and the model knows more: passages in another language
+have lines of their own.
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ from coterie.text.language import language_of
 from coterie.text.segmentation import asks
 
 MOST_READ = 3
-"""Passages that the model reads."""
+"""Most passages that the model reads."""
 ENOUGH = 1.0
-"""Log-odds that a passage answers from which no further one is read."""
+"""Log-odds that a passage answers from which no further passage is read."""
 BESIDE = 1.0
-"""Unless its best sentence is, by the first look, as likely as this below the best of all: it may say otherwise."""
+"""Log-odds below the best sentence within which a further passage is read nevertheless: it may contradict."""
 LOOKED: tuple[str, ...] = ("first", "read", "top", "answers")
-"""Of a sentence: log-odds of the first look and of the model, how far the model puts it below its best, and what the
-model says of its whole passage."""
+"""Features of a sentence.
+
+Log-odds of the first look and of the model, how far the model puts it below its best sentence, and the model's score of
+its whole passage.
+"""
 JUDGED: tuple[str, ...] = (
     "score",  # log-odds of the best sentence by both
     "gap",  # to the best one that is not cited with it
@@ -45,15 +48,15 @@ JUDGED: tuple[str, ...] = (
     "right",  # log-odds of the first look that its best sentence answers
     "stated",  # and that anything does
 )
-"""Of an answer as a whole."""
+"""Features of an answer as a whole."""
 SURE_COLUMN = 2.0
-"""Log-odds by which one cell of a row is to be ahead of the others: then its column is the one that is asked for."""
+"""Log-odds by which one cell of a row must lead the others for its column to be the requested one."""
 KNOWN_LANGUAGE = "en"
-"""Of the first look's encoder."""
+"""Language of the first look's encoder."""
 _TOLD = 600
-"""Characters of a passage that tell its language."""
+"""Characters of a passage from which its language is detected."""
 _HEADING = 160
-"""Characters of a heading, its end."""
+"""Most characters of a heading; its end is kept."""
 _FAR = 12.0
 _LEAST = 1e-3
 
@@ -64,21 +67,21 @@ class PassageReader(Protocol):
     """A model that reads a question with a passage."""
 
     sha256: str
-    """Of its weights: what was fitted on one model's scores says nothing of another's."""
+    """Checksum of the weights: a fit on one model's scores is not valid for another's."""
 
     def read(self, question: str, sentences: Sequence[str]) -> PassageRead:
-        """What a passage's sentences, in their order, say to a question. Blocks."""
+        """Return the scores of a passage's sentences, in their order, for a question. Blocks."""
 
 
 class Looked(NamedTuple):
-    """What the model says of the sentences that it read, (K,) each."""
+    """The model's scores of the sentences that it read, (K,) each."""
 
     rows: Floats
-    """Their places."""
+    """Places of the sentences."""
     read: Floats
-    """Log-odds that each answers."""
+    """Log-odds that each sentence answers."""
     answers: Floats
-    """Log-odds that its passage does."""
+    """Log-odds that the sentence's passage answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,18 +94,18 @@ class Rereading:
     also: float
     """Log-odds from which further sentences are cited beside the best one."""
     model: str
-    """Checksum of the model that it was fitted with."""
+    """Checksum of the model that the lines were fitted with."""
     foreign: Rereading | None = None
-    """What weighs passages in a language that the first look does not know; None for the same lines.
+    """The lines for passages in a language that the first look does not know; None for the same lines.
 
-    Its answers are as sure as they must be for the same threshold to hold the same risk.
+    Its answers are as certain as the same threshold requires to hold the same risk.
     """
 
     def look(self, seen: SentenceSurvey, reading: AnswerReading, reader: PassageReader) -> AnswerReading:
-        """What is made of the first look after the model has read its best passages.
+        """Return the reading after the model has read the best passages of the first look.
 
-        What other documents say instead is read, too, and changes nothing but its own scores: the lines judge an answer
-        by what is read to find it.
+        Contradicting documents are read, too, but change nothing except their own scores: the lines judge an answer by
+        the passages that are read to find it.
         """
         looked = read_passages(seen, reading.scores, reader)
         found = self.judge(seen, reading, looked)
@@ -119,7 +122,7 @@ class Rereading:
         return replace(found, scores=scores)
 
     def judge(self, seen: SentenceSurvey, reading: AnswerReading, looked: Looked) -> AnswerReading:
-        """The same from what the model says."""
+        """Return the reading from the model's scores."""
         lines = self._lines(seen, reading)
         scores = lines.sentence_scores(seen, reading, looked)
         scores, cited, sure = chosen(seen, scores, lines.also)
@@ -136,21 +139,21 @@ class Rereading:
         return self if self.foreign is None or not is_foreign(seen, reading.scores) else self.foreign
 
     def sentence_scores(self, seen: SentenceSurvey, reading: AnswerReading, looked: Looked) -> Floats:  # (S,)
-        """Log-odds of every sentence, by these lines."""
+        """Return the log-odds of every sentence, by these lines."""
         scores = np.full(len(seen.sentences), -_FAR)
         scores[looked.rows] = self.sentence.of(features(reading.scores, looked))
         scores[[row for row in looked.rows if asks(seen.sentences[row].text)]] = -_FAR
         return scores
 
     def describe(self) -> dict[str, object]:
-        """As JSON."""
+        """Return the lines as JSON."""
         lines = {name: getattr(self, name).describe() for name in ("sentence", "right", "stated")}
         foreign = {} if self.foreign is None else {"foreign": self.foreign.describe()}
         return lines | {"also": self.also, "model": self.model} | foreign
 
     @classmethod
     def restore(cls, stored: Mapping[str, Any]) -> Rereading:
-        """What `describe` told. Raises `LookupError`, `TypeError` or `ValueError` if it is none."""
+        """Restore the result of `describe`. Raises `LookupError`, `TypeError` or `ValueError` if it is invalid."""
         return cls(
             sentence=LinearScore.restore(stored["sentence"], LOOKED),
             right=LinearScore.restore(stored["right"], JUDGED),
@@ -162,13 +165,13 @@ class Rereading:
 
 
 def is_foreign(seen: SentenceSurvey, scores: Floats) -> bool:
-    """Whether the likeliest passage, by the scores (S,) of the first look, is in a language that it does not know."""
+    """Return whether the likeliest passage, by the scores (S,) of the first look, is in a language unknown to it."""
     text = seen.sentences[int(scores.argmax())].passage.text
     return language_of(text[:_TOLD], KNOWN_LANGUAGE) != KNOWN_LANGUAGE
 
 
 def read_passages(seen: SentenceSurvey, scores: Floats, reader: PassageReader) -> Looked:
-    """Have the likeliest passages read, by the scores (S,) of the first look, until one answers."""
+    """Let the model read the likeliest passages, by the scores (S,) of the first look, until one answers."""
     passages = _passages(seen)
     best = {rank: float(scores[rows].max()) for rank, rows in passages.items()}
     top = max(best.values())
@@ -182,11 +185,11 @@ def read_passages(seen: SentenceSurvey, scores: Floats, reader: PassageReader) -
 
 
 def read_columns(seen: SentenceSurvey, found: AnswerReading, reader: PassageReader) -> dict[int, str]:
-    """By the place of a row that is cited first the column that the model is sure of, where words name another one.
+    """Return for the place of the first cited row the column that the model is sure of, where words name another.
 
-    Each cell is read as a sentence behind those that the row is known by. Of a column without a cell in the row another
-    row's is read. Beside a column whose name stands in the question as it is one of another kind of value counts only:
-    "Where was it collected?" is answered by the place beside "Collected: 2011", by no other year.
+    Each cell is read as a sentence after the identifying cells of the row. Where a row lacks a column's cell, another
+    row's is read. Beside a column whose name occurs literally in the question, only a column with another kind of
+    value counts: "Where was it collected?" is answered by the place beside "Collected: 2011", by no other year.
     """
     best = found.cited[0]
     at, row = seen.place_of(best), named(best)
@@ -215,7 +218,7 @@ def read_columns(seen: SentenceSurvey, found: AnswerReading, reader: PassageRead
 
 
 def _passages(seen: SentenceSurvey) -> dict[int, list[int]]:
-    """By the rank of each passage its sentences' rows, in the document's order."""
+    """Return by the rank of each passage its sentences' rows, in the document's order."""
     passages: dict[int, list[int]] = {}
     for row in sorted(range(len(seen.sentences)), key=lambda row: seen.sentences[row].start):
         passages.setdefault(seen.sentences[row].rank, []).append(row)
@@ -223,7 +226,7 @@ def _passages(seen: SentenceSurvey) -> dict[int, list[int]]:
 
 
 def _read(seen: SentenceSurvey, rows: Sequence[int], reader: PassageReader) -> Looked:
-    """One passage, by the rows of its sentences."""
+    """Read one passage, by the rows of its sentences."""
     above = heading(seen, rows[0])
     found = reader.read(seen.question, [*above, *(shown(seen, row) for row in rows)])
     return Looked(np.array(rows), found.sentences[len(above) :], np.full(len(rows), found.answers))
@@ -234,24 +237,24 @@ def _together(looked: Sequence[Looked]) -> Looked:
 
 
 def shown(seen: SentenceSurvey, row: int) -> str:
-    """A sentence as the model reads it: a row of a table with its columns."""
+    """Return a sentence in the form that the model reads: a row of a table with its columns."""
     return " ".join(seen.sentences[row].said.split())
 
 
 def heading(seen: SentenceSurvey, row: int) -> list[str]:
-    """The heading that a sentence's passage stands under, if there is one: read before it, never cited."""
+    """Return the heading of a sentence's passage, if there is one: it is read before the sentence, never cited."""
     text = " ".join(seen.sentences[row].passage.heading.split())
     return [text[-_HEADING:]] if text else []
 
 
 def features(first: Floats, looked: Looked) -> Floats:  # (S,) -> (K, len(LOOKED))
-    """What both looks say of the sentences that were read."""
+    """Return the features by both looks of the sentences that were read."""
     read = looked.read
     return np.column_stack([first[looked.rows], read, read - read.max(), looked.answers])
 
 
 def judged(scores: Floats, cited: Sequence[int], looked: Looked, first: AnswerReading) -> Floats:
-    """What is seen of an answer (len(JUDGED),): see there."""
+    """Return the features of an answer (len(JUDGED),) in the order of `JUDGED`."""
     others = np.delete(scores, list(cited))
     best = cited[0]
     own = int(np.flatnonzero(looked.rows == best)[0]) if best in looked.rows else int(looked.read.argmin())

@@ -1,4 +1,4 @@
-"""Questions with what the documents say to them: the rows of an `answer` specialist.
+"""The rows of an `answer` specialist: questions with what the documents say.
 
 A row is a `question` and its `answer`: words of a document, a list of such quotes (each answers), `[start, end]` in
 the text of the document as its index keeps it, or nothing, `null` or `not stated` where the documents do not say.
@@ -89,7 +89,7 @@ def _text(record: Record, name: str, lines: Lines) -> str:
 
 
 def _answer(cell: object, record: Record, lines: Lines) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...]]:
-    """Quotes and places; neither where the documents do not say."""
+    """Return quotes and places; neither where the documents do not say."""
     if cell is None or (isinstance(cell, str) and cell.strip().casefold() in _NOT_STATED):
         return (), ()
     if isinstance(cell, int | float) and not isinstance(cell, bool):
@@ -103,7 +103,7 @@ def _answer(cell: object, record: Record, lines: Lines) -> tuple[tuple[str, ...]
 
 
 def _is_span(item: object) -> bool:
-    """Whether it is `[start, end]`."""
+    """Return whether the item is `[start, end]`."""
     if not (isinstance(item, list) and len(item) == _PAIR and all(type(each) is int for each in item)):
         return False
     return bool(0 <= item[0] < item[1])

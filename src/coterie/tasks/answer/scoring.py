@@ -1,4 +1,4 @@
-"""From what is seen of sentences to how likely each answers, and how sure it is that the best one does."""
+"""Computes from features how likely each sentence answers, and the confidence that the best one does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from coterie.tasks.answer.features import ENCODED, LEXICAL, WHOLE
 Floats = np.ndarray
 
 KNOWN: tuple[str, ...] = ("expert_words", "expert_vectors", "expert_place")
-"""What is said by what answered such questions before."""
+"""Features from what answered similar questions before."""
 OUTCOME: tuple[str, ...] = (
     "top",  # log-odds of the best sentence
     "gap",  # to the best one that is not cited with it
@@ -36,14 +36,14 @@ OUTCOME: tuple[str, ...] = (
     "mixed",  # log-odds of the best sentence, where the question may be of several kinds: see `mix_kinds`
     "usual",  # how much surer answers to such a kind of question are than they look: see `Experts.usual`
 )
-"""What is seen of an answer as a whole."""
+"""Features of an answer as a whole."""
 _FIT = OUTCOME[9:-2]
 _RIVALS = 8
-"""So few, so that the number of sentences found does not count."""
+"""Sentences that count as rivals: so few that the number of sentences found has no effect."""
 _FAR = 12.0
-"""Log-odds are cut at this distance from 0."""
+"""Log-odds are clipped at this distance from 0."""
 _LEAST = 1e-4
-"""Probabilities are cut at this distance from 0 and 1."""
+"""Probabilities are clipped at this distance from 0 and 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,18 +55,18 @@ class LinearScore:
     bias: float
 
     def of(self, features: Floats) -> Floats:  # (N, F) -> (N,)
-        """Log-odds, within bounds."""
+        """Return the log-odds, within bounds."""
         return np.asarray(np.clip(features @ self.weights + self.bias, -_FAR, _FAR))
 
     def describe(self) -> dict[str, object]:
-        """As JSON."""
+        """Return the function as JSON."""
         return {"weights": dict(zip(self.names, self.weights.tolist(), strict=True)), "bias": self.bias}
 
     @classmethod
     def restore(cls, stored: Mapping[str, Any], names: Sequence[str]) -> LinearScore:
-        """What `describe` told; a feature that it did not have yet counts nothing.
+        """Restore the result of `describe`; a feature that did not exist at the time has weight 0.
 
-        Raises `LookupError`, `TypeError` or `ValueError` if it has others.
+        Raises `LookupError`, `TypeError` or `ValueError` if it has other features.
         """
         weights, bias = stored["weights"], float(stored["bias"])
         if not set(weights) <= set(names):
@@ -78,7 +78,7 @@ class LinearScore:
 
 
 class AnswerConfidence(NamedTuple):
-    """How sure an answer is."""
+    """The lines for the confidence of an answer."""
 
     right: LinearScore
     """Log-odds that the best sentence answers."""
@@ -93,26 +93,26 @@ class AnswerScorer:
     sentence: LinearScore
     """Log-odds that a sentence answers."""
     right: LinearScore
-    """Log-odds that the best one does."""
+    """Log-odds that the best sentence answers."""
     stated: LinearScore
     """Log-odds that the documents answer at all, whatever was found."""
     also: float
     """Log-odds from which further sentences are cited beside the best one."""
     again: AnswerConfidence | None = None
-    """`right` and `stated` of questions in words that training has seen; None where they are as of any other."""
+    """`right` and `stated` for questions in words that training has seen; None where they are the same."""
     also_again: float | None = None
-    """`also` of such questions; likewise."""
+    """`also` for questions in words that training has seen; None where it is the same."""
 
     def beside(self, *, again: bool) -> float:
-        """Log-odds from which further sentences are cited for a question that was asked before, or for a new one."""
+        """Return the log-odds for further citations, for a question asked before or for a new one."""
         return self.also_again if again and self.also_again is not None else self.also
 
     def outcomes(self, *, again: bool) -> AnswerConfidence:
-        """What tells how sure an answer is, to a question that was asked before or to a new one."""
+        """Return the confidence lines, for a question asked before or for a new one."""
         return self.again if again and self.again is not None else AnswerConfidence(self.right, self.stated)
 
     def describe(self) -> dict[str, object]:
-        """As JSON."""
+        """Return the scorer as JSON."""
         lines = {name: getattr(self, name).describe() for name in ("sentence", "right", "stated")}
         again = {} if self.again is None else {name: line.describe() for name, line in self.again._asdict().items()}
         beside = {"also": self.also} | ({} if self.also_again is None else {"also_again": self.also_again})
@@ -120,7 +120,7 @@ class AnswerScorer:
 
     @classmethod
     def restore(cls, stored: Mapping[str, Any]) -> AnswerScorer:
-        """What `describe` told. Raises `LookupError`, `TypeError` or `ValueError`."""
+        """Restore the result of `describe`. Raises `LookupError`, `TypeError` or `ValueError`."""
         names = set(stored["sentence"]["weights"])
         features = [name for name in (*LEXICAL, *ENCODED, *KNOWN) if name in names]
         return cls(
@@ -138,16 +138,16 @@ class AnswerScorer:
 
 
 def mix_kinds(line: LinearScore, features: Floats, kinds: Floats, shares: Floats) -> float:
-    """Log-odds that a sentence answers, by the law of total probability over the kinds that the question may be of.
+    """Return the log-odds that a sentence answers, by the law of total probability over the question's possible kinds.
 
-    `line` has the kinds' log-odds mixed, and so is sure where the likeliest kind alone is. A sentence that answers
-    whatever is meant is surer than one that answers what is probably meant.
+    `line` mixes the kinds' log-odds, and so is confident where the likeliest kind alone is. A sentence that answers
+    whatever is meant is more certain than one that answers what is probably meant.
 
     Args:
-        line: Of a sentence's features, `KNOWN` among them.
-        features: (F,) those of the sentence.
-        kinds: (len(KNOWN), K) what the expert of each kind says of it.
-        shares: (K,) how likely the question is of each.
+        line: The line of a sentence's features, `KNOWN` among them.
+        features: (F,) the features of the sentence.
+        kinds: (len(KNOWN), K) the prediction of each kind's expert.
+        shares: (K,) probability of each kind.
     """
     places = [line.names.index(name) for name in KNOWN]
     weights = line.weights[places]
@@ -157,7 +157,7 @@ def mix_kinds(line: LinearScore, features: Floats, kinds: Floats, shares: Floats
 
 
 def cited_rows(scores: Floats, also: float, most: int) -> list[int]:
-    """Which sentences are cited: the best one and, up to `most` in all, others that are likely too; best first."""
+    """Return the rows of cited sentences: the best one and, up to `most` in all, other likely ones; best first."""
     ranked = [int(row) for row in np.argsort(-scores, kind="stable")]
     return ranked[:1] + [row for row in ranked[1:most] if scores[row] >= also]
 
@@ -172,7 +172,7 @@ def outcome_features(
     mixed: float = 0.0,
     usual: float = 0.0,
 ) -> Floats:  # (len(OUTCOME),)
-    """What is seen of an answer.
+    """Return the features of an answer.
 
     Args:
         scores: (S,) log-odds of the sentences.
@@ -194,7 +194,7 @@ def outcome_features(
 
 
 def probability(log_odds: float) -> float:
-    """Of log-odds."""
+    """Return the probability of log-odds."""
     return float(expit(log_odds))
 
 
@@ -206,15 +206,15 @@ def probability(log_odds: float) -> float:
 # questions about contracts apart.
 
 SAME = 0.98
-"""Cosine from which two questions are taken to be in the same words: stored encodings are rounded."""
+"""Cosine from which two questions count as having the same words: stored encodings are rounded."""
 _SHRINKAGE = 1.0
-"""How much of the mean variance is added to the variance in each direction."""
+"""Share of the mean variance that is added to the variance in each direction."""
 _STRANGE, _FAMILIAR = 0.4, 0.6
-"""Cosines to the nearest known question up to which the experts are not heard, and from which only they are."""
+"""Cosines to the nearest known question up to which the experts are ignored, and from which they decide alone."""
 
 
 class ExpertGate(NamedTuple):
-    """Whom to listen to about a question."""
+    """The weights of the experts for a question."""
 
     shares: Floats  # (K,), which sum to 1
     nearest: float
@@ -222,27 +222,29 @@ class ExpertGate(NamedTuple):
 
     @property
     def familiar(self) -> float:
-        """How far the experts are listened to, 0 to 1."""
+        """Weight of the experts, 0 to 1."""
         return float(np.clip((self.nearest - _STRANGE) / (_FAMILIAR - _STRANGE), 0.0, 1.0))
 
 
 class Metric(NamedTuple):
-    """How encodings are compared."""
+    """The metric by which encodings are compared."""
 
     centre: Floats  # (D,)
     scale: Floats  # (D, D)
     asked: float = 5.0
-    """What the likeness to a kind's questions counts, and what that to its answers: fitted on questions about CUAD's
-    training contracts, each with its wording left out (docs/history/log.md)."""
+    """Weight of the similarity to a kind's questions, and of that to its answers.
+
+    Fitted on questions about CUAD's training contracts, each with its wording left out (docs/history/log.md).
+    """
     answered: float = 22.0
 
     def of(self, vectors: Floats) -> Floats:  # (..., D) -> (..., D)
-        """Vectors whose products are the likeness of what they encode."""
+        """Return vectors whose products are the similarity of what they encode."""
         return _unit((vectors - self.centre) @ self.scale)
 
 
 def fit_metric(questions: Floats, sentences: Floats) -> Metric:  # (Q, D), (S, D)
-    """The metric of questions about documents with such sentences."""
+    """Fit the metric of questions about documents with such sentences."""
     values, axes = np.linalg.eigh(np.cov(sentences, rowvar=False, bias=True))
     values = np.maximum(values, 0.0)
     stretch = 1.0 / np.sqrt(values + _SHRINKAGE * max(float(values.mean()), 1e-9))
@@ -250,12 +252,12 @@ def fit_metric(questions: Floats, sentences: Floats) -> Metric:  # (Q, D), (S, D
 
 
 def plain_metric(dimension: int) -> Metric:
-    """The one that leaves encodings as they are, with the weights of versions that know no other."""
+    """Return the metric that leaves encodings unchanged, with the weights of versions that know no other."""
     return Metric(np.zeros(dimension), np.eye(dimension), asked=20.0, answered=10.0)
 
 
 class Known(NamedTuple):
-    """The questions that training has seen, and what is known of their K kinds."""
+    """The questions that training has seen, and the data of their K kinds."""
 
     questions: Floats  # (Q, D), as they are encoded
     kinds: Floats  # (Q,), the kind of each, from 0
@@ -265,16 +267,16 @@ class Known(NamedTuple):
 
     @classmethod
     def of(cls, questions: Floats, kinds: Floats, answers: Floats, metric: Metric) -> Known:
-        """The same, with the questions compared by the metric."""
+        """Create the data, with the questions transformed by the metric."""
         return cls(questions, kinds, answers, metric, metric.of(questions))
 
     def take(self, rows: Floats) -> Known:  # (Q,) bool
-        """Some of the questions."""
+        """Return some of the questions."""
         return self._replace(questions=self.questions[rows], kinds=self.kinds[rows], compared=self.compared[rows])
 
 
 def open_gate(question: Floats, known: Known) -> ExpertGate:  # (D,)
-    """The share of each kind in a question: by its nearest question, by all of its questions, and by its answers."""
+    """Return the share of each kind in a question: by its nearest question, by all of its questions, by its answers."""
     cosines, count, kinds = known.questions @ question, len(known.answers), known.kinds
     closest = float(cosines.max())
     if closest >= SAME:
@@ -292,7 +294,7 @@ def open_gate(question: Floats, known: Known) -> ExpertGate:  # (D,)
 
 
 def answer_directions(vectors: Sequence[Floats]) -> Floats:  # (K, D)
-    """Where the answers of each kind lie, away from the mean of all kinds.
+    """Return the direction of the answers of each kind, relative to the mean of all kinds.
 
     Args:
         vectors: By kind the encodings (A, D) of what answered it, by the metric; zero where that is nothing.
@@ -311,9 +313,9 @@ def _unit(vectors: Floats) -> Floats:
 # "Adaptive Mixtures of Local Experts").
 
 _DRAWN = 5.0
-"""Answers that stand where any sentence does, counted beside those that were seen."""
+"""Prior count of answers at the average position, added to the observed ones."""
 PLACES = (150, 400, 1_000, 3_000, 10_000, 40_000)
-"""Characters of a document that part its places: a title stands among the first, a signature far behind."""
+"""Boundaries, in characters, of the positions in a document: a title is in the first, a signature far behind."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -331,53 +333,53 @@ class Experts:
     places: Floats  # (K, len(PLACES) + 1), log-odds of an answer for standing there
     metric: Metric
     usual: Floats  # (K,)
-    """By how many log-odds the best sentence of each kind answers more often than it looks, where words were known."""
+    """Log-odds by which the best sentence of each kind answers more often than predicted, where words were known."""
 
     def gate(self, question: Floats) -> ExpertGate:  # (D,)
-        """Whom to listen to about a question."""
+        """Return the weights of the experts for a question."""
         return open_gate(question, self.known)
 
     @cached_property
     def known(self) -> Known:
-        """What the gate knows."""
+        """The data that the gate uses."""
         questions, answers = self.questions.astype(np.float32), self.answers.astype(np.float32)
         return Known.of(questions, self.kinds, answers, self.metric)
 
     def scores(
         self, shares: Floats, texts: Sequence[str], starts: Floats, vectors: Floats
     ) -> Floats:  # (S, len(KNOWN))
-        """Log-odds from words, encodings (S, D) and places (S,), for kinds of these shares (K,)."""
+        """Return log-odds from words, encodings (S, D) and places (S,), for kinds with these shares (K,)."""
         found = (self.by_words(shares, texts), self.by_vectors(shares, vectors), self.by_place(shares, starts))
         return np.column_stack(found)
 
     def by_kind(self, text: str, start: int, vector: Floats) -> Floats:  # (D,) -> (len(KNOWN), K)
-        """What `scores` would be of one sentence, were the question of each kind alone."""
+        """Return the result of `scores` for one sentence, for each kind alone."""
         indices, values = self.ngrams.encode(text)
         place = int(place_of(np.array([start]))[0])
         return self.each_kind(values @ self.word_weights[indices].astype(np.float32), place, vector)
 
     def each_kind(self, words: Floats, place: int, vector: Floats) -> Floats:  # (K,), (D,) -> (len(KNOWN), K)
-        """The same, from what the words of the sentence add up to for each kind, and from its place's number."""
+        """Return the same from the sum of the sentence's word weights for each kind, and from its place's number."""
         vectors = vector @ self.vector_weights.astype(np.float32)
         return np.stack([words + self.word_bias, vectors + self.vector_bias, self.places[:, place].astype(np.float32)])
 
     def by_place(self, shares: Floats, starts: Floats) -> Floats:  # (K,), (S,) -> (S,)
-        """Log-odds from where sentences begin in their documents."""
+        """Return log-odds from where sentences begin in their documents."""
         return np.asarray((shares @ self.places.astype(np.float32))[place_of(starts)])
 
     def by_words(self, shares: Floats, texts: Sequence[str]) -> Floats:  # (K,) -> (S,)
-        """Log-odds from words alone."""
+        """Return log-odds from words alone."""
         weights, bias = self.word_weights.astype(np.float32) @ shares, float(self.word_bias @ shares)
         encoded = (self.ngrams.encode(text) for text in texts)
         return np.array([bias + float(values @ weights[indices]) for indices, values in encoded])
 
     def by_vectors(self, shares: Floats, vectors: Floats) -> Floats:  # (K,), (S, D) -> (S,)
-        """Log-odds from encodings."""
+        """Return log-odds from encodings."""
         weights = self.vector_weights.astype(np.float32) @ shares
         return np.asarray(vectors @ weights + float(self.vector_bias @ shares))
 
     def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
-        """The JSON description and the arrays that restore it."""
+        """Return the JSON description and the arrays that restore the experts."""
         arrays: dict[str, Floats] = {
             "experts.questions": self.questions.astype(np.float16),
             "experts.kinds": self.kinds.astype(np.int32),
@@ -396,7 +398,7 @@ class Experts:
 
     @classmethod
     def restore(cls, description: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Experts:
-        """What `store` was asked of. Raises `ValueError` if the parts do not fit each other."""
+        """Restore the result of `store`. Raises `ValueError` if the parts do not fit each other."""
         ngrams = NgramFeatures.restore(description["ngrams"], arrays, "experts.idf")
         questions = stored_array(arrays, "experts.questions", None, None)
         kinds = stored_array(arrays, "experts.kinds", len(questions))
@@ -430,16 +432,16 @@ class Experts:
 
 
 def place_of(starts: Floats) -> Floats:  # (S,) -> (S,) int
-    """Which of the places of a document each character stands in."""
+    """Return the number of the place in the document that each character is in."""
     return np.searchsorted(PLACES, starts, side="right")
 
 
 def place_odds(answered: Floats, shown: Floats) -> Floats:
-    """Log-odds of an answer for standing in each place, drawn to nothing where little was seen.
+    """Return log-odds of an answer for each place, shrunk towards 0 where there are few observations.
 
     Args:
-        answered: (B,) how often an answer stood there.
-        shown: (B,) how often any sentence did.
+        answered: (B,) how often an answer was there.
+        shown: (B,) how often any sentence was there.
     """
     usual = (shown + 1) / (shown + 1).sum()
     return np.asarray(np.log((answered + _DRAWN * usual) / (answered.sum() + _DRAWN) / usual))

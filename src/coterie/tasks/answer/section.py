@@ -18,19 +18,22 @@ class AnswerSection(SpecialistSection):
     measures: ClassVar[tuple[str, ...]] = ("accuracy", "token_f1", "citation_precision", "unanswerable_recall")
 
     task: Literal["answer"]
-    """`answer`."""
+    """The task: `answer`."""
     target_risk: float = Field(default=0.1, gt=0, lt=1)
-    """Share of wrong ones among accepted answers."""
+    """Share of wrong answers among accepted answers."""
     instruction: str = ""
-    """Rungs `slm` and `llm`: what the model is told to do with the passages."""
+    """Rungs `slm` and `llm`: the instruction to the model on how to use the passages."""
     max_tokens: int = Field(default=160, ge=1, le=8192)
     """Rungs `slm` and `llm`: longest text, in tokens."""
     calibration_calls: int = Field(default=200, ge=0, le=100_000)
-    """Rungs `slm` and `llm`: public questions that the model is asked at training, at most, to learn what its choice
-    among the likeliest sentences is worth; 0: it is not asked to choose, and only words what was found without it."""
+    """Rungs `slm` and `llm`: most public questions that the model is asked at training.
+
+    They measure how good its choice among the likeliest sentences is. With 0 the model is not asked to choose, and only
+    words the answer that was found without it.
+    """
 
     def view_limit(self, window: int | None) -> int:
-        """What it reads is searched for it: a limit that is too small would throw passages away."""
+        """Return the token limit of its view: enough for its passages, as a smaller limit would discard some."""
         if self.view_tokens is not None:
             return super().view_limit(window)
         return max(_LEAST_TOKENS, _PASSAGE_TOKENS * self.passages * len(self.knowledge))

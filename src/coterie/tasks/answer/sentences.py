@@ -1,4 +1,4 @@
-"""Passages cut into sentences: what is scored, and what is cited."""
+"""Cuts passages into sentences: the units that are scored and cited."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ _ITEM = re.compile(r"\n+(?=[ \t]*(?:```|(?:[-*+\u2022|#]|\(?\d{1,2}[.)]|\([a-z]{
 _TABLE = re.compile(
     r"^(?P<head>[^\n]*\S)[ \t]*\n[ \t]*\|?(?:[ \t]*:?-{3,}:?[ \t]*\|)+(?:[ \t]*:?-{3,}:?)?[ \t]*\n", re.MULTILINE
 )
-"""The names of a table's columns, and the line under them."""
+"""The line with a table's column names, and the line under it."""
 _LINE_END = re.compile(r"\n")
 _ROWS = re.compile(r"(?:[^\n|]*\|[^\n]*(?:\n|$))*")
 _CELLS = re.compile(r"\|[^\n]+\|")
-"""A row between bars. What stands in a cell says nothing without those beside it."""
+"""A row between bars. A cell means nothing without those beside it."""
 _PARAGRAPH = re.compile(r"\n[ \t\r]*\n\s*")
 _PAIR = re.compile(r"[^\s:][^:\n.;!?]{0,59}:[ \t]+\S.*")
-"""A line with a name and its value, as a row of a CSV file, an address and a price list have them."""
+"""A line with a name and its value, as in a row of a CSV file, an address or a price list."""
 _ROW_LINE = re.compile(r"[^\s:][^:\n]{0,99}:[ \t]+\S.*")
-"""The same as one of several lines: names of columns may be abbreviated."""
+"""A line with a name and its value among several such lines: names of columns may be abbreviated."""
 _OF = re.compile(r"(?!\(?\w{1,2}[.)][ \t])[^\W_a-z][^:\n;!?|]{0,98}[^\s.:;!?,|]")
-"""What such lines are of, on a line above them: the first cell of a row whose column has no name."""
+"""The line above such lines that says what they describe: the first cell of a row whose column has no name."""
 _PAIRS = 2
-"""Lines below it, at least: one alone is a value under its heading."""
+"""Fewest such lines below it: one alone is a value under its heading."""
 _NEXT = re.compile(r"[.;!?]\s+[A-Z]")
-"""A value with this in it is prose."""
+"""A value that matches this is prose."""
 _TITLE = re.compile(
     r"(?:\A\s*|(?<=[.!?]\n)[ \t]*)(?P<title>(?:\u00a7[ \t]?)?[^\W_a-z][^\n]{0,58}[^\n.,;:!?\s|])[ \t]*\n"
     r"(?=[ \t]*[\"'(\u201c]?[^\W_a-z])"
 )
-"""A short line without a sentence's end before one that begins a sentence: a heading of a plain text or a PDF."""
+"""A short line without a sentence's end before one that begins a sentence: a heading in plain text or a PDF."""
 _TITLE_WORDS = 8
 _LABEL = re.compile(r"[^:\n]{1,60}:[ \t._\u2026\u2610\[\]()-]*")
-"""A label, and at most the marks that say where something is to be filled in."""
+"""A label, followed at most by marks for something to fill in."""
 _BLANK = re.compile(r"[ \t]*(?:[_.\u2026]{3,}|\u2026|\u2610|\[[ \t]*\])")
-"""Such marks."""
+"""Marks for something to fill in."""
 _LONGEST_ROW, _LONGEST_PAIRS = 600, 3000
-"""Characters, of a line and of a row with the names of its columns."""
+"""Most characters of a line, and of a row with the names of its columns."""
 _ITEM_MARK = re.compile(r"[ \t]*(?:[-*+\u2022]|\(?\d{1,2}[.)]|\([a-z]{1,4}\))[ \t]+\S")
 _EXCLUDES = re.compile(r"\b(?:except|exclu)\w*\b", re.IGNORECASE)
 _MARKS = " \t\r\n#*|-+\u2022>_`:"
 _CLOSING = " \t\r\n|*_`"
 _PAIRED = ("`", "**", "__", "*", "_")
 _FEWEST = 3
-"""Letters and digits of what says anything."""
+"""Fewest letters and digits of a meaningful sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,19 +61,19 @@ class Sentence:
 
     passage: Passage
     rank: int
-    """The passage's place among those found, from 0."""
+    """The passage's rank among those found, from 0."""
     start: int
     end: int
     """`start` and `end`: characters of the document's text."""
     text: str
     head: str = ""
-    """The names of the columns, of a table's row: its values say nothing without them."""
+    """The column names of a table's row: its values mean nothing without them."""
     lead: Sentence | None = None
-    """Of a list's item what introduces the list, where that denies ("Not included:"): the item says the opposite."""
+    """The negating introduction of a list's item ("Not included:"): the item means the opposite."""
 
     @property
     def said(self) -> str:
-        """What it says to one who does not see where it stands."""
+        """The sentence's text with the context that a reader needs: a row with its column names."""
         return f"{self.head}: {self.text}" if self.head else self.text
 
     @property
@@ -85,17 +85,17 @@ class Sentence:
 
     @property
     def label(self) -> bool:
-        """Whether it is a label with nothing behind it, as an empty form has them: it says nothing by itself."""
+        """Whether it is a label with nothing after it, as in an empty form: it means nothing by itself."""
         return not self.head and len(self.text.split()) <= _TITLE_WORDS and _LABEL.fullmatch(self.text) is not None
 
     @property
     def unfilled(self) -> bool:
-        """Whether it is a label before marks for what is to be filled in: nothing that follows is said of it."""
+        """Whether it is a label before marks for something to fill in: the text after them does not belong to it."""
         colon = self.start - self.passage.start + self.text.find(":") + 1
         return self.label and _BLANK.match(self.passage.text, colon) is not None
 
     def cite(self) -> Citation:
-        """Where it stands."""
+        """Return the citation of the sentence."""
         passage = self.passage
         return Citation(
             document=passage.document,
@@ -110,7 +110,7 @@ class Sentence:
 
 
 def cut_passages(passages: Sequence[Passage]) -> list[Sentence]:
-    """The sentences of passages, best passage first; what two passages share is there once, under the better one."""
+    """Return the sentences of passages, best passage first; overlapping text occurs once, under the better passage."""
     found: list[Sentence] = []
     taken: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for rank, passage in enumerate(passages):
@@ -128,19 +128,19 @@ def cut_passages(passages: Sequence[Passage]) -> list[Sentence]:
 
 
 def _sentence(passage: Passage, rank: int, start: int, end: int) -> Sentence:
-    """What stands at these characters of a passage's text."""
+    """Return the sentence at these characters of a passage's text."""
     at = passage.start
     return Sentence(passage=passage, rank=rank, start=at + start, end=at + end, text=passage.text[start:end])
 
 
 def flat(text: str) -> str:
-    """On one line; what stands on lines of its own, as a row of a table does, stays apart."""
+    """Return text on one line; lines of their own, such as the cells of a table's row, stay separated."""
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
     return ("; " if len(lines) > 1 and all(": " in line for line in lines) else " ").join(lines)
 
 
 def columns_above(passage: Passage) -> str:
-    """The names of the columns of a table that a passage begins inside of: they stand last in its heading."""
+    """Return the column names of a table that a passage begins inside of: they are last in its heading."""
     last = passage.heading.rsplit(" > ", 1)[-1]
     begins = passage.text.lstrip().split("\n", 2)[:2]
     rows = begins[0].startswith("|") or (len(begins) > 1 and all("|" in line for line in begins))
@@ -149,11 +149,10 @@ def columns_above(passage: Passage) -> str:
 
 @lru_cache(maxsize=4096)
 def _cut(text: str, above: str = "") -> tuple[tuple[int, int, str], ...]:
-    """Where sentences stand, without the marks of lists and headings around them, and what their columns are called.
+    """Return the positions of sentences, without the marks of lists and headings, and their column names.
 
-    `above` are the names of the columns of the rows that the text begins with, if it does.
-
-    The names of columns are no sentence. Remembered, as one document is asked about again and again.
+    `above` are the column names of the rows that the text begins with, if it does. Column names are no sentence. The
+    result is cached, as one document gets many questions.
     """
     places: list[tuple[int, int, str]] = []
     tables, language = _tables(text), language_of(text, "en")
@@ -175,7 +174,7 @@ def _cut(text: str, above: str = "") -> tuple[tuple[int, int, str], ...]:
 
 @lru_cache(maxsize=4096)
 def _leads(text: str) -> dict[int, tuple[int, int]]:
-    """By the start of a list's item where the words that introduce its list stand, if they deny."""
+    """Return by the start of a list's item the position of the list's introduction, if that negates."""
     found: dict[int, tuple[int, int]] = {}
     denies = (_EXCLUDES, negation_pattern(language_of(text, "en")))
     lead, before = None, 0
@@ -192,14 +191,14 @@ def _leads(text: str) -> dict[int, tuple[int, int]]:
 
 
 class _Table(NamedTuple):
-    """Where a table stands in a text."""
+    """The position of a table in a text."""
 
     start: int
     rows: int
-    """Where its rows begin."""
+    """Start of its rows."""
     end: int
     head: str
-    """The names of its columns."""
+    """Names of its columns."""
 
 
 def _tables(text: str) -> list[_Table]:
@@ -212,7 +211,7 @@ def _tables(text: str) -> list[_Table]:
 
 
 def _sentences(text: str, language: str) -> Iterator[tuple[int, int]]:
-    """Where the sentences of one item stand. A paragraph of names with values is one: a value says nothing alone."""
+    """Yield the positions of an item's sentences. A paragraph of names with values is one sentence."""
     start = 0
     for end, after in [*(match.span() for match in _PARAGRAPH.finditer(text)), (len(text), len(text))]:
         if _is_row(text[start:end]):
@@ -223,7 +222,7 @@ def _sentences(text: str, language: str) -> Iterator[tuple[int, int]]:
 
 
 def _prose(paragraph: str, language: str) -> Iterator[tuple[int, int]]:
-    """Where the sentences of a paragraph stand; a line above them that is their heading is one by itself."""
+    """Yield the positions of a paragraph's sentences; a heading line above them is a sentence by itself."""
     start = 0
     for match in [*_TITLE.finditer(paragraph), None]:
         end = len(paragraph) if match is None else match.start()
@@ -235,7 +234,7 @@ def _prose(paragraph: str, language: str) -> Iterator[tuple[int, int]]:
 
 
 def _joined(prose: str, language: str) -> Iterator[tuple[int, int]]:
-    """Sentences; a label and what stands behind it on its line are one."""
+    """Yield sentences; a label and the text after it on its line are one."""
     begun, end = 0, -1
     for each in sentences(prose, language=language, clauses=True, longest=_LONGEST_ROW):
         labelled = end >= 0 and prose[begun:end].endswith(":") and "\n" not in prose[end : each.start]
@@ -247,7 +246,7 @@ def _joined(prose: str, language: str) -> Iterator[tuple[int, int]]:
 
 
 def _is_row(paragraph: str) -> bool:
-    """Whether it is a table's row, or every line is a name with its value; the first may be what the row is of."""
+    """Return whether it is a table's row, or every line is a name with its value; the first line may be its title."""
     row = paragraph.strip()
     lines = [line.lstrip(_MARKS).rstrip(_CLOSING) for line in row.split("\n")]  # a dash may be a value
     if len(lines) > _PAIRS and _OF.fullmatch(lines[0]):
@@ -260,7 +259,7 @@ def _is_row(paragraph: str) -> bool:
 
 
 def _trim(text: str, start: int, end: int) -> tuple[int, int]:
-    """Without the marks at both ends, but for those whose partner is inside: `rate` | 5, **Note.** It is ..."""
+    """Trim the marks at both ends, except those whose partner is inside: `rate` | 5, **Note.** It is ..."""
     first, last = start, end
     while first < last and text[first] in _MARKS:
         first += 1

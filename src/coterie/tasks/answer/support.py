@@ -1,10 +1,11 @@
-"""Do the passages bear out a sentence that a model wrote? A calibrated score: of words in English, else of a model.
+"""Checks whether passages support a sentence that a model wrote: by words in English, else by a model.
 
-In English: whether the sentence's words are those of one or two sentences of the passages, whether it has a number
-that they have not or that they say of something else, and whether one of the two denies or narrows what the other
-says. It is a probability, unlike the strict word check of `generate`: an answer is put in other words than its source.
-What passes, the statement model may refuse. In other languages it reads the sentence with the nearest sources, and
-every number of it must stand there. Without that model only a sentence that a source has word for word is supported.
+In English: whether the sentence's words are those of one or two sentences of the passages, whether it has a number that
+they lack or use for something else, and whether one of the two negates or restricts the other. The result is a
+calibrated probability, unlike the strict word check of `generate`: an answer is phrased differently from its source.
+The statement model may refuse a sentence that passes. In other languages it reads the sentence with the nearest
+sources, and they must contain every number of it. Without that model only a sentence that a source has word for word is
+supported.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _MEASURES = (
     ("dollar", "$", "usd", "dollar", "dollars"),
     ("degre", "\u00b0", "degree", "degrees"),
 )
-"""What stands for a unit, each behind its name."""
+"""Signs and words of a unit, each after its name."""
 _LEAST = r"at least|no less than|not less than|more than|a minimum of|minimum of|minimum"
 _MOST = r"at most|up to|no more than|not more than|less than|fewer than|a maximum of|maximum of|maximum"
 _BOUND = re.compile(rf"\b(?:(?P<least>{_LEAST})|(?P<most>{_MOST}))\W+(?:\w+\W+)?$", re.IGNORECASE)
@@ -62,24 +63,25 @@ _DATED = re.compile(
 )
 """A day or a month, by its first letters."""
 _BOUNDING = frozenset(terms("up least most more less fewer older younger over"))
-"""Words around a number that do not say what it is of."""
+"""Words around a number that do not say what it measures."""
 _LIMIT = re.compile(r"\b(?:under|over|below|above|aged)\W+(?:the age of\W+)?$", re.IGNORECASE)
 
 
 def numbers(text: str) -> set[str]:
-    """Numbers in digits, without the commas of thousands, and those written out up to twelve; "3." is a third."""
+    """Return numbers in digits, without the commas of thousands, and number words up to twelve; "3." is a third."""
     return {value for _, _, value in _placed(text)}
 
 
 def limits(text: str) -> set[str]:
-    """The numbers that say of whom or of what a sentence holds: "children under 4"."""
+    """Return the numbers that restrict to whom or what a sentence applies: "children under 4"."""
     return {value for start, _, value in _placed(text) if _LIMIT.search(text[:start])}
 
 
 def astray(sentence: str, sources: Sequence[str]) -> set[str]:
-    """The numbers of a sentence that its sources do not say, or say of something else.
+    """Return the numbers of a sentence that its sources lack, or use for something else.
 
-    A number is looked for in the source that has most of the words around it: that another one has it too says nothing.
+    A number is looked up in the source that has most of the words around it: its occurrence in another source proves
+    nothing.
     """
     sentence = sentence.replace(": ", " ")  # "pump 300: 3.9 kg" says it of that pump
     found = _dates(sentence) - _dates(" ".join(sources))
@@ -98,7 +100,7 @@ def astray(sentence: str, sources: Sequence[str]) -> set[str]:
 
 
 def value_astray(question: str, sentence: str, sources: Sequence[str]) -> bool:
-    """Whether a sentence is a value and no more ("6 months."), and sources say it of something else than was asked."""
+    """Return whether a sentence is a bare value ("6 months."), and sources use it for something else than was asked."""
     if {word for word in terms(sentence) if not word[0].isdigit()} - units(sentence) - _BOUNDING - _WORDS:
         return False
     whole = f"{question.strip().rstrip('?')} {sentence}"
@@ -106,12 +108,12 @@ def value_astray(question: str, sentence: str, sources: Sequence[str]) -> bool:
 
 
 def _dates(text: str) -> set[str]:
-    """The days and months that it names."""
+    """Return the days and months that a text names."""
     return {match.group().casefold() for match in _DATED.finditer(text)}
 
 
 def _crossed(part: str, source: str) -> bool:
-    """Whether it takes one number from one part of a source and one from another, leaving out those beside them."""
+    """Return whether a part takes numbers from different parts of a source and leaves out those beside them."""
     own = numbers(part)
     taken = [theirs for theirs in map(numbers, _parts(source)) if theirs & own]
     left = [theirs for theirs in taken if theirs - own]
@@ -123,7 +125,7 @@ def _crossed(part: str, source: str) -> bool:
 
 
 def _misplaced(number: str, sentence: str, source: str) -> bool:
-    """Whether a source does not say a number of a sentence, or says it of something else."""
+    """Return whether a source lacks a number of a sentence, or uses it for something else."""
     if number not in numbers(source):
         return True
     if _otherwise_measured(number, sentence, source) or _bounds(number, sentence) != _bounds(number, source):
@@ -149,7 +151,10 @@ def _parts(text: str) -> list[str]:
 
 
 def _own(part: str, *, head: bool) -> set[str]:
-    """The words of a part without its numbers; those before its number only if `head`: the first part's go with all."""
+    """Return the words of a part without its numbers, and without those before its number unless `head`.
+
+    The first part's words before its number belong to all parts.
+    """
     if not head:
         start = min(end for _, end, _ in _placed(part))
         part = part[start:]
@@ -157,18 +162,18 @@ def _own(part: str, *, head: bool) -> set[str]:
 
 
 def _otherwise_measured(number: str, sentence: str, source: str) -> bool:
-    """Whether a number is of another unit: one that the source has not, or has with other numbers alone."""
+    """Return whether a number has another unit than in the source: an unknown one, or one of other numbers."""
     told, theirs = _unit(number, sentence), _unit(number, source)
     return bool(told - theirs - set(terms(source)) - _SIGNED) or bool((told - theirs) & units(source))
 
 
 def units(text: str) -> set[str]:
-    """The content words right behind numbers."""
+    """Return the content words directly after numbers."""
     return set().union(*(_unit(number, text) for number in numbers(text)))
 
 
 def _unit(number: str, text: str) -> set[str]:
-    """The content word or the sign right behind a number, wherever it stands, or the currency before it."""
+    """Return the content word or sign directly after a number, at all its occurrences, or the currency before it."""
     found = set()
     for start, end, value in _placed(text):
         if value != number:
@@ -182,7 +187,7 @@ def _unit(number: str, text: str) -> set[str]:
 
 
 def _bounds(number: str, text: str) -> set[str]:
-    """Whether it is a least or a most, where the number stands."""
+    """Return whether a number is a lower or an upper bound, at all its occurrences."""
     found = set()
     for start, _, value in _placed(text):
         if value == number and (match := _BOUND.search(text[:start])):
@@ -191,7 +196,7 @@ def _bounds(number: str, text: str) -> set[str]:
 
 
 def _placed(text: str) -> list[tuple[int, int, str]]:
-    """Start, end and value of every number."""
+    """Return start, end and value of every number."""
     found = [(*match.span(), _VALUES[match.group().casefold()]) for match in _WRITTEN.finditer(text)]
     for match in _NUMBER.finditer(text):
         order = "." if _ORDER.match(text, match.end()) else ""
@@ -209,21 +214,21 @@ SUPPORT: tuple[str, ...] = (
     "opposed",  # "more", "after", "must" where the nearest says "less", "before", "may"; an "only" too many or too few
     "length",  # logarithm of its words
 )
-"""What is seen of a sentence and its sources."""
+"""Features of a sentence and its sources."""
 
 _CLAUSE = re.compile(r"[,;:]\s|\s(?=(?:and|but|unless|if|when|until|except)\s)")
 _DOUBTFUL = 0.5
-"""Highest support of a sentence of one word, with another number, or that turns round what its sources say."""
+"""Highest support of a sentence of one word, with another number, or that reverses its sources."""
 _BROUGHT = 2
-"""Words that a second source must add: one word of some other sentence is not what that sentence says."""
+"""Words that a second source must add: one word of an unrelated sentence is no support."""
 _LEAVE = frozenset({"may", "can", "allowed", "permitted", "free"})
-"""With one of these, what a sentence ends with is its condition: "drinks are allowed in bottles that close"."""
+"""With one of these words, the end of a sentence is a condition: "drinks are allowed in bottles that close"."""
 _DOES = re.compile(r"\b(we|you)\s+(?:will\s+|must\s+|\w+ly\s+)?(\w+)")
 _OF_YOU = {"we": "you", "you": "we"}
 _NARROWING = frozenset(("only", "solely", "exclusively", "except", "unless", "twice"))
-"""They say of whom or how often alone something holds."""
+"""Words that restrict to whom or how often something applies."""
 _CLAIM = 2
-"""Content words of the shortest sentence that says something: "I am a cat" has the words of any source with a cat."""
+"""Content words of the shortest sentence with a claim: "I am a cat" has the words of any source with a cat."""
 _OPPOSITES = (
     "more less, before after, must may, increase decrease, increases decreases, increased decreased, higher lower, "
     "minimum maximum, always sometimes, all some, free charged, include exclude, includes excludes, with without, "
@@ -234,34 +239,34 @@ _OTHER = {one: two for pair in map(str.split, _OPPOSITES.split(",")) for one, tw
 
 @dataclass(frozen=True, kw_only=True)
 class SupportVerdict:
-    """How well a sentence is supported, and by what."""
+    """How well a sentence is supported, and by which sources."""
 
     support: float
     """Calibrated probability that the sources say it."""
     sources: tuple[int, ...]
-    """Numbers of the sentences that bear it out, from 0, the nearest first."""
+    """Numbers of the supporting sentences, from 0, the nearest first."""
 
 
 class StatementJudge(Protocol):
     """A model that reads a statement with a source."""
 
     def judge(self, statement: str, sentences: Sequence[str]) -> StatementVerdict:
-        """What a source of these sentences says of a statement. Blocks."""
+        """Return the verdict of a source, given by its sentences, on a statement. Blocks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StatementLine:
-    """The statement model's say as a calibrated probability."""
+    """The statement model's score as a calibrated probability."""
 
     weight: float
     bias: float
     refuses: float
-    """Log-odds below which it does not let pass what is supported by its words."""
+    """Log-odds below which the model refuses a sentence that its words support."""
     load: Callable[[], StatementJudge]
-    """The model, which is not loaded before it is asked."""
+    """Loads the model; called on first use."""
 
     def judge(self, sentence: str, sources: Sequence[str]) -> SupportVerdict:
-        """How well sources bear a sentence out; a number that does not stand in what was read is doubtful."""
+        """Return how well sources support a sentence; a number that the sources lack is doubtful."""
         said = self.load().judge(sentence, sources)
         support = probability(self.weight * said.odds + self.bias)
         if not figures([sentence]) <= figures(sources[row] for row in said.read):
@@ -269,7 +274,7 @@ class StatementLine:
         return SupportVerdict(support=support, sources=said.sources)
 
     def refuse(self, sentence: str, sources: Sequence[str]) -> bool:
-        """Whether the model finds it unsupported: the same words in another order, or with another one among them."""
+        """Return whether the model finds it unsupported: the same words in another order, or with another word."""
         return self.load().judge(sentence, sources).odds < self.refuses
 
 
@@ -280,15 +285,15 @@ def figures(texts: Iterable[str]) -> set[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Support:
-    """The check, as it was calibrated."""
+    """The calibrated check."""
 
     line: LinearScore
-    """Of words, in English."""
+    """The line of word features, in English."""
     read: StatementLine | None = None
-    """Of the statement model: decides in other languages, refuses in English; None without its files."""
+    """The statement model's line: decides in other languages, refuses in English; None without its files."""
 
     def judge(self, sentence: str, sources: Sequence[str], language: str = "en") -> SupportVerdict:
-        """How well sources bear a sentence out. One of them, word for word, is what they say. Blocks.
+        """Return how well sources support a sentence. A source that contains it word for word supports it. Blocks.
 
         `language` is that of the sentence and its sources.
         """
@@ -308,7 +313,7 @@ class Support:
 
 
 def support_features(sentence: str, sources: Sequence[str]) -> tuple[np.ndarray, tuple[int, ...]]:
-    """What is seen (len(SUPPORT),), and the numbers of the one or two nearest sources. English."""
+    """Return the features (len(SUPPORT),), and the numbers of the one or two nearest sources. English."""
     own = terms(sentence)
     words, couples = set(own), set(pairwise(own))
     seen = [set(terms(source)) for source in sources]
@@ -336,12 +341,12 @@ def support_features(sentence: str, sources: Sequence[str]) -> tuple[np.ndarray,
 
 
 def _plain(text: str) -> str:
-    """A sentence without what is no word of it: white space, its end, the marks around it."""
+    """Return a sentence without white space, its end, and the marks around it."""
     return " ".join(text.split()).strip(" .!;:*_-\u2022\"'\u201c\u201d").casefold()
 
 
 def _about(words: set[str], source: str) -> str:
-    """The clauses of a source that a sentence with these words is about: what others say is theirs."""
+    """Return the clauses of a source that a sentence with these words is about."""
     clauses = _CLAUSE.split(source)
     own = [set(terms(clause)) for clause in clauses]
     most = max(len(words & each) for each in own)
@@ -350,7 +355,7 @@ def _about(words: set[str], source: str) -> str:
 
 
 def _narrowed(sentence: str, clause: str) -> bool:
-    """Whether only one of the two says "only", or of whom it holds ("under 4"), or where or how something may be."""
+    """Return whether only one of the two restricts: by "only", by whom it applies to ("under 4"), by where or how."""
     own, theirs = (set(re.findall(r"\w+", text.casefold())) for text in (sentence, clause))
     if _NARROWING.isdisjoint(own) is not _NARROWING.isdisjoint(theirs) or not limits(clause) <= numbers(sentence):
         return True
@@ -359,14 +364,14 @@ def _narrowed(sentence: str, clause: str) -> bool:
 
 
 def _mixed(words: set[str], source: str) -> bool:
-    """Whether a clause is told with words of the one behind its semicolon in the place of its number."""
+    """Return whether a clause is told with words of another clause, in place of its number."""
     clauses = [(set(terms(clause)), numbers(clause)) for clause in source.split(";")]
     own, values = max(clauses, key=lambda clause: len(words & clause[0]))
     return bool(values) and not values & words and any(words & (other - own) for other, _ in clauses)
 
 
 def _opposes(sentence: str, source: str) -> bool:
-    """Whether it has the opposite of a word of its source, or says of us what the source says of you."""
+    """Return whether it has the opposite of a word of its source, or states about us what the source states of you."""
     own, theirs = (set(re.findall(r"\w+", text.casefold())) for text in (sentence, source))
     if any(_OTHER[word] in theirs and word not in theirs for word in own & _OTHER.keys() if _OTHER[word] not in own):
         return True

@@ -31,23 +31,23 @@ class AnswerTask(TaskType[AnswerSection]):
     )
 
     def read_rows(self, section: AnswerSection, path: Path | str, *, for_evaluation: bool = False) -> Dataset:
-        """A question and its answer a row."""
+        """Read rows, each a question and its answer."""
         from coterie.tasks.answer.rows import read_rows
 
         return read_rows(section, path, for_evaluation=for_evaluation)
 
     def divide(self, section: AnswerSection, data: Dataset) -> tuple[Dataset, Dataset]:
-        """Questions about one document, or in the same words, stay together."""
+        """Divide the rows; questions about one document, or in the same words, stay together."""
         from coterie.tasks.answer.fit import divide_questions
 
         return divide_questions(data, seed=section.seed)
 
     def doubts(self, job: Job[AnswerSection]) -> tuple[str, ...]:
-        """None: questions may well recur."""
+        """Return no doubts: questions may well recur."""
         return ()
 
     def possible_rungs(self, section: AnswerSection, train: Dataset) -> tuple[Rung, ...]:
-        """Those that quote, and those that word an answer with a model."""
+        """Return the rungs that quote, and those that word an answer with a model."""
         return ("lexical", "embedding", *(_WORDED if section.model else ()))
 
     def tuned_rungs(
@@ -55,17 +55,17 @@ class AnswerTask(TaskType[AnswerSection]):
         section: AnswerSection,
         rungs: Sequence[Rung],
     ) -> Collection[Rung]:
-        """None: its models are prompted as they are, and opened when they are asked."""
+        """Return no rungs: its models are prompted without tuning, and opened on first use."""
         return ()
 
     def check(self, job: Job[AnswerSection], place: Workplace) -> None:
-        """Its indexes hold something."""
+        """Check that its indexes are not empty."""
         from coterie.tasks.answer.fit import check_indexed
 
         check_indexed(job, place)
 
     def train(self, job: Job[AnswerSection], place: Workplace) -> Trained:
-        """Calibrated on questions with their answers, or as it comes."""
+        """Train a version, calibrated on questions with their answers, or with the shipped defaults."""
         from coterie.tasks.answer.fit import train_answer
 
         return train_answer(job, place)
@@ -73,24 +73,24 @@ class AnswerTask(TaskType[AnswerSection]):
     def judge(
         self, rows: Sequence[Row], findings: Sequence[Finding], *, section: AnswerSection | None = None, seed: int = 0
     ) -> Evaluation:
-        """Figures over questions."""
+        """Return figures over questions."""
         from coterie.tasks.answer.metrics import judge
 
         del section
         return judge(rows, findings, seed=seed)
 
     def cases(self, rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
-        """Every question."""
+        """Return a case for every question."""
         from coterie.tasks.answer.metrics import cases
 
         return cases(rows, findings)
 
     def asks_model(self, report: Mapping[str, object]) -> bool:
-        """On the rungs that word an answer."""
+        """Return whether a version's rung words answers with a model."""
         return report.get("rung") in _WORDED
 
     def load(self, card: SpecialistCard, section: AnswerSection, stored: Stored, parts: Parts) -> Specialist:
-        """The reader, with what words its findings on the rungs that do."""
+        """Return the reader, with the writer of its findings on the rungs that have one."""
         from coterie.tasks.answer.model import chooser_of, load_answer, writer_of
 
         return load_answer(

@@ -1,8 +1,8 @@
-"""Wording an answer from passages with a generative model, each sentence checked against what it was shown.
+"""Words an answer from passages with a generative model, and checks each sentence against what the model saw.
 
-The passages stand first in the prompt and the instruction last, so that specialists on one model share what they show
-it. What the passages do not bear out is not said, nor what rests on other sentences than those that were found to
-answer: the confidence is theirs.
+The passages come first in the prompt and the instruction last, so that specialists on one model share that prefix. A
+sentence that the passages do not support is dropped, and so is one that rests on other sentences than those found to
+answer: the confidence belongs to them.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ INSTRUCTION = (
 _SILENT = re.compile(r"\W*not (?:stated|in the (?:documents|passages))\b", re.IGNORECASE)
 _MARK = re.compile(r"\s*\[\d+(?:,\s*\d+)*\]")
 _ASSENT = frozenset(terms("yes no correct right indeed"))
-"""Words that say nothing by themselves: whoever is asked whether it is so is soon heard to say that it is."""
+"""Words that say nothing by themselves: a model tends to affirm whatever it is asked."""
 _FRAME = 40  # tokens of what frames passages and question
 
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What a model made of the passages."""
+    """What a model wrote from the passages."""
 
     reason: Reason
     sentences: tuple[str, ...] = ()
-    """None where nothing may be said."""
+    """The sentences; none where there is no supported answer."""
     text: str = ""
-    """The sentences, each with the numbers of its citations."""
+    """The sentences, each followed by the numbers of its citations."""
     support: float = 0.0
     """The lowest support of a sentence."""
     citations: tuple[Citation, ...] = ()
@@ -55,11 +55,11 @@ class AnswerWriter:
     """A model that words answers, and the check of what it writes."""
 
     name: str
-    """The specialist that it writes for."""
+    """Name of the specialist that it writes for."""
     engine: Engine
     support: Support
     least: float
-    """Support that each sentence needs."""
+    """Least support that each sentence needs."""
     window: int
     """Tokens of prompt and answer together."""
     instruction: str = INSTRUCTION
@@ -75,15 +75,17 @@ class AnswerWriter:
         *,
         call: CallContext,
     ) -> Written:
-        """An answer of supported sentences, or why there is none. What its engine cannot do is such a reason.
+        """Return an answer of supported sentences, or the reason why there is none.
+
+        Limits of its engine are such a reason.
 
         Args:
-            task: What is asked.
+            task: The question.
             reading: How likely each sentence answers it.
             seen: The sentences.
-            label: Of the most sensitive of task and passages.
+            label: The label of the most sensitive among task and passages.
             label_without_pii: The same without personal data.
-            call: On whose behalf.
+            call: The call on whose behalf the answer is written.
         """
         longest = min(task.max_tokens or self.max_tokens, self.max_tokens)
         shown = self._shown(reading, self.window - longest - estimate_tokens(task.text))
@@ -126,7 +128,7 @@ class AnswerWriter:
         return [self._judge(question, sentence, sources, language) for sentence in told]
 
     def _judge(self, question: str, sentence: str, sources: Sequence[str], language: str) -> SupportVerdict:
-        """What bears out a sentence; a value alone is one of what was asked."""
+        """Return the support of a sentence; a bare value must be a value of what was asked."""
         verdict = self.support.judge(sentence, sources, language)
         if is_english(language) and value_astray(question, sentence, [sources[number] for number in verdict.sources]):
             return replace(verdict, support=0.0)
@@ -173,7 +175,7 @@ class AnswerWriter:
         return None
 
     def _shown(self, reading: AnswerReading, room: int) -> list[Passage]:
-        """The passages of what was found, as many as fit: what rests on other sentences would not be said."""
+        """Return the passages of the cited sentences, as many as fit: sentences from others would be dropped."""
         room -= estimate_tokens(self.instruction) + _FRAME
         shown: list[Passage] = []
         for passage in [each.passage for each in reading.cited]:
@@ -199,14 +201,14 @@ def _title(passage: Passage) -> str:
 
 
 def _sentences(text: str, language: str, *, cut: bool) -> Iterator[str]:
-    """What the model wrote, sentence by sentence, without its own marks; one that broke off is dropped."""
+    """Yield the model's text sentence by sentence, without its own marks; an unfinished sentence is dropped."""
     found = [stripped for each in split_sentences(text, language) if (stripped := _MARK.sub("", each).strip())]
     found = found[:-1] if cut and len(found) > 1 else found
     yield from (each for each in found if not each.endswith(":"))  # "The answer is:" says nothing
 
 
 def _marks(citations: Sequence[Citation], sources: Sequence[Sentence]) -> str:
-    """The numbers of the citations that hold some sentences."""
+    """Return the numbers of the citations that contain some sentences."""
     numbers = [
         number
         for number, citation in enumerate(citations, start=1)

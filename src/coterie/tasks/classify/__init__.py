@@ -1,1 +1,1 @@
-"""Name the label, or labels, of a text."""
+"""Names the label, or labels, of a text."""

@@ -1,8 +1,9 @@
-"""Several rungs of one `classify` specialist as one: the cheapest is asked first, the next where it is not sure enough.
+"""Combines several rungs of one `classify` specialist: the cheapest is asked first, the next if it is not confident.
 
-The rungs are whole specialists of one version, as training made each of them. What the chain adds is the stop, the
-confidence from which a rung's answer is given and the next is not asked, and the threshold from which the answer of
-the whole is accepted; training shows what both keep (`coterie.training`). So a rung cannot be exchanged for another.
+The rungs are whole specialists of one version, as training made each of them. The chain adds the stop, which is the
+confidence from which a rung's answer is given and the next is not asked, and the threshold from which the answer of the
+chain is accepted. Training determines what both guarantee (`coterie.training`), so a rung cannot be exchanged for
+another.
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ class ChainRung(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ChainSpecialist:
-    """Asks its rungs in order until one is sure enough; the last one judges its answer as any classifier does."""
+    """Asks its rungs in order until one is confident; the last one decides on its answer as any classifier does."""
 
     card: SpecialistCard
     links: tuple[ChainRung, ...]
-    """The cheapest first. The last one judges itself by the chain's own acceptance."""
+    """The rungs, cheapest first. The last one decides by the chain's own acceptance."""
     stop: float | None
     """Confidence from which a rung before the last answers; None asks the last one only."""
     acceptance: Acceptance
-    """Of the whole chain: its threshold is never above the stop."""
+    """The acceptance of the whole chain: its threshold is never above the stop."""
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
-        """The finding of the first rung that is sure enough, with what all that were asked took."""
+        """Return the finding of the first confident rung, with the usage of all rungs that were asked."""
         passed: list[str] = []
         steps: tuple[Step, ...] = ()
         for rung, specialist in self.links[:-1] if self.stop is not None else ():
@@ -57,7 +58,7 @@ class ChainSpecialist:
         return replace(found, steps=steps, reason=_said(found.reason, rung, passed))
 
     def describe(self) -> dict[str, object]:
-        """What a stored version says of it beside its rungs' files."""
+        """Return the description that a stored version has beside its rungs' files."""
         return {
             "task": "classify",
             "rung": "chain",
@@ -71,7 +72,7 @@ class ChainSpecialist:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Those of all its rungs."""
+        """The labels of all its rungs."""
         return self.links[0].specialist.labels
 
     @property
@@ -80,7 +81,7 @@ class ChainSpecialist:
         return tuple(engine for _, each in self.links for engine in each.engines)
 
     def _given(self, found: Finding, task: Task, rung: Rung, passed: Sequence[str], steps: tuple[Step, ...]) -> Finding:
-        """An answer of a rung before the last; an acceptance override counts for the whole chain."""
+        """Return the answer of a rung before the last; an acceptance override applies to the whole chain."""
         reason = found.reason
         if task.acceptance_override is not None:
             accepted, reason = self.acceptance.judge(found.confidence, None, task.acceptance_override, guess=found.text)
@@ -91,7 +92,7 @@ class ChainSpecialist:
 def make_chain(
     card: SpecialistCard, links: Sequence[ChainRung], *, stop: float | None, acceptance: Acceptance
 ) -> ChainSpecialist:
-    """A chain of rungs as they were trained: each judges its own answer by the chain's stop, the last by its threshold.
+    """Make a chain of trained rungs: each accepts by the chain's stop, the last by its threshold.
 
     Raises:
         ValueError: there are too few rungs, or they do not fit together.
@@ -113,7 +114,7 @@ def make_chain(
 def _judging(
     specialist: ClassifySpecialist, card: SpecialistCard, rung: Rung, line: float | None, risk: float
 ) -> ClassifySpecialist:
-    """A rung that accepts from another confidence than its own; its scope stays."""
+    """Return a rung with another threshold than its own; its scope is kept."""
     acceptance = replace(specialist.acceptance, threshold=line, target_risk=risk)
     return replace(specialist, card=replace(card, rung=rung), acceptance=acceptance)
 
@@ -123,7 +124,7 @@ def _noted(rung: Rung, found: Finding) -> str:
 
 
 def _said(reason: Reason, rung: Rung, passed: Sequence[str]) -> Reason:
-    """The reason of the rung whose answer it is, with whose that is and who was not sure enough before."""
+    """Return the reason of the answering rung, with its name and the rungs that were not confident before."""
     return reason.noting(Reason("note.rung", rung=rung, after=" and ".join(passed)))
 
 
@@ -131,7 +132,7 @@ def _said(reason: Reason, rung: Rung, passed: Sequence[str]) -> Reason:
 
 
 def chain_files(chain: ChainSpecialist, rungs: Mapping[str, Mapping[str, bytes]]) -> dict[str, bytes]:
-    """The files of a version: each rung's own, byte for byte, under its name, and what the chain adds."""
+    """Return the files of a version: each rung's own, byte for byte, under its name, and the chain's description."""
     files = {f"{rung}-{name}": content for rung, own in rungs.items() for name, content in own.items()}
     return files | {MODEL: json.dumps(chain.describe(), indent=1).encode()}
 
@@ -142,16 +143,16 @@ def load_chain(
     files: Mapping[str, bytes],
     load: Callable[[SpecialistCard, Mapping[str, Any], Mapping[str, bytes]], ClassifySpecialist],
 ) -> ChainSpecialist:
-    """The chain of a stored version.
+    """Load the chain of a stored version.
 
     Args:
-        card: Of the specialist.
+        card: Card of the specialist.
         described: Its `model.json`.
-        files: Of the version.
-        load: Makes one rung of its card, its own `model.json` and its files.
+        files: Files of the version.
+        load: Makes one rung from its card, its own `model.json` and its files.
 
     Raises:
-        LookupError, ValueError: the files do not describe one.
+        LookupError, ValueError: the files do not describe a chain.
     """
     links = []
     for rung in described["links"]:

@@ -1,10 +1,10 @@
 """Training a `classify` specialist: every rung, calibrated on rows it has not seen, measured on held-out rows.
 
-Two promises, each with 95% confidence. The whole keeps `chain_quality` of what its last rung gets right
-(`coterie.policy.acceptance`). And of what the whole accepts, at most `target_risk` is wrong: for a given stop a chain
-is one classifier with one confidence, so its threshold is tested as any classifier's, only that the level is shared by
-all stops that might be taken (Bonferroni); which one is taken costs no confidence then. Most of it goes to the stop
-that the confidences promise: as in `coterie.learning`, they alone choose it, not what was right.
+Two guarantees hold, each with 95% confidence. The chain keeps `chain_quality` of what its last rung gets right
+(`coterie.policy.acceptance`). And of what the chain accepts, at most `target_risk` is wrong: for a given stop a
+chain is one classifier with one confidence, so its threshold is tested as any classifier's, except that all
+possible stops share the level (Bonferroni); choosing among them costs no confidence then. Most of the level goes
+to the stop that the confidences predict: as in `coterie.learning`, they alone choose it, not what was right.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ if TYPE_CHECKING:
     from coterie.tasks.classify.fit_slm import SlmFit
 
 _PROMISED, _NONE = 0.7, 0.1
-"""Shares of the level for the stop that is promised, and for none; stricter stops share the rest."""
+"""Shares of the level for the predicted stop, and for no stop; stricter stops share the rest."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calibrated:
-    """What a rung said of training rows that it had not seen."""
+    """A rung's predictions for training rows that it had not seen."""
 
     rows: np.ndarray  # (R,) their numbers
     confidence: np.ndarray  # (R,)
@@ -72,7 +72,7 @@ class Calibrated:
     targets: np.ndarray  # of the same shape
 
     def take(self, rows: np.ndarray) -> Calibrated:  # (M,) of N
-        """Some of the training rows, all of which it has."""
+        """Return some of the training rows, all of which it has."""
         at = np.searchsorted(self.rows, rows, sorter=(order := np.argsort(self.rows)))
         return Calibrated(**{name: array[order[at]] for name, array in vars(self).items()})
 
@@ -83,32 +83,32 @@ class Made(NamedTuple):
     candidate: Candidate
     specialist: ClassifySpecialist
     files: Mapping[str, bytes]
-    """Its own, without what the version says beside them."""
+    """The rung's own files, without the description of the version beside them."""
     calibrated: Calibrated
     findings: Sequence[Finding]
-    """On the held-out rows."""
+    """Findings on the held-out rows."""
     vectors: np.ndarray | None
-    """Of the held-out texts, if the rung looks at them; (N, D)."""
+    """Encodings of the held-out texts, if the rung uses them; (N, D)."""
     unread: tuple[str, ...] = ()
-    """What of the texts it did not read."""
+    """Notes on the parts of texts that it did not read."""
 
 
 class ChosenStop(NamedTuple):
-    """From which confidence a rung before the last answers, and what is accepted of the whole."""
+    """The stop of a chain, and the threshold of its acceptance."""
 
     stop: float | None
-    """None: the last rung answers alone."""
+    """Confidence from which a rung before the last answers; None: the last rung answers alone."""
     shown: Provable
-    """The threshold of the whole, never above the stop, and the risk that it holds."""
+    """The threshold of the chain, never above the stop, and the risk that it holds."""
     reason: Reason
 
 
 def train_rung_chain(job: Job[ClassifySection], made: Sequence[Made]) -> Candidate:
-    """The candidate of a job's chain, from its rungs as they were trained by themselves.
+    """Return the candidate of a job's chain, from its separately trained rungs.
 
     Args:
         job: Its section names the chain.
-        made: A rung each, cheapest first; with the lexical floor, which the chain may do without.
+        made: The rungs, cheapest first; with the lexical floor, which the chain may lack.
     """
     kept = [each for each in made if each.candidate.rung in (job.section.chain or ())]
     rows = _common(kept)
@@ -147,7 +147,7 @@ def train_rung_chain(job: Job[ClassifySection], made: Sequence[Made]) -> Candida
 
 
 def _common(made: Sequence[Made]) -> np.ndarray:
-    """The rows of which every rung has said something: a fine-tuned one speaks of those held back from it."""
+    """Return the rows with a prediction of every rung: a fine-tuned one has predictions for rows held back from it."""
     rows = made[0].calibrated.rows
     for each in made[1:]:
         rows = np.intersect1d(rows, each.calibrated.rows)
@@ -155,11 +155,11 @@ def _common(made: Sequence[Made]) -> np.ndarray:
 
 
 def choose_stop(section: ClassifySection, outcomes: RungOutcomes) -> ChosenStop:
-    """The lowest stop that keeps the quality and has a threshold below it that holds the smallest risk shown.
+    """Return the lowest stop that keeps the quality and has a threshold below it that holds the smallest provable risk.
 
     Args:
-        section: Of the specialist, with its `chain`, `chain_quality` and `target_risk`.
-        outcomes: Of its rungs on rows that their weights were not fitted on.
+        section: The section of the specialist, with its `chain`, `chain_quality` and `target_risk`.
+        outcomes: Outcomes of its rungs on rows that their weights were not fitted on.
     """
     quality, last, n = section.chain_quality, (section.chain or ("the last rung",))[-1], len(outcomes.group)
     levels, groups = _levels(promised_stop(outcomes, quality=quality)), outcomes.group.tolist()
@@ -181,7 +181,10 @@ def choose_stop(section: ClassifySection, outcomes: RungOutcomes) -> ChosenStop:
 
 
 def _levels(promised: float | None) -> dict[float | None, float]:
-    """The level at which each stop's threshold is tested, which add up to the whole; none below the promised one is."""
+    """Return the level at which each stop's threshold is tested; they add up to the whole level.
+
+    No stop below the predicted one gets a share.
+    """
     if promised is None:
         return {None: DELTA}
     stricter = [stop for stop in STOPS if stop > promised]
@@ -208,20 +211,20 @@ def _specialist(job: Job[ClassifySection], made: Sequence[Made], chosen: ChosenS
 
 
 def _said(calibrated: Sequence[Calibrated], answering: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the chain predicted of each row, and what it should have."""
+    """Return what the chain predicted for each row, and what it should have predicted."""
     rows = np.arange(len(answering))
     predicted, targets = (np.stack([getattr(each, what) for each in calibrated]) for what in ("predicted", "targets"))
     return predicted[answering, rows], targets[answering, rows]
 
 
 def _seconds(made: Sequence[Made]) -> float:
-    """Training time of the whole. Each rung's own counts the lexical one that it builds on."""
+    """Return the training time of the chain. Each rung's own time includes the lexical rung that it builds on."""
     floor = made[0].candidate.seconds
     return floor + sum(each.candidate.seconds - floor for each in made[1:])
 
 
 def _curve(job: Job[ClassifySection], made: Sequence[Made]) -> Iterator[dict[str, object]]:
-    """What the chain comes to on held-out rows at each stop, from none on: they choose nothing."""
+    """Yield the chain's figures on held-out rows at each stop, from none on: they choose nothing."""
     rows = job.held_out.rows
     cases = [label_cases(rows, each.findings) for each in made]
     held = RungOutcomes(
@@ -242,13 +245,13 @@ def _curve(job: Job[ClassifySection], made: Sequence[Made]) -> Iterator[dict[str
 
 
 def _in_scope(made: Made, place: int) -> bool:
-    """Whether a rung finds a held-out row like what it was trained on."""
+    """Return whether a held-out row is in a rung's scope."""
     score, least = made.findings[place].in_scope, made.specialist.acceptance.scope_threshold
     return score is None or least is None or score >= least
 
 
 def _chain_warnings(made: Sequence[Made], chosen: ChosenStop) -> Iterator[str]:
-    """What of the texts was not read, that a rung is of no use, that the risk is not the target."""
+    """Yield warnings: parts of texts were not read, a rung is of no use, the risk is not the target."""
     if chosen.stop is None:
         yield f"the chain asks its last rung only: {chosen.reason}"
     if chosen.shown.warning:
@@ -261,7 +264,7 @@ def _chain_warnings(made: Sequence[Made], chosen: ChosenStop) -> Iterator[str]:
 
 
 def train_classify(job: Job[ClassifySection], encoded: Encoded) -> list[Candidate]:
-    """A candidate a rung, cheapest first.
+    """Return a candidate per rung, cheapest first.
 
     Args:
         job: What to train.
@@ -288,7 +291,7 @@ def train_classify(job: Job[ClassifySection], encoded: Encoded) -> list[Candidat
 
 
 def _make(job: Job[ClassifySection], fit: TextFit | SlmFit, examples: TextExamples) -> Made:
-    """Calibrate, decide from which confidence to accept, measure on held-out rows.
+    """Calibrate a rung, set its threshold, and measure it on held-out rows.
 
     Args:
         job: What is trained.
@@ -364,12 +367,15 @@ def _make(job: Job[ClassifySection], fit: TextFit | SlmFit, examples: TextExampl
 
 
 def _in_order(right: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray | None:  # (R,), (R,) -> (count,)
-    """Which of all rows are named right, in their order; None where some were not asked about."""
+    """Return which of all rows are predicted correctly, in their order; None if some rows have no prediction."""
     return right[np.argsort(rows)] if len(rows) == count else None
 
 
 def _copies_warning(with_copies: np.ndarray, without: np.ndarray) -> str:
-    """That the figures are of near copies; both are whether each row is named right out of fold, (N,)."""
+    """Return a warning that figures may rest on near copies.
+
+    Both arguments say whether each row is predicted correctly out of fold, (N,).
+    """
     return (
         f"the training texts are near copies of each other: {with_copies.mean():.0%} are named right out of fold, "
         f"{without.mean():.0%} without a text's near copies. That is nearer to what to expect of texts in other words: "
@@ -416,7 +422,7 @@ def _built(
 
 
 def _scope(fit: TextFit | SlmFit, temperature: float, examples: TextExamples) -> ScopeLine | None:
-    """From where a text counts as in scope; None where "none of the labels" is an answer, so nothing is out of it."""
+    """Return the line from which a text is in scope; None where "none of the labels" is an answer."""
     if examples.several:
         return None
     if not isinstance(fit, TextFit):
@@ -426,7 +432,10 @@ def _scope(fit: TextFit | SlmFit, temperature: float, examples: TextExamples) ->
 
 
 def _confidence(logits: np.ndarray, examples: TextExamples) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Probability (N,) of what is predicted (N,) or (N, L), and whether it is right (N,); as the specialist decides."""
+    """Return the probability (N,) of the prediction (N,) or (N, L), and its correctness (N,).
+
+    They are computed in the same way as the specialist decides.
+    """
     if not examples.several:
         probabilities = softmax(logits)
         predicted = probabilities.argmax(axis=1)

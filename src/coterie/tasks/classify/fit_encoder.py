@@ -3,10 +3,10 @@
 One is the head it was trained with, the other a kernel model as on frozen vectors. With many rows of well-separated
 labels the head is better, with few rows or fine distinctions the kernel (docs/history/log.md): the pool has both.
 
-A fine-tuned encoder has seen its training texts: their vectors lie closer together than those of new ones, and what a
-head says of them is no measure of anything. So part of the rows is held back from a first fine-tuning, and what that
-model says of them is what calibration looks at: a fifth of many rows, of few all of them in turn. The model that is
-stored is fine-tuned on all rows, in the same way.
+A fine-tuned encoder has seen its training texts: their vectors are closer together than those of new ones, and a head's
+predictions for them measure nothing. So part of the rows is held back from a first fine-tuning, and calibration uses
+that model's predictions for them: a fifth of many rows, of few all of them in turn. The stored model is fine-tuned on
+all rows, in the same way.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from coterie.tuning.export import encoder_files, exact_vectors
 from coterie.tuning.finetune import LinearHead, TunedNetwork, fine_tune, recipe_for
 
 FEW_ROWS = 2_000
-"""Below this many, every row is held back once; else a fold is enough to calibrate on."""
+"""Number of rows below which every row is held back once; above, one fold is enough for calibration."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TunedFit:
-    """A fine-tuned encoder with the models on it, and what models like it said of rows they had not seen."""
+    """A fine-tuned encoder with the models on it, and the predictions of similar models for unseen rows."""
 
     files: Mapping[str, bytes]
-    """The encoder's."""
+    """The encoder's files."""
     encoder: OnnxEncoder
     head: LinearHead
     kernel: KernelFit
@@ -47,14 +47,14 @@ class TunedFit:
     kernel_logits: np.ndarray  # (R, L)
     nearest: np.ndarray  # (R,) nearness to the texts that were trained on
     longest: int
-    """Tokens of a text that fine-tuning read."""
+    """Tokens of a text that fine-tuning reads."""
     int8: Mapping[str, float]
-    """What rounding the weights cost on the rows held back."""
+    """Cost of rounding the weights, on the rows held back."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Held:
-    """What a model said of rows held back from it."""
+    """A model's predictions for rows held back from it."""
 
     rows: np.ndarray  # (R,)
     head: np.ndarray  # (R, L) logits
@@ -65,17 +65,17 @@ class _Held:
 
 
 def fit_tuned(job: Job[SpecialistSection], base: BaseEncoder, examples: TextExamples, words: Sequence[str]) -> TunedFit:
-    """Fine-tune without the rows that are held back, then on all.
+    """Fine-tune without the rows that are held back, then on all rows.
 
     Args:
         job: What to train.
-        base: Where it starts.
+        base: The encoder to start from.
         examples: Targets and folds.
-        words: The labels' names, as one more example of each; empty where they are not wanted.
+        words: The labels' names, as one more example of each; empty where they are not used.
 
     Raises:
-        TrainingDiverged: the loss is no number.
-        ArtefactRefused: the base encoder's files are not what they should be.
+        TrainingDiverged: the loss is not a number.
+        ArtefactRefused: the base encoder's files are not as expected.
     """
     tuner = _Tuner(job=job, base=base, words=words)
     everything = np.arange(len(examples.texts))
@@ -102,7 +102,7 @@ def fit_tuned(job: Job[SpecialistSection], base: BaseEncoder, examples: TextExam
 
 
 def _parts(examples: TextExamples) -> list[np.ndarray]:
-    """Row numbers to hold back together."""
+    """Return groups of row numbers to hold back together."""
     if len(examples.texts) >= FEW_ROWS:
         return [np.flatnonzero(examples.folds == examples.folds.min())]
     dealt = hold_back_in_parts(examples.folds, PARTS_OF_FEW)
@@ -110,7 +110,7 @@ def _parts(examples: TextExamples) -> list[np.ndarray]:
 
 
 class _Tuned(NamedTuple):
-    """One fine-tuned model: the network, what is served of it, and what stands on its vectors."""
+    """One fine-tuned model: the network, its exported form, and the models on its vectors."""
 
     network: TunedNetwork
     files: Mapping[str, bytes]
@@ -128,7 +128,7 @@ class _Tuner:
     words: Sequence[str]
 
     def tune(self, examples: TextExamples) -> _Tuned:
-        """The model of some rows, its vectors those that will be served."""
+        """Return the model of some rows, with the vectors that will be served."""
         shown = examples.extended(np.eye(examples.labels), self.words) if self.words else examples
         network = fine_tune(
             self.base,
@@ -147,7 +147,7 @@ class _Tuner:
         return _Tuned(network, files, encoder, kernel, fit_neighbours(vectors, examples))
 
     def hold_back(self, examples: TextExamples, rows: np.ndarray, part: np.ndarray) -> _Held:
-        """Train on some rows, ask about the others."""
+        """Train on some rows and predict the others."""
         tuned = self.tune(examples.take(rows))
         texts = [examples.texts[row] for row in part]
         new, exact = tuned.encoder.encode(texts), exact_vectors(tuned.network.network, self.base, texts)

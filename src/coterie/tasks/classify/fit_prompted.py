@@ -1,9 +1,9 @@
-"""The rung `llm`: choosing examples from the training rows, and finding out how far a prompted model is right.
+"""The rung `llm`: chooses examples from the training rows, and measures how often a prompted model is right.
 
-No weights are trained. The training texts become candidates for a prompt (`Demonstrations`); a sample of training rows
-is asked about, each with the examples of other folds only, so that neither it nor a near-copy of it is shown. What the
-model says of these fits its confidence and its threshold; a sample of the held-out rows measures it. Every answer is
-kept as it comes: a run that is cut off does not pay twice.
+No weights are trained. The training texts become candidates for a prompt (`Demonstrations`). The model is asked about a
+sample of training rows, each with the examples of other folds only, so that neither the row nor a near-copy of it is
+shown. Its answers fit the confidence and the threshold; a sample of the held-out rows measures it. Every answer is
+saved at once: an interrupted run does not pay twice.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ from coterie.types import SYSTEM, Output, Prompt, total_usage
 # --- Fitting how far a prompted model's answers are to be believed, on answers whose rightness is known.
 
 _PARTS = 5
-"""Each answer's own confidence comes from a fit on the others of so many parts."""
+"""Number of parts: each answer's own confidence comes from a fit on the others."""
 _STRENGTH = 1.0  # inverse of the penalty, on signs in standard deviations
 
 Signs = Mapping[str, float]
 
 
 def fit_agreement(signs: Sequence[Signs], right: np.ndarray) -> Agreement:
-    """A logistic regression from the signs that every answer has to whether it is right.
+    """Fit a logistic regression from the signs that every answer has to whether the answer is right.
 
     Args:
-        signs: Of each answer that names a label.
-        right: (N,) whether it does so rightly. Where all are, or none is, the confidence is the same for all of them,
-            a row more of each kind being added (Laplace's rule of succession).
+        signs: Signs of each answer that names a label.
+        right: (N,) whether the label is right. Where all or none are, the confidence is the same for all answers, with
+            one more row of each kind added (Laplace's rule of succession).
     """
     shared = [name for name in SIGNS if signs and all(name in each for each in signs)]
     table = np.array([[each[name] for name in shared] for each in signs]).reshape(len(signs), len(shared))  # (N, S)
@@ -76,7 +76,7 @@ def fit_agreement(signs: Sequence[Signs], right: np.ndarray) -> Agreement:
 
 
 def confidences(signs: Sequence[Signs], right: np.ndarray, seed: int) -> np.ndarray:  # (N,)
-    """The confidence of each answer, from a regression that was not fitted on it."""
+    """Return the confidence of each answer, from a regression that was not fitted on it."""
     dealt = np.random.default_rng(seed).permutation(len(signs)) % _PARTS
     found = np.zeros(len(signs))
     for part in np.unique(dealt):
@@ -91,19 +91,21 @@ def confidences(signs: Sequence[Signs], right: np.ndarray, seed: int) -> np.ndar
 
 
 def sample(count: int, most: int, seed: int) -> np.ndarray:  # (M,)
-    """At most so many of the first `count` numbers, drawn by the seed, in order."""
+    """Return at most `most` of the first `count` numbers, drawn by the seed, in order."""
     if count <= most:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, size=most, replace=False))
 
 
 def balanced(labels: np.ndarray, most: int, seed: int) -> np.ndarray:  # (N,) -> (K,)
-    """Positions of at most so many rows, in order: none of a label is left out while another has more.
+    """Return positions of at most `most` rows, in order, balanced over the labels.
+
+    No row of a label is left out while another label has more rows.
 
     Args:
         labels: (N,) each row's label.
         most: How many are kept.
-        seed: Decides which.
+        seed: Seed of the choice.
     """
     if len(labels) <= most:
         return np.arange(len(labels))
@@ -118,13 +120,13 @@ def balanced(labels: np.ndarray, most: int, seed: int) -> np.ndarray:  # (N,) ->
 
 
 MOST_DEMONSTRATIONS = 5_000
-"""Training texts that a version keeps at most; of more, the rarest labels keep all of theirs."""
+"""Most training texts that a version keeps; if there are more, the rarest labels keep all of theirs."""
 _ROOM = 2_000  # tokens of examples, where half the window has them
 _ANSWER = 10  # tokens of an answer, for the estimate
 
 
 def train_prompted(job: Job[ClassifySection], examples: TextExamples, encoded: Encoded) -> Candidate:
-    """The candidate of the rung `llm`.
+    """Return the candidate of the rung `llm`.
 
     Args:
         job: What to train; its `asked` is the model.
@@ -132,7 +134,7 @@ def train_prompted(job: Job[ClassifySection], examples: TextExamples, encoded: E
         encoded: The training texts' encodings.
 
     Raises:
-        EngineError, Overloaded, StoreError: the model could not be asked about all rows; what it said is kept.
+        EngineError, Overloaded, StoreError: the model could not be asked about all rows; its answers are saved.
     """
     assert job.asked is not None, "checked before anything is trained"  # noqa: S101
     return run(_Prompter(job=job, asked=job.asked, examples=examples, encoded=encoded).candidate())
@@ -140,7 +142,7 @@ def train_prompted(job: Job[ClassifySection], examples: TextExamples, encoded: E
 
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
-    """A training row on its way: what is said to the model, and what that says."""
+    """A training row with its prompt and the model's answer."""
 
     row: int
     neighbours: Sequence[Neighbour]
@@ -201,7 +203,7 @@ class _Prompter:
     async def _questions(
         self, engine: RememberingEngine, shown: Demonstrations, kept: np.ndarray
     ) -> tuple[list[_Asked], FewShot]:
-        """What is asked about the calibration rows, and in which form: a server may take no JSON Schema."""
+        """Return the questions about the calibration rows, and their form: a server may accept no JSON Schema."""
         rows = kept[sample(len(kept), self.job.section.calibration_calls, self.job.section.seed)]
         section = self.job.section
         prompting = FewShot(
@@ -223,14 +225,14 @@ class _Prompter:
         return asked, prompting
 
     def _question(self, row: int, shown: Demonstrations, kept: np.ndarray, prompting: FewShot) -> _Asked:
-        """A training row as if it were new: the rows of its fold are not shown."""
+        """Return the question about a training row as if it were new: the rows of its fold are not shown."""
         folds = self.examples.folds
         neighbours = shown.nearest(self.encoded.vectors[row], NEIGHBOURS, leave_out=folds[kept] == folds[row])
         prompt = prompting.prompt(self.job.train.rows[row].text, neighbours, self.asked.label)
         return _Asked(row=row, neighbours=neighbours, prompt=prompt)
 
     def _estimate(self, engine: RememberingEngine, asked: Sequence[_Asked]) -> None:
-        """Say what is about to be asked and what it may cost, before it is."""
+        """Report the number of questions and their estimated cost, before they are asked."""
         held_out = min(len(self.job.held_out), self.job.section.test_calls)
         known = sum(engine.knows(each.prompt) for each in asked)
         mean = np.mean([tokens_of(each.prompt) for each in asked])
@@ -244,7 +246,7 @@ class _Prompter:
     # --- What it says ----------------------------------------------------------------------------
 
     async def _ask(self, engine: RememberingEngine, asked: Sequence[_Asked]) -> list[Output]:
-        """The answers, side by side; the first error ends the others."""
+        """Return the answers, requested in parallel; the first error ends the others."""
 
         async def one(question: _Asked) -> Output:
             (output,) = await engine.run([question.prompt], call=SYSTEM)
@@ -263,7 +265,7 @@ class _Prompter:
         return list(outputs)
 
     def _fit(self, asked: Sequence[_Asked], outputs: Sequence[Output], prompting: FewShot) -> _Fitted:
-        """Confidence and threshold. An answer that names no label is wrong, and never accepted."""
+        """Fit confidence and threshold. An answer that names no label is wrong, and never accepted."""
         section, names = self.job.section, self.job.train.label_names
         pairs = list(zip(asked, outputs, strict=True))
         replies = [read_reply(prompting, each.neighbours, output) for each, output in pairs]
@@ -319,7 +321,7 @@ class _Prompter:
         fitted: _Fitted,
         seconds: float,
     ) -> Candidate:
-        """The specialist with its figures on a sample of the held-out rows."""
+        """Return the specialist with its figures on a sample of the held-out rows."""
         job, section = self.job, self.job.section
         held_out = job.held_out.take(sample(len(job.held_out), section.test_calls, section.seed).tolist())
         vectors = encode(job, held_out.texts, "measure llm").vectors
@@ -349,7 +351,7 @@ class _Prompter:
     def _notes(
         self, specialist: PromptedSpecialist, engine: RememberingEngine, fitted: _Fitted, measured: int
     ) -> dict[str, object]:
-        """What the report says beside the figures. Answers count whether they were new or kept: it stays the same."""
+        """Return the report's notes. They count new and cached answers alike, so that the report stays the same."""
         threshold, used = fitted.threshold, total_usage(output.usage for output in engine.given.values())
         money = self.asked.money(used.tokens_in, used.tokens_out)
         return {
@@ -369,7 +371,7 @@ class _Prompter:
         }
 
     def _warnings(self, specialist: PromptedSpecialist, evaluation: Evaluation) -> Iterator[str]:
-        """What whoever serves it, or passes it on, must know."""
+        """Yield warnings for the operator of the specialist, and for anyone who passes it on."""
         texts = len(specialist.demonstrations.texts)
         yield (
             f"rung llm keeps {texts:,} training texts ({self.asked.label.value}) in its version, and shows up to "

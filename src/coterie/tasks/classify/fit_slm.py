@@ -1,9 +1,9 @@
-"""The rung `slm`: a LoRA adapter on a small causal model, which says the label.
+"""The rung `slm`: a LoRA adapter on a small causal model, which names the label.
 
-A label's logit is the log-likelihood of its words behind the prompt, as the engine that serves works it out. An
-adapter has seen its training rows, so a fifth of them is held back from a first one, and what that says of them is
-what calibration looks at. It is a fifth even of few rows, unlike the rung `encoder` with its three parts: an adapter
-takes minutes. The adapter that is stored is trained on all rows, in the same way.
+A label's logit is the log-likelihood of its words after the prompt, as computed by the engine that serves it. An
+adapter has seen its training rows, so a fifth of them is held back from a first adapter, and calibration uses that
+adapter's predictions for them. It is a fifth even of few rows, unlike the rung `encoder` with its three parts: an
+adapter takes minutes. The stored adapter is trained on all rows, in the same way.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _AT_ONCE = 16  # texts handed to the engine together, well below its queue
 
 @dataclass(frozen=True, kw_only=True)
 class SlmFit:
-    """A tuned model that is ready to be asked, and what one like it said of rows it had not seen."""
+    """A tuned model that is ready to use, and the predictions of a similar one for unseen rows."""
 
     rung: Rung = "slm"
     head: Engine
@@ -45,13 +45,13 @@ class SlmFit:
     rows: np.ndarray  # (R,) those held back
     seconds: float
     files: Mapping[str, bytes]
-    """The adapter's."""
+    """The adapter's files."""
     described: Mapping[str, object]
-    """What its head needs to be made again."""
+    """The description that restores its head."""
     notes: Mapping[str, object]
 
     def files_of(self, specialist: ClassifySpecialist) -> dict[str, bytes]:
-        """A version's files."""
+        """Return a version's files."""
         model = json.dumps({**specialist.describe(), **self.described}, indent=1, ensure_ascii=False)
         return {"model.json": model.encode(), **self.files}
 
@@ -65,7 +65,7 @@ def fit_slm(job: Job[ClassifySection], examples: TextExamples) -> Iterator[SlmFi
         examples: Targets and folds.
 
     Raises:
-        TrainingDiverged: the loss is no number.
+        TrainingDiverged: the loss is not a number.
         ArtefactRefused: the base's file cannot be read.
     """
     base, model = job.causal, job.model

@@ -1,11 +1,11 @@
-"""Fitting text heads: n-grams and encodings, combined on rows that neither saw.
+"""Fits text heads: n-grams and encodings, combined on rows that neither model saw.
 
 Two models are trained: a linear support vector machine on TF-IDF of word and character n-grams, and a kernel ridge
 regression on the frozen encoder's vectors (`_kernel`). Out-of-fold logits of both give the shares of a log-linear
-pool; the folds' models are then replaced by one model of all rows. `lexical` is the first alone, `embedding` the pool
-of both: what the encoder misses (amounts, rare words, exact wording) the n-grams see.
+pool; the folds' models are then replaced by one model of all rows. `lexical` is the first model alone, `embedding` the
+pool of both: the n-grams capture what the encoder misses (amounts, rare words, exact wording).
 
-One fit after the other: liblinear draws from one stream of random numbers for the whole process, so two at a time
+One fit runs after the other: liblinear draws from one stream of random numbers for the whole process, so two at a time
 would give other weights every time.
 """
 
@@ -54,13 +54,13 @@ class Linear:
     bias: np.ndarray  # (L,) float32
 
     def logits(self, features: np.ndarray | csr_matrix) -> np.ndarray:  # (N, F) -> (N, L)
-        """Logits of each row."""
+        """Return the logits of each row."""
         return np.asarray(features @ self.weights + self.bias)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextFit:
-    """What fitting a rung gave, before it is calibrated and measured."""
+    """The result of fitting a rung, before it is calibrated and measured."""
 
     rung: Rung
     head: TextHead
@@ -71,24 +71,26 @@ class TextFit:
     compared: Neighbours | None = None
     """The training texts, where there are encodings."""
     nearest: np.ndarray | None = None  # (R,)
-    """Each row's nearness to training texts that it is not among."""
+    """Similarity of each row to the training texts without the row itself."""
     apart: Apart | None = None
-    """What is said of each row without its near copies, where the rows are made from a few patterns. Of a fine-tuned
-    encoder there is nothing else: it is not trained again with them."""
+    """Predictions for each row without its near copies, where the rows are made from a few patterns.
+
+    For a fine-tuned encoder these are the only predictions: it is not trained again with the copies.
+    """
     gain: float = 0.0
-    """Accuracy that the model of all rows is expected to have more than those whose logits these are."""
+    """Expected gain in accuracy of the model of all rows over the models that gave these logits."""
     encoder: OnnxEncoder | None = None
-    """The rung's own."""
+    """The rung's own encoder."""
     tuned_on: int | None = None
     """Tokens of a text that its fine-tuning read."""
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """Of the rung's own encoder."""
+    """Files of the rung's own encoder."""
     notes: Mapping[str, object] = field(default_factory=dict)
-    """What is particular to it, for the report."""
+    """Notes on this rung for the report."""
 
 
 def fit_text(job: Job[SpecialistSection], examples: TextExamples, encoded: Encoded) -> list[TextFit]:
-    """A fit for each rung that is measured, cheapest first; the others build on `lexical`."""
+    """Return a fit for each rung that is measured, cheapest first; the others build on `lexical`."""
     start = time.perf_counter()
     everything, cut = np.arange(len(examples.texts)), examples.cut()
     job.progress.start(f"{job.name}: lexical", len(np.unique(cut.folds)) + 1)
@@ -129,15 +131,18 @@ class _HeldBack(NamedTuple):
     """How rows are held back, whole folds at once."""
 
     examples: TextExamples
-    """With near copies in one fold, where a few patterns made them."""
+    """The examples, with near copies in one fold where a few patterns made them."""
     logits: np.ndarray  # (N, L)
-    """What the n-grams say of each then."""
+    """Logits of the n-grams for each row in that split."""
 
 
 def _without_copies(
     job: Job[SpecialistSection], examples: TextExamples, vectors: np.ndarray, matrix: csr_matrix, held: np.ndarray
 ) -> _HeldBack | None:
-    """The rows without their near copies, if a few patterns made them; records are alike by their fields."""
+    """Return the rows without their near copies, if a few patterns made them.
+
+    Records are compared by their fields.
+    """
     if not examples.named or job.train.of_records:
         return None
     apart = hold_out_copies(examples, vectors, job.group_numbers(np.arange(len(vectors))))
@@ -181,7 +186,7 @@ def _fit_embedding(
 
 
 def _embedding_apart(vectors: np.ndarray, apart: _HeldBack, shares: np.ndarray, compared: Neighbours) -> Apart:
-    """What the pool says of each row without its near copies."""
+    """Return the pool's predictions for each row without its near copies."""
     logits = shares[0] * apart.logits + shares[1] * fit_kernel(vectors, apart.examples).out_of_fold
     return Apart(logits, nearest_out_of_fold(compared, vectors, apart.examples))
 
@@ -216,7 +221,7 @@ def _fit_encoder(job: Job[SpecialistSection], held_back: _HeldBack, lexical: Tex
 
 
 def label_words(job: Job[SpecialistSection], examples: TextExamples) -> list[str]:
-    """The labels' names as texts, where they may help: none where a label has examples enough, or no words."""
+    """Return the labels' names as texts, where they may help: none if a label has enough examples, or no words."""
     if not (examples.named and examples.few):
         return []
     words = hint_texts("", job.train.label_names)
@@ -224,13 +229,13 @@ def label_words(job: Job[SpecialistSection], examples: TextExamples) -> list[str
 
 
 def _pool(logits: list[np.ndarray], examples: TextExamples) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of the models in a log-linear pool, and the pool's logits."""
+    """Return the shares of the models in a log-linear pool, and the pool's logits."""
     shares = fit_pool(logits, examples.targets(np.mean(logits, axis=0)))
     return shares, np.tensordot(shares, np.stack(logits), axes=1)
 
 
 def _pool_few(logits: list[np.ndarray], examples: TextExamples) -> tuple[np.ndarray, np.ndarray]:
-    """The same, but all models after the first count alike: models of two thirds of few rows cannot tell them apart.
+    """Return the same with equal shares for all models after the first: few rows cannot tell them apart.
 
     A pool fitted to those took one of the two on BANKING77 with 10 rows a label, .850; their average has .861.
     """
@@ -241,13 +246,13 @@ def _pool_few(logits: list[np.ndarray], examples: TextExamples) -> tuple[np.ndar
 
 
 def ngram_features(texts: Sequence[str]) -> tuple[NgramFeatures, ...]:
-    """Word and character n-grams of the texts; those that occur once are kept only when there is little text."""
+    """Return word and character n-grams of the texts; n-grams that occur once are kept only if there is little text."""
     at_least = 2 if len(texts) >= 500 else 1
     return tuple(fit_ngrams(texts, at_least=at_least, **kind) for kind in (_WORDS, _CHARACTERS))  # type: ignore[arg-type]
 
 
 def ngram_matrix(features: Sequence[NgramFeatures], texts: Sequence[str]) -> csr_matrix:  # (N, sum of F)
-    """The features of each text, one family beside the other."""
+    """Return the features of each text, one family beside the other."""
     # Double precision is what liblinear takes; anything else is copied for every fit.
     from scipy.sparse import hstack  # noqa: PLC0415 - training alone needs it
 
@@ -265,14 +270,14 @@ def _one_matrix(features: NgramFeatures, texts: Sequence[str]) -> csr_matrix:  #
 
 
 def fit_lexical(features: csr_matrix, examples: TextExamples, rows: np.ndarray) -> Linear:  # (N, F), ..., (M,) of N
-    """A linear SVM, one against the rest (Joachims 1998), on the given rows."""
+    """Fit a linear SVM, one against the rest (Joachims 1998), on the given rows."""
     from sklearn.svm import LinearSVC  # noqa: PLC0415 - training alone needs it
 
     return _linear(LinearSVC(C=_SVM_C, tol=_SVM_TOLERANCE, random_state=examples.seed), features, examples, rows)
 
 
 def _linear(model: LinearSVC, features: csr_matrix, examples: TextExamples, rows: np.ndarray) -> Linear:
-    """Fit and bring scikit-learn's coefficients into one shape, with a column for every label."""
+    """Fit, and convert scikit-learn's coefficients to one shape, with a column for every label."""
     hot = examples.hot[rows]
     if examples.several or not examples.one_each:
         return _independent(model, features[rows], hot)
@@ -291,7 +296,7 @@ def _linear(model: LinearSVC, features: csr_matrix, examples: TextExamples, rows
 
 
 def _independent(model: LinearSVC, features: csr_matrix, hot: np.ndarray) -> Linear:
-    """One yes-or-no model a label; a label without a row of each kind gets a constant."""
+    """Fit one yes-or-no model per label; a label without a row of each kind gets a constant."""
     weights = np.zeros((features.shape[1], hot.shape[1]), dtype=np.float32)
     bias = np.where(hot.mean(axis=0) > 0.5, -_UNLIKELY, _UNLIKELY).astype(np.float32)
     learnable = np.flatnonzero((hot.min(axis=0) == 0) & (hot.max(axis=0) == 1))
@@ -302,7 +307,7 @@ def _independent(model: LinearSVC, features: csr_matrix, hot: np.ndarray) -> Lin
 
 
 def lexical_out_of_fold(features: csr_matrix, examples: TextExamples, progress: Progress) -> np.ndarray:
-    """Logits (N, L) of every row from a model that did not see the row's fold."""
+    """Return logits (N, L) of every row from a model that did not see the row's fold."""
     logits = np.zeros((len(examples.texts), examples.labels), dtype=np.float32)
     for fold in np.unique(examples.folds):
         held = examples.folds == fold
@@ -314,9 +319,9 @@ def lexical_out_of_fold(features: csr_matrix, examples: TextExamples, progress: 
 def build_head(
     lexical: Linear, kernel: KernelFit | None, shares: np.ndarray, features: Sequence[NgramFeatures]
 ) -> TextHead:
-    """One head from the models, each weighted by its share in the pool.
+    """Build one head from the models, each weighted by its share in the pool.
 
-    Weights are stored in half precision: its 11 bits are plenty beside the noise of a fit, and halve the file.
+    Weights are stored in half precision: its 11 bits are enough given the noise of a fit, and halve the file.
     """
     weights = lexical.weights * np.float32(shares[0])
     ends = np.cumsum([len(family.terms) for family in features])

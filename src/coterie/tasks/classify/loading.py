@@ -1,4 +1,4 @@
-"""A stored version becomes a classifier of the rung that it was trained for."""
+"""Loads a stored version as a classifier of the rung that it was trained for."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from coterie.types import SYSTEM, CallContext, Label, Output, Prompt, Specialist
 
 
 def load_classify(card: SpecialistCard, section: ClassifySection, stored: Stored, parts: Parts) -> Specialist:
-    """The specialist of a version. Raises `LookupError`, `TypeError` or `ValueError` if it describes none."""
+    """Return the specialist of a version. Raises `LookupError`, `TypeError` or `ValueError` if it describes none."""
     described, files = stored.described, stored.files
     match card.rung:
         case "slm":
@@ -72,7 +72,7 @@ def _choose(
 
 
 def _encoder_of(card: SpecialistCard, files: Mapping[str, bytes], shared: Engine) -> Engine | None:
-    """What encodes its texts: nothing, the network's encoder or its own."""
+    """Return the encoder of its texts: none, the network's or its own."""
     if card.rung == "encoder":
         return load_own_encoder(card.name, files)
     return shared if card.rung == "embedding" else None
@@ -81,18 +81,18 @@ def _encoder_of(card: SpecialistCard, files: Mapping[str, bytes], shared: Engine
 # --- A head that weighs what a tuned small model would say: one logit a label.
 
 _KEPT = 0.7
-"""Share of a text that is tried next when it does not fit the model's window."""
+"""Share of a text that is kept in the next attempt when it does not fit the model's window."""
 
 
 class ChoiceHead:
-    """Logits are log-likelihoods of the labels' words behind the prompt of a text.
+    """A head whose logits are log-likelihoods of the labels' words after the prompt of a text.
 
-    A text that does not fit the model's window is cut at its end until it does; its output says so (`length`). It is
-    an engine like other heads; the engine that runs the model is shared with others, so closing the head leaves it.
+    A text that does not fit the model's window is cut at its end until it fits; its output says so (`length`). The
+    head is an engine like other heads. The engine that runs the model is shared, so closing the head leaves it open.
     """
 
     def __init__(self, *, engine: Engine, adapter: str, prompting: Prompting, labels: Sequence[str]) -> None:
-        """A head over an engine that holds an adapter of this name."""
+        """Create a head over an engine that holds an adapter of this name."""
         self.name = engine.name
         self.clearance = engine.clearance
         self._engine = engine
@@ -101,7 +101,7 @@ class ChoiceHead:
         self._choices = answers(labels)
 
     async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:
-        """The logits (L,) of each prompt's text."""
+        """Return the logits (L,) of each prompt's text."""
         prompts = [self._prompt(each, each.text) for each in batch]
         try:
             return await self._engine.run(prompts, call=call)
@@ -109,18 +109,18 @@ class ChoiceHead:
             return [await self._cut_to_fit(each, call) for each in batch]
 
     async def warm(self, *, slots: int = 1) -> None:  # noqa: ARG002 - its prompts share no beginning
-        """Load the model and find the labels' tokens, so that the first caller does not wait for that."""
+        """Load the model and compute the labels' tokens, so that the first caller does not wait for it."""
         await self._engine.run([self._prompt(Prompt(label=Label.PUBLIC), "")], call=SYSTEM)
 
     async def close(self) -> None:
-        """Nothing: the engine is closed by whoever opened it."""
+        """Do nothing: the engine is closed by its owner."""
 
     def _prompt(self, prompt: Prompt, text: str) -> Prompt:
         asked = self._prompting.prompt(text)
         return replace(prompt, text=asked, choices=self._choices, adapter=self._adapter, vector=None)
 
     async def _cut_to_fit(self, prompt: Prompt, call: CallContext) -> Output:
-        """The logits of as much of a text as fits. Raises `TooLong` when not even the bare prompt does."""
+        """Return the logits of as much of a text as fits. Raises `TooLong` when not even the bare prompt does."""
         text = prompt.text
         while True:
             try:

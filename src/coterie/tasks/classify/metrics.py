@@ -1,4 +1,4 @@
-"""Labels of texts, held against the right ones."""
+"""Evaluates labels of texts against the right ones."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from coterie.types import Finding
 
 
 def judge(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int = 0) -> Evaluation:
-    """Figures over the rows, and by label."""
+    """Return figures over the rows, and by label."""
     return judge_labels(rows, findings, seed=seed)
 
 
 def cases(rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
-    """Every row that has a label with the one that was found."""
+    """Return a case for every row that has a label, with the predicted label."""
     return label_cases(rows, findings)

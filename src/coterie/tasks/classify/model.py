@@ -1,9 +1,9 @@
 """`classify`: names the label, or labels, of a text.
 
-The rung decides what the head looks at: n-grams alone (`lexical`), an encoding too (`embedding`, `encoder`), or how
-likely a small model that was tuned to say the label is to say each (`slm`). Logits become
-probabilities by one temperature, and that of the answer a confidence by one line; a finding is accepted when its
-confidence reaches the threshold that holds the target risk and the text looks like what the specialist was trained on.
+The rung decides what the head uses: n-grams alone (`lexical`), an encoding too (`embedding`, `encoder`), or the
+likelihood of each label under a small model that was tuned to name it (`slm`). One temperature turns logits into
+probabilities, and one line turns that of the answer into a confidence. A finding is accepted when its confidence
+reaches the threshold that holds the target risk and the text looks like what the specialist was trained on.
 """
 
 from __future__ import annotations
@@ -43,44 +43,44 @@ from coterie.types import (
 )
 
 _MOST_KNOWN = 8192
-"""Texts whose logits a classifier remembers, of all tenants together."""
+"""Texts whose logits a classifier caches, of all tenants together."""
 _MOST_DECIDED = 4
-"""Of each of them, decisions that are remembered: a network asks with one override or a few."""
+"""Decisions that are cached for each of them: a network uses one override or a few."""
 
 
 class _Scored(NamedTuple):
-    """What is said of a text before anybody decides about it."""
+    """The scores of a text before a decision about it."""
 
     scaled: np.ndarray  # (L,) logits divided by the temperature
     in_scope: float
     steps: tuple[Step, ...]
     truncated: bool
     decided: dict[tuple[AcceptanceOverride | None, bool], Finding]
-    """What was decided about it, by the override and whether the distribution is asked for: of texts that are known."""
+    """Cached decisions, by override and by whether the distribution was requested."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifySpecialist:
-    """Asks the encoder (if its rung has one) and its head, then decides whether to stand by the result."""
+    """Runs the encoder (if its rung has one) and its head, then decides whether to accept the result."""
 
     card: SpecialistCard
     head: Engine
     labels: tuple[str, ...]
     acceptance: Acceptance
     line: ConfidenceLine = STRAIGHT
-    """From the probability of the answer to its confidence."""
+    """Turns the probability of the answer into its confidence."""
     encoder: Engine | None = None
     multi_label: bool = False
     scope: ScopeScore | None = None
-    """Where there is an encoding: what the in-scope score is made of. Otherwise it is the largest logit."""
+    """The in-scope score, where there is an encoding; otherwise the largest logit is used."""
     alternatives: int = 3
-    """Runners-up that are shown with a finding."""
+    """Number of runners-up that are shown with a finding."""
     record: tuple[str, ...] = ()
-    """Columns that it was trained on; empty for a text."""
+    """Columns that it was trained on; empty if it was trained on a text."""
     known: KnownTexts[_Scored] = field(default_factory=lambda: KnownTexts(_MOST_KNOWN), compare=False, repr=False)
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - a classifier reads the text alone
-        """The label or labels of the task's text, with the runners-up as evidence."""
+        """Return the label or labels of the task's text, with the runners-up as evidence."""
         size = len(task.text) if task.text.lstrip().startswith("{") else 0
         task = await aside(size, partial(self._as_text, task))
         if not task.text.strip():
@@ -96,7 +96,7 @@ class ClassifySpecialist:
         return finding
 
     async def _scored(self, task: Task, call: CallContext) -> _Scored:
-        """Logits and in-scope score; those of a text that the same tenant asked before take no CPU time."""
+        """Return logits and in-scope score; a text that the same tenant sent before takes no CPU time."""
         tenant = call.principal.tenant
         given = b"" if task.vector is None else task.vector.tobytes()
         beside = given + bytes([task.truncated])
@@ -112,7 +112,7 @@ class ClassifySpecialist:
         return found
 
     def _as_text(self, task: Task) -> Task:
-        """The task with its record as text: the columns that training had, or all of them where there is no text.
+        """Return the task with its record as text: the columns of training, or all of them where there is no text.
 
         A text that is a JSON object is a record, too.
         """
@@ -128,7 +128,7 @@ class ClassifySpecialist:
         return task if text == task.text else replace(task, text=text, vector=None, truncated=False)
 
     async def _encode(self, task: Task, call: CallContext) -> tuple[np.ndarray | None, tuple[Step, ...], bool]:
-        """The text's vector, what it took, and whether it is of the beginning only."""
+        """Return the text's vector, its usage, and whether only the beginning of the text was read."""
         shared = None if self.card.rung == "encoder" else task.vector  # what comes along is of the shared encoder
         if self.encoder is None or shared is not None:
             return shared, (), self.encoder is not None and task.truncated
@@ -137,7 +137,7 @@ class ClassifySpecialist:
 
     @property
     def memos(self) -> tuple[BatchMemo[np.ndarray], ...]:
-        """What may be prepared for a batch of the shared encoder's vectors."""
+        """Memos whose results may be prepared for a batch of the shared encoder's vectors."""
         return () if self.engines else (*getattr(self.head, "memos", ()), *(self.scope.memos if self.scope else ()))
 
     @property
@@ -146,12 +146,12 @@ class ClassifySpecialist:
         return () if self.encoder is None or self.card.rung != "encoder" else (self.encoder,)
 
     async def warm(self, *, slots: int = 1) -> None:
-        """Load the model that its head asks, if it asks one; one slot is as good as another."""
+        """Load the model of its head, if it has one; the number of slots does not matter."""
         if isinstance(self.head, WarmsUp):
             await self.head.warm(slots=slots)
 
     def describe(self) -> dict[str, object]:
-        """What a stored version says of it beside the head."""
+        """Return the description that a stored version has beside the head."""
         return {
             "task": "classify",
             "rung": self.card.rung,
@@ -164,7 +164,7 @@ class ClassifySpecialist:
         }
 
     def decide(self, task: Task, scaled: np.ndarray, in_scope: float, steps: tuple[Step, ...] = ()) -> Finding:
-        """The finding from logits (L,) that are divided by the temperature, and the in-scope score."""
+        """Return the finding from logits (L,) that are divided by the temperature, and the in-scope score."""
         chosen, confidence, probabilities = self._decode(scaled)
         text = ", ".join(chosen) or "none of the labels"
         accepted, reason = self.acceptance.judge(confidence, in_scope, task.acceptance_override, guess=text)
@@ -185,7 +185,7 @@ class ClassifySpecialist:
         )
 
     def _decode(self, scaled: np.ndarray) -> tuple[tuple[str, ...], float, np.ndarray]:
-        """The labels chosen, the probability that they are right, and that of each label (L,)."""
+        """Return the labels chosen, the probability that they are right, and that of each label (L,)."""
         if self.multi_label:
             probabilities = 0.5 * (1.0 + np.tanh(scaled / 2.0))  # the sigmoid, without overflow
             chosen = np.flatnonzero(probabilities >= 0.5)
@@ -207,7 +207,7 @@ class ClassifySpecialist:
         return Evidence(kind="alternative", name=label, text=f"{label}: {probability:.2f}", weight=probability)
 
     def _facts(self, chosen: tuple[str, ...], confidence: float) -> tuple[Fact, ...]:
-        """The label under the first name it writes; None, which supersedes an older label, when no label fits."""
+        """Return the label under the first name that it writes; None, which supersedes an older label, if none fits."""
         value = "|".join(chosen) or None
         return tuple(Fact(name=name, value=value, confidence=confidence) for name in self.card.writes[:1])
 
@@ -216,12 +216,12 @@ class ClassifySpecialist:
 
 
 def _free(step: Step) -> Step:
-    """The step as it is where its result was remembered: the same tokens, at no cost."""
+    """Return the step of a cached result: the same tokens, at no cost."""
     return replace(step, usage=Usage(tokens_in=step.usage.tokens_in, tokens_out=step.usage.tokens_out))
 
 
 def _around(probabilities: np.ndarray, chosen: int, confidence: float) -> np.ndarray:  # (L,) -> (L,)
-    """Probabilities in which the chosen label has its confidence; the others share the rest, none more than it."""
+    """Return probabilities in which the chosen label has its confidence; the others share the rest, none exceeds it."""
     rest = max(1.0 - float(probabilities[chosen]), np.finfo(float).tiny)
     shared = np.minimum(probabilities * ((1.0 - confidence) / rest), confidence)
     shared[chosen] = confidence

@@ -1,8 +1,9 @@
 """`classify` by a prompted model (rung `llm`): no weights are trained, examples are chosen from the training texts.
 
-Each request gets its own prompt, with the training texts nearest to it as examples. The model's answer is held against
-the votes of those texts; how far the two agree says how sure the finding is (`_agreement`). A prompt holds training
-texts, so it is as sensitive as the most sensitive of those and of the request: the egress gate judges the whole of it.
+Each request gets its own prompt, with the training texts nearest to it as examples. The model's answer is compared with
+the votes of those texts; their agreement determines the confidence of the finding (`_agreement`). A prompt contains
+training texts, so it is as sensitive as the most sensitive of those and of the request: the egress gate checks all of
+it.
 """
 
 from __future__ import annotations
@@ -48,11 +49,11 @@ from coterie.types import (
 # --- Reading a label out of what a model said.
 
 _AROUND = " \t\r\n\"'`*."
-"""What models put around a label."""
+"""Characters that models put around a label."""
 
 
 def match_label(answer: str, labels: Sequence[str]) -> str | None:
-    """The label that an answer is; case and what models put around it do not count."""
+    """Return the label that an answer is equal to, ignoring case and characters around the label."""
     if answer.strip() in labels:
         return answer.strip()
     folded = {label.casefold().strip(_AROUND): label for label in labels}
@@ -60,10 +61,10 @@ def match_label(answer: str, labels: Sequence[str]) -> str | None:
 
 
 def find_label(answer: str, labels: Sequence[str]) -> str | None:
-    """The label that an answer is, or the one label that it contains; None if it contains none, or several.
+    """Return the label that an answer is, or the one label that it contains; None if it contains none, or several.
 
-    An answer that is a JSON object stands for its `label`. A label inside another one is not counted beside it: in
-    "card_lost_abroad" no `card_lost` is named.
+    An answer that is a JSON object stands for its `label`. A label inside another one is not counted beside it:
+    "card_lost_abroad" does not name `card_lost`.
     """
     said = _unwrapped(answer)
     if (whole := match_label(said, labels)) is not None:
@@ -74,7 +75,7 @@ def find_label(answer: str, labels: Sequence[str]) -> str | None:
 
 
 def _unwrapped(answer: str) -> str:
-    """The `label` of a JSON object, else the answer as it is."""
+    """Return the `label` of a JSON object, else the answer unchanged."""
     try:
         content = parse_json(answer)
     except ValueError:
@@ -84,7 +85,7 @@ def _unwrapped(answer: str) -> str:
 
 
 def _names(said: str, label: str) -> bool:
-    """The label stands in the text as words of its own."""
+    """Return whether the label occurs in the text as separate words."""
     pattern = rf"(?<![\w-]){re.escape(label.casefold().strip(_AROUND))}(?![\w-])"
     return re.search(pattern, said.casefold()) is not None
 
@@ -102,7 +103,7 @@ _SHARPNESS = 10.0
 
 
 class Neighbour(NamedTuple):
-    """A training text near the one that is asked about."""
+    """A training text near the text in question."""
 
     text: str
     label: str
@@ -115,11 +116,11 @@ class Demonstrations:
 
     texts: tuple[str, ...]
     labels: tuple[str, ...]
-    """Of each text."""
+    """The label of each text."""
     vectors: np.ndarray  # (N, D) float32
 
     def nearest(self, vector: np.ndarray, n: int, *, leave_out: np.ndarray | None = None) -> list[Neighbour]:
-        """The most similar texts, nearest first; equal ones in their order.
+        """Return the most similar texts, nearest first; equal ones in their order.
 
         Liu et al. 2022, "What Makes Good In-Context Examples for GPT-3?" (their KATE): the nearest neighbours of a
         text in the space of a sentence encoder are better examples for it than random ones.
@@ -127,7 +128,7 @@ class Demonstrations:
         Args:
             vector: (D,) the text's encoding, of unit length.
             n: How many at most.
-            leave_out: (N,) those that must not be found.
+            leave_out: (N,) texts to leave out.
         """
         cosines = self.vectors @ vector
         if leave_out is not None:
@@ -136,7 +137,7 @@ class Demonstrations:
         return [Neighbour(self.texts[i], self.labels[i], float(cosines[i])) for i in order if np.isfinite(cosines[i])]
 
     def to_files(self) -> dict[str, bytes]:
-        """The files that are stored with a version."""
+        """Return the files that are stored with a version."""
         names = sorted(set(self.labels))
         numbers = np.array([names.index(label) for label in self.labels], dtype=np.int32)
         arrays: dict[str, np.ndarray] = {"vectors": self.vectors.astype(np.float16), "labels": numbers}
@@ -148,7 +149,7 @@ class Demonstrations:
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Demonstrations:
-        """Those of a stored version. Raises `KeyError` or `ValueError` if they are not whole."""
+        """Restore those of a stored version. Raises `KeyError` or `ValueError` if they are incomplete."""
         described, arrays = parse_json(files[TEXTS_FILE]), load_arrays(files[ARRAYS_FILE])
         texts, names = (from_json(tuple[str, ...], described[key]) for key in ("texts", "labels"))
         numbers = stored_array(arrays, "labels", len(texts))
@@ -162,7 +163,7 @@ class Demonstrations:
 
 
 def vote(neighbours: Sequence[Neighbour]) -> dict[str, float]:
-    """Each label's share of the neighbours' votes, the nearer the weightier; nearest label first."""
+    """Return each label's share of the neighbours' votes, nearer ones weigh more; nearest label first."""
     weights = [np.exp(_SHARPNESS * (each.cosine - 1.0)) for each in neighbours]
     shares = dict.fromkeys((each.label for each in neighbours), 0.0)
     for each, weight in zip(neighbours, weights, strict=True):
@@ -173,12 +174,12 @@ def vote(neighbours: Sequence[Neighbour]) -> dict[str, float]:
 # --- What a prompted classifier says to its model: an instruction, labels to choose from, examples, the text.
 
 Form = Literal["schema", "grammar", "free"]
-"""How an answer is held to the labels: a JSON Schema (servers), a grammar (`llama`), or by asking nicely."""
+"""How an answer is restricted to the labels: a JSON Schema (servers), a grammar (`llama`), or by the prompt alone."""
 
 NEIGHBOURS = 50
-"""Training texts looked at for one prompt: the nearest are shown, all of them say which labels are listed."""
+"""Training texts retrieved for one prompt: the nearest are shown, and all of them decide which labels are listed."""
 VOTERS = 20
-"""How many of them vote on the answer."""
+"""Number of nearest texts that vote on the answer."""
 NONE_OF_THESE = "none of these"
 DEFAULT_INSTRUCTION = "Label the last message as the messages before it are labelled."
 
@@ -187,38 +188,41 @@ _TOKENS_A_TURN = 8  # what frames a message
 
 @dataclass(frozen=True, kw_only=True)
 class FewShot:
-    """How a text becomes a prompt, and an answer a label. Stored with the version."""
+    """Turns a text into a prompt, and an answer into a label. Stored with the version."""
 
     instruction: str
     labels: tuple[str, ...]
     form: Form
     shots: int = 8
-    """Examples shown, at most."""
+    """Most examples shown."""
     list_all: int = 20
-    """Up to so many labels, all of them are listed; else those of the neighbours, and an answer for none of them."""
+    """Number of labels up to which all are listed.
+
+    With more labels, those of the neighbours are listed, and an answer for none of them.
+    """
     listed: int = 12
-    """How many then."""
+    """Number of labels listed in that case."""
     room: int = 2000
-    """Tokens, about, that the examples may take together."""
+    """Approximate tokens that the examples may take together."""
 
     def __post_init__(self) -> None:
         if not self.labels or min(self.shots, self.room) < 0 or min(self.list_all, self.listed) < 1:
             raise ValueError("labels, shots, room and the numbers of labels listed cannot be empty or negative")
 
     def choices(self, neighbours: Sequence[Neighbour]) -> tuple[str, ...]:
-        """What can be answered, given the training texts nearest to the one that is asked about."""
+        """Return the possible answers, given the training texts nearest to the text in question."""
         if len(self.labels) <= self.list_all:
             return self.labels
         near = tuple(dict.fromkeys(each.label for each in neighbours))[: self.listed]
         return (*near, NONE_OF_THESE) if NONE_OF_THESE not in self.labels else near
 
     def prompt(self, text: str, neighbours: Sequence[Neighbour], label: Label) -> Prompt:
-        """The prompt for a text.
+        """Return the prompt for a text.
 
         Args:
-            text: What is asked about.
+            text: The text to classify.
             neighbours: Training texts near it, nearest first.
-            label: Sensitivity of the most sensitive thing in it: the text, or the examples.
+            label: Sensitivity of the most sensitive part: the text, or the examples.
         """
         choices = self.choices(neighbours)
         messages = [Message(role="system", text=self._instruction_for(choices))]
@@ -236,15 +240,15 @@ class FewShot:
         )
 
     def read(self, answer: str, choices: Sequence[str]) -> str | None:
-        """Which of the choices an answer names, if it names one."""
+        """Return the choice that an answer names, or None."""
         return find_label(answer, choices)
 
     def refuses(self, answer: str | None) -> bool:
-        """It is the answer that none of the labels fits."""
+        """Return whether the answer says that none of the labels fits."""
         return answer == NONE_OF_THESE and NONE_OF_THESE not in self.labels
 
     def _shown(self, neighbours: Sequence[Neighbour], choices: Sequence[str]) -> list[Neighbour]:
-        """The nearest that fit, the nearest last: models weigh the end of a prompt most (Zhao et al. 2021)."""
+        """Return the nearest examples that fit, the nearest last: models weigh the end most (Zhao et al. 2021)."""
         room, shown = self.room, list[Neighbour]()
         for each in neighbours:
             tokens = estimate_tokens(each.text) + estimate_tokens(each.label) + 2 * _TOKENS_A_TURN
@@ -263,7 +267,7 @@ class FewShot:
 
 
 def _schema(choices: Sequence[str]) -> dict[str, object]:
-    """An object, since servers that are strict take no other root."""
+    """Return a JSON Schema of the choices. It is an object, since strict servers accept no other root."""
     return {
         "type": "object",
         "properties": {"label": {"type": "string", "enum": list(choices)}},
@@ -273,12 +277,12 @@ def _schema(choices: Sequence[str]) -> dict[str, object]:
 
 
 def _grammar(choices: Sequence[str]) -> str:
-    """GBNF, whose strings are escaped as JSON's are."""
+    """Return a GBNF grammar of the choices, whose strings are escaped as in JSON."""
     return "root ::= " + " | ".join(json.dumps(choice) for choice in choices)
 
 
 def tokens_of(prompt: Prompt) -> int:
-    """Tokens of a prompt, estimated."""
+    """Return the estimated tokens of a prompt."""
     return sum(estimate_tokens(message.text) + _TOKENS_A_TURN for message in prompt.messages)
 
 
@@ -290,8 +294,11 @@ def tokens_of(prompt: Prompt) -> int:
 # known labels, makes a probability of these signs.
 
 SIGNS = ("vote", "lead", "cosine", "logprob", "length")
-"""The label's share of the neighbours' votes, that share less the best other one's, the nearest neighbour's cosine,
-the log-probability of the answer's text (of a written one, a token's on average), and the logarithm of its length."""
+"""Signs of how reliable an answer is.
+
+The label's share of the neighbours' votes, that share less the best other one's, the nearest neighbour's cosine, the
+log-probability of the answer's text (of a written one, a token's on average), and the logarithm of its length.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,9 +306,9 @@ class Agreement:
     """A fitted logistic regression over some of the signs."""
 
     weights: Mapping[str, float]
-    """By sign."""
+    """Weights by sign."""
     usual: Mapping[str, float]
-    """Each sign's mean over the rows it was fitted on: what stands for one that is missing."""
+    """Each sign's mean over the rows of the fit, which replaces a missing sign."""
     bias: float
 
     def __post_init__(self) -> None:
@@ -312,7 +319,7 @@ class Agreement:
                 raise ValueError(f"{number!r} is no finite number")
 
     def confidence(self, signs: Mapping[str, float]) -> float:
-        """The probability that an answer with these signs is right."""
+        """Return the probability that an answer with these signs is right."""
         odds = self.bias + sum(
             weight * signs.get(name, self.usual[name]) for name, weight in sorted(self.weights.items())
         )
@@ -322,13 +329,13 @@ class Agreement:
 def read_signs(
     label: str, shares: Mapping[str, float], cosines: Sequence[float], logprob: float | None
 ) -> dict[str, float]:
-    """The signs of one answer; a logprob that is not known is left out.
+    """Return the signs of one answer; an unknown logprob is left out.
 
     Args:
-        label: What the model said.
+        label: The model's label.
         shares: Each label's share of the neighbours' votes.
-        cosines: Of the neighbours, nearest first.
-        logprob: Of the answer's text.
+        cosines: Cosines of the neighbours, nearest first.
+        logprob: Log-probability of the answer's text.
     """
     mine = shares.get(label, 0.0)
     best_other = max((share for name, share in shares.items() if name != label), default=0.0)
@@ -343,7 +350,7 @@ _CUT = Reason("note.neighbours_truncated")
 
 @dataclass(frozen=True, kw_only=True)
 class PromptedSpecialist:
-    """Finds examples, asks its model, and decides whether to stand by what it says."""
+    """Finds examples, asks its model, and decides whether to accept the answer."""
 
     card: SpecialistCard
     model: Engine
@@ -358,10 +365,10 @@ class PromptedSpecialist:
     """The model whose answers it was calibrated on: `name`, `sha256`."""
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - it reads the text alone
-        """The label that the model names, or an abstention.
+        """Return the label that the model names, or an abstention.
 
-        A prompt that may not go to the model is one, with the verdict as its reason, and so is one that does not fit.
-        Raises what the model's engine raises otherwise.
+        A prompt that may not go to the model leads to an abstention with the verdict as its reason, and so does a
+        prompt that does not fit. Raises the other errors of the model's engine.
         """
         if not task.text.strip():
             return abstention(self.card.name, task, Reason("abstain.no_text"))
@@ -387,7 +394,7 @@ class PromptedSpecialist:
         return replace(finding, steps=steps, reason=noted, truncated=cut)
 
     async def _encode(self, task: Task, call: CallContext) -> tuple[np.ndarray, tuple[Step, ...], bool]:
-        """The text's vector (D,), what it took, and whether it is of the beginning only."""
+        """Return the text's vector (D,), its usage, and whether only the beginning of the text was read."""
         if task.vector is not None:
             return task.vector, (), task.truncated
         (encoded,) = await self.encoder.run([Prompt(text=task.text, label=task.label)], call=call)
@@ -422,7 +429,7 @@ class PromptedSpecialist:
         return Step(producer=self.card.name, engine=engine.name, usage=output.usage)
 
     def describe(self) -> dict[str, object]:
-        """What a stored version says of it beside its demonstrations."""
+        """Return the description that a stored version has beside its demonstrations."""
         return {
             "task": "classify",
             "rung": "llm",
@@ -436,27 +443,27 @@ class PromptedSpecialist:
         }
 
     def to_files(self) -> dict[str, bytes]:
-        """What is stored as its version."""
+        """Return the files of its version."""
         described = json.dumps(self.describe(), indent=1, ensure_ascii=False).encode()
         return {"model.json": described, **self.demonstrations.to_files()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class PromptedAnswer:
-    """What a model's answer comes to."""
+    """The interpretation of a model's answer."""
 
     label: str | None
-    """None when it named none, or said that none fits."""
+    """The label; None when the answer names none, or says that none fits."""
     shares: Mapping[str, float]
-    """Of the neighbours' votes."""
+    """Shares of the neighbours' votes, by label."""
     signs: Mapping[str, float]
-    """Of how far to believe it; empty without a label."""
+    """Signs of how reliable the answer is; empty without a label."""
     trouble: Reason | None = None
-    """Why there is no label."""
+    """The reason why there is no label."""
 
 
 def read_reply(prompting: FewShot, neighbours: Sequence[Neighbour], output: Output) -> PromptedAnswer:
-    """The label that an answer names, and the signs of how far to believe it."""
+    """Return the label that an answer names, and the signs of how reliable it is."""
     voters = neighbours[:VOTERS]
     shares, choices = vote(voters), prompting.choices(neighbours)
     said = prompting.read(output.text, choices)
@@ -473,7 +480,7 @@ def read_reply(prompting: FewShot, neighbours: Sequence[Neighbour], output: Outp
 
 
 def _alternatives(reply: PromptedAnswer, confidence: float) -> tuple[Evidence, ...]:
-    """The label, then the neighbours' others, which share what confidence is left as they share the votes."""
+    """Return the label, then the neighbours' others, which share the remaining confidence by their votes."""
     others = {name: share for name, share in reply.shares.items() if name != reply.label}
     left = (1.0 - confidence) / (sum(others.values()) or 1.0)
     ranked = sorted(others, key=lambda name: -others[name])[:_ALTERNATIVES]
@@ -483,7 +490,7 @@ def _alternatives(reply: PromptedAnswer, confidence: float) -> tuple[Evidence, .
 
 
 def calibrated_on(files: Mapping[str, bytes]) -> Mapping[str, str | None] | None:
-    """The model whose answers a stored version was calibrated on; None where its files do not say."""
+    """Return the model whose answers a stored version was calibrated on; None if its files do not say."""
     try:
         model = parse_json(files["model.json"])["model"]
         return {"name": model["name"], "sha256": model["sha256"]}
@@ -497,17 +504,17 @@ def load_prompted(
     stored: Stored,
     parts: Parts,
 ) -> PromptedSpecialist:
-    """The specialist of a stored version.
+    """Load the specialist of a stored version.
 
     Args:
         card: Its card.
-        section: Its section, whose `model` is asked; `data_label` says anew how sensitive the demonstrations are.
+        section: Its section, whose `model` is used; `data_label` sets the sensitivity of the demonstrations anew.
         stored: The version.
-        parts: What the network lends it.
+        parts: The network's parts for it.
 
     Raises:
         ConfigError: the model is not open.
-        KeyError, TypeError, ValueError: it is not whole.
+        KeyError, TypeError, ValueError: the version is incomplete.
     """
     described = stored.described
     return PromptedSpecialist(

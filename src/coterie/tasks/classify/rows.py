@@ -1,4 +1,4 @@
-"""A text and its label, or labels, a row."""
+"""Reads rows of a text and its label, or labels."""
 
 from __future__ import annotations
 
@@ -19,30 +19,36 @@ from coterie.tasks.classify.section import ClassifySection
 from coterie.text.records import read_record, render_record
 
 _FEWEST_PATTERNS = 3
-"""Patterns that each label needs for some to be held out."""
+"""Fewest patterns of each label for some to be held out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelReader(RowReader):
-    """With `multi_label`, `|` or a JSON list separates labels that hold together; a list without it means any one."""
+    """Reads labels. With `multi_label`, `|` or a JSON list separates labels that apply together.
+
+    A list without `multi_label` means any one of its labels.
+    """
 
     record: tuple[str, ...] = ()
-    """Columns that together are the text."""
+    """Columns that together form the text."""
     rendered: set[int] = field(default_factory=set, compare=False)
-    """Lines whose text was made of a record."""
+    """Lines whose text was made from a record."""
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """The columns of the record in place of the text."""
+        """The required columns: those of the record replace the text."""
         return (*self.record, *(name for name in super().wanted if not self.record or name != self.text))
 
     @property
     def settings(self) -> Mapping[str | None, tuple[str, str]]:
-        """A column of a record is named by the record."""
+        """The settings that name columns: a column of a record is named by `record`."""
         return {**super().settings, **dict.fromkeys(self.record, ("record", "text"))}
 
     def text_of(self, record: Record, lines: Lines) -> str:
-        """The text of a record: its cell, or the cells of its columns; an object, or its JSON, as it is when asked."""
+        """Return the text of a record: its cell, or the cells of its columns, in the same form as in a request.
+
+        A cell may hold an object or its JSON.
+        """
         cells = {name: record.cells.get(name) for name in self.record}
         cell = cells or record.cells.get(self.text)
         if isinstance(cell, str):
@@ -57,7 +63,7 @@ class LabelReader(RowReader):
 
     @property
     def problems(self) -> tuple[Callable[[ParsedRows], Iterator[Problem]], ...]:
-        """What would teach it something that is not so."""
+        """Checks for rows that would teach the specialist something wrong."""
         return (
             checks.too_few,
             checks.empty_texts,
@@ -71,7 +77,7 @@ class LabelReader(RowReader):
 
     @property
     def warnings(self) -> tuple[Callable[[ParsedRows], Iterator[str]], ...]:
-        """What works and somebody should know."""
+        """Checks for rows that work but deserve a warning."""
         return (
             checks.repeated,
             checks.contradicting,
@@ -99,7 +105,7 @@ def read_rows(section: ClassifySection, path: Path | str, *, for_evaluation: boo
 
 
 def _grouped_by_pattern(found: Dataset) -> Dataset:
-    """Rows of one pattern in one group, so that none has its copies on the other side of a split; said in a warning."""
+    """Return rows grouped by pattern, so that no row has copies on the other side of a split; warn about it."""
     groups = pattern_groups(found.texts, [row.labels[0] if row.labels else "" for row in found.rows])
     if groups is None:
         return found

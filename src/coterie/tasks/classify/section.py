@@ -9,42 +9,48 @@ from pydantic import Field, model_validator
 from coterie.config.specialists import EncoderSection
 
 _CHAINED = ("lexical", "embedding", "encoder")
-"""Rungs that a chain may be made of, cheapest first."""
+"""Rungs that a chain may consist of, cheapest first."""
 
 
 class ClassifySection(EncoderSection):
     """A specialist that names the label, or labels, of a text."""
 
     task: Literal["classify"]
-    """`classify`."""
+    """The task: `classify`."""
     multi_label: bool = False
-    """A text may have several labels at once, or none."""
+    """Whether a text may have several labels at once, or none."""
     labels: dict[str, str] = Field(default={})
-    """Descriptions of labels, such as `{ card_lost = "the customer no longer has the card" }`: what a typed question
-    whose options have other names is compared with."""
+    """Descriptions of labels, such as `{ card_lost = "the customer no longer has the card" }`.
+
+    A typed question whose options have other names is compared with them.
+    """
     record: tuple[str, ...] = ()
-    """Columns that are read together in place of `text_column`, such as `["age", "note"]`: they are written as text in
-    one way, in training and when a JSON object is asked about."""
+    """Columns that are read together in place of `text_column`, such as `["age", "note"]`.
+
+    They are written as text in the same way in training and for a JSON object in a request.
+    """
     risk_prior: bool = True
-    """Rung `embedding`: up to 1,500 rows may show `target_risk` with a prior, from public sets, on how the error falls
-    with confidence: 95% over tasks like those. `false` lets the rows alone show it, whatever the task.
+    """Rung `embedding`: whether up to 1,500 rows may use a prior to prove `target_risk`.
+
+    The prior, from public sets, says how the error falls with confidence: the guarantee is 95% over tasks like those.
+    With `false` the rows alone must prove it, whatever the task.
     """
     chain: tuple[Literal["lexical", "embedding", "encoder"], ...] | None = None
-    """Rungs to keep together, cheapest first, in place of `rungs`: `["lexical", "encoder"]`.
+    """Rungs to combine, cheapest first, in place of `rungs`: `["lexical", "encoder"]`.
 
-    Each is asked where the one before it is not sure enough; from which confidence it is, is shown in training. Above
-    the last one stands the `[generalist]`, if there is one.
+    Each rung is asked where the one before it is not confident enough; training determines the required confidence. The
+    `[generalist]`, if there is one, comes after the last rung.
     """
     chain_quality: float = Field(default=0.99, gt=0, le=1)
     """With `chain`: the share of its last rung's right answers that the whole chain keeps, with 95% confidence."""
     cross_validate: bool = False
-    """Train on all rows, however many a label has, and measure by cross-validation: nothing is held out."""
+    """Train on all rows, however many a label has, and measure by cross-validation: no rows are held out."""
     instruction: str = ""
-    """Rung `llm`: what the model is told to do with the text. The labels are added to it."""
+    """Rung `llm`: the instruction to the model. The labels are added to it."""
     calibration_calls: int = Field(default=200, ge=1, le=100_000)
-    """Rung `llm` only: training rows that the model is asked about, at most, to calibrate its answers."""
+    """Rung `llm` only: most training rows that the model is asked about, to calibrate its answers."""
     test_calls: int = Field(default=200, ge=1, le=100_000)
-    """Rung `llm` only: held-out rows that the model is asked about, at most, to measure it."""
+    """Rung `llm` only: most held-out rows that the model is asked about, to measure it."""
 
     @model_validator(mode="after")
     def _chain_fits(self) -> ClassifySection:

@@ -1,1 +1,1 @@
-"""Find typed fields in a text, each with its quote."""
+"""Finds typed fields in a text, each with its quote."""

@@ -1,4 +1,4 @@
-"""From a text to the values of its fields: rank sentences, read the likeliest, weigh what was found there."""
+"""Extracts field values from a text: ranks sentences, reads the likeliest, weighs the candidates found there."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ BIAS = "bias"
 
 
 class QuoteOption(NamedTuple):
-    """A value in a quote and what a chooser sees of it."""
+    """A value in a quote and the chooser's features of it."""
 
     value: Scalar
     features: list[str]
 
 
 def options(kind: str, quote: str, language: str | None = None) -> list[QuoteOption]:
-    """The typed values of a quote in its language, in its order."""
+    """Return the typed values of a quote in its language, in its order."""
     found = find_values(kind, quote, language)
     return [QuoteOption(each.value, _features(each, number, len(found), quote)) for number, each in enumerate(found)]
 
 
 def choose(kind: str, quote: str, weights: Mapping[str, float], language: str | None = None) -> Scalar:
-    """The value of the highest log-odds; None if even that is unlikely to be meant, or there is none."""
+    """Return the value of the highest log-odds; None if even that is unlikely to be meant, or there is none."""
     scored = [
         (sum(weights.get(name, 0.0) for name in each.features), each.value) for each in options(kind, quote, language)
     ]
@@ -79,14 +79,14 @@ def _features(value: TypedValue, number: int, count: int, quote: str) -> list[st
 
 @dataclass(frozen=True, kw_only=True)
 class FieldModel:
-    """What is looked for, and how a quote of it is read."""
+    """A field to look for, and how a quote of it is read."""
 
     name: str
     type: str
     choices: tuple[str, ...] = ()
-    """Of a `choice`: the values of the training data, the most frequent first."""
+    """The values of a `choice` in the training data, the most frequent first."""
     chooser: Mapping[str, float] | None = None
-    """Of a typed field: weights of what stands around the value that is meant. None takes the first in the quote."""
+    """For a typed field, weights of the context of the intended value. None takes the first value in the quote."""
 
     @property
     def many(self) -> bool:
@@ -95,11 +95,11 @@ class FieldModel:
 
     @property
     def typed(self) -> bool:
-        """Whether it has values beside quotes."""
+        """Whether the field has values beside quotes."""
         return self.type.removesuffix(MANY) != TEXT
 
     def value(self, quote: str, language: str | None = None) -> Scalar:
-        """The value that a quote states in its language."""
+        """Return the value that a quote states in its language."""
         if self.chooser is not None:
             return choose(self.type.removesuffix(MANY), quote, self.chooser, language)
         return normalise_value(self.type, quote, self.choices, language=language)
@@ -109,27 +109,27 @@ class FieldModel:
 
 NOT_STATED = (None, None)
 SIGNS = ("chance", "contrary", "rival", "no value", "agreement", "lead", "candidates")
-"""What speaks for a statement or against it.
+"""Signs for or against a statement.
 
-- `chance`: log-odds of what is said, by the weigher
+- `chance`: log-odds of the statement, by the weigher
 - `contrary`: chance of the opposite, that the field is not stated or that its best candidate is right
 - `rival`: chance of the best other candidate
 - `no value`: 1 where the field has a type and the quote has no value of it
 - `agreement`: chances of the other candidates that say the same, added up
 - `lead`: how far the likeliest sentence is ahead of the next
-- `candidates`: logarithm of how many there are
+- `candidates`: logarithm of their number
 
-Chances that may be next to none are no log-odds: how rare an outcome is that texts hardly have says nothing.
+Chances that may be near zero are not used as log-odds: the rarity of an outcome that texts hardly have says nothing.
 """
 
 
 class Statement(NamedTuple):
-    """A value of a field, or that it is not stated, before anybody says how sure that is."""
+    """A value of a field, or that it is not stated, without a confidence."""
 
     start: int | None
     end: int | None
     signs: tuple[float, ...]
-    """Those of `SIGNS`; none where there was nothing to weigh."""
+    """The values of `SIGNS`; none where there was nothing to weigh."""
 
     @property
     def stated(self) -> bool:
@@ -138,20 +138,20 @@ class Statement(NamedTuple):
 
 
 class Signs(NamedTuple):
-    """What speaks for each candidate of a field."""
+    """The signs of each candidate of a field."""
 
     candidates: Sequence[CandidateSpan]
     chances: Floats  # (C, 3)
     says: Sequence[Scalar]
-    """By candidate its value, else the words of its quote."""
+    """For each candidate its value, else the words of its quote."""
     typed: Sequence[bool]
-    """By candidate whether it has a value where the field has a type."""
+    """For each candidate whether it has a value where the field has a type."""
 
     @classmethod
     def of(
         cls, field: FieldModel, candidates: Sequence[CandidateSpan], chances: Floats, document: TokenizedText
     ) -> Signs:
-        """The signs of a field's candidates in a text."""
+        """Return the signs of a field's candidates in a text."""
         text, language = document.text, document.spoken
         quotes = [text[each.start : each.end] for each in candidates]
         values = [field.value(quote, language) if field.typed else None for quote in quotes]
@@ -160,11 +160,11 @@ class Signs(NamedTuple):
         return cls(candidates, chances, says, [not field.typed or value is not None for value in values])
 
     def stated(self, k: int) -> Statement:
-        """That this candidate is the value."""
+        """Return the statement that this candidate is the value."""
         return self._statement(k, Statement(self.candidates[k].start, self.candidates[k].end, ()))
 
     def not_stated(self, best: int) -> Statement:
-        """That there is no value, where this candidate would be the best."""
+        """Return the statement that there is no value, where this candidate would be the best."""
         return self._statement(best, Statement(*NOT_STATED, ()))
 
     def _statement(self, k: int, said: Statement) -> Statement:
@@ -193,25 +193,25 @@ class FieldStatement(NamedTuple):
     start: int | None
     end: int | None
     confidence: float
-    """Calibrated probability that this is right."""
+    """Calibrated probability that the statement is right."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibrator:
-    """Logistic regression from the signs of a statement to whether it is right: one a field and kind of statement."""
+    """Logistic regressions from the signs of a statement to its correctness: one per field and kind of statement."""
 
     weights: Floats  # (F, 2, S), of `not stated` and of a value
     bias: Floats  # (F, 2)
 
     @classmethod
     def straight(cls, fields: int) -> Calibrator:
-        """One that believes the weigher."""
+        """Return a calibrator that leaves the weigher's probabilities unchanged."""
         weights = np.zeros((fields, 2, len(SIGNS)))
         weights[:, :, 0] = 1.0
         return cls(weights=weights, bias=np.zeros((fields, 2)))
 
     def believe(self, number: int, said: Statement) -> FieldStatement:
-        """A statement about a field with its confidence; what there was nothing to weigh for is certain."""
+        """Return a statement about a field with its confidence, which is 1 where there was nothing to weigh."""
         if not said.signs:
             return FieldStatement(said.start, said.end, 1.0)
         kind = int(said.stated)
@@ -219,12 +219,12 @@ class Calibrator:
         return FieldStatement(said.start, said.end, float(expit(logit)))
 
     def store(self) -> dict[str, Floats]:
-        """The arrays that restore it."""
+        """Return the arrays that restore it."""
         return {"calibrate.weights": self.weights, "calibrate.bias": self.bias}
 
     @classmethod
     def restore(cls, arrays: Mapping[str, Floats], fields: int) -> Calibrator:
-        """What `store` was asked of. Raises `ValueError` if the parts do not fit each other."""
+        """Restore the result of `store`. Raises `ValueError` if the parts do not fit each other."""
         return cls(
             weights=stored_array(arrays, "calibrate.weights", fields, 2, len(SIGNS)),
             bias=stored_array(arrays, "calibrate.bias", fields, 2),
@@ -234,24 +234,24 @@ class Calibrator:
 Floats = np.ndarray
 
 OUTCOMES = ("right", "not stated", "wrong")
-"""What may be true of a candidate: it is right; the field is not stated at all; it is stated, but otherwise."""
+"""Possible outcomes of a candidate: it is right, the field is not stated, or the field has another value."""
 ENCODED = 8
-"""Sentences a field whose encodings are asked for."""
+"""Sentences per field whose encodings are requested."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weigher:
-    """Multinomial logistic regression from a candidate's evidence to the three outcomes, one a field."""
+    """Multinomial logistic regression from a candidate's evidence to the three outcomes, one per field."""
 
     center: Floats  # (F, E)
     scale: Floats  # (F, E)
     weights: Floats  # (F, E, 3)
     bias: Floats  # (F, 3)
     least: Floats  # (F,)
-    """Of a field of several values: the probability from which a candidate is one of them."""
+    """For a field of several values, the probability from which a candidate is one of them."""
 
     def weigh(self, number: int, evidence: Sequence[Sequence[float]]) -> Floats:  # (C, E) -> (C, 3)
-        """Probabilities of `OUTCOMES` for each candidate of a field."""
+        """Return the probabilities of `OUTCOMES` for each candidate of a field."""
         unit = (np.array(evidence).reshape(-1, len(EVIDENCE)) - self.center[number]) / self.scale[number]
         logits = unit @ self.weights[number] + self.bias[number]
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -260,7 +260,7 @@ class Weigher:
     def decide(
         self, number: int, field: FieldModel, candidates: Sequence[CandidateSpan], document: TokenizedText
     ) -> list[Statement]:
-        """What a field's candidates come to: at least one statement, in the text's order."""
+        """Return the statements of a field from its candidates: at least one, in the text's order."""
         if not candidates:
             return [Statement(*NOT_STATED, ())]
         chances = self.weigh(number, [each.evidence for each in candidates])
@@ -277,12 +277,12 @@ class Weigher:
         return [signs.not_stated(best)]
 
     def store(self) -> dict[str, Floats]:
-        """The arrays that restore it."""
+        """Return the arrays that restore it."""
         return {f"weigh.{name}": value for name, value in vars(self).items()}
 
     @classmethod
     def restore(cls, arrays: Mapping[str, Floats], fields: int) -> Weigher:
-        """What `store` was asked of. Raises `ValueError` if the parts do not fit each other."""
+        """Restore the result of `store`. Raises `ValueError` if the parts do not fit each other."""
         wide = len(EVIDENCE)
         scale = stored_array(arrays, "weigh.scale", fields, wide)
         if not (scale > 0).all():
@@ -302,13 +302,13 @@ class DocumentSurvey(NamedTuple):
     document: TokenizedText
     scores: Floats  # (S, F)
     shortlist: list[int]
-    """Sentences whose encodings the second look asks for; none where it does without."""
+    """Sentences whose encodings the second look needs; none where it needs none."""
     places: list[TextRange]
-    """What an encoder is to look at: the shortlisted sentences, or the passages that are read."""
+    """The texts for an encoder: the shortlisted sentences, or the passages that are read."""
 
     @property
     def texts(self) -> list[str]:
-        """Of the places."""
+        """The texts of the places."""
         return [self.document.text[place.start : place.end] for place in self.places]
 
 
@@ -322,7 +322,7 @@ class FieldExtractor:
     weigher: Weigher
     calibrator: Calibrator
     quoting: Quoting | None = None
-    """In the tagger's place, where a generative model reads."""
+    """Replaces the tagger where a generative model reads."""
 
     @property
     def second_look(self) -> bool:
@@ -331,11 +331,11 @@ class FieldExtractor:
 
     @property
     def tagged(self) -> bool:
-        """Whether it reads with what an encoder says of passages."""
+        """Whether it reads with an encoder's tags of passages."""
         return self.tagger is not None and self.tagger.odds_weights is not None
 
     def survey(self, text: str, language: str | None = None) -> DocumentSurvey:
-        """Cut a text into sentences and score each for each field; its language is found out where it is None."""
+        """Cut a text into sentences and score each for each field; the language is detected where it is None."""
         document = TokenizedText(text, language or "")
         scores = self.ranker.scores(document)
         if self.quoting is not None:
@@ -352,13 +352,13 @@ class FieldExtractor:
         tags: ReadTags | None = None,
         said: Sequence[Said | None] | None = None,
     ) -> list[list[FieldStatement]]:
-        """What each field comes to.
+        """Return the statements of each field.
 
         Args:
-            survey: Of the text.
-            vectors: (K, D) encodings of the shortlisted sentences, where the ranker looks at them.
-            tags: Of the passages, where the tagger looks at them.
-            said: What a generative model said of each field, where it reads.
+            survey: The survey of the text.
+            vectors: (K, D) encodings of the shortlisted sentences, where the ranker uses them.
+            tags: Tags of the passages, where the tagger uses them.
+            said: A generative model's quotes for each field, where one reads.
         """
         if not survey.document.sentences:
             return [[FieldStatement(*NOT_STATED, 1.0)] for _ in self.fields]
@@ -375,7 +375,7 @@ class FieldExtractor:
         return found
 
     def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
-        """The JSON description and the arrays that restore it."""
+        """Return the JSON description and the arrays that restore it."""
         ranking, rank_arrays = self.ranker.store()
         tagging, tag_arrays = self.tagger.store() if self.tagger else (None, {})
         described: dict[str, object] = {
@@ -388,7 +388,7 @@ class FieldExtractor:
 
     @classmethod
     def restore(cls, described: Mapping[str, Any], arrays: Mapping[str, Floats]) -> FieldExtractor:
-        """What `store` was asked of. Raises `ValueError`, `KeyError` or `TypeError` if it is none."""
+        """Restore the result of `store`. Raises `ValueError`, `KeyError` or `TypeError` if it is invalid."""
         fields = from_json(tuple[FieldModel, ...], described["fields"])
         if not fields:
             raise ValueError("it looks for no field")
@@ -406,12 +406,12 @@ class FieldExtractor:
 
 
 def shortlist(scores: Floats) -> list[int]:  # (S, F)
-    """Numbers of the sentences that are likeliest for any field, in the text's order."""
+    """Return numbers of the sentences that are likeliest for any field, in the text's order."""
     return sorted({row for column in scores.T for row in best_rows(column, ENCODED)})
 
 
 def second_look(ranker: Ranker, survey: DocumentSurvey, vectors: Floats | None) -> Floats:  # (S, F)
-    """Scores with the encodings of the shortlisted sentences; of the others nothing more is said."""
+    """Return scores with the encodings of the shortlisted sentences; the scores of the others stay."""
     if vectors is None or ranker.vectors is None:
         return survey.scores
     looked = np.full_like(survey.scores, -np.inf)

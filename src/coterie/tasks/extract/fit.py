@@ -1,4 +1,4 @@
-"""Training an `extract` specialist: rank, tag, weigh. Each stage learns from what the last one says of unseen texts."""
+"""Training an `extract` specialist: rank, tag, weigh. Each stage learns from the last one's results on unseen texts."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ if TYPE_CHECKING:
 def fit_extract_scope(
     signs: np.ndarray, vectors: np.ndarray, folds: np.ndarray, groups: np.ndarray, *, seed: int
 ) -> ScopeLine:
-    """The line that rejects few of the training texts, as if each were new.
+    """Return the line that rejects few of the training texts, as if each were new.
 
-    Texts of one kind have much in common: the axes are those of the texts as they are, not of how they differ.
+    Texts of one kind have much in common: the axes are those of the texts themselves, not of their differences.
 
     Args:
         signs: (N,) `likeliest` of each, by a ranker that did not see it.
         vectors: (N, D) encodings of the texts.
         folds: (N,) parts of the texts.
         groups: (N,) a number for the group of each.
-        seed: Of the copies' folds.
+        seed: Seed of the copies' folds.
     """
     axes = principal_axes(vectors.T @ vectors)[:, :AXES].astype(np.float16)
     neighbours = Neighbours(axes=axes, rows=(vectors @ axes.astype(np.float32)).astype(np.float16))
@@ -78,13 +78,13 @@ def fit_extract_scope(
 
 
 FOLDS = 3
-"""Parts of the texts, each read by models of the others."""
+"""Number of parts of the texts; each is read by models of the others."""
 PARTS = 5
-"""Parts of what was read so, each weighed and believed as the others teach."""
+"""Number of parts of the results on unseen texts; each is weighed and calibrated by models of the others."""
 
 
 def train_extract(job: Job[ExtractSection], encoded: Encoded | None = None) -> list[Candidate]:
-    """A candidate a rung, cheapest first; it knows texts of another kind where there are encodings of the texts."""
+    """Return a candidate per rung, cheapest first; with encodings it recognises texts of another kind."""
     folds = deal_folds(job.train, FOLDS, job.section.seed)
     corpus = Corpus.of(job.train, list(job.section.fields), folds, job.section.seed)
     start = time.perf_counter()
@@ -116,7 +116,7 @@ def train_extract(job: Job[ExtractSection], encoded: Encoded | None = None) -> l
 
 
 def _scope_line(job: Job[ExtractSection], corpus: Corpus, words: Ranked, encoded: Encoded) -> ScopeLine | None:
-    """From where a text counts as in scope; None where a training text has no sentence."""
+    """Return the line from which a text is in scope; None where a training text has no sentence."""
     pieces = np.split(words.scores, corpus.ends[1:-1])
     if not all(map(len, pieces)):
         return None
@@ -165,7 +165,7 @@ def _tagged(
 def _candidate(
     job: Job[ExtractSection], corpus: Corpus, reader: FieldReader, spent: float, line: ScopeLine | None
 ) -> Candidate:
-    """Weigh, decide from which confidence to accept, measure on held-out texts."""
+    """Weigh candidates, set the threshold, and measure on held-out texts."""
     start = time.perf_counter()
     numbers = sorted(reader.candidates)
     models = field_models(job.train.rows, job.section.fields)
@@ -215,7 +215,7 @@ def _candidate(
 
 
 def _parts(job: Job[ExtractSection], numbers: Sequence[int]) -> np.ndarray:  # (N,)
-    """The part of each of these texts; one part for all where they are of one group."""
+    """Return the part of each of these texts; one part for all where they are of one group."""
     try:
         return deal_folds(job.train.take(numbers), PARTS, job.section.seed)
     except DataError:
@@ -235,7 +235,7 @@ def _acceptance(threshold: float | None, target_risk: float, least: float | None
 
 
 def _shown(job: Job[ExtractSection], name: str, rows: Sequence[Row], cases: Sequence[FieldCase]) -> Provable:
-    """From which confidence a field is accepted; several values of one text are not independent."""
+    """Return the threshold of a field; several values of one text are not independent."""
     own = [case for case in cases if case.field.name == name]
     return provable(
         job.section,

@@ -1,8 +1,8 @@
-"""The rung `encoder` of `extract`: an encoder is fine-tuned to tag tokens, and the chain weighs what it says.
+"""The rung `encoder` of `extract`: an encoder is fine-tuned to tag tokens, and the chain weighs its tags.
 
-An encoder has seen its training documents, so each half of them is read by one that has seen the other only; from what
-those say the chains, the weigher and the thresholds learn. The encoder that is stored has seen all, and is tuned in the
-same way.
+An encoder has seen its training documents, so each half of them is read by one that has seen only the other half. The
+chains, the weigher and the thresholds learn from these tags. The stored encoder has seen all documents, and is tuned in
+the same way.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from coterie.tuning.export import exact_tags, tagger_files
 from coterie.tuning.finetune import TaggedTokens, TokenNetwork, fine_tune_tags, tag_recipe_for
 
 _SHOWN = 1
-"""Likely sentences a field and document that are trained on, beside all that state one."""
+"""Likely sentences per field and document that are trained on, beside all that state a field."""
 _COMPARED = 40  # documents on which the cost of rounding is measured
 _AT_ONCE = 16  # passages that are read together
 
@@ -36,26 +36,26 @@ Tag = Callable[[Sequence[str]], Sequence[TokenTags]]
 
 
 class TunedTags(NamedTuple):
-    """A tagger of all documents, and what taggers that did not see a document say of it."""
+    """A tagger of all documents, and the tags of taggers that did not see a document."""
 
     tagger: OnnxTagger
     files: Mapping[str, bytes]
     tags: list[ReadTags]
     notes: Mapping[str, object]
-    """What the report says of it."""
+    """Notes on it for the report."""
 
 
 def tune_tags(job: Job[ExtractSection], corpus: Corpus, scores: Floats) -> TunedTags:
-    """Fine-tune on each half, then on all.
+    """Fine-tune on each half, then on all documents.
 
     Args:
         job: What to train.
         corpus: Its documents.
-        scores: (S, F) what a ranking says of documents it has not seen.
+        scores: (S, F) the scores of a ranking for documents it has not seen.
 
     Raises:
-        TrainingDiverged: the loss is no number.
-        ArtefactRefused: the base encoder's files are not what they should be.
+        TrainingDiverged: the loss is not a number.
+        ArtefactRefused: the base encoder's files are not as expected.
     """
     assert job.base is not None, "found before anything is trained"  # noqa: S101
     tuner = _Tuner(job=job, base=job.base, corpus=corpus, shown=_windows(job.base, corpus, scores))
@@ -96,7 +96,7 @@ class _Tuner:
     base: BaseEncoder
     corpus: Corpus
     shown: Sequence[Sequence[TaggedTokens]]
-    """By document, what is trained on."""
+    """For each document, the tokens to train on."""
 
     def tune(self, part: np.ndarray) -> _Tuned:
         shown = self._shown(part)
@@ -113,12 +113,12 @@ class _Tuner:
         return _Tuned(network, files, OnnxTagger(files, name=self.job.name))
 
     def work(self, part: np.ndarray) -> int:
-        """Windows that a tuning on some documents goes through."""
+        """Return the number of windows that a tuning on some documents processes."""
         shown = len(self._shown(part))
         return shown * tag_recipe_for(shown).epochs
 
     def cost_of_rounding(self, tuned: _Tuned, numbers: Sequence[int], read: Sequence[Sequence[TextRange]]) -> Costs:
-        """How the words of some documents, which it has not seen, are tagged before rounding and after."""
+        """Compare the tags of some unseen documents before and after rounding."""
         places = [read[number] for number in numbers]
         exact = _read_all(self.corpus, places, numbers, lambda texts: exact_tags(tuned.network, self.base, texts))
         rounded = _read_all(self.corpus, places, numbers, tuned.tagger.tag)
@@ -131,7 +131,7 @@ class _Tuner:
         }
 
     def _tags(self, number: int, places: Sequence[TextRange], *readings: ReadTags) -> list[np.ndarray]:
-        """The likeliest tags (W * F,) of a document's words by each reading, and those that are right."""
+        """Return the likeliest tags (W * F,) of a document's words by each reading, and the right ones."""
         words = [word for place in places for word in self.corpus.documents[number].words(place)]
         said = [[_likeliest(each.of_words(words, field)) for field in range(self.corpus.fields)] for each in readings]
         right = [tag_words(words, spans) for spans in self.corpus.spans[number]]
@@ -142,7 +142,7 @@ class _Tuner:
 
 
 def _windows(base: BaseEncoder, corpus: Corpus, scores: Floats) -> list[list[TaggedTokens]]:
-    """By document, what is trained on: sentences that state a field, and likely ones that may not."""
+    """Return by document the tokens to train on: sentences that state a field, and likely ones that may not."""
     tokenizer = base.load_tokenizer()
     found: list[list[TaggedTokens]] = []
     for number, document in enumerate(corpus.documents):
@@ -163,7 +163,7 @@ def _windows(base: BaseEncoder, corpus: Corpus, scores: Floats) -> list[list[Tag
 
 
 def _tagged(corpus: Corpus, number: int, place: TextRange, encoding: Encoding, most: int) -> Iterator[TaggedTokens]:
-    """A passage in windows, with the tags of the words that begin in each."""
+    """Yield a passage in windows, with the tags of the words that begin in each."""
     words = corpus.documents[number].words(place)
     starts = np.array([place.start + start for start, _ in encoding.offsets[1:-1]], dtype=np.int64)
     if not words or not len(starts):
@@ -179,7 +179,7 @@ def _tagged(corpus: Corpus, number: int, place: TextRange, encoding: Encoding, m
 
 
 def _passages(corpus: Corpus, scores: Floats, number: int) -> list[TextRange]:
-    """What is read of a document: what would be in use, and what states a field, from which chains learn."""
+    """Return the passages to read of a document: those that would be read in use, and those that state a field."""
     stated = np.flatnonzero(corpus.of_document(corpus.states, number).any(axis=1)).tolist()
     rows = {*rows_to_read(corpus.of_document(scores, number)), *stated}
     return passages(corpus.documents[number], sorted(rows))
@@ -188,7 +188,7 @@ def _passages(corpus: Corpus, scores: Floats, number: int) -> list[TextRange]:
 def _read_all(
     corpus: Corpus, places: Sequence[Sequence[TextRange]], numbers: Sequence[int], tag: Tag
 ) -> list[ReadTags]:
-    """What a tagger says of the passages of some documents."""
+    """Return a tagger's results for the passages of some documents."""
     found = []
     for number, own in zip(numbers, places, strict=True):
         texts = [corpus.documents[number].text[place.start : place.end] for place in own]
@@ -202,6 +202,6 @@ def _likeliest(odds: Floats) -> np.ndarray:  # (W, 2) -> (W,)
 
 
 def _tag_f1(said: np.ndarray, wanted: np.ndarray) -> float:
-    """F1 of tags other than `outside`."""
+    """Return the F1 of tags other than `outside`."""
     right = ((said == wanted) & (wanted > 0)).sum()
     return float(2 * right / max((said > 0).sum() + (wanted > 0).sum(), 1))

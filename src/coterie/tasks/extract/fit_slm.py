@@ -1,7 +1,7 @@
 """The rung `slm` of `extract`: a LoRA adapter on a small causal model, which quotes the values of all fields.
 
-An adapter has seen its training texts, so a fold of them is held back from a first one, and what that quotes from them
-is what weigher and thresholds look at. Both numbers are bounded: a text takes seconds to learn from and to ask about.
+An adapter has seen its training texts, so a fold of them is held back from a first adapter, and weigher and thresholds
+use that adapter's quotes from them. Both numbers of texts are bounded: each text takes seconds in training and in use.
 """
 
 from __future__ import annotations
@@ -26,15 +26,18 @@ from coterie.tuning.causal import CausalTokens, LoraRecipe, TokenPair, load_toke
 from coterie.types import SYSTEM, Label, Message
 
 MOST_TUNED = 240
-"""Texts that an adapter learns from."""
+"""Most texts that an adapter learns from."""
 MOST_ASKED = 80
-"""Texts held back that are asked about."""
+"""Most held-back texts that the adapter is asked about."""
 
 Floats = np.ndarray
 
 
 def quote_recipe_for(rows: int) -> LoraRecipe:
-    """Few texts are seen more often; each has an answer of a hundred tokens, so that no text needs many rounds."""
+    """Return the recipe for so many rows: few texts are seen more often.
+
+    Each text has an answer of a hundred tokens, so that no text needs many rounds.
+    """
     return LoraRecipe(epochs=4 if rows < MOST_TUNED // 2 else 2, batch=4)
 
 
@@ -45,10 +48,10 @@ def tune_quotes(job: Job[ExtractSection], corpus: Corpus, ranked: Ranked) -> Ite
     Args:
         job: What to train.
         corpus: Its documents.
-        ranked: A ranker, and what it says of documents it has not seen.
+        ranked: A ranker, and its scores for documents it has not seen.
 
     Raises:
-        TrainingDiverged: the loss is no number.
+        TrainingDiverged: the loss is not a number.
         ArtefactRefused: the base's file cannot be read.
     """
     base, model = job.causal, job.model
@@ -102,7 +105,7 @@ def _pair(tokens: CausalTokens, quoting: Quoting, corpus: Corpus, scores: Floats
 def _quotes(
     document: TokenizedText, places: Sequence[TextRange], spans: Sequence[FieldSpan], scores: Floats, *, many: bool
 ) -> list[str]:
-    """What of a field is shown; of one value said several times, where the likeliest sentence says it."""
+    """Return a field's quotes in the passages shown; of a repeated single value, the one in the likeliest sentence."""
     starts = [sentence.start for sentence in document.sentences]
     shown = [
         TextRange(max(span.start, place.start), min(span.end, place.end))

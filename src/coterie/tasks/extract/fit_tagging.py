@@ -1,7 +1,7 @@
-"""Learning where in the likeliest sentences a field's values stand.
+"""Learns where in the likeliest sentences a field's values are.
 
-The chance that the weigher gives a candidate is no confidence yet: what is said is the best of several candidates, so
-it sounds too sure, and whether others say the same is worth more than how likely its place is (docs/history/log.md).
+The weigher's probability of a candidate is not yet a confidence: the statement is the best of several candidates, so
+it is overconfident, and agreement with other candidates counts more than how likely its place is (docs/history/log.md).
 """
 
 from __future__ import annotations
@@ -67,12 +67,12 @@ _FEWEST = 10  # values in quotes from which a chooser is learnt; with less, the 
 
 
 def field_models(rows: Sequence[Row], types: Mapping[str, str]) -> tuple[FieldModel, ...]:
-    """The fields of these types, as the rows state them."""
+    """Return the fields of these types, as the rows state them."""
     return tuple(_model(rows, name, kind) for name, kind in types.items())
 
 
 def spans_of(row: Row, name: str) -> tuple[FieldSpan, ...]:
-    """Where a row states a field; nothing where it does not."""
+    """Return where a row states a field; nothing where it does not."""
     return row.fields[name].spans if name in row.fields else ()
 
 
@@ -86,13 +86,13 @@ def _model(rows: Sequence[Row], name: str, kind: str) -> FieldModel:
 
 
 def _choices(rows: Iterable[Row], name: str) -> tuple[str, ...]:
-    """Every value that a field has in the data, the most frequent first."""
+    """Return every value that a field has in the data, the most frequent first."""
     counts = Counter(str(span.value) for row in rows for span in spans_of(row, name) if span.value is not None)
     return tuple(sorted(counts, key=lambda value: (-counts[value], value)))
 
 
 def _chooser(rows: Iterable[Row], name: str, kind: str) -> dict[str, float] | None:
-    """Weights of what stands around the value that is meant; None if there is too little to learn from."""
+    """Return weights of the context of the intended value; None if there is too little to learn from."""
     seen = [
         (option.features, option.value == span.value)
         for row in rows
@@ -127,13 +127,13 @@ class Corpus:
 
     documents: Sequence[TokenizedText]
     spans: Sequence[Sequence[tuple[FieldSpan, ...]]]
-    """For each document and field the places where it is stated; none where it is not."""
+    """For each document and field the places where the field is stated; none where it is not."""
     folds: Ints  # (N,)
     seed: int
 
     @classmethod
     def of(cls, data: Dataset, fields: Sequence[str], folds: Ints, seed: int) -> Corpus:
-        """The documents of a data set."""
+        """Return the documents of a data set."""
         return cls(
             documents=[TokenizedText(row.text) for row in data.rows],
             spans=[[spans_of(row, name) for name in fields] for row in data.rows],
@@ -143,12 +143,12 @@ class Corpus:
 
     @property
     def fields(self) -> int:
-        """How many there are."""
+        """The number of fields."""
         return len(self.spans[0])
 
     @cached_property
     def ends(self) -> Ints:  # (N + 1,)
-        """Where each document's sentences begin among those of all."""
+        """The start of each document's sentences among those of all."""
         return np.concatenate([[0], np.cumsum([len(each.sentences) for each in self.documents])]).astype(np.int64)
 
     @cached_property
@@ -158,7 +158,7 @@ class Corpus:
 
     @cached_property
     def states(self) -> Bools:  # (S, F)
-        """Whether each sentence states a field, or a part of what is stated."""
+        """Whether each sentence states a field, or a part of its value."""
         found = np.zeros((int(self.ends[-1]), self.fields), dtype=bool)
         for number, document in enumerate(self.documents):
             starts = np.array([sentence.start for sentence in document.sentences])
@@ -169,12 +169,12 @@ class Corpus:
         return found
 
     def of_document(self, scores: np.ndarray, number: int) -> np.ndarray:  # (S,)
-        """The rows of one document's sentences."""
+        """Return the rows of one document's sentences."""
         return scores[self.ends[number] : self.ends[number + 1]]
 
 
 def tag_words(places: Sequence[TextRange], spans: Sequence[FieldSpan]) -> Ints:  # (T,)
-    """The tag of each word: 1 where a stated value begins, 2 where it goes on, 0 outside."""
+    """Return the tag of each word: 1 where a stated value begins, 2 where it continues, 0 outside."""
     starts = np.array([place.start for place in places])
     ends = np.array([place.end for place in places])
     tags = np.zeros(len(places), dtype=np.int64)
@@ -198,7 +198,7 @@ class Tagged(NamedTuple):
 
     tagger: Tagger
     candidates: list[list[list[CandidateSpan]]]
-    """By document and field."""
+    """Candidates by document and field."""
 
 
 class _Sequence(NamedTuple):
@@ -209,13 +209,13 @@ class _Sequence(NamedTuple):
 def tag_fields(
     corpus: Corpus, scores: Floats, advance: Callable[[int], None], tags: Sequence[ReadTags] | None = None
 ) -> Tagged:
-    """A chain a field, fitted on the regions that its ranking of unseen documents picks, and those that state it.
+    """Fit a chain per field on the regions that its ranking of unseen documents picks, and those that state it.
 
     Args:
         corpus: The documents.
         scores: (S, F) of the ranking.
-        advance: Told each fit that is done.
-        tags: What encoders that did not see a document say of it, where there are any; the chain weighs it too.
+        advance: Called after each fit.
+        tags: Tags by encoders that did not see a document, where there are any; the chain weighs them too.
     """
     terms = _vocabulary(corpus, scores)
     every: Sequence[ReadTags | None] = tags or [None] * len(corpus.documents)
@@ -238,7 +238,7 @@ def tag_fields(
 
 
 def _picked(corpus: Corpus, field: int, scores: Floats, number: int) -> list[Region]:
-    """The regions of a document that a field's chain learns from."""
+    """Return the regions of a document that a field's chain learns from."""
     own = corpus.of_document(scores, number)[:, field]
     if not len(own):
         return []
@@ -284,7 +284,7 @@ def _sequence(words: RegionWords, scores: Floats, spans: Sequence[FieldSpan], wi
 
 
 def _fit(sequences: Sequence[Sequence[_Sequence]]) -> ChainFit:
-    """A chain over the features that occur here often enough; the others weigh nothing."""
+    """Fit a chain over the features that occur often enough; the others have weight 0."""
     every = [each for document in sequences for each in document]
     features = vstack([each.features for each in every]).tocsr()
     kept = np.flatnonzero(np.bincount(features.indices, minlength=features.shape[1]) >= _HERE)
@@ -317,7 +317,7 @@ def _with(tagger: Tagger, field: int, fit: ChainFit) -> Tagger:
 
 
 def _slim(tagger: Tagger) -> Tagger:
-    """Without features that say nothing, in half precision."""
+    """Return the tagger without features of negligible weight, in half precision."""
     kept = np.flatnonzero(np.abs(tagger.weights).max(axis=(0, 2)) >= _CENT)
     names = sorted(tagger.terms, key=tagger.terms.__getitem__)
     return Tagger(
@@ -354,7 +354,7 @@ class _Linear:
 
 
 def rank_by_words(corpus: Corpus, advance: Callable[[int], None]) -> Ranked:
-    """The ranker that looks at words and places."""
+    """Return the ranker that uses words and places."""
     texts = [document.text[place.start : place.end] for document in corpus.documents for place in document.sentences]
     ngrams = fit_ngrams(texts, at_least=3 if len(texts) >= 5_000 else 1, **_NGRAMS)  # type: ignore[arg-type]
     features = _matrix([ngrams.encode(text) for text in texts], len(ngrams.terms), corpus.documents)
@@ -371,7 +371,7 @@ def rank_by_words(corpus: Corpus, advance: Callable[[int], None]) -> Ranked:
 
 
 def shortlisted(corpus: Corpus, scores: Floats) -> np.ndarray:  # (K,)
-    """Numbers of the sentences that are looked at again."""
+    """Return numbers of the sentences that get a second look."""
     rows = [
         np.array(shortlist(corpus.of_document(scores, number)), dtype=np.int64) + corpus.ends[number]
         for number in range(len(corpus.documents))
@@ -381,12 +381,12 @@ def shortlisted(corpus: Corpus, scores: Floats) -> np.ndarray:  # (K,)
 
 
 def rank_by_vectors(corpus: Corpus, words: Ranked, rows: np.ndarray, vectors: Floats) -> Ranked:
-    """The ranker that also looks at encodings.
+    """Return the ranker that also uses encodings.
 
     Args:
         corpus: The documents.
-        words: Its first look.
-        rows: (K,) sentences that are looked at again.
+        words: The ranking of the first look.
+        rows: (K,) sentences that get a second look.
         vectors: (K, D) their encodings.
     """
     everything = np.ones(len(rows), dtype=bool)
@@ -409,7 +409,7 @@ def rank_by_vectors(corpus: Corpus, words: Ranked, rows: np.ndarray, vectors: Fl
 
 
 def _pool(first: Floats, second: Floats, states: np.ndarray) -> tuple[Floats, Floats]:
-    """Shares of the two scores of each field (2, F) and a shift (F,), by logistic regression on unseen documents."""
+    """Return shares of the two scores per field (2, F) and a shift (F,), by logistic regression on unseen documents."""
     shares, shift = np.ones((2, first.shape[1])) * 0.5, np.zeros(first.shape[1])
     for number in range(first.shape[1]):
         if states[:, number].any() and not states[:, number].all():
@@ -425,7 +425,7 @@ def _fit_extract_rank(features: csr_matrix, corpus: Corpus, rows: np.ndarray, st
 
 
 def _fit_rows(features: csr_matrix | Floats, states: np.ndarray, rows: np.ndarray, strength: float) -> _Linear:
-    """Logistic regression, one field against the rest, on some rows."""
+    """Fit a logistic regression, one field against the rest, on some rows."""
     weights, bias = np.zeros((features.shape[1], states.shape[1])), np.full(states.shape[1], _UNLIKELY)
     some, stated = features[rows], states[rows]
     for number in range(states.shape[1]):
@@ -436,7 +436,7 @@ def _fit_rows(features: csr_matrix | Floats, states: np.ndarray, rows: np.ndarra
 
 
 def _shown(corpus: Corpus) -> np.ndarray:  # (S,)
-    """Sentences to learn from: all that state something, and of each document some that do not."""
+    """Return sentences to learn from: all that state a field, and of each document some that do not."""
     random = np.random.default_rng(corpus.seed)
     shown = np.asarray(corpus.states.any(axis=1))
     for number in range(len(corpus.documents)):
@@ -474,13 +474,13 @@ def fit_weigher(
     right: Judge,
     wanted: np.ndarray,
 ) -> Weigher:
-    """The weigher of all fields.
+    """Fit the weigher of all fields.
 
     Args:
         candidates: By document and field, likeliest first.
         stated: (N, F) whether each document states each field.
         many: For each field, whether it may have several values.
-        right: Says what is right.
+        right: Returns whether a candidate is right.
         wanted: (N, F) number of values stated.
     """
     fits = [
@@ -507,7 +507,7 @@ def _fit_extract_weigh(
     many: bool,
     wanted: int,
 ) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """Center, scale, weights, bias and least probability of one field."""
+    """Return center, scale, weights, bias and least probability of one field."""
     looked_at = _LOOKED_AT_MANY if many else _LOOKED_AT
     seen = [(number, each) for number, document in enumerate(documents) for each in document[:looked_at]]
     evidence = np.array([each.evidence for _, each in seen]).reshape(-1, len(EVIDENCE))
@@ -531,7 +531,7 @@ def _outcome(number: int, candidate: CandidateSpan, field: int, stated: np.ndarr
 
 
 def _best_level(chances: Floats, right: np.ndarray, wanted: int) -> float:
-    """The probability from which to keep candidates, for the best F1 on unseen texts."""
+    """Return the probability from which to keep candidates, for the best F1 on unseen texts."""
     kept = chances[None] >= _LEVELS[:, None]  # (L, C)
     f1 = 2 * (kept & right).sum(axis=1) / np.maximum(kept.sum(axis=1) + wanted, 1)
     return float(_LEVELS[int(f1.argmax())])
@@ -542,32 +542,32 @@ def _best_level(chances: Floats, right: np.ndarray, wanted: int) -> float:
 # --- How sure to be of what is said of a field: from statements about texts that their readers had not seen.
 
 Said = Sequence[Sequence[Statement]]
-"""What is said of a text, by field."""
+"""The statements about a text, by field."""
 
 
 @dataclass(frozen=True)
 class Unseen:
-    """Texts with what was found there."""
+    """Texts with the candidates found in them."""
 
     rows: Sequence[Row]
     candidates: Sequence[Sequence[Sequence[CandidateSpan]]]
-    """By row and field."""
+    """Candidates by row and field."""
     models: Mapping[int, Sequence[FieldModel]]
-    """By fold, of the other folds' rows."""
+    """The models by fold, made from the other folds' rows."""
     folds: np.ndarray  # (N,)
 
     @property
     def fields(self) -> int:
-        """How many there are."""
+        """The number of fields."""
         return len(self._models(0))
 
     def take(self, numbers: np.ndarray) -> Unseen:  # (M,) of N
-        """Some of the texts."""
+        """Return some of the texts."""
         rows = [self.rows[number] for number in numbers]
         return Unseen(rows, [self.candidates[number] for number in numbers], self.models, self.folds[numbers])
 
     def fit_weigher(self) -> Weigher:
-        """The weigher of these texts' candidates."""
+        """Fit the weigher of these texts' candidates."""
         models = self._models(0)
         counts = np.array([[len(spans_of(row, model.name)) for model in models] for row in self.rows], dtype=np.int64)
         many = np.array([model.many for model in models])
@@ -575,7 +575,7 @@ class Unseen:
         return fit_weigher(self.candidates, counts > 0, many.tolist(), self.right, wanted)
 
     def said(self, weigher: Weigher) -> list[Said]:
-        """What each text's candidates come to."""
+        """Return each text's statements from its candidates."""
         return [
             [
                 weigher.decide(field, model, own, TokenizedText(row.text))
@@ -585,14 +585,14 @@ class Unseen:
         ]
 
     def right(self, number: int, field: int, said: CandidateSpan | Statement) -> bool:
-        """Whether a stretch is right, or that there is none."""
+        """Return whether a candidate or a statement is right."""
         row, model = self.rows[number], self._models(number)[field]
         found = FieldStatement(said.start, said.end, 0.0)
         (stated,) = as_fields([model], [[found]], [never()], row.text, language_of(row.text, "en"))
         return is_right(stated, row.text, spans_of(row, model.name))
 
     def finding(self, number: int, said: Said, calibrator: Calibrator) -> Finding:
-        """What is said of a text as a finding, nothing of it accepted."""
+        """Return a text's statements as a finding without accepted fields."""
         models = self._models(number)
         found = [[calibrator.believe(field, each) for each in own] for field, own in enumerate(said)]
         text = self.rows[number].text
@@ -613,17 +613,17 @@ class Unseen:
 
 
 def never() -> Acceptance:
-    """Accepts nothing."""
+    """Return an acceptance that accepts nothing."""
     return Acceptance(temperature=1.0, threshold=None, target_risk=0.5, scope_threshold=None)
 
 
 _SHARED, _OWN = 10.0, 5.0
-"""What squared weights cost, those that fields share and those of one field beside them: few texts move little."""
+"""Penalties of squared weights, for those that fields share and for those of one field: few texts move little."""
 _KINDS = 2  # a value, and that there is none
 
 
 class JudgedStatements(NamedTuple):
-    """Statements, and whether they are right."""
+    """Statements, and their correctness."""
 
     fields: np.ndarray  # (K,)
     stated: np.ndarray  # (K,) 1 for a value, 0 for none
@@ -632,18 +632,18 @@ class JudgedStatements(NamedTuple):
 
 
 class Believed(NamedTuple):
-    """A calibrator of all texts, and what ones that did not see a text make of what is said of it."""
+    """A calibrator of all texts, and cross-fitted findings of each text."""
 
     calibrator: Calibrator
     findings: list[Finding]
-    """A finding a text, nothing of it accepted."""
+    """A finding per text, without accepted fields."""
 
 
 def calibrate(unseen: Unseen, parts: np.ndarray) -> Believed:
-    """A calibrator, and honest confidences to choose thresholds by.
+    """Return a calibrator, and unbiased confidences for the choice of thresholds.
 
-    What is said of a part of the texts comes from a weigher of the others. The calibrator learns from all of it; the
-    confidences of a part come from one of the others.
+    The statements about a part of the texts come from a weigher of the others. The calibrator learns from all of
+    them; the confidences of a part come from a calibrator of the others.
 
     Args:
         unseen: Texts with their candidates.
@@ -662,11 +662,11 @@ def calibrate(unseen: Unseen, parts: np.ndarray) -> Believed:
 
 
 def fit_calibrator(judged: JudgedStatements, fields: int) -> Calibrator:
-    """Logistic regression around the weigher's log-odds, for each kind of statement, with weights all fields share.
+    """Fit a logistic regression around the weigher's log-odds, per kind of statement, with weights all fields share.
 
-    Minimises the log loss plus the squared weights, the weigher's own log-odds being an offset: without a statement of
-    a field it has the weights that all share, and without any statement it believes the weigher. Signs are measured in
-    their standard deviations.
+    Minimises the log loss plus the squared weights, with the weigher's own log-odds as an offset: without a statement
+    of a field it has the weights that all share, and without any statement it equals the weigher. Signs are measured
+    in their standard deviations.
 
     Args:
         judged: Statements about texts that readers and weigher had not seen.
@@ -691,7 +691,7 @@ def fit_calibrator(judged: JudgedStatements, fields: int) -> Calibrator:
 
 
 def _fit_weigher(features: Floats, judged: JudgedStatements, costs: Floats) -> Floats:
-    """What is added to the weigher's log-odds, as weights of the features."""
+    """Return what is added to the weigher's log-odds, as weights of the features."""
     offset, right = judged.signs[:, SIGNS.index("chance")], judged.right.astype(float)
 
     def loss(weights: Floats) -> tuple[float, Floats]:
@@ -713,7 +713,7 @@ def _said_by_others(unseen: Unseen, parts: np.ndarray) -> list[Said]:
 
 
 def _judge(unseen: Unseen, said: Sequence[Said], numbers: np.ndarray) -> JudgedStatements:
-    """The statements about some texts that there is something to learn from."""
+    """Return the statements about some texts from which a fit can learn."""
     found = [
         (field, int(each.stated), each.signs, unseen.right(number, field, each))
         for number in numbers.tolist()
@@ -736,19 +736,19 @@ def _joined(parts: Sequence[JudgedStatements]) -> JudgedStatements:
 
 @dataclass(frozen=True, kw_only=True)
 class FieldReader:
-    """What ranks and reads texts, and what ones like it, which had not seen a text, found there."""
+    """The parts that rank and read texts, and the candidates that similar ones found in unseen texts."""
 
     rung: Rung
     ranker: Ranker
     candidates: Mapping[int, Sequence[Sequence[CandidateSpan]]]
-    """By the number of each text that was read so, and by field."""
+    """Candidates by the number of each unseen text, and by field."""
     tagger: Tagger | None = None
     quoting: Quoting | None = None
     encoder: Engine | None = None
     model: QuotingModel | None = None
     files: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
-    """What a version holds beside description and arrays."""
+    """Files of a version beside description and arrays."""
     about: Mapping[str, object] = dataclasses.field(default_factory=dict)
-    """What its description says besides."""
+    """Further entries of its description."""
     notes: Mapping[str, object] = dataclasses.field(default_factory=dict)
-    """What is particular to it, for the report."""
+    """Notes on this rung for the report."""

@@ -1,4 +1,4 @@
-"""What was found in texts, held against what they state: per field and over all of them."""
+"""Evaluates findings against the fields that texts state: per field and over all of them."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ Floats = np.ndarray
 
 
 class FieldCase(NamedTuple):
-    """One value that was found, or that nothing was, and whether that is right."""
+    """One value that was found, or that none was found, and whether that is right."""
 
     document: int
     field: Field
     correct: bool
     stated: bool
-    """Whether the document states the field at all."""
+    """Whether the document states the field."""
 
 
 def is_right(said: Field, text: str, spans: Sequence[FieldSpan]) -> bool:
-    """Whether what was said of a field is right.
+    """Return whether a finding about a field is right.
 
-    Nothing was found: right if nothing is stated. A value was found: right if it is a stated value, where one is known,
+    No value was found: right if none is stated. A value was found: right if it is a stated value, where one is known,
     and else if its quote shares at least half of its words with a place where the field is stated.
     """
     if not said.stated or not spans:
@@ -49,7 +49,7 @@ def is_right(said: Field, text: str, spans: Sequence[FieldSpan]) -> bool:
 
 
 def field_cases(rows: Sequence[Row], findings: Sequence[Finding]) -> list[FieldCase]:
-    """Everything that was said, row by row. Raises `ValueError` if a quote is not where its offsets say."""
+    """Return all values found, row by row. Raises `ValueError` if a quote is not where its offsets say."""
     cases = []
     for number, (row, finding) in enumerate(zip(rows, findings, strict=True)):
         for said in finding.fields:
@@ -62,7 +62,7 @@ def field_cases(rows: Sequence[Row], findings: Sequence[Finding]) -> list[FieldC
 
 @dataclass(frozen=True)
 class _Tally:
-    """Sums a text, of one field: what both F1 are made of."""
+    """Sums per text, of one field: the terms of both F1."""
 
     found: Floats  # (N,) values found
     stated: Floats  # (N,) values stated
@@ -78,7 +78,7 @@ class _Tally:
 
 
 class FieldReport(NamedTuple):
-    """All fields, and their means."""
+    """The figures of all fields, and their means."""
 
     fields: Mapping[str, FieldFigures]
     figures: Mapping[str, float]
@@ -87,7 +87,7 @@ class FieldReport(NamedTuple):
 
 
 def judge_fields(rows: Sequence[Row], cases: Sequence[FieldCase], *, seed: int = 0) -> FieldReport:
-    """Figures of each field and over all, with intervals over texts drawn again."""
+    """Return figures of each field and over all, with intervals over resampled texts."""
     names = list(dict.fromkeys(case.field.name for case in cases))
     random = np.random.default_rng(seed)
     draws = random.multinomial(len(rows), np.full(len(rows), 1 / max(len(rows), 1)), size=_DRAWS) if rows else None
@@ -135,7 +135,7 @@ def _tally(name: str, rows: Sequence[Row], cases: Sequence[FieldCase]) -> _Tally
 
 
 def _word_f1(got: Sequence[str], right: Sequence[str], *, many: bool) -> float:
-    """F1 of the words, all values together; where any place is right, of the best one."""
+    """Return the F1 of the words, all values together; where any place is right, of the best one."""
     if not got or not right:
         return 0.0
     mine = Counter(word for text in got for word in _words(text).elements())
@@ -173,7 +173,7 @@ def _figures(
 
 
 def _values_right(name: str, rows: Sequence[Row], cases: Sequence[FieldCase]) -> float | None:
-    """Of texts whose value is known: whether it is what was found."""
+    """Return the share of texts with a known value in which that value was found."""
     found: dict[int, set[Scalar]] = {}
     for case in cases:
         if case.field.value is not None:
@@ -231,7 +231,7 @@ def _known(value: float) -> float | None:
 
 
 def judge(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int = 0) -> Evaluation:
-    """Figures over everything that was said of a field; both F1 are means over fields."""
+    """Return figures over all statements about fields; both F1 are means over fields."""
     said = field_cases(rows, findings)
     report = judge_fields(rows, said, seed=seed)
     right = np.array([case.correct for case in said], dtype=bool)
@@ -248,7 +248,7 @@ def judge(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int = 0) ->
 
 
 def cases(rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
-    """A case a text and field, whatever number of values was found: right if all of them are."""
+    """Return a case per text and field, whatever the number of values found: right if all of them are."""
     found = []
     for row, finding in zip(rows, findings, strict=True):
         for name in dict.fromkeys(each.name for each in finding.fields):

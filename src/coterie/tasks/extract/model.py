@@ -1,11 +1,12 @@
-"""`extract`: finds typed fields in a text, each with the words it stands in, or says that it is not stated.
+"""`extract`: finds typed fields in a text, each with its quote, or says that the field is not stated.
 
 The text may be long: its sentences are ranked for each field, the likeliest are read, and every value found is weighed.
 A field is accepted by itself, when its confidence reaches the threshold that holds the target risk for that field.
 
-Two signs as in `tasks.classify.scope`: how much its likeliest sentences look like those that state the fields, and how
-near its encoding is to the training texts'. Both are judged by texts that training had not seen. The line rejects few
-of the training texts, so it tells what is far from all of them: another language, another subject, no sentence at all.
+The scope has two signs, as in `tasks.classify.scope`: how much a text's likeliest sentences look like those that state
+the fields, and how near its encoding is to the training texts'. Both are calibrated on texts that training had not
+seen. The line rejects few of the training texts, so it detects what is far from all of them: another language, another
+subject, no sentence at all.
 """
 
 from __future__ import annotations
@@ -54,22 +55,22 @@ from coterie.types import (
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractScope:
-    """Scores texts by what the extractor's first look and the network's encoder say of them."""
+    """Scores texts by the extractor's first look and the network's encoder."""
 
     score: ScopeScore
     encoder: Engine
-    """The network's."""
+    """The network's encoder."""
 
     async def of(
         self, scores: np.ndarray, task: Task, producer: str, *, call: CallContext
     ) -> tuple[float | None, tuple[Step, ...]]:
-        """How much a text is like the training texts, and what that took; None for one without a sentence.
+        """Return how similar a text is to the training texts, and its usage; None for a text without a sentence.
 
         Args:
             scores: (S, F) of its sentences, by the first look.
-            task: With the text's encoding, where the router made it.
-            producer: On whose behalf.
-            call: What is charged.
+            task: The task, with the text's encoding where the router made it.
+            producer: The specialist on whose behalf it is computed.
+            call: The call that is charged.
         """
         if not len(scores):
             return None, ()
@@ -82,7 +83,7 @@ class ExtractScope:
 
 
 def likeliest(scores: np.ndarray) -> float:  # (S, F)
-    """The log-odds of a text's likeliest sentence for a field, the mean over the fields."""
+    """Return the log-odds of a text's likeliest sentence for a field, averaged over the fields."""
     return float(scores.max(axis=0).mean())
 
 
@@ -95,30 +96,33 @@ _ENGINE = "linear"
 _WARM = "Nothing."
 _QUOTED = 80  # characters of a quote in the finding's text
 _AT_ONCE = 16
-"""Sentences that wait at the encoder together: one text has dozens, and others share its queue."""
+"""Most sentences that wait at the encoder together: one text has dozens, and other callers share its queue."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractSpecialist:
-    """Asks its extractor (and the encoder, if its rung has one) and decides for each field whether to stand by it."""
+    """Runs its extractor (and the encoder, if its rung has one) and decides for each field whether to accept it."""
 
     card: SpecialistCard
     extractor: FieldExtractor
     acceptances: tuple[Acceptance, ...]
-    """One a field."""
+    """One acceptance per field."""
     encoder: Engine | None = None
-    """On the rung `embedding` the network's, which sees sentences; on `encoder` its own, which tags passages."""
+    """The encoder.
+
+    On the rung `embedding` it is the network's, which encodes sentences; on `encoder` its own, which tags passages.
+    """
     model: QuotingModel | None = None
-    """On the rung `slm`: what is asked for quotes."""
+    """On the rung `slm`, the model that quotes."""
     scope: ExtractScope | None = None
-    """Whether a text is of the kind that it was trained on; None where that is not asked."""
+    """Decides whether a text is of the kind that it was trained on; None where that is not checked."""
     turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = field(
         default_factory=WeakKeyDictionary, compare=False, repr=False
     )
-    """By event loop: one text at a time has its sentences encoded."""
+    """Locks by event loop, so that sentences are encoded for one text at a time."""
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - it reads the text alone
-        """Every field of the task's text."""
+        """Return every field of the task's text."""
         if not task.text.strip():
             return abstention(self.card.name, task, Reason("abstain.no_text"))
         clock = _Clock()
@@ -148,14 +152,14 @@ class ExtractSpecialist:
         return () if self.encoder is None or self.card.rung != "encoder" else (self.encoder,)
 
     async def warm(self, *, slots: int = 1) -> None:  # noqa: ARG002 - its prompts share no beginning
-        """Load its generative model, if it asks one, so that the first caller does not wait for that."""
+        """Load its generative model, if it has one, so that the first caller does not wait for it."""
         if self.model is not None:
             await self.model.ask(TokenizedText(_WARM), np.zeros((1, len(self.extractor.fields))), Label.PUBLIC, SYSTEM)
 
     async def _encode(
         self, survey: DocumentSurvey, task: Task, call: CallContext
     ) -> tuple[list[Output], tuple[Step, ...]]:
-        """What the encoder says of the places that deserve a second look, and what it took."""
+        """Return the encoder's results for the places that get a second look, and their usage."""
         if self.encoder is None or not survey.places:
             return [], ()
         prompts = [Prompt(text=text, label=task.label) for text in survey.texts]
@@ -182,7 +186,7 @@ class ExtractSpecialist:
         return self.extractor.read(survey, said=said)
 
     def to_files(self, **about: object) -> dict[str, bytes]:
-        """What a stored version holds of it, with what else its description is to say."""
+        """Return the files of a stored version, with further entries for its description."""
         described, arrays = self.extractor.store()
         about |= {
             "task": "extract",
@@ -229,7 +233,7 @@ class ExtractSpecialist:
         )
 
     def _facts(self, fields: Sequence[Field]) -> tuple[Fact, ...]:
-        """The value of each field that it writes and is sure of; of several values all, None where it is not stated."""
+        """Return the value of each accepted field that it writes; of several values all, None if it is not stated."""
         facts = []
         for name in self.card.writes:
             own = [each for each in fields if each.name == name and each.accepted]
@@ -249,9 +253,9 @@ def as_fields(
     *,
     in_scope: float | None = None,
 ) -> tuple[Field, ...]:
-    """What was found as fields: quotes cut from the text, values in their types' forms, each accepted or not.
+    """Return the results as fields: quotes cut from the text, values in their types' forms, each accepted or not.
 
-    Of a text that is not of the kind that training knew (`in_scope` below the line) none is.
+    In a text of another kind than the training texts (`in_scope` below the line) no field is accepted.
     """
     return tuple(
         _field(model, each, acceptance, text, language, in_scope=in_scope)
@@ -284,7 +288,7 @@ def _field(
 
 
 def summarise_fields(fields: Sequence[Field]) -> dict[str, str]:
-    """What was said of each field, in words a person would read."""
+    """Return each field's value as readable text."""
     words: dict[str, list[str]] = {}
     for each in fields:
         words.setdefault(each.name, []).append(_said(each))
@@ -314,13 +318,13 @@ def _reason(fields: Sequence[Field]) -> Reason:
 
 
 class _Clock:
-    """Runs blocking work and adds up what it takes."""
+    """Runs blocking work and adds up its usage."""
 
     def __init__(self) -> None:
         self.usage = Usage()
 
     async def run(self, work: Callable[..., T], *arguments: object, size: int) -> T:
-        """The result of the work on so many characters: in a thread if they are many."""
+        """Return the result of the work on `size` characters: in a thread if they are many."""
 
         def timed() -> T:
             with CpuSpan() as took:
@@ -340,18 +344,18 @@ def load_extract(
     model: Callable[[], Engine],
     scope: ScopeScore | None = None,
 ) -> ExtractSpecialist:
-    """The specialist of a stored version.
+    """Load the specialist of a stored version.
 
     Args:
         card: Its card.
         described: Its `model.json`.
         files: All of its files.
-        encoder: The network's, for the rung that looks at it, and for the scope.
-        model: Gives the generative engine that holds its adapter, for the rung that asks one.
-        scope: Of the same version, where it has one.
+        encoder: The network's encoder, for the rung that uses it, and for the scope.
+        model: Returns the generative engine that holds its adapter, for the rung that uses one.
+        scope: The scope of the same version, where it has one.
 
     Raises:
-        KeyError, TypeError, ValueError: it is none.
+        KeyError, TypeError, ValueError: the version is invalid.
         ArtefactRefused: its own encoder is damaged.
     """
     extractor = FieldExtractor.restore(described, load_arrays(files[ARRAYS_FILE]))

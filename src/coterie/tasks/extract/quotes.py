@@ -1,7 +1,7 @@
-"""What a generative model is shown of a long text, what it may say of it, and what its answer comes to.
+"""Shows a generative model parts of a long text, restricts its answer to quotes, and parses the answer.
 
-It is shown the likeliest sentences and answers with an object of all fields: for each null, a quote, or a list of
-quotes. A grammar lets it say nothing but words that stand there in this order, so that every quote has its place.
+The model sees the likeliest sentences and answers with an object of all fields: for each null, a quote, or a list of
+quotes. A grammar restricts it to words that occur in the text in this order, so that every quote has its place.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from coterie.types import CallContext, Label, Message, Prompt, Usage
 
 _SPACE = re.compile(r"\s+")
 _MOST = 20
-"""Quotes of one field."""
+"""Most quotes of one field."""
 _SLOTS = 12
-"""Ranks of a sentence that are tried, best of all fields first, until the model is shown enough."""
+"""Ranks of a sentence that are tried, best of all fields first, until enough is shown to the model."""
 
 Floats = np.ndarray
 
 
 class Unit(NamedTuple):
-    """A word or sign that a quote may be made of."""
+    """A word or sign that a quote may consist of."""
 
     place: TextRange
     text: str
     glue: str | None
-    """What stands before the next unit in a quote that goes on; None where none can."""
+    """Text before the next unit in a quote that continues; None if it cannot continue."""
 
 
 class Quote(NamedTuple):
@@ -46,37 +46,37 @@ class Quote(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What a model said of one field."""
+    """A model's answer about one field."""
 
     quotes: tuple[Quote, ...]
-    """None: it is not stated."""
+    """The quotes; none if the field is not stated."""
     logprob: float
-    """Of all that it said of it."""
+    """Log-probability of the whole answer about the field."""
     first: float
-    """Of the first token: whether there is anything to quote."""
+    """Log-probability of the first token: whether there is anything to quote."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quoting:
-    """How a model is asked for quotes; stored with the version under `quote`."""
+    """The settings for asking a model for quotes; stored with the version under `quote`."""
 
     fields: tuple[str, ...]
     many: tuple[bool, ...]
     """For each field, whether it may have several values."""
     shown: int = 1_600
-    """Characters that the model is shown."""
+    """Characters of the text that the model sees."""
 
     def __post_init__(self) -> None:
         if len(self.fields) != len(self.many) or self.shown < 1:
             raise ValueError("it does not say what is asked of its model")
 
     def show(self, document: TokenizedText, scores: Floats, *, most: float | None = None) -> list[TextRange]:
-        """The likeliest sentences of all fields, neighbours together, in the text's order.
+        """Return the likeliest sentences of all fields, neighbours together, in the text's order.
 
         Args:
             document: The text.
             scores: (S, F) log-odds of each sentence.
-            most: Characters, where a model's window is too small for those that are shown else.
+            most: Most characters, where a model's window is too small for the usual number.
         """
         ranked = [best_rows(column, _SLOTS) for column in scores.T]
         turns = (row[rank] for rank in range(_SLOTS) for row in ranked if rank < len(row))
@@ -91,11 +91,11 @@ class Quoting:
         return passages(document, sorted(taken))
 
     def prompt(self, document: TokenizedText, places: Sequence[TextRange]) -> str:
-        """What the model reads: a line a place."""
+        """Return the model's prompt: a line per place."""
         return "\n".join(_SPACE.sub(" ", document.text[place.start : place.end]) for place in places)
 
     def grammar(self, document: TokenizedText, places: Sequence[TextRange]) -> str:
-        """GBNF of all answers that quote what is shown and nothing else."""
+        """Return a GBNF grammar of all answers that quote the text shown and nothing else."""
         units = list(_units(document, places))
         words = [f"w{number} ::= {_rule(unit, number)}" for number, unit in enumerate(units)]
         starts = " | ".join(f"w{number}" for number in range(len(units))) or '""'
@@ -116,7 +116,7 @@ class Quoting:
         )
 
     def answer(self, quotes: Sequence[Sequence[str]]) -> str:
-        """What the model is to say, for the quotes of each field."""
+        """Return the model's right answer, for the quotes of each field."""
         said: dict[str, object] = {}
         for name, many, own in zip(self.fields, self.many, quotes, strict=True):
             flat = [_SPACE.sub(" ", each) for each in own]
@@ -124,10 +124,10 @@ class Quoting:
         return json.dumps(said, ensure_ascii=False)
 
     def read(self, answer: str, logprobs: Sequence[tuple[str, float]]) -> list[Said | None]:
-        """What an answer says of each field; None of those that it did not come to.
+        """Return an answer's content for each field; None for the fields that the answer did not reach.
 
         Args:
-            answer: The model's.
+            answer: The model's answer.
             logprobs: Its pieces with their log-probabilities.
         """
         found: list[Said | None] = []
@@ -150,14 +150,14 @@ class Quoting:
 def quoted(
     document: TokenizedText, places: Sequence[TextRange], said: Said | None, scores: Floats
 ) -> list[CandidateSpan]:
-    """The stretches that an answer quotes, each where the likeliest sentence has it, with evidence as of a tagger.
+    """Return the spans that an answer quotes, each in the likeliest sentence, with evidence like a tagger's.
 
     Where it quotes nothing, the likeliest sentence stands for a value that the model does not see.
 
     Args:
         document: The text.
-        places: What the model was shown.
-        said: What it said of a field.
+        places: The places that the model saw.
+        said: Its answer about a field.
         scores: (S,) log-odds of each sentence for the field.
     """
     lead = lead_of(scores)
@@ -210,7 +210,7 @@ def _kind(many: bool) -> str:  # noqa: FBT001 - an entry of `many`
 
 
 def _decoded(answer: str, at: int) -> tuple[Any, int]:
-    """The JSON value that begins there and where it ends; -1 if it does not end."""
+    """Return the JSON value that begins at a position and its end; -1 if it does not end."""
     try:
         value, end = json.JSONDecoder().raw_decode(answer, at)
     except ValueError:
@@ -232,7 +232,7 @@ def _is_text(value: object) -> bool:
 
 
 def _between(logprobs: Sequence[tuple[str, float]], begin: int, end: int) -> Iterator[float]:
-    """Log-probabilities of the pieces that begin in a stretch of the answer, or run into it."""
+    """Yield log-probabilities of the pieces that begin in a part of the answer, or run into it."""
     at = 0
     for piece, logprob in logprobs:
         if at < end and at + len(piece) > begin:
@@ -241,7 +241,7 @@ def _between(logprobs: Sequence[tuple[str, float]], begin: int, end: int) -> Ite
 
 
 def _spots(document: TokenizedText, places: Sequence[TextRange], quote: str) -> Iterator[TextRange]:
-    """Where in what is shown a quote stands, whatever white space is between its words."""
+    """Yield where a quote occurs in the text shown, whatever white space is between its words."""
     pattern = re.compile(r"\s+".join(map(re.escape, quote.split())))
     for place in places:
         for match in pattern.finditer(document.text, place.start, place.end):
@@ -250,7 +250,7 @@ def _spots(document: TokenizedText, places: Sequence[TextRange], quote: str) -> 
 
 
 def _row_of(document: TokenizedText, spot: TextRange) -> int:
-    """The number of the sentence in which a stretch begins."""
+    """Return the number of the sentence in which a span begins."""
     starts = [sentence.start for sentence in document.sentences]
     return int(np.searchsorted(starts, spot.start, side="right")) - 1
 
@@ -258,24 +258,24 @@ def _row_of(document: TokenizedText, spot: TextRange) -> int:
 # --- A tuned small model that is asked for quotes from the likeliest sentences of a text.
 
 _LESS = 0.6
-"""Share of what was shown that is tried next where it does not fit the model's window."""
+"""Share of the shown text that is kept in the next attempt where it does not fit the model's window."""
 _LONGEST = 512
-"""Tokens of an answer."""
+"""Most tokens of an answer."""
 
 
 class Quoted(NamedTuple):
-    """What a model said, and of which sentences."""
+    """A model's answer, and the sentences that it saw."""
 
     places: list[TextRange]
     said: list[Said | None]
     usage: Usage
     truncated: bool
-    """It was shown less than it should be, or did not come to its end."""
+    """Whether the model saw less text than it should, or did not finish."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuotingModel:
-    """An engine with an adapter that answers with quotes; all fields of a text in one request."""
+    """An engine with an adapter that answers with quotes; one request covers all fields of a text."""
 
     engine: Engine
     adapter: str | None
@@ -283,17 +283,17 @@ class QuotingModel:
 
     @property
     def name(self) -> str:
-        """The engine's."""
+        """The engine's name."""
         return self.engine.name
 
     async def ask(self, document: TokenizedText, scores: np.ndarray, label: Label, call: CallContext) -> Quoted:
-        """What it says of a text.
+        """Return the model's quotes from a text.
 
         Args:
             document: The text.
             scores: (S, F) log-odds of each sentence for each field.
-            label: How sensitive the text is.
-            call: On whose behalf.
+            label: Sensitivity of the text.
+            call: The call on whose behalf the model is asked.
 
         Raises:
             TooLong: not even one sentence fits its window.

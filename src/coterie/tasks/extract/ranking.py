@@ -1,4 +1,4 @@
-"""Which sentences of a long text may state a field: a linear score a field, from n-grams, place and encoding."""
+"""Finds sentences of a long text that may state a field: a linear score per field, from n-grams, place, encoding."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ from coterie.text.segmentation import Span, sentences
 
 _NUMBER = re.compile(r"(?<!\d)(?<!\d[.,])(?:\d{1,3}(?:[.,]\d{3})+(?:[.,]\d+)?|\d+[.,]\d+)(?![.,]?\d)")
 _DIGITS = 40
-"""Characters around a stretch in which a number is looked for that goes on."""
+"""Characters around a span that are searched for the rest of a number."""
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)?|[^\w\s]")
 _LONGEST = 600
-"""Characters of a sentence."""
+"""Most characters of a sentence."""
 
 
 TextRange = Span
-"""A stretch of a text, in characters."""
+"""A span of a text, in characters."""
 
 
 @dataclass(frozen=True)
 class TokenizedText:
-    """A text with its sentences and words, cut when they are asked for."""
+    """A text with its sentences and words, which are cut on first use."""
 
     text: str
 
     language: str = ""
-    """That of the text; found out where it is empty."""
+    """The language of the text; detected where it is empty."""
 
     @cached_property
     def spoken(self) -> str:
-        """The language of the text; what is not sure counts as English."""
+        """The language of the text; English if the detection is uncertain."""
         return self.language or language_of(self.text, "en")
 
     @cached_property
     def sentences(self) -> list[Span]:
-        """Every stretch of the text that is not blank, in order."""
+        """All non-blank spans of the text, in order."""
         return sentences(self.text, language=self.spoken, clauses=True, longest=_LONGEST)
 
     def whole(self, place: TextRange) -> TextRange:
-        """The stretch with all of a number that it has a part of: never the 7 of 7.5, nor the 200 of 1,200."""
+        """Extend a span to the whole of a number that it cuts: never the 7 of 7.5, nor the 200 of 1,200."""
         start, end = place
         for number in _NUMBER.finditer(self.text, max(0, start - _DIGITS), end + _DIGITS):
             if number.start() < end < number.end() or number.start() < start < number.end():
@@ -60,12 +60,12 @@ class TokenizedText:
         return TextRange(start, end)
 
     def words(self, place: TextRange) -> list[TextRange]:
-        """Words and signs of a stretch."""
+        """Return the words and signs of a span."""
         return [TextRange(*match.span()) for match in _WORD.finditer(self.text, place.start, place.end)]
 
 
 PLACES = 24
-"""Features that say where a sentence stands."""
+"""Number of features of a sentence's place."""
 _HEADS = (150, 400, 1_000, 2_500, 6_000, 15_000, 40_000)
 _TAILS = (300, 1_000, 3_000, 8_000)
 _NEAR = 3  # sentences at the beginning that are told apart
@@ -75,7 +75,7 @@ Floats = np.ndarray
 
 @dataclass(frozen=True, kw_only=True)
 class Ranker:
-    """Scores of each sentence of a document for each field."""
+    """Scores each sentence of a document for each field."""
 
     ngrams: NgramFeatures
     weights: Floats  # (G + PLACES, F), of the n-grams and then the places
@@ -85,7 +85,7 @@ class Ranker:
     shares: Floats | None = None  # (2, F), of the first score and of the encoding's
 
     def scores(self, document: TokenizedText) -> Floats:  # (S, F)
-        """Log-odds of each sentence from words and place."""
+        """Return log-odds of each sentence from words and place."""
         places = place_features(document)  # (S, PLACES)
         total = places @ self.weights[len(self.ngrams.terms) :].astype(np.float32) + self.bias
         for row, sentence in enumerate(document.sentences):
@@ -94,13 +94,13 @@ class Ranker:
         return np.asarray(total, dtype=np.float64)
 
     def with_vectors(self, scores: Floats, vectors: Floats) -> Floats:  # (K, F), (K, D) -> (K, F)
-        """Scores of sentences whose encodings are known."""
+        """Return scores of sentences whose encodings are known."""
         if self.vectors is None or self.vector_bias is None or self.shares is None:
             return scores
         return np.asarray(self.shares[0] * scores + self.shares[1] * (vectors @ self.vectors + self.vector_bias))
 
     def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
-        """The JSON description and the arrays that restore it."""
+        """Return the JSON description and the arrays that restore it."""
         arrays = {"rank.idf": self.ngrams.idf, "rank.weights": self.weights, "rank.bias": self.bias}
         if self.vectors is not None and self.vector_bias is not None and self.shares is not None:
             arrays |= {
@@ -112,7 +112,7 @@ class Ranker:
 
     @classmethod
     def restore(cls, description: Mapping[str, Any], arrays: Mapping[str, Floats], fields: int) -> Ranker:
-        """What `store` was asked of. Raises `ValueError` if the parts do not fit each other."""
+        """Restore the result of `store`. Raises `ValueError` if the parts do not fit each other."""
         ngrams = NgramFeatures.restore(description["ngrams"], arrays, "rank.idf")
         vectors = stored_array(arrays, "rank.vectors", None, fields) if "rank.vectors" in arrays else None
         return cls(
@@ -126,7 +126,7 @@ class Ranker:
 
 
 def place_features(document: TokenizedText) -> Floats:  # (S, PLACES)
-    """Ones and zeros: how far each sentence stands from the beginning and the end, how long it is."""
+    """Return ones and zeros: how far each sentence is from the beginning and the end, how long it is."""
     sentences, length = document.sentences, len(document.text)
     found = np.zeros((len(sentences), PLACES), dtype=np.float32)
     heads, tails = len(_HEADS) + 1, len(_TAILS) + 1
@@ -140,5 +140,5 @@ def place_features(document: TokenizedText) -> Floats:  # (S, PLACES)
 
 
 def best_rows(scores: Sequence[float] | Floats, most: int) -> list[int]:  # (S,)
-    """Numbers of the highest scores, best first."""
+    """Return numbers of the highest scores, best first."""
     return [int(row) for row in np.argsort(-np.asarray(scores), kind="stable")[:most]]

@@ -1,4 +1,4 @@
-"""Fields of an `extract` row: from what a file says of them to offsets into the row's text."""
+"""Reads the fields of an `extract` row: turns a file's values into offsets in the row's text."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ _KEYS = {"start", "end", "text", "value"}
 
 @dataclass(frozen=True, kw_only=True)
 class StatedReader(RowReader):
-    """A text and what it states a row: one object under `fields`, in CSV as JSON, or a column for each field."""
+    """Reads a text and its fields per row: one object under `fields`, in CSV as JSON, or a column for each field."""
 
     fields: Mapping[str, str] = field(default_factory=dict)
-    """The type of each field that is looked for; others in the file are passed over."""
+    """The type of each field to look for; other fields in the file are ignored."""
 
     @property
     def problems(self) -> tuple[Callable[[ParsedRows], Iterator[Problem]], ...]:
-        """What would teach it something that is not so."""
+        """Checks for rows that would teach the specialist something wrong."""
         return (checks.too_few, checks.empty_texts, self._unstated)
 
     @property
     def warnings(self) -> tuple[Callable[[ParsedRows], Iterator[str]], ...]:
-        """What works and somebody should know."""
+        """Checks for rows that work but deserve a warning."""
         return (checks.repeated, _not_looked_for, self._without_value, _few_documents, checks.ungrouped)
 
     def names(self, names: Sequence[str]) -> Collection[str]:
-        """A column for each field stands for one with all of them."""
+        """Return the column names; a column for each field counts as one with all of them."""
         return [*names, _FIELDS] if self._one_each(names) else names
 
     def usual(self) -> str:
-        """How fields are written."""
+        """Return a description of how fields are written."""
         return f"Beside the text each field has a column, or `fields` holds them all: {', '.join(self.fields)}."
 
     def records(self, record: Record, lines: Lines) -> Iterator[Record]:
-        """A record with a column for each field as one with all of them; an empty cell is not stated."""
+        """Yield a record with a column for each field as one with all of them; an empty cell is not stated."""
         if not self._one_each(record.cells):
             yield from super().records(record, lines)
             return
@@ -67,7 +67,7 @@ class StatedReader(RowReader):
         yield Record(record.line, {**rest, _FIELDS: found})
 
     def row(self, record: Record, lines: Lines, read: RowsRead) -> Row:
-        """A text with the spans of the fields that are looked for; their names are its labels."""
+        """Return a text with the spans of the fields to look for; the fields' names are its labels."""
         text = self.text_of(record, lines)
         cell = record.cells.get(self.label or "")
         stated, others = read_fields(cell, self.fields, text=text, line=record.line, lines=lines)
@@ -76,11 +76,11 @@ class StatedReader(RowReader):
         return Row(text=text, labels=tuple(sorted(stated)), fields=stated, group=group, line=record.line)
 
     def _one_each(self, names: Collection[str]) -> bool:
-        """Whether the fields have a column each, in place of one for all."""
+        """Return whether each field has its own column, in place of one for all."""
         return self.label == _FIELDS not in names and not self.fields.keys().isdisjoint(names)
 
     def _unstated(self, found: ParsedRows) -> Iterator[Problem]:
-        """Fields that hardly any row states: they can be learned or measured, but not both."""
+        """Yield fields that hardly any row states: they can be learned or measured, but not both."""
         counts = label_counts(found.rows)
         rare = [name for name in self.fields if counts[name] < 2]
         if rare and not found.for_evaluation and found.rows:
@@ -138,13 +138,13 @@ def _few_documents(found: ParsedRows) -> Iterator[str]:
 def read_fields(
     cell: object, types: Mapping[str, str], *, text: str, line: int, lines: Lines
 ) -> tuple[dict[str, Stated], list[str]]:
-    """The fields that a row states, and names of others that it states and nobody looks for.
+    """Return the fields that a row states, and the names of other stated fields that are not looked for.
 
     Args:
-        cell: What the file says of the fields: an object, or its JSON.
+        cell: The file's value for the fields: an object, or its JSON.
         types: The type of each field that is looked for.
-        text: The row's.
-        line: The row's.
+        text: The row's text.
+        line: The row's line.
         lines: The file.
 
     Raises:
@@ -166,7 +166,7 @@ def read_fields(
 
 
 class _Place:
-    """One row's text, and where to say that something does not fit it."""
+    """Locates spans in one row's text, and reports the row's line where a span does not fit."""
 
     def __init__(self, *, text: str, line: int, lines: Lines) -> None:
         self.text, self.line, self.lines = text, line, lines
@@ -187,7 +187,7 @@ class _Place:
         return FieldSpan(start=start, end=end, value=self._value(kind, item.get("value"), self.text[start:end]))
 
     def _value(self, kind: str, written: object, words: str) -> Scalar:
-        """What a span states, in the form of its type: as the data says, or else as the words do."""
+        """Return the value of a span in the form of its type: from the data, else from its words."""
         kind = kind.removesuffix(MANY)
         if kind in {TEXT, CHOICE}:
             return None if written is None else " ".join(str(written).split()) or None
@@ -196,7 +196,7 @@ class _Place:
         return _read(kind, words if written is None else str(written), self.text)
 
     def _offsets(self, name: str, item: Mapping[str, object]) -> tuple[int, int]:
-        """Offsets as they are given, held against the text and the quote beside them."""
+        """Return given offsets after checking them against the text and the quote beside them."""
         start, end, wanted = item["start"], item.get("end"), item.get("text")
         if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(self.text):
             raise self._error(
@@ -211,7 +211,7 @@ class _Place:
         return start, end
 
     def _located(self, name: str, words: str) -> tuple[int, int]:
-        """The first place of a quote, whatever white space is between its words."""
+        """Return the first place of a quote, whatever white space is between its words."""
         place = locate_quote(self.text, words)
         if place is None:
             raise self._error(
@@ -230,7 +230,7 @@ def _read(kind: str, words: str, text: str) -> Scalar:
 
 
 def locate_quote(text: str, words: str) -> tuple[int, int] | None:
-    """Where a text has these words first, whole words and any white space between them; None if nowhere."""
+    """Return where these words first occur in a text, as whole words with any white space between; None if nowhere."""
     parts = [re.escape(part) for part in words.split()]
     if not parts:
         return None

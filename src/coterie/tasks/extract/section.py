@@ -11,14 +11,14 @@ from coterie.config.specialists import EncoderSection
 
 
 class ExtractSection(EncoderSection):
-    """A specialist that finds typed fields in a text, with the words they stand in."""
+    """A specialist that finds typed fields in a text, each with its quote."""
 
     measures: ClassVar[tuple[str, ...]] = ("token_f1", "exact_f1")
 
     task: Literal["extract"]
-    """`extract`."""
+    """The task: `extract`."""
     fields: dict[Name, FieldType] = Field(default={})
-    """What is looked for and of which type: `{ governing_law = "choice", parties = "text*" }`.
+    """The fields to look for, with their types: `{ governing_law = "choice", parties = "text*" }`.
 
     `text`, `date`, `number`, `money`, `duration` or `choice` (one of the values in the data); `*` for several of them.
     """

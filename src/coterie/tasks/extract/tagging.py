@@ -1,4 +1,4 @@
-"""Where in a few sentences a field's values stand: a chain model a field over the features of words.
+"""Finds a field's values in a few sentences: a chain model per field over the features of words.
 
 Lafferty, McCallum and Pereira 2001, "Conditional Random Fields". Decoding is by posterior: the probability that a value
 stands exactly from here to there, under all taggings of the sequence.
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 O, B, I = 0, 1, 2  # noqa: E741 - the field's letters
 TAGS = 3
 FORBIDDEN = -1e4
-"""Score of what no tagging may have: an I that goes on nothing."""
+"""Score of a forbidden transition: an I that continues nothing."""
 
 
 class TagSpan(NamedTuple):
-    """A value's place in a sequence, first and last word included, and how likely."""
+    """A value's place in a sequence, first and last word included, and its probability."""
 
     first: int
     last: int
     probability: float
-    """That a value stands exactly here."""
+    """Probability that a value stands exactly here."""
     begins: float
-    """That a value begins here, however far it goes."""
+    """Probability that a value begins here, whatever its end."""
 
 
 def stretches(emissions: Floats, transitions: Floats, *, least: float = 0.05) -> list[TagSpan]:
-    """Where values stand in a sequence: the likeliest end of each likely beginning, none inside another, best first.
+    """Return spans of values in a sequence: the likeliest end of each likely beginning, none nested, best first.
 
     Args:
         emissions: (T, 3) score of each tag at each word.
         transitions: (3, 3) score of one tag after another.
-        least: Beginnings less likely than this are passed over, except the likeliest.
+        least: Beginnings less likely than this are skipped, except the likeliest.
     """
     chain = _Chain.of(emissions, transitions)
     begins = np.exp(np.minimum(chain.forward[:, B] + chain.backward[:, B] - chain.total, 0.0))
@@ -74,7 +74,7 @@ class _Chain(NamedTuple):
 
 
 def _longest(first: int, chain: _Chain, begins: float) -> TagSpan:
-    """The likeliest end of a value that begins at `first`."""
+    """Return the likeliest end of a value that begins at `first`."""
     emissions, transitions, forward, backward, total = chain
     inside = emissions[first + 1 :, I].copy()
     inside += np.where(np.arange(len(inside)) == 0, transitions[B, I], transitions[I, I])
@@ -90,7 +90,7 @@ def _longest(first: int, chain: _Chain, begins: float) -> TagSpan:
 
 
 def _messages(emissions: Floats, transitions: Floats) -> tuple[Floats, Floats, float]:
-    """Forward scores (own emission included), backward scores (own emission not), and the logarithm of the sum."""
+    """Return forward scores (own emission included), backward scores (own emission not), and the log of the sum."""
     steps = len(emissions)
     forward = np.empty((steps, TAGS))
     backward = np.zeros((steps, TAGS))
@@ -124,12 +124,12 @@ class ChainFit(NamedTuple):
 
 @dataclass(frozen=True)
 class _Steps:
-    """Where each step of each sequence lies among all words."""
+    """The positions of each step of each sequence among all words."""
 
     order: Ints  # (N,)
     """The words step by step: first that of each sequence, then the second of those that have one."""
     ends: list[int]
-    """Where each step ends in this order."""
+    """The end of each step in this order."""
 
     @classmethod
     def of(cls, lengths: Sequence[int]) -> _Steps:
@@ -141,7 +141,7 @@ class _Steps:
 
     @cached_property
     def moves(self) -> list[tuple[slice, slice]]:
-        """Of each step but the first the words, and those before them."""
+        """For each step but the first, its words and those before them."""
         begins = [0, *self.ends]
         return [
             (slice(begin, end), slice(before, before + end - begin))
@@ -150,7 +150,7 @@ class _Steps:
 
     @cached_property
     def before(self) -> Ints:
-        """Of each word behind the first step, where the one before it lies in the order."""
+        """For each word after the first step, the position of the word before it in the order."""
         return np.concatenate([np.arange(0), *(np.arange(last.start, last.stop) for _, last in self.moves)])
 
 
@@ -163,15 +163,15 @@ def fit_chain(
     penalty: float = PENALTY,
     rounds: int = _ROUNDS,
 ) -> ChainFit:
-    """The chain of highest penalised likelihood.
+    """Fit the chain of highest penalised likelihood.
 
     Args:
         features: (N, V) of all words, sequence after sequence.
-        tags: (N,) 0 outside, then for each kind of value one that begins it and one that goes on: 1, 2, then 3, 4.
+        tags: (N,) 0 outside, then for each kind of value one that begins it and one that continues it: 1, 2, then 3, 4.
         lengths: Words of each sequence; they sum to N.
-        kinds: How many kinds of value the tags tell apart; K = 1 + 2 * kinds.
-        penalty: Of the squared weights.
-        rounds: Of L-BFGS, at most.
+        kinds: Number of kinds of value that the tags distinguish; K = 1 + 2 * kinds.
+        penalty: Penalty of the squared weights.
+        rounds: Most rounds of L-BFGS.
     """
     from scipy.optimize import minimize  # noqa: PLC0415 - training alone needs it
 
@@ -198,7 +198,7 @@ def fit_chain(
 
 
 def _allowed(moves: Floats) -> Floats:
-    """Transitions with what may not be: going on with a kind after anything but that kind."""
+    """Return transitions with the forbidden ones excluded: continuing a kind after anything but that kind."""
     allowed = moves.copy()
     for goes_on in range(2, len(moves), 2):
         others = np.ones(len(moves), dtype=bool)
@@ -216,7 +216,7 @@ def _count_pairs(tags: Ints, lengths: Sequence[int], size: int = TAGS) -> Floats
 
 
 def _expectations(emissions: Floats, moves: Floats, steps: _Steps) -> tuple[float, Floats, Floats]:
-    """The sum of log partition functions, marginals of tags (N, K) and expected numbers of moves (K, K)."""
+    """Return the sum of log partition functions, marginals of tags (N, K) and expected transition counts (K, K)."""
     size = len(moves)
     opens = np.ones((size, 1))
     opens[2::2] = 0.0  # nothing goes on at the beginning
@@ -246,14 +246,14 @@ def _expectations(emissions: Floats, moves: Floats, steps: _Steps) -> tuple[floa
 
 
 def _scale(message: Floats, totals: Floats) -> None:
-    """Divide each column by its sum, which goes to `totals`."""
+    """Divide each column by its sum, and store the sums in `totals`."""
     np.add.reduce(message, axis=0, out=totals)
     np.maximum(totals, _TINY, out=totals)
     np.divide(message, totals, out=message)
 
 
 def numbered(features: Sequence[Sequence[str]], at_least: int) -> dict[str, int]:
-    """A number for each feature that occurs so often."""
+    """Return a number for each feature that occurs at least so often."""
     counts: dict[str, int] = {}
     for each in features:
         for name in each:
@@ -273,11 +273,11 @@ _ORGANISATION = re.compile(
 )
 _QUOTES = frozenset("\"'\u201c\u201d\u2018\u2019")
 _EDGES = (300, 1_000, 3_000, 10_000, 30_000)
-"""Characters from the beginning, or to the end, that divide the near from the far."""
+"""Bounds, in characters from the beginning or to the end, of the position features."""
 
 
 def word_features(document: TokenizedText, sentences: Sequence[TextRange]) -> tuple[list[TextRange], list[list[str]]]:
-    """The words of neighbouring sentences, and the features of each."""
+    """Return the words of neighbouring sentences, and the features of each."""
     text = document.text
     words: list[TextRange] = []
     first: set[int] = set()
@@ -300,16 +300,16 @@ def word_features(document: TokenizedText, sentences: Sequence[TextRange]) -> tu
 
 @dataclass(frozen=True, kw_only=True)
 class _Region:
-    """The words of neighbouring sentences, each list by word."""
+    """The words of neighbouring sentences, each list indexed by word."""
 
     lower: list[str]
     forms: list[str]
     typed: list[str]
     where: str
     first: frozenset[int]
-    """Words that open a sentence."""
+    """Words that begin a sentence."""
     last: frozenset[int]
-    """Words that close one."""
+    """Words that end a sentence."""
 
 
 def _one(i: int, region: _Region) -> list[str]:
@@ -358,7 +358,7 @@ def _one(i: int, region: _Region) -> list[str]:
 
 
 def _form(word: str) -> str:
-    """What kind of word: `Aa`, `AA`, `a`, `9`, a quotation mark, another sign."""
+    """Return the form of a word: `Aa`, `AA`, `a`, `9`, a quotation mark, another sign."""
     if word.isdigit():
         return "9" if len(word) < 3 else ("9999" if len(word) == 4 else "999")
     if word in _QUOTES:
@@ -371,7 +371,7 @@ def _form(word: str) -> str:
 
 
 def _typed(document: TokenizedText, words: Sequence[TextRange]) -> list[str]:
-    """For each word the type of the value that it begins or goes on: `date.B`, `date.I`, `-`."""
+    """Return for each word the type of the value that it begins or continues: `date.B`, `date.I`, `-`."""
     start, end = words[0].start, words[-1].end
     kinds = ["-"] * len(words)
     spans = sorted(
@@ -391,7 +391,7 @@ def _typed(document: TokenizedText, words: Sequence[TextRange]) -> list[str]:
 
 
 def _whereabouts(start: int, length: int) -> str:
-    """How near to the beginning or the end of the text."""
+    """Return how near a position is to the beginning or the end of the text."""
     head = sum(start >= edge for edge in _EDGES)
     tail = sum(length - start >= edge for edge in _EDGES)
     return f"{head}" if head < len(_EDGES) else f"-{tail}"
@@ -400,13 +400,13 @@ def _whereabouts(start: int, length: int) -> str:
 # --- What an encoder reads of a long text: the sentences that are likely for any field, neighbours together.
 
 _LONGEST = 1_000
-"""Characters of a passage, unless one sentence has more."""
+"""Most characters of a passage, unless one sentence has more."""
 _SUREST = 10.0
-"""Log-odds of a tag against `outside` are cut here: an encoder's are as sure as they are because they are many."""
+"""Log-odds of a tag against `outside` are clipped here: an encoder with many weights is overconfident."""
 
 
 def passages(document: TokenizedText, rows: Sequence[int]) -> list[TextRange]:
-    """Sentences of these numbers, in order, joined where they are neighbours and short enough."""
+    """Return sentences of these numbers, in order, joined where they are neighbours and short enough."""
     found: list[TextRange] = []
     before = -1
     for row in rows:
@@ -421,7 +421,7 @@ def passages(document: TokenizedText, rows: Sequence[int]) -> list[TextRange]:
 
 @dataclass(frozen=True)
 class ReadTags:
-    """What an encoder says of the tokens of a document's passages, in the text's order."""
+    """An encoder's tags of the tokens of a document's passages, in the text's order."""
 
     starts: np.ndarray  # (T,) the character at which each token begins
     odds: Floats  # (T, F, 2) log-odds of `begins` and `goes on` against `outside`
@@ -430,13 +430,13 @@ class ReadTags:
     def of(
         cls, places: Sequence[TextRange], offsets: Sequence[np.ndarray], logits: Sequence[Floats], fields: int
     ) -> Self:
-        """From a tagger's outputs.
+        """Create the tags from a tagger's outputs.
 
         Args:
             places: The passages.
-            offsets: For each of them (T, 2), counted from its beginning.
+            offsets: For each of them (T, 2), relative to its beginning.
             logits: For each of them (T, F * 3).
-            fields: How many there are.
+            fields: Number of fields.
         """
         starts = [np.zeros(0), *(place.start + each[:, 0] for place, each in zip(places, offsets, strict=True))]
         scores = np.concatenate([np.zeros((0, fields * TAGS)), *logits]).reshape(-1, fields, TAGS)
@@ -444,14 +444,14 @@ class ReadTags:
         return cls(np.concatenate(starts).astype(np.int64), np.clip(odds, -_SUREST, _SUREST))
 
     def of_words(self, words: Sequence[TextRange], field: int) -> Floats:  # (W, 2)
-        """The log-odds of each word's first token, for one field."""
+        """Return the log-odds of each word's first token, for one field."""
         if not len(self.starts):
             return np.full((len(words), TAGS - 1), -_SUREST)
         return np.asarray(self.odds[first_tokens(self.starts, words), field])
 
 
 def first_tokens(starts: np.ndarray, words: Sequence[TextRange]) -> np.ndarray:  # (T,) -> (W,)
-    """For each word the number of the token that it begins in."""
+    """Return for each word the number of the token that it begins in."""
     found = np.searchsorted(starts, [word.start for word in words], side="right") - 1
     return np.asarray(np.maximum(found, 0))
 
@@ -459,9 +459,9 @@ def first_tokens(starts: np.ndarray, words: Sequence[TextRange]) -> np.ndarray: 
 Floats = np.ndarray
 
 RANKED = 6
-"""Sentences a field that are read: among them are those that state it for 97 to 99% (docs/history/log.md)."""
+"""Sentences per field that are read: for 97 to 99% they contain those that state it (docs/history/log.md)."""
 RANK_FEATURES = 26
-"""Features that say how likely it was, before reading, that a word's sentence states the field."""
+"""Number of features for how likely a word's sentence stated the field before reading."""
 _LEVELS = 6
 _LOWEST, _STEP = -6.0, 2.0
 
@@ -484,12 +484,12 @@ class RegionWords(NamedTuple):
 
 
 class CandidateSpan(NamedTuple):
-    """A stretch of the text that may be a field's value."""
+    """A span of the text that may be a field's value."""
 
     start: int
     end: int
     evidence: tuple[float, ...]
-    """What its confidence is worked out from; see `EVIDENCE`."""
+    """The evidence for its confidence; see `EVIDENCE`."""
 
 
 EVIDENCE = ("exactly here", "begins here", "sentence", "lead", "length")
@@ -497,7 +497,7 @@ EVIDENCE = ("exactly here", "begins here", "sentence", "lead", "length")
 
 @dataclass(frozen=True, kw_only=True)
 class Tagger:
-    """Chain models of all fields over one vocabulary of features, and over what an encoder says where there is one."""
+    """Chain models of all fields over one vocabulary of features, and over an encoder's tags where there are any."""
 
     terms: Mapping[str, int]
     """Number of each feature."""
@@ -507,11 +507,11 @@ class Tagger:
     odds_weights: Floats | None = None  # (F, 2, 3), of the encoder's log-odds
 
     def candidates(self, reading: TaggedDocument, number: int, scores: Floats) -> list[CandidateSpan]:
-        """Stretches that may be values of a field, likeliest first.
+        """Return spans that may be values of a field, likeliest first.
 
         Args:
             reading: The document.
-            number: Which field.
+            number: The number of the field.
             scores: (S,) log-odds of each sentence; -inf where it is not to be read.
         """
         found: list[CandidateSpan] = []
@@ -546,7 +546,7 @@ class Tagger:
         return np.asarray(sums + rank_features(words, scores) @ self.rank_weights[number].astype(np.float64))
 
     def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
-        """The JSON description and the arrays that restore it."""
+        """Return the JSON description and the arrays that restore it."""
         arrays = {"tag.weights": self.weights, "tag.rank": self.rank_weights, "tag.transitions": self.transitions}
         if self.odds_weights is not None:
             arrays["tag.odds"] = self.odds_weights
@@ -554,7 +554,7 @@ class Tagger:
 
     @classmethod
     def restore(cls, description: Mapping[str, Any], arrays: Mapping[str, Floats], fields: int) -> Tagger:
-        """What `store` was asked of. Raises `ValueError` if the parts do not fit each other."""
+        """Restore the result of `store`. Raises `ValueError` if the parts do not fit each other."""
         terms = description["terms"]
         if not isinstance(terms, list) or len(set(terms)) < len(terms):
             raise ValueError("the features of words are no list of distinct names")
@@ -569,15 +569,15 @@ class Tagger:
 
 @dataclass
 class TaggedDocument:
-    """A document while it is read: what several fields look at is worked out once."""
+    """A document while it is read: results that several fields need are computed once."""
 
     document: TokenizedText
     tags: ReadTags | None = None
-    """What an encoder says of the regions' words, where there is one."""
+    """An encoder's tags of the regions' words, where there are any."""
     _words: dict[Region, RegionWords] = field(default_factory=dict)
 
     def words(self, region: Region, terms: Mapping[str, int]) -> RegionWords:
-        """The words of a region, with the features that are known."""
+        """Return the words of a region, with their known features."""
         if region not in self._words:
             self._words[region] = _words(self.document, region, terms)
         return self._words[region]
@@ -599,7 +599,7 @@ def _words(document: TokenizedText, region: Region, terms: Mapping[str, int]) ->
 
 
 def regions(scores: Floats) -> list[Region]:  # (S,)
-    """The likeliest sentences, joined where they are neighbours, in the text's order."""
+    """Return the likeliest sentences, joined where they are neighbours, in the text's order."""
     ranked = [row for row in best_rows(scores, RANKED) if np.isfinite(scores[row])]
     found: list[Region] = []
     for row in sorted(ranked):
@@ -611,12 +611,12 @@ def regions(scores: Floats) -> list[Region]:  # (S,)
 
 
 def rows_to_read(scores: Floats) -> list[int]:
-    """Numbers of the sentences that are read for any field, of scores (S, F), in the text's order."""
+    """Return numbers of the sentences to read for any field, from scores (S, F), in the text's order."""
     return sorted({row for column in scores.T for row in best_rows(column, RANKED) if np.isfinite(column[row])})
 
 
 def rank_features(words: RegionWords, scores: Floats) -> Floats:  # (T, RANK_FEATURES)
-    """For each word ones and zeros: its sentence's rank and log-odds, once for all and once for a first word."""
+    """Return for each word ones and zeros: its sentence's rank and log-odds, twice for a first word."""
     order = {row: rank for rank, row in enumerate(best_rows(scores, RANKED))}
     found = np.zeros((len(words.places), RANK_FEATURES))
     for row in np.unique(words.sentence):
@@ -632,16 +632,16 @@ def rank_features(words: RegionWords, scores: Floats) -> Floats:  # (T, RANK_FEA
 
 
 def lead_of(scores: Floats) -> float:  # (S,)
-    """How far the likeliest sentence is ahead of the next."""
+    """Return how far the likeliest sentence is ahead of the next."""
     best = np.sort(scores[np.isfinite(scores)])[::-1][:2]
     return float(min(best[0] - best[1], -_LOWEST)) if len(best) == 2 else -_LOWEST
 
 
 def lowest(score: float) -> float:
-    """A sentence's log-odds as evidence: not below what is told apart."""
+    """Return a sentence's log-odds as evidence, clipped from below."""
     return max(float(score), _LOWEST)
 
 
 def log_odds(probability: float) -> float:
-    """Of a probability, within 12 each way."""
+    """Return the log-odds of a probability, within 12 each way."""
     return float(np.clip(np.log(max(probability, 1e-12)) - np.log(max(1 - probability, 1e-12)), -12, 12))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ExtractTask(TaskType[ExtractSection]):
-    """Finds typed fields in a text, with the words they stand in."""
+    """Finds typed fields in a text, each with its quote."""
 
     kind = "extract"
     section = ExtractSection
@@ -32,48 +32,48 @@ class ExtractTask(TaskType[ExtractSection]):
     encodes_texts = False
 
     def read_rows(self, section: ExtractSection, path: Path | str, *, for_evaluation: bool = False) -> Dataset:
-        """A text and what it states a row."""
+        """Read rows, each a text and its fields."""
         from coterie.tasks.extract.rows import read_rows
 
         return read_rows(section, path, for_evaluation=for_evaluation)
 
     def possible_rungs(self, section: ExtractSection, train: Dataset) -> tuple[Rung, ...]:
-        """All but the one that asks a large model."""
+        """Return all rungs except the one with a large model."""
         if not train.has_texts:
             return ("lexical",)
         return ("lexical", "embedding", "encoder", *(("slm",) if section.model else ()))
 
     def fit(self, job: Job[ExtractSection], encoded: Encoded | None) -> Sequence[Candidate]:
-        """A candidate a rung."""
+        """Return a candidate per rung."""
         from coterie.tasks.extract.fit import train_extract
 
         return train_extract(job, encoded)
 
     def example_label(self, job: Job[ExtractSection], row: Row) -> str:
-        """What is asked for."""
+        """Return a fixed name for every row: a text to read."""
         return "a text to read"
 
     def subjects(self, job: Job[ExtractSection]) -> Sequence[str]:
-        """Its fields."""
+        """Return its fields."""
         return tuple(job.section.fields)
 
     def judge(
         self, rows: Sequence[Row], findings: Sequence[Finding], *, section: ExtractSection | None = None, seed: int = 0
     ) -> Evaluation:
-        """Figures over everything that was said of a field."""
+        """Return figures over all statements about fields."""
         from coterie.tasks.extract.metrics import judge
 
         del section
         return judge(rows, findings, seed=seed)
 
     def cases(self, rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
-        """Each field of each row."""
+        """Return a case for each field of each row."""
         from coterie.tasks.extract.metrics import cases
 
         return cases(rows, findings)
 
     def load(self, card: SpecialistCard, section: ExtractSection, stored: Stored, parts: Parts) -> Specialist:
-        """The extractor of the version's rung."""
+        """Return the extractor of the version's rung."""
         from coterie.learning.scope import ScopeScore
         from coterie.specialists.artefacts import model_of
         from coterie.tasks.extract.model import load_extract

@@ -1,1 +1,1 @@
-"""Write text that its sources support, or a reply as it was learnt."""
+"""Writes text that its sources support, or a reply as learned from pairs."""

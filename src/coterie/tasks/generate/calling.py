@@ -1,9 +1,10 @@
-"""Functions that a `generate` specialist calls: the request's, which go back to who asks, and those of MCP servers.
+"""Function calls of a `generate` specialist: the request's functions, and those of MCP servers.
 
-Its model is asked without its adapter, which has learnt replies and no calls, and is held to JSON: calls or an answer.
-Calls of the request's functions are the finding. Calls of an MCP server's are made here, through the egress gate, and
-their results are shown to the model, for a few rounds. Where the model neither calls nor has results to answer from,
-the specialist answers as it always does, with its own calibrated confidence; an answer from results has none.
+The model is used without its adapter, which has learned replies and no calls, and is restricted to JSON: calls or an
+answer. Calls of the request's functions are returned to the caller as the finding. Calls of an MCP server's functions
+are made here, through the egress gate, and their results are shown to the model, for a few rounds. Where the model
+neither calls nor has results to answer from, the specialist answers as usual, with its own calibrated confidence; an
+answer from results has none.
 """
 
 from __future__ import annotations
@@ -49,23 +50,23 @@ _REFUSED = (EngineError, InputError, Overloaded, PolicyError, SetupError)
 
 @dataclass(frozen=True, kw_only=True)
 class Calling:
-    """Asks the model of a `generate` specialist what to call."""
+    """Asks the model of a `generate` specialist which functions to call."""
 
     name: str
-    """The specialist's."""
+    """The specialist's name."""
     engine: Engine
     instruction: str
     window: int | None = None
-    """Tokens of prompt and reply that the model takes; None where it is not known."""
+    """Context window of the model: tokens of prompt and reply; None where it is unknown."""
     servers: Mapping[str, FunctionServer] = field(default_factory=dict)
-    """MCP servers by their `[mcp]` key, whose functions it may call itself."""
+    """MCP servers by their `[mcp]` key, whose functions the specialist may call itself."""
     rounds: int = _ROUNDS
-    """Largest number of times that it calls before it must answer."""
+    """Most rounds of calls before it must answer."""
 
     async def consult(self, task: Task, *, call: CallContext) -> tuple[Finding | None, tuple[Step, ...]]:
-        """Calls, an answer from results, or an abstention; None where the specialist answers as it always does.
+        """Return calls, an answer from results, or an abstention; None where the specialist answers as usual.
 
-        The steps are those of a None, which no finding has.
+        The returned steps belong to the None case, which has no finding to hold them.
         """
         offered = task.tools or Tools()
         if not (offered.functions or offered.since or self.servers):
@@ -77,14 +78,14 @@ class Calling:
 
 @dataclass(kw_only=True)
 class _Rounds:
-    """One request's rounds of asking and calling."""
+    """The rounds of asking and calling for one request."""
 
     calling: Calling
     task: Task
     offered: Tools
     call: CallContext
     owners: dict[str, tuple[FunctionServer, str]] = field(default_factory=dict)
-    """By the name that the model is told: whose it is, and its name there."""
+    """For each name that the model sees, its server and its name there."""
     turns: list[Message] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
@@ -93,7 +94,7 @@ class _Rounds:
     results: bool = False
 
     async def run(self) -> Finding | None:
-        """Ask until there is an answer, or calls for who asked."""
+        """Ask until there is an answer, or calls for the caller."""
         self.label, self.bare = self.task.label, label_without_pii(self.task)
         self.turns, self.results = list(self.offered.since), bool(self.offered.since)
         try:
@@ -118,7 +119,7 @@ class _Rounds:
         return self._done(abstention(self.calling.name, self.task, why))
 
     async def _theirs(self) -> Sequence[Function]:
-        """The functions of the MCP servers, named so that none is another's."""
+        """Return the functions of the MCP servers, renamed where names clash."""
         taken, found = set(self.offered.names), []
         for key, server in self.calling.servers.items():
             for function in await server.functions():
@@ -129,7 +130,7 @@ class _Rounds:
         return found
 
     async def _ask(self, tools: Tools) -> ToolReply:
-        """What the model writes, with less room each time until it fits."""
+        """Return the model's reply, with less room at each attempt until it fits."""
         schema, reply = reply_schema(tools), ToolReply()
         told = f"{self.calling.instruction}\n\n{told_of(tools)}".strip()
         said = (Message(role="system", text=told), Message(role="user", text=self.task.text), *self.turns)
@@ -151,7 +152,7 @@ class _Rounds:
         return reply
 
     async def _make(self, calls: Sequence[FunctionCall]) -> None:
-        """Call functions of MCP servers, and keep what came of each for the model, a failure too."""
+        """Call functions of MCP servers, and keep each result for the model, failures too."""
         self.turns.append(call_turn(calls))
         for each in calls:
             server, name = self.owners[each.name]
@@ -177,7 +178,7 @@ class _Rounds:
             self.verdicts += result.verdicts
 
     def _ended(self, reply: ToolReply) -> Finding | None:
-        """Calls for who asked, or words."""
+        """Return calls for the caller, or words; None if there is nothing to call and no result."""
         model = self.calling.engine.name
         if reply.calls:
             names = ", ".join(each.name for each in reply.calls)

@@ -1,6 +1,6 @@
-"""Making a `generate` specialist: its source texts are checked and stored with its prompt.
+"""Makes a `generate` specialist: its source texts are checked and stored with its prompt.
 
-Its model is prompted as it is, or, where the section names pairs of message and reply, tuned on them.
+Its model is prompted without tuning, or tuned on pairs of message and reply where the section names them.
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ _SHOWN = 5  # names listed in a warning
 
 
 def train_generate(job: Job[GenerateSection], place: Workplace) -> Trained:
-    """The version's files and its report. The file of a model that is not tuned need not be on this machine.
+    """Train a version and return its files and its report.
+
+    The file of a model that is not tuned need not be on this machine.
 
     Args:
-        job: What to make; `train` has a source text a row and, in the column of the fact it reads, its key.
+        job: What to make; `train` has a source text per row and, in the column of the fact it reads, its key.
         place: The network, for the model it names and the specialists that write the fact.
 
     Raises:
@@ -98,7 +100,7 @@ def _key(row: Row, column: str) -> str:
 
 
 def _warnings(job: Job[GenerateSection], sources: Mapping[str, str], config: Config, folder: Path) -> Iterator[str]:
-    """What works, but the person should know."""
+    """Yield warnings about what works but deserves attention."""
     longest = job.section.max_tokens
     if long := [key for key, text in sources.items() if estimate_tokens(text) > longest]:
         yield (
@@ -118,7 +120,7 @@ def _warnings(job: Job[GenerateSection], sources: Mapping[str, str], config: Con
 
 
 def _written_values(fact: str, config: Config, folder: Path) -> set[str] | None:
-    """Every value that a classifier of the network gives this fact; None when that cannot be known from data."""
+    """Return every value that a classifier of the network gives this fact; None if the data do not show it."""
     writers = [section for section in config.specialists.values() if fact in section.writes]
     values: set[str] = set()
     for section in writers:
@@ -146,7 +148,7 @@ def _report(
     warnings: list[str],
     tuned: TunedReplies | None,
 ) -> dict[str, object]:
-    """The version's `report.json`, in the shape of the other tasks'."""
+    """Return the version's `report.json`, in the form of the other tasks'."""
     known = CATALOGUE.get(model["name"] or "")
     return {
         "name": job.name,

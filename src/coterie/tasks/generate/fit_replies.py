@@ -1,8 +1,8 @@
-"""Training a `generate` specialist that reads nothing: an adapter learns replies from pairs, and how far to go by it.
+"""Training a `generate` specialist that reads no fact: an adapter learns replies from pairs, with a confidence.
 
-A fifth of the pairs is held back from a first adapter. What that writes to them fits the confidence and its threshold:
-a reply is right if its token F1 with the one in the data reaches `alike`. The adapter that is stored has seen all pairs
-and is measured on the held-out ones, beside the untuned model with a few of the pairs as examples.
+A fifth of the pairs is held back from a first adapter. Its replies to them fit the confidence and its threshold: a
+reply is right if its token F1 with the one in the data reaches `alike`. The stored adapter has seen all pairs and is
+measured on the held-out ones, beside the untuned model with a few of the pairs as examples.
 """
 
 from __future__ import annotations
@@ -41,8 +41,11 @@ from coterie.tuning.causal import CausalTokens, TokenPair, describe_precision, l
 from coterie.types import SYSTEM, Output, Prompt
 
 HELD_BACK, MOST_WRITTEN, MOST_UNTUNED = 0.2, 200, 60
-"""Share of the pairs that calibrate, how many replies at most are written to calibrate, and likewise to measure; and
-how many by the untuned model. A reply takes a second."""
+"""Limits of calibration and measurement.
+
+Share of the pairs for calibration, most replies that are written to calibrate, and likewise to measure; and most that
+the untuned model writes. A reply takes a second.
+"""
 LONGEST = 384
 """Tokens of a text that are read in training."""
 _SHOWN = 4  # pairs that the untuned model is shown
@@ -51,7 +54,7 @@ _AT_ONCE = 16  # prompts handed to the engine together, well below its queue
 
 @dataclass(frozen=True, kw_only=True)
 class _Believed:
-    """What replies to pairs that their adapter had not seen gave."""
+    """The calibration from replies to pairs that their adapter had not seen."""
 
     agreement: Agreement
     threshold: Threshold
@@ -61,14 +64,14 @@ class _Believed:
 
 
 def train_write(job: Job[GenerateSection], encoded: Encoded) -> Candidate:
-    """The candidate of the rung `slm`.
+    """Return the candidate of the rung `slm`.
 
     Args:
         job: What to train; a row's labels are the replies to it, any of which is right.
         encoded: The training texts' encodings.
 
     Raises:
-        TrainingDiverged: the loss is no number.
+        TrainingDiverged: the loss is not a number.
         ArtefactRefused: the base's file cannot be read.
     """
     base, model = job.causal, job.model
@@ -128,14 +131,14 @@ def _token_pairs(tokens: CausalTokens, writing: Writing, rows: Sequence[Row]) ->
 
 
 def _spread(n: int, most: int) -> list[int]:
-    """At most so many places, evenly over all of them."""
+    """Return at most `most` places, evenly spread over all `n`."""
     return [place * n // most for place in range(most)] if n > most else list(range(n))
 
 
 def _write(
     job: Job[GenerateSection], engine: LlamaEngine, writing: Writing, rows: Sequence[Row], *, adapter: str | None
 ) -> list[Output]:
-    """What is written to each row; nothing where the text does not fit the model's window."""
+    """Return the replies written to each row; nothing where the text does not fit the model's window."""
     what = "the untuned model" if adapter is None else "the tuned model"
     job.progress.start(f"{job.name}: write with {what}", len(rows))
     found: list[Output] = []
@@ -164,7 +167,7 @@ async def _outputs(engine: LlamaEngine, prompts: Sequence[Prompt]) -> list[Outpu
 def _believe(
     job: Job[GenerateSection], rows: Sequence[Row], outputs: Sequence[Output], near: Sequence[float]
 ) -> _Believed:
-    """Confidence and threshold. What is no whole reply is wrong, and never accepted."""
+    """Fit confidence and threshold. An incomplete reply is wrong, and never accepted."""
     section = job.section
     f1, exact = _held_against(rows, outputs)
     right, whole = f1 >= section.alike, np.array([not fault_of(output) for output in outputs], dtype=bool)
@@ -180,7 +183,7 @@ def _believe(
 
 
 def _held_against(rows: Sequence[Row], outputs: Sequence[Output]) -> tuple[np.ndarray, np.ndarray]:
-    """Token F1 (N,) with the nearest reply that should be, and whether it is one word for word."""
+    """Return the token F1 (N,) with the nearest reply of the data, and whether a reply matches it word for word."""
     pairs = [(output.text, row.labels) for row, output in zip(rows, outputs, strict=True)]
     f1 = np.array([best_f1(text, replies) for text, replies in pairs])
     exact = np.array([plain(text) in map(plain, replies) for text, replies in pairs], dtype=bool)
@@ -209,7 +212,7 @@ def _specialist(
 
 
 def _measured(job: Job[GenerateSection], specialist: WriteSpecialist, rows: Dataset, seconds: float) -> Candidate:
-    """The figures on held-out rows, asked as anybody asks."""
+    """Return the figures on held-out rows, requested as in use."""
     vectors = encode(job, rows.texts, "measure slm").vectors
     job.progress.start(f"{job.name}: measure slm", len(rows))
     evaluation = run(
@@ -227,7 +230,7 @@ def _measured(job: Job[GenerateSection], specialist: WriteSpecialist, rows: Data
 
 
 def _untuned(job: Job[GenerateSection], engine: LlamaEngine, measured: Dataset) -> dict[str, object]:
-    """How the model does without an adapter and with a few pairs as examples, on some of the same rows."""
+    """Return the figures of the model without an adapter, with a few pairs as examples, on some of the same rows."""
     shown = [job.train.rows[place] for place in _spread(len(job.train), _SHOWN)]
     writing = replace(_writing(job), examples=tuple((row.text, row.labels[0]) for row in shown))
     rows = measured.take(_spread(len(measured), MOST_UNTUNED)).rows
@@ -269,7 +272,7 @@ _SHOWN_REPLIES = 5  # lines named in a message
 
 @dataclass(frozen=True, kw_only=True)
 class TunedReplies:
-    """An adapter that drafts, and how one like it did on pairs it had not seen."""
+    """An adapter that drafts, and the figures of a similar one on unseen pairs."""
 
     pairs: Dataset
     files: Mapping[str, bytes]
@@ -280,12 +283,12 @@ class TunedReplies:
 def tune_replies(
     job: Job[GenerateSection], sources: Mapping[str, str], instruction: str, data: Dataset
 ) -> TunedReplies:
-    """One adapter without the pairs held back, which is measured on them, and one on all.
+    """Tune one adapter without the pairs held back, which is measured on them, and one on all pairs.
 
     Args:
         job: What is trained.
         sources: Source text by key.
-        instruction: What the model is told.
+        instruction: The instruction to the model.
         data: The pairs, from `read_pairs`.
 
     Raises:
@@ -334,7 +337,7 @@ class _Drafter:
     sources: Mapping[str, str]
 
     def judge(self, rows: Sequence[Row]) -> dict[str, object]:
-        """Likeness to the reply that should be, and the share of drafts of which every sentence may be said."""
+        """Return the similarity to the replies of the data, and the share of drafts with every sentence supported."""
         what = "untuned" if self.adapter is None else "tuned"
         self.job.progress.start(f"{self.job.name}: draft with the {what} model", len(rows))
         judged = np.array([self._judge(row) for row in rows])  # (N, 3)
@@ -355,7 +358,7 @@ class _Drafter:
         return token_f1(said, wanted), rouge_l(said, wanted), float(not draft.fault)
 
     def _draft(self, row: Row, key: str) -> tuple[str, bool]:
-        """The draft as it is written, and whether it was cut; none where the prompt does not fit."""
+        """Return the draft as written, and whether it was cut; none where the prompt does not fit."""
         messages = self.drafting.messages(asked=row.text, key=key, source=self.sources[key])
         prompt = Prompt(messages=messages, adapter=self.adapter, max_tokens=self.job.section.max_tokens)
         try:
@@ -370,10 +373,10 @@ def _spread_replies(rows: Sequence[Row], most: int) -> list[Row]:
 
 
 def read_pairs(job: Job[GenerateSection], sources: Mapping[str, str], folder: Path) -> Dataset:
-    """The pairs of a section, every one with a reply and a source text.
+    """Return the pairs of a section, every one with a reply and a source text.
 
     Raises:
-        DataError: they are not; the message names the lines.
+        DataError: a pair lacks one; the message names the lines.
     """
     fact = job.section.reads[0]
     data = read_messages(folder / str(job.section.pairs))

@@ -43,7 +43,7 @@ _FREE_WORDS = (
     " who which"
 )
 _FREE = frozenset(_FREE_WORDS.split())
-"""They may come and go: they carry no claim."""
+"""Words that may be added or left out: they carry no claim."""
 _EXPANSIONS = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -74,12 +74,12 @@ _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
 
 
 def has_words(text: str) -> bool:
-    """Whether it says anything at all."""
+    """Return whether a text has any words."""
     return _WORD.search(text) is not None
 
 
 def plain(text: str) -> str:
-    """The text in small letters with contractions and signs written out."""
+    """Return the text in lower case with contractions and signs written out."""
     text = text.lower()
     for pattern, replacement in _EXPANSIONS:
         text = pattern.sub(replacement, text)
@@ -87,12 +87,12 @@ def plain(text: str) -> str:
 
 
 def keys(text: str) -> tuple[str, ...]:
-    """The words that carry the text's claim, in order, in their folded form."""
+    """Return the words that carry the text's claim, in order, in their folded form."""
     return tuple(fold(word) for word in _WORD.findall(plain(text)) if word not in _FREE)
 
 
 def fold(word: str) -> str:
-    """A word without plural, third person and -ing; -ed stays, since tense is part of a claim."""
+    """Return a word without plural, third person and -ing; -ed stays, since tense is part of a claim."""
     word = _PERSONS.get(word, _NUMBERS.get(word, word))
     if word in NEGATIONS:
         return word
@@ -101,7 +101,7 @@ def fold(word: str) -> str:
 
 
 def folded(words: str) -> frozenset[str]:
-    """A list of words, each in its folded form."""
+    """Return the words of a list, each in its folded form."""
     return frozenset(fold(word) for word in words.split())
 
 
@@ -130,7 +130,7 @@ _AUXILIARIES = folded("has have had been was were did would could")
 
 
 def is_said_back(sentence: str, asked: str) -> bool:
-    """Whether the sentence gives the customer's own words as the customer's."""
+    """Return whether the sentence repeats the customer's own words and attributes them to the customer."""
     match = _ATTRIBUTED.fullmatch(_flat(sentence))
     if not match:
         return False
@@ -144,7 +144,7 @@ def _flat(text: str) -> str:
 
 
 def _as_asked(text: str) -> tuple[str, ...]:
-    """The words of a question or a statement alike, whoever "I" and "you" are in it."""
+    """Return the words of a question or a statement in one form, with "we" replaced by "you"."""
     return tuple("you" if word == "we" else word for word in keys(text) if word not in _AUXILIARIES)
 
 
@@ -171,12 +171,12 @@ _POSSESSIVE = re.compile(r"\b(?:our|your|their|my)\b")
 
 @dataclass(frozen=True, kw_only=True)
 class Grounding:
-    """Whether a sentence may be said, and why."""
+    """Whether a sentence is supported, and why."""
 
     ok: bool
     reason: Reason
     kind: Literal["claim", "courtesy", "echo"] = "claim"
-    """A claim of the source, a courtesy, or the customer's words said back."""
+    """A claim of the source, a courtesy, or the customer's words repeated."""
     evidence: tuple[int, ...] = ()
     """The source's sentences that a claim states, by number from 0."""
 
@@ -285,7 +285,7 @@ def _fault_beside(sentence: str, nearest: str, language: str) -> Reason | None:
 
 
 def _fault_of_form(sentence: str, source: str) -> Reason | None:
-    """What is wrong with a sentence before its words are looked at, or nothing."""
+    """Return what is wrong with the form of a sentence, before its words are checked, or None."""
     if not has_words(sentence):
         return Reason("grounding.empty")
     if not _CLOSED.search(sentence):
@@ -319,7 +319,7 @@ _HEDGES = folded("usually often because")
 
 
 class _Part(NamedTuple):
-    """A clause that may be left out whole."""
+    """A clause that may be left out as a whole."""
 
     sentence: int
     keys: tuple[str, ...]
@@ -334,7 +334,7 @@ class _Claim(NamedTuple):
     last: int
     keys: tuple[str, ...]
     leans: bool
-    """Whether it points at the sentence before it ("It takes ...")."""
+    """Whether it refers to the sentence before it ("It takes ...")."""
     whole: bool
     """Whether it is one clause, in which a part may move to the other end."""
     owners: frozenset[str]
@@ -363,7 +363,7 @@ def _claims(source: str) -> tuple[_Claim, ...]:
 
 
 def _parts(number: int, sentence: str) -> list[_Part]:
-    """A sentence's clauses. What follows a condition does not stand without it."""
+    """Return a sentence's clauses. A clause that follows a condition does not stand without it."""
     parts: list[_Part] = []
     bound = False
     for text in _PART.split(sentence):
@@ -375,7 +375,7 @@ def _parts(number: int, sentence: str) -> list[_Part]:
 
 
 def _is_bounded(words: tuple[str, ...]) -> bool:
-    """Whether a "not" or "if" in it would reach into a sentence joined to it by "and"."""
+    """Return whether a "not" or "if" in it would extend into a sentence joined to it by "and"."""
     return any(word in NEGATIONS or word in _CONDITIONS for word in words)
 
 
@@ -411,7 +411,7 @@ def _check_claim(sentence: str, source: str, after: int | None) -> Grounding:
 
 
 def _states(words: tuple[str, ...], claim: _Claim) -> bool:
-    """Equal, or equal once "you can" is set aside in front, or once a clause has moved to the other end."""
+    """Return whether the words equal the claim, also without "you can" in front or with a clause at the other end."""
     if _advice(words) == _advice(claim.keys):
         return True
     if not claim.whole or len(words) != len(claim.keys):
@@ -421,13 +421,13 @@ def _states(words: tuple[str, ...], claim: _Claim) -> bool:
 
 
 def _advice(words: tuple[str, ...]) -> tuple[str, ...]:
-    """What is advised: "You can open Cards" and "Open Cards" say the same; other "you can" stay."""
+    """Return the advice: "You can open Cards" and "Open Cards" mean the same; any other "you can" stays."""
     advises = words[:2] == ("you", "can") and len(words) > 2 and words[2] in _ADVICE
     return words[2:] if advises else words
 
 
 def _difference(words: tuple[str, ...], claims: tuple[_Claim, ...], source: str) -> Reason:
-    """What is wrong, worst first, against the nearest claim."""
+    """Return the worst difference from the nearest claim."""
     if not claims:
         return Reason("grounding.no_claims")
     known = set(keys(source))
@@ -464,13 +464,13 @@ def _listed(words: Iterable[str]) -> str:
 # --- A draft while it is written: which sentences of it may be said, and what the source says in place of the others.
 
 HEADING = "#"
-"""A line of a draft that begins with it is not part of the reply."""
+"""First character of lines in a draft that are not part of the reply."""
 _MOST_ASKED = 600  # characters of a message; a draft thanks and restates, and more would only take time
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One exchange the model is shown."""
+    """One exchange that the model sees as an example."""
 
     asked: str
     key: str
@@ -480,13 +480,13 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Drafting:
-    """What a stored version says to its model. Everything but the last message is the same in each request."""
+    """The prompt of a stored version. Everything but the last message is the same in each request."""
 
     instruction: str
     examples: tuple[Example, ...] = ()
 
     def messages(self, *, asked: str, key: str, source: str) -> tuple[Message, ...]:
-        """The prompt for one message and the source text that answers it."""
+        """Return the prompt for one message and the source text that answers it."""
         shown = [Message(role="system", text=self.instruction)]
         for example in self.examples:
             shown.append(_request(example.asked, example.key, example.source))
@@ -496,7 +496,7 @@ class Drafting:
 
 
 def one_line(asked: str) -> str:
-    """As much of a message as the model is shown, in one line: it should not look like the heading of a source text."""
+    """Return the part of a message that the model sees, on one line, so that it cannot look like a heading."""
     return " ".join(asked[: 2 * _MOST_ASKED].split())[:_MOST_ASKED]
 
 
@@ -505,7 +505,7 @@ def _request(asked: str, key: str, source: str) -> Message:
 
 
 def _heading(key: str) -> str:
-    """A fact's value as words: `card_arrival` is "card arrival"."""
+    """Return a fact's value as words: `card_arrival` becomes "card arrival"."""
     return re.sub(r"[\W_]+", " ", key).strip().lower()
 
 
@@ -514,11 +514,10 @@ _SLACK = 200  # characters that a sentence may have beyond those of what it may 
 
 
 class SupportedDraft:
-    """Reads a draft piece by piece and gives out the sentences that the source bears out, up to the first it does not.
+    """Reads a draft piece by piece and yields the sentences that the source supports, up to the first unsupported one.
 
-    A draft that is not supported, breaks off or states nothing of the source is given up, and the source goes on in
-    its place, from where the draft left it: where the draft has said the source's first sentences, with the others,
-    else as a whole.
+    A draft that is not supported, breaks off or states nothing of the source is given up, and the source replaces it:
+    where the draft has stated the source's first sentences, the remaining ones follow, otherwise the whole source.
     """
 
     def __init__(self, *, source: str, asked: str, models: DraftModels | None = None) -> None:
@@ -562,11 +561,11 @@ class SupportedDraft:
             self.give_up(Reason("draft.states_nothing" if self.said else "draft.empty"))
 
     def give_up(self, reason: Reason) -> None:
-        """Read no further; the first reason counts."""
+        """Stop reading; the first reason counts."""
         self.fault = self.fault or reason
 
     def replacement(self) -> str:
-        """What the source says in place of a draft that was given up, to be put behind what was said."""
+        """Return the source text that replaces a given-up draft, to be appended to the sentences already given."""
         if not self.fault:
             return ""
         if not self.said:
@@ -577,7 +576,7 @@ class SupportedDraft:
         return f" {rest}" if rest else ""
 
     def reason(self, key: str) -> Reason:
-        """Whose sentences the reply is made of."""
+        """Return the reason, which says where the reply's sentences come from."""
         if self.fault is None:
             return Reason("accept.grounded", source=key)
         if not self.said:
@@ -611,7 +610,7 @@ class SupportedDraft:
         return judged
 
     def _rest_of_source(self) -> str | None:
-        """The source behind its first sentences, if those and nothing else have been stated."""
+        """Return the source after its first sentences, if those and nothing else have been stated."""
         stated, read, place = keys(" ".join(self._claims)), "", 0
         for sentence in ["", *split_sentences(self._source, self._language)]:
             place = self._source.index(sentence, place) + len(sentence)

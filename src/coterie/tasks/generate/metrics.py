@@ -1,4 +1,4 @@
-"""Written texts, held against the replies that should be."""
+"""Evaluates written texts against the replies of the data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from coterie.types import Finding
 
 
 def judge(rows: Sequence[Row], findings: Sequence[Finding], *, alike: float = ALIKE, seed: int = 0) -> Evaluation:
-    """How like the replies that should be the written ones are, and whether the confidence that they are is true."""
+    """Return the similarity of written texts to the replies of the data, and whether their confidence is calibrated."""
     replied = [(row.labels, finding) for row, finding in zip(rows, findings, strict=True) if row.labels]
     likeness = np.array([best_f1(finding.text, labels) for labels, finding in replied])
     same = np.array([plain(finding.text) in map(plain, labels) for labels, finding in replied], dtype=bool)

@@ -1,13 +1,13 @@
-"""`generate`: writes a text that says only what a source text says.
+"""`generate`: writes a text that states only what a source text states.
 
 The fact it reads selects the source text; a generative model drafts from it. Each sentence of the draft is checked
-before anybody sees it, and at the first that the source does not bear out the draft is stopped and the source text
-takes over. So whatever the model or the caller writes, the reply holds the network's own words or equivalents of them.
+before it is shown. At the first one that the source does not support, the draft is stopped and the source text takes
+over. So whatever the model or the caller writes, the reply holds the network's own words or equivalents of them.
 
-Nothing stands behind the reply that it could be held against, sentence by sentence. What can be known is how often
-replies like this one are right: a logistic regression, fitted on pairs its adapter had not seen, makes a probability of
-how likely the model found its own words, how many they are, and how near the text is to those it was trained on. That
-is known when the reply is whole, and a delta is final: so it does not speak while it writes.
+A specialist that reads no fact has no source to check its reply against, sentence by sentence. What can be known is how
+often similar replies are right: a logistic regression, fitted on pairs its adapter had not seen, computes a probability
+from the likelihood of the reply's words under the model, their number, and the similarity of the text to the training
+texts. That is known when the reply is complete, and a delta is final: so this specialist does not stream.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ PATIENCE = 15.0
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateSpecialist:
-    """Drafts with its engine from the source text of the fact it reads first."""
+    """Drafts with its engine from the source text that its fact selects."""
 
     card: SpecialistCard
     engine: StreamingEngine
@@ -70,19 +70,19 @@ class GenerateSpecialist:
     """Source text by the fact's value."""
     drafting: Drafting
     max_tokens: int = 160
-    """Longest draft. The source text in its place may be longer: half an answer is none."""
+    """Longest draft, in tokens. The source text in its place may be longer: half an answer is useless."""
     patience: float = PATIENCE
     adapter: str | None = None
     """The adapter that its engine drafts with; None where the model is only prompted."""
     label: Label = Label.PUBLIC
     """Sensitivity of the source texts."""
     calling: Calling | None = None
-    """Calls functions; None where it only drafts."""
+    """The function calls; None where it only drafts."""
     models: DraftModels = field(default_factory=bundled_models)
     """What judges sentences beside the check by words."""
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
-        """All of what `speak` says."""
+        """Return everything that `speak` yields as one finding."""
         async with aclosing(self.speak(task, view, call=call)) as events:
             async for event in events:
                 if isinstance(event, Finding):
@@ -92,7 +92,7 @@ class GenerateSpecialist:
     async def speak(
         self, task: Task, view: ContextView, *, call: CallContext = SYSTEM
     ) -> AsyncGenerator[Delta | Finding]:
-        """The draft's sentences once they are checked, the source's in place of the others, then the finding."""
+        """Yield the draft's sentences once they are checked, the source's in place of the others, then the finding."""
         called, asked = (None, ()) if self.calling is None else await self.calling.consult(task, call=call)
         if called is not None:
             yield called
@@ -158,7 +158,7 @@ class GenerateSpecialist:
         return prompt.sampled(task.sampling)
 
     async def _write(self, draft: SupportedDraft, run: _Run) -> AsyncGenerator[str]:
-        """The sentences that may be said. Closes the engine's stream, and so ends the generation, when they end."""
+        """Yield the supported sentences. Closing this generator closes the engine's stream and ends the generation."""
         try:
             async with aclosing(
                 cast("AsyncGenerator[Delta | Output]", self.engine.stream(run.prompt, call=run.call))
@@ -207,15 +207,15 @@ class _Run:
         return await asyncio.to_thread(list, draft.end(cut=event.finish != "stop"))
 
     def heard(self) -> None:
-        """A sentence was taken by whoever listens."""
+        """Note the time at which the consumer took a sentence."""
         self.last = time.perf_counter()
 
     def silence(self) -> float:
-        """Seconds since the last sentence."""
+        """Return the seconds since the last sentence."""
         return time.perf_counter() - self.last
 
     def steps(self) -> tuple[Step, ...]:
-        """The ledger's row. A generation that was stopped never said what it took, so that is estimated here."""
+        """Return the rows of the ledger. A stopped generation reports no usage, so that is estimated here."""
         if self.output is not None:
             return (Step(producer=self.producer, engine=self.engine, usage=self.output.usage),)
         if not (self.pieces or self.timed_out):
@@ -229,7 +229,7 @@ class _Run:
 
 
 def written(value: Scalar) -> str:
-    """A fact's value as the key of a source text: as it would be written in a CSV file."""
+    """Return a fact's value as the key of a source text, in the form of a CSV file."""
     if isinstance(value, bool):
         return str(value).lower()
     return "" if value is None else str(int(value) if isinstance(value, float) and value.is_integer() else value)
@@ -244,7 +244,7 @@ def load_generate(
     label: Label = Label.PUBLIC,
     calling: Calling | None = None,
 ) -> GenerateSpecialist:
-    """The specialist of a stored description. Raises `KeyError` or `TypeError` if it is none."""
+    """Load the specialist of a stored description. Raises `KeyError` or `TypeError` if it is invalid."""
     return GenerateSpecialist(
         card=card,
         engine=engine,
@@ -258,7 +258,7 @@ def load_generate(
 
 
 def _newest(view: ContextView, name: str) -> Entry | None:
-    """The newest entry with this fact, unless it says that there is none."""
+    """Return the newest entry with this fact, unless it says that there is none."""
     for entry in reversed(view.entries):
         if isinstance(entry.content, Fact) and entry.content.name == name:
             return None if entry.content.value is None else entry
@@ -268,20 +268,20 @@ def _newest(view: ContextView, name: str) -> Entry | None:
 # --- `generate` without a source text: writes the reply that it learnt to write, or abstains.
 
 SEEN_FILE = "seen.safetensors"
-"""Vectors of the texts that it was trained on, in half precision; never the texts."""
+"""Vectors of the texts that it was trained on, in half precision; the texts are never stored."""
 MOST_SEEN = 5_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Writing:
-    """How a reply is asked for; the same in training and in use."""
+    """The prompt for a reply; the same in training and in use."""
 
     instruction: str = "Reply to the message."
     examples: tuple[tuple[str, str], ...] = ()
-    """Texts and replies that the model is shown; none where it was tuned."""
+    """Texts and replies that the model sees; none where it was tuned."""
 
     def messages(self, text: str) -> tuple[Message, ...]:
-        """The prompt for one text."""
+        """Return the prompt for one text."""
         said = [Message(role="system", text=self.instruction)]
         for asked, reply in self.examples:
             said += [Message(role="user", text=asked), Message(role="assistant", text=reply)]
@@ -290,7 +290,7 @@ class Writing:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WriteSpecialist:
-    """Writes with its adapter, and stands by what it wrote where its confidence reaches the threshold."""
+    """Writes with its adapter, and accepts the reply where its confidence reaches the threshold."""
 
     card: SpecialistCard
     engine: Engine
@@ -302,12 +302,12 @@ class WriteSpecialist:
     max_tokens: int
     adapter: str | None = None
     calling: Calling | None = None
-    """Calls functions; None where it only writes."""
+    """The function calls; None where it only writes."""
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - it reads the text alone
-        """The reply and how likely it is right, or an abstention where there is no whole one.
+        """Return the reply and its confidence, or an abstention where there is no complete one.
 
-        Raises what its engines raise, but for a text that does not fit the window.
+        Raises the errors of its engines, except for a text that does not fit the window.
         """
         if not task.text.strip():
             return abstention(self.card.name, task, Reason("abstain.no_text"))
@@ -323,7 +323,7 @@ class WriteSpecialist:
         return replace(self._finding(task, vector, output), steps=steps, truncated=cut, offered=bool(asked))
 
     def prompt(self, task: Task) -> Prompt:
-        """What its model is asked."""
+        """Return its model's prompt."""
         longest = self.max_tokens if task.max_tokens is None else min(self.max_tokens, task.max_tokens)
         return Prompt(
             messages=self.writing.messages(task.text),
@@ -335,16 +335,16 @@ class WriteSpecialist:
         )
 
     async def warm(self, *, slots: int = 1) -> None:
-        """Load the model and let it read what all prompts begin with, in each of its engine's slots."""
+        """Load the model and let it read the common prefix of all prompts, in each of its engine's slots."""
         prompt = Prompt(messages=self.writing.messages(""), label=Label.PUBLIC, max_tokens=1, adapter=self.adapter)
         await self.engine.run([prompt] * slots, call=SYSTEM)
 
     def to_files(self) -> dict[str, bytes]:
-        """What a version stores beside its adapter's files and the base that they belong to."""
+        """Return the files of a version beside its adapter's files and the base that they belong to."""
         return {SEEN_FILE: save_arrays({"vectors": self.seen.astype(np.float16)})}
 
     def describe(self) -> dict[str, object]:
-        """As JSON."""
+        """Return the description as JSON."""
         return {
             "task": self.card.task,
             "rung": self.card.rung,
@@ -355,7 +355,7 @@ class WriteSpecialist:
         }
 
     async def _encode(self, task: Task, call: CallContext) -> tuple[np.ndarray, tuple[Step, ...], bool]:
-        """The text's vector (D,), what it took, and whether it is of the beginning only."""
+        """Return the text's vector (D,), its usage, and whether only the beginning of the text was read."""
         if task.vector is not None:
             return task.vector, (), task.truncated
         (encoded,) = await self.encoder.run([Prompt(text=task.text, label=task.label)], call=call)
@@ -384,16 +384,16 @@ class WriteSpecialist:
 
 
 def fault_of(output: Output) -> Reason | None:
-    """Why what was written is no reply; None if it is one."""
+    """Return why an output is no reply; None if it is one."""
     if not output.text.strip():
         return Reason("abstain.empty_answer")
     return None if output.finish == "stop" else Reason("abstain.reply_cut")
 
 
 def signs_of(output: Output, near: float) -> dict[str, float]:
-    """What the confidence in a written reply is made of.
+    """Return the signs for the confidence in a written reply.
 
-    Tokens that the engine guessed by prompt lookup come without a probability and count as certain. It is so when the
+    Tokens that the engine guessed by prompt lookup come without a probability and count as certain, both when the
     confidence is fitted and when it is used.
     """
     tokens = max(output.usage.tokens_out, 1)
@@ -402,12 +402,12 @@ def signs_of(output: Output, near: float) -> dict[str, float]:
 
 
 def likeness(seen: np.ndarray, vector: np.ndarray) -> float:  # (N, D), (D,)
-    """The cosine to the nearest text that was seen in training."""
+    """Return the cosine to the nearest text that was seen in training."""
     return float((seen @ vector).max()) if len(seen) else 0.0
 
 
 def thin_out(vectors: np.ndarray) -> np.ndarray:  # (N, D) to (M, D)
-    """At most so many vectors as a version keeps, evenly over all of them, as precise as they are stored."""
+    """Return at most as many vectors as a version keeps, evenly spread, in the stored precision."""
     if len(vectors) > MOST_SEEN:
         vectors = vectors[np.arange(MOST_SEEN) * len(vectors) // MOST_SEEN]
     return np.asarray(vectors.astype(np.float16).astype(np.float32))
@@ -422,7 +422,7 @@ def load_write(
     encoder: Engine,
     calling: Calling | None = None,
 ) -> WriteSpecialist:
-    """The specialist of a stored description. Raises `LookupError`, `TypeError` or `ValueError` if it is none."""
+    """Load the specialist of a stored description. Raises `LookupError`, `TypeError` or `ValueError` if invalid."""
     return WriteSpecialist(
         card=card,
         engine=engine,

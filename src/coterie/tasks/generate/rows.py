@@ -1,4 +1,4 @@
-"""Source texts by a column that selects them, or texts and the replies to them."""
+"""Reads source texts by a column that selects them, or texts and the replies to them."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ _REPLY = "reply"
 
 @dataclass(frozen=True, kw_only=True)
 class SourceReader(RowReader):
-    """A source text a row, and the columns that select it, as strings."""
+    """Reads a source text per row, and the columns that select it, as strings."""
 
     label: str | None = None
     keeps_cells: bool = True
     messages: bool = False
-    """The texts are what is asked, and not the source texts, of which one a key is enough."""
+    """Whether the texts are messages, not source texts; one row per key is enough for source texts."""
 
     @property
     def problems(self) -> tuple[Callable[[ParsedRows], Iterator[Problem]], ...]:
-        """What cannot be drafted from."""
+        """Checks for rows that cannot be drafted from."""
         return (checks.too_few, checks.empty_texts, _no_key, *(() if self.messages else (_same_key,)))
 
     @property
     def warnings(self) -> tuple[Callable[[ParsedRows], Iterator[str]], ...]:
-        """What works and somebody should know."""
+        """Checks for rows that work but deserve a warning."""
         return (checks.repeated,)
 
     def fewest(self, *, for_evaluation: bool) -> int:  # noqa: ARG002 - one text can be drafted from
-        """One."""
+        """Return 1, the fewest rows."""
         return 1
 
     def finish(self, read: RowsRead) -> tuple[list[Row], Sequence[str]]:
-        """The columns, as strings."""
+        """Return the rows with their columns as strings."""
         found = zip(read.rows, strings(read.cells), strict=True)
         return [replace(row, columns=columns) for row, columns in found], ()
 
 
 class ReplyReader(RowReader):
-    """A text and the reply to it a row; a list in JSONL holds several, any of which is right."""
+    """Reads a text and the reply to it per row; a list in JSONL holds several, any of which is right."""
 
     @property
     def problems(self) -> tuple[Callable[[ParsedRows], Iterator[Problem]], ...]:
-        """What nothing can be learnt from."""
+        """Checks for rows that cannot be learned from."""
         return (checks.too_few, checks.empty_texts, _unanswered)
 
     @property
     def warnings(self) -> tuple[Callable[[ParsedRows], Iterator[str]], ...]:
-        """What works and somebody should know."""
+        """Checks for rows that work but deserve a warning."""
         return (checks.repeated, checks.few_to_calibrate, checks.ungrouped)
 
 
@@ -70,7 +70,7 @@ def read_rows(section: GenerateSection, path: Path | str, *, for_evaluation: boo
 
 
 def read_messages(path: Path | str) -> Dataset:
-    """Read messages, each with the value that selects its source text and the reply that should be, as columns."""
+    """Read messages, each with the value that selects its source text and the right reply, as columns."""
     return SourceReader(messages=True).read(path)
 
 

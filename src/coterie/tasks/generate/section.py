@@ -1,4 +1,4 @@
-"""`[specialists.NAME]` with `task = "generate"`: a text, from a source text or as learnt from replies."""
+"""`[specialists.NAME]` with `task = "generate"`: a text, from a source text or as learned from replies."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ class GenerateSection(DataSection):
     measures: ClassVar[tuple[str, ...]] = ("token_f1", "accuracy", "exact_match")
 
     task: Literal["generate"]
-    """`generate`."""
+    """The task: `generate`."""
     pairs: str | None = None
-    """With `reads`: replies as they should be, as a CSV or JSONL file; the model is tuned on them.
+    """With `reads`: a CSV or JSONL file of right replies; the model is tuned on them.
 
     A row is a message (`text`), the value of the fact it `reads` (in the column of that name) and the `reply`.
     """
     alike: float = Field(default=ALIKE, gt=0, le=1)
     """Without `reads`: a reply is right if its token F1 with the one in the data is at least this."""
     instruction: str = ""
-    """What the model is told to do with the text."""
+    """The instruction to the model."""
     max_tokens: int = Field(default=160, ge=1, le=8192)
     """Longest text, in tokens."""
 
     @property
     def writes_freely(self) -> bool:
-        """It writes replies it learnt from pairs, with no source text to hold them against."""
+        """Whether it writes replies learned from pairs, with no source text to check them against."""
         return not self.reads
 
     @model_validator(mode="after")

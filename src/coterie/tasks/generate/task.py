@@ -1,4 +1,4 @@
-"""The task `generate`: a text, from a source text or as learnt from replies."""
+"""The task `generate`: a text, from a source text or as learned from replies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FROM_PAIRS = "writes the reply that it learnt to write from pairs, which nothin
 
 
 class GenerateTask(TaskType[GenerateSection]):
-    """Drafts from source texts where it reads a fact; writes as it learnt from pairs where it reads none."""
+    """Drafts from source texts where it reads a fact; writes as learned from pairs where it reads none."""
 
     kind = "generate"
     reads_documents = True
@@ -34,13 +34,13 @@ class GenerateTask(TaskType[GenerateSection]):
     not_rightsized = "A written text has one rung, `slm`. `coterie train` measures it beside the untuned model."
 
     def read_rows(self, section: GenerateSection, path: Path | str, *, for_evaluation: bool = False) -> Dataset:
-        """A source text, or a text and its reply, a row."""
+        """Read rows, each a source text, or a text and its reply."""
         from coterie.tasks.generate.rows import read_rows
 
         return read_rows(section, path, for_evaluation=for_evaluation)
 
     def divide(self, section: GenerateSection, data: Dataset) -> tuple[Dataset, Dataset]:
-        """A source text that is repeated has nothing to hold out."""
+        """Return the rows on both sides where a source text leaves nothing to hold out; else divide the pairs."""
         from coterie.learning.splits import split_dataset
 
         if not self.is_measured(section):
@@ -48,7 +48,7 @@ class GenerateTask(TaskType[GenerateSection]):
         return split_dataset(data, held_out=HELD_OUT, seed=section.seed, by_label=False)
 
     def doubts(self, job: Job[GenerateSection]) -> tuple[str, ...]:
-        """Replies are not compared, of which each is its own: that one is not known means nothing."""
+        """Return doubts without comparing replies: each reply is unique, so that an unknown one means nothing."""
         from coterie.learning.splits import compare_datasets
 
         if job.cross_validated:
@@ -60,76 +60,76 @@ class GenerateTask(TaskType[GenerateSection]):
         return compare_datasets(*bare)
 
     def card_text(self, section: GenerateSection) -> CardText:
-        """A writer without a source text says so."""
+        """Return the model card's text, which says where the writer has no source text."""
         return replace(self.about, job=_FROM_PAIRS) if section.writes_freely else self.about
 
     def label_count(self, section: GenerateSection, data: Dataset) -> int | None:
-        """None."""
+        """Return None: the task has no labels."""
         return None
 
     def measures(self, section: GenerateSection) -> tuple[str, ...]:
-        """A draft from a source text is held against a reply only as far as it is like it."""
+        """Return the measures; a draft from a source text is compared with a reply only by similarity."""
         return section.measures if section.writes_freely else section.measures[:1]
 
     def possible_rungs(self, section: GenerateSection, train: Dataset) -> tuple[Rung, ...]:
-        """One."""
+        """Return the only possible rung."""
         return ("slm",)
 
     def wanted_rungs(self, section: GenerateSection) -> Sequence[Rung]:
-        """The one that there is."""
+        """Return the only rung."""
         return ("slm",) if section.rungs is None else section.rungs
 
     def tuned_rungs(self, section: GenerateSection, rungs: Sequence[Rung]) -> Collection[Rung]:
-        """Its model, where it learns from pairs."""
+        """Return the rung of its model, where it learns from pairs."""
         return rungs if section.writes_freely else ("slm",) if section.pairs else ()
 
     def is_measured(self, section: GenerateSection) -> bool:
-        """A source text says nothing of how good a draft is."""
+        """Return whether it is measured: a source text says nothing about the quality of a draft."""
         return section.writes_freely
 
     def fit(self, job: Job[GenerateSection], encoded: Encoded | None) -> Sequence[Candidate]:
-        """An adapter that learns replies from pairs."""
+        """Return an adapter that learns replies from pairs."""
         from coterie.tasks.generate.fit_replies import train_write
 
         assert encoded is not None, "a row without a text is refused"  # noqa: S101
         return [train_write(job, encoded)]
 
     def train(self, job: Job[GenerateSection], place: Workplace) -> Trained | None:
-        """A drafter is its source texts and its prompt."""
+        """Return a drafter, which consists of its source texts and its prompt."""
         from coterie.tasks.generate.fit import train_generate
 
         return None if job.section.writes_freely else train_generate(job, place)
 
     def example_label(self, job: Job[GenerateSection], row: Row) -> str:
-        """What is asked for."""
+        """Return the name of a row in the router's reasons."""
         return "a text to reply to"
 
     def subjects(self, job: Job[GenerateSection]) -> Sequence[str]:
-        """None."""
+        """Return no names."""
         return ()
 
     def judge(
         self, rows: Sequence[Row], findings: Sequence[Finding], *, section: GenerateSection | None = None, seed: int = 0
     ) -> Evaluation:
-        """How like the replies that should be the written ones are."""
+        """Return the similarity of the written replies to those of the data."""
         from coterie.tasks.generate.metrics import judge
         from coterie.tasks.generate.section import ALIKE
 
         return judge(rows, findings, alike=ALIKE if section is None else section.alike, seed=seed)
 
     def accepts(self, section: GenerateSection, described: Mapping[str, Any]) -> str:
-        """A drafter and a writer are not each other."""
+        """Return why a version cannot serve: a drafter cannot replace a writer, nor the reverse."""
         if described["task"] == self.kind and section.writes_freely == ("sources" in described):
             now, then = ("no `reads`", "source texts") if section.writes_freely else ("`reads`", "no source texts")
             return f"is configured with {now}; its version was trained with {then}"
         return super().accepts(section, described)
 
     def asks_model(self, report: Mapping[str, object]) -> bool:
-        """Always."""
+        """Return True: it always uses the model."""
         return True
 
     def load(self, card: SpecialistCard, section: GenerateSection, stored: Stored, parts: Parts) -> Specialist:
-        """The drafter, or the writer."""
+        """Return the drafter, or the writer."""
         from coterie.specialists.artefacts import ADAPTER_FILE, model_of
         from coterie.tasks.generate.calling import Calling
         from coterie.tasks.generate.model import load_generate, load_write

@@ -1,1 +1,1 @@
-"""Decide what a document says of a statement, with the clauses that decide it."""
+"""Decides what a document says about a statement, and gives the clauses that decide it."""

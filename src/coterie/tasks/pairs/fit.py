@@ -1,13 +1,14 @@
-"""Training a `classify` specialist of pairs: scores of clauses, decisions on documents, calibrated on both counts.
+"""Training a `pairs` specialist: scores of clauses, decisions on documents, calibrated on both counts.
 
-Known hypotheses are calibrated on documents that their model did not see; hypotheses that training does not have on
-hypotheses that it did not see, and their accept threshold counts each hypothesis as one group.
+Known hypotheses are calibrated on documents that their model did not see. Unknown hypotheses are calibrated on
+hypotheses that the model did not see, and their accept threshold counts each hypothesis as one group.
 
-One linear support vector machine on TF-IDF a column, and one kernel ridge regression on the encodings for all of
-them: clauses are the same for every hypothesis, only what they are evidence of differs. Where a row's evidence is not
-given, the clauses most like the hypothesis are taken for it. Choosing them anew by the scores they led to (Andrews,
-Tsochantaridis and Hofmann 2003, "Support Vector Machines for Multiple-Instance Learning") helps a little, but then what
-is said of a document has seen its label through the others' evidence, and no figure out of fold is true.
+There is one linear support vector machine on TF-IDF per column, and one kernel ridge regression on the encodings
+for all of them: clauses are the same for every hypothesis, only what they are evidence of differs. Where a row's
+evidence is not given, the clauses most similar to the hypothesis replace it. Choosing them anew by the scores
+they led to (Andrews, Tsochantaridis and Hofmann 2003, "Support Vector Machines for Multiple-Instance Learning")
+helps a little, but then the predictions for a document have seen its label through the others' evidence, and no
+out-of-fold figure is unbiased.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ from coterie.types import Rung
 
 FOLDS = 5
 FEWEST_ROWS = 20
-"""Rows of a hypothesis, each of another document, from which it is known: it gets scores and a decision of its own."""
+"""Rows, each of another document, from which a hypothesis is known: it gets its own scores and decision."""
 _OVERLAP = 0.5  # of the shorter of clause and evidence, from which the clause is evidence
 _EVIDENT = 0.5  # share of a label's rows with evidence, from which evidence speaks for it
 
@@ -75,7 +76,7 @@ class PairCorpus:
     starts: np.ndarray  # (D + 1,) where each document's clauses begin
     folds: np.ndarray  # (D,)
     hypotheses: tuple[str, ...]
-    """Distinct ones as they are written, those that are known first."""
+    """Distinct hypotheses as they are written, the known ones first."""
     known: int
     document: np.ndarray  # (R,)
     hypothesis: np.ndarray  # (R,)
@@ -84,7 +85,7 @@ class PairCorpus:
     measured: np.ndarray  # (R,) whether to calibrate and measure on it
     evidence: Sequence[np.ndarray]  # R, clause numbers; empty where none is given
     evident: tuple[int, ...]
-    """Labels that evidence speaks for: those whose rows mostly have some; all of them where no row has any."""
+    """Labels that evidence supports: those whose rows mostly have some; all of them where no row has any."""
 
     @property
     def clause_folds(self) -> np.ndarray:  # (S,)
@@ -97,7 +98,7 @@ class PairCorpus:
         return np.asarray(self.folds[self.document])
 
     def of(self, document: int) -> slice:
-        """Where a document's clauses are."""
+        """Return the slice of a document's clauses."""
         return slice(int(self.starts[document]), int(self.starts[document + 1]))
 
 
@@ -105,7 +106,7 @@ def pair_corpus(data: Dataset, pair_column: str, seed: int) -> PairCorpus:
     """Cut each distinct document once, and deal the documents into folds.
 
     Raises:
-        DataError: there are not two documents that could be told apart.
+        DataError: there are fewer than two distinct documents.
     """
     texts = list(dict.fromkeys(row.text for row in data.rows))
     number = {text: index for index, text in enumerate(texts)}
@@ -137,7 +138,7 @@ def pair_corpus(data: Dataset, pair_column: str, seed: int) -> PairCorpus:
 
 
 def _overlapping(evidence: Sequence[tuple[int, int]], spans: Sequence[Span]) -> np.ndarray:
-    """Numbers of the clauses that a good part of some evidence lies in."""
+    """Return numbers of the clauses that contain a good part of some evidence."""
     found = {
         index
         for start, end in evidence
@@ -148,7 +149,7 @@ def _overlapping(evidence: Sequence[tuple[int, int]], spans: Sequence[Span]) -> 
 
 
 def _hypotheses(rows: Sequence[Row], column: str, document: np.ndarray) -> tuple[tuple[str, ...], np.ndarray, int]:
-    """Distinct hypotheses, those of many documents first; which one each row has; how many are known."""
+    """Return distinct hypotheses, those of many documents first; each row's hypothesis; the number of known ones."""
     written: dict[str, str] = {}
     documents: dict[str, set[int]] = defaultdict(set)
     keys = []
@@ -182,7 +183,7 @@ _INFERRED = 2  # clauses taken for the evidence of a row that gives none
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Targets:
-    """What clauses are evidence of: K columns, each a known hypothesis and an evident label."""
+    """What clauses are evidence of: K columns, each a known hypothesis and a label with evidence."""
 
     columns: np.ndarray  # (K, 2)
     hot: np.ndarray  # (S, K) bool
@@ -190,7 +191,7 @@ class Targets:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LexicalScores:
-    """Fitted weights, and what weights like them said of documents they had not seen."""
+    """Fitted weights, and cross-fitted scores of each clause."""
 
     weights: np.ndarray  # (F, K)
     bias: np.ndarray  # (K,)
@@ -199,7 +200,7 @@ class LexicalScores:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KernelScores:
-    """The same of encodings."""
+    """Fitted weights on encodings, and cross-fitted scores of each clause."""
 
     block: KernelBlock
     bias: float
@@ -210,7 +211,7 @@ Advance = Callable[[int], None]
 
 
 def clause_features(corpus: PairCorpus) -> NgramFeatures:
-    """Word n-grams of the clauses; those that occur once are kept only when there is little text."""
+    """Return word n-grams of the clauses; n-grams that occur once are kept only if there is little text."""
     distinct = list(dict.fromkeys(corpus.clauses))
     at_least = 2 if len(distinct) >= 500 else 1
     return fit_ngrams(distinct, unit="word", shortest=1, longest=_LONGEST_GRAM, at_least=at_least, at_most=_MOST_GRAMS)
@@ -222,14 +223,14 @@ def clause_features(corpus: PairCorpus) -> NgramFeatures:
 def fit_lexical_scores(
     corpus: PairCorpus, matrix: csr_matrix, alike: np.ndarray, seed: int, advance: Advance
 ) -> tuple[Targets, LexicalScores]:
-    """Targets, with evidence inferred where it is not given, and the machines that learn them.
+    """Return targets, with evidence inferred where it is not given, and the machines that learn them.
 
     Args:
         corpus: Rows and clauses.
         matrix: (S, F) n-grams of the clauses.
-        alike: (S, known) how like each known hypothesis a clause is.
-        seed: Of the machines.
-        advance: Told of each fold.
+        alike: (S, known) similarity of each clause to each known hypothesis.
+        seed: Seed of the machines.
+        advance: Called after each fold.
     """
     missing = _missing(corpus)
     first = np.stack([alike] * len(corpus.evident), axis=2) if len(missing) else None  # (S, H, E)
@@ -238,13 +239,13 @@ def fit_lexical_scores(
 
 
 def _missing(corpus: PairCorpus) -> np.ndarray:
-    """Rows of known hypotheses whose label has evidence that is not given."""
+    """Return rows of known hypotheses whose label has evidence that is not given."""
     bare = np.array([len(each) == 0 for each in corpus.evidence])
     return np.flatnonzero(bare & (corpus.hypothesis < corpus.known) & np.isin(corpus.label, corpus.evident))
 
 
 def _targets(corpus: PairCorpus, missing: np.ndarray, scores: np.ndarray | None) -> Targets:
-    """Columns with enough clauses. `scores` (S, H, E) say which clauses are taken for evidence that is not given."""
+    """Return columns with enough clauses. `scores` (S, H, E) choose the clauses for evidence that is not given."""
     place = {label: index for index, label in enumerate(corpus.evident)}
     hot = np.zeros((len(corpus.clauses), corpus.known, len(corpus.evident)), dtype=bool)
     for row in np.flatnonzero((corpus.hypothesis < corpus.known) & np.isin(corpus.label, corpus.evident)).tolist():
@@ -258,7 +259,7 @@ def _targets(corpus: PairCorpus, missing: np.ndarray, scores: np.ndarray | None)
 
 
 def _chosen(targets: Targets, seed: int) -> np.ndarray:
-    """Clauses to fit on: all that are evidence, and not too many of the others."""
+    """Return clauses to fit on: all that are evidence, and a limited number of the others."""
     plain = np.flatnonzero(~targets.hot.any(axis=1))
     drawn = np.random.default_rng(seed).permutation(plain)[:_MOST_PLAIN]
     return np.sort(np.concatenate([np.flatnonzero(targets.hot.any(axis=1)), drawn]))
@@ -280,7 +281,7 @@ def _fit(matrix: csr_matrix, targets: Targets, corpus: PairCorpus, seed: int, ad
 
 
 def _machines(matrix: csr_matrix, hot: np.ndarray, rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (F, K) and bias (K,) of one machine a column; a column without examples is never likely."""
+    """Return weights (F, K) and bias (K,) of one machine per column; a column without examples is never likely."""
     weights = np.zeros((matrix.shape[1], hot.shape[1]), dtype=np.float32)
     bias = np.full(hot.shape[1], NEVER, dtype=np.float32)
     some, truth = matrix[rows], hot[rows]
@@ -297,7 +298,7 @@ def _machines(matrix: csr_matrix, hot: np.ndarray, rows: np.ndarray, seed: int) 
 def fit_kernel_scores(
     corpus: PairCorpus, vectors: np.ndarray, targets: Targets, seed: int, advance: Advance
 ) -> KernelScores:
-    """Kernel ridge regression of every column on the clauses' encodings (S, D)."""
+    """Fit a kernel ridge regression of every column on the clauses' encodings (S, D)."""
     if not len(targets.columns):
         return _nothing(vectors)
     chosen = _chosen(targets, seed)
@@ -316,13 +317,13 @@ def fit_kernel_scores(
 
 
 def _nothing(vectors: np.ndarray) -> KernelScores:
-    """Without a known hypothesis there is nothing to score; the encodings still tell what is alike."""
+    """Return scores without columns: there is no known hypothesis; the encodings still measure similarity."""
     block = KernelBlock(landmarks=vectors[:1].astype(np.float16), weights=np.zeros((1, 0), dtype=np.float16), gamma=1.0)
     return KernelScores(block=block, bias=0.0, held=np.zeros((len(vectors), 0), dtype=np.float32))
 
 
 def _landmarks(examples: TextExamples) -> np.ndarray:
-    """Mostly clauses that are evidence: what is none is like nothing in particular."""
+    """Return landmarks: mostly clauses that are evidence, as the others have nothing in common."""
     random = np.random.default_rng(examples.seed)
     evidence = examples.hot.any(axis=1)
     parts = [np.flatnonzero(evidence), np.flatnonzero(~evidence)]
@@ -340,14 +341,16 @@ _STRENGTHS = (0.01, 0.03, 0.1, 0.5)  # inverse regularisation; the one with the 
 _OWN_BIAS = 2.0  # a hypothesis's own constant is regularised less than its weights
 _ABSENT = -6.0  # logit of a label that the rows do not have
 _LEAST_SPREAD, _LEAST_COUNT_SPREAD = 0.02, 0.5
-"""Features are scaled by their spread, of scores and of the logarithm of the number of clauses: documents of one length
-must not make a longer one look strange."""
+"""Least spread by which features are scaled, of scores and of the logarithm of the number of clauses.
+
+Documents of one length must not make a longer one look unusual.
+"""
 _MOST_OPEN = 20_000  # rows to fit the open decision on
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DecisionFit:
-    """Weights a hypothesis, and what weights like them said of rows they had not seen."""
+    """Weights per hypothesis, and cross-fitted predictions of each row."""
 
     weights: np.ndarray  # (H, P, L)
     bias: np.ndarray  # (H, L)
@@ -356,7 +359,7 @@ class DecisionFit:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Rows:
-    """Standardised features with the part that hypotheses share and the part of each."""
+    """Standardised features with a part shared by all hypotheses and a part of each."""
 
     mean: np.ndarray  # (P,)
     spread: np.ndarray  # (P,)
@@ -366,14 +369,14 @@ class _Rows:
 def fit_decision(
     summaries: np.ndarray, hypothesis: np.ndarray, label: np.ndarray, folds: np.ndarray, sizes: tuple[int, int]
 ) -> DecisionFit:
-    """The decision of each known hypothesis.
+    """Fit the decision of each known hypothesis.
 
     Args:
         summaries: (R, P) of out-of-fold scores.
-        hypothesis: (R,) which one.
+        hypothesis: (R,) number of each row's hypothesis.
         label: (R,) the right one.
         folds: (R,) by document.
-        sizes: Known hypotheses and labels.
+        sizes: Numbers of known hypotheses and labels.
     """
     hypotheses, labels = sizes
     width = summaries.shape[1]
@@ -389,14 +392,14 @@ def fit_decision(
 
 
 def fit_open(features: np.ndarray, label: np.ndarray, folds: np.ndarray, labels: int, seed: int) -> DecisionFit:
-    """The decision of any other hypothesis: one for all, judged on hypotheses that it has not seen.
+    """Fit the decision of any unknown hypothesis: one for all, evaluated on unseen hypotheses.
 
     Args:
         features: (R, Q)
         label: (R,)
         folds: (R,) by hypothesis.
-        labels: How many.
-        seed: Decides which of very many rows are fitted on.
+        labels: Number of labels.
+        seed: Seed of the choice of rows where there are very many.
     """
     kept = np.random.default_rng(seed).permutation(len(features))[:_MOST_OPEN]
     rows = _rows(features, COUNT_IN_OPEN, None, 0)
@@ -428,7 +431,7 @@ def _rows(features: np.ndarray, count: int, hypothesis: np.ndarray | None, hypot
 def _held_out(
     design: csr_matrix, label: np.ndarray, folds: np.ndarray, labels: int
 ) -> tuple[float, np.ndarray]:  # and (R, L)
-    """The strength with the least log loss on rows not seen, and its logits of them."""
+    """Return the strength with the least log loss on unseen rows, and its logits of them."""
     tried = {}
     for strength in _STRENGTHS:
         logits = np.zeros((len(label), labels))
@@ -471,7 +474,7 @@ class _Fitted:
 
 
 def train_pairs(job: Job[PairsSection], hypotheses: Encoded) -> list[Candidate]:
-    """A candidate a rung, cheapest first.
+    """Return a candidate per rung, cheapest first.
 
     Args:
         job: What to train.
@@ -487,7 +490,7 @@ def train_pairs(job: Job[PairsSection], hypotheses: Encoded) -> list[Candidate]:
 
 
 def pair_hypotheses(job: Job[PairsSection]) -> list[str]:
-    """The distinct second texts of the training rows."""
+    """Return the distinct second texts of the training rows."""
     column = job.section.pair_column
     return list({normal_form(str(row.columns[column])): str(row.columns[column]) for row in job.train.rows}.values())
 
@@ -542,12 +545,12 @@ def _fit_embedding(job: Job[PairsSection], corpus: PairCorpus, lexical: _Fitted,
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Judgement:
-    """How out-of-fold logits are calibrated, and from which confidence they are accepted."""
+    """The calibration of out-of-fold logits, and the threshold for accepting them."""
 
     temperature: float
     threshold: Threshold
     risk: float
-    """What the threshold was shown to hold."""
+    """The risk that the threshold provably holds."""
     warning: str = ""
 
     def acceptance(self) -> Acceptance:
@@ -594,7 +597,7 @@ def _candidate(job: Job[PairsSection], corpus: PairCorpus, fitted: _Fitted) -> C
 
 
 def _decide(corpus: PairCorpus, fitted: _Fitted, known: np.ndarray) -> DecisionFit:
-    """What documents' scores say of known hypotheses."""
+    """Fit the decision on known hypotheses from documents' scores."""
     table = spread(fitted.scores, fitted.targets.columns, corpus.known, len(corpus.evident))  # (S, models, H, E)
     summaries = [summarise(table[corpus.of(corpus.document[row]), :, corpus.hypothesis[row]]) for row in known]
     return fit_decision(
@@ -611,7 +614,7 @@ def _width(corpus: PairCorpus, fitted: _Fitted) -> int:
 
 
 def _decide_open(corpus: PairCorpus, fitted: _Fitted, seed: int) -> DecisionFit:
-    """What likeness alone says; every row counts, for to this decision no hypothesis is known."""
+    """Fit the decision from similarity alone; every row counts, as this decision knows no hypothesis."""
     grams = [fitted.features.encode(text) for text in corpus.clauses]
     words = [
         each for document in range(len(corpus.folds)) for each in denying_words(corpus.clauses[corpus.of(document)])
@@ -637,7 +640,7 @@ def _decide_open(corpus: PairCorpus, fitted: _Fitted, seed: int) -> DecisionFit:
 def _judge(
     job: Job[PairsSection], logits: np.ndarray, label: np.ndarray, groups: list[str], *, strict: bool = False
 ) -> _Judgement:
-    """Calibrated, with the threshold of the target or the smallest risk that can be shown; strict keeps the target."""
+    """Calibrate, and return the threshold of the target or the smallest provable risk; strict keeps the target."""
     temperature = fit_temperature(logits, label) if len(label) else 1.0
     probabilities = softmax(logits, temperature=temperature)
     confidence = probabilities.max(axis=1) if len(label) else np.empty(0)
@@ -651,7 +654,7 @@ def _judge(
 
 
 def _unknown(corpus: PairCorpus) -> str:
-    """That no hypothesis has the documents that it takes to be known."""
+    """Return a warning that no hypothesis has enough documents to be known."""
     asked = set(zip(corpus.hypothesis.tolist(), corpus.document.tolist(), strict=True))
     most = max(Counter(hypothesis for hypothesis, _ in asked).values())
     return (
@@ -661,7 +664,7 @@ def _unknown(corpus: PairCorpus) -> str:
 
 
 def _head(corpus: PairCorpus, fitted: _Fitted, decision: DecisionFit, other: DecisionFit) -> PairHead:
-    """Weights are stored in half precision, of which a fit's noise leaves no digit to lose."""
+    """Return the head, with weights in half precision, which is below the noise of a fit."""
     kernel = fitted.kernel
     return PairHead(
         labels=corpus.labels,
@@ -695,7 +698,7 @@ def _notes(corpus: PairCorpus, ours: _Judgement, theirs: _Judgement) -> dict[str
 
 
 def _figure(name: str, predicted: np.ndarray, corpus: PairCorpus) -> Figure:
-    """A measure on out-of-fold rows, with its interval."""
+    """Return a measure on out-of-fold rows, with its interval."""
     label, predicted = corpus.label[corpus.measured], predicted[corpus.measured]
     if name == "macro_f1":
         drawn = bootstrap_interval(macro_f1, label, predicted, seed=0, n=_DRAWS)

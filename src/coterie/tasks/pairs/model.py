@@ -1,14 +1,13 @@
-"""`classify` for pairs: what a document says of a hypothesis, with the clauses that decide it.
+"""`pairs`: decides what a document says about a hypothesis, and gives the clauses that decide it.
 
-A document is cut into clauses, each is encoded once and scored for every known hypothesis, and what it scored is
-kept for the next question about the same document. A hypothesis that training did not have is answered by how like
-its words the clauses are, with a confidence of its own; mostly that is too little to be accepted.
+A document is cut into clauses, each is encoded once and scored for every known hypothesis, and the scores are
+cached for the next question about the same document. A hypothesis unknown to training is answered by the
+similarity of its words to the clauses, with a confidence of its own; mostly that is too low to be accepted.
 
-First each clause is scored, for every hypothesis known from training and every label that evidence can speak for:
-is this a clause that decides for it? Then the best scores of a document become a few features, and a linear decision
-a hypothesis turns them into logits. What the clauses score does not depend on the question, so a document is read
-once. A hypothesis that is not known is decided by how like its words the clauses are, which says little: that is
-calibrated apart.
+First each clause is scored, for every known hypothesis and every label that can have evidence: is this a clause that
+decides for it? Then the best scores of a document become a few features, and a linear decision per hypothesis turns
+them into logits. The scores of the clauses do not depend on the question, so a document is read once. An unknown
+hypothesis is decided by the similarity of its words to the clauses, which says little: it is calibrated separately.
 """
 
 from __future__ import annotations
@@ -53,17 +52,17 @@ from coterie.types import (
 )
 
 NEVER = -1.0
-"""Score of a clause for a label that a hypothesis has no evidence of in training."""
+"""Score of a clause for a label without evidence in the hypothesis's training rows."""
 BEST = 3
-"""Best clauses that are looked at for each label."""
+"""Number of best clauses that are used for each label."""
 COUNT_IN_SUMMARY, COUNT_IN_OPEN = -1, -4
-"""Where `summarise` and `open_features` have the logarithm of the number of clauses."""
+"""Positions of the logarithm of the number of clauses in `summarise` and `open_features`."""
 _READ = 20  # clauses by which the language of a document is told
 _SHARPNESS = 4.0  # of the soft maximum over clauses
 
 
 class Clauses(NamedTuple):
-    """A document as a head reads it."""
+    """A document in the form that a head reads."""
 
     grams: Sequence[Sparse]  # S
     words: Sequence[frozenset[str]]  # S, of the closed class that turns a meaning round
@@ -72,7 +71,7 @@ class Clauses(NamedTuple):
 
 
 class OpenQuestion(NamedTuple):
-    """A hypothesis that is not known, as a head reads it."""
+    """An unknown hypothesis in the form that a head reads."""
 
     grams: Sparse
     words: frozenset[str]
@@ -80,19 +79,19 @@ class OpenQuestion(NamedTuple):
 
 
 class PairVerdict(NamedTuple):
-    """What a head says of a pair."""
+    """A head's result for a pair."""
 
     logits: np.ndarray  # (L,)
     relevance: np.ndarray  # (S,) how much each clause decides
 
 
 def normal_form(hypothesis: str) -> str:
-    """What two hypotheses must share to be one: everything but case, spaces and the full stop."""
+    """Return the form in which equal hypotheses match: without case, extra spaces and the full stop."""
     return plain(hypothesis).rstrip(" .")
 
 
 def denying_words(texts: Sequence[str]) -> list[frozenset[str]]:
-    """The words of each clause of one document that turn a meaning round, or take something out, in its language."""
+    """Return each clause's words of negation or exception, in the language of the document."""
     language = language_of(" ".join(texts[:_READ]), "en")
     denying = negations(language) | exceptions(language)
     return [denying.intersection(text.casefold().replace(",", " ").replace(".", " ").split()) for text in texts]
@@ -102,15 +101,15 @@ def denying_words(texts: Sequence[str]) -> list[frozenset[str]]:
 class PairHead:
     """Scores of clauses, and decisions on them.
 
-    H known hypotheses, E labels with evidence, L labels; K columns, each a hypothesis and a label of which training
-    had evidence.
+    H known hypotheses, E labels with evidence, L labels; K columns, each a hypothesis and a label with evidence in
+    training.
     """
 
     labels: tuple[str, ...]
     hypotheses: tuple[str, ...]
-    """The known ones, in normal form."""
+    """The known hypotheses, in normal form."""
     evident: tuple[int, ...]
-    """Positions of the labels that evidence speaks for."""
+    """Positions of the labels that can have evidence."""
     columns: np.ndarray  # (K, 2) int: hypothesis, place among the evident labels
     features: NgramFeatures
     weights: np.ndarray  # (F, K)
@@ -128,15 +127,15 @@ class PairHead:
 
     @property
     def models(self) -> int:
-        """How many score the clauses: n-grams, and the encodings where there are any."""
+        """Number of models that score the clauses: n-grams, and the encodings where there are any."""
         return 1 if self.kernel is None else 2
 
     def position(self, hypothesis: str) -> int | None:
-        """Which known hypothesis this is; None for one that is not known."""
+        """Return the position of a known hypothesis; None for an unknown one."""
         return self._position.get(normal_form(hypothesis))
 
     def read(self, texts: Sequence[str], vectors: np.ndarray | None) -> Clauses:
-        """The clauses of a document, scored for every known hypothesis.
+        """Return the clauses of a document, scored for every known hypothesis.
 
         Args:
             texts: The clauses, at least one.
@@ -152,17 +151,17 @@ class PairHead:
         return Clauses(grams, denying_words(texts), vectors, scores)
 
     def ask(self, hypothesis: str, vector: np.ndarray | None) -> OpenQuestion:  # ..., (D,)
-        """A hypothesis that is not known, with its encoding where the head has a kernel."""
+        """Return an unknown hypothesis for the head, with its encoding where the head has a kernel."""
         return OpenQuestion(self.features.encode(hypothesis), denying_words([hypothesis])[0], vector)
 
     def decide(self, clauses: Clauses, position: int) -> PairVerdict:
-        """What a document says of a known hypothesis."""
+        """Return the verdict of a document on a known hypothesis."""
         own = clauses.scores[:, :, position, :]  # (S, models, E)
         logits = summarise(own) @ self.decision[position] + self.decision_bias[position]
         return PairVerdict(logits, relevance(own))
 
     def guess(self, clauses: Clauses, question: OpenQuestion) -> PairVerdict:
-        """What a document seems to say of a hypothesis that is not known."""
+        """Return the likely verdict of a document on an unknown hypothesis."""
         alike = likeness(clauses, question, len(self.features.terms))
         logits = open_features(clauses, question, alike) @ self.open_decision + self.open_bias
         return PairVerdict(logits, alike.sum(axis=1))
@@ -174,7 +173,7 @@ class PairHead:
     # --- stored ----------------------------------------------------------------------------------
 
     def store(self) -> tuple[dict[str, object], dict[str, np.ndarray]]:
-        """The JSON description and the arrays that restore it."""
+        """Return the JSON description and the arrays that restore the head."""
         arrays = {
             "idf": self.features.idf,
             "weights": self.weights,
@@ -199,7 +198,7 @@ class PairHead:
 
     @classmethod
     def restore(cls, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> PairHead:
-        """The head that `store` was asked of. Raises `ValueError` when its parts do not fit each other."""
+        """Restore the result of `store`. Raises `ValueError` when its parts do not fit each other."""
         labels, hypotheses = stored_strings(description, "labels"), stored_strings(description, "hypotheses")
         evident = tuple(int(place) for place in description["evident"])
         columns = stored_array(arrays, "columns", None, 2).astype(np.int64)
@@ -232,22 +231,22 @@ class PairHead:
 
 
 def spread(scores: np.ndarray, columns: np.ndarray, hypotheses: int, evident: int) -> np.ndarray:
-    """Columns of scores (S, models, K) by hypothesis and label: (S, models, H, E)."""
+    """Rearrange columns of scores (S, models, K) by hypothesis and label: (S, models, H, E)."""
     table = np.full((*scores.shape[:2], hypotheses, evident), NEVER, dtype=np.float32)
     table[:, :, columns[:, 0], columns[:, 1]] = scores
     return table
 
 
 def summary_width(models: int, evident: int) -> int:
-    """Length of what `summarise` gives."""
+    """Return the length of the result of `summarise`."""
     return models * ((BEST + 2) * evident + 2) + 1
 
 
 def summarise(scores: np.ndarray) -> np.ndarray:  # (S, models, E) -> (P,)
-    """A document's clauses for one hypothesis as a few numbers.
+    """Summarise a document's clauses for one hypothesis in a few numbers.
 
-    For each model: the best scores of each label, their soft maximum, the best scores of any label, and which label
-    the best clause speaks for. At last the number of clauses: among many, one scores high by chance.
+    For each model: the best scores of each label, their soft maximum, the best scores of any label, and the label of
+    the best clause. The last one is the number of clauses: among many, one scores high by chance.
     """
     short = BEST - len(scores)
     padded = scores
@@ -266,17 +265,17 @@ def summarise(scores: np.ndarray) -> np.ndarray:  # (S, models, E) -> (P,)
 
 
 def relevance(scores: np.ndarray) -> np.ndarray:  # (S, models, E) -> (S,)
-    """How much each clause decides: the models' scores together, for the label it speaks for most."""
+    """Return how much each clause decides: the models' summed scores for its likeliest label."""
     return np.asarray(scores.sum(axis=1).max(axis=1))
 
 
 def open_width_of(models: int) -> int:
-    """Length of what `open_features` gives."""
+    """Return the length of the result of `open_features`."""
     return BEST * models + 4
 
 
 def likeness(clauses: Clauses, question: OpenQuestion, terms: int) -> np.ndarray:  # (S, models)
-    """How like a hypothesis each clause is: cosine of TF-IDF, and of the encodings where there are any."""
+    """Return the similarity of each clause to a hypothesis: cosine of TF-IDF, and of the encodings if there are any."""
     dense = np.zeros(terms, dtype=np.float32)
     dense[question.grams.indices] = question.grams.values
     lexical = np.array([values @ dense[indices] for indices, values in clauses.grams])
@@ -286,7 +285,7 @@ def likeness(clauses: Clauses, question: OpenQuestion, terms: int) -> np.ndarray
 
 
 def open_features(clauses: Clauses, question: OpenQuestion, alike: np.ndarray) -> np.ndarray:  # (Q,)
-    """The best likenesses, the number of clauses, and who of the two denies."""
+    """Return the best similarities, the number of clauses, and which of the two negates."""
     padded = np.concatenate([alike, np.zeros((max(0, BEST - len(alike)), alike.shape[1]))])
     ranked = -np.sort(-padded, axis=0)[:BEST]
     denies, clause = bool(question.words), bool(clauses.words[int(alike.sum(axis=1).argmax())])
@@ -316,7 +315,7 @@ _LONE_MARK = re.compile(r"\s*[(\[]?\w{1,4}[).\]]*\s*")
 
 
 def split_clauses(text: str, language: str | None = None) -> list[Span]:
-    """The clauses of a text, in order, without white space around them; everything else of it is in one of them."""
+    """Return the clauses of a text, in order, without white space around them; they cover the rest of the text."""
     language = language or language_of(text, "en")
     spans: list[Span] = []
     start = 0
@@ -329,7 +328,7 @@ def split_clauses(text: str, language: str | None = None) -> list[Span]:
 
 
 def _divides(piece: str, mark: str, language: str) -> bool:
-    """Whether a boundary is the end of a clause, and not of an abbreviation, a number or a short heading."""
+    """Return whether a boundary ends a clause, and not an abbreviation, a number or a short heading."""
     if mark.startswith("\n"):
         return not _LONE_MARK.fullmatch(piece)  # "(a)" alone on a line belongs to the next one
     if mark[0] in ".!?" and (not ends_sentence(piece, language) or _NUMBER.fullmatch(_last_word(piece))):
@@ -344,7 +343,7 @@ def _last_word(piece: str) -> str:
 
 
 def _pieces(text: str, start: int, end: int) -> Iterator[Span]:
-    """A clause without the space around it, in pieces that are not too long."""
+    """Yield a clause without the space around it, in pieces that are not too long."""
     while True:
         while start < end and text[start].isspace():
             start += 1
@@ -360,7 +359,7 @@ def _pieces(text: str, start: int, end: int) -> Iterator[Span]:
 
 
 def _cut(text: str, start: int) -> int:
-    """Where a piece that is too long is cut: behind the last comma of its second half, else before a space."""
+    """Return where a long piece is cut: after the last comma of its second half, else before a space."""
     half, last = start + LONGEST // 2, start + LONGEST
     comma = text.rfind(", ", half, last)
     if comma >= 0:
@@ -396,17 +395,20 @@ class _DocumentCache:
 
     @property
     def lock(self) -> asyncio.Lock:
-        """Held while a document is read: who asks about the same one waits for it, and the encoder is not flooded."""
+        """The lock that is held while a document is read.
+
+        Another request for the same document waits for it, and the encoder is not overloaded.
+        """
         return self.locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
     def find(self, key: bytes) -> _Read | None:
-        """A document that was read, which becomes the last one asked about."""
+        """Return a cached document, which becomes the most recently used one."""
         if key in self.kept:
             self.kept.move_to_end(key)
         return self.kept.get(key)
 
     def keep(self, key: bytes, read: _Read) -> None:
-        """Keep a document, and let go of the one that was not asked about for longest."""
+        """Cache a document, and drop the least recently used one."""
         self.kept[key] = read
         while len(self.kept) > _DOCUMENTS:
             self.kept.popitem(last=False)
@@ -414,13 +416,13 @@ class _DocumentCache:
 
 @dataclass(frozen=True, kw_only=True)
 class PairSpecialist:
-    """Reads the document (or remembers it), asks its head about the hypothesis, and quotes what decided."""
+    """Reads the document (or gets it from the cache), runs its head on the hypothesis, and quotes what decided."""
 
     card: SpecialistCard
     head: PairHead
     acceptance: Acceptance
     open_acceptance: Acceptance
-    """For a hypothesis that training did not have."""
+    """The acceptance for a hypothesis unknown to training."""
     encoder: Engine | None = None
     _documents: _DocumentCache = field(default_factory=_DocumentCache, compare=False, repr=False)
 
@@ -430,7 +432,7 @@ class PairSpecialist:
         return self.card.columns[0]
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - it reads no facts
-        """The label of the text and the hypothesis together, with the clauses that decide as quotes."""
+        """Return the label of the text and the hypothesis together, with the deciding clauses as quotes."""
         hypothesis = (task.columns or {}).get(self.pair_column)
         if not task.text.strip():
             return abstention(self.card.name, task, Reason("abstain.no_text"))
@@ -449,7 +451,7 @@ class PairSpecialist:
     # --- the document ----------------------------------------------------------------------------
 
     async def _read(self, task: Task, call: CallContext) -> tuple[_Read, tuple[Step, ...]]:
-        """The document's clauses and scores, and what reading took: nothing where it was read before."""
+        """Return the document's clauses and scores, and the usage of reading: none if it was cached."""
         key = hashlib.sha256(task.text.encode("utf-8", "surrogatepass")).digest()
         async with self._documents.lock:
             if (read := self._documents.find(key)) is not None:
@@ -465,7 +467,7 @@ class PairSpecialist:
     async def _encode(
         self, texts: Sequence[str], task: Task, call: CallContext
     ) -> tuple[np.ndarray | None, tuple[tuple[Step, ...], bool]]:
-        """Vectors (N, D) where the head looks at them, what they took, and whether a text did not fit the window."""
+        """Return vectors (N, D) if the head uses them, their usage, and whether a text exceeded the window."""
         if self.encoder is None:
             return None, ((), False)
         outputs: list[Output] = []
@@ -477,7 +479,7 @@ class PairSpecialist:
         return vectors, (_together(steps), any(output.finish == "length" for output in outputs))
 
     async def _timed(self, task: Task, work: Callable[[], T]) -> tuple[T, Step]:
-        """What some work on a task's text gives, and what it took."""
+        """Run some work on a task's text, and return its result and its usage."""
 
         def timed() -> tuple[T, Step]:
             with CpuSpan() as took:
@@ -523,7 +525,7 @@ class PairSpecialist:
         )
 
     def _quotes(self, text: str, read: _Read, judged: PairVerdict) -> tuple[Evidence, ...]:
-        """The clauses that decide most, the first one first; after it only those that come near to deciding."""
+        """Return the clauses that decide most, the first one first; after it only those that nearly decide."""
         order = np.argsort(-judged.relevance, kind="stable")[:MOST_QUOTES]
         order = order[(judged.relevance[order] > _NEAR * self.head.models) | (order == order[:1])]
         return tuple(
@@ -540,7 +542,7 @@ class PairSpecialist:
         return tuple(Fact(name=name, value=label, confidence=confidence) for name in self.card.writes[:1])
 
     def describe(self) -> dict[str, object]:
-        """What a stored version says of it beside the head."""
+        """Return the description that a stored version has beside the head."""
         return {
             "task": "pairs",
             "rung": self.card.rung,
@@ -554,7 +556,7 @@ class PairSpecialist:
 def load_pairs(
     card: SpecialistCard, described: Mapping[str, Any], files: Mapping[str, bytes], encoder: Engine | None
 ) -> PairSpecialist:
-    """The specialist of a stored version. Raises `KeyError`, `TypeError` or `ValueError` if it is not whole."""
+    """Load the specialist of a stored version. Raises `KeyError`, `TypeError` or `ValueError` if it is incomplete."""
     head = PairHead.restore(described, load_arrays(files[ARRAYS_FILE]))
     if len(card.columns) != 1:
         raise ValueError(f"it has {len(card.columns)} columns for the second text, not 1")
@@ -579,6 +581,6 @@ def _together(steps: tuple[Step, ...]) -> tuple[Step, ...]:
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:  # (L,) -> (L,)
-    """As in `calibration`, which brings SciPy: serving does without."""
+    """Return the softmax. The one in `calibration` imports SciPy, which serving avoids."""
     exponentials = np.exp(logits - logits.max())
     return np.asarray(exponentials / exponentials.sum())

@@ -1,4 +1,4 @@
-"""Pairs of a text and a second one: many pairs of one document in one record, and the spans that decide a pair."""
+"""Reads pairs of a text and a second one: many pairs of one document per record, and the spans that decide a pair."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class PairReader(LabelReader):
-    """A text, a second one and their label a row; a JSONL record may hold many pairs of one text."""
+    """Reads a text, a second one and their label per row; a JSONL record may hold many pairs of one text."""
 
     pair: str = "hypothesis"
     """Column with the second text."""
     evidence: str = "evidence"
-    """Column with the spans that decide, where there is one."""
+    """Column with the deciding spans, if there is one."""
     learn_only: str | None = None
-    """Column with `true` where a row is learnt from only."""
+    """Column with `true` where a row is used for training only."""
 
     @property
     def problems(self) -> tuple[Callable[[ParsedRows], Iterator[Problem]], ...]:
-        """Also a second text that is missing."""
+        """Checks for rows that would teach something wrong, also for a missing second text."""
         few, empty, *others = super().problems
         return (few, empty, self._empty_pairs, *others)
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """Also the column with the second text."""
+        """The required columns, with that of the second text."""
         return (*super().wanted, self.pair, *([self.learn_only] if self.learn_only else []))
 
     @property
     def settings(self) -> Mapping[str | None, tuple[str, str]]:
-        """Also of the second text."""
+        """The settings that name columns, with that of the second text."""
         return {**super().settings, self.pair: ("pair_column", "")}
 
     def records(self, record: Record, lines: Lines) -> Iterator[Record]:
-        """The pairs of a record."""
+        """Yield the pairs of a record."""
         if "pairs" in record.cells and self.pair not in record.cells:
             return flatten_pairs(record, lines)
         return super().records(record, lines)
 
     def row(self, record: Record, lines: Lines, read: RowsRead) -> Row:
-        """The second text is the row's only column."""
+        """Return a row whose only column is the second text."""
         row = super().row(record, lines, read)
         second = as_text(record.cells.get(self.pair), self.pair, record, lines).strip()
         return replace(
@@ -96,9 +96,9 @@ def read_rows(section: PairsSection, path: Path | str, *, for_evaluation: bool =
 
 
 def flatten_pairs(record: Record, lines: Lines) -> Iterator[Record]:
-    """A record a pair, from a JSONL record that holds a text once and a list of its `pairs`.
+    """Yield a record per pair, from a JSONL record that holds a text once and a list of its `pairs`.
 
-    `{"text": ..., "pairs": [{"hypothesis": ..., "label": ...}, ...]}`; every other cell is every pair's.
+    `{"text": ..., "pairs": [{"hypothesis": ..., "label": ...}, ...]}`; every other cell is copied to every pair.
     """
     pairs = record.cells["pairs"]
     if not isinstance(pairs, list) or not all(isinstance(pair, dict) for pair in pairs):
@@ -113,12 +113,12 @@ def flatten_pairs(record: Record, lines: Lines) -> Iterator[Record]:
 
 
 def read_evidence(record: Record, column: str, text: str, lines: Lines) -> tuple[Span, ...]:
-    """The spans of the text that a record's evidence names, in its order.
+    """Return the spans of the text that a record's evidence names, in its order.
 
-    A list whose items are quotes or `[start, end]`, as JSON also in a CSV cell; one quote may stand alone.
+    Evidence is a list of quotes or `[start, end]`, written as JSON also in a CSV cell; a single quote needs no list.
 
     Raises:
-        DataError: a span lies outside the text, or a quote does not occur in it.
+        DataError: a span is outside the text, or a quote does not occur in it.
     """
     cell = record.cells.get(column)
     if isinstance(cell, str):
@@ -130,7 +130,7 @@ def read_evidence(record: Record, column: str, text: str, lines: Lines) -> tuple
 
 
 def _from_text(cell: str) -> object:
-    """A list written as JSON, or the quote itself."""
+    """Return a list written as JSON, or the quote itself."""
     if cell.lstrip().startswith("["):
         try:
             return parse_json(cell)

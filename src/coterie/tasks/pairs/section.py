@@ -13,15 +13,15 @@ class PairsSection(DataSection):
     """A specialist that names the label of a pair of texts, and the clauses that decide it."""
 
     task: Literal["pairs"]
-    """`pairs`."""
+    """The task: `pairs`."""
     pair_column: str = "hypothesis"
-    """Column with the second text, such as a hypothesis or question, that the label is about too."""
+    """Column with the second text, such as a hypothesis or question; the label depends on both texts."""
     evidence_column: str = "evidence"
-    """Column, if there is one, with what decides a row: quotes or `[start, end]` of the text."""
+    """Column, if there is one, with the evidence of a row: quotes or `[start, end]` of the text."""
     learn_only_column: str | None = None
-    """Rows with `true` or `1` here are learnt from, but neither calibrated nor measured on.
+    """Column that marks rows for training only: rows with `true` or `1` are neither calibrated nor measured on.
 
-    For rows unlike those it will be asked about, such as excerpts or generated texts.
+    For rows unlike those in use, such as excerpts or generated texts.
     """
 
     @model_validator(mode="after")

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from coterie.protocols import Specialist
 
 _BEFORE = "classify"
-"""The task of versions from before this one had a name of its own."""
+"""The task of versions from before `pairs` was a task of its own."""
 
 
 class PairsTask(TaskType[PairsSection]):
-    """Names the label of a pair of texts, with the clauses that decide it."""
+    """Names the label of a pair of texts, and gives the clauses that decide it."""
 
     kind = "pairs"
     section = PairsSection
@@ -35,46 +35,46 @@ class PairsTask(TaskType[PairsSection]):
     needs_profile = True
 
     def read_rows(self, section: PairsSection, path: Path | str, *, for_evaluation: bool = False) -> Dataset:
-        """A text, a second one and their label a row."""
+        """Read rows, each a text, a second one and their label."""
         from coterie.tasks.pairs.rows import read_rows
 
         return read_rows(section, path, for_evaluation=for_evaluation)
 
     def written_values(self, section: PairsSection, data: Dataset) -> Collection[str] | None:
-        """Its labels."""
+        """Return its labels."""
         return data.label_names
 
     def possible_rungs(self, section: PairsSection, train: Dataset) -> tuple[Rung, ...]:
-        """The quick ones."""
+        """Return the quick rungs."""
         return QUICK_RUNGS
 
     def texts(self, job: Job[PairsSection]) -> Sequence[str]:
-        """The second texts: a document may be about anything, what is asked of it is not."""
+        """Return the second texts: a document may be about anything, the questions about it are not."""
         from coterie.tasks.pairs.fit import pair_hypotheses
 
         return pair_hypotheses(job)
 
     def fit(self, job: Job[PairsSection], encoded: Encoded | None) -> Sequence[Candidate]:
-        """A candidate a rung."""
+        """Return a candidate per rung."""
         from coterie.tasks.pairs.fit import train_pairs
 
         assert encoded is not None, "a row without a text is refused"  # noqa: S101
         return train_pairs(job, encoded)
 
     def examples(self, job: Job[PairsSection]) -> Sequence[RoutedExample]:
-        """Every second text."""
+        """Return every second text."""
         return [RoutedExample(i, job.section.pair_column, None) for i in range(len(self.texts(job)))]
 
     def subjects(self, job: Job[PairsSection]) -> Sequence[str]:
-        """None."""
+        """Return no names."""
         return ()
 
     def one_of(self, section: PairsSection, described: Mapping[str, Any]) -> tuple[Option, ...]:
-        """Its labels."""
+        """Return its labels."""
         return tuple(Option(name=label) for label in described.get("labels", ()))
 
     def accepts(self, section: PairsSection, described: Mapping[str, Any]) -> str:
-        """A version of another second text, or of none, cannot serve."""
+        """Return why a version cannot serve: it has another second text, or none."""
         trained = next(iter(described.get("columns", ())), None)
         if described["task"] in {self.kind, _BEFORE} and trained == section.pair_column:
             return ""
@@ -90,7 +90,7 @@ class PairsTask(TaskType[PairsSection]):
         stored: Stored,
         parts: Parts,
     ) -> Specialist:
-        """The specialist of the version's rung."""
+        """Return the specialist of the version's rung."""
         from coterie.tasks.pairs.model import load_pairs
 
         return load_pairs(card, stored.described, stored.files, parts.encoder if card.rung == "embedding" else None)

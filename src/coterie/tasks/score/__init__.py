@@ -1,1 +1,1 @@
-"""Give a probability from columns and text, with reasons."""
+"""Gives a probability from columns and text, with reasons."""

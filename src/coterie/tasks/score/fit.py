@@ -5,8 +5,8 @@ The same folds serve both models, so no row is ever scored by a text model that 
 
 Bags of gradient-boosted trees, each branch limited to two columns (`interaction_cst`), are a model of order two (Lou
 et al. 2013, "Accurate intelligible models with pairwise interactions"). Such a model is determined by its values
-on one- and two-column changes from any row, so reading those off gives tables that equal the trees; the tables are
-then centred by the training rows' marginals (Lengerich et al. 2020, "Purifying interaction effects").
+on one- and two-column changes from any row, so tables of these values equal the trees; the tables are then centred by
+the training rows' marginals (Lengerich et al. 2020, "Purifying interaction effects").
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ _AT_ONCE = 20_000  # such rows asked at once; bounds the memory
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnPlan:
-    """Which columns a scorecard looks at, and why not the others."""
+    """The columns that a scorecard uses, and the reasons against the others."""
 
     columns: tuple[ColumnBins, ...]
     left_out: Mapping[str, str]
 
 
 def plan_columns(rows: Sequence[Columns], excluded: Mapping[str, str]) -> ColumnPlan:
-    """Bins for each usable column.
+    """Return bins for each usable column.
 
     Args:
         rows: Training rows.
@@ -114,7 +114,7 @@ def _plan_column(name: str, values: Sequence[Scalar]) -> ColumnBins | str:
 
 
 def _edges(numbers: np.ndarray) -> tuple[float, ...]:
-    """Cuts between few distinct numbers, at quantiles of many."""
+    """Return cuts between few distinct numbers, at quantiles of many."""
     distinct = np.unique(numbers)
     if len(distinct) <= MOST_BINS:
         cuts = (distinct[1:] + distinct[:-1]) / 2
@@ -124,13 +124,13 @@ def _edges(numbers: np.ndarray) -> tuple[float, ...]:
 
 
 def bin_rows(columns: Sequence[ColumnBins], rows: Sequence[Columns]) -> np.ndarray:  # (N, C)
-    """The bin of every value."""
+    """Return the bin of every value."""
     placed = [[column.place(row.get(column.name)).bin for column in columns] for row in rows]
     return np.array(placed, dtype=np.int64).reshape(len(rows), len(columns))
 
 
 def fit_scorecard(columns: tuple[ColumnBins, ...], bins: np.ndarray, targets: np.ndarray, *, seed: int) -> TableHead:
-    """A scorecard of binned rows (N, C) and targets (N,) of 0 and 1. Where all targets are alike, it is constant."""
+    """Fit a scorecard on binned rows (N, C) and targets (N,) of 0 and 1; constant if all targets are equal."""
     if len(set(targets.tolist())) < 2:
         return _constant(columns, targets)
     paired = _paired(columns, bins, targets)
@@ -144,13 +144,13 @@ def fit_scorecard(columns: tuple[ColumnBins, ...], bins: np.ndarray, targets: np
 
 
 def _constant(columns: tuple[ColumnBins, ...], targets: np.ndarray) -> TableHead:
-    """The smoothed log-odds of the targets, whatever the columns say."""
+    """Return the smoothed log-odds of the targets, whatever the columns contain."""
     base = float(np.log((targets.sum() + 1) / (len(targets) - targets.sum() + 1)))
     return TableHead(columns=columns, base=base, main=tuple(np.zeros(column.size) for column in columns), pairs={})
 
 
 def _bags(bins: np.ndarray, targets: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The rows in each bag and those out of it; all rows for both where a target is too rare to be divided."""
+    """Return the rows in each bag and those out of it; all rows for both where a target is too rare to split."""
     if np.bincount(targets, minlength=2).min() < 2:
         return [(np.arange(len(targets)), np.arange(len(targets)))] * BAGS
     split = StratifiedShuffleSplit(BAGS, test_size=OUT_OF_BAG, random_state=seed)
@@ -158,7 +158,7 @@ def _bags(bins: np.ndarray, targets: np.ndarray, seed: int) -> list[tuple[np.nda
 
 
 def _paired(columns: Sequence[ColumnBins], bins: np.ndarray, targets: np.ndarray) -> Collection[int]:
-    """Columns that may form pairs: those whose bins tell most of the target, while there is room for their tables."""
+    """Return columns that may form pairs: the most predictive ones, while there is room for their tables."""
     overall = targets.mean()
     strength = []
     for j, column in enumerate(columns):
@@ -193,12 +193,12 @@ def _booster(columns: Sequence[ColumnBins], paired: Collection[int], seed: int) 
 
 
 def _with_gaps(bins: np.ndarray) -> np.ndarray:
-    """Bins as the booster takes them: what is missing is NaN, and gets a side of its own."""
+    """Return bins in the booster's form: a missing value is NaN, and gets a branch of its own."""
     return np.where(bins == 0, np.nan, bins)
 
 
 def _learnable(bins: np.ndarray) -> np.ndarray:
-    """The same for fitting; a column with nothing but gaps is constant instead, which the booster can bin."""
+    """Return bins for fitting; a column with only missing values is constant, so that the booster can bin it."""
     return np.where((bins == 0).all(axis=0), 0.0, _with_gaps(bins))
 
 
@@ -208,7 +208,7 @@ def _count_trees(
     bins: np.ndarray,
     targets: np.ndarray,
 ) -> int:
-    """The number of trees with the least mean log loss out of bag."""
+    """Return the number of trees with the least mean log loss out of bag."""
     loss = np.zeros(STAGES)
     for model, (_, out) in zip(models, bags, strict=True):
         for trees, logits in enumerate(model.staged_decision_function(_with_gaps(bins[out])), start=1):
@@ -220,7 +220,7 @@ def _count_trees(
 
 @dataclass(frozen=True)
 class _Bagged:
-    """The mean of the models, each cut after its first trees: what fitting so many in the first place would give."""
+    """The mean of the models, each truncated to its first trees, as if they had been fitted with so many."""
 
     models: Sequence[HistGradientBoostingClassifier]
     trees: int
@@ -234,7 +234,7 @@ class _Bagged:
 
 
 def _tabulate(columns: tuple[ColumnBins, ...], bagged: _Bagged, bins: np.ndarray, paired: Collection[int]) -> TableHead:
-    """Read the mean log-odds off cell by cell, then centre."""
+    """Tabulate the mean log-odds cell by cell, then centre them."""
     sizes = [column.size for column in columns]
     anchor = np.array([np.bincount(bins[:, j]).argmax() for j in range(len(sizes))])
     pairs = list(combinations(paired, 2))
@@ -253,7 +253,7 @@ def _tabulate(columns: tuple[ColumnBins, ...], bagged: _Bagged, bins: np.ndarray
 
 
 def _batches(grids: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The grids one below the other, cut between grids where enough rows are together."""
+    """Yield the grids stacked in batches of enough rows, never split within a grid."""
     batch: list[np.ndarray] = []
     for grid in grids:
         batch.append(grid)
@@ -265,7 +265,7 @@ def _batches(grids: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def _grid(anchor: np.ndarray, sizes: Sequence[int], changed: Sequence[int]) -> np.ndarray:  # (cells, C)
-    """The anchor row with every combination of bins in the changed columns, the last column fastest."""
+    """Return the anchor row with every combination of bins in the changed columns, the last column fastest."""
     cells = np.array(list(np.ndindex(*(sizes[j] for j in changed))), dtype=np.int64)
     grid = np.repeat(anchor[None], len(cells), axis=0)
     grid[:, list(changed)] = cells
@@ -298,7 +298,7 @@ def _centred(
 
 
 def _silence(j: int, main: list[np.ndarray], pairs: Mapping[tuple[int, int], np.ndarray]) -> None:
-    """Bin 0 of column j adds nothing."""
+    """Set the values of bin 0 of column j to 0."""
     main[j][0] = 0.0
     for (a, b), table in pairs.items():
         if a == j:
@@ -322,21 +322,24 @@ PROTECTED_WORDS = frozenset(
     for words in json.loads(Path(__file__).with_name("protected.json").read_text(encoding="utf-8")).values()
     for word in words.split()
 )
-"""In small letters and without accents, but where a word would be another's without them."""
+"""Words that mark a protected column.
+
+They are in lower case and without accents, except where a word would equal another one without them.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exclusion:
-    """Columns that must not be used, and what to say about it."""
+    """Columns that must not be used, with reasons and warnings."""
 
     reasons: Mapping[str, str]
-    """Why, by column."""
+    """Reasons by column."""
     warnings: tuple[str, ...] = ()
-    """About columns that nobody named: they are left out by their names."""
+    """Warnings about columns that are left out because of their names alone."""
 
 
 def exclusion(job: Job[ScoreSection], names: Sequence[str]) -> Exclusion:
-    """The columns among these that the job must not use.
+    """Return the columns among these that the job must not use.
 
     Raises:
         ConfigError: its section names a column that the data does not have.
@@ -363,7 +366,7 @@ def exclusion(job: Job[ScoreSection], names: Sequence[str]) -> Exclusion:
 
 
 def protected_word(name: str) -> str | None:
-    """The word of a column's name that says it is protected; `foreignWorker`, `AGE_2` and `Age (years)` have one."""
+    """Return the word of a column's name that marks it as protected, as in `foreignWorker`, `AGE_2`, `Age (years)`."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", unicodedata.normalize("NFC", name))
     words = re.findall(r"[^\W\d_]+", spaced.lower())
     return next((word for word in words if not PROTECTED_WORDS.isdisjoint({word, _plain(word)})), None)
@@ -378,25 +381,25 @@ def _plain(word: str) -> str:
 # All figures are of training rows scored by models that had not seen them.
 
 PROTECTED = "protected attribute"
-"""How the reason begins for which such a column is left out."""
+"""Beginning of the reason for leaving out a protected column."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Groups:
-    """Every protected attribute of the data: how its groups fare, and what gives it away."""
+    """Every protected attribute of the data: the figures of its groups, and the columns that reveal it."""
 
     fairness: tuple[Fairness, ...]
     proxies: tuple[Proxies, ...]
 
     def notes(self) -> dict[str, object]:
-        """For the report."""
+        """Return notes for the report."""
         return {
             "fairness": {each.column: each.to_json() for each in self.fairness},
             "proxies": {each.attribute: to_json(each) for each in self.proxies},
         }
 
     def warnings(self) -> tuple[str, ...]:
-        """What somebody should look at."""
+        """Warnings that deserve a look."""
         below = [
             f"groups of {each.column!r} that are approved less than four fifths as often as the group approved most: "
             f"{', '.join(each.below)}"
@@ -421,14 +424,14 @@ def look_at_groups(
     targets: Sequence[int],
     alone: Sequence[bool],
 ) -> Groups:
-    """Look at each protected attribute.
+    """Examine each protected attribute.
 
     Args:
         data: The training rows.
         plan: Which columns are used, and why others are not.
         bins: (N, C) of the columns that are used.
         probabilities: (N,) out of fold.
-        targets: (N,) what became of each row.
+        targets: (N,) the outcome of each row.
         alone: (N,) whether it would be decided without a person.
     """
     attributes = [name for name, reason in plan.left_out.items() if reason.startswith(PROTECTED)]
@@ -459,7 +462,7 @@ class TextColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class FittedScorecard:
-    """A scorecard of all rows, and what its like said of rows they had not seen."""
+    """A scorecard of all rows, and cross-fitted predictions of each row."""
 
     head: TableHead
     bins: np.ndarray  # (N, C)
@@ -471,12 +474,12 @@ class FittedScorecard:
 
     @property
     def names(self) -> list[str]:
-        """The columns it looks at."""
+        """The names of its columns."""
         return [column.name for column in self.plan.columns]
 
 
 def train_score(job: Job[ScoreSection], encoded: Encoded | None) -> list[Candidate]:
-    """A candidate a rung, cheapest first. Without a test file the figures are cross-validated.
+    """Return a candidate per rung, cheapest first. Without a test file the figures are cross-validated.
 
     Args:
         job: What to train.
@@ -496,10 +499,10 @@ def train_score(job: Job[ScoreSection], encoded: Encoded | None) -> list[Candida
 
 
 def _cases(data: Dataset) -> Dataset:
-    """The rows as folds tell them apart: by their columns, or by the text where there are none.
+    """Return the rows in the form that folds distinguish: by their columns, or by the text where there are none.
 
-    Two cases with one remark ("none", "paid in full") are two cases; kept in one fold, a frequent remark would always
-    be scored by models that never saw it.
+    Two cases with the same remark ("none", "paid in full") are two cases; kept in one fold, a frequent remark would
+    always be scored by models that never saw it.
     """
     rows = (
         replace(row, text="") if any(value is not None for value in row.columns.values()) else row for row in data.rows
@@ -511,7 +514,7 @@ def _cases(data: Dataset) -> Dataset:
 
 
 def _text_columns(job: Job[ScoreSection], encoded: Encoded, fold_of: np.ndarray) -> list[TextColumn]:
-    """A text column for each rung; none where hardly any row has a text."""
+    """Return a text column for each rung; none where hardly any row has a text."""
     rows = np.array([index for index, row in enumerate(job.train.rows) if row.text.strip()], dtype=np.int64)
     if len(rows) < _FEWEST_TEXTS:
         return []
@@ -529,12 +532,12 @@ def _text_columns(job: Job[ScoreSection], encoded: Encoded, fold_of: np.ndarray)
 
 
 def text_source(job: Job[ScoreSection]) -> str:
-    """The column of the data that holds the text."""
+    """Return the column of the data that holds the text."""
     return job.section.text_column or TEXT_COLUMN
 
 
 def _free_name(taken: Sequence[str]) -> str:
-    """`text`, or with as many bars behind it as it takes to be no column of the data."""
+    """Return `text`, with as many underscores after it as needed to differ from the data's columns."""
     name = TEXT_COLUMN
     while name in taken:
         name += "_"
@@ -551,7 +554,7 @@ def _with_text(rows: Sequence[Columns], text: TextColumn | None) -> list[Columns
 
 
 def _fit(job: Job[ScoreSection], text: TextColumn | None, fold_of: np.ndarray, excluded: Exclusion) -> FittedScorecard:
-    """Out-of-fold predictions of the whole procedure, then one fit of all rows."""
+    """Return out-of-fold predictions of the whole procedure, and one fit of all rows."""
     start = time.perf_counter()
     rows, targets = _with_text(job.train.columns, text), _targets(job.train)
     plan = plan_columns(rows, excluded.reasons)
@@ -586,7 +589,7 @@ _SEPARATED = re.compile(r"\W*\d[\d.,'\s]*\W*")  # a number as people write it: 8
 
 
 def _unused(plan: ColumnPlan, excluded: Exclusion, rows: Sequence[Columns]) -> Iterator[str]:
-    """Which columns say nothing to the score, although nobody excluded them."""
+    """Yield warnings on columns that do not affect the score, although they are not excluded."""
     for name, reason in plan.left_out.items():
         if name in excluded.reasons:
             continue
@@ -601,7 +604,7 @@ def _targets(data: Dataset) -> np.ndarray:  # (N,) of 0 and 1
 
 
 def _floor(plan: ColumnPlan, bins: np.ndarray, targets: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """Log-odds of held-out rows by a plain logistic regression on one-hot bins: what every score is held against."""
+    """Return held-out log-odds of a plain logistic regression on one-hot bins, the baseline of every score."""
     hot = np.hstack([np.eye(column.size)[bins[:, j]] for j, column in enumerate(plan.columns)])
     if len(np.unique(targets[~out])) < 2:
         return np.zeros(int(out.sum()))
@@ -615,7 +618,7 @@ def _floor(plan: ColumnPlan, bins: np.ndarray, targets: np.ndarray, out: np.ndar
 def _candidate(
     job: Job[ScoreSection], fitted: FittedScorecard, text: TextColumn | None, fold_of: np.ndarray
 ) -> Candidate:
-    """Decide from which confidence to accept, and measure."""
+    """Set the threshold, and measure."""
     rung: Rung = text.rung if text else "lexical"
     if text and text.name not in fitted.names:
         text = None  # it says the same of every row
@@ -694,7 +697,7 @@ def _text_model(job: Job[ScoreSection], text: TextColumn) -> TextModel:
 
 
 def _cross_validated(data: Dataset, fitted: FittedScorecard, specialist: ScoreSpecialist) -> Evaluation:
-    """The figures of the out-of-fold predictions, judged like a specialist's findings."""
+    """Return the figures of the out-of-fold predictions, evaluated like a specialist's findings."""
     findings = []
     for probability in expit(fitted.out_of_fold).tolist():
         confidence = max(probability, 1.0 - probability)
@@ -720,7 +723,7 @@ def _figure(evaluation: Evaluation, measure: str) -> Figure:
 def _notes(
     job: Job[ScoreSection], fitted: FittedScorecard, threshold: Threshold, targets: np.ndarray, fold_of: np.ndarray
 ) -> dict[str, object]:
-    """What the report says beside the figures."""
+    """Return the report's notes beside the figures."""
     by_fold = [
         auroc(fitted.out_of_fold[out], targets[out]) for fold in np.unique(fold_of) if (out := fold_of == fold).any()
     ]

@@ -1,4 +1,4 @@
-"""Probabilities, held against outcomes."""
+"""Evaluates probabilities against outcomes."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from coterie.types import Finding
 
 
 def judge(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int = 0) -> Evaluation:
-    """Figures over the rows; the predicted label is `1` from a probability of one half."""
+    """Return figures over the rows; the predicted label is `1` from a probability of one half."""
     more = _score_figures(rows, findings, seed)
     return judge_labels(rows, findings, seed=seed, value_of=outcome_of, more=more, by_label=False)
 
 
 def cases(rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
-    """Every row with the outcome that was predicted."""
+    """Return a case for every row, with the predicted outcome."""
     return label_cases(rows, findings, value_of=outcome_of)
 
 
 def outcome_of(finding: Finding) -> Value:
-    """The outcome that a probability predicts."""
+    """Return the outcome that a probability predicts."""
     if isinstance(finding.value, int | float):
         return "1" if finding.value >= 0.5 else "0"
     return label_of(finding)
 
 
 def _score_figures(rows: Sequence[Row], findings: Sequence[Finding], seed: int) -> Figures:
-    """How well a probability ranks and predicts outcomes."""
+    """Return how well a probability ranks and predicts outcomes."""
     pairs = [
         (float(finding.value), row.labels == ("1",))
         for row, finding in zip(rows, findings, strict=True)

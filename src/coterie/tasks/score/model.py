@@ -1,6 +1,6 @@
-"""`score`: a probability from columns (and a text, if it was trained with one), with the reasons for it.
+"""`score`: a probability from columns (and a text, if it was trained with one), with reasons.
 
-The probability is a scorecard's, so each column's part in it is exact. A finding is accepted when enough is known
+The probability is a scorecard's, so each column's contribution is exact. A finding is accepted when enough is known
 about the case and the decision that the probability stands for, above or below one half, is certain enough to hold
 the target risk; otherwise it abstains, and the probability and its reasons go to a person.
 """
@@ -41,13 +41,13 @@ _PREFIX = "text."
 
 
 class TextOdds(NamedTuple):
-    """What a text says of the outcome, and what it took to know."""
+    """A text model's log-odds of the outcome, and their usage."""
 
     log_odds: float | None
-    """None when there is no text."""
+    """Log-odds of the outcome; None when there is no text."""
     steps: tuple[Step, ...] = ()
     truncated: bool = False
-    """Only the beginning of the text fits the encoder."""
+    """Whether only the beginning of the text fitted the encoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +59,15 @@ class TextModel:
     column: str
     """The scorecard's column that holds its log-odds: `text`, unless the data has a column of that name."""
     source: str
-    """The column of structured input that holds the text, when it comes that way."""
+    """The column of structured input that holds the text, where the text is sent as a column."""
 
     def find(self, task: Task) -> str:
-        """The text: in its column if that is sent, else the text beside the columns."""
+        """Return the text: from its column if that is sent, else the text beside the columns."""
         sent = (task.columns or {}).get(self.source)
         return sent if isinstance(sent, str) and sent.strip() else task.text
 
     async def log_odds(self, task: Task, caller: str, call: CallContext) -> TextOdds:
-        """The text's log-odds and what they took, on the caller's account."""
+        """Return the text's log-odds and their usage, charged to the caller."""
         text = self.find(task)
         if not text.strip():
             return TextOdds(None)
@@ -80,7 +80,7 @@ class TextModel:
     async def _encode(
         self, text: str, task: Task, caller: str, call: CallContext
     ) -> tuple[np.ndarray | None, tuple[Step, ...], bool]:
-        """The text's vector (D,), what it took, and whether it is of the beginning only."""
+        """Return the text's vector (D,), its usage, and whether only the beginning of the text was read."""
         if self.encoder is None:
             return None, (), False
         if task.vector is not None and text == task.text:  # a vector that comes along is of the task's own text
@@ -90,19 +90,19 @@ class TextModel:
         return encoded.vector, (step,), encoded.finish == "length"
 
     def describe(self) -> dict[str, object]:
-        """What a stored version says of it beside its files."""
+        """Return the description that a stored version has beside its files."""
         return {"column": self.column, "source": self.source}
 
 
 def text_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """A text model's files under the names they have beside a scorecard's."""
+    """Return a text model's files under the names that they have beside a scorecard's."""
     return {_PREFIX + name: content for name, content in files.items()}
 
 
 def load_text_model(
     described: Mapping[str, Any], files: Mapping[str, bytes], encoder: Engine | None
 ) -> TextModel | None:
-    """The text model of a stored version, if it has one. Raises `KeyError` or `ValueError` if it is not whole."""
+    """Load the text model of a stored version, if any. Raises `KeyError` or `ValueError` if incomplete."""
     if "text" not in described:
         return None
     head = LinearEngine.load({name: files[_PREFIX + name] for name in (MODEL_FILE, ARRAYS_FILE)})
@@ -113,7 +113,7 @@ def load_text_model(
 
 
 MOST_UNKNOWN = 0.25
-"""Share of what the score rests on that may be missing or unknown before it abstains."""
+"""Share of the score's importance that may be missing or unknown before it abstains."""
 _UNREAD = frozenset({"column.no_number", "column.far"})
 _MOST_REASONS = 4  # as many as adverse action notices usually give
 _LEAST_REASON = 0.05  # log-odds below which a column is no reason
@@ -122,22 +122,22 @@ _DECIMALS = 6  # of a probability that is passed on
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreSpecialist:
-    """Asks its scorecard, weighs what is unknown, and names the columns that raised the probability."""
+    """Runs its scorecard, weighs what is unknown, and names the columns that raised the probability."""
 
     card: SpecialistCard
     head: Engine
     bins: tuple[ColumnBins, ...]
     importance: Mapping[str, float]
-    """Mean absolute part of each column over the training rows, in log-odds."""
+    """Mean absolute contribution of each column over the training rows, in log-odds."""
     left_out: Mapping[str, str]
     """Columns it must not or cannot use, with the reason."""
     positive: str
-    """What the probability is of: the name of the label column."""
+    """The outcome of the probability: the name of the label column."""
     acceptance: Acceptance
     text: TextModel | None = None
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - it reads no facts
-        """The probability, as value, with reason codes as evidence."""
+        """Return the probability, as value, with reason codes as evidence."""
         columns: dict[str, Scalar] = dict(task.columns or {})
         said = TextOdds(None)
         if self.text is not None:
@@ -151,7 +151,7 @@ class ScoreSpecialist:
         return truncated_finding(finding) if said.truncated else finding
 
     def _wanted(self) -> Reason:
-        """That it was given nothing, and what it takes."""
+        """Return the reason that the input is empty, with the columns that are needed."""
         names = [column.name for column in self.bins if self.text is None or column.name != self.text.column]
         if not names:
             return Reason("abstain.no_text")
@@ -184,9 +184,9 @@ class ScoreSpecialist:
         )
 
     def _unknown(self, columns: Columns) -> float:
-        """The share of the score that rests on columns of which nothing is known, 0 to 1.
+        """Return the share of the score that rests on unknown columns, 0 to 1.
 
-        Where training had missing values, a missing one says what it said there. One that is there and cannot be read
+        Where training had missing values, a missing value counts as known. A value that is present but cannot be read
         is not missing.
         """
         problems = [(column, column.place(columns.get(column.name)).problem) for column in self.bins]
@@ -194,7 +194,7 @@ class ScoreSpecialist:
         return sum(self.importance[name] for name in silent) / (sum(self.importance.values()) or 1.0)
 
     def _remarks(self, columns: Columns) -> Iterator[Reason]:
-        """What was missing, what was not understood, and what must not be used."""
+        """Yield notes on values that are missing, that were not understood, and that must not be used."""
         missing = [column.name for column in self.bins if as_category(columns.get(column.name)) is None]
         if missing:
             yield Reason("note.missing", columns=", ".join(missing))
@@ -207,7 +207,7 @@ class ScoreSpecialist:
         yield from (Reason("note.not_used", column=name, why=why) for name, why in given)
 
     def _reasons(self, columns: Columns, parts: Mapping[str, float]) -> list[Evidence]:
-        """The columns that moved the probability most: first those that raised it, then those that lowered it."""
+        """Return the columns that moved the probability most: those that raised it, then those that lowered it."""
         ranked = sorted(parts.items(), key=lambda part: part[1], reverse=True)
         raising = [part for part in ranked if part[1] > _LEAST_REASON][:_MOST_REASONS]
         lowering = [part for part in reversed(ranked) if part[1] < -_LEAST_REASON][:_MOST_REASONS]
@@ -229,7 +229,7 @@ class ScoreSpecialist:
         return f"Probability of {self.positive}: {probability:.2f}.{verdict}{because}"
 
     def describe(self) -> dict[str, object]:
-        """What a stored version says of it beside the head."""
+        """Return the description that a stored version has beside the head."""
         return {
             "task": "score",
             "rung": self.card.rung,
@@ -245,7 +245,7 @@ class ScoreSpecialist:
 def load_score(
     card: SpecialistCard, described: Mapping[str, Any], files: Mapping[str, bytes], encoder: Engine
 ) -> ScoreSpecialist:
-    """The specialist of a stored version. Raises `LookupError`, `TypeError` or `ValueError` if it describes none."""
+    """Load the specialist of a stored version. Raises `LookupError`, `TypeError` or `ValueError` if invalid."""
     bins, importance = from_json(tuple[ColumnBins, ...], described["bins"]), described["importance"]
     if importance.keys() != {column.name for column in bins}:
         raise ValueError("its importances are not those of its columns")

@@ -1,4 +1,4 @@
-"""A case a row: columns, a text where there is one, and the outcome."""
+"""Reads a case per row: columns, a text where there is one, and the outcome."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from coterie.tasks.score.section import ScoreSection
 
 @dataclass(frozen=True, kw_only=True)
 class CaseReader(RowReader):
-    """Every column but text, label and group is a feature.
+    """Reads a case per row: every column except text, label and group is a feature.
 
     The label is 1 or 0, true or false, yes or no, or two words of which one is `positive`.
     """
 
     positive: str | None = None
     exclude: tuple[str, ...] = ()
-    """Columns that are not used, and of which nothing is odd."""
+    """Columns that are not used, and that cause no warnings."""
 
     @property
     def problems(self) -> tuple[Callable[[ParsedRows], Iterator[Problem]], ...]:
-        """What would teach it something that is not so."""
+        """Checks for rows that would teach the specialist something wrong."""
         return (checks.too_few, _without_outcome, self._outcomes, checks.one_label, checks.single_examples)
 
     @property
     def warnings(self) -> tuple[Callable[[ParsedRows], Iterator[str]], ...]:
-        """What works and somebody should know."""
+        """Checks for rows that work but deserve a warning."""
         return (checks.repeated, _textless, self._telling, checks.few_to_calibrate, checks.ungrouped)
 
     def written_labels(self, record: Record, lines: Lines) -> list[str]:
-        """One outcome."""
+        """Return the outcome of a record, as the only label."""
         cell = record.cells.get(self.label or "")
         if isinstance(cell, list):
             raise lines.error(f"has a list as its outcome: {quote(cell)}", line=record.line)
         return super().written_labels(record, lines)
 
     def finish(self, read: RowsRead) -> tuple[list[Row], Sequence[str]]:
-        """Each column gets one type, and outcomes become `1` and `0`."""
+        """Return the rows with one type for each column, and outcomes as `1` and `0`."""
         columns, warnings = parse_columns(read.cells, [row.line for row in read.rows], unused=self.exclude)
         outcomes = parse_outcomes([row.labels for row in read.rows], self.positive)
         rows = [
@@ -66,7 +66,7 @@ class CaseReader(RowReader):
         yield Problem(f"outcomes that are not 1 and 0: {seen}{positive_note}", f"{hint}.")
 
     def _telling(self, found: ParsedRows) -> Iterator[str]:
-        """Columns that give the outcome away: often something written down after the decision."""
+        """Yield warnings on columns that reveal the outcome: often values written after the decision."""
         names = dict.fromkeys(name for row in found.rows for name in row.columns if name not in self.exclude)
         for name in names:
             outcomes: dict[object, set[tuple[str, ...]]] = defaultdict(set)

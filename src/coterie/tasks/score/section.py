@@ -13,13 +13,13 @@ class ScoreSection(DataSection):
     measures: ClassVar[tuple[str, ...]] = ("auc", "accuracy", "macro_f1")
 
     task: Literal["score"]
-    """`score`."""
+    """The task: `score`."""
     positive: str | None = None
     """The label whose probability is given, where outcomes are neither 1 and 0, true and false nor yes and no."""
     exclude: tuple[str, ...] = ()
-    """Columns it must not use, on top of the protected ones."""
+    """Columns that it must not use, in addition to the protected ones."""
     protected: tuple[str, ...] | None = None
     """Columns with protected attributes, never used for a score.
 
-    Left out, these are the columns whose name says sex, age, origin, religion and the like.
+    If this is not set, these are the columns whose name indicates sex, age, origin, religion and the like.
     """

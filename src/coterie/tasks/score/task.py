@@ -40,44 +40,44 @@ class ScoreTask(TaskType[ScoreSection]):
     least_labels = 2
 
     def read_rows(self, section: ScoreSection, path: Path | str, *, for_evaluation: bool = False) -> Dataset:
-        """A case and its outcome a row."""
+        """Read rows, each a case and its outcome."""
         from coterie.tasks.score.rows import read_rows
 
         return read_rows(section, path, for_evaluation=for_evaluation)
 
     def divide(self, section: ScoreSection, data: Dataset) -> tuple[Dataset, Dataset]:
-        """Cross-validated on every row."""
+        """Return every row twice, for cross-validation."""
         return data, data
 
     def possible_rungs(self, section: ScoreSection, train: Dataset) -> tuple[Rung, ...]:
-        """Beyond the lexical one only where there is a text."""
+        """Return the lexical rung, and more only where there is a text."""
         return QUICK_RUNGS if train.has_texts else ("lexical",)
 
     def fit(self, job: Job[ScoreSection], encoded: Encoded | None) -> Sequence[Candidate]:
-        """A candidate a rung."""
+        """Return a candidate per rung."""
         from coterie.tasks.score.fit import train_score
 
         return train_score(job, encoded)
 
     def example_label(self, job: Job[ScoreSection], row: Row) -> str:
-        """The outcome."""
+        """Return the outcome as the name of a row."""
         return f"{job.section.label_column} = {row.labels[0]}"
 
     def subjects(self, job: Job[ScoreSection]) -> Sequence[str]:
-        """What is predicted."""
+        """Return the name of the predicted outcome."""
         return (job.section.label_column,)
 
     def judge(
         self, rows: Sequence[Row], findings: Sequence[Finding], *, section: ScoreSection | None = None, seed: int = 0
     ) -> Evaluation:
-        """How well probabilities rank and predict."""
+        """Return how well probabilities rank and predict."""
         from coterie.tasks.score.metrics import judge
 
         del section
         return judge(rows, findings, seed=seed)
 
     def cases(self, rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
-        """Every row with the outcome that was predicted."""
+        """Return a case for every row, with the predicted outcome."""
         from coterie.tasks.score.metrics import cases
 
         return cases(rows, findings)
@@ -89,7 +89,7 @@ class ScoreTask(TaskType[ScoreSection]):
         stored: Stored,
         parts: Parts,
     ) -> Specialist:
-        """The scorecard."""
+        """Return the scorecard."""
         from coterie.tasks.score.model import load_score
 
         return load_score(card, stored.described, stored.files, parts.encoder)

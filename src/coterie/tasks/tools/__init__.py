@@ -1,1 +1,1 @@
-"""Choose a function for a text and fill in its arguments, or say that none fits."""
+"""Chooses a function for a text and fills in its arguments, or says that none fits."""

@@ -1,4 +1,4 @@
-"""What fills in an argument, by its schema: words of the text, one of a few values, or the one that there is."""
+"""The source of an argument's value, by its schema: words of the text, one of a few values, or a constant."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _QUOTED: Mapping[str, Kind] = {"string": "text", "number": "number", "integer": 
 
 @dataclass(frozen=True, kw_only=True)
 class Argument:
-    """One argument of a function."""
+    """One argument of a function, with the source of its value."""
 
     name: str
     kind: Kind
     required: bool
     whole: bool = False
-    """A number without a fraction."""
+    """Whether it is a number without a fraction."""
     field: str = ""
-    """The field of the extractor that finds it; functions share one for arguments of one name and kind."""
+    """The extractor's field that finds it; functions share one field for arguments of one name and kind."""
     constant: Any = None
 
 
 def arguments_of(functions: Iterable[Function]) -> dict[str, tuple[Argument, ...]]:
-    """The arguments of each function by its name. Raises `DataError` for one that nothing here fills in."""
+    """Return the arguments of each function by its name. Raises `DataError` for one that cannot be filled in."""
     fields: dict[tuple[str, str], str] = {}
     found = {}
     for function in functions:
@@ -64,7 +64,7 @@ def _without_null(node: Node) -> Node:
 
 
 def in_words(warning: str, arguments: Mapping[str, tuple[Argument, ...]]) -> str:
-    """A warning of the extractor with the argument's name in place of its field's, which nobody else knows."""
+    """Return a warning of the extractor with the argument's name in place of the internal name of its field."""
     field, _, rest = warning.partition(": ")
     named = (each.name for several in arguments.values() for each in several if each.field == field)
     name = next(named, None) if rest else None
@@ -72,5 +72,5 @@ def in_words(warning: str, arguments: Mapping[str, tuple[Argument, ...]]) -> str
 
 
 def field_types(arguments: Mapping[str, tuple[Argument, ...]]) -> dict[str, str]:
-    """The extractor's fields with their types."""
+    """Return the extractor's fields with their types."""
     return {each.field: each.kind for several in arguments.values() for each in several if each.field}

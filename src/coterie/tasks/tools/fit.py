@@ -1,4 +1,4 @@
-"""Training a `tools` specialist: a classifier of functions a rung, and parts for arguments that all rungs share."""
+"""Training a `tools` specialist: a classifier of functions per rung, and parts for arguments that all rungs share."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ _QUICK: tuple[Rung, ...] = ("lexical", "embedding")
 
 
 class Fillers(NamedTuple):
-    """What fills in arguments."""
+    """The parts that fill in arguments."""
 
     files: dict[str, bytes]
     notes: dict[str, object]
     warnings: list[str]
-    """What whoever trains should know."""
+    """Warnings for the person who trains."""
 
 
 def train_tools(job: Job[ToolsSection], encoded: Encoded) -> list[Candidate]:
-    """A candidate a rung, cheapest first."""
+    """Return a candidate per rung, cheapest first."""
     functions = functions_of(job.section)
     arguments = arguments_of(functions.values())
     start = time.perf_counter()
@@ -69,7 +69,7 @@ def _candidate(
     functions: Mapping[str, Function],
     fillers: Fillers,
 ) -> Candidate:
-    """A classifier of functions with what fills in arguments, measured whole."""
+    """Return a classifier of functions with the parts that fill in arguments, measured as a whole."""
     labels = parse_json(chooser.files["model.json"])["labels"]
     arguments = arguments_of(functions.values())
     literal = list(_literal(job.train, arguments))
@@ -96,7 +96,7 @@ def _candidate(
 
 
 def _fillers(job: Job[ToolsSection], arguments: Mapping[str, tuple[Argument, ...]], encoded: Encoded) -> Fillers:
-    """Train what fills in arguments."""
+    """Train the parts that fill in arguments."""
     files: dict[str, bytes] = {}
     notes: dict[str, object] = {}
     warnings: list[str] = []
@@ -123,11 +123,11 @@ def _fillers(job: Job[ToolsSection], arguments: Mapping[str, tuple[Argument, ...
 
 
 _FEWEST_SAID, _UNSAID = 10, 0.05
-"""Rows of a choice that show whether its values are said, and the share of them in which one may not be."""
+"""Fewest rows of a choice to decide whether texts contain its values, and the share of rows that may lack one."""
 
 
 def _literal(data: Dataset, arguments: Mapping[str, tuple[Argument, ...]]) -> Iterator[tuple[str, str]]:
-    """The choices whose value stands in the text of the rows: of these another value is not to be guessed."""
+    """Yield the choices whose value occurs in the rows' texts: their value must not be guessed."""
     for function, own in arguments.items():
         rows = [row for row in data.rows if row.labels == (function,)]
         made = [(row.text, parse_json(str(row.columns[ARGUMENTS]))) for row in rows]
@@ -138,7 +138,10 @@ def _literal(data: Dataset, arguments: Mapping[str, tuple[Argument, ...]]) -> It
 
 
 def _whole(data: Dataset, functions: Mapping[str, Function], literal: Sequence[tuple[str, str]]) -> list[str]:
-    """The functions of whose rows hardly any says a value that is in no argument: what does is more than one call."""
+    """Return the functions whose rows hardly ever mention a value outside their arguments.
+
+    A text that mentions such a value asks for more than one call.
+    """
     choices, found = said_choices(functions, literal), []
     for function in functions:
         rows = [row for row in data.rows if row.labels == (function,)]
@@ -149,14 +152,14 @@ def _whole(data: Dataset, functions: Mapping[str, Function], literal: Sequence[t
 
 
 def _said_in(row: Row) -> Iterator[object]:
-    """The arguments of a row, and the words by which it says them."""
+    """Yield the arguments of a row, and the words that express them."""
     yield from parse_json(str(row.columns[ARGUMENTS])).values()
     for stated in row.fields.values():
         yield from (row.text[span.start : span.end] for span in stated.spans)
 
 
 def _choice(job: Job[ToolsSection], function: str, argument: Argument, encoded: Encoded) -> Candidate | str:
-    """The classifier of an argument's values; in words why there is none."""
+    """Return the classifier of an argument's values, or in words why there is none."""
     own = [place for place, row in enumerate(job.train.rows) if row.labels == (function,)]
 
     def labelled(row: Row) -> Row:
@@ -173,7 +176,10 @@ def _choice(job: Job[ToolsSection], function: str, argument: Argument, encoded: 
 
 
 def _silence(job: Job[ToolsSection], function: str, argument: Argument, encoded: Encoded) -> Candidate | None:
-    """The classifier of whether a text says the argument; None where rows leave it out, or no word tells its values."""
+    """Return the classifier of whether a text mentions the argument; None where it cannot be trained.
+
+    It cannot be trained where rows leave the argument out, or where no word indicates its values.
+    """
     own = [place for place, row in enumerate(job.train.rows) if row.labels == (function,)]
     given = [parse_json(str(job.train.rows[place].columns[ARGUMENTS])).get(argument.name) for place in own]
     if any(value is None for value in given):
@@ -194,16 +200,19 @@ def _unchanged(row: Row) -> Row:
 
 
 _SURE, _FEWEST_SILENT = 10.8, 4
-"""The log-likelihood ratio from which a word tells a value (of chance it has so much once in a thousand), and the
-fewest texts without such words that are learned from."""
+"""Thresholds for learning from texts that do not mention an argument.
+
+The log-likelihood ratio from which a word indicates a value (chance reaches it once in a thousand), and the
+fewest texts without such words for training.
+"""
 _WORDS = re.compile(r"\w+")
 
 
 def without_value(rows: Sequence[Row], values: Sequence[str]) -> list[Row]:
-    """The rows whose words tell their value, without those words: texts that do not say it, each once.
+    """Return texts that do not mention the value: the rows without the words that indicate it, each once.
 
-    Where no row leaves an argument out, a text that says nothing of it gets the likeliest value otherwise: a command
-    to switch something, without whether on or off.
+    Where no row leaves an argument out, a text without it would otherwise get the likeliest value: a command to switch
+    something, without whether on or off.
     """
     of_word: dict[str, Counter[str]] = defaultdict(Counter)
     for row, value in zip(rows, values, strict=True):
@@ -221,7 +230,7 @@ def without_value(rows: Sequence[Row], values: Sequence[str]) -> list[Row]:
 
 
 def _tells(seen: Counter[str], every: Counter[str]) -> bool:
-    """Whether a word stands in rows of one value only, and in more of them than by chance."""
+    """Return whether a word occurs in rows of one value only, and in more of them than by chance."""
     ((value, count), *others) = seen.most_common(2)
     return not others and -2 * count * math.log(every[value] / every.total()) >= _SURE
 
@@ -241,7 +250,7 @@ def _derived(
     change: Callable[[Row], Row],
     **settings: object,
 ) -> Job[T]:
-    """The job of a part: the same rows, changed, with a section of the part's task."""
+    """Return the job of a part: the same rows, changed, with a section of the part's task."""
     kept: dict[str, object] = {"seed": job.section.seed, "data": job.section.data}
     if "target_risk" in job.section.model_fields_set:  # one that somebody wrote down is held
         kept["target_risk"] = job.section.target_risk

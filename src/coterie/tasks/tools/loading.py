@@ -1,4 +1,4 @@
-"""A stored version, or one that is being trained, becomes a `tools` specialist."""
+"""Loads a `tools` specialist from a stored version, or from one that is being trained."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ CHOOSER, READER = "function-", "reader-"
 
 
 def choice_prefix(place: int) -> str:
-    """What the names of files begin with of the choice argument at this place."""
+    """Return the prefix of file names for the choice argument at this place."""
     return f"choice{place}-"
 
 
 def silence_prefix(place: int) -> str:
-    """The same of what tells whether that argument is said at all."""
+    """Return the prefix of file names for the classifier of whether that argument is mentioned."""
     return f"silence{place}-"
 
 
 def prefixed(prefix: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """A part's files under the names that a version gives them."""
+    """Return a part's files under the names that they have in a version."""
     return {prefix + name: content for name, content in files.items()}
 
 
 def assemble(
     card: SpecialistCard, described: Mapping[str, Any], files: Mapping[str, bytes], *, encoder: Engine
 ) -> ToolsSpecialist:
-    """The specialist of a version's files. Raises `LookupError`, `TypeError` or `ValueError` if they describe none."""
+    """Return the specialist of a version's files. Raises `LookupError`, `TypeError` or `ValueError` if invalid."""
     functions = stored_functions(described)
     arguments = arguments_of(functions.values())
     section = ClassifySection.model_construct(task="classify")

@@ -1,4 +1,4 @@
-"""Calls, held against those that should be made: the function, the whole call, and texts that no function fits."""
+"""Evaluates calls against the right ones: the function, the whole call, and texts that no function fits."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from coterie.types import Finding
 
 
 def judge(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int = 0) -> Evaluation:
-    """Return the figures of the function, accepted or not, as of a classifier, and beside them in `others` four more.
+    """Return the figures of the function, accepted or not, as for a classifier, and in `others` five more.
 
-    `exact_calls`: of rows with a function, those whose function and arguments are right. `accepted_exact`: of accepted
-    calls, the right ones. `no_function_recall`: of rows that no function fits, those on which none is chosen.
-    `no_call`: of these, those on which no call is accepted. `function_right`: of rows with a function, those whose
-    function is chosen.
+    `exact_calls`: of rows with a function, the share whose function and arguments are right. `accepted_exact`: of
+    accepted calls, the share of right ones. `no_function_recall`: of rows that no function fits, the share for which
+    none is chosen. `no_call`: of these, the share for which no call is accepted. `function_right`: of rows with a
+    function, the share whose function is chosen.
     """
     whole = judge_labels(rows, findings, seed=seed)
     pairs = list(zip(rows, findings, strict=True))
@@ -45,7 +45,7 @@ def judge(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int = 0) ->
 
 
 def is_exact(row: Row, finding: Finding) -> bool:
-    """Whether a finding is the call that a row asks for, white space and case of texts aside."""
+    """Return whether a finding is the call of a row, ignoring white space and case of texts."""
     with suppress(ValueError, KeyError, TypeError):
         (call,) = stored_calls(finding.text)
         given = parse_json(str(row.columns[ARGUMENTS]))

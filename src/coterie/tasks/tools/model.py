@@ -1,8 +1,9 @@
 """`tools`: the function that a text asks for, with its arguments; or that none fits, or an abstention.
 
-The function is a label (`classify`); what is said in words is found in the text (`extract`), and one of a few values is
-a label again. Each of them is calibrated by itself, out of fold, and a call is accepted only where all of them are: so
-the error of accepted calls is at most the sum of theirs. What a call misses, or has against its schema, is no call.
+The function is a label (`classify`); an argument in words is found in the text (`extract`), and one of a few values is
+again a label. Each part is calibrated by itself, out of fold, and a call is accepted only where all parts are accepted:
+so the error of accepted calls is at most the sum of theirs. A call with a missing argument, or one that violates its
+schema, is not made.
 """
 
 from __future__ import annotations
@@ -39,42 +40,42 @@ from coterie.types import (
 NOTHING = "null"
 """The label of an argument that is left out."""
 SAID = "said"
-"""The label of a text that says an argument."""
+"""The label of a text that mentions an argument."""
 
 
 class _One(NamedTuple):
-    """What is found for a text as one call."""
+    """The result for a text taken as one call."""
 
     finding: Finding
     calls: bool = False
     """Whether it is an accepted call."""
     over: tuple[SaidValue, ...] = ()
-    """The values that the text says and the call does not have."""
+    """The values that the text mentions and the call lacks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ToolsSpecialist:
-    """Asks who chooses the function, and then those who find its arguments."""
+    """Runs the part that chooses the function, and then the parts that find its arguments."""
 
     card: SpecialistCard
     functions: Mapping[str, Function]
     arguments: Mapping[str, tuple[Argument, ...]]
-    """By function."""
+    """Arguments by function."""
     chooser: Specialist
     """A `classify` specialist of functions."""
     reader: Specialist | None
-    """An `extract` specialist of arguments; None where none is said in words."""
+    """An `extract` specialist of arguments; None where no argument is expressed in words."""
     choices: Mapping[tuple[str, str], Specialist] = field(default_factory=dict)
     """`classify` specialists of values, as JSON, by function and argument."""
     silences: Mapping[tuple[str, str], Specialist] = field(default_factory=dict)
-    """Those that tell whether a text says a choice at all, where no training row leaves it out."""
+    """Classifiers of whether a text mentions a choice, where no training row leaves the choice out."""
     literal: frozenset[tuple[str, str]] = frozenset()
-    """Choices whose value stands in the text, as training rows show: one that is not said is not what is asked for."""
+    """Choices whose value occurs in the text, as in the training rows: a value that does not occur is not meant."""
     whole: frozenset[str] = frozenset()
-    """Functions of whose training rows hardly any says a value that its call does not have."""
+    """Functions whose training rows hardly ever mention a value that their call lacks."""
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
-        """The calls, that no function fits, or an abstention: a value that is said is in a call."""
+        """Return the calls, that no function fits, or an abstention; every mentioned value must be in a call."""
         found = await self._one(task, view, call)
         if not found.over:
             return found.finding
@@ -88,7 +89,7 @@ class ToolsSpecialist:
         return replace(found.finding, accepted=False, called=False, reason=reason)
 
     async def _several(self, task: Task, view: ContextView, call: CallContext, most: int) -> Finding | None:
-        """The calls of a text that comes apart into accepted ones which have all that it says; None if it does not."""
+        """Return the calls of a text that splits into accepted ones with all its values; None if it does not."""
         said = values_said(task.text, self._choices)
         for half in halves(task.text, said) if most > 1 else ():
             left = await self._one(replace(task, text=half.first, vector=None), view, call)
@@ -106,11 +107,11 @@ class ToolsSpecialist:
 
     @cached_property
     def _choices(self) -> frozenset[str]:
-        """The values of choices that texts say."""
+        """The values of choices that texts mention."""
         return said_choices(self.functions, self.literal)
 
     async def _one(self, task: Task, view: ContextView, call: CallContext) -> _One:
-        """One call for the text, that no function fits, or an abstention."""
+        """Return one call for the text, that no function fits, or an abstention."""
         offered = task.tools
         if offered is not None and offered.since:
             return _One(abstention(self.card.name, task, Reason("abstain.results")))
@@ -149,14 +150,14 @@ class ToolsSpecialist:
         return _One(finding, calls=finding.accepted, over=tuple(over))
 
     def _asked(self, name: str) -> list[Specialist]:
-        """Who fills in the arguments of a function: the reader first, if any is said in words."""
+        """Return the parts that fill in a function's arguments: the reader first, if any is expressed in words."""
         reads = self.reader is not None and any(each.field for each in self.arguments[name])
         keys = [(name, each.name) for each in self.arguments[name] if (name, each.name) in self.choices]
         choosing = [part for key in keys for part in (self.choices[key], self.silences.get(key)) if part is not None]
         return [*([self.reader] if reads and self.reader is not None else []), *choosing]
 
     def _filled(self, name: str, found: list[Finding], text: str) -> tuple[dict[str, Any], float, Reason | None]:
-        """The arguments, how sure they are together, and why they are not to be relied on."""
+        """Return the arguments, their joint confidence, and why they are unreliable."""
         said = list(found)
         reads = self.reader is not None and any(each.field for each in self.arguments[name])
         fields = {each.name: each for each in said.pop(0).fields} if reads else {}
@@ -206,13 +207,13 @@ class ToolsSpecialist:
 
     @property
     def engines(self) -> tuple[Engine, ...]:
-        """Engines of its parts that are part of its version."""
+        """Engines of its parts that belong to its version."""
         parts = [self.chooser, *([self.reader] if self.reader else []), *self.choices.values(), *self.silences.values()]
         return tuple(engine for each in parts for engine in getattr(each, "engines", ()))
 
 
 def _joined(one: Finding, other: Finding) -> Finding:
-    """Two findings as one, with the calls of both."""
+    """Return two findings as one, with the calls of both."""
     return replace(
         one,
         text=written_calls([*stored_calls(one.text), *stored_calls(other.text)]),
@@ -223,7 +224,7 @@ def _joined(one: Finding, other: Finding) -> Finding:
 
 
 def _value(argument: Argument, value: object, text: str) -> object:
-    """A field's value as the argument's."""
+    """Return a field's value in the argument's form."""
     if argument.kind == "text":
         return text or None
     if isinstance(value, float) and argument.whole:
@@ -236,32 +237,32 @@ def _unsure(name: str, argument: Argument, why: Reason) -> Reason:
 
 
 def says(text: str, value: object) -> bool:
-    """Whether a value of an argument stands in a text as words of its own, in capitals or not."""
+    """Return whether an argument's value occurs in a text as separate words, ignoring case."""
     words = as_words(value).casefold()
     return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text.casefold()) is not None
 
 
 def as_words(value: object) -> str:
-    """A value of an argument as a text says it."""
+    """Return an argument's value in the words of a text."""
     return value if isinstance(value, str) else as_label(value)
 
 
 def said_choices(functions: Mapping[str, Function], literal: Iterable[tuple[str, str]]) -> frozenset[str]:
-    """The values of the choices that texts say."""
+    """Return the values of the choices that texts mention."""
     nodes = (functions[function].schema["properties"][name] for function, name in literal)
     return frozenset(as_words(value) for node in nodes for value in node.get("enum", ()) if value is not None)
 
 
 def describe_functions(functions: Mapping[str, Function]) -> list[dict[str, object]]:
-    """Functions as a version stores them."""
+    """Return functions in the form that a version stores."""
     return [to_json(each) for each in functions.values()]
 
 
 def stored_functions(described: Mapping[str, Any]) -> dict[str, Function]:
-    """The functions of a stored version. Raises what `from_json` raises."""
+    """Return the functions of a stored version. Raises the errors of `from_json`."""
     return {str(each["name"]): from_json(Function, each) for each in described["functions"]}
 
 
 def as_label(value: object) -> str:
-    """A value of an argument as a label."""
+    """Return an argument's value as a label."""
     return json.dumps(value, ensure_ascii=False)

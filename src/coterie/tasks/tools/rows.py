@@ -1,6 +1,6 @@
-"""A text a row with the call that it asks for: `function`, and its `arguments` as an object; null where none fits.
+"""Reads a text per row with its call: `function`, and its `arguments` as an object; null where none fits.
 
-Where an argument is said in the text, its place is found by its value: a text word for word, a number by its digits.
+Where an argument occurs in the text, its place is found by its value: a text word for word, a number by its digits.
 `quotes` gives the words where they differ: `{"city": "the Big Apple"}`.
 """
 
@@ -32,27 +32,27 @@ ARGUMENTS = "arguments"
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionCallReader(RowReader):
-    """A text and a call a row."""
+    """Reads a text and a call per row."""
 
     functions: Mapping[str, Function] = field(default_factory=dict)
     arguments: Mapping[str, tuple[Argument, ...]] = field(default_factory=dict)
 
     @property
     def problems(self) -> tuple[Callable[[ParsedRows], Iterator[Problem]], ...]:
-        """What would teach it something that is not so."""
+        """Checks for rows that would teach the specialist something wrong."""
         return (checks.too_few, checks.empty_texts, self._unknown, checks.one_label, checks.single_examples)
 
     @property
     def warnings(self) -> tuple[Callable[[ParsedRows], Iterator[str]], ...]:
-        """What works and somebody should know."""
+        """Checks for rows that work but deserve a warning."""
         return (checks.repeated, self._without_none, self._unquoted, checks.ungrouped)
 
     def usual(self) -> str:
-        """How calls are written."""
+        """Return a description of how calls are written."""
         return "Beside the text, `function` names the function or is null, and `arguments` is an object."
 
     def row(self, record: Record, lines: Lines, read: RowsRead) -> Row:
-        """A text, its function as a label, its arguments and where they are said."""
+        """Return a text with its function as a label, its arguments and their places."""
         text, cell = self.text_of(record, lines), record.cells.get(self.label or "")
         name = str(cell).strip() if cell not in (None, "") else NO_FUNCTION
         given = _object(record, ARGUMENTS, lines)
@@ -72,7 +72,7 @@ class FunctionCallReader(RowReader):
         return Row(text=text, labels=(name,), columns=columns, fields=fields, group=group, line=record.line)
 
     def _unknown(self, found: ParsedRows) -> Iterator[Problem]:
-        """Functions that the section does not have."""
+        """Yield functions that the section does not have."""
         known, lines = {*self.functions, NO_FUNCTION}, defaultdict(list)
         for row in found.rows:
             if row.labels[0] not in known:
@@ -97,7 +97,7 @@ class FunctionCallReader(RowReader):
 
 
 def _object(record: Record, name: str, lines: Lines) -> dict[str, Any]:
-    """A cell as an object; in CSV it is written as JSON. Raises `DataError`."""
+    """Return a cell as an object; in CSV it is written as JSON. Raises `DataError`."""
     cell: object = record.cells.get(name)
     if isinstance(cell, str) and cell.strip():
         try:
@@ -112,7 +112,7 @@ def _object(record: Record, name: str, lines: Lines) -> dict[str, Any]:
 
 
 def _place(text: str, value: object, argument: Argument, said: object) -> FieldSpan | None:
-    """Where a value is said: the last place of a text, as what is asked for tends to stand behind its name."""
+    """Return where a value occurs: the last place of a text, as a value tends to follow its name."""
     wanted = str(said if said is not None else value)
     if argument.kind == "number" and said is None:
         for found in re.finditer(r"\d+(?:[.,]\d+)*", text):
@@ -131,7 +131,7 @@ def _same_number(written: str, value: object) -> bool:
 
 
 def functions_of(section: ToolsSection) -> dict[str, Function]:
-    """The functions of a section by name. Raises `SchemaRefused`."""
+    """Return the functions of a section by name. Raises `SchemaRefused`."""
     return {each.name: function_of(each.name, each.description, each.parameters) for each in section.functions}
 
 

@@ -19,11 +19,11 @@ class FunctionSection(BaseModel):
     model_config = STRICT
 
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_.-]{1,64}$")]
-    """By which it is called, and by which rows name it."""
+    """The name by which the function is called, and by which rows refer to it."""
     description: str = ""
-    """What it does."""
+    """What the function does."""
     parameters: dict[str, Any] = {}
-    """JSON schema of its arguments: an object of texts, numbers, booleans and enums; `{}` for none."""
+    """JSON schema of the arguments: an object of texts, numbers, booleans and enums; `{}` for none."""
 
 
 class ToolsSection(EncoderSection):
@@ -32,9 +32,9 @@ class ToolsSection(EncoderSection):
     measures: ClassVar[tuple[str, ...]] = ("accuracy",)
 
     task: Literal["tools"]
-    """`tools`."""
+    """The task: `tools`."""
     functions: Annotated[tuple[FunctionSection, ...], Field(max_length=200)] = ()
-    """What may be called."""
+    """The functions that may be called."""
 
     @model_validator(mode="after")
     def _has_functions(self) -> ToolsSection:

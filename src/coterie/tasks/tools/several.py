@@ -1,6 +1,6 @@
-"""Several orders in one text: the values that it says, those that a call leaves over, and where it comes apart.
+"""Splits several orders in one text: the values in it, those that a call leaves over, and where to split it.
 
-Nothing of a language is known here. A value is a number in figures, or a choice that training texts say word for word.
+The method knows no language. A value is a number in figures, or a choice that training texts contain word for word.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import NamedTuple
 _NUMBER = re.compile(r"(?<![\w.,])\d+(?:[.,]\d+)*(?!\w)")
 _WORD = re.compile(r"\S+")
 MOST_CUTS = 12
-"""Places at which a text is tried to come apart."""
+"""Most places at which a text is split on trial."""
 LONGEST = 400
-"""Characters of a text that is looked at: orders are short."""
+"""Most characters of a text that is split: orders are short."""
 
 
 class SaidValue(NamedTuple):
-    """A value that a text says."""
+    """A value in a text."""
 
     start: int
     end: int
@@ -26,7 +26,7 @@ class SaidValue(NamedTuple):
 
 
 def values_said(text: str, choices: Collection[str]) -> list[SaidValue]:
-    """The numbers of a text and those of these choices that stand there, in order; none within another."""
+    """Return the numbers and the given choices that occur in a text, in order; none within another."""
     found = [SaidValue(each.start(), each.end(), each[0]) for each in _NUMBER.finditer(text)]
     for choice in sorted(choices, key=len, reverse=True):
         flags = re.NOFLAG if choice.isupper() else re.IGNORECASE  # "A" is a name, and "a" a word
@@ -37,7 +37,7 @@ def values_said(text: str, choices: Collection[str]) -> list[SaidValue]:
 
 
 def left_over(said: Sequence[SaidValue], used: Collection[object]) -> list[SaidValue]:
-    """The values that are none of those that a call has: arguments, and words by which they are said."""
+    """Return the values that a call does not use as arguments or as words that express them."""
     numbers = {float(each) for each in used if isinstance(each, int | float)}
     texts = [each.casefold() for each in used if isinstance(each, str)]
     return [
@@ -48,7 +48,7 @@ def left_over(said: Sequence[SaidValue], used: Collection[object]) -> list[SaidV
 
 
 def _readings(text: str) -> set[float]:
-    """What a number may be: with commas or full stops as signs of thousands, or one of them before a fraction."""
+    """Return the possible values of a number: with commas or full stops as thousands or decimal separators."""
     if not _NUMBER.fullmatch(text):
         return set()
     forms = {text.replace(",", "").replace(".", ""), text.replace(",", ""), text.replace(".", "").replace(",", ".")}
@@ -56,18 +56,18 @@ def _readings(text: str) -> set[float]:
 
 
 class Halves(NamedTuple):
-    """A text that is taken apart."""
+    """A text split in two."""
 
     first: str
     second: str
     again: str
-    """The second half behind the words before the first value."""
+    """The second half after the words before the first value."""
 
 
 def halves(text: str, said: Sequence[SaidValue]) -> Iterator[Halves]:
-    """The ways to take a text apart at the beginning of a word between two of its values, the first ones first.
+    """Yield the ways to split a text at the beginning of a word between two of its values, the first ones first.
 
-    Of "open hive 4 and hive 6" the second half says "and hive 6" and means "open hive 6": few say the same twice.
+    The second half of "open hive 4 and hive 6" is "and hive 6" and means "open hive 6": few people repeat the verb.
     """
     starts = [each.start() for each in _WORD.finditer(text)]
     cuts = [at for at in starts if said[0].end <= at <= said[-1].start]

@@ -29,46 +29,46 @@ class ToolsTask(TaskType[ToolsSection]):
     not_rightsized = "A call is a function and its arguments, each of a part of its own. `coterie train` measures both."
 
     def read_rows(self, section: ToolsSection, path: Path | str, *, for_evaluation: bool = False) -> Dataset:
-        """A text and its call a row."""
+        """Read rows, each a text and its call."""
         from coterie.tasks.tools.rows import read_rows
 
         return read_rows(section, path, for_evaluation=for_evaluation)
 
     def possible_rungs(self, section: ToolsSection, train: Dataset) -> tuple[Rung, ...]:
-        """Those of who chooses the function."""
+        """Return the rungs of the part that chooses the function."""
         return ("lexical", "embedding", "encoder") if train.has_texts else ("lexical",)
 
     def fit(self, job: Job[ToolsSection], encoded: Encoded | None) -> Sequence[Candidate]:
-        """A candidate a rung."""
+        """Return a candidate per rung."""
         from coterie.tasks.tools.fit import train_tools
 
         assert encoded is not None, "a row without a text is refused"  # noqa: S101
         return train_tools(job, encoded)
 
     def subjects(self, job: Job[ToolsSection]) -> Sequence[str]:
-        """What its functions do."""
+        """Return the descriptions of its functions."""
         return tuple(each.description or each.name for each in job.section.functions)
 
     def written_values(self, section: ToolsSection, data: Dataset) -> Collection[str] | None:
-        """None: it writes no fact."""
+        """Return None: it writes no fact."""
         return None
 
     def judge(
         self, rows: Sequence[Row], findings: Sequence[Finding], *, section: ToolsSection | None = None, seed: int = 0
     ) -> Evaluation:
-        """Figures of functions and of whole calls."""
+        """Return figures of functions and of whole calls."""
         from coterie.tasks.tools.metrics import judge
 
         del section
         return judge(rows, findings, seed=seed)
 
     def one_of(self, section: ToolsSection, described: Mapping[str, Any]) -> tuple[Option, ...]:
-        """Its functions, and that none fits."""
+        """Return its functions, and the option that none fits."""
         told = {each.name: each.description for each in section.functions}
         return tuple(Option(name=name, description=told.get(name, "")) for name in described["labels"])
 
     def accepts(self, section: ToolsSection, described: Mapping[str, Any]) -> str:
-        """A version has the functions that it was trained with."""
+        """Return why a version cannot serve: it was trained with other functions."""
         if described["task"] == self.kind:
             now, then = {each.name for each in section.functions}, {each["name"] for each in described["functions"]}
             if now != then:
@@ -77,7 +77,7 @@ class ToolsTask(TaskType[ToolsSection]):
         return super().accepts(section, described)
 
     def load(self, card: SpecialistCard, section: ToolsSection, stored: Stored, parts: Parts) -> Specialist:
-        """The parts of the version's rung."""
+        """Return the parts of the version's rung."""
         from coterie.tasks.tools.loading import assemble
 
         return assemble(card, stored.described, stored.files, encoder=parts.encoder)
