@@ -162,4 +162,4 @@ def thin(rows: Sequence[tuple[str, str]], most: int | None) -> Sequence[tuple[st
     """At most so many rows, evenly spread over the file; all of them for None."""
     if most is None or len(rows) <= most:
         return rows
-    return [rows[place * len(rows) // most] for place in range(most)]
+    return [rows[index * len(rows) // most] for index in range(most)]

@@ -62,8 +62,8 @@ def read_marked(folder: Path) -> Iterator[tuple[str, str, str, MarkedText]]:
 def running_text(tokens: Sequence[str], tags: Sequence[str], language: str) -> MarkedText:
     """The text of some tokens, with the spans that their BIO tags say."""
     text, places, quoted, glued = "", [], False, True
-    for each in tokens:
-        token = '"' if each in {"``", "''"} else each
+    for written in tokens:
+        token = '"' if written in {"``", "''"} else written
         blank = "" if glued or language in _UNSPACED or _NO_BLANK_BEFORE.fullmatch(token) else " "
         glued = token in set("([{«“„¿¡") or (
             language in {"fr", "it"} and 1 < len(token) <= _ELIDED and token[-1] in "'\u2019"

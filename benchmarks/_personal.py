@@ -74,15 +74,17 @@ class Text(NamedTuple):
 def read_texts(path: Path) -> list[Text]:
     """The texts of a set's file, without those whose generator left a `{street_name}` unfilled."""
     rows = json.loads(path.read_text(encoding="utf-8"))
-    found = []
+    texts = []
     for row in rows:
         if re.search(r"\{[a-z_]+\}", row["full_text"]):
             continue
-        spans = (Span(each["start_position"], each["end_position"], each["entity_type"]) for each in row["spans"])
+        spans = (
+            Span(entity["start_position"], entity["end_position"], entity["entity_type"]) for entity in row["spans"]
+        )
         template = _template(row["masked"])
-        place = int(hashlib.sha256(template.encode()).hexdigest()[:8], 16) % 100
-        found.append(Text(row["full_text"], tuple(sorted(spans)), template, place))
-    return found
+        bucket = int(hashlib.sha256(template.encode()).hexdigest()[:8], 16) % 100
+        texts.append(Text(row["full_text"], tuple(sorted(spans)), template, bucket))
+    return texts
 
 
 def _template(masked: str) -> str:
@@ -112,28 +114,30 @@ def normal(text: str, spans: Iterable[Span]) -> set[Span]:
     Persons are without titles, and a title alone is nobody. Neighbouring places with nothing but signs between them
     are one place: one version of the generator annotates the parts of an address, the other the whole.
     """
-    found: list[Span] = []
+    merged: list[Span] = []
     for span in sorted(spans):
-        each = without_title(text, span) if span.type == Kind.PERSON else span
-        last = found[-1] if found else None
-        if each.type == Kind.PERSON and is_title(text[each.start : each.end]):
+        trimmed = without_title(text, span) if span.type == Kind.PERSON else span
+        last = merged[-1] if merged else None
+        if trimmed.type == Kind.PERSON and is_title(text[trimmed.start : trimmed.end]):
             continue
-        if each.type == PLACE and last and last.type == PLACE and _GAP.fullmatch(text[last.end : each.start]):
-            found[-1] = Span(last.start, max(last.end, each.end), PLACE)
+        if trimmed.type == PLACE and last and last.type == PLACE and _GAP.fullmatch(text[last.end : trimmed.start]):
+            merged[-1] = Span(last.start, max(last.end, trimmed.end), PLACE)
         else:
-            found.append(each)
-    return set(found)
+            merged.append(trimmed)
+    return set(merged)
 
 
 def annotated(text: Text) -> set[Span]:
     """What is to be found, as it is scored."""
-    spans = (Span(each.start, each.end, str(SCORED[each.type])) for each in text.spans if each.type in SCORED)
+    spans = (Span(span.start, span.end, str(SCORED[span.type])) for span in text.spans if span.type in SCORED)
     return normal(text.text, spans)
 
 
-def as_scored(text: str, found: Iterable[PersonalData]) -> set[Span]:
+def as_scored(text: str, findings: Iterable[PersonalData]) -> set[Span]:
     """What a detector found, as it is scored."""
-    spans = (Span(each.start, each.end, str(_FOUND_AS.get(Kind(each.kind), each.kind))) for each in found)
+    spans = (
+        Span(finding.start, finding.end, str(_FOUND_AS.get(Kind(finding.kind), finding.kind))) for finding in findings
+    )
     return normal(text, spans)
 
 
@@ -151,37 +155,39 @@ class Count(NamedTuple):
 
     def figures(self) -> dict[str, float]:
         """Precision, recall, F1 and the number of annotated values."""
-        found, there = self.right + self.wrong, self.right + self.missed
+        predicted, there = self.right + self.wrong, self.right + self.missed
         return {
-            "precision": self.right / found if found else 0.0,
+            "precision": self.right / predicted if predicted else 0.0,
             "recall": self.right / there if there else 0.0,
-            "f1": 2 * self.right / (found + there) if found + there else 0.0,
+            "f1": 2 * self.right / (predicted + there) if predicted + there else 0.0,
             "n": there,
         }
 
 
-def count(wanted: set[Span], found: set[Span], kind: str, *, overlap: bool) -> Count:
+def count(wanted: set[Span], predicted: set[Span], kind: str, *, overlap: bool) -> Count:
     """Spans of one type that are right: the same place, or with `overlap` any common character, each counted once."""
-    want, have = sorted(s for s in wanted if s.type == kind), sorted(s for s in found if s.type == kind)
+    want, have = sorted(s for s in wanted if s.type == kind), sorted(s for s in predicted if s.type == kind)
     if not overlap:
         right = len(set(want) & set(have))
     else:
         taken: set[Span] = set()
-        for each in want:
-            one = next((o for o in have if o not in taken and o.start < each.end and each.start < o.end), None)
+        for wanted_span in want:
+            one = next(
+                (o for o in have if o not in taken and o.start < wanted_span.end and wanted_span.start < o.end), None
+            )
             taken |= {one} if one else set()
         right = len(taken)
     return Count(right, len(have) - right, len(want) - right)
 
 
 def score(
-    texts: Sequence[Text], found: Sequence[set[Span]], types: Sequence[str], *, overlap: bool = False
+    texts: Sequence[Text], predicted: Sequence[set[Span]], types: Sequence[str], *, overlap: bool = False
 ) -> dict[str, dict[str, float]]:
     """Figures by type, and `all` over these types together."""
     wanted = [annotated(text) for text in texts]
     by_type = {
-        kind: sum((count(w, f, kind, overlap=overlap) for w, f in zip(wanted, found, strict=True)), Count())
+        kind: sum((count(w, f, kind, overlap=overlap) for w, f in zip(wanted, predicted, strict=True)), Count())
         for kind in types
     }
     whole = sum(by_type.values(), Count())
-    return {kind: each.figures() for kind, each in {**by_type, "all": whole}.items()}
+    return {kind: counted.figures() for kind, counted in {**by_type, "all": whole}.items()}

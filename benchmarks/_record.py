@@ -56,8 +56,8 @@ class Bar:
     def __str__(self) -> str:
         word = {True: "met", False: "MISSED", None: "not measured"}[self.met]
         sign = "<=" if self.at_most else ">="
-        found = "-" if self.measured is None else f"{self.measured:.4g}"
-        return f"{self.what}: {found} ({sign} {self.limit:g}): {word}"
+        measured = "-" if self.measured is None else f"{self.measured:.4g}"
+        return f"{self.what}: {measured} ({sign} {self.limit:g}): {word}"
 
 
 def load_average() -> float:
@@ -150,13 +150,13 @@ def _processor() -> str:
 
 def versions() -> dict[str, str]:
     """Python, Coterie and the packages that figures depend on."""
-    found = {"python": platform.python_version(), "coterie": coterie.__version__}
+    installed = {"python": platform.python_version(), "coterie": coterie.__version__}
     for name in _PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def sha256(path: Path) -> str:
@@ -167,9 +167,9 @@ def sha256(path: Path) -> str:
 def _rounded(value: object) -> object:
     """The value with floats cut to the digits that mean something; a figure that is no number is null."""
     if isinstance(value, Mapping):
-        return {str(key): _rounded(each) for key, each in value.items()}
+        return {str(key): _rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(each) for each in value]
+        return [_rounded(item) for item in value]
     if isinstance(value, float):
         return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
     return value

@@ -214,8 +214,8 @@ def times(replies: Sequence[Reply]) -> dict[str, Any]:
         "seconds_to_first_text": spread([reply.first_text for reply in replies]),
         "seconds_to_the_end": spread([reply.seconds for reply in replies]),
         "tokens_per_second": spread([reply.pace for reply in replies if reply.pieces >= FEWEST]),
-        "tokens_out": spread([float(each.tokens_out) for each in usage]),
-        "cpu_seconds": spread([each.cpu_seconds for each in usage]),
+        "tokens_out": spread([float(spent.tokens_out) for spent in usage]),
+        "cpu_seconds": spread([spent.cpu_seconds for spent in usage]),
         "cores_used_by_others": spread([reply.others for reply in replies]),
     }
 
@@ -228,12 +228,12 @@ def holds_all(reply: Reply) -> bool:
 
 def spread(values: Sequence[float]) -> Mapping[str, Any]:
     """Median with its interval, 95th percentile, worst."""
-    found = np.array(values)
+    array = np.array(values)
     return {
-        "p50": float(np.percentile(found, 50)),
-        "p50_interval": percentile_interval(found, 50),
-        "p95": float(np.percentile(found, 95)),
-        "max": float(found.max()),
+        "p50": float(np.percentile(array, 50)),
+        "p50_interval": percentile_interval(array, 50),
+        "p95": float(np.percentile(array, 95)),
+        "max": float(array.max()),
     }
 
 

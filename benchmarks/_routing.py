@@ -66,11 +66,11 @@ class Subject:
 
 def subjects(half: Half) -> dict[str, Subject]:
     """The nine specialists of a half."""
-    found = {}
+    by_name = {}
     for name, (train, test) in _rows().items():
-        known, asked = (train, test) if half == "test" else _held_out(train)
-        found[name] = Subject(description=DESCRIPTIONS[name], known=known, asked=asked)
-    return found
+        known_rows, asked_rows = (train, test) if half == "test" else _held_out(train)
+        by_name[name] = Subject(description=DESCRIPTIONS[name], known=known_rows, asked=asked_rows)
+    return by_name
 
 
 def outside(half: Half) -> list[str]:
@@ -142,14 +142,14 @@ def _rows() -> dict[str, tuple[Rows, Rows]]:
     """(training rows, test rows) of each."""
     domains = json.loads(_domains().read_text(encoding="utf-8"))
     train, test = clinc_rows()
-    found = {"banking": banking_rows()}
+    rows_of = {"banking": banking_rows()}
     for name, domain in _CLINC.items():
         intents = set(domains[domain])
-        found[name] = ([row for row in train if row[1] in intents], [row for row in test if row[1] in intents])
+        rows_of[name] = ([row for row in train if row[1] in intents], [row for row in test if row[1] in intents])
     headlines_train, headlines_test, *_ = find("frugalgpt")
-    found["gold"] = (headline_rows(headlines_train), headline_rows(headlines_test))
-    found["clauses"] = clause_rows()
-    return found
+    rows_of["gold"] = (headline_rows(headlines_train), headline_rows(headlines_test))
+    rows_of["clauses"] = clause_rows()
+    return rows_of
 
 
 def _clinc() -> dict[str, Rows]:
@@ -182,8 +182,8 @@ def _held_out(rows: Rows) -> tuple[Rows, Rows]:
     order = list(range(len(rows)))
     random.Random(SEED).shuffle(order)  # noqa: S311 - reproducible, not secret
     cut = int(len(rows) * HELD_OUT)
-    asked = set(order[:cut])
-    return [row for i, row in enumerate(rows) if i not in asked], [rows[i] for i in sorted(asked)]
+    held_out = set(order[:cut])
+    return [row for i, row in enumerate(rows) if i not in held_out], [rows[i] for i in sorted(held_out)]
 
 
 def thinned(rows: Rows, most: int) -> Rows:

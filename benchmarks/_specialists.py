@@ -79,9 +79,9 @@ class Asked:
         """Quality as `judge` sees it, latency, and energy and money of 1,000 answers."""
         task = self.findings[0].task or "classify"
         judged = TASK_TYPES.load(task).judge(self.rows, self.findings).to_json()
-        known = {name: value for name, value in judged.items() if value is not None and name != "confusions"}
-        known |= {"latency_ms": percentiles(self.milliseconds), "per_1000": self._per_1000()}
-        return known if all(row.labels for row in self.rows) else known | {"oos_recall_at_95": self._oos_recall()}
+        measured = {name: value for name, value in judged.items() if value is not None and name != "confusions"}
+        measured |= {"latency_ms": percentiles(self.milliseconds), "per_1000": self._per_1000()}
+        return measured if all(row.labels for row in self.rows) else measured | {"oos_recall_at_95": self._oos_recall()}
 
     def _oos_recall(self) -> float:
         """Share of the rows without a label below the in-scope score that 95% of the others reach."""
@@ -118,11 +118,11 @@ def _scaled(values: np.ndarray) -> list[float]:
 
 def percentiles(milliseconds: np.ndarray) -> dict[str, Any]:
     """p50, p95 and p99 with their intervals, and the worst."""
-    found: dict[str, Any] = {"n": len(milliseconds)}
+    figures: dict[str, Any] = {"n": len(milliseconds)}
     for percent in (50, 95, 99):
-        found[f"p{percent}"] = float(np.percentile(milliseconds, percent))
-        found[f"p{percent}_interval"] = percentile_interval(milliseconds, percent)
-    return found | {"max": float(milliseconds.max())}
+        figures[f"p{percent}"] = float(np.percentile(milliseconds, percent))
+        figures[f"p{percent}_interval"] = percentile_interval(milliseconds, percent)
+    return figures | {"max": float(milliseconds.max())}
 
 
 def percentile_interval(values: np.ndarray, percent: float) -> list[float]:
@@ -250,9 +250,9 @@ def _task(row: Row) -> Task:
 
 def rung_figures(measured: Mapping[str, Measured]) -> dict[str, Any]:
     """The figures of each rung, and what the others add to the floor."""
-    figures = {rung: each.figures() for rung, each in measured.items()}
+    figures = {rung: result.figures() for rung, result in measured.items()}
     floor = measured["lexical"].asked.right
-    gains = {rung: gain(each.asked.right, floor) for rung, each in measured.items() if rung != "lexical"}
+    gains = {rung: gain(result.asked.right, floor) for rung, result in measured.items() if rung != "lexical"}
     return {**figures, "gain_over_floor": gains}
 
 

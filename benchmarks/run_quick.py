@@ -44,8 +44,8 @@ def bars_of(name: str) -> list[Bar]:
 
 def plan(network: Path) -> dict[str, list[str]]:
     """Which benchmarks, with their arguments."""
-    place = ["--network", str(network)]
-    runs = {"latency": [*place, *LATENCY], **dict.fromkeys(BARE, place), "sessions": [*SESSIONS]}
+    network_option = ["--network", str(network)]
+    runs = {"latency": [*network_option, *LATENCY], **dict.fromkeys(BARE, network_option), "sessions": [*SESSIONS]}
     if not (FOLDER / "reply" / "run.py").exists():
         return runs
     if has_smollm2():

@@ -185,9 +185,9 @@ def claim_rows() -> Iterator[Row]:
             yield (NONE, folder, NONE, "not run yet")
             continue
         bars = result.get("bars") or [None]
-        for place, bar in enumerate(bars):
-            claim = result.get("claim", NONE) if place == 0 else ""
-            yield (claim, folder if place == 0 else "", _bar(bar, name), _result(bar, name, result["figures"]))
+        for index, bar in enumerate(bars):
+            claim = result.get("claim", NONE) if index == 0 else ""
+            yield (claim, folder if index == 0 else "", _bar(bar, name), _result(bar, name, result["figures"]))
 
 
 def _bar(bar: Figures | None, name: str) -> str:
@@ -200,7 +200,7 @@ def _bar(bar: Figures | None, name: str) -> str:
 
 def _shares(name: str, figures: Figures) -> str:
     if name == "tables":
-        answered, right = (figures[each]["share"] for each in ("answered_of_stated", "right_of_stated"))
+        answered, right = (figures[key]["share"] for key in ("answered_of_stated", "right_of_stated"))
         return f"of what the tables state {answered:.2f} answered, {right:.2f} with the right row"
     if name == "across":
         right, wrong, refused = (figures[each] for each in ("right", "wrong", "refused"))
@@ -211,7 +211,7 @@ def _shares(name: str, figures: Figures) -> str:
             f"of sentences held out in five languages {others['wrong']:.2f} of the wrong ones said, "
             f"{others['right']:.2f} of the right ones, {others['courtesy']:.2f} of the courtesies"
         )
-    right, wrong = (figures["held_out"][f"{each}_ones_said"]["share"] for each in ("right", "wrong"))
+    right, wrong = (figures["held_out"][f"{key}_ones_said"]["share"] for key in ("right", "wrong"))
     return f"of sentences held out, {wrong:.2f} of the wrong ones said, {right:.2f} of the right ones"
 
 
@@ -222,7 +222,7 @@ def _result(bar: Figures | None, name: str, figures: Figures) -> str:
         return f"token F1 {means[best]['token_f1']:.3f} ({best}), patterns {means['patterns']['token_f1']:.3f}"
     if bar is None and name == "everyday":
         (answered, right), (also, rightly) = (
-            [part[each]["share"] for each in ("answered_of_stated", "answered_rightly")]
+            [part[key]["share"] for key in ("answered_of_stated", "answered_rightly")]
             for part in (figures, figures["formats"])
         )
         return (

@@ -24,11 +24,11 @@ def context_first(entries: Sequence[Entry], *, instruction: str, asked: str) -> 
     """
     passages = [_passage(entry.content) for entry in entries if isinstance(entry.content, Passage)]
     facts = [_fact(entry.content) for entry in entries if isinstance(entry.content, Fact | FindingSummary)]
-    known = "\n".join([*passages, *facts])
-    said = [entry.content for entry in entries if isinstance(entry.content, Message)]
+    context = "\n".join([*passages, *facts])
+    messages = [entry.content for entry in entries if isinstance(entry.content, Message)]
     last = Message(role="user", text="\n\n".join(part for part in (instruction, asked) if part))
-    first = (Message(role="system", text=f"{KNOWN}\n{known}"),) if known else ()
-    return (*first, *said, last)
+    first = (Message(role="system", text=f"{KNOWN}\n{context}"),) if context else ()
+    return (*first, *messages, last)
 
 
 def _passage(passage: Passage) -> str:
@@ -36,7 +36,7 @@ def _passage(passage: Passage) -> str:
     return f"[{where}]\n{passage.text}\n"
 
 
-def _fact(known: Fact | FindingSummary) -> str:
-    if isinstance(known, Fact):
-        return f"{known.name} = {known.value} ({known.confidence:.2f})"
-    return f"{known.specialist}{'' if known.accepted else ' abstained'}: {known.text}"
+def _fact(fact: Fact | FindingSummary) -> str:
+    if isinstance(fact, Fact):
+        return f"{fact.name} = {fact.value} ({fact.confidence:.2f})"
+    return f"{fact.specialist}{'' if fact.accepted else ' abstained'}: {fact.text}"

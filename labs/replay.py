@@ -82,16 +82,16 @@ def replay(
     hindsight come to. A prompt's own outcome never decides about it. No model is asked.
     """
     settings = {"aim": _aim(quality, budget), "generalist": generalist, "with_frontier": frontier, "seed": seed}
-    found = _play(file, train, _windows(window or []), settings)
+    replayed = _play(file, train, _windows(window or []), settings)
     if html is not None:
         write_bytes(
-            html, replay_page(found, file=file.name, conditions=_conditions(file, train, window, seed)).encode()
+            html, replay_page(replayed, file=file.name, conditions=_conditions(file, train, window, seed)).encode()
         )
     joined = join_outcomes(folder, file) if update else None
     if as_json:
-        show_json(_document(found) | ({} if joined is None else {"update": joined}))
+        show_json(_document(replayed) | ({} if joined is None else {"update": joined}))
         return
-    _show(found)
+    _show(replayed)
     if joined is not None:
         was, now = (joined[key] or "unknown" for key in ("generalist_before", "generalist_after"))
         say(f"{joined['added']:,} lines added to {joined['file']!r}. The generalist is right: {was}; now {now}.")
@@ -121,10 +121,10 @@ def _aim(quality: float | None, budget: str | None) -> Aim | None:
 
 def _windows(given: Sequence[str]) -> dict[str, int]:
     windows = {}
-    for each in given:
-        name, _, tokens = each.rpartition("=")
+    for option in given:
+        name, _, tokens = option.rpartition("=")
         if not name or not tokens.isdecimal():
-            raise InputError(f"--window is {each!r}.", hint="Write it as MODEL=TOKENS, such as small=4096.")
+            raise InputError(f"--window is {option!r}.", hint="Write it as MODEL=TOKENS, such as small=4096.")
         windows[name] = int(tokens)
     return windows
 
@@ -132,19 +132,19 @@ def _windows(given: Sequence[str]) -> dict[str, int]:
 def _conditions(file: Path, train: Path | None, windows: Sequence[str] | None, seed: int) -> dict[str, str]:
     """What it takes to have the same figures again, for the page."""
     files = [("outcomes", file), *([("training file", train)] if train else [])]
-    found = {what: f"{path.name}, SHA-256 {hash_file(path)}" for what, path in files}
-    return found | {"windows": ", ".join(windows or []) or "none", "seed": str(seed), "coterie": __version__}
+    conditions = {what: f"{path.name}, SHA-256 {hash_file(path)}" for what, path in files}
+    return conditions | {"windows": ", ".join(windows or []) or "none", "seed": str(seed), "coterie": __version__}
 
 
-def _document(found: Replay) -> dict[str, object]:
-    document = asdict(found)
+def _document(replayed: Replay) -> dict[str, object]:
+    document = asdict(replayed)
     lists = (document["curve"], document["baselines"], document["chains"], document["frontier"])
     alone = [domain["models"] for domain in document["domains"]]
     stands = ("chosen", "chosen_chain", "chosen_frontier")
-    chosen = [*(document[each] for each in stands), *(domain["chosen"] for domain in document["domains"])]
-    for point in (*(each for points in (*lists, *alone) for each in points), *chosen):
+    chosen = [*(document[key] for key in stands), *(domain["chosen"] for domain in document["domains"])]
+    for point in (*(point for points in (*lists, *alone) for point in points), *chosen):
         if point is not None:
-            point["shares"] = dict(zip(found.models, point["shares"], strict=False))
+            point["shares"] = dict(zip(replayed.models, point["shares"], strict=False))
             if isnan(point["quality"]):
                 point["quality"] = None
             if point["interval"] is not None and isnan(point["interval"][0]):
@@ -152,67 +152,68 @@ def _document(found: Replay) -> dict[str, object]:
     return document
 
 
-def _show(found: Replay) -> None:
-    points = list(found.curve)
+def _show(replayed: Replay) -> None:
+    points = list(replayed.curve)
     step = max(1, -(-len(points) // _SHOWN))
     kept = [*points[::step], *(points[-1:] if (len(points) - 1) % step else [])]
-    title = f"{found.rows:,} prompts, {len(found.models)} models, learned from {found.learned_from}"
-    columns = ["", "quality", "95% range", "per 1,000", *found.models]
-    show_table(columns, [_row(point, found) for point in kept], title=title)
-    show_table(columns, [_row(point, found) for point in found.baselines], title="Without routing")
-    if found.chains:
-        show_table(columns, [_row(point, found) for point in found.chains], title="Chains: the cheapest first")
-    if found.chosen_chain is not None:
-        show_table(columns, [_row(found.chosen_chain, found)], title="The chain for it")
-        paragraph(f"{found.chain_reason[:1].upper()}{found.chain_reason[1:]}.")
-    if found.frontier:
-        _show_frontier(found, columns)
-    if found.chosen is not None:
-        show_table(columns, [_row(found.chosen, found)], title="The routing policy for it")
-        paragraph(f"{found.reason[:1].upper()}{found.reason[1:]}.")
-    if found.domains:
-        _show_domains(found)
-    if found.recovery is not None and found.recovery_interval is not None:
-        dim(_recovered(found))
-    for warning in found.warnings:
+    title = f"{replayed.rows:,} prompts, {len(replayed.models)} models, learned from {replayed.learned_from}"
+    columns = ["", "quality", "95% range", "per 1,000", *replayed.models]
+    show_table(columns, [_row(point, replayed) for point in kept], title=title)
+    show_table(columns, [_row(point, replayed) for point in replayed.baselines], title="Without routing")
+    if replayed.chains:
+        show_table(columns, [_row(point, replayed) for point in replayed.chains], title="Chains: the cheapest first")
+    if replayed.chosen_chain is not None:
+        show_table(columns, [_row(replayed.chosen_chain, replayed)], title="The chain for it")
+        paragraph(f"{replayed.chain_reason[:1].upper()}{replayed.chain_reason[1:]}.")
+    if replayed.frontier:
+        _show_frontier(replayed, columns)
+    if replayed.chosen is not None:
+        show_table(columns, [_row(replayed.chosen, replayed)], title="The routing policy for it")
+        paragraph(f"{replayed.reason[:1].upper()}{replayed.reason[1:]}.")
+    if replayed.domains:
+        _show_domains(replayed)
+    if replayed.recovery is not None and replayed.recovery_interval is not None:
+        dim(_recovered(replayed))
+    for warning in replayed.warnings:
         remark(f"Note: {warning}.")
 
 
-def _show_frontier(found: Replay, columns: Sequence[str]) -> None:
+def _show_frontier(replayed: Replay, columns: Sequence[str]) -> None:
     """The best policies by money, what they are worth beside single models, and the one for a budget."""
-    step = max(1, -(-len(found.frontier) // _SHOWN))
-    kept = [*found.frontier[::step], *(found.frontier[-1:] if (len(found.frontier) - 1) % step else [])]
-    show_table(columns, [_row(point, found) for point in kept], title="Frontier: the best policy for the money")
-    excess = found.frontier_excess or 0.0
+    step = max(1, -(-len(replayed.frontier) // _SHOWN))
+    kept = [*replayed.frontier[::step], *(replayed.frontier[-1:] if (len(replayed.frontier) - 1) % step else [])]
+    show_table(columns, [_row(point, replayed) for point in kept], title="Frontier: the best policy for the money")
+    excess = replayed.frontier_excess or 0.0
     say(
         f"At equal cost it is nowhere more than {100 * max(0.0, excess):.1f} points behind the best single model."
         if excess > 0
         else "At equal cost it is nowhere behind the best single model."
     )
-    if found.chosen_frontier is not None:
-        show_table(columns, [_row(found.chosen_frontier, found)], title="The frontier's policy for it")
-        paragraph(f"{found.frontier_reason[:1].upper()}{found.frontier_reason[1:]}.")
+    if replayed.chosen_frontier is not None:
+        show_table(columns, [_row(replayed.chosen_frontier, replayed)], title="The frontier's policy for it")
+        paragraph(f"{replayed.frontier_reason[:1].upper()}{replayed.frontier_reason[1:]}.")
 
 
-def _show_domains(found: Replay) -> None:
+def _show_domains(replayed: Replay) -> None:
     """Each model's quality on each kind of prompt, and the routing policy's."""
-    routed = [] if found.chosen is None else ["routed", "per 1,000"]
+    routed = [] if replayed.chosen is None else ["routed", "per 1,000"]
     rows = []
-    for domain in found.domains:
-        own = next(each for each in domain.models if each.name == found.generalist)
-        cells = [domain.name or "(none named)", domain.rows, *(_quality(each) for each in domain.models)]
+    for domain in replayed.domains:
+        own = next(model for model in domain.models if model.name == replayed.generalist)
+        cells = [domain.name or "(none named)", domain.rows, *(_quality(model) for model in domain.models)]
         taken = [] if domain.chosen is None else [_quality(domain.chosen), _money(domain.chosen)]
         rows.append([*cells, interval(own.interval), *taken])
-    columns = ["domain", "prompts", *found.models, f"95% range of {found.generalist}", *routed]
+    columns = ["domain", "prompts", *replayed.models, f"95% range of {replayed.generalist}", *routed]
     show_table(columns, rows, title="Quality by domain")
 
 
-def _recovered(found: Replay) -> str:
-    figures = found.recovery
+def _recovered(replayed: Replay) -> str:
+    figures = replayed.recovery
     assert figures is not None, "asked only where there is one"  # noqa: S101
     return (
-        f"Two models: {figures.apgr:.3f} of the gap recovered on average ({interval(found.recovery_interval)}; chance: "
-        f"0.5); half of it with {figures.cpt50:.0%} strong calls, 95% of the quality with {figures.strong_for_95:.0%}."
+        f"Two models: {figures.apgr:.3f} of the gap recovered on average ({interval(replayed.recovery_interval)}; "
+        f"chance: 0.5); half of it with {figures.cpt50:.0%} strong calls, 95% of the quality with "
+        f"{figures.strong_for_95:.0%}."
     )
 
 
@@ -224,8 +225,8 @@ def _money(point: Point) -> str:
     return "unknown" if point.per_1000 is None else f"{point.per_1000:.4g}"
 
 
-def _row(point: Point, found: Replay) -> Sequence[object]:
-    shares = [f"{share:.0%}" for share in point.shares] or ["-"] * len(found.models)
+def _row(point: Point, replayed: Replay) -> Sequence[object]:
+    shares = [f"{share:.0%}" for share in point.shares] or ["-"] * len(replayed.models)
     return [point.name, _quality(point), interval(point.interval), _money(point), *shares]
 
 

@@ -33,8 +33,8 @@ def join_outcomes(folder: Path, file: Path) -> dict[str, object]:
     read_outcomes(file)
     before = read_outcomes(target) if target.exists() else None
     had = _records(target) if before is not None else []
-    known = {_key(line) for line in had}
-    added = [line for line in _records(file) if _key(line) not in known]
+    existing = {_key(line) for line in had}
+    added = [line for line in _records(file) if _key(line) not in existing]
     write_bytes(target, "".join(f"{line}\n" for line in [*had, *added]).encode())
     after = read_outcomes(target)
     log_command(folder, "outcomes", about={"added": len(added), "rows": len(after)}, hashed={"file": str(file)})

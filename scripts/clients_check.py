@@ -39,11 +39,11 @@ def checks(given: argparse.Namespace) -> Iterator[Check]:
     form = create_model("Ticket", intent=(Literal[tuple(given.labels)], ...))
     right = form(intent=label)
     client = OpenAI(base_url=f"{given.url}/v1", api_key=given.key, max_retries=0)
-    asked: dict[str, Any] = {"model": "coterie", "messages": [{"role": "user", "content": text}]}
-    off: dict[str, Any] = asked | {"messages": [{"role": "user", "content": given.off_topic}]}
+    request: dict[str, Any] = {"model": "coterie", "messages": [{"role": "user", "content": text}]}
+    off: dict[str, Any] = request | {"messages": [{"role": "user", "content": given.off_topic}]}
     chat, responses = client.chat.completions, client.responses
-    yield "openai: text", lambda: chat.create(**asked).choices[0].message.content, label
-    yield "openai: parse", lambda: chat.parse(**asked, response_format=form).choices[0].message.parsed, right
+    yield "openai: text", lambda: chat.create(**request).choices[0].message.content, label
+    yield "openai: parse", lambda: chat.parse(**request, response_format=form).choices[0].message.parsed, right
     yield "openai: refusal", lambda: bool(chat.create(**off).choices[0].message.refusal), True
     yield (
         "openai: responses",
@@ -51,14 +51,14 @@ def checks(given: argparse.Namespace) -> Iterator[Check]:
         right,
     )
     yield "openai: responses go on", lambda: _goes_on(client, text), label
-    yield from _frameworks(given, form, right, client, asked)
+    yield from _frameworks(given, form, right, client, request)
     messages = anthropic.Anthropic(base_url=given.url, api_key=given.key, max_retries=0).messages
-    said: dict[str, Any] = asked | {"max_tokens": 99}
-    yield "anthropic: text", lambda: messages.create(**said).content[0].text, label
-    yield "anthropic: refusal", lambda: messages.create(**said | off).stop_reason, "refusal"
+    limited: dict[str, Any] = request | {"max_tokens": 99}
+    yield "anthropic: text", lambda: messages.create(**limited).content[0].text, label
+    yield "anthropic: refusal", lambda: messages.create(**limited | off).stop_reason, "refusal"
     tool = {"name": "note", "input_schema": form.model_json_schema()}
     forced = {"tools": [tool], "tool_choice": {"type": "any"}}
-    yield "anthropic: tool", lambda: messages.create(**said, **forced).content[0].input, {"intent": label}
+    yield "anthropic: tool", lambda: messages.create(**limited, **forced).content[0].input, {"intent": label}
     if given.model:
         cat = [{"role": "user", "content": "Make up a cat."}]
         parse = lambda: chat.parse(model=given.model, messages=cat, response_format=Cat)  # noqa: E731 - a check
@@ -71,7 +71,7 @@ def _goes_on(client: OpenAI, text: str) -> str:
 
 
 def _frameworks(
-    given: argparse.Namespace, form: type[BaseModel], right: BaseModel, client: OpenAI, asked: dict[str, Any]
+    given: argparse.Namespace, form: type[BaseModel], right: BaseModel, client: OpenAI, request: dict[str, Any]
 ) -> Iterator[Check]:
     chat = ChatOpenAI(model="coterie", base_url=f"{given.url}/v1", api_key=given.key, max_retries=0)
     for method in ("json_schema", "function_calling"):
@@ -80,15 +80,15 @@ def _frameworks(
             lambda m=method: chat.with_structured_output(form, method=m).invoke(given.text),  # type: ignore[misc]
             right,
         )
-    told = [
+    messages = [
         ("system", f"Answer with JSON of this schema: {form.model_json_schema()}".replace("'", '"')),
         ("user", given.text),
     ]
-    yield "langchain: json_mode", lambda: chat.with_structured_output(form, method="json_mode").invoke(told), right
+    yield "langchain: json_mode", lambda: chat.with_structured_output(form, method="json_mode").invoke(messages), right
     for mode in (instructor.Mode.TOOLS, instructor.Mode.JSON, instructor.Mode.JSON_SCHEMA):
         yield (
             f"instructor: {mode.value}",
-            lambda m=mode: instructor.from_openai(client, mode=m).create(**asked, response_model=form),  # type: ignore[misc]
+            lambda m=mode: instructor.from_openai(client, mode=m).create(**request, response_model=form),  # type: ignore[misc]
             right,
         )
     model = OpenAIChatModel("coterie", provider=OpenAIProvider(base_url=f"{given.url}/v1", api_key=given.key))
@@ -113,12 +113,12 @@ def main() -> None:
     for name, do, expected in checks(parser.parse_args()):
         wanted = expected.model_dump() if isinstance(expected, BaseModel) else expected
         try:
-            found: object = do()
-            found = found.model_dump() if isinstance(found, BaseModel) else found
+            result: object = do()
+            result = result.model_dump() if isinstance(result, BaseModel) else result
         except Exception as error:  # noqa: BLE001 - whatever a client raises is what is looked for
-            found = error
-        failed += found != wanted
-        print("ok    " if found == wanted else "FAILED", name, "" if found == wanted else repr(found)[:300])
+            result = error
+        failed += result != wanted
+        print("ok    " if result == wanted else "FAILED", name, "" if result == wanted else repr(result)[:300])
     sys.exit(bool(failed))
 
 

@@ -25,12 +25,14 @@ def check(url: str) -> None:
         "card": Predicate(instructions="It is about a card."),
         "anger": Score(instructions="How angry?", levels=["calm", "angry"]),
     }
-    told = client.invoke({"input": {"note": TEXT, "age": 43}, "questions": questions})
-    expect(set(told.answers) == set(questions), told)
-    expect(abs(sum(told.choices["topic"].probabilities.values()) - 1) < 1e-6, told)
-    asked = [{"type": "choice", "name": "topic", "instructions": "About?", "choices": [{"value": "a"}, {"value": "b"}]}]
+    answer = client.invoke({"input": {"note": TEXT, "age": 43}, "questions": questions})
+    expect(set(answer.answers) == set(questions), answer)
+    expect(abs(sum(answer.choices["topic"].probabilities.values()) - 1) < 1e-6, answer)
+    typed_questions = [
+        {"type": "choice", "name": "topic", "instructions": "About?", "choices": [{"value": "a"}, {"value": "b"}]}
+    ]
     one = litellm.decisions(
-        model="openai/gpt-6-luna", input=TEXT, questions=asked, api_base=f"{url}/v1", api_key="unused"
+        model="openai/gpt-6-luna", input=TEXT, questions=typed_questions, api_base=f"{url}/v1", api_key="unused"
     )
     expect(one.answers[0].choice in {"a", "b"}, one)
     noul = {"card": {"type": "noul", "instructions": "It is about a card."}}
@@ -40,10 +42,10 @@ def check(url: str) -> None:
     expect(0 <= other.answers["card"].noul <= 1, other)
 
 
-def expect(right: object, told: object) -> None:
+def expect(right: object, detail: object) -> None:
     """Raise `AssertionError` with what was told, unless it is right."""
     if not right:
-        raise AssertionError(told)
+        raise AssertionError(detail)
 
 
 if __name__ == "__main__":

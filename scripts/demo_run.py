@@ -138,12 +138,12 @@ def _show(question: str, reply: dict[str, object]) -> None:
     message = reply["choices"][0]["message"]  # type: ignore[index]
     answer = message["content"] or message["refusal"]  # an abstention is a refusal that says why
     coterie = reply["coterie"]
-    asked = textwrap.shorten(question, 110)
+    shown_question = textwrap.shorten(question, 110)
     route = " -> ".join(coterie["route"]["specialists"]) or "nobody"  # type: ignore[index]
     confidence = ", ".join(f"{f['specialist']} {f['confidence']:.2f}" for f in coterie["findings"])  # type: ignore[index]
     usage = coterie["usage"]  # type: ignore[index]
     cost = "unknown" if usage["cost"] is None else f"${float(usage['cost']):.7f}"
-    print(f"\n\033[1mQ {asked}\033[0m" if sys.stdout.isatty() else f"\nQ {asked}")
+    print(f"\n\033[1mQ {shown_question}\033[0m" if sys.stdout.isatty() else f"\nQ {shown_question}")
     for line in answer.splitlines():
         print(textwrap.fill(line, 110, initial_indent="  ", subsequent_indent="  "))
     for finding in coterie["findings"]:  # type: ignore[index]

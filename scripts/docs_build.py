@@ -181,7 +181,7 @@ def _sections() -> list[type[BaseModel]]:
 
     The sections of tasks, which add to the keys of every specialist, stand behind `[specialists.NAME]`.
     """
-    found = [
+    kinds = [
         kind
         for kind in [*vars(config).values(), SpecialistSection]
         if inspect.isclass(kind)
@@ -190,9 +190,9 @@ def _sections() -> list[type[BaseModel]]:
         and kind is not config.Config
         and not kind.__name__.startswith("_")
     ]
-    ordered = sorted(dict.fromkeys(found), key=lambda kind: kind is not config.NetworkSection)
-    place = ordered.index(SpecialistSection) + 1
-    return [*ordered[:place], *(TASKS.section_class(name) for name in TASKS.plugins.names), *ordered[place:]]
+    ordered = sorted(dict.fromkeys(kinds), key=lambda kind: kind is not config.NetworkSection)
+    position = ordered.index(SpecialistSection) + 1
+    return [*ordered[:position], *(TASKS.section_class(name) for name in TASKS.plugins.names), *ordered[position:]]
 
 
 def _heading(section: type[BaseModel]) -> tuple[str, str]:

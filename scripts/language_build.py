@@ -53,16 +53,16 @@ def main() -> None:
     # A gram counts for as much as it is frequent where it is most frequent, and rarer elsewhere.
     best = logs.max(axis=1)
     worth = np.exp(best) * (best - np.median(logs, axis=1))
-    known = np.array(sorted(grams))
-    kept = known[np.argsort(-worth[known], kind="stable")][:GRAMS]
+    gram_numbers = np.array(sorted(grams))
+    kept = gram_numbers[np.argsort(-worth[gram_numbers], kind="stable")][:GRAMS]
     weights = logs[kept] - logs[kept].mean(axis=1, keepdims=True)
     scale = np.abs(weights).max() / 127
-    strings = [grams[int(each)] for each in kept]
+    strings = [grams[int(number)] for number in kept]
     np.savez_compressed(
         TARGET,
         languages=np.array(LANGUAGES),
         grams=np.frombuffer(b"".join(strings), dtype=np.uint8),
-        lengths=np.array([len(each) for each in strings], dtype=np.uint8),
+        lengths=np.array([len(string) for string in strings], dtype=np.uint8),
         weights=np.round(weights / scale).astype(np.int8),
         scale=np.float32(scale),
     )
@@ -73,7 +73,7 @@ def _grams(model: LanguageIdentifier) -> dict[int, bytes]:
     """The bytes of each feature: the shortest way to a state of the automaton that reports it."""
     rows = np.asarray(list(model.tk_nextmove)).reshape(-1, 256)[np.asarray(list(model.tk_row))]
     reported = np.asarray(list(model.tk_output))
-    strings, found, frontier = {0: b""}, {}, [0]
+    strings, grams, frontier = {0: b""}, {}, [0]
     while frontier:
         reached = []
         for state in frontier:
@@ -83,9 +83,9 @@ def _grams(model: LanguageIdentifier) -> dict[int, bytes]:
                     strings[target] = strings[state] + bytes([int(byte)])
                     reached.append(target)
                     if reported[target] >= 0:
-                        found.setdefault(int(reported[target]), strings[target])
+                        grams.setdefault(int(reported[target]), strings[target])
         frontier = reached
-    return found
+    return grams
 
 
 if __name__ == "__main__":

@@ -188,8 +188,8 @@ def with_main_label(rows: Iterable[Row], commonness: Mapping[object, int]) -> li
 
 def unseen(rows: Iterable[Row], seen: Iterable[Row]) -> list[Row]:
     """The rows whose folded text does not occur among the folded texts of `seen`."""
-    known = {folded(str(row["text"])) for row in seen}
-    return [row for row in rows if folded(str(row["text"])) not in known]
+    seen_texts = {folded(str(row["text"])) for row in seen}
+    return [row for row in rows if folded(str(row["text"])) not in seen_texts]
 
 
 def clause_rows(source: Path) -> tuple[list[Row], list[Row], Row]:

@@ -41,13 +41,13 @@ def read_help() -> dict[str, list[str]]:
 
 def read_messages() -> dict[str, list[str]]:
     """The training messages of each intent, in one line each."""
-    found: dict[str, list[str]] = {}
+    by_label: dict[str, list[str]] = {}
     with (DATA / "triage.train.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             text = " ".join(row["text"].split())
             if len(text) <= LONGEST:
-                found.setdefault(row["label"], []).append(text)
-    return found
+                by_label.setdefault(row["label"], []).append(text)
+    return by_label
 
 
 def stems(text: str) -> set[str]:
@@ -58,12 +58,12 @@ def stems(text: str) -> set[str]:
 def reply(message: str, sentences: Sequence[str], commonness: Mapping[str, float], draw: random.Random) -> str:
     """A courtesy and what answers the message."""
     wanted = {stem for stem in stems(message) if commonness.get(stem, 0.0) <= COMMON}
-    said = {place for place, each in enumerate(sentences) if place < ALWAYS or stems(each) & wanted}
-    for place in range(len(sentences) - 1, 0, -1):
-        if place in said and POINTS_BACK.match(sentences[place]):  # it is nothing without the sentence before it
-            said.add(place - 1)
+    chosen = {position for position, sentence in enumerate(sentences) if position < ALWAYS or stems(sentence) & wanted}
+    for index in range(len(sentences) - 1, 0, -1):
+        if index in chosen and POINTS_BACK.match(sentences[index]):  # it is nothing without the sentence before it
+            chosen.add(index - 1)
     courtesy = SORRY if TROUBLE.search(message) else draw.choice(COURTESIES)
-    return " ".join([courtesy, *(sentences[place] for place in sorted(said))])
+    return " ".join([courtesy, *(sentences[number] for number in sorted(chosen))])
 
 
 def pairs() -> list[dict[str, str]]:

@@ -27,21 +27,21 @@ _LONGEST = 60
 
 def closure(requirements: list[Requirement]) -> list[str]:
     """The installed packages that these bring along, themselves included, by name."""
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     waiting = list(requirements)
     while waiting:
-        each = waiting.pop()
-        name = canonicalize_name(each.name)
-        if name in found or (each.marker is not None and not each.marker.evaluate({"extra": ""})):
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        if name in names or (requirement.marker is not None and not requirement.marker.evaluate({"extra": ""})):
             continue
         try:
-            about = metadata.distribution(each.name)
+            about = metadata.distribution(requirement.name)
         except metadata.PackageNotFoundError:
             continue  # of another platform
-        found[name] = about.metadata["Name"]
+        names[name] = about.metadata["Name"]
         needs = [Requirement(line) for line in about.requires or ()]
-        waiting += [need for need in needs if _is_needed(need, each.extras)]
-    return sorted(found, key=str)
+        waiting += [need for need in needs if _is_needed(need, requirement.extras)]
+    return sorted(names, key=str)
 
 
 def _is_needed(need: Requirement, extras: set[str]) -> bool:
@@ -84,7 +84,7 @@ def page() -> str:
     wanted = {"core": project["dependencies"], **{name: project["optional-dependencies"][name] for name in EXTRAS}}
     for name, requirements in wanted.items():
         title = "## Core" if name == "core" else f"## `coterie[{name}]` besides"
-        table = list(rows([Requirement(each) for each in requirements], seen))
+        table = list(rows([Requirement(requirement) for requirement in requirements], seen))
         lines += ["", title, "", "| package | licence |", "|---|---|", *table]
     return "\n".join(lines) + "\n"
 

@@ -63,7 +63,7 @@ _SHORT = {
 
 def main() -> None:
     """Write the tables."""
-    regions = [Locale.parse(each) for each in locale_identifiers() if _is_kept(each)]
+    regions = [Locale.parse(identifier) for identifier in locale_identifiers() if _is_kept(identifier)]
     table = {
         "signs": _by_tag(regions, _signs),
         "order": _by_tag(regions, _order),
@@ -88,8 +88,8 @@ def _tag(locale: Locale) -> str:
 
 def _by_tag(regions: list[Locale], of: Callable[[Locale], object]) -> dict[str, object]:
     """What `of` says of each language, and of each region that differs from its language."""
-    found = {_tag(locale): of(locale) for locale in regions}
-    return {tag: value for tag, value in found.items() if "-" not in tag or value != found[tag.split("-")[0]]}
+    by_tag = {_tag(locale): of(locale) for locale in regions}
+    return {tag: value for tag, value in by_tag.items() if "-" not in tag or value != by_tag[tag.split("-")[0]]}
 
 
 def _signs(locale: Locale) -> str:
@@ -104,34 +104,34 @@ def _order(locale: Locale) -> str:
 
 def _symbols(locale: Locale) -> dict[str, str]:
     """Currency signs that are no codes."""
-    found = {get_currency_symbol(code, locale): code for code in NAMED}
+    symbols = {get_currency_symbol(code, locale): code for code in NAMED}
     narrow = locale.territory and get_territory_currencies(locale.territory)
     if narrow:
-        found[get_currency_symbol(narrow[0], locale)] = narrow[0]
-    return {sign: code for sign, code in sorted(found.items()) if not re.fullmatch("[A-Z]{3}", sign)}
+        symbols[get_currency_symbol(narrow[0], locale)] = narrow[0]
+    return {sign: code for sign, code in sorted(symbols.items()) if not re.fullmatch("[A-Z]{3}", sign)}
 
 
 def _months(locale: Locale) -> dict[str, int]:
-    found: dict[str, int] = {}
+    months: dict[str, int] = {}
     for context in ("format", "stand-alone"):
         for width in ("wide", "abbreviated"):
             for number, name in locale.months[context][width].items():
                 if re.search(r"[^\W\d]{3}", name):
-                    found[name.casefold().rstrip(".")] = number
-    return found
+                    months[name.casefold().rstrip(".")] = number
+    return months
 
 
 def _currencies(language: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+    currencies: dict[str, str] = {}
     for code in NAMED:
         for count in (None, 1, 2, 5, 1.5, 1_000_000):
-            found[get_currency_name(code, count=count, locale=language).casefold()] = code
-    return found | _SHORT.get(language, {})
+            currencies[get_currency_name(code, count=count, locale=language).casefold()] = code
+    return currencies | _SHORT.get(language, {})
 
 
 def _is_tender(code: str) -> bool:
     """Whether a territory uses it today."""
-    return any(code in get_territory_currencies(each) for each in get_global("territory_currencies"))
+    return any(code in get_territory_currencies(territory) for territory in get_global("territory_currencies"))
 
 
 def _home(code: str) -> str:
@@ -149,7 +149,7 @@ def _home(code: str) -> str:
 
 
 def _official(territory: str) -> set[str]:
-    return {each.split("_")[0] for each in get_official_languages(territory, de_facto=True)}
+    return {language.split("_")[0] for language in get_official_languages(territory, de_facto=True)}
 
 
 if __name__ == "__main__":

@@ -53,14 +53,14 @@ def lock_file(machine: str = platform.machine(), python: str = PYTHON) -> Path:
 def wanted() -> list[Requirement]:
     """What pyproject.toml asks for, of the core and the locked extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = (each for name in LOCKED for each in project["optional-dependencies"][name])
-    return [Requirement(each) for each in (*project["dependencies"], *extras)]
+    extras = (line for name in LOCKED for line in project["optional-dependencies"][name])
+    return [Requirement(line) for line in (*project["dependencies"], *extras)]
 
 
 def resolve(machine: str, python: str = PYTHON) -> list[Mapping[str, Any]]:
     """The report of pip on what it would install into an empty environment."""
     elsewhere = machine != platform.machine() or python != PYTHON
-    foreign = [f"--platform={each}_{machine}" for each in _MANYLINUX] if elsewhere else []
+    foreign = [f"--platform={platform_tag}_{machine}" for platform_tag in _MANYLINUX] if elsewhere else []
     foreign += [f"--python-version={python}"] if python != PYTHON else []
     words = ["--dry-run", "--ignore-installed", "--quiet", "--only-binary", ":all:", "--report", "-", *foreign]
     command = [sys.executable, "-m", "pip", "install", *words, *map(str, wanted())]
@@ -74,26 +74,26 @@ def resolve(machine: str, python: str = PYTHON) -> list[Mapping[str, Any]]:
 
 def depending(installed: Sequence[Mapping[str, Any]], machine: str, python: str = PYTHON) -> set[str]:
     """What packages need here alone, or on another processor or Python alone and pip did not take."""
-    found, taken = set(), {canonicalize_name(each["metadata"]["name"]) for each in installed}
+    needs, taken = set(), {canonicalize_name(installed_package["metadata"]["name"]) for installed_package in installed}
     there = {"platform_machine": machine, "python_version": python, "python_full_version": f"{python}.0"}
-    for each in installed:
-        for line in each["metadata"].get("requires_dist", []):
-            needed, extras = Requirement(line), ("", *each.get("requested_extras", ()))
+    for package in installed:
+        for line in package["metadata"].get("requires_dist", []):
+            needed, extras = Requirement(line), ("", *package.get("requested_extras", ()))
             marker, present = needed.marker, canonicalize_name(needed.name) in taken
             if marker is not None and any(
                 marker.evaluate({"extra": extra, **there}) != marker.evaluate({"extra": extra})
                 and not (present and marker.evaluate({"extra": extra, **there}))
                 for extra in extras
             ):
-                found.add(f"{each['metadata']['name']} needs {line}")
-    return found
+                needs.add(f"{package['metadata']['name']} needs {line}")
+    return needs
 
 
 def lines(installed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """A line a package, by name."""
-    for each in sorted(installed, key=lambda each: canonicalize_name(each["metadata"]["name"])):
-        name, version = canonicalize_name(each["metadata"]["name"]), each["metadata"]["version"]
-        digest = each["download_info"]["archive_info"]["hashes"]["sha256"]
+    for package in sorted(installed, key=lambda entry: canonicalize_name(entry["metadata"]["name"])):
+        name, version = canonicalize_name(package["metadata"]["name"]), package["metadata"]["version"]
+        digest = package["download_info"]["archive_info"]["hashes"]["sha256"]
         yield f"{name}=={version} --hash=sha256:{digest}"
 
 
@@ -108,32 +108,32 @@ def write(machine: str, python: str = PYTHON) -> None:
 
 def locked(path: Path) -> dict[str, str]:
     """Versions by name. Raises `ValueError` for a line without a hash."""
-    found = {}
+    versions = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
             continue
         match = _LINE.fullmatch(line)
         if match is None:
             raise ValueError(f"{path.name}: {line!r} is no `name==version --hash=sha256:...`")
-        found[match[1]] = match[2]
-    return found
+        versions[match[1]] = match[2]
+    return versions
 
 
 def problems(path: Path) -> list[str]:
     """What pyproject.toml asks for and a lock file does not have."""
-    found = locked(path)
-    missing = [str(each) for each in wanted() if canonicalize_name(each.name) not in found]
+    versions = locked(path)
+    missing = [str(requirement) for requirement in wanted() if canonicalize_name(requirement.name) not in versions]
     outside = [
-        f"{each} is locked at {found[canonicalize_name(each.name)]}"
-        for each in wanted()
-        if canonicalize_name(each.name) in found
-        and not each.specifier.contains(found[canonicalize_name(each.name)], prereleases=True)
+        f"{requirement} is locked at {versions[canonicalize_name(requirement.name)]}"
+        for requirement in wanted()
+        if canonicalize_name(requirement.name) in versions
+        and not requirement.specifier.contains(versions[canonicalize_name(requirement.name)], prereleases=True)
     ]
-    pinned = [name for name in found if name in {"torch", "triton"} or name.startswith("nvidia-")]
+    pinned = [name for name in versions if name in {"torch", "triton"} or name.startswith("nvidia-")]
     return [
-        *(f"{each} is not locked" for each in missing),
+        *(f"{name} is not locked" for name in missing),
         *outside,
-        *(f"{each} must not be pinned" for each in pinned),
+        *(f"{name} must not be pinned" for name in pinned),
     ]
 
 
@@ -146,9 +146,9 @@ def main() -> int:
     given = parser.parse_args()
     if not given.check:
         write(given.machine, given.python)
-    found = [f"{path.name}: {each}" for path in sorted(FOLDER.glob("*.txt")) for each in problems(path)]
-    print("\n".join(found))
-    return bool(found)
+    messages = [f"{path.name}: {problem}" for path in sorted(FOLDER.glob("*.txt")) for problem in problems(path)]
+    print("\n".join(messages))
+    return bool(messages)
 
 
 if __name__ == "__main__":

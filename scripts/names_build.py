@@ -50,8 +50,8 @@ _TYPES = ("PERSON", "PLACE", "ORGANIZATION", "DATE", "NATIONALITY", "AGE")
 def lexicon() -> Lexicon:
     """The encoder's whole words in groups by their input vectors, coarse, middle and fine, with their ranks."""
     graph = onnx.load(str(BUNDLED_ENCODER / GRAPH_FILE)).graph
-    stored = {each.name: each for each in graph.initializer}
-    name = next(each for each in stored if each.endswith("word_embeddings.weight_int8"))
+    stored = {initializer.name: initializer for initializer in graph.initializer}
+    name = next(key for key in stored if key.endswith("word_embeddings.weight_int8"))
     scale = numpy_helper.to_array(stored[name.replace("_int8", "_scale")]).astype(np.float32)
     vectors = numpy_helper.to_array(stored[name]).astype(np.float32) * scale
     ids = Tokenizer.from_file(str(BUNDLED_ENCODER / TOKENIZER_FILE)).get_vocab()
@@ -62,21 +62,21 @@ def lexicon() -> Lexicon:
     groups = [
         MiniBatchKMeans(k, random_state=0, n_init=3, batch_size=4096, max_iter=60).fit(rows).labels_ for k in GROUPS
     ]
-    ranks = [int(np.log2(place + 2)) for place in range(len(words))]
-    return Lexicon(dict(zip(words, zip(ranks, *(each.tolist() for each in groups), strict=True), strict=True)))
+    ranks = [int(np.log2(index + 2)) for index in range(len(words))]
+    return Lexicon(dict(zip(words, zip(ranks, *(group.tolist() for group in groups), strict=True), strict=True)))
 
 
-def fit(rows: Sequence[Labelled], known: Lexicon, *, rounds: int, penalty: float, hide: float) -> ChainModel:
+def fit(rows: Sequence[Labelled], known_words: Lexicon, *, rounds: int, penalty: float, hide: float) -> ChainModel:
     """A chain of these texts."""
     begun = time.perf_counter()
     texts = [
         AnnotatedText(
             text=text,
-            spans=tuple(PersonalData(kind=each.type, start=each.start, end=each.end, score=1.0) for each in names),
+            spans=tuple(PersonalData(kind=span.type, start=span.start, end=span.end, score=1.0) for span in names),
         )
         for text, names in rows
     ]
-    model = fit_names(texts, known, penalty=penalty, rounds=rounds, hide=hide)
+    model = fit_names(texts, known_words, penalty=penalty, rounds=rounds, hide=hide)
     print(f"{len(rows):,} texts, {len(model.terms):,} features, {time.perf_counter() - begun:.0f} s", flush=True)
     return model
 
@@ -84,14 +84,14 @@ def fit(rows: Sequence[Labelled], known: Lexicon, *, rounds: int, penalty: float
 def folds_of(templates: Sequence[str]) -> dict[str, int]:
     """The part of each template; those that share more than half of their words, of either, are in one part."""
     kinds = list[tuple[set[str], int]]()
-    found = dict[str, int]()
+    folds = dict[str, int]()
     for template in templates:
         words = set(template.split())
         like = (part for other, part in kinds if len(words & other) > 0.5 * min(len(words), len(other)) + 0.5)
         digest = int(hashlib.sha256(template.encode()).hexdigest()[:8], 16)
-        found[template] = part = next(like, digest % FOLDS)
+        folds[template] = part = next(like, digest % FOLDS)
         kinds.append((words, part))
-    return found
+    return folds
 
 
 Counted = dict[tuple[str, str, bool], Count]
@@ -102,13 +102,13 @@ def measure(model: ChainModel, texts: Sequence[tuple[str, Text]], misses: list[s
     """Count what is right on texts that the model was not fitted on, and note down what is not."""
     detector, counted = NameDetector(model), Counted()
     for name, text in texts:
-        wanted, found = annotated(text), as_scored(text.text, detector.find(text.text))
+        wanted, predicted = annotated(text), as_scored(text.text, detector.find(text.text))
         for kind in _TYPES[: len(_TYPES) - 2 * (name == "generated_large")]:
             for overlap in (False, True):
                 key = (name, kind, overlap)
-                counted[key] = counted.get(key, Count()) + count(wanted, found, kind, overlap=overlap)
-        misses += [_miss(text.text, each, "missed") for each in sorted(wanted - found) if each.type in _TYPES]
-        misses += [_miss(text.text, each, "wrong") for each in sorted(found - wanted) if each.type in _TYPES]
+                counted[key] = counted.get(key, Count()) + count(wanted, predicted, kind, overlap=overlap)
+        misses += [_miss(text.text, span, "missed") for span in sorted(wanted - predicted) if span.type in _TYPES]
+        misses += [_miss(text.text, span, "wrong") for span in sorted(predicted - wanted) if span.type in _TYPES]
     return counted
 
 
@@ -121,8 +121,8 @@ def show(counted: Counted) -> None:
     """Print F1 by set and type."""
     for name in SETS:
         for overlap in (False, True):
-            own = {kind: each for (of, kind, how), each in counted.items() if of == name and how is overlap}
-            figures = {kind: each.figures() for kind, each in {**own, "all": sum(own.values(), Count())}.items()}
+            own = {kind: tally for (of, kind, how), tally in counted.items() if of == name and how is overlap}
+            figures = {kind: tally.figures() for kind, tally in {**own, "all": sum(own.values(), Count())}.items()}
             shown = [f"{k} {f['f1']:.3f} ({f['precision']:.2f} {f['recall']:.2f})" for k, f in figures.items()]
             print(f"{name:17}", "overlap" if overlap else "exact  ", ", ".join(shown), flush=True)
 
@@ -147,19 +147,19 @@ def main() -> None:
         data / "scifact_beir" / "corpus.jsonl.gz", data / "clinc150" / "data_full.json", sentences=3600, asked=900
     )
     texts = [(name, text) for name in SETS for text in read_texts(folder / f"{name}.json") if text.part != "test"]
-    known = _kept_lexicon(given.lexicon)
+    kept_lexicon = _kept_lexicon(given.lexicon)
 
     def fitted(own: Sequence[Text]) -> tuple[ChainModel, Sequence[Labelled]]:
         rows = corpus(own, BANK, CONTRACTS, plain, ours=given.ours, nothing=given.nothing, messages=given.messages)
-        return fit(rows, known, rounds=given.rounds, penalty=given.penalty, hide=given.hide), rows
+        return fit(rows, kept_lexicon, rounds=given.rounds, penalty=given.penalty, hide=given.hide), rows
 
     if given.measure:
         counted, misses = Counted(), list[str]()
         parts = folds_of(sorted({text.template for _, text in texts}))
         for fold in given.folds:
             model, _ = fitted([text for _, text in texts if parts[text.template] != fold])
-            for key, each in measure(model, [t for t in texts if parts[t[1].template] == fold], misses).items():
-                counted[key] = counted.get(key, Count()) + each
+            for key, tally in measure(model, [t for t in texts if parts[t[1].template] == fold], misses).items():
+                counted[key] = counted.get(key, Count()) + tally
         show(counted)
         if given.misses:
             given.misses.write_text("\n".join(misses), encoding="utf-8")
@@ -172,10 +172,10 @@ def main() -> None:
 def _kept_lexicon(path: Path | None) -> Lexicon:
     if path and path.is_file():
         return Lexicon({word: tuple(groups) for word, groups in json.loads(path.read_text()).items()})
-    known = lexicon()
+    words = lexicon()
     if path:
-        path.write_text(json.dumps(known.groups))
-    return known
+        path.write_text(json.dumps(words.groups))
+    return words
 
 
 def _about(folder: Path, rows: Sequence[Labelled]) -> dict[str, object]:

@@ -66,7 +66,7 @@ def read_intents(folder: Path, left_out: Sequence[str], per_name: int) -> tuple[
     for domain, labels in domains.items():
         for label in labels:
             part, rows = (held, content["val"]) if domain in left_out else (own, content["train"])
-            texts = [text for text, each in rows if each == label]
+            texts = [text for text, row_label in rows if row_label == label]
             part.texts[folded(label)] = [texts[i] for i in chance.permutation(len(texts))[:per_name]]
             part.domains[folded(label)] = domain
     path = folder / "reading/smalltalk/smalltalk_intents/smalltalk_intents.jsonl.gz"
@@ -141,19 +141,19 @@ def _mask(lengths: Tensor) -> Tensor:  # (N,) -> (N, T)
 def accuracy(upper: Upper, intents: Intents) -> float:
     """Share of texts whose own name is the most alike, as `Similarity` compares them."""
     names = sorted(intents.texts)
-    rows = [(text, place) for place, name in enumerate(names) for text in intents.texts[name]]
+    rows = [(text, index) for index, name in enumerate(names) for text in intents.texts[name]]
     with torch.no_grad():
         options = (upper.vectors(names) + upper.vectors([f"{name}?" for name in names])) / 2
         parts = [upper.vectors([text for text, _ in rows[at : at + 64]]) @ options.T for at in range(0, len(rows), 64)]
     best = torch.cat(parts).argmax(1).numpy()
-    return float((best == np.array([place for _, place in rows])).mean())
+    return float((best == np.array([index for _, index in rows])).mean())
 
 
 def train(upper: Upper, intents: Intents, steps: int, rate: float) -> None:
     """Fit the matrices."""
     names, chance = sorted(intents.texts), np.random.default_rng(0)
     domains = sorted(set(intents.domains.values()))
-    parameters = [each for lora in upper.matrices.values() for each in (lora.a, lora.b)]
+    parameters = [matrix for lora in upper.matrices.values() for matrix in (lora.a, lora.b)]
     optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01)
     for step in range(steps):
         for group in optimiser.param_groups:

@@ -47,12 +47,12 @@ def texts(folder: Path) -> dict[str, list[str]]:
 
 def pieces(whole: list[str], most: int) -> list[str]:
     """Texts cut into chunks of so many words, at most so many, evenly spread."""
-    found = []
+    parts = []
     for text in whole:
         words = text.split()
-        found += [" ".join(words[at : at + WORDS]) for at in range(0, len(words), WORDS)]
-    random.Random(0).shuffle(found)  # noqa: S311 - a sample, no secret
-    return found[:most]
+        parts += [" ".join(words[at : at + WORDS]) for at in range(0, len(words), WORDS)]
+    random.Random(0).shuffle(parts)  # noqa: S311 - a sample, no secret
+    return parts[:most]
 
 
 def rarities(encoder: OnnxEncoder, sources: dict[str, list[str]]) -> np.ndarray:
@@ -75,10 +75,10 @@ def projection(encoder: OnnxEncoder, sources: dict[str, list[str]]) -> tuple[np.
         unit = tokens.states / np.linalg.norm(tokens.states, axis=1, keepdims=True)
         return unit.T @ unit
 
-    chunks = [text for each in sources.values() for text in each[: SAMPLE // len(sources)]]
+    chunks = [text for source in sources.values() for text in source[: SAMPLE // len(sources)]]
     for start in range(0, len(chunks), 50):
-        for each in encoder.encode_tokens(chunks[start : start + 50], add)[1]:
-            sums += each
+        for token_states in encoder.encode_tokens(chunks[start : start + 50], add)[1]:
+            sums += token_states
     values, vectors = np.linalg.eigh(sums)
     return vectors[:, ::-1][:, :WIDTH].astype(np.float32), float(values[::-1][:WIDTH].sum() / values.sum())
 

@@ -73,12 +73,12 @@ def bill() -> dict[str, Any]:
         "purl": f"pkg:pypi/coterie@{number}",
         "licenses": [{"license": {"id": "Apache-2.0"}}],
     }
-    said = json.dumps(parts, sort_keys=True)
+    serialised = json.dumps(parts, sort_keys=True)
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{uuid.uuid5(_NAMESPACE, said)}",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(_NAMESPACE, serialised)}",
         "version": 1,
         "metadata": {"component": subject},
         "components": parts,

@@ -138,14 +138,14 @@ def group_of(name: str, split: str) -> str | None:
 
 def read_training(data: Path) -> dict[str, list[MarkedText]]:
     """Texts by set and language."""
-    found: dict[str, list[MarkedText]] = {}
+    by_corpus: dict[str, list[MarkedText]] = {}
     for name, language, split, text in read_marked(data / "reading" / "ner"):
         group = group_of(name, split)
         if group is not None and (group != "wikiann" or language in SILVER):
-            found.setdefault(f"{group}/{language}", []).append(text)
-    found["wikigold/en"] = found["wikigold/en"][:1100]  # the rest is for development
-    found["ronec/ro"] = found["ronec/ro"][:-300]
-    return found
+            by_corpus.setdefault(f"{group}/{language}", []).append(text)
+    by_corpus["wikigold/en"] = by_corpus["wikigold/en"][:1100]  # the rest is for development
+    by_corpus["ronec/ro"] = by_corpus["ronec/ro"][:-300]
+    return by_corpus
 
 
 def read_templates(data: Path) -> list[MarkedText]:
@@ -158,7 +158,7 @@ def read_templates(data: Path) -> list[MarkedText]:
     rows = corpus(
         texts, lender / "triage.train.csv", lender / "clauses.train.jsonl", plain, ours=4, nothing=1, messages=800
     )
-    return [MarkedText(text, [(each.start, each.end, Kind(each.type)) for each in spans]) for text, spans in rows]
+    return [MarkedText(text, [(span.start, span.end, Kind(span.type)) for span in spans]) for text, spans in rows]
 
 
 def joined(rows: Sequence[MarkedText], language: str, share: float, chance: random.Random) -> Iterator[MarkedText]:
@@ -167,26 +167,26 @@ def joined(rows: Sequence[MarkedText], language: str, share: float, chance: rand
     while at < len(rows):
         count = chance.choice([2, 3]) if chance.random() < share else 1
         text, spans = "", list[tuple[int, int, Kind | None]]()
-        for each in rows[at : at + count]:
+        for row in rows[at : at + count]:
             text += blank if text else ""
-            spans += [(start + len(text), end + len(text), kind) for start, end, kind in each.spans]
-            text += each.text
+            spans += [(start + len(text), end + len(text), kind) for start, end, kind in row.spans]
+            text += row.text
         yield MarkedText(text, spans)
         at += count
 
 
-def prepared(rows: Sequence[MarkedText], place: str, chance: random.Random) -> Iterator[MarkedText]:
+def prepared(rows: Sequence[MarkedText], corpus_name: str, chance: random.Random) -> Iterator[MarkedText]:
     """The texts of a set as they are learnt: some joined, fewer without names, some in lower case."""
-    group, language = place.split("/")
+    group, language = corpus_name.split("/")
     if group == "templates":
         yield from rows
         return
     share = 0.5 if group == "wikiann" else 0.0 if group in {"ler", "europeana"} else 0.2 if language == "en" else 0.3
     empty = {"wikiann": 1.0, "crossner": 1.0, "europeana": 0.05, "ler": 0.1, "btc": 0.4, "wnut": 0.4}.get(group, 0.3)
-    for each in joined(rows, language, share, chance):
-        if each.spans or chance.random() < empty:
-            lower = each.text.lower()
-            yield each._replace(text=lower) if chance.random() < 0.1 and len(lower) == len(each.text) else each
+    for row in joined(rows, language, share, chance):
+        if row.spans or chance.random() < empty:
+            lower = row.text.lower()
+            yield row._replace(text=lower) if chance.random() < 0.1 and len(lower) == len(row.text) else row
 
 
 def tag_bits(kind: Kind, *, begins: bool) -> int:
@@ -285,8 +285,8 @@ class Served(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         """(B, T, TAGS) logits."""
-        found = self.transformer(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
-        logits: Tensor = self.head(found.last_hidden_state)
+        output = self.transformer(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
+        logits: Tensor = self.head(output.last_hidden_state)
         return logits
 
 
@@ -301,21 +301,21 @@ def batches(
         (name, chance.choice(examples[name]))
         for name in chance.choices(names, [shares[name] for name in names], k=DRAWN)
     ]
-    drawn.sort(key=lambda each: len(each[1].ids))
+    drawn.sort(key=lambda entry: len(entry[1].ids))
     cut: list[list[tuple[str, Example]]] = [[]]
-    for each in drawn:
-        if cut[-1] and (len(cut[-1]) + 1) * len(each[1].ids) > TOKENS:
+    for entry in drawn:
+        if cut[-1] and (len(cut[-1]) + 1) * len(entry[1].ids) > TOKENS:
             cut.append([])
-        cut[-1].append(each)
+        cut[-1].append(entry)
     chance.shuffle(cut)
     yield from cut
 
 
 def fit(classifier: Classifier, examples: Mapping[str, Sequence[Example]], minutes: float) -> int:
     """Train for so many minutes, the rate falling to nothing at their end; gives the steps."""
-    for each in classifier.transformer.embeddings.parameters():
-        each.requires_grad = False
-    body = [each for each in classifier.transformer.parameters() if each.requires_grad]
+    for parameter in classifier.transformer.embeddings.parameters():
+        parameter.requires_grad = False
+    body = [parameter for parameter in classifier.transformer.parameters() if parameter.requires_grad]
     own, common = [classifier.own, classifier.own_bias], list(classifier.head.parameters())
     groups = [
         {"params": body, "rate": RATES["body"], "weight_decay": 0.01},
@@ -330,14 +330,14 @@ def fit(classifier: Classifier, examples: Mapping[str, Sequence[Example]], minut
             done = (time.monotonic() - begun) / 60 / minutes
             if done >= 1:
                 break
-            for each in optimiser.param_groups:
-                each["lr"] = each["rate"] * min(1.0, step / 80) * max(0.02, 1 - done)
-            width = max(len(each.ids) for _, each in batch)
+            for param_group in optimiser.param_groups:
+                param_group["lr"] = param_group["rate"] * min(1.0, step / 80) * max(0.02, 1 - done)
+            width = max(len(encoding.ids) for _, encoding in batch)
             ids, mask, allowed = (torch.zeros(len(batch), width, dtype=torch.int64) for _ in range(3))
-            for row, (_, each) in enumerate(batch):
-                ids[row, : len(each.ids)] = torch.tensor(each.ids)
-                mask[row, : len(each.ids)] = 1
-                allowed[row, : len(each.ids)] = torch.tensor(each.allowed)
+            for row, (_, encoding) in enumerate(batch):
+                ids[row, : len(encoding.ids)] = torch.tensor(encoding.ids)
+                mask[row, : len(encoding.ids)] = 1
+                allowed[row, : len(encoding.ids)] = torch.tensor(encoding.allowed)
             own_of = torch.tensor([GROUPS.index(name.split("/")[0]) for name, _ in batch])
             logs = torch.log_softmax(classifier(ids, mask, own_of), dim=-1)
             may = (allowed[..., None] & bits) > 0
@@ -409,7 +409,7 @@ def main() -> None:
     packed = read_packed(given.weights)
     by_language: dict[str, list[str]] = {}
     for name, rows in sets.items():
-        by_language.setdefault(name.split("/")[1].replace("xx", "en"), []).extend(each.text for each in rows)
+        by_language.setdefault(name.split("/")[1].replace("xx", "en"), []).extend(row.text for row in rows)
     ids = cut_pieces(packed.tokenizer, by_language)
     tokenizer = renumbered(packed.tokenizer, ids)
     fast = Tokenizer.from_str(json.dumps(tokenizer))

@@ -141,9 +141,9 @@ def mean_of(before: Classifier, after: Classifier, share: float) -> Classifier:
 
 def fit(classifier: Classifier, examples: Mapping[str, Sequence[Example]], minutes: float, out: Path) -> dict[str, int]:
     """Train for so many minutes of this process, the rates falling to nothing; gives the steps and the pieces."""
-    for each in classifier.transformer.embeddings.parameters():
-        each.requires_grad = False
-    body = [each for each in classifier.transformer.parameters() if each.requires_grad]
+    for parameter in classifier.transformer.embeddings.parameters():
+        parameter.requires_grad = False
+    body = [parameter for parameter in classifier.transformer.parameters() if parameter.requires_grad]
     own, common = [classifier.own, classifier.own_bias], list(classifier.head.parameters())
     groups = [
         {"params": body, "rate": RATES["body"], "weight_decay": 0.01},
@@ -161,14 +161,14 @@ def fit(classifier: Classifier, examples: Mapping[str, Sequence[Example]], minut
             if spent - kept >= EVERY:
                 kept = spent
                 torch.save(classifier.state_dict(), out / "weights.pt")
-            for each in optimiser.param_groups:
-                each["lr"] = each["rate"] * min(1.0, (step + 1) / WARM) * max(0.01, 1 - spent / minutes)
-            width = max(len(each.ids) for _, each in batch)
+            for param_group in optimiser.param_groups:
+                param_group["lr"] = param_group["rate"] * min(1.0, (step + 1) / WARM) * max(0.01, 1 - spent / minutes)
+            width = max(len(encoding.ids) for _, encoding in batch)
             ids, mask, allowed = (torch.zeros(len(batch), width, dtype=torch.int64) for _ in range(3))
-            for row, (_, each) in enumerate(batch):
-                ids[row, : len(each.ids)] = torch.tensor(each.ids)
-                mask[row, : len(each.ids)] = 1
-                allowed[row, : len(each.ids)] = torch.tensor(each.allowed)
+            for row, (_, encoding) in enumerate(batch):
+                ids[row, : len(encoding.ids)] = torch.tensor(encoding.ids)
+                mask[row, : len(encoding.ids)] = 1
+                allowed[row, : len(encoding.ids)] = torch.tensor(encoding.allowed)
             own_of = torch.tensor([GROUPS.index(name.split("/")[0]) for name, _ in batch])
             logs = torch.log_softmax(classifier(ids, mask, own_of), dim=-1)
             may = (allowed[..., None] & bits) > 0

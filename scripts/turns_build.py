@@ -48,7 +48,7 @@ Arrays = dict[str, np.ndarray]
 
 def head_of(arrays: Arrays) -> Perceptron:
     """A head as the package runs it."""
-    return Perceptron.of({f"head.{name}": each for name, each in arrays.items()}, "head")
+    return Perceptron.of({f"head.{name}": array for name, array in arrays.items()}, "head")
 
 
 def odds(head: Perceptron, features: np.ndarray) -> np.ndarray:  # (N, F) -> (N,)
@@ -96,8 +96,8 @@ def train_leans(encoder: OnnxEncoder, rows: Sequence[Turn], cache: Path | None) 
     key = [encoder.sha256, *(row.text for row in rows), *(row.before[-1] for row in rows)]
     features = cached(cache, "leans", key, make)["f"]
     # A language with turns that stand alone only would be learned as a sign of them.
-    known = {row.language for row in rows if row.leans}
-    kept = [at for at, row in enumerate(rows) if row.language in known]
+    languages = {row.language for row in rows if row.leans}
+    kept = [at for at, row in enumerate(rows) if row.language in languages]
     features, rows = features[kept], [rows[at] for at in kept]
     leans, sources = np.array([row.leans for row in rows]), np.array([row.source for row in rows])
     weights = np.array([1 / np.sqrt((sources == source).sum()) for source in sources])
@@ -126,8 +126,8 @@ def train_missing(encoder: OnnxEncoder, rows: Sequence[Turn], cache: Path | None
     """Which words of an earlier question a turn lacks."""
     pairs: list[tuple[str, str, set[str]]] = []
     for row in rows:
-        said = {word.text for word in words_of(row.text)}
-        added = {word.text for word in words_of(row.rewrite)} - said
+        own_words = {word.text for word in words_of(row.text)}
+        added = {word.text for word in words_of(row.rewrite)} - own_words
         best = max(row.before[-4:][::-1], key=lambda text: len({word.text for word in words_of(text)} & added))
         if row.leans and added & {word.text for word in words_of(best)}:
             pairs.append((best, row.text, added))
@@ -137,13 +137,13 @@ def train_missing(encoder: OnnxEncoder, rows: Sequence[Turn], cache: Path | None
         def read(at: int, output: Output) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             question, text, added = pairs[at]
             words = words_of(question)
-            said = frozenset(word.text for word in words_of(text))
-            features = missing_features(words, states_of(output), offsets_of(output), now[at], said)
+            own_words = frozenset(word.text for word in words_of(text))
+            features = missing_features(words, states_of(output), offsets_of(output), now[at], own_words)
             lacks = np.array([word.text in added for word in words])
             return features.astype(np.float16), lacks, np.full(len(words), at)
 
-        found = read_states(encoder, [question for question, _, _ in pairs], read)
-        return {name: np.concatenate([row[at] for row in found]) for at, name in enumerate(("f", "y", "i"))}
+        states = read_states(encoder, [question for question, _, _ in pairs], read)
+        return {name: np.concatenate([row[at] for row in states]) for at, name in enumerate(("f", "y", "i"))}
 
     key = [encoder.sha256, *(f"{question}\t{text}" for question, text, _ in pairs)]
     arrays = cached(cache, "missing", key, make)
@@ -182,29 +182,32 @@ def offsets_of(output: Output) -> np.ndarray:
 
 
 def write(
-    encoder: OnnxEncoder, languages: Sequence[str], found: Mapping[str, tuple[Arrays, Any]], data: Mapping[str, str]
+    encoder: OnnxEncoder,
+    languages: Sequence[str],
+    trained_heads: Mapping[str, tuple[Arrays, Any]],
+    data: Mapping[str, str],
 ) -> None:
     """The weights of all heads, and where they come from."""
     name = encoder.about["name"]
     FOLDER.mkdir(exist_ok=True)
-    arrays = {f"{head}.{key}": each for head, (trained, _) in found.items() for key, each in trained.items()}
-    content = save({key: np.ascontiguousarray(each) for key, each in sorted(arrays.items())})
+    arrays = {f"{head}.{key}": array for head, (trained, _) in trained_heads.items() for key, array in trained.items()}
+    content = save({key: np.ascontiguousarray(array) for key, array in sorted(arrays.items())})
     file = f"{name.lower()}.turns.safetensors"
     (FOLDER / file).write_bytes(content)
-    known = json.loads(PROVENANCE.read_text(encoding="utf-8")) if PROVENANCE.exists() else {"encoders": {}}
-    known["script"], known["seed"], known["data"] = "scripts/turns_build.py", SEED, data
-    known["encoders"][name] = {
+    provenance = json.loads(PROVENANCE.read_text(encoding="utf-8")) if PROVENANCE.exists() else {"encoders": {}}
+    provenance["script"], provenance["seed"], provenance["data"] = "scripts/turns_build.py", SEED, data
+    provenance["encoders"][name] = {
         "files": {file: hashlib.sha256(content).hexdigest()},
         "encoder_sha256": encoder.sha256,
         "languages": list(languages),
         "thresholds": {
-            "talk": round(found["talk"][1][0], 3),
-            "leans": round(found["leans"][1][0], 4),
+            "talk": round(trained_heads["talk"][1][0], 3),
+            "leans": round(trained_heads["leans"][1][0], 4),
         },
         "minutes": round(time.process_time() / 60, 1),
-        "held_out": {head: report for head, (_, (_, report)) in found.items()},
+        "held_out": {head: report for head, (_, (_, report)) in trained_heads.items()},
     }
-    PROVENANCE.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    PROVENANCE.write_text(json.dumps(provenance, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -217,16 +220,16 @@ def main() -> None:
     encoder = open_encoder(given.encoder, Path())
     languages = [language for language in LANGUAGES if language in encoder.languages] or ["en"]
     rows = turns(folder, languages, SEED)
-    found = {}
+    heads = {}
     for name, make in {
         "talk": lambda: train_talk(encoder, folder, languages, given.cache),
         "leans": lambda: train_leans(encoder, rows, given.cache),
         "missing": lambda: train_missing(encoder, rows, given.cache),
     }.items():
-        found[name] = make()
-        print(name, json.dumps(found[name][1]), round(time.process_time()), "s", flush=True)
+        heads[name] = make()
+        print(name, json.dumps(heads[name][1]), round(time.process_time()), "s", flush=True)
     data = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in SETS}
-    write(encoder, languages, found, data)
+    write(encoder, languages, heads, data)
 
 
 if __name__ == "__main__":

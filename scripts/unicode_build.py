@@ -40,18 +40,21 @@ def ignorable() -> list[list[int]]:
 def lookalikes() -> dict[str, str]:
     """By plain sign all that look like it."""
     table = json.loads(files("confusable_homoglyphs").joinpath("confusables.json").read_text(encoding="utf-8"))
-    found = {}
+    letters_of = {}
     for plain in PLAIN:
-        alike = (each["c"] for each in table.get(plain, ()) if len(each["c"]) == 1 and not each["c"].isascii())
+        alike = (entry["c"] for entry in table.get(plain, ()) if len(entry["c"]) == 1 and not entry["c"].isascii())
         own = sorted(sign for sign in alike if unicodedata.normalize("NFKC", sign) == sign and not sign.isdecimal())
         # The standard's form of a capital I is a small l: what is a capital stands for the capital.
         for target, letters in ((plain, own),) if plain != "l" else _apart(own):
-            found[target] = found.get(target, "") + "".join(letters)
-    return {plain: letters for plain, letters in found.items() if letters}
+            letters_of[target] = letters_of.get(target, "") + "".join(letters)
+    return {plain: letters for plain, letters in letters_of.items() if letters}
 
 
 def _apart(letters: list[str]) -> tuple[tuple[str, list[str]], ...]:
-    return ("l", [each for each in letters if not each.isupper()]), ("I", [each for each in letters if each.isupper()])
+    return ("l", [letter for letter in letters if not letter.isupper()]), (
+        "I",
+        [letter for letter in letters if letter.isupper()],
+    )
 
 
 def main() -> None:

@@ -33,11 +33,11 @@ def _start_guard() -> tuple[ModuleType, Path]:
     os.close(number)
     os.environ["COTERIE_GUARD"] = notes
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH", "")]))
-    found = importlib.util.spec_from_file_location("guard", folder / "sitecustomize.py")
-    assert found is not None
-    assert found.loader is not None
-    guard = importlib.util.module_from_spec(found)
-    found.loader.exec_module(guard)
+    spec = importlib.util.spec_from_file_location("guard", folder / "sitecustomize.py")
+    assert spec is not None
+    assert spec.loader is not None
+    guard = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(guard)
     return guard, Path(notes)
 
 
@@ -49,7 +49,9 @@ def _offer_entry_points() -> None:
     root = Path(__file__).parent.parent
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     offered = {group: dict(names) for group, names in project["entry-points"].items()}
-    installed = {each.name: each.value for group in offered for each in metadata.entry_points(group=group)}
+    installed = {
+        entry_point.name: entry_point.value for group in offered for entry_point in metadata.entry_points(group=group)
+    }
     if all(installed.get(name) == value for names in offered.values() for name, value in names.items()):
         return
     folder = Path(tempfile.mkdtemp(prefix="coterie-metadata-"))
@@ -133,9 +135,9 @@ def _nothing_leaves(request: pytest.FixtureRequest) -> Iterator[None]:
     """A test in which anything was to leave this machine fails, whoever swallowed the error."""
     yield
     if "refused" not in request.fixturenames and _notes.stat().st_size:
-        said = _notes.read_text()
+        notes = _notes.read_text()
         _notes.write_text("")
-        pytest.fail(f"Refused by the socket guard: {said}")
+        pytest.fail(f"Refused by the socket guard: {notes}")
 
 
 # --- Pages taken apart, and the check that they load nothing
@@ -167,8 +169,8 @@ class Page(HTMLParser):
         assert self.seen[self._open.pop()][0] == tag
 
     def handle_data(self, data):
-        for place in self._open:
-            self._text[place].append(data)
+        for index in self._open:
+            self._text[index].append(data)
 
     @property
     def names(self):
@@ -176,19 +178,19 @@ class Page(HTMLParser):
 
     def texts(self, name, *, class_=None):
         return [
-            "".join(self._text[place])
-            for place, (tag, attributes) in enumerate(self.seen)
+            "".join(self._text[index])
+            for index, (tag, attributes) in enumerate(self.seen)
             if tag == name and class_ in {None, attributes.get("class")}
         ]
 
     def table(self, number):
         rows, tables = [], -1
-        for place, (name, _) in enumerate(self.seen):
+        for index, (name, _) in enumerate(self.seen):
             tables += name == "table"
             if tables == number and name == "tr":
                 rows.append([])
             if tables == number and name in {"th", "td"}:
-                rows[-1].append("".join(self._text[place]))
+                rows[-1].append("".join(self._text[index]))
         return rows
 
     def terms(self):

@@ -56,8 +56,8 @@ def _once(
     return len(kept) / len(others), float((~right[kept]).mean()) if len(kept) else 0.0
 
 
-def _summed(found: list[tuple[float, float]], target: float) -> dict[str, float]:
-    coverage, risk = np.array(found).T
+def _summed(pairs: list[tuple[float, float]], target: float) -> dict[str, float]:
+    coverage, risk = np.array(pairs).T
     return {
         "above": float((risk > target).mean()),
         "coverage": float(coverage.mean()),
@@ -91,9 +91,9 @@ def run_set(record: Record, name: str, rows: int | None) -> None:
     if name == "clinc150":
         figures["validation"] = on_new_rows(fitted, encoder, clinc("val"))
     for target in TARGETS:
-        each = figures[f"{target:g}"]
-        print(f"{name} {target:g}: halves {each['halves']}, population {each['population']}", flush=True)
-        above = each["population"]["above"]
+        entry = figures[f"{target:g}"]
+        print(f"{name} {target:g}: halves {entry['halves']}, population {entry['population']}", flush=True)
+        above = entry["population"]["above"]
         record.bars.append(Bar(what=f"{name}, splits above {target:g}", measured=above, limit=ABOVE, at_most=True))
     record.figures[name] = figures
 

@@ -170,7 +170,9 @@ def run(given: argparse.Namespace) -> Record:
         speed = asyncio.run(measure_pace(base, adapters, given))
     extra = (all_["used"] - one["used"]) / ((given.adapters - 1) * size)
     ratios = {
-        f"{work}, {callers}": figures["ratio"] for work, each in speed.items() for callers, figures in each.items()
+        f"{work}, {callers}": figures["ratio"]
+        for work, by_callers in speed.items()
+        for callers, figures in by_callers.items()
     }
     record.figures = {
         "adapters": given.adapters,

@@ -50,10 +50,12 @@ def read_contracts(table: Path, archive: Path) -> list[Contract]:
 def divide(contracts: Sequence[Contract], split: Path) -> tuple[list[Contract], list[Contract], list[Contract]]:
     """Contracts to learn from, to choose by and to test on. The test is the lender example's."""
     test = {contract_key(name) for name in json.loads(split.read_text(encoding="utf-8"))["test"]}
-    rest = [each for each in contracts if contract_key(each.name) not in test]
-    ranked = sorted(rest, key=lambda each: hashlib.sha256(f"answer:{contract_key(each.name)}".encode()).hexdigest())
+    rest = [contract for contract in contracts if contract_key(contract.name) not in test]
+    ranked = sorted(
+        rest, key=lambda contract: hashlib.sha256(f"answer:{contract_key(contract.name)}".encode()).hexdigest()
+    )
     cut = round(_VALIDATION * len(ranked))
-    return ranked[cut:], ranked[:cut], [each for each in contracts if contract_key(each.name) in test]
+    return ranked[cut:], ranked[:cut], [contract for contract in contracts if contract_key(contract.name) in test]
 
 
 def ask(contracts: Sequence[Contract], wording: int) -> Iterator[dict[str, object]]:
@@ -83,15 +85,15 @@ def _contract(row: Mapping[str, str], text: str) -> Contract:
 
 def locate(text: str, pieces: Sequence[str]) -> Spans:
     """Where pieces stand: a long one wherever it is repeated, a short one nearest to the longest."""
-    found: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     for piece in sorted(pieces, key=len, reverse=True):
         places = _places(text, piece)
         if len(piece) >= _EVERYWHERE:
-            found += places
+            spans += places
         elif places:
-            anchor = found[0][0] if found else 0
-            found.append(min(places, key=lambda place: abs(place[0] - anchor)))
-    return tuple(sorted(set(found)))
+            anchor = spans[0][0] if spans else 0
+            spans.append(min(places, key=lambda span: abs(span[0] - anchor)))
+    return tuple(sorted(set(spans)))
 
 
 def _places(text: str, piece: str) -> list[tuple[int, int]]:
@@ -103,11 +105,11 @@ def _places(text: str, piece: str) -> list[tuple[int, int]]:
 def cut(document: str, text: str, heading: str = "", offset: int = 0) -> list[Passage]:
     """Passages of whole sentences."""
     places: list[tuple[int, int]] = []
-    for place in TokenizedText(text).sentences:
-        if places and place.end - places[-1][0] <= _PASSAGE:
-            places[-1] = (places[-1][0], place.end)
+    for sentence in TokenizedText(text).sentences:
+        if places and sentence.end - places[-1][0] <= _PASSAGE:
+            places[-1] = (places[-1][0], sentence.end)
         else:
-            places.append((place.start, place.end))
+            places.append((sentence.start, sentence.end))
     return [
         Passage(
             document=document,

@@ -45,9 +45,11 @@ class Question(NamedTuple):
         """Whether a quote answers it."""
         if self.answer is None or not document.endswith(self.document):
             return False
-        said = _flat(quote)
+        flat_quote = _flat(quote)
         whole = _flat(" ".join(self.answer))
-        return all(_flat(each) in said for each in self.answer) or (len(said) >= _FEWEST and said in whole)
+        return all(_flat(part) in flat_quote for part in self.answer) or (
+            len(flat_quote) >= _FEWEST and flat_quote in whole
+        )
 
 
 class QuestionedDocuments(NamedTuple):
@@ -63,8 +65,8 @@ def read_index(folder: Path) -> QuestionedDocuments:
     return QuestionedDocuments(
         documents={path.name: path.read_bytes() for path in sorted((folder / "documents").iterdir())},
         asked=[
-            Question(each["document"], each["question"], None if each["answer"] is None else tuple(each["answer"]))
-            for each in stored
+            Question(row["document"], row["question"], None if row["answer"] is None else tuple(row["answer"]))
+            for row in stored
         ],
     )
 
@@ -83,15 +85,15 @@ def of_pages(pages: Sequence[Page]) -> QuestionedDocuments:
 
 def make_network(folder: Path, documents: Mapping[str, bytes], *, train: bool = True) -> Path:
     """The folder of a network with one index, by the commands of the README."""
-    network, place = folder / "network", folder / "documents"
-    place.mkdir(parents=True)
+    network, document_folder = folder / "network", folder / "documents"
+    document_folder.mkdir(parents=True)
     for name, content in documents.items():
-        (place / name).write_bytes(content)
+        (document_folder / name).write_bytes(content)
     adding = ["add", SPECIALIST, "--task", "answer", "--knowledge", INDEX, "--description", _ABOUT]
     at = ["-C", str(network)]
     for words in (
         ["init", str(network)],
-        [*at, "index", INDEX, str(place)],
+        [*at, "index", INDEX, str(document_folder)],
         [*at, *adding],
         [*at, "train"][: 3 * train],
     ):
@@ -111,8 +113,8 @@ def gather_index(index: QuestionedDocuments, k: int, group: str) -> AnswerCorpus
 
         async def every() -> None:
             for question in index.asked:
-                found = await opened.search(question.text, k=k, clearance=Label.RESTRICTED)
-                seen = survey(question.text, list(found))
+                passages = await opened.search(question.text, k=k, clearance=Label.RESTRICTED)
+                seen = survey(question.text, list(passages))
                 if seen.sentences:
                     corpus.asked.append(_asked(corpus, question, seen.words, seen.sentences, group))
             await opened.close()
@@ -131,10 +133,12 @@ def _asked(
     return AnsweredQuestion(
         row=row,
         words=words.astype(np.float32),
-        ranks=tuple(each.rank for each in sentences),
-        texts=np.array([corpus.texts.setdefault(each.said, len(corpus.texts)) for each in sentences]),
-        starts=np.array([each.start for each in sentences]),
-        answers=np.array([question.answered_by(each.passage.document, each.text) for each in sentences], dtype=bool),
+        ranks=tuple(sentence.rank for sentence in sentences),
+        texts=np.array([corpus.texts.setdefault(sentence.said, len(corpus.texts)) for sentence in sentences]),
+        starts=np.array([sentence.start for sentence in sentences]),
+        answers=np.array(
+            [question.answered_by(sentence.passage.document, sentence.text) for sentence in sentences], dtype=bool
+        ),
     )
 
 

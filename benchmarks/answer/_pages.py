@@ -48,7 +48,7 @@ def read_pages(*, held_out: bool) -> list[Page]:
     """Those that are held out of the calibration, or those that it learns from."""
     stored = json.loads(FILE.read_text(encoding="utf-8"))
     return [
-        Page(name=name, text=each["text"], asked=[(question, answer) for question, answer in each["asked"]])
-        for name, each in stored.items()
-        if each["held_out"] == held_out
+        Page(name=name, text=page["text"], asked=[(question, answer) for question, answer in page["asked"]])
+        for name, page in stored.items()
+        if page["held_out"] == held_out
     ]

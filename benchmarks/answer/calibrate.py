@@ -93,8 +93,8 @@ def medquad(path: Path, seed: int) -> tuple[list[Row], FakeRetriever]:
     rows, passages = [], list[Passage]()
     for number, name in enumerate(drawn.sample(names, TOPICS)):
         kinds = sorted(topics[name])
-        asked = drawn.sample(kinds, 2)
-        hidden = asked[1] if drawn.random() < 0.5 else None
+        asked_kinds = drawn.sample(kinds, 2)
+        hidden = asked_kinds[1] if drawn.random() < 0.5 else None
         offset = number * _APART
         for kind in kinds:
             text = topics[name][kind]["answer"]
@@ -103,7 +103,7 @@ def medquad(path: Path, seed: int) -> tuple[list[Row], FakeRetriever]:
             if kind != hidden:
                 passages += cut(name, text, heading=f"{name} > {kind}", offset=offset)
                 offset += len(text) + 2
-            if kind in asked:
+            if kind in asked_kinds:
                 spans = () if kind == hidden else (span,)
                 rows.append(Row(text=question, evidence=spans, group=f"medquad {name}"))
     return rows, FakeRetriever(passages)
@@ -114,10 +114,10 @@ def cuad(contracts: Sequence[Contract]) -> tuple[list[Row], FakeRetriever]:
     rows, passages = [], list[Passage]()
     for number, contract in enumerate(contracts):
         passages += cut(contract.name, contract.text)
-        for place, (kind, wordings) in enumerate(QUESTIONS.items()):
+        for index, (kind, wordings) in enumerate(QUESTIONS.items()):
             rows.append(
                 Row(
-                    text=wordings[(number + place) % 2],
+                    text=wordings[(number + index) % 2],
                     columns={"document": contract.name},
                     evidence=contract.clauses[kind],
                     group=f"cuad {contract.name}",
@@ -132,7 +132,7 @@ def everyday() -> list[AnswerCorpus]:
         gather_index(of_pages(read_pages(held_out=False)), K_PAGES, "everyday"),
         gather_index(read_index(INDEX), K_PAGES, "everyday"),
     ]
-    return [replace(each, asked=each.asked * EVERYDAY) for each in corpora]
+    return [replace(corpus, asked=corpus.asked * EVERYDAY) for corpus in corpora]
 
 
 def gather(rows: Sequence[Row], index: FakeRetriever, k: int) -> AnswerCorpus:
@@ -140,10 +140,10 @@ def gather(rows: Sequence[Row], index: FakeRetriever, k: int) -> AnswerCorpus:
 
     async def look_up(task: Task) -> ContextView:
         named = (task.columns or {}).get("document")
-        found = await index.search(
+        passages = await index.search(
             task.text, k=k, clearance=Label.PUBLIC, document=None if named is None else str(named)
         )
-        entries = (Entry(content=each, producer="index", label=each.label, time=0.0) for each in found)
+        entries = (Entry(content=passage, producer="index", label=passage.label, time=0.0) for passage in passages)
         return ContextView(entries=Context().append(*entries).entries)
 
     return asyncio.run(gather_corpus(rows, look_up, label=Label.PUBLIC, advance=lambda _: None))
@@ -155,7 +155,7 @@ def join(corpora: Sequence[AnswerCorpus]) -> AnswerCorpus:
     for corpus in corpora:
         names = list(corpus.texts)
         moved = np.array([whole.texts.setdefault(text, len(whole.texts)) for text in names])
-        whole.asked += [replace(each, texts=moved[each.texts]) for each in corpus.asked]
+        whole.asked += [replace(question, texts=moved[question.texts]) for question in corpus.asked]
     return whole
 
 
@@ -165,22 +165,22 @@ def fit_readers(corpus: AnswerCorpus) -> dict[str, Any]:
     Words alone answer too few everyday questions: the rung `lexical` learns from the others only.
     """
     corpus = corpus.narrowed()
-    others = replace(corpus, asked=[each for each in corpus.asked if _source(each.row) != "everyday"])
-    found: dict[str, Any] = {"readers": {}, "thresholds": {}, "reached": {}}
+    others = replace(corpus, asked=[question for question in corpus.asked if _source(question.row) != "everyday"])
+    document: dict[str, Any] = {"readers": {}, "thresholds": {}, "reached": {}}
     for rung, own in (("lexical", others), ("embedding", corpus)):
-        _fit_rung(found, rung, own)
-    return found
+        _fit_rung(document, rung, own)
+    return document
 
 
 def _source(row: Row) -> str:
     return str(row.group).split(" ", 1)[0]
 
 
-def _fit_rung(found: dict[str, Any], rung: str, corpus: AnswerCorpus) -> None:
+def _fit_rung(document: dict[str, Any], rung: str, corpus: AnswerCorpus) -> None:
     groups = corpus.groups()
-    sources = np.array([_source(each.row) for each in corpus.asked])
+    sources = np.array([_source(question.row) for question in corpus.asked])
     fitted = fit_scorer(corpus, features_of(corpus, encoded=rung == "embedding"), deal(corpus, 0), precision=PRECISION)
-    stated = np.array([each.stated for each in corpus.asked])
+    stated = np.array([question.stated for question in corpus.asked])
     answers = fitted.right >= 1 - fitted.stated
     right = np.where(answers, fitted.best, ~stated)
     thresholds = {}
@@ -193,9 +193,9 @@ def _fit_rung(found: dict[str, Any], rung: str, corpus: AnswerCorpus) -> None:
         if name == "silence" and len(own):
             thresholds[name]["value"] = max(thresholds[name]["value"], _met(confidence[own], right[own]))
         print(rung, name, thresholds[name], flush=True)
-    found["readers"][rung] = fitted.scorer.describe()
-    found["thresholds"][rung] = thresholds
-    found["reached"][rung] = {
+    document["readers"][rung] = fitted.scorer.describe()
+    document["thresholds"][rung] = thresholds
+    document["reached"][rung] = {
         source: _reached(sources == source, fitted, stated, answers, right, thresholds)
         for source in dict.fromkeys(sources.tolist())
     }
@@ -205,10 +205,10 @@ def _threshold(confidence: np.ndarray, right: np.ndarray, groups: Sequence[objec
     """The threshold of the smallest risk at which enough is accepted, else of the laxest, and the risk."""
     shown = {}
     for risk in RISKS:
-        found = accept_threshold(confidence, right, target_risk=risk, groups=groups)
-        if found.value is not None:
-            shown = {"value": found.value, "risk": risk}
-            if found.coverage >= enough:
+        threshold = accept_threshold(confidence, right, target_risk=risk, groups=groups)
+        if threshold.value is not None:
+            shown = {"value": threshold.value, "risk": risk}
+            if threshold.coverage >= enough:
                 break
     if not shown:
         raise SystemExit("No risk can be shown.")
@@ -259,14 +259,14 @@ def scifact(folder: Path) -> Iterator[tuple[str, list[str], bool, str, str]]:
             record = json.loads(line)
             abstracts[record["_id"]] = [s for s in re.split(r"(?<=[.?!])\s*(?=[A-Z])", record["text"]) if s]
     claims = [json.loads(line) for line in (folder / "claims_train.jsonl").read_text(encoding="utf-8").splitlines()]
-    judged = [each for each in claims if each["evidence_label"] in {"SUPPORT", "CONTRADICT"}]
-    for each, other in zip(judged, [*judged[7:], *judged[:7]], strict=True):
-        source = abstracts.get(each["evidence_doc_id"])
+    judged = [claim for claim in claims if claim["evidence_label"] in {"SUPPORT", "CONTRADICT"}]
+    for claim, other in zip(judged, [*judged[7:], *judged[:7]], strict=True):
+        source = abstracts.get(claim["evidence_doc_id"])
         if source:
-            yield each["claim"], source, each["evidence_label"] == "SUPPORT", "scifact", each["evidence_doc_id"]
-            if other["evidence_doc_id"] in abstracts and other["evidence_doc_id"] != each["evidence_doc_id"]:
+            yield claim["claim"], source, claim["evidence_label"] == "SUPPORT", "scifact", claim["evidence_doc_id"]
+            if other["evidence_doc_id"] in abstracts and other["evidence_doc_id"] != claim["evidence_doc_id"]:
                 wrong = abstracts[other["evidence_doc_id"]]
-                yield each["claim"], wrong, False, "other source", each["evidence_doc_id"]
+                yield claim["claim"], wrong, False, "other source", claim["evidence_doc_id"]
 
 
 def changed(sentences: Sequence[Sequence[str]], seed: int) -> Iterator[tuple[str, list[str], bool, str, str]]:
@@ -274,22 +274,22 @@ def changed(sentences: Sequence[Sequence[str]], seed: int) -> Iterator[tuple[str
     drawn = random.Random(seed)  # noqa: S311 - drawn, not guessed
     for number, source in enumerate(sentences):
         name, others = f"text {number}", sentences[(number + 11) % len(sentences)]
-        said = drawn.choice([each for each in source if len(each.split()) >= 6] or [source[0]])
-        words = said.split()
-        yield said, list(source), True, "as it is", name
+        sentence = drawn.choice([candidate for candidate in source if len(candidate.split()) >= 6] or [source[0]])
+        words = sentence.split()
+        yield sentence, list(source), True, "as it is", name
         if len(words) >= 10:
             at = drawn.randrange(3, len(words) - 5)
             yield " ".join(words[:at] + words[at + drawn.randint(1, 3) :]), list(source), True, "shortened", name
             half = len(words) // 2
             yield " ".join(words[half:] + words[:half]), list(source), True, "reordered", name
-        if match := _NUMBER.search(said):
+        if match := _NUMBER.search(sentence):
             new = str(int(match.group()) + drawn.choice([1, 2, 5, 10]))
-            yield said[: match.start()] + new + said[match.end() :], list(source), False, "number changed", name
-        if match := _NEGATION.search(said):
-            yield f"{said[: match.end()]} not{said[match.end() :]}", list(source), False, "negated", name
-        elif " not " in said:
-            yield said.replace(" not ", " ", 1), list(source), False, "negation lost", name
-        yield said, list(others), False, "other source", name
+            yield sentence[: match.start()] + new + sentence[match.end() :], list(source), False, "number changed", name
+        if match := _NEGATION.search(sentence):
+            yield f"{sentence[: match.end()]} not{sentence[match.end() :]}", list(source), False, "negated", name
+        elif " not " in sentence:
+            yield sentence.replace(" not ", " ", 1), list(source), False, "negation lost", name
+        yield sentence, list(others), False, "other source", name
 
 
 def fit_support(cases: Sequence[tuple[str, list[str], bool, str, str]]) -> dict[str, Any]:
@@ -325,7 +325,7 @@ def main() -> None:
     (questions,) = find("medquad")
     abstracts, *_, claims = find("scifact_beir")
     learn, _, _ = divide(read_contracts(table, archive), LENDER / "data/clauses.split.json")
-    learn = list(islice((each for each in learn if len(each.text) < _LONGEST), CONTRACTS))
+    learn = list(islice((contract for contract in learn if len(contract.text) < _LONGEST), CONTRACTS))
     corpora = [
         gather(*medquad(questions, 0), K_TOPICS),
         gather(*cuad(learn), K_CONTRACTS),
@@ -337,8 +337,10 @@ def main() -> None:
     corpus.encode(encoder.encode)
     readers = fit_readers(corpus)
     texts = list(corpus.texts)
-    prose = [each for each in corpus.asked if _source(each.row) != "everyday"]  # whose questions are there twice
-    sources = [[texts[i] for i in each.texts[:12]] for each in prose[:: max(1, len(prose) // 900)]]
+    prose = [
+        question for question in corpus.asked if _source(question.row) != "everyday"
+    ]  # whose questions are there twice
+    sources = [[texts[i] for i in question.texts[:12]] for question in prose[:: max(1, len(prose) // 900)]]
     support = fit_support([*scifact(abstracts.parent), *changed(sources, 0)])
     stored = {
         "readers": readers["readers"],
@@ -369,7 +371,7 @@ def main() -> None:
 
 def _rounded(value: object) -> object:
     if isinstance(value, dict):
-        return {key: _rounded(each) for key, each in value.items()}
+        return {key: _rounded(item) for key, item in value.items()}
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 

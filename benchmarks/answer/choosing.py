@@ -44,19 +44,19 @@ def main() -> None:
     drawn, detector, questions = random.Random(0), PatternDetector(), []  # noqa: S311 - a sample
     items = gather(given)
     for domain in DOMAINS:
-        own = [each for each in items if each.domain == domain]
-        lines = fit([each for each in items if each.domain != domain], bundled_reader().sha256)
-        for each in drawn.sample(own, min(given.drawn, len(own))):
-            found = lines.judge(each.seen, each.first, each.looked)
-            rows, offered = offer(each.seen, found.scores)
+        own = [item for item in items if item.domain == domain]
+        lines = fit([item for item in items if item.domain != domain], bundled_reader().sha256)
+        for item in drawn.sample(own, min(given.drawn, len(own))):
+            judged = lines.judge(item.seen, item.first, item.looked)
+            rows, offered = offer(item.seen, judged.scores)
             if any(detector.find(text) for text in (offered.question, *offered.lines)):
                 continue
             questions.append(
                 {
                     "domain": domain, "question": offered.question, "lines": offered.lines,
-                    "scores": [round(float(score), 4) for score in found.scores[rows]],
-                    "answers": [bool(right) for right in each.answers[rows]], "right": round(found.right, 4),
-                    "is_stated_by_looks": round(found.stated, 4), "stated": each.stated,
+                    "scores": [round(float(score), 4) for score in judged.scores[rows]],
+                    "answers": [bool(right) for right in item.answers[rows]], "right": round(judged.right, 4),
+                    "is_stated_by_looks": round(judged.stated, 4), "stated": item.stated,
                 }
             )  # fmt: skip
     drawn.shuffle(questions)

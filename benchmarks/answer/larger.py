@@ -39,30 +39,30 @@ UNSEEN = ("papers", "encyclopaedia")
 RISKS = (0.05, 0.1, 0.2)
 
 
-def questions_of(items: Sequence[Item], each: int) -> list[AskedQuestion]:
+def questions_of(items: Sequence[Item], per_domain: int) -> list[AskedQuestion]:
     """Questions of the domains that do not come with Coterie, drawn by seed 0, looked at by lines of the others."""
-    drawn, found = random.Random(0), []  # noqa: S311 - a sample
+    drawn, questions = random.Random(0), []  # noqa: S311 - a sample
     for domain in UNSEEN:
         own = [item for item in items if item.domain == domain]
         rereading = fit([item for item in items if item.domain != domain], bundled_reader().sha256)
-        for item in drawn.sample(own, min(each, len(own))):
+        for item in drawn.sample(own, min(per_domain, len(own))):
             seen = rereading.judge(item.seen, item.first, item.looked)
             rows, offered = offer(item.seen, seen.scores)
-            found.append(
+            questions.append(
                 AskedQuestion(
                     domain=domain, offered=offered, scores=seen.scores[rows], right=seen.right,
                     stated=seen.stated, answers=item.answers[rows], is_stated=item.stated,
                 )
             )  # fmt: skip
-    return found
+    return questions
 
 
 async def ask(engine: RememberingEngine, questions: Sequence[AskedQuestion]) -> list[Pick]:
     """The model's picks, one after the other."""
     picks = []
-    for number, each in enumerate(questions, start=1):
-        (output,) = await engine.run([prompt_of(each.offered, Label.PUBLIC)], call=SYSTEM)
-        picks.append(read_pick(output.text, output.logprob, len(each.offered.lines)))
+    for number, question in enumerate(questions, start=1):
+        (output,) = await engine.run([prompt_of(question.offered, Label.PUBLIC)], call=SYSTEM)
+        picks.append(read_pick(output.text, output.logprob, len(question.offered.lines)))
         if number % 20 == 0:
             print(f"{number} of {len(questions)} asked", file=sys.stderr, flush=True)
     return picks
@@ -79,8 +79,8 @@ def figures(
         alone = question.right >= max(sure, 1 - question.stated)
         given, right = alone, bool(question.answers[0])
         if not alone and fitted is not None:
-            found = outcome(fitted.choosing, question, pick)
-            given, right = found.sure >= max(fitted.answering, 1 - found.stated), found.right
+            result = outcome(fitted.choosing, question, pick)
+            given, right = result.sure >= max(fitted.answering, 1 - result.stated), result.right
         rows.append((question.is_stated, alone, alone and not question.answers[0], given, given and not right))
     stated, alone, alone_wrong, given, wrong = np.array(rows, dtype=bool).T
     return {
@@ -103,8 +103,8 @@ def ranked(pairs: Sequence[tuple[AskedQuestion, Pick]], share: float) -> dict[st
         fitted = fit_choosing([q for q, _ in rest], [pick for _, pick in rest], sure=2.0, risk=0.5)
         for q, pick in pairs:
             if q.domain == domain and fitted is not None:
-                found = outcome(fitted.choosing, q, pick)
-                both.append((found.sure, found.right, q.is_stated))
+                result = outcome(fitted.choosing, q, pick)
+                both.append((result.sure, result.right, q.is_stated))
     return {"alone": covered(alone, share), "with_the_model": covered(both, share)}
 
 

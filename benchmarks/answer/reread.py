@@ -140,24 +140,24 @@ class Looks:
             self.known |= dict(zip(new, self.encoder.encode(new), strict=True))
         return np.stack([self.known[text] for text in texts])
 
-    def item(self, asked: Asked, passages: Sequence[Passage], right: Callable[[Sentence], bool]) -> Item | None:
+    def item(self, question: Asked, passages: Sequence[Passage], right: Callable[[Sentence], bool]) -> Item | None:
         """One question, or None where nothing was found; `right` tells of a sentence whether it answers."""
-        seen = self.reader.narrow(survey(asked.question, passages))
+        seen = self.reader.narrow(survey(question.question, passages))
         if not seen.sentences:
             return None
-        reading = self.reader.read(seen, self.vectors([asked.question])[0], self.vectors(seen.texts))
+        reading = self.reader.read(seen, self.vectors([question.question])[0], self.vectors(seen.texts))
         looked = read_passages(seen, reading.scores, self.model)
-        answers = np.array([bool(right(each)) for each in seen.sentences])
-        return Item(asked.domain, asked.group, seen, reading, looked, answers, asked.stated)
+        answers = np.array([bool(right(sentence)) for sentence in seen.sentences])
+        return Item(question.domain, question.group, seen, reading, looked, answers, question.stated)
 
 
 def judged_too(items: Sequence[Item]) -> list[Item]:
     """The same questions with what else answers them, by people's judgement."""
-    known = {domain: set(keys) for domain, keys in json.loads(ALSO.read_text()).items()}
-    for each in items:
-        own = known.get(each.domain, set())
-        each.answers = each.answers | np.array([key(each, sentence) in own for sentence in each.seen.sentences])
-        each.stated = each.stated or bool(each.answers.any())
+    keys_by_domain = {domain: set(keys) for domain, keys in json.loads(ALSO.read_text()).items()}
+    for item in items:
+        own = keys_by_domain.get(item.domain, set())
+        item.answers = item.answers | np.array([key(item, sentence) in own for sentence in item.seen.sentences])
+        item.stated = item.stated or bool(item.answers.any())
     return list(items)
 
 
@@ -172,11 +172,11 @@ def of_rows(looks: Looks, domain: str, rows: Sequence[Row], index: FakeRetriever
     """Questions with places or quotes as answers."""
     for row in rows:
         named = row.columns.get("document")
-        found = asyncio.run(
+        passages = asyncio.run(
             index.search(row.text, k=k, clearance=Label.PUBLIC, document=None if named is None else str(named))
         )
         item = looks.item(
-            Asked(domain, str(row.group), row.text, bool(row.labels or row.evidence)), found,
+            Asked(domain, str(row.group), row.text, bool(row.labels or row.evidence)), passages,
             lambda s, row=row: holds_answer(row, s.passage.document, s.start, s.end, s.text),
         )  # fmt: skip
         if item is not None:
@@ -212,7 +212,9 @@ def everyday(looks: Looks) -> Iterator[Item]:
 def encyclopaedia(looks: Looks, most: int) -> Iterator[Item]:
     """Questions about paragraphs of held-out documents, in the language of the paragraph."""
     over = set(json.loads((Path(load.HERE) / "qa/xquad_overlap_ids.json").read_text())["ids"])
-    asked = {q["id"] for p in load.read("qa/squad2_dev/squad2_dev.jsonl.gz") if p["split"] == "test" for q in p["qas"]}
+    test_ids = {
+        q["id"] for p in load.read("qa/squad2_dev/squad2_dev.jsonl.gz") if p["split"] == "test" for q in p["qas"]
+    }
     drawn = random.Random(0)  # noqa: S311 - a sample
     for name, lang in SETS:
         if lang in ("sw", "ko", "no", "zh-Hant", "it"):
@@ -221,7 +223,7 @@ def encyclopaedia(looks: Looks, most: int) -> Iterator[Item]:
         paragraphs = [
             p for p in paragraphs if held(name + (p.get("title") or p["context"][:60])) and not p.get("in_xquad")
         ]
-        paragraphs = [p for p in paragraphs if p["qas"] and not {q["id"] for q in p["qas"]} & (over | asked)]
+        paragraphs = [p for p in paragraphs if p["qas"] and not {q["id"] for q in p["qas"]} & (over | test_ids)]
         drawn.shuffle(paragraphs)
         passages, rows = [], []
         for number, p in enumerate(paragraphs[:40]):
@@ -234,11 +236,11 @@ def encyclopaedia(looks: Looks, most: int) -> Iterator[Item]:
                     rows.append((Row(text=text, evidence=spans, group=document), document))
         index = FakeRetriever(passages)
         for row, document in drawn.sample(rows, min(most, len(rows))):
-            found = asyncio.run(index.search(row.text, k=6, clearance=Label.PUBLIC))
+            retrieved = asyncio.run(index.search(row.text, k=6, clearance=Label.PUBLIC))
             hidden = drawn.random() < 0.2
-            found = [each for each in found if not (hidden and each.document == document)]
+            retrieved = [passage for passage in retrieved if not (hidden and passage.document == document)]
             item = looks.item(
-                Asked("encyclopaedia", document, row.text, bool(row.evidence) and not hidden), found,
+                Asked("encyclopaedia", document, row.text, bool(row.evidence) and not hidden), retrieved,
                 lambda s, row=row, document=document: s.passage.document == document
                 and any(s.start < end and start < s.end for start, end in row.evidence),
             )  # fmt: skip
@@ -265,12 +267,16 @@ def papers(looks: Looks, most: int) -> Iterator[Item]:
                 rows.append((q["q"], spans, name))
     index = FakeRetriever(passages)
     for text, spans, name in drawn.sample(rows, min(most, len(rows))):
-        found = asyncio.run(index.search(text, k=6, clearance=Label.PUBLIC, document=name))
+        retrieved = asyncio.run(index.search(text, k=6, clearance=Label.PUBLIC, document=name))
         hidden = drawn.random() < 0.25
-        found = [each for each in found if not (hidden and any(a < each.end and each.start < b for a, b in spans))]
-        stated = any(a < each.end and each.start < b for each in found for a, b in spans)
+        retrieved = [
+            passage
+            for passage in retrieved
+            if not (hidden and any(a < passage.end and passage.start < b for a, b in spans))
+        ]
+        stated = any(a < passage.end and passage.start < b for passage in retrieved for a, b in spans)
         item = looks.item(
-            Asked("papers", name, text, stated), found,
+            Asked("papers", name, text, stated), retrieved,
             lambda s, spans=spans: any(s.start < b and a < s.end for a, b in spans),
         )  # fmt: skip
         if item is not None:
@@ -294,37 +300,37 @@ def evenly(domains: Sequence[str]) -> Floats:
     """Weights by which each domain counts as much as the square root of its questions."""
     names, counts = np.unique(domains, return_counts=True)
     share = dict(zip(names, counts**-0.5, strict=True))
-    found = np.array([share[each] for each in domains])
-    return found / found.mean()
+    shares = np.array([share[domain] for domain in domains])
+    return shares / shares.mean()
 
 
 def fit_sentence(items: Sequence[Item], weights: Floats) -> LinearScore:
     """The line over sentences that were read."""
-    seen = np.vstack([features(each.first.scores, each.looked) for each in items])
-    right = np.concatenate([each.answers[each.looked.rows] for each in items])
-    weights = np.repeat(weights, [len(each.looked.rows) for each in items])
+    seen = np.vstack([features(item.first.scores, item.looked) for item in items])
+    right = np.concatenate([item.answers[item.looked.rows] for item in items])
+    weights = np.repeat(weights, [len(item.looked.rows) for item in items])
     return fit_line(LOOKED, seen, right, strength=STRENGTH, weights=weights)
 
 
 def outcomes(items: Sequence[Item], rereading: Rereading) -> tuple[Floats, np.ndarray, list[AnswerReading]]:
     """What is seen of each answer, whether its best sentence answers, and the reading."""
     seen, right, readings = [], [], []
-    for each in items:
-        found = rereading.judge(each.seen, each.first, each.looked)
-        places = [each.seen.sentences.index(sentence) for sentence in found.cited]
-        seen.append(judged(found.scores, places, each.looked, each.first))
-        right.append(bool(each.answers[places[0]]))
-        readings.append(found)
+    for item in items:
+        reading = rereading.judge(item.seen, item.first, item.looked)
+        places = [item.seen.sentences.index(sentence) for sentence in reading.cited]
+        seen.append(judged(reading.scores, places, item.looked, item.first))
+        right.append(bool(item.answers[places[0]]))
+        readings.append(reading)
     return np.array(seen), np.array(right), readings
 
 
 def fit(items: Sequence[Item], model: str) -> Rereading:
     """All lines: those of passages in English on all questions, those of others on their own."""
-    foreign = [each for each in items if each.foreign]
-    lines = fit_lines(items, [each.domain for each in items], model)
-    if len({each.kind for each in foreign}) < FEWEST_LANGUAGES:
+    foreign = [item for item in items if item.foreign]
+    lines = fit_lines(items, [item.domain for item in items], model)
+    if len({item.kind for item in foreign}) < FEWEST_LANGUAGES:
         return lines
-    return replace(lines, foreign=fit_lines(foreign, [each.kind for each in foreign], model))
+    return replace(lines, foreign=fit_lines(foreign, [item.kind for item in foreign], model))
 
 
 def fit_lines(items: Sequence[Item], domains: Sequence[str], model: str) -> Rereading:
@@ -337,13 +343,13 @@ def fit_lines(items: Sequence[Item], domains: Sequence[str], model: str) -> Rere
 
     sentence = fit_sentence(items, weights)
     seen, right, _ = outcomes(items, bare(sentence))
-    stated = np.array([each.stated for each in items])
+    stated = np.array([item.stated for item in items])
     values, good = [], []
-    for each in items:
-        scores = sentence.of(features(each.first.scores, each.looked))
+    for item in items:
+        scores = sentence.of(features(item.first.scores, item.looked))
         order = np.argsort(-scores)[1:4]
         values += scores[order].tolist()
-        good += each.answers[each.looked.rows][order].tolist()
+        good += item.answers[item.looked.rows][order].tolist()
     order = np.argsort(-np.array(values))
     shares = np.cumsum(np.array(good)[order]) / np.arange(1, len(order) + 1)
     fine = np.flatnonzero((shares >= PRECISION) & (np.arange(len(order)) >= 20))
@@ -366,17 +372,20 @@ class Said(NamedTuple):
 def say(items: Sequence[Item], lines: Rereading) -> list[Said]:
     """What lines say of questions."""
     _, right, readings = outcomes(items, lines)
-    return [Said(*each) for each in zip(items, readings, right.tolist(), strict=True)]
+    return [Said(*row) for row in zip(items, readings, right.tolist(), strict=True)]
 
 
-def thresholds(said: Sequence[Said], *, fewest: int, again: bool = False) -> dict[str, list[dict[str, float]]]:
+def thresholds(answers: Sequence[Said], *, fewest: int, again: bool = False) -> dict[str, list[dict[str, float]]]:
     """By risk the lowest confidence that holds it, domains counting alike, or the worst twice (`again`)."""
-    right, stated = (np.array([each.right for each in said]), np.array([each.item.stated for each in said]))
-    sure, silent = (
-        np.array(each) for each in zip(*((s.reading.right, 1 - s.reading.stated) for s in said), strict=True)
+    right, stated = (
+        np.array([answer.right for answer in answers]),
+        np.array([answer.item.stated for answer in answers]),
     )
-    domains = np.array([each.item.kind for each in said])
-    found = {}
+    sure, silent = (
+        np.array(column) for column in zip(*((s.reading.right, 1 - s.reading.stated) for s in answers), strict=True)
+    )
+    domains = np.array([answer.item.kind for answer in answers])
+    by_name = {}
     for name, own, confidence, good in (
         ("answering", sure >= silent, sure, right),
         ("silence", sure < silent, silent, ~stated),
@@ -386,24 +395,24 @@ def thresholds(said: Sequence[Said], *, fewest: int, again: bool = False) -> dic
             value = met(confidence[own], good[own], domains[own], risk, fewest=fewest, again=again)
             if value is not None:  # else it cannot be held
                 steps.append({"risk": risk, "value": round(value, 4)})
-        found[name] = steps
-    return found
+        by_name[name] = steps
+    return by_name
 
 
 def value_at(steps: Sequence[dict[str, float]], risk: float) -> float | None:
     """The confidence that holds a risk, if one does."""
-    return next((each["value"] for each in steps if each["risk"] == risk), None)
+    return next((step["value"] for step in steps if step["risk"] == risk), None)
 
 
-def one_scale(lines: Rereading, said: Sequence[Said]) -> tuple[Rereading, dict[str, list[dict[str, float]]]]:
+def one_scale(lines: Rereading, answers: Sequence[Said]) -> tuple[Rereading, dict[str, list[dict[str, float]]]]:
     """Lines whose answers in all languages hold `SHOWN` from one confidence on, and the thresholds.
 
     Args:
         lines: As they were fitted.
-        said: Of each question what lines say that have not seen its domain.
+        answers: Of each question what lines say that have not seen its domain.
     """
-    known, foreign = ([each for each in said if each.item.foreign is which] for which in (False, True))
-    steps = thresholds(known, fewest=FEWEST, again=True)
+    own_language, foreign = ([answer for answer in answers if answer.item.foreign is which] for which in (False, True))
+    steps = thresholds(own_language, fewest=FEWEST, again=True)
     if lines.foreign is None or not foreign:
         return lines, steps
     own = thresholds(foreign, fewest=FEWEST_FOREIGN, again=True)
@@ -429,18 +438,18 @@ def figures(
     items: Sequence[Item], readings: Sequence[AnswerReading], right: np.ndarray, steps: dict[str, Any], risk: float
 ) -> dict[str, Any]:
     """What became of questions at a risk."""
-    at = {name: next((s["value"] for s in each if s["risk"] >= risk), 1.01) for name, each in steps.items()}
-    stated = np.array([each.stated for each in items])
-    answer = np.array([each.right >= 1 - each.stated for each in readings])
-    given = answer & (np.array([each.right for each in readings]) >= at["answering"])
-    silent = ~answer & (1 - np.array([each.stated for each in readings]) >= at["silence"])
+    at = {name: next((s["value"] for s in levels if s["risk"] >= risk), 1.01) for name, levels in steps.items()}
+    stated = np.array([item.stated for item in items])
+    answer = np.array([reading.right >= 1 - reading.stated for reading in readings])
+    given = answer & (np.array([reading.right for reading in readings]) >= at["answering"])
+    silent = ~answer & (1 - np.array([reading.stated for reading in readings]) >= at["silence"])
     return {
         "questions": len(items), "answered_of_stated": _share(given[stated]),
         "wrong_of_answered": _share(~right[given]), "best_right_of_stated": _share(right[stated]),
         "said_not_stated_of_not_stated": _share(silent[~stated]),
         "said_not_stated_wrongly": _share(stated[silent]),
-        "auroc_right": auroc(np.array([each.right for each in readings]), right),
-        "auroc_stated": auroc(np.array([each.stated for each in readings]), stated),
+        "auroc_right": auroc(np.array([reading.right for reading in readings]), right),
+        "auroc_stated": auroc(np.array([reading.stated for reading in readings]), stated),
     }  # fmt: skip
 
 
@@ -448,17 +457,17 @@ def _share(values: np.ndarray) -> float | None:
     return round(float(values.mean()), 4) if len(values) else None
 
 
-def left_out(items: Sequence[Item], kind: str, fitted: Rereading, said: Sequence[Said]) -> dict[str, Any]:
+def left_out(items: Sequence[Item], kind: str, fitted: Rereading, answers: Sequence[Said]) -> dict[str, Any]:
     """What becomes of a kind of questions when everything is fitted and chosen without it.
 
     Args:
         items: All questions.
         kind: Those that are left out.
         fitted: Lines that have not seen them.
-        said: Of every question what lines say that have not seen its kind; they have seen the one that is left out.
+        answers: Of every question what lines say that have not seen its kind; they have seen the one that is left out.
     """
-    lines, steps = one_scale(fitted, [each for each in said if not each.item.is_of(kind)])
-    return shown([each for each in items if each.kind == kind], lines, steps)
+    lines, steps = one_scale(fitted, [answer for answer in answers if not answer.item.is_of(kind)])
+    return shown([item for item in items if item.kind == kind], lines, steps)
 
 
 def shown(items: Sequence[Item], lines: Rereading, steps: dict[str, Any]) -> dict[str, Any]:
@@ -471,8 +480,8 @@ def gather(given: argparse.Namespace) -> list[Item]:
     """Both looks at all questions; the first is remembered in a file, where one is named."""
     if given.looks and given.looks.is_file():
         items: list[Item] = pickle.loads(given.looks.read_bytes())  # noqa: S301 - written here
-        for each in items:  # the reading model may be another one since
-            each.looked = read_passages(each.seen, each.first.scores, bundled_reader())
+        for item in items:  # the reading model may be another one since
+            item.looked = read_passages(item.seen, item.first.scores, bundled_reader())
         return judged_too(items)
     looks = Looks()
     (questions,) = find("medquad")
@@ -488,7 +497,9 @@ def gather(given: argparse.Namespace) -> list[Item]:
     if given.contracts:
         table, archive = find("cuad")
         learn, _, _ = divide(read_contracts(table, archive), LENDER / "data/clauses.split.json")
-        rows, index = cuad(list(islice((each for each in learn if len(each.text) < 20_000), given.contracts)))
+        rows, index = cuad(
+            list(islice((contract for contract in learn if len(contract.text) < 20_000), given.contracts))
+        )
         items += of_rows(looks, "contracts", rows, index, 12)
         print("contracts", len(items), flush=True)
     if given.looks:
@@ -508,14 +519,14 @@ def main() -> None:
     given = parser.parse_args()
     items = gather(given)
     model = bundled_reader().sha256
-    kinds = list(dict.fromkeys(each.kind for each in items))
-    fitted = {kind: fit([each for each in items if not each.is_of(kind)], model) for kind in kinds}
-    said = [one for kind in kinds for one in say([each for each in items if each.kind == kind], fitted[kind])]
-    lines, steps = one_scale(fit(items, model), said)
+    kinds = list(dict.fromkeys(item.kind for item in items))
+    fitted = {kind: fit([item for item in items if not item.is_of(kind)], model) for kind in kinds}
+    answers = [one for kind in kinds for one in say([item for item in items if item.kind == kind], fitted[kind])]
+    lines, steps = one_scale(fit(items, model), answers)
     reached, left = {}, {}
     for kind in kinds:
-        reached[kind] = shown([each for each in items if each.kind == kind], lines, steps)
-        left[kind] = left_out(items, kind, fitted[kind], said)
+        reached[kind] = shown([item for item in items if item.kind == kind], lines, steps)
+        left[kind] = left_out(items, kind, fitted[kind], answers)
         print(kind, json.dumps(reached[kind]), "LEFT OUT", json.dumps(left[kind]), flush=True)
     print(json.dumps(steps), flush=True)
     stored = json.loads(given.out.read_text(encoding="utf-8"))
@@ -529,9 +540,9 @@ def main() -> None:
 def rounded(value: object) -> object:
     """Numbers with six digits."""
     if isinstance(value, dict):
-        return {key: rounded(each) for key, each in value.items()}
+        return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [rounded(each) for each in value]
+        return [rounded(item) for item in value]
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 

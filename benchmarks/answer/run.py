@@ -60,8 +60,10 @@ def measure(
     learn: Sequence[Contract], contracts: Sequence[Contract], wording: int, seed: int, rungs: Sequence[str]
 ) -> dict[str, Any]:
     """Every rung trained on the same questions and asked the same, in words seen in training and in new ones."""
-    index = FakeRetriever([each for contract in (*learn, *contracts) for each in cut(contract.name, contract.text)])
-    indexes, texts = {"contracts": index}, {each.name: each.text for each in contracts}
+    index = FakeRetriever(
+        [passage for contract in (*learn, *contracts) for passage in cut(contract.name, contract.text)]
+    )
+    indexes, texts = {"contracts": index}, {contract.name: contract.text for contract in contracts}
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -100,11 +102,11 @@ def _section(seed: int) -> dict[str, Any]:
 
 def learn_rows(contracts: Sequence[Contract]) -> list[dict[str, object]]:
     """Each contract is asked every question once, in one of the two wordings that are for learning."""
-    found = []
+    rows = []
     for number, contract in enumerate(contracts):
         pairs = zip(ask([contract], _LEARN), ask([contract], _LEARN_TOO), strict=True)
-        found += [pair[(number + place) % 2] for place, pair in enumerate(pairs)]
-    return found
+        rows += [pair[(number + index) % 2] for index, pair in enumerate(pairs)]
+    return rows
 
 
 def write_questions(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
@@ -137,14 +139,14 @@ def asked(  # noqa: PLR0917 - whom, what, and of what
     look_up, milliseconds = look_up_with(indexes, specialist.card), []
 
     async def every() -> list[Finding]:
-        found = []
+        findings = []
         for number, row in enumerate(rows):
             encoder.forgets = number % _TIMED == 0
             start = time.perf_counter()
-            found += await consult_rows(specialist, [row], look_up=look_up, label=Label.PUBLIC)
+            findings += await consult_rows(specialist, [row], look_up=look_up, label=Label.PUBLIC)
             if encoder.forgets:
                 milliseconds.append(1000 * (time.perf_counter() - start))
-        return found
+        return findings
 
     findings = asyncio.run(every())
     judged = judge(rows, findings)
@@ -169,10 +171,10 @@ class Remembering:
 
     async def run(self, batch: Sequence[Prompt], *, call: object = None) -> Sequence[Output]:
         """One output a prompt."""
-        new = [each for each in batch if self.forgets or each.text not in self._known]
+        new = [prompt for prompt in batch if self.forgets or prompt.text not in self._known]
         if new:
-            self._known |= dict(zip([each.text for each in new], await self.encoder.run(new), strict=True))
-        return [self._known[each.text] for each in batch]
+            self._known |= dict(zip([prompt.text for prompt in new], await self.encoder.run(new), strict=True))
+        return [self._known[prompt.text] for prompt in batch]
 
     async def close(self) -> None:
         """Close the encoder."""
@@ -211,7 +213,7 @@ def main() -> None:
     figures = apart(measure, learn, chosen, wording, given.seed, tuple(given.rungs.split(",")))
     record.figures = {
         "contracts": {"train": len(learn), "asked": len(chosen), "part": "validation" if given.validation else "test"},
-        "pieces_not_located": sum(each.lost for each in contracts),
+        "pieces_not_located": sum(contract.lost for contract in contracts),
         **figures,
     }
     best = figures[given.rungs.split(",")[-1]]

@@ -47,20 +47,20 @@ def questions(looks: Looks, name: str, most: int, seed: int) -> Iterator[Item]:
     """The questions of a set as both looks see them."""
     file, lang = SETS[name]
     drawn = random.Random(seed)  # noqa: S311 - a sample
-    passages, asked = [], []
-    for number, paragraph in enumerate(each for each in load.read(file) if each["lang"] == lang):
+    passages, candidates = [], []
+    for number, paragraph in enumerate(row for row in load.read(file) if row["lang"] == lang):
         document, text = f"{name}-{number}", paragraph["context"]
         passages.append(passage_at(document, text, 0, len(text)))
         for q in paragraph["qas"]:
             spans = [(start, start + len(answer)) for answer, start in q["a"] if answer and start >= 0]
             if spans:
-                asked.append((q["q"], document, spans, [text[a:b].casefold() for a, b in spans]))
+                candidates.append((q["q"], document, spans, [text[a:b].casefold() for a, b in spans]))
     index = FakeRetriever(passages)
-    for text, document, spans, answers in drawn.sample(asked, min(most, len(asked))):
-        found = asyncio.run(index.search(text, k=K + 4, clearance=Label.PUBLIC))
-        has = [any(answer in each.text.casefold() for answer in answers) for each in found]
+    for text, document, spans, answers in drawn.sample(candidates, min(most, len(candidates))):
+        retrieved = asyncio.run(index.search(text, k=K + 4, clearance=Label.PUBLIC))
+        has = [any(answer in passage.text.casefold() for answer in answers) for passage in retrieved]
         hidden = drawn.random() < HIDDEN
-        found = [each for each, own in zip(found, has, strict=True) if not (hidden and own)][:K]
+        retrieved = [passage for passage, own in zip(retrieved, has, strict=True) if not (hidden and own)][:K]
         words = set(text.casefold().split())
 
         def right(
@@ -72,10 +72,12 @@ def questions(looks: Looks, name: str, most: int, seed: int) -> Iterator[Item]:
         ) -> bool:
             if s.passage.document == document:
                 return any(s.start < b and a < s.end for a, b in spans)
-            said = s.text.casefold()
-            return any(each in said for each in answers) and len(words & set(said.split())) >= MOST * len(words)
+            sentence_text = s.text.casefold()
+            return any(answer in sentence_text for answer in answers) and len(
+                words & set(sentence_text.split())
+            ) >= MOST * len(words)
 
-        item = looks.item(Asked(name, document, text, not hidden), found, right)
+        item = looks.item(Asked(name, document, text, not hidden), retrieved, right)
         if item is not None:
             item.stated = bool(item.answers.any())
             yield item
@@ -92,18 +94,19 @@ def main() -> None:
     if reading is None:
         sys.exit("This benchmark needs the reading model's files.")
     steps = {
-        name: [{"risk": each.risk, "value": each.confidence} for each in both] for name, both in defaults.proven.items()
+        name: [{"risk": proof.risk, "value": proof.confidence} for proof in both]
+        for name, both in defaults.proven.items()
     }
     folder = Path(load.HERE)
     record = Record(claim=CLAIM, seeds=[options.seed], data={file: sha256(folder / file) for file, _ in SETS.values()})
     for name in SETS:
         items = list(questions(looks, name, options.each, options.seed))
-        readings = [reading.judge(each.seen, each.first, each.looked) for each in items]
+        readings = [reading.judge(item.seen, item.first, item.looked) for item in items]
         right = np.array(
             [bool(i.answers[i.seen.sentences.index(r.cited[0])]) for i, r in zip(items, readings, strict=True)]
         )
-        record.figures[name] = found = figures(items, readings, right, steps, RISK)
-        wrong, answered = found["wrong_of_answered"], found["answered_of_stated"]
+        record.figures[name] = reached = figures(items, readings, right, steps, RISK)
+        wrong, answered = reached["wrong_of_answered"], reached["answered_of_stated"]
         record.bars.append(Bar(what=f"{name}: wrong of those answered", measured=wrong, limit=RISK, at_most=True))
         record.bars.append(Bar(what=f"{name}: answered", measured=answered, limit=ANSWERED))
     record.write(options.out)

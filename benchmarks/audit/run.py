@@ -80,13 +80,13 @@ def two_processes(path: Path, entries: int) -> dict[str, float]:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_in_process, args=(path, entries)) for _ in range(2)]
     begun = time.perf_counter()
-    for each in processes:
-        each.start()
-    for each in processes:
-        each.join()
-    found = verify_audit(path)
-    if not found.whole or found.entries != 2 * entries:
-        raise AssertionError(f"the log is not whole: {found}")
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    verification = verify_audit(path)
+    if not verification.whole or verification.entries != 2 * entries:
+        raise AssertionError(f"the log is not whole: {verification}")
     return {"entries_per_second": 2 * entries / (time.perf_counter() - begun)}  # with their start
 
 
@@ -102,10 +102,10 @@ def verify(path: Path, *, signed: bool) -> float:
     taken = []
     for _ in range(REPEATS):
         begun = time.perf_counter()
-        found = verify_audit(path, is_attested=attests if signed else None)
+        verification = verify_audit(path, is_attested=attests if signed else None)
         taken.append(time.perf_counter() - begun)
-        if not found.whole:
-            raise AssertionError(str(found.fault))
+        if not verification.whole:
+            raise AssertionError(str(verification.fault))
     return statistics.median(taken)
 
 

@@ -101,13 +101,13 @@ class Billing:
     tokens: int = 0
     money: Decimal = Decimal(0)
 
-    def __call__(self, asked: Mapping[str, Any]) -> ServerReply:
+    def __call__(self, body: Mapping[str, Any]) -> ServerReply:
         """One request: billed unless it is refused, for all that would have been written."""
         kind = self.dice.choices(list(KINDS), [weight for weight, _ in KINDS.values()])[0]
         self.did[kind] += 1
         words = " ".join(["word"] * self.dice.randint(1, 12))
         if kind not in {"503", "429"}:
-            prompt = " ".join(str(message["content"]) for message in asked["messages"])
+            prompt = " ".join(str(message["content"]) for message in body["messages"])
             took, written = len(prompt.split()), len(words.split())
             self.tokens += took + written
             self.money += (took * PRICE_IN + written * PRICE_OUT) / 1_000_000
@@ -227,27 +227,29 @@ def _why(answer: Answer) -> str:
     """How a request ended; of one that nobody answered, what kept the large model from it."""
     if answer.trace.status != "abstained":
         return answer.trace.status
-    said = " ".join(str(finding.reason) for finding in answer.trace.findings)
+    reasons = " ".join(str(finding.reason) for finding in answer.trace.findings)
     kinds = ("budget", "not asked for now", "gave no answer within", "connections", "status", "broke off", "dropped")
-    return "abstained: " + next((kind for kind in kinds if kind in said), "otherwise")
+    return "abstained: " + next((kind for kind in kinds if kind in reasons), "otherwise")
 
 
-def _asking(folder: Path, urls: list[str], counts: tuple[int, int], seed: int, told: Path) -> None:
+def _asking(folder: Path, urls: list[str], counts: tuple[int, int], seed: int, outcomes_path: Path) -> None:
     outcomes = asyncio.run(ask_all(folder, urls, *counts, seed))
-    told.write_text(json.dumps(outcomes), encoding="utf-8")
+    outcomes_path.write_text(json.dumps(outcomes), encoding="utf-8")
 
 
 async def contend(folder: Path, requests: int, seed: int) -> tuple[list[Billing], list[dict[str, int]], float]:
     """Let three processes ask; what the servers billed, what became of the requests of two, and seconds."""
-    bills = [Billing(dice=random.Random(seed + place)) for place in range(2)]  # noqa: S311 - chance is what is wanted
+    bills = [Billing(dice=random.Random(seed + number)) for number in range(2)]  # noqa: S311 - chance is what is wanted
     context, begun = multiprocessing.get_context("spawn"), time.perf_counter()
     async with FakeOpenAIServer(default=bills[0]) as first, FakeOpenAIServer(default=bills[1]) as second:
         urls = [first.base_url, second.base_url]
-        told = [folder / f"outcomes-{place}.json" for place in range(3)]
+        outcome_paths = [folder / f"outcomes-{number}.json" for number in range(3)]
         shares = [requests // 2, requests - requests // 2, KILLED]
         processes = [
-            context.Process(target=_asking, args=(folder, urls, (requests, share), seed + 10 + place, told[place]))
-            for place, share in enumerate(shares)
+            context.Process(
+                target=_asking, args=(folder, urls, (requests, share), seed + 10 + index, outcome_paths[index])
+            )
+            for index, share in enumerate(shares)
         ]
         processes[2].start()
         await first.asked.wait()  # its calls are under way
@@ -256,14 +258,14 @@ async def contend(folder: Path, requests: int, seed: int) -> tuple[list[Billing]
             process.start()
         for process in processes:
             await asyncio.to_thread(process.join)
-    outcomes = [json.loads(path.read_text(encoding="utf-8")) for path in told[:2]]
+    outcomes = [json.loads(path.read_text(encoding="utf-8")) for path in outcome_paths[:2]]
     return bills, outcomes, time.perf_counter() - begun
 
 
 def measure(requests: int, seed: int, record: Record) -> None:
     """One run, and what it says."""
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
         bills, outcomes, seconds = asyncio.run(contend(folder, requests, seed))
         budgets = open_limits(sections(requests), folder)
         stand = budgets.spending()
@@ -293,7 +295,7 @@ def measure(requests: int, seed: int, record: Record) -> None:
     record.figures = {
         "requests": requests,
         "seconds": seconds,
-        "outcomes": dict(sum((Counter(each) for each in outcomes), Counter[str]())),
+        "outcomes": dict(sum((Counter(outcome) for outcome in outcomes), Counter[str]())),
         "servers": dict(sum((bill.did for bill in bills), Counter[str]())),
         "billed": {"tokens": billed_tokens, "money": float(billed_money)},
         "counted": {spent.name + (f" {spent.whose}" if spent.whose else ""): _plain(spent) for spent in stand},
@@ -304,7 +306,7 @@ def measure(requests: int, seed: int, record: Record) -> None:
             "tenant t0": by_name["tenant", "t0"].tokens / (limits["tenant"].tokens or 1),
             "requests t0": by_name["requests", "t0"].requests / (limits["requests"].requests or 1),
         },
-        "limits": {name: each.model_dump(exclude_none=True, mode="json") for name, each in limits.items()},
+        "limits": {name: limit.model_dump(exclude_none=True, mode="json") for name, limit in limits.items()},
     }
 
 

@@ -41,8 +41,8 @@ def refused(bundle: Path, changes: int, chance: random.Random) -> int:
     count = 0
     for path in chance.sample(files, changes):
         content = bytearray(path.read_bytes())
-        place = chance.randrange(len(content))
-        content[place] ^= 1 << chance.randrange(8)
+        position = chance.randrange(len(content))
+        content[position] ^= 1 << chance.randrange(8)
         original = path.read_bytes()
         path.write_bytes(content)
         done = subprocess.run(
@@ -80,12 +80,12 @@ def main() -> None:
             ]
             subprocess.run(command, check=True)
         size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file() and not path.is_symlink())
-        asked = [ask(bundle) for _ in range(4)]
+        answers = [ask(bundle) for _ in range(4)]
         result = {
             "megabytes": round(size / 1e6),
-            "exit_codes": [code for code, *_ in asked],
-            "first_answer_seconds": [round(seconds, 2) for _, seconds, _ in asked],
-            "cpu_seconds": [round(spent, 2) for *_, spent in asked],
+            "exit_codes": [code for code, *_ in answers],
+            "first_answer_seconds": [round(seconds, 2) for _, seconds, _ in answers],
+            "cpu_seconds": [round(spent, 2) for *_, spent in answers],
             "changed_bytes": given.changes,
             "refused": refused(bundle, given.changes, random.Random(given.seed)),
         }

@@ -66,29 +66,29 @@ def read(path: Path) -> OutcomeTable:
         record = json.loads(line)
         attempts = {
             name: Attempt(
-                score=float(each["correct"]),
-                cost=each["cost_usd"],
-                confidence=math.exp(min(0.0, each["conf_log"])),
-                answer=_said(each["answer"]),
+                score=float(result["correct"]),
+                cost=result["cost_usd"],
+                confidence=math.exp(min(0.0, result["conf_log"])),
+                answer=_said(result["answer"]),
             )
-            for name, each in record["models"].items()
+            for name, result in record["models"].items()
         }
         rows.append(RecordedOutcome(prompt=record["prompt"], attempts=attempts))
     return OutcomeTable(rows=tuple(rows), models=tuple(rows[0].attempts))
 
 
 def _said(answer: str | None) -> str:
-    found = _ANSWER.search(answer or "")
-    return found.group(1).rstrip(".").replace(",", "") if found else answer or ""
+    match = _ANSWER.search(answer or "")
+    return match.group(1).rstrip(".").replace(",", "") if match else answer or ""
 
 
 def curves(train: OutcomeTable, test: OutcomeTable, models: Sequence[str] | None = None) -> Curves:
     """Every policy, decided on the train rows and played on the test rows."""
-    found = [policy.walk(test) for policy in frontier(train, models=models)]
+    policies = [policy.walk(test) for policy in frontier(train, models=models)]
     alone = [chain.walk(test) for chain in Chains(train).curve()]
     return Curves(
-        chain=[Policy(each.scores, each.costs) for each in found],
-        chains_alone=[Policy(each.scores, each.costs) for each in alone],
+        chain=[Policy(policy.scores, policy.costs) for policy in policies],
+        chains_alone=[Policy(policy.scores, policy.costs) for policy in alone],
         fixed=_fixed(train, test),
         largest=[Policy(test.scores[:, column], test.costs[:, column]) for column in (0, len(test.models) - 1)],
         single=_single(train, test),
@@ -99,12 +99,12 @@ def _fixed(train: OutcomeTable, test: OutcomeTable) -> list[Policy]:
     """All models in order, one threshold for the confidence of each as it was recorded."""
     policies = []
     for threshold in [0.0, *np.quantile(train.confidences, np.linspace(0, 1, 60)), 1.01]:
-        asked, scores, costs = np.ones(len(test), dtype=bool), np.zeros(len(test)), np.zeros(len(test))
+        still_asked, scores, costs = np.ones(len(test), dtype=bool), np.zeros(len(test)), np.zeros(len(test))
         for column in range(len(test.models)):
-            costs[asked] += test.costs[asked, column]
-            stops = asked & ((test.confidences[:, column] >= threshold) | (column == len(test.models) - 1))
+            costs[still_asked] += test.costs[still_asked, column]
+            stops = still_asked & ((test.confidences[:, column] >= threshold) | (column == len(test.models) - 1))
             scores[stops] = test.scores[stops, column]
-            asked &= ~stops
+            still_asked &= ~stops
         policies.append(Policy(scores, costs))
     return policies
 
@@ -118,7 +118,7 @@ def _single(train: OutcomeTable, test: OutcomeTable) -> list[tuple[float, Policy
 
 def errors(policies: Sequence[Policy], rows: np.ndarray, grid: np.ndarray) -> np.ndarray:  # (G,)
     """Error at each cost, where a policy between two is a coin between them."""
-    points = sorted((float(each.costs[rows].mean()), 1 - float(each.scores[rows].mean())) for each in policies)
+    points = sorted((float(policy.costs[rows].mean()), 1 - float(policy.scores[rows].mean())) for policy in policies)
     return np.interp(grid, [cost for cost, _ in points], [error for _, error in points])
 
 
@@ -126,23 +126,23 @@ def step_errors(single: Sequence[tuple[float, Policy]], rows: np.ndarray, grid: 
     """Error at each cost of the best single model that it pays for."""
     prices = np.array([float(policy.costs[rows].mean()) for _, policy in single])
     wrong = np.array([1 - float(policy.scores[rows].mean()) for _, policy in single])
-    place = np.maximum((grid[:, None] >= prices - 1e-15).cumsum(axis=1).argmax(axis=1), 0)
-    return np.asarray(wrong[place])
+    positions = np.maximum((grid[:, None] >= prices - 1e-15).cumsum(axis=1).argmax(axis=1), 0)
+    return np.asarray(wrong[positions])
 
 
-def compare(found: Curves, rows: np.ndarray) -> dict[str, float]:
+def compare(measured: Curves, rows: np.ndarray) -> dict[str, float]:
     """Areas, and by how much the chain is worse than the best single model where it is worst, and where that is."""
-    low, high = (float(policy.costs[rows].mean()) for policy in found.largest)
-    low = min(low, *(float(policy.costs[rows].mean()) for _, policy in found.single))
+    low, high = (float(policy.costs[rows].mean()) for policy in measured.largest)
+    low = min(low, *(float(policy.costs[rows].mean()) for _, policy in measured.single))
     grid = np.linspace(low, high, COSTS)
-    chain, single = errors(found.chain, rows, grid), step_errors(found.single, rows, grid)
-    alone = errors(found.chains_alone, rows, grid)
-    mixed = [policy for _, policy in found.single]
+    chain, single = errors(measured.chain, rows, grid), step_errors(measured.single, rows, grid)
+    alone = errors(measured.chains_alone, rows, grid)
+    mixed = [policy for _, policy in measured.single]
     return {
         "chain": float(chain.mean()),
         "chains alone": float(alone.mean()),
-        "largest": float(errors(found.largest, rows, grid).mean()),
-        "fixed threshold": float(errors(found.fixed, rows, grid).mean()),
+        "largest": float(errors(measured.largest, rows, grid).mean()),
+        "fixed threshold": float(errors(measured.fixed, rows, grid).mean()),
         "best single": float(single.mean()),
         "single models mixed": float(errors(mixed, rows, grid).mean()),
         "worst excess over best single": float((chain - single).max()),
@@ -153,26 +153,26 @@ def compare(found: Curves, rows: np.ndarray) -> dict[str, float]:
 
 def measure(train: OutcomeTable, test: OutcomeTable | None, seed: int) -> dict[str, Any]:
     """One task and set of models: areas with intervals of what the chain gains."""
-    found = curves(train, test) if test is not None else _cross_validated(train, seed)
-    n = len(found.largest[0].scores)
-    areas = compare(found, np.arange(n))
+    measured = curves(train, test) if test is not None else _cross_validated(train, seed)
+    n = len(measured.largest[0].scores)
+    areas = compare(measured, np.arange(n))
     random = np.random.default_rng(seed)
-    draws = [compare(found, random.integers(n, size=n)) for _ in range(DRAWS)]
+    draws = [compare(measured, random.integers(n, size=n)) for _ in range(DRAWS)]
     gains = {}
     for other in ("largest", "fixed threshold", "best single", "single models mixed", "chains alone"):
-        drawn = [each[other] - each["chain"] for each in draws]
+        drawn = [draw[other] - draw["chain"] for draw in draws]
         gains[other] = {
             "gain": areas[other] - areas["chain"],
             "interval": [float(x) for x in np.quantile(drawn, [0.025, 0.975])],
         }
-    last = found.largest[1]
+    last = measured.largest[1]
     return {
         "rows": n,
         "area": areas,
         "gain over": gains,
-        "cheapest: accuracy": float(found.largest[0].scores.mean()),
+        "cheapest: accuracy": float(measured.largest[0].scores.mean()),
         "largest: accuracy, per 1,000": [float(last.scores.mean()), 1000 * float(last.costs.mean())],
-        "dearest of the frontier: accuracy, per 1,000": _top(found.chain),
+        "dearest of the frontier: accuracy, per 1,000": _top(measured.chain),
     }
 
 
@@ -194,16 +194,16 @@ def _cross_validated(outcomes: OutcomeTable, seed: int) -> Curves:
     order = np.concatenate([np.flatnonzero(folds == fold) for fold in range(FOLDS)])
     whole = outcomes.take(order)
     return Curves(
-        chain=[_joined(each) for each in zip(*(part.chain for part in parts), strict=True)],
-        chains_alone=[_joined(each) for each in zip(*(part.chains_alone for part in parts), strict=True)],
-        fixed=[_joined(each) for each in zip(*(part.fixed for part in parts), strict=True)],
-        largest=[_joined(each) for each in zip(*(part.largest for part in parts), strict=True)],
+        chain=[_joined(policies) for policies in zip(*(part.chain for part in parts), strict=True)],
+        chains_alone=[_joined(policies) for policies in zip(*(part.chains_alone for part in parts), strict=True)],
+        fixed=[_joined(policies) for policies in zip(*(part.fixed for part in parts), strict=True)],
+        largest=[_joined(policies) for policies in zip(*(part.largest for part in parts), strict=True)],
         single=_single(whole, whole),
     )
 
 
 def _joined(policies: Sequence[Policy]) -> Policy:
-    return Policy(*(np.concatenate(each) for each in zip(*policies, strict=True)))
+    return Policy(*(np.concatenate(column) for column in zip(*policies, strict=True)))
 
 
 def run(record: Record) -> None:
@@ -211,12 +211,12 @@ def run(record: Record) -> None:
     paths = {path.stem: path for path in find("cascades_zellinger")}
     record.data |= {f"cascades_zellinger/{path.name}": sha256(path) for path in paths.values()}
     for name in CHAINS:
-        found = {}
+        by_task = {}
         for task in TASKS:
             test = paths.get(f"{task}_{name}_test")
             train = read(paths[f"{task}_{name}_train"])
-            found[task] = measure(train, None if test is None else read(test), record.seeds[0])
-        record.figures[name] = found
+            by_task[task] = measure(train, None if test is None else read(test), record.seeds[0])
+        record.figures[name] = by_task
     better = min(CHAINS, key=lambda name: _worst_excess(record.figures[name]))  # both bars on one set of models
     record.bars += [
         Bar(
@@ -234,12 +234,12 @@ def run(record: Record) -> None:
 
 
 def _worst_excess(figures: Mapping[str, Any]) -> float:
-    return max(each["area"]["worst excess over best single"] for each in figures.values())
+    return max(figure["area"]["worst excess over best single"] for figure in figures.values())
 
 
 def _least_gain(figures: Mapping[str, Any]) -> float:
     compared = ("largest", "fixed threshold", "best single")
-    return min(each["gain over"][other]["gain"] for each in figures.values() for other in compared)
+    return min(figure["gain over"][other]["gain"] for figure in figures.values() for other in compared)
 
 
 def main() -> None:

@@ -51,8 +51,8 @@ def measure_network(network: Path) -> dict[str, Any]:
 
 
 def _with_contracts(figures: dict[str, Any], measured: Mapping[str, Measured]) -> dict[str, Any]:
-    for rung, each in measured.items():
-        rows, right = each.asked.rows, each.asked.right
+    for rung, result in measured.items():
+        rows, right = result.asked.rows, result.asked.right
         figures[rung]["intervals"]["accuracy"] = contract_interval(rows, right)
         figures[rung]["recall_by_type"] = recall_by_type(rows, right)
     return figures
@@ -76,7 +76,7 @@ def recall_by_type(rows: Sequence[Row], right: np.ndarray) -> dict[str, list[flo
     for row, correct in zip(rows, right.tolist(), strict=True):
         counts.update(row.labels)
         hits.update(row.labels if correct else ())
-    return {name: [hits[name] / n, n] for name, n in sorted(counts.items(), key=lambda each: hits[each[0]] / each[1])}
+    return {name: [hits[name] / n, n] for name, n in sorted(counts.items(), key=lambda item: hits[item[0]] / item[1])}
 
 
 def main() -> None:

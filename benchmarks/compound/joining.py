@@ -40,16 +40,16 @@ class Compound:
     joiner: str
 
 
-def compounds(asked: Mapping[str, Sequence[str]], each: int, *, seed: int) -> list[Compound]:
+def compounds(texts: Mapping[str, Sequence[str]], count: int, *, seed: int) -> list[Compound]:
     """So many requests of each joiner; the two specialists, their order and their texts are drawn."""
     random_ = random.Random(seed)  # noqa: S311 - reproducible, not secret
-    names, found = sorted(asked), []
+    names, joined = sorted(texts), []
     for joiner, join in JOINERS.items():
-        for _ in range(each):
+        for _ in range(count):
             first, second = random_.sample(names, 2)
-            text = join(random_.choice(asked[first]).strip(), random_.choice(asked[second]).strip())
-            found.append(Compound(text=text, specialists=(first, second), joiner=joiner))
-    return found
+            text = join(random_.choice(texts[first]).strip(), random_.choice(texts[second]).strip())
+            joined.append(Compound(text=text, specialists=(first, second), joiner=joiner))
+    return joined
 
 
 def _open(text: str) -> str:

@@ -52,30 +52,30 @@ def nearest_of(profiles: Mapping[str, Profile], encoder: OnnxEncoder, texts: Seq
 def at_every_mark(profiles: Mapping[str, Profile], encoder: OnnxEncoder, texts: Sequence[str]) -> list[set[str]]:
     """Whom the pieces of each text are most like, split at each end of a sentence and joining word."""
     pieces = [split_parts(text) for text in texts]
-    names = iter(nearest_of(profiles, encoder, [piece for each in pieces for piece in each]))
-    return [{next(names) for _ in each} for each in pieces]
+    names = iter(nearest_of(profiles, encoder, [piece for cut in pieces for piece in cut]))
+    return [{next(names) for _ in cut} for cut in pieces]
 
 
-def outcome(found: Sequence[str], wanted: Sequence[str]) -> str:
+def outcome(chosen: Sequence[str], wanted: Sequence[str]) -> str:
     """What became of a compound request."""
-    if set(found) == set(wanted):
+    if set(chosen) == set(wanted):
         return "both"
-    if set(found) > set(wanted):
+    if set(chosen) > set(wanted):
         return "both and another"
-    if not found:
+    if not chosen:
         return "nobody"
-    return "one" if set(found) < set(wanted) else "a wrong one"
+    return "one" if set(chosen) < set(wanted) else "a wrong one"
 
 
-def figures_of(requests: Sequence[Compound], found: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+def figures_of(requests: Sequence[Compound], routes: Sequence[tuple[str, ...]]) -> dict[str, Any]:
     """Figures of the compound requests."""
-    kinds = [outcome(asked, request.specialists) for asked, request in zip(found, requests, strict=True)]
+    kinds = [outcome(route, request.specialists) for route, request in zip(routes, requests, strict=True)]
     right = [kind == "both" for kind in kinds]
     by_joiner: dict[str, list[bool]] = defaultdict(list)
     for request, good in zip(requests, right, strict=True):
         by_joiner[request.joiner].append(good)
     ordered = [
-        asked == request.specialists for asked, request, good in zip(found, requests, right, strict=True) if good
+        route == request.specialists for route, request, good in zip(routes, requests, right, strict=True) if good
     ]
     return {
         "requests": len(requests),
@@ -83,23 +83,24 @@ def figures_of(requests: Sequence[Compound], found: Sequence[tuple[str, ...]]) -
         "interval": list(bootstrap_mean(right, seed=SEED)),
         "of_those_in_order": float(np.mean(ordered)),
         "outcomes": dict(Counter(kinds)),
-        "by_joiner": {joiner: float(np.mean(each)) for joiner, each in by_joiner.items()},
+        "by_joiner": {joiner: float(np.mean(hits)) for joiner, hits in by_joiner.items()},
     }
 
 
-def measure(half: Half, each: int) -> dict[str, Any]:
+def measure(half: Half, count: int) -> dict[str, Any]:
     """All figures of a half."""
     encoder = OnnxEncoder.bundled()
-    known = subjects(half)
-    profiles = {name: profile_of(subject.known, subject.description, encoder) for name, subject in known.items()}
+    all_subjects = subjects(half)
+    profiles = {name: profile_of(subject.known, subject.description, encoder) for name, subject in all_subjects.items()}
     router = router_of(profiles, encoder)
     texts = {
-        name: [text for text, _ in subject.asked if len(text.split()) >= SHORTEST] for name, subject in known.items()
+        name: [text for text, _ in subject.asked if len(text.split()) >= SHORTEST]
+        for name, subject in all_subjects.items()
     }
-    requests = compounds(texts, each, seed=SEED)
+    requests = compounds(texts, count, seed=SEED)
     joined = [request.text for request in requests]
     compound = figures_of(requests, asyncio.run(asked_of(router, joined)))
-    singles = [(text, name) for name, rows in known.items() for text, _ in thinned(rows.asked, SINGLES)]
+    singles = [(text, name) for name, rows in all_subjects.items() for text, _ in thinned(rows.asked, SINGLES)]
     alone = asyncio.run(asked_of(router, [text for text, _ in singles]))
     nobody = asyncio.run(asked_of(router, outside(half)))
     marks = at_every_mark(profiles, encoder, joined)
@@ -111,17 +112,17 @@ def measure(half: Half, each: int) -> dict[str, Any]:
         "compound": compound,
         "single": {
             "requests": len(singles),
-            "right": float(np.mean([asked == (name,) for asked, (_, name) in zip(alone, singles, strict=True)])),
-            "asked_nobody": float(np.mean([not asked for asked in alone])),
-            "false_split": float(np.mean([len(asked) > 1 for asked in alone])),
+            "right": float(np.mean([route == (name,) for route, (_, name) in zip(alone, singles, strict=True)])),
+            "asked_nobody": float(np.mean([not route for route in alone])),
+            "false_split": float(np.mean([len(route) > 1 for route in alone])),
         },
-        "out_of_scope": {"requests": len(nobody), "asked_somebody": float(np.mean([bool(asked) for asked in nobody]))},
+        "out_of_scope": {"requests": len(nobody), "asked_somebody": float(np.mean([bool(route) for route in nobody]))},
         "baselines": {
             "never_split": 0.0,
             "split_at_every_mark": float(
-                np.mean([found == set(request.specialists) for found, request in zip(marks, requests, strict=True)])
+                np.mean([marked == set(request.specialists) for marked, request in zip(marks, requests, strict=True)])
             ),
-            "split_at_every_mark_false_split": float(np.mean([len(found) > 1 for found in marked_singles])),
+            "split_at_every_mark_false_split": float(np.mean([len(marked) > 1 for marked in marked_singles])),
             "two_at_random": 1 / (len(profiles) * (len(profiles) - 1) / 2),
         },
     }

@@ -73,7 +73,7 @@ def main() -> None:
                 taken = press(page, given.labels, given.pause)
         finally:
             served.terminate()
-    found = {
+    figures = {
         "p50_ms": round(statistics.median(taken), 1),
         "p95_ms": round(taken[int(0.95 * len(taken))], 1),
         "longest_ms": round(taken[-1], 1),
@@ -85,7 +85,7 @@ def main() -> None:
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
         "bar_ms": 100,
-        "found": found,
+        "found": figures,
     }
     given.out.mkdir(exist_ok=True)
     (given.out / "keys.json").write_text(json.dumps(result, indent=1) + "\n")

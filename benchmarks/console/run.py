@@ -124,14 +124,14 @@ async def measure(folder: Path, rounds: int, seconds: float) -> dict[str, dict[s
                 break
             for name, path in pages.items():
                 start, used = time.perf_counter(), time.process_time()
-                found = await http.get(path)
+                response = await http.get(path)
                 if number:  # the first round fills caches
                     taken[name].append((time.perf_counter() - start) * 1000)
                     cpu[name].append((time.process_time() - used) * 1000)
-                if found.status_code != 200:
-                    raise RuntimeError(f"{name}: {found.status_code} {found.text[:300]}")
+                if response.status_code != 200:
+                    raise RuntimeError(f"{name}: {response.status_code} {response.text[:300]}")
         return {
-            name: percentiles(each) | {"cpu_p95_ms": percentiles(cpu[name])["p95_ms"]} for name, each in taken.items()
+            name: percentiles(times) | {"cpu_p95_ms": percentiles(cpu[name])["p95_ms"]} for name, times in taken.items()
         }
 
 
@@ -192,9 +192,9 @@ async def with_consoles(folder: Path, consoles: int, rounds: int) -> dict[str, f
             busy: tuple[list[float], list[float]] = [], []
             for number in range(rounds):
                 async with _open(http, consoles if number % 2 else 0) as counts:
-                    before, asked = _cpu(served.pid), len(taken[number % 2])
+                    before, count_before = _cpu(served.pid), len(taken[number % 2])
                     await _asking(http, taken[number % 2])
-                    busy[number % 2].append((_cpu(served.pid) - before) / (len(taken[number % 2]) - asked))
+                    busy[number % 2].append((_cpu(served.pid) - before) / (len(taken[number % 2]) - count_before))
                 if number % 2 and not all(counts):
                     raise RuntimeError(f"a console fetched nothing: {counts}")
             idle = []
@@ -250,8 +250,8 @@ async def _open(http: httpx.AsyncClient, consoles: int) -> AsyncIterator[list[in
     try:
         yield counts
     finally:
-        for each in pages:
-            each.cancel()
+        for page in pages:
+            page.cancel()
         await asyncio.gather(*pages, return_exceptions=True)
 
 
@@ -299,7 +299,7 @@ def main() -> None:
         name, work = "consoles", lambda: with_consoles(folder, given.consoles, given.rounds)
     else:
         name, work = "pages", lambda: measure(folder, given.rounds, given.seconds)
-    found = asyncio.run(work())  # type: ignore[arg-type] # a coroutine
+    figures = asyncio.run(work())  # type: ignore[arg-type] # a coroutine
     result = {
         "command": f"python benchmarks/console/run.py --requests {given.requests} --rounds {given.rounds}"
         + (f" --consoles {given.consoles}" if given.consoles else ""),
@@ -308,14 +308,14 @@ def main() -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
         "requests": given.requests,
         "bars_ms": {"spend": 100, "other pages": 50},
-        "found": found,
+        "found": figures,
     }
     given.out.mkdir(exist_ok=True)
     (given.out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
     if given.store is None and given.keep is None:
-        for each in store.parent.iterdir():
-            each.unlink()
+        for file in store.parent.iterdir():
+            file.unlink()
 
 
 if __name__ == "__main__":

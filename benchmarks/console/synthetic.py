@@ -45,7 +45,7 @@ def _write(connection: sqlite3.Connection, rng: random.Random, numbers: range, *
     drawn = [_request(rng, n, now - DAYS * 86_400 * (1 - n / requests)) for n in numbers]
     connection.execute("BEGIN")
     for table in ("requests", "sessions", "steps", "findings", "traces", "feedback"):
-        rows = [row for each in drawn for row in each[table]]
+        rows = [row for part in drawn for row in part[table]]
         if rows:
             places = ", ".join("?" * len(rows[0]))
             connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({places})", rows)  # noqa: S608 - our names
@@ -122,14 +122,14 @@ async def fill_flywheel(path: Path, captured: int, *, now: float, seed: int) -> 
     books = Deployments(store=store.flywheel)
     names = [f"topic-{n:02}" for n in range(20)]
     for number, state in enumerate(("champion", "canary", "shadow", "", "")):
-        key, each = f"job-{number}", captured // 5
+        key, per_job = f"job-{number}", captured // 5
         await books.put_job(KnownJob(id=key, name=f"routing-{number}", labels={n: n for n in names}, found=now))
         job = await books.job(key)
         examples = [
             CapturedExample(
                 id=f"{number}-{n:06}",
                 request=f"{rng.getrandbits(128):032x}",
-                time=now - DAYS * 86_400 * (1 - n / each),
+                time=now - DAYS * 86_400 * (1 - n / per_job),
                 job=key,
                 input=f"Where does message {n} of customer {rng.randrange(10_000)} belong, please?",
                 answer=rng.choice(names),
@@ -138,7 +138,7 @@ async def fill_flywheel(path: Path, captured: int, *, now: float, seed: int) -> 
                 caller=f"c{rng.randrange(500)}",
                 label=Label.INTERNAL,
             )
-            for n in range(each)
+            for n in range(per_job)
         ]
         compared: list[ComparedAnswer] = []
         if state:

@@ -47,9 +47,9 @@ class Walk:
         self.name = f"helpdesk-{int(time.time()) % 100_000}"
         self.done: list[dict[str, object]] = []
         self.wrong: list[str] = []
-        page.on("console", lambda told: self.wrong.append(told.text) if told.type == "error" else None)
+        page.on("console", lambda message: self.wrong.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("request", lambda asked: None if asked.url.startswith(address) else self.wrong.append(asked.url))
+        page.on("request", lambda request: None if request.url.startswith(address) else self.wrong.append(request.url))
 
     def step(self, title: str, work: Callable[[], object], picture: str = "") -> None:
         """Do one step; an exception ends the walk."""
@@ -154,8 +154,8 @@ class Walk:
     def promote(self) -> None:
         """Let another version than the champion serve."""
         other = next(
-            each.inner_text().strip()
-            for each in self.page.locator("tr:has(th.mono):not(:has(.pill.champion)) th").all()
+            cell.inner_text().strip()
+            for cell in self.page.locator("tr:has(th.mono):not(:has(.pill.champion)) th").all()
         )
         self.page.goto(f"{self.address}/specialists/{self.name}/{other}")
         self.page.fill("form[action$=promote] input[name=reason]", "shown to the team")
@@ -184,10 +184,10 @@ def keep(shot: bytes, path: Path) -> None:
 @contextmanager
 def empty_network() -> Iterator[str]:
     """The address of a network that `coterie init` made, served on a free port."""
-    with tempfile.TemporaryDirectory(prefix="walk-") as place:
-        folder = Path(place) / "my-network"
+    with tempfile.TemporaryDirectory(prefix="walk-") as directory:
+        folder = Path(directory) / "my-network"
         coterie = [sys.executable, "-m", "coterie", "-C"]
-        subprocess.run([*coterie, place, "init", str(folder)], check=True, capture_output=True)  # noqa: S603 - ours
+        subprocess.run([*coterie, directory, "init", str(folder)], check=True, capture_output=True)  # noqa: S603 - ours
         serve = [*coterie, str(folder), "serve", "--port", "0", "--json"]
         with subprocess.Popen(serve, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as served:  # noqa: S603
             try:
@@ -203,13 +203,13 @@ def main() -> int:
     parser.add_argument("--empty", action="store_true")
     parser.add_argument("--shots", type=Path)
     given = parser.parse_args()
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
+    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if executable is None:
         print("There is no Chromium: apt-get install chromium.", file=sys.stderr)
         return 1
     served = empty_network() if given.empty else nullcontext(given.address.rstrip("/"))
     with served as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
         page = browser.new_context(viewport={"width": 1280, "height": 860}).new_page()
         page.set_default_timeout(PATIENCE)
         walk = Walk(page, address, given.shots)

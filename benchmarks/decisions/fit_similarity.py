@@ -38,11 +38,15 @@ def fit_two(name: str) -> None:
     question = Question.choice(names)
     forms = [forms_of(question, Option(name=label)) for label in names]
     right = np.array([names.index(label) for _, label in rows])
-    found = []
+    similarities = []
     for encoder in (OnnxEncoder.bundled(), open_encoder(name, Path())):
-        options = sum(encoder.encode([each[at] for each in forms]) for at in range(2)) / 2
-        found.append(encoder.encode([text for text, _ in rows]) @ options.T)
-    for what, cosines in {"bundled": found[0], name: found[1], "both": (found[0] + found[1]) / 2}.items():
+        options = sum(encoder.encode([form[at] for form in forms]) for at in range(2)) / 2
+        similarities.append(encoder.encode([text for text, _ in rows]) @ options.T)
+    for what, cosines in {
+        "bundled": similarities[0],
+        name: similarities[1],
+        "both": (similarities[0] + similarities[1]) / 2,
+    }.items():
         print(what, fitted(cosines, right))
 
 
@@ -67,22 +71,24 @@ def main() -> None:
     if (second := parser.parse_args().encoder) is not None:
         fit_two(second)
         return
-    path = next(each for each in find("banking77") if each.name == "train.csv")
+    path = next(file for file in find("banking77") if file.name == "train.csv")
     rows = read_banking(path)
     order = np.random.default_rng(0).permutation(len(rows))[:ROWS]
     names = sorted({label for _, label in rows})
     encoder, question = OnnxEncoder.bundled(), Question.choice(names)
     forms = [forms_of(question, Option(name=name)) for name in names]
-    cosines = sum(encoder.encode([each[at] for each in forms]) for at in range(2)) / 2  # (L, D), not of unit length
+    cosines = sum(encoder.encode([form[at] for form in forms]) for at in range(2)) / 2  # (L, D), not of unit length
     cosines = encoder.encode([rows[row][0] for row in order]) @ cosines.T  # (N, L)
     right = np.array([names.index(rows[row][1]) for row in order])
     every = np.arange(ROWS)
 
     print(fitted(cosines, right))
     wrong = (right + np.random.default_rng(1).integers(1, len(names), ROWS)) % len(names)
-    said = np.concatenate([cosines[every, right], cosines[every, wrong]])
+    similarities = np.concatenate([cosines[every, right], cosines[every, wrong]])
     signs = np.repeat([1.0, -1.0], ROWS)
-    line = minimize(lambda w: np.logaddexp(0, -signs * w[0] * (said - w[1])).mean(), [20, 0.4], method="Nelder-Mead")
+    line = minimize(
+        lambda w: np.logaddexp(0, -signs * w[0] * (similarities - w[1])).mean(), [20, 0.4], method="Nelder-Mead"
+    )
     print(f"slope {line.x[0]:.2f}, middle {line.x[1]:.3f}")
 
 

@@ -99,7 +99,7 @@ async def _time(network: Network, questions: Sequence[Question], texts: Sequence
         start = time.perf_counter()
         answer = await network.decide(request_about(text), questions)
         took.append((time.perf_counter() - start) * 1000)
-        zero_shot = sum(each.zero_shot for each in answer.decisions)
+        zero_shot = sum(decision.zero_shot for decision in answer.decisions)
     took = took[5:]  # the first ones encode the options
     return {
         "questions": len(questions),
@@ -118,7 +118,10 @@ def judged(right: Sequence[bool], confidences: Sequence[float], seconds: float) 
     """Accuracy with its interval, calibration error in 15 bins, milliseconds a row."""
     hits, sure = np.array(right, dtype=float), np.array(confidences)
     bins = np.minimum((sure * 15).astype(int), 14)
-    gaps = [abs(sure[bins == each].mean() - hits[bins == each].mean()) * (bins == each).mean() for each in set(bins)]
+    gaps = [
+        abs(sure[bins == bin_number].mean() - hits[bins == bin_number].mean()) * (bins == bin_number).mean()
+        for bin_number in set(bins)
+    ]
     low, high = bootstrap_mean(hits, seed=0)
     return {
         "rows": len(hits),
@@ -163,7 +166,7 @@ class Remembered:
         """Keep what was read."""
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            vectors = np.stack([each.vector for each in self._known.values() if each.vector is not None])
+            vectors = np.stack([output.vector for output in self._known.values() if output.vector is not None])
             np.savez(self._path, texts=np.array(list(self._known)), vectors=vectors)
             self._saved = len(self._known)
 
@@ -197,9 +200,9 @@ async def by_product(
     question = asked_about(names)
     right, sure, start = [], [], time.perf_counter()
     for text, label in rows:
-        found = await decider.decide(Task(text=text), [question], consult=None, call=SYSTEM)
-        right.append(found.decisions[0].choice == label)
-        sure.append(found.decisions[0].confidence)
+        decided = await decider.decide(Task(text=text), [question], consult=None, call=SYSTEM)
+        right.append(decided.decisions[0].choice == label)
+        sure.append(decided.decisions[0].confidence)
     return judged(right, sure, time.perf_counter() - start)
 
 
@@ -210,9 +213,9 @@ def by_sparrow(rows: Sequence[tuple[str, str]], names: Sequence[str]) -> dict[st
     except ImportError:
         return None
     sparrow, right, sure, start = Sparrow.load(), [], [], time.perf_counter()
-    asked = {"type": "choice", "instructions": "What does the bank's customer ask about?"}
+    question = {"type": "choice", "instructions": "What does the bank's customer ask about?"}
     for text, label in rows:
-        answer = sparrow.ask(text, {"q": {**asked, "criteria": {name: folded(name) for name in names}}})
+        answer = sparrow.ask(text, {"q": {**question, "criteria": {name: folded(name) for name in names}}})
         answer = answer.get("answers", answer)["q"]
         right.append(answer["choice"] == label)
         sure.append(max(answer["probabilities"].values()))
@@ -230,7 +233,7 @@ def by_others(rows: Sequence[tuple[str, str]]) -> dict[str, object]:
 
 async def measure_zero_shot(given: Namespace, record: Record) -> dict[str, object]:
     """Every rung that is reachable, on the same rows; the models on the first of them, shuffled."""
-    path = next(each for each in find("banking77") if each.name == f"{given.split}.csv")
+    path = next(file for file in find("banking77") if file.name == f"{given.split}.csv")
     record.data[f"banking77/{path.name}"] = sha256(path)
     rows = read_banking(path)
     names = sorted({label for _, label in rows})
@@ -240,72 +243,74 @@ async def measure_zero_shot(given: Namespace, record: Record) -> dict[str, objec
     record.notes.append(f"ms a row of a rung{DRAWN}: without the reading, which the rung before it has")
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as core:
         others = None if given.keep else core.submit(by_others, rows)
-        found: dict[str, Any] = {}
+        by_rung: dict[str, Any] = {}
         if not given.keep:
-            found["encoder"] = await by_product(encoder, rows, names)
-            found[f"encoder{DRAWN}"] = await by_product(encoder, rows, names, adapt=True)
+            by_rung["encoder"] = await by_product(encoder, rows, names)
+            by_rung[f"encoder{DRAWN}"] = await by_product(encoder, rows, names, adapt=True)
         for name in given.encoder:
-            listed = tuple(Remembered(open_encoder(each, Path()), given.vectors) for each in name.split(","))
+            listed = tuple(
+                Remembered(open_encoder(listed_name, Path()), given.vectors) for listed_name in name.split(",")
+            )
             both = " and ".join(name.split(",")) if len(listed) > 1 else f"encoder and {name}"
             choosing = listed if len(listed) > 1 else (encoder, *listed)
-            found[both] = await by_product(encoder, rows, names, choosing=choosing)
-            found[f"{both}{DRAWN}"] = await by_product(encoder, rows, names, choosing=choosing, adapt=True)
-            for each, second in zip(name.split(","), listed, strict=True):
-                record.data[each] = second.sha256
+            by_rung[both] = await by_product(encoder, rows, names, choosing=choosing)
+            by_rung[f"{both}{DRAWN}"] = await by_product(encoder, rows, names, choosing=choosing, adapt=True)
+            for encoder_name, second in zip(name.split(","), listed, strict=True):
+                record.data[encoder_name] = second.sha256
                 second.save()
                 await second.close()
-        found |= {} if others is None else others.result()
+        by_rung |= {} if others is None else others.result()
     for model in given.model:
         name, _, file = model.partition("=")
         engine = LlamaEngine(name, Path(file), window=512)
         try:
             rung = {name: Likelihood(engine=engine, floor=Similarity(encoder=encoder))}
-            found[name] = await by_product(encoder, rows[: given.llm_rows], names, models=rung)
-            found[f"encoder, the rows of {name}"] = await by_product(encoder, rows[: given.llm_rows], names)
+            by_rung[name] = await by_product(encoder, rows[: given.llm_rows], names, models=rung)
+            by_rung[f"encoder, the rows of {name}"] = await by_product(encoder, rows[: given.llm_rows], names)
         finally:
             await engine.close()
         record.data[Path(file).name] = sha256(Path(file))
-        print(name, found[name], flush=True)
+        print(name, by_rung[name], flush=True)
     encoder.save()
     await encoder.close()
     if given.vectors is not None:
         record.notes.append("ms a row is not given where vectors were kept from a run that was stopped")
-        for figures in found.values():
+        for figures in by_rung.values():
             figures.pop("ms_a_row", None)
-    return _beside(given, found, record) if given.keep else found
+    return _beside(given, by_rung, record) if given.keep else by_rung
 
 
-def _beside(given: Namespace, found: dict[str, Any], record: Record) -> dict[str, Any]:
+def _beside(given: Namespace, measured: dict[str, Any], record: Record) -> dict[str, Any]:
     """What this run found, with the rungs that an earlier run on the same rows asked and this one did not."""
     path = given.out.with_stem(f"{given.out.stem}_zero_shot")
     earlier = json.loads(path.read_text(encoding="utf-8"))
     if any(earlier["data"].get(name, value) != value for name, value in record.data.items()):
         sys.exit(f"{path} is of other data: run without --keep.")
-    kept = {name: figures for name, figures in earlier["figures"].items() if name not in found}
+    kept = {name: figures for name, figures in earlier["figures"].items() if name not in measured}
     record.data = earlier["data"] | record.data
     record.notes.append(f"kept from the run of {earlier['date'][:10]}: {', '.join(kept)}")
-    return kept | found
+    return kept | measured
 
 
 async def measure(part: str, given: Namespace) -> Record:
     """One part, with a record of its own."""
     record = Record(claim=CLAIM, seeds=[0])
     if part == "zero_shot":
-        record.figures = found = await measure_zero_shot(given, record)
+        record.figures = by_rung = await measure_zero_shot(given, record)
         for what, rungs in {
-            "BANKING77 by names, each row alone": [rung for rung in found if DRAWN not in rung],
-            "BANKING77 by names, options drawn towards the rows before": [rung for rung in found if DRAWN in rung],
+            "BANKING77 by names, each row alone": [rung for rung in by_rung if DRAWN not in rung],
+            "BANKING77 by names, options drawn towards the rows before": [rung for rung in by_rung if DRAWN in rung],
         }.items():
-            best = max(found[rung]["accuracy"] for rung in rungs if found[rung])
+            best = max(by_rung[rung]["accuracy"] for rung in rungs if by_rung[rung])
             record.bars.append(Bar(what=what, measured=best, limit=ZERO_SHOT_BAR))
     else:
         (clinc,) = find("clinc150")
         record.data[f"clinc150/{clinc.name}"] = sha256(clinc)
-        record.figures = found = await measure_latency(clinc, given.calls)
-        five, many = (found[name]["p50_ms"] for name in ("five", "sixty_four"))
+        record.figures = by_rung = await measure_latency(clinc, given.calls)
+        five, many = (by_rung[name]["p50_ms"] for name in ("five", "sixty_four"))
         record.bars.append(Bar(what="5 trained questions, p50 ms", measured=five, limit=FIVE_BAR, at_most=True))
         record.bars.append(Bar(what="64 questions, p50 ms", measured=many, limit=MANY_BAR, at_most=True))
-    print(json.dumps(found, indent=1))
+    print(json.dumps(by_rung, indent=1))
     record.note_load()
     return record
 

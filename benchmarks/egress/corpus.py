@@ -40,19 +40,19 @@ class Corpus:
     def words(self, label: Label, *, about: str = "") -> str:
         """A text of this label with a canary, perhaps with something in it that is more sensitive than it says."""
         draw = self._draw
-        said = [about or draw.choice(self._texts), f"My reference is {self.canaries.word(label).text}."]
+        sentences = [about or draw.choice(self._texts), f"My reference is {self.canaries.word(label).text}."]
         if draw.random() < 0.5:
-            said += [f"You can use {self.canaries.personal().text} for it." for _ in range(draw.randint(1, 3))]
+            sentences += [f"You can use {self.canaries.personal().text} for it." for _ in range(draw.randint(1, 3))]
         if draw.random() < 0.08:
-            said.append(f"The access key is {self.canaries.secret().text}.")
+            sentences.append(f"The access key is {self.canaries.secret().text}.")
         if draw.random() < 0.1:
-            said.append(f"The form says {draw.choice(MARKS)}.")
+            sentences.append(f"The form says {draw.choice(MARKS)}.")
         if draw.random() < 0.1:
-            said.append(draw.choice(ORDERS))
+            sentences.append(draw.choice(ORDERS))
         if draw.random() < 0.005:
-            said.append(FILLER * draw.randint(20, 200))
-        draw.shuffle(said)
-        return " ".join(said)
+            sentences.append(FILLER * draw.randint(20, 200))
+        draw.shuffle(sentences)
+        return " ".join(sentences)
 
     def request(self) -> Request:
         """One request."""
@@ -84,10 +84,10 @@ class Corpus:
         """What a caller released may be received by whoever may see what it was released to; secrets may not."""
         if request.release is None:
             return
-        said = str(request)
-        for place, canary in enumerate(self.canaries.made):
-            if canary.kind != "SECRET" and canary.text in said:
-                self.canaries.made[place] = replace(canary, label=min(canary.label, request.release.to))
+        text = str(request)
+        for index, canary in enumerate(self.canaries.made):
+            if canary.kind != "SECRET" and canary.text in text:
+                self.canaries.made[index] = replace(canary, label=min(canary.label, request.release.to))
 
     def documents(self, folder: Path) -> None:
         """A file a label for the index, each in a folder of the label's name."""
@@ -95,8 +95,8 @@ class Corpus:
             (folder / label.value).mkdir(parents=True)
             before = len(self.canaries.made)
             lines = [f"The late fee of a loan is {n} pounds. {self.words(label)}" for n in range(10, 30)]
-            planted = (each for each in self.canaries.made[before:] if each.kind not in {"", "SECRET"})
-            self.shelved |= {each.text: label for each in planted}
+            planted = (canary for canary in self.canaries.made[before:] if canary.kind not in {"", "SECRET"})
+            self.shelved |= {canary.text: label for canary in planted}
             (folder / label.value / "policy.txt").write_text("\n\n".join(lines), encoding="utf-8")
 
     def _document(self, label: Label) -> Document:

@@ -164,19 +164,21 @@ async def ask(network: Network, corpus: Corpus, request: Request, tally: Tally, 
     tally.statuses[answer.trace.status] += 1
     named = "document" if request.document is not None else request.specialist or "routed"
     tally.by_specialist[f"{named}: {answer.trace.status}"] += 1
-    quoted = any(each.accepted and each.specialist == "ask" and each.citations for each in answer.findings)
+    quoted = any(finding.accepted and finding.specialist == "ask" and finding.citations for finding in answer.findings)
     tally.unfounded += quoted and named == "routed"
     for verdict in answer.trace.verdicts:
         if verdict.rule.startswith("egress."):
-            model = destination(each.values for each in (verdict.reason, *verdict.reason.notes))
+            model = destination(reason.values for reason in (verdict.reason, *verdict.reason.notes))
             tally.verdicts[f"{model}: {verdict.rule} {'allowed' if verdict.allowed else 'refused'}"] += 1
-    said, sent = answer.text.encode(), str(request)
+    reply, sent = answer.text.encode(), str(request)
     clearance = request.clearance or Label.INTERNAL
-    seen = [each for each in corpus.canaries.found(said, clearance=clearance) if each.text not in sent]
+    seen = [canary for canary in corpus.canaries.found(reply, clearance=clearance) if canary.text not in sent]
     tally.shown += [
-        each.kind or each.label.value for each in seen if corpus.shelved.get(each.text, each.label) > clearance
+        canary.kind or canary.label.value
+        for canary in seen
+        if corpus.shelved.get(canary.text, canary.label) > clearance
     ]
-    tally.restored += any(each.kind for each in corpus.canaries.found(said, clearance=Label.PUBLIC))
+    tally.restored += any(canary.kind for canary in corpus.canaries.found(reply, clearance=Label.PUBLIC))
 
 
 async def _streamed(network: Network, request: Request) -> Answer:
@@ -199,16 +201,16 @@ async def phase(
     network = await open_network(folder)
     limit = asyncio.Semaphore(AT_ONCE)
 
-    async def one(request: Request, place: int) -> None:
+    async def one(request: Request, number: int) -> None:
         async with limit:
-            await ask(network, corpus, request, tally, stream=place % 2 == 0)
+            await ask(network, corpus, request, tally, stream=number % 2 == 0)
 
     try:
         for start in range(0, count, BATCH):
             requests = [corpus.request() for _ in range(min(BATCH, count - start))]
             for request in requests:
                 corpus.released(request)
-            await asyncio.gather(*(one(request, place) for place, request in enumerate(requests)))
+            await asyncio.gather(*(one(request, index) for index, request in enumerate(requests)))
             search(corpus, servers, tally)
             print(f"  {tally.requests:,} requests, {sum(tally.searched.values()):,} bytes searched", flush=True)
     finally:
@@ -220,25 +222,25 @@ def search(corpus: Corpus, servers: Mapping[str, FakeOpenAIServer], tally: Tally
     for name, server in servers.items():
         start = tally.searched.get(name, 0)
         new = bytes(server.received[max(start - 200, 0) :])
-        found = corpus.canaries.found(new, clearance=CLEARANCES[name])
-        tally.leaks += [f"{name}: {each.kind or each.label.value}" for each in found]
+        leaked = corpus.canaries.found(new, clearance=CLEARANCES[name])
+        tally.leaks += [f"{name}: {canary.kind or canary.label.value}" for canary in leaked]
         tally.searched[name] = len(server.received)
 
 
 def destination(values: Iterable[Mapping[str, object]]) -> str:
     """The model that a verdict of the gate is about: one of its reasons names it."""
-    return next(str(each["destination"]) for each in values if "destination" in each)
+    return next(str(value["destination"]) for value in values if "destination" in value)
 
 
 def audited(folder: Path) -> Counter[str]:
     """What the audit log knows of the gate: prompts let out, by model."""
-    known: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for line in (folder / "state" / "audit.jsonl").read_text(encoding="utf-8").splitlines():
         for verdict in json.loads(line).get("about", {}).get("verdicts", ()):
             if verdict["allowed"] and verdict["rule"].startswith("egress."):
                 reasons = (verdict, *verdict.get("reason_notes", ()))
-                known[destination(each["reason_values"] for each in reasons)] += 1
-    return known
+                counts[destination(reason["reason_values"] for reason in reasons)] += 1
+    return counts
 
 
 async def measure(requests: int, seed: int, folder: Path) -> tuple[Tally, Counter[str], dict[str, int], Corpus]:
@@ -246,16 +248,16 @@ async def measure(requests: int, seed: int, folder: Path) -> tuple[Tally, Counte
     corpus, tally = Corpus(seed, read_texts(LENDER / "data" / "triage.test.csv")), Tally()
     async with FakeOpenAIServer() as one, FakeOpenAIServer() as two, FakeOpenAIServer() as three:
         servers = dict(zip(CLEARANCES, (one, two, three), strict=True))
-        for place, server in enumerate(servers.values()):
-            server.default = misbehaving(seed + place)
-        for place, chain in enumerate(CHAINS):
+        for index, server in enumerate(servers.values()):
+            server.default = misbehaving(seed + index)
+        for index, chain in enumerate(CHAINS):
             write_folder(folder, corpus, servers, chain)
-            if not place:
+            if not index:
                 await coterie(folder, "index", "policies")
                 await coterie(folder, "train")
                 search(corpus, servers, tally)
             print(f"{' -> '.join(chain)}", flush=True)
-            await phase(folder, corpus, servers, requests // len(CHAINS) + (place < requests % len(CHAINS)), tally)
+            await phase(folder, corpus, servers, requests // len(CHAINS) + (index < requests % len(CHAINS)), tally)
         received = {name: len(server.requests) for name, server in servers.items()}
     return tally, audited(folder), received, corpus
 
@@ -270,9 +272,9 @@ def main() -> None:
     record = Record(claim=CLAIM, seeds=[given.seed], data={f"lender/{p.name}": sha256(p) for p in files})
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
-        tally, known, received, corpus = asyncio.run(measure(given.requests, given.seed, Path(name) / "network"))
-    unknown = sum(max(received[each] - known[each], 0) for each in CLEARANCES)
-    kinds = Counter(each.kind or f"word, {each.label.value}" for each in corpus.canaries.made)
+        tally, logged, received, corpus = asyncio.run(measure(given.requests, given.seed, Path(name) / "network"))
+    unknown = sum(max(received[model] - logged[model], 0) for model in CLEARANCES)
+    kinds = Counter(canary.kind or f"word, {canary.label.value}" for canary in corpus.canaries.made)
     record.figures = {
         "requests": tally.requests,
         "streamed": tally.streamed,
@@ -284,7 +286,7 @@ def main() -> None:
         "canaries": dict(kinds),
         "bytes_received": tally.searched,
         "requests_received": received,
-        "let_out_by_the_audit_log": dict(known),
+        "let_out_by_the_audit_log": dict(logged),
         "verdicts": dict(sorted(tally.verdicts.items())),
         "answers_with_personal_data": tally.restored,
         "leaks": dict(Counter(tally.leaks)),

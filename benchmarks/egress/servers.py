@@ -15,38 +15,38 @@ _LONGEST = 600  # characters of an answer
 def misbehaving(seed: int) -> Callable[[Mapping[str, Any]], ServerReply]:
     """What a server says to a request's JSON object; the same again for the same."""
 
-    def reply(asked: Mapping[str, Any]) -> ServerReply:
-        draw = random.Random(f"{seed}{json.dumps(asked, sort_keys=True)}")  # noqa: S311 - reproducible
-        said = _worded(asked["messages"][-1]["content"], draw)
-        if asked.get("response_format"):
-            said = json.dumps({"answer": draw.choice(["", said]), "questions": [said[:80]]})
+    def reply(body: Mapping[str, Any]) -> ServerReply:
+        draw = random.Random(f"{seed}{json.dumps(body, sort_keys=True)}")  # noqa: S311 - reproducible
+        text = _worded(body["messages"][-1]["content"], draw)
+        if body.get("response_format"):
+            text = json.dumps({"answer": draw.choice(["", text]), "questions": [text[:80]]})
         fate = draw.random()
         if fate < 0.06:
-            return ServerReply.refused(draw.choice([400, 429, 500]), message=said[:100])
+            return ServerReply.refused(draw.choice([400, 429, 500]), message=text[:100])
         if fate < 0.12:
-            return ServerReply(pieces=_pieces(said, draw), cut_after=draw.randrange(6))
+            return ServerReply(pieces=_pieces(text, draw), cut_after=draw.randrange(6))
         if fate < 0.14:
             return ServerReply(text="")
         if fate < 0.24:
-            return ServerReply(pieces=_pieces(said, draw), delay=0.05)
-        return ServerReply(pieces=_pieces(said, draw)) if fate < 0.7 else ServerReply(text=said)
+            return ServerReply(pieces=_pieces(text, draw), delay=0.05)
+        return ServerReply(pieces=_pieces(text, draw)) if fate < 0.7 else ServerReply(text=text)
 
     return reply
 
 
 def _worded(text: str, draw: random.Random) -> str:
     """The beginning or end of a text, its pseudonyms perhaps in another form."""
-    said = text[-_LONGEST:] if draw.random() < 0.7 else text[:_LONGEST]
+    wording = text[-_LONGEST:] if draw.random() < 0.7 else text[:_LONGEST]
     form = draw.randrange(7)
     if form == 0:
-        return said.lower()
+        return wording.lower()
     if form == 1:
-        return said.replace("<", "&lt;").replace(">", "&gt;")
+        return wording.replace("<", "&lt;").replace(">", "&gt;")
     if form == 2:
-        return said.replace("_", "\\_")
+        return wording.replace("_", "\\_")
     if form == 3:
-        return said.replace("<", "").replace(">", "'s ")
-    return said
+        return wording.replace("<", "").replace(">", "'s ")
+    return wording
 
 
 def _pieces(text: str, draw: random.Random) -> list[str]:

@@ -62,12 +62,13 @@ def pools() -> dict[str, list[Request]]:
     applicants = [{k: v for k, v in row.items() if k != "default"} for row in _rows(APPLICANTS)]
     messages = [str(row["text"]) for row in _rows(TRIAGE)]
     return {
-        "triage": [Request(text=each, specialist="triage") for each in messages] + [Request(text=m) for m in messages],
+        "triage": [Request(text=message, specialist="triage") for message in messages]
+        + [Request(text=m) for m in messages],
         "clauses": [Request(text=str(row["text"]), specialist="clauses") for row in _rows(CLAUSES)],
         "underwriting": [Request(text="May they have it?", columns=row) for row in applicants],
-        "ask": [Request(text=each, specialist="ask", clearance=clearance) for each in questions],
-        "document": [Request(text=each, document=Document(text=text, name=_DOCUMENT)) for each in questions],
-        "reply": [Request(text=each) for each in messages],
+        "ask": [Request(text=question, specialist="ask", clearance=clearance) for question in questions],
+        "document": [Request(text=question, document=Document(text=text, name=_DOCUMENT)) for question in questions],
+        "reply": [Request(text=message) for message in messages],
     }
 
 
@@ -78,66 +79,70 @@ async def _charged(network: Network, request: Request, waiting: asyncio.Semaphor
 
 def _split(traces: Sequence[Trace]) -> dict[str, float]:
     """CPU-seconds by engine, the network's own work apart."""
-    found: dict[str, float] = defaultdict(float)
+    seconds: dict[str, float] = defaultdict(float)
     for trace in traces:
         for step in trace.steps:
-            found[OVERHEAD if step.producer == OVERHEAD else step.engine] += step.usage.cpu_seconds
-    return dict(found)
+            seconds[OVERHEAD if step.producer == OVERHEAD else step.engine] += step.usage.cpu_seconds
+    return dict(seconds)
 
 
-async def mixed(network: Network, asked: Sequence[tuple[str, Request]], callers: int) -> dict[str, Any]:
+async def mixed(network: Network, requests: Sequence[tuple[str, Request]], callers: int) -> dict[str, Any]:
     """All at once, so many at a time."""
     waiting = asyncio.Semaphore(callers)
-    await asyncio.gather(*(_charged(network, request, waiting) for _, request in asked[: 4 * callers]))  # warm-up
+    await asyncio.gather(*(_charged(network, request, waiting) for _, request in requests[: 4 * callers]))  # warm-up
     cpu, wall = time.process_time(), time.perf_counter()
-    traces = await asyncio.gather(*(_charged(network, request, waiting) for _, request in asked))
+    traces = await asyncio.gather(*(_charged(network, request, waiting) for _, request in requests))
     took, seconds = time.process_time() - cpu, time.perf_counter() - wall
     kinds: dict[str, list[Trace]] = defaultdict(list)
-    for (kind, _), trace in zip(asked, traces, strict=True):
+    for (kind, _), trace in zip(requests, traces, strict=True):
         kinds[kind].append(trace)
     return {"process": took, "wall": seconds, "engines": _split(traces), "kinds": _by_kind(kinds)}
 
 
-async def alone(network: Network, asked: Sequence[tuple[str, Request]]) -> dict[str, Any]:
+async def alone(network: Network, requests: Sequence[tuple[str, Request]]) -> dict[str, Any]:
     """Requests of each kind, one after the other."""
     kinds: dict[str, list[Trace]] = defaultdict(list)
     cpu = time.process_time()
-    for kind, request in sorted(asked, key=lambda each: each[0]):
+    for kind, request in sorted(requests, key=lambda pair: pair[0]):
         if len(kinds[kind]) < _ALONE:
             kinds[kind].append((await network.ask(request)).trace)
     took = time.process_time() - cpu
-    return {"process": took, "engines": _split([t for each in kinds.values() for t in each]), "kinds": _by_kind(kinds)}
+    return {
+        "process": took,
+        "engines": _split([t for traces in kinds.values() for t in traces]),
+        "kinds": _by_kind(kinds),
+    }
 
 
 def _by_kind(kinds: Mapping[str, Sequence[Trace]]) -> dict[str, Any]:
     """Milliseconds of CPU a request: of steps, and of the network's own work."""
-    found = {}
+    figures = {}
     for kind, traces in sorted(kinds.items()):
         split = _split(traces)
         own = split.pop(OVERHEAD, 0.0)
         thousandth = 1000 / len(traces)
-        found[kind] = {
+        figures[kind] = {
             "requests": len(traces),
             "steps_ms": sum(split.values()) * thousandth,
             "overhead_ms": own * thousandth,
             "engines_ms": {engine: seconds * thousandth for engine, seconds in sorted(split.items())},
         }
-    return found
+    return figures
 
 
 async def measure(folder: Path, given: Namespace) -> dict[str, Any]:
     """Both runs on one open network."""
     network = await open_network(folder)
     try:
-        known = set(network.specialists)
-        have = {kind: each for kind, each in pools().items() if kind in known or kind == "document"}
+        specialists = set(network.specialists)
+        have = {kind: pool for kind, pool in pools().items() if kind in specialists or kind == "document"}
         chance = random.Random(SEED)  # noqa: S311 - drawn, not guessed
         kinds = chance.choices(list(have), weights=[SHARES[kind] for kind in have], k=given.requests)
-        asked = [(kind, chance.choice(have[kind])) for kind in kinds]
-        found = {"mixed": await mixed(network, asked, given.callers), "alone": await alone(network, asked)}
+        requests = [(kind, chance.choice(have[kind])) for kind in kinds]
+        runs = {"mixed": await mixed(network, requests, given.callers), "alone": await alone(network, requests)}
     finally:
         await network.close()
-    for run in found.values():
+    for run in runs.values():
         steps = sum(seconds for engine, seconds in run["engines"].items() if engine != OVERHEAD)
         rows = sum(run["engines"].values())
         run |= {
@@ -146,16 +151,16 @@ async def measure(folder: Path, given: Namespace) -> dict[str, Any]:
             "rows_share": rows / run["process"],
             "steps_share": steps / run["process"],
         }
-    return found
+    return runs
 
 
-def show(found: Mapping[str, Any]) -> None:
+def show(runs: Mapping[str, Any]) -> None:
     """The figures for a person."""
-    for name, run in found.items():
+    for name, run in runs.items():
         print(f"{name}: process {run['process']:.2f} s, rows {run['rows_share']:.4f}, steps {run['steps_share']:.4f}")
-        for kind, each in run["kinds"].items():
-            engines = ", ".join(f"{engine} {ms:.2f}" for engine, ms in each["engines_ms"].items())
-            print(f"  {kind} x{each['requests']}: {each['steps_ms']:.2f} ms ({engines}) + {each['overhead_ms']:.2f}")
+        for kind, spent in run["kinds"].items():
+            engines = ", ".join(f"{engine} {ms:.2f}" for engine, ms in spent["engines_ms"].items())
+            print(f"  {kind} x{spent['requests']}: {spent['steps_ms']:.2f} ms ({engines}) + {spent['overhead_ms']:.2f}")
 
 
 def main() -> None:
@@ -173,13 +178,13 @@ def main() -> None:
         folder = copy_network(network, Path(name) / "network", names)
         if "ask" in names:
             _copy_index(network, folder)
-        found = asyncio.run(measure(folder, given))
+        figures = asyncio.run(measure(folder, given))
     files = (TRIAGE, CLAUSES, APPLICANTS, QUESTIONS)
-    record = Record(claim=CLAIM, seeds=[SEED], data={each: sha256(LENDER / each) for each in files}, figures=found)
-    off = abs(found["mixed"]["rows_share"] - 1)
+    record = Record(claim=CLAIM, seeds=[SEED], data={file: sha256(LENDER / file) for file in files}, figures=figures)
+    off = abs(figures["mixed"]["rows_share"] - 1)
     what = "ledger beside the process' CPU time, mixed: share off"
     record.bars = [Bar(what=what, measured=off, limit=0.05, at_most=True)]
-    show(found)
+    show(figures)
     record.note_load()
     if len(names) < 5:
         record.notes.append(

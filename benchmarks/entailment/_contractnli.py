@@ -51,22 +51,24 @@ def read_documents(path: Path) -> list[Document]:
     """Whole documents of one of the data set's JSON files."""
     content = json.loads(path.read_text(encoding="utf-8"))
     hypotheses = {key: label["hypothesis"] for key, label in content["labels"].items()}
-    return [_document(each, hypotheses) for each in content["documents"]]
+    return [_document(document, hypotheses) for document in content["documents"]]
 
 
 def _document(content: Mapping[str, Any], hypotheses: Mapping[str, str]) -> Document:
     spans = [(int(start), int(end)) for start, end in content["spans"]]
     annotations = content["annotation_sets"][0]["annotations"]
-    decisive = {place for each in annotations.values() for place in each["spans"]}
-    plain = [content["text"][start:end].strip() for place, (start, end) in enumerate(spans) if place not in decisive]
+    decisive = {span_number for annotation in annotations.values() for span_number in annotation["spans"]}
+    plain = [content["text"][start:end].strip() for index, (start, end) in enumerate(spans) if index not in decisive]
     return Document(
         id=str(content["id"]),
         text=content["text"],
         group=str(content["id"]),
         plain=[text for text in plain if text],
         pairs=[
-            Pair(hypothesis=hypotheses[key], label=each["choice"], evidence=[spans[i] for i in each["spans"]])
-            for key, each in annotations.items()
+            Pair(
+                hypothesis=hypotheses[key], label=annotation["choice"], evidence=[spans[i] for i in annotation["spans"]]
+            )
+            for key, annotation in annotations.items()
         ],
     )
 
@@ -84,22 +86,22 @@ def read_excerpts(path: Path, whole: Sequence[Document]) -> list[Document]:
 def _excerpt(number: int, rows: Sequence[Mapping[str, str]], filler: Document) -> Document:
     draw = random.Random(number)  # noqa: S311 - a seed a document, not a secret
     quoted = [[line.strip() for line in row["concatenated_spans"].split("\n") if line.strip()] for row in rows]
-    own = dict.fromkeys(line for each in quoted for line in each)
+    own = dict.fromkeys(line for lines in quoted for line in lines)
     missing = max(0, int(rows[0]["num_spans"]) - len(own))
     others = draw.sample(filler.plain, min(missing, len(filler.plain)))
     lines = list(own | dict.fromkeys(others))
     draw.shuffle(lines)  # the file's order puts evidence of one pair together
-    place, at = {}, 0
+    spans, at = {}, 0
     for line in lines:
-        place[line] = (at, at + len(line))
+        spans[line] = (at, at + len(line))
         at += len(line) + 1
     pairs = [
         Pair(
             hypothesis=row["hypothesis"],
             label=LABELS[row["label"]],
-            evidence=[place[line] for line in each] if LABELS[row["label"]] != "NotMentioned" else [],
+            evidence=[spans[line] for line in lines] if LABELS[row["label"]] != "NotMentioned" else [],
         )
-        for row, each in zip(rows, quoted, strict=True)
+        for row, lines in zip(rows, quoted, strict=True)
     ]
     return Document(id=f"excerpt-{number}", text="\n".join(lines), pairs=pairs, group=filler.id, excerpt=True)
 
@@ -114,8 +116,8 @@ def training_documents(files: Sequence[Path]) -> list[Document]:
     """Documents whole, as far as there are any, and excerpts of the others."""
     first, *others = files
     documents = read_documents(first)
-    excerpts = [each for path in others if path.suffix == ".csv" for each in read_excerpts(path, documents)]
-    more = [each for path in others if path.suffix == ".json" for each in read_documents(path)]
+    excerpts = [excerpt for path in others if path.suffix == ".csv" for excerpt in read_excerpts(path, documents)]
+    more = [document for path in others if path.suffix == ".json" for document in read_documents(path)]
     return [*documents, *more, *excerpts]
 
 

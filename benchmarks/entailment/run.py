@@ -51,9 +51,9 @@ def measure(train: Sequence[Document], held: Sequence[Document], seed: int) -> d
         }
         measured = measure_rungs(folder, section)
     figures = rung_figures(measured)
-    for rung, each in measured.items():
-        figures[rung] |= pair_figures(each)
-        figures[rung]["intervals"]["accuracy"] = document_interval(each.asked.rows, each.asked.right)
+    for rung, result in measured.items():
+        figures[rung] |= pair_figures(result)
+        figures[rung]["intervals"]["accuracy"] = document_interval(result.asked.rows, result.asked.right)
     return figures
 
 
@@ -62,13 +62,13 @@ def measure(train: Sequence[Document], held: Sequence[Document], seed: int) -> d
 
 def pair_figures(measured: Measured) -> dict[str, Any]:
     """Quality of the evidence, accuracy a hypothesis, and latency of a document's first and later questions."""
-    asked = measured.asked
-    first = np.array([i == 0 or asked.rows[i - 1].text != row.text for i, row in enumerate(asked.rows)])
+    asked_rows = measured.asked
+    first = np.array([i == 0 or asked_rows.rows[i - 1].text != row.text for i, row in enumerate(asked_rows.rows)])
     return {
-        "evidence": evidence_figures(asked.rows, asked.findings),
-        "accuracy_by_hypothesis": by_hypothesis(asked.rows, asked.right),
-        "first_question_ms": percentiles(asked.milliseconds[first]),
-        "next_question_ms": percentiles(asked.milliseconds[~first]),
+        "evidence": evidence_figures(asked_rows.rows, asked_rows.findings),
+        "accuracy_by_hypothesis": by_hypothesis(asked_rows.rows, asked_rows.right),
+        "first_question_ms": percentiles(asked_rows.milliseconds[first]),
+        "next_question_ms": percentiles(asked_rows.milliseconds[~first]),
     }
 
 
@@ -87,9 +87,9 @@ def evidence_figures(rows: Sequence[Row], findings: Sequence[Finding]) -> dict[s
 
 def _quotes(finding: Finding) -> list[tuple[int, int]]:
     return [
-        (each.start, each.end)
-        for each in finding.evidence
-        if each.kind == "quote" and each.start is not None and each.end is not None
+        (evidence.start, evidence.end)
+        for evidence in finding.evidence
+        if evidence.kind == "quote" and evidence.start is not None and evidence.end is not None
     ]
 
 
@@ -103,10 +103,10 @@ def _overlaps(row: Row, quote: tuple[int, int]) -> bool:
 
 def by_hypothesis(rows: Sequence[Row], right: np.ndarray) -> dict[str, float]:
     """Accuracy on the rows of each hypothesis."""
-    found: dict[str, list[bool]] = defaultdict(list)
+    hits: dict[str, list[bool]] = defaultdict(list)
     for row, good in zip(rows, right.tolist(), strict=True):
-        found[str(row.columns["hypothesis"])].append(good)
-    return {hypothesis: float(np.mean(own)) for hypothesis, own in sorted(found.items())}
+        hits[str(row.columns["hypothesis"])].append(good)
+    return {hypothesis: float(np.mean(own)) for hypothesis, own in sorted(hits.items())}
 
 
 def document_interval(rows: Sequence[Row], right: np.ndarray) -> list[float]:
@@ -114,10 +114,10 @@ def document_interval(rows: Sequence[Row], right: np.ndarray) -> list[float]:
     own: dict[str | None, list[bool]] = defaultdict(list)
     for row, good in zip(rows, right.tolist(), strict=True):
         own[row.group].append(good)
-    hits, sizes = (np.array([function(each) for each in own.values()]) for function in (sum, len))
+    hits, sizes = (np.array([function(hits) for hits in own.values()]) for function in (sum, len))
     drawn = np.random.default_rng(0).integers(len(sizes), size=(_DRAWS, len(sizes)))
     accuracies = hits[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-    return [float(each) for each in np.percentile(accuracies, [2.5, 97.5])]
+    return [float(share) for share in np.percentile(accuracies, [2.5, 97.5])]
 
 
 # --- What it is held against ---------------------------------------------------------------------
@@ -132,11 +132,13 @@ def baselines(train: Sequence[Document], held: Sequence[Document]) -> dict[str, 
     seen, new = (features.fit_transform(_texts(train)), features.transform(_texts(held)))
     right = Counter[str]()
     for hypothesis, labels in truth.items():
-        known = _labels(train)[hypothesis]
-        said = (
-            LinearSVC(random_state=0).fit(seen, known).predict(new) if len(set(known)) > 1 else known[:1] * len(labels)
+        known_labels = _labels(train)[hypothesis]
+        predicted = (
+            LinearSVC(random_state=0).fit(seen, known_labels).predict(new)
+            if len(set(known_labels)) > 1
+            else known_labels[:1] * len(labels)
         )
-        right["tfidf_svm"] += sum(a == b for a, b in zip(said, labels, strict=True))
+        right["tfidf_svm"] += sum(a == b for a, b in zip(predicted, labels, strict=True))
         right["majority_of_hypothesis"] += sum(label == majority[hypothesis] for label in labels)
         right["majority"] += sum(label == everything.most_common(1)[0][0] for label in labels)
     return {name: count / sum(map(len, truth.values())) for name, count in right.items()}
@@ -144,11 +146,11 @@ def baselines(train: Sequence[Document], held: Sequence[Document]) -> dict[str, 
 
 def _labels(documents: Sequence[Document]) -> Mapping[str, list[str]]:
     """The label of each document, by hypothesis."""
-    found: dict[str, list[str]] = defaultdict(list)
+    labels: dict[str, list[str]] = defaultdict(list)
     for document in documents:
         for pair in document.pairs:
-            found[pair.hypothesis].append(pair.label)
-    return found
+            labels[pair.hypothesis].append(pair.label)
+    return labels
 
 
 def _texts(documents: Sequence[Document]) -> list[str]:
@@ -162,13 +164,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--documents", type=int, help="use so many training and held-out documents only, to try it")
     given = parser.parse_args()
-    path = next(each for each in find("contractnli") if each.stem == given.on)
+    path = next(file for file in find("contractnli") if file.stem == given.on)
     files = training_files(path.parent)
     if given.on == "test":  # settings were chosen on dev; it is whole documents, which calibration wants
         files.append(path.with_name("dev.json"))
-    train, held = (each[: given.documents] for each in (training_documents(files), read_documents(path)))
+    train, held = (documents[: given.documents] for documents in (training_documents(files), read_documents(path)))
     record = Record(claim=CLAIM, seeds=[given.seed])
-    record.data = {f"contractnli/{each.name}": sha256(each) for each in (*files, path)}
+    record.data = {f"contractnli/{file.name}": sha256(file) for file in (*files, path)}
     record.figures = {"on": given.on, "documents": {"train": len(train), "held_out": len(held)}}
     record.figures |= apart(measure, train, held, given.seed) | {"baselines": baselines(train, held)}
     ours: Any = record.figures["embedding"]

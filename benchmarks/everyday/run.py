@@ -49,23 +49,26 @@ class Said(NamedTuple):
     """That the quote answers; where nothing is found to, the probability that nothing does, with its sign turned."""
 
 
-async def ask(network_folder: Path, asked: Sequence[Question]) -> list[Said]:
+async def ask(network_folder: Path, questions: Sequence[Question]) -> list[Said]:
     """Every question, one after the other."""
     network = await open_network(network_folder)
     try:
-        return [_judged(each, await network.ask(Request(text=each.text, specialist=SPECIALIST))) for each in asked]
+        return [
+            _judged(question, await network.ask(Request(text=question.text, specialist=SPECIALIST)))
+            for question in questions
+        ]
     finally:
         await network.close()
 
 
-def _judged(asked: Question, given: Answer) -> Said:
+def _judged(question: Question, given: Answer) -> Said:
     [finding] = given.trace.findings
-    right = any(asked.answered_by(cited.document, cited.text) for cited in finding.citations)
+    right = any(question.answered_by(cited.document, cited.text) for cited in finding.citations)
     quoted = bool(finding.citations)
     return Said(
-        page=asked.document,
-        question=asked.text,
-        stated=asked.answer is not None,
+        page=question.document,
+        question=question.text,
+        stated=question.answer is not None,
         answered=finding.accepted and quoted,
         right=right,
         silent=finding.accepted and not quoted,
@@ -73,10 +76,10 @@ def _judged(asked: Question, given: Answer) -> Said:
     )
 
 
-def figures(said: Sequence[Said]) -> dict[str, object]:
+def figures(answers: Sequence[Said]) -> dict[str, object]:
     """What became of the questions, with intervals over them."""
     stated, answered, right, silent = (
-        np.array([getattr(each, name) for each in said]) for name in ("stated", "answered", "right", "silent")
+        np.array([getattr(answer, name) for answer in answers]) for name in ("stated", "answered", "right", "silent")
     )
 
     def share(values: np.ndarray) -> dict[str, object]:
@@ -86,14 +89,14 @@ def figures(said: Sequence[Said]) -> dict[str, object]:
         return {"share": float(values.mean()), "interval": [interval.low, interval.high], "n": len(values)}
 
     return {
-        "questions": len(said),
+        "questions": len(answers),
         "answered_of_stated": share(answered[stated]),
         "answered_rightly": share(right[answered]),
         "answered_of_not_stated": share(answered[~stated]),
         "said_not_stated_of_not_stated": share(silent[~stated]),
         "said_not_stated_of_stated": share(silent[stated]),
         "said_not_stated_rightly": share(~stated[silent]),
-        "auroc_stated": auroc(np.array([each.confidence for each in said]), stated),
+        "auroc_stated": auroc(np.array([answer.confidence for answer in answers]), stated),
     }
 
 

@@ -76,10 +76,12 @@ def divide(contracts: Sequence[Contract], split: Path, *, validation: bool) -> t
         validation: Leave the test alone: measure on a fifth of the others, drawn by a hash of their names.
     """
     test = {contract_key(name) for name in json.loads(split.read_text(encoding="utf-8"))["test"]}
-    rest = [each for each in contracts if contract_key(each.name) not in test]
+    rest = [contract for contract in contracts if contract_key(contract.name) not in test]
     if not validation:
-        return rest, [each for each in contracts if contract_key(each.name) in test]
-    ranked = sorted(rest, key=lambda each: hashlib.sha256(f"extract:{contract_key(each.name)}".encode()).hexdigest())
+        return rest, [contract for contract in contracts if contract_key(contract.name) in test]
+    ranked = sorted(
+        rest, key=lambda contract: hashlib.sha256(f"extract:{contract_key(contract.name)}".encode()).hexdigest()
+    )
     cut = round(_VALIDATION * len(ranked))
     return ranked[cut:], ranked[:cut]
 
@@ -109,12 +111,12 @@ def _value(row: Mapping[str, str], column: str) -> str | None:
 
 def _locate(text: str, pieces: Sequence[str]) -> list[tuple[int, int]]:
     """The place of each piece, the longest first, the others nearest to it."""
-    found: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     for piece in sorted(pieces, key=len, reverse=True):
         pattern = r"\s+".join(re.escape(word) for word in piece.split())
         places = [match.span() for match in re.finditer(rf"(?<!\w){pattern}(?!\w)", text)]
         places = places or [match.span() for match in re.finditer(pattern, text)]
         if places:
-            anchor = found[0][0] if found else 0
-            found.append(min(places, key=lambda place: abs(place[0] - anchor)))
-    return sorted(set(found))
+            anchor = spans[0][0] if spans else 0
+            spans.append(min(places, key=lambda span: abs(span[0] - anchor)))
+    return sorted(set(spans))

@@ -48,7 +48,7 @@ def find_terms(text: str) -> Finding:
     fields: list[Field] = []
     for name, kind in FIELDS.items():
         places = _places(name, text)
-        fields += [_field(name, kind, text, place) for place in places] or [_field(name, kind, text, None)]
+        fields += [_field(name, kind, text, span) for span in places] or [_field(name, kind, text, None)]
     return Finding(
         specialist="patterns",
         value=None,
@@ -63,12 +63,14 @@ def find_terms(text: str) -> Finding:
 
 def _places(name: str, text: str) -> list[TextRange]:
     if name == "parties":
-        found = {text[m.start(1) : m.end(1)]: TextRange(*m.span(1)) for m in _PARTY.finditer(text[:_PREAMBLE])}
-        return list(found.values())[:3]
+        parties = {text[m.start(1) : m.end(1)]: TextRange(*m.span(1)) for m in _PARTY.finditer(text[:_PREAMBLE])}
+        return list(parties.values())[:3]
     if name == "agreement_date":
-        return [TextRange(each.start, each.end) for each in find_values("date", text[:_PREAMBLE])[:1]]
+        return [TextRange(date.start, date.end) for date in find_values("date", text[:_PREAMBLE])[:1]]
     document = TokenizedText(text)
-    sentences = (each for each in document.sentences if _CLAUSES[name].search(text, each.start, each.end))
+    sentences = (
+        sentence for sentence in document.sentences if _CLAUSES[name].search(text, sentence.start, sentence.end)
+    )
     stated = next(sentences, None)
     if name == "effective_date" and stated is not None:
         dates = find_values("date", text[stated.start : stated.end])
@@ -76,14 +78,14 @@ def _places(name: str, text: str) -> list[TextRange]:
     return [] if stated is None else [stated]
 
 
-def _field(name: str, kind: str, text: str, place: TextRange | None) -> Field:
-    quote = "" if place is None else text[place.start : place.end]
+def _field(name: str, kind: str, text: str, span: TextRange | None) -> Field:
+    quote = "" if span is None else text[span.start : span.end]
     return Field(
         name=name,
         value=normalise_value(kind.removesuffix(MANY), quote, _PLACES) if quote else None,
         text=quote,
-        start=None if place is None else place.start,
-        end=None if place is None else place.end,
+        start=None if span is None else span.start,
+        end=None if span is None else span.end,
         confidence=0.5,
         accepted=False,
         reason=worded("a pattern"),

@@ -44,7 +44,7 @@ def measure(learn: Sequence[Contract], ask: Sequence[Contract], seed: int, rungs
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for file, contracts in (("train.jsonl", learn), ("test.jsonl", ask)):
-            (folder / file).write_text("".join(each.line() + "\n" for each in contracts), encoding="utf-8")
+            (folder / file).write_text("".join(contract.line() + "\n" for contract in contracts), encoding="utf-8")
         section = {
             "task": "extract",
             "data": "train.jsonl",
@@ -59,12 +59,12 @@ def measure(learn: Sequence[Contract], ask: Sequence[Contract], seed: int, rungs
         trained = train(folder, progress=Steps()).specialists
         measured = {rung: measure_champion(folder, rung, seconds=trained[rung].seconds[rung]) for rung in rungs}
         rows = held_out(folder, load_config(folder).specialists[rungs[0]]).rows
-    said = [find_terms(row.text) for row in rows]
-    figures: dict[str, Any] = {"patterns": judge(rows, said).to_json()}
-    for rung, each in measured.items():
-        own = rung_report(each.version, rung)
+    findings = [find_terms(row.text) for row in rows]
+    figures: dict[str, Any] = {"patterns": judge(rows, findings).to_json()}
+    for rung, result in measured.items():
+        own = rung_report(result.version, rung)
         more = {name: own[name] for name in ("recipe", "windows", "int8", "tuned_on", "held_back") if name in own}
-        figures[rung] = each.figures() | {"latency_per_50k_characters_ms": _per_50k(each)} | more
+        figures[rung] = result.figures() | {"latency_per_50k_characters_ms": _per_50k(result)} | more
     return figures
 
 
@@ -83,14 +83,16 @@ def kept(path: Path, rungs: Sequence[str]) -> dict[str, Any]:
 
 def summary(figures: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Both F1 of each rung."""
-    return {rung: {name: each[name] for name in ("token_f1", "exact_f1")} for rung, each in figures.items()}
+    return {
+        rung: {name: rung_figures[name] for name in ("token_f1", "exact_f1")} for rung, rung_figures in figures.items()
+    }
 
 
 def bars(figures: Mapping[str, Any]) -> list[Bar]:
     """The bar of calibration, for each rung that was trained."""
     return [
-        Bar(what=f"CUAD {rung} ECE", measured=each["ece"], limit=TRUE_ENOUGH, at_most=True)
-        for rung, each in figures.items()
+        Bar(what=f"CUAD {rung} ECE", measured=rung_figures["ece"], limit=TRUE_ENOUGH, at_most=True)
+        for rung, rung_figures in figures.items()
         if rung != "patterns"
     ]
 
@@ -114,10 +116,10 @@ def main() -> None:
     before = kept(given.out, rungs) if given.keep else {}
     figures = before | apart(measure, learn, ask, given.seed, rungs)
     if before:
-        record.notes.append(f"measured in an earlier run, on another load: {', '.join(each for each in before)}")
+        record.notes.append(f"measured in an earlier run, on another load: {', '.join(rung for rung in before)}")
     record.figures = {
         "contracts": {"train": len(learn), "asked": len(ask), "part": "validation" if given.validation else "test"},
-        "pieces_not_located": sum(each.lost for each in contracts),
+        "pieces_not_located": sum(contract.lost for contract in contracts),
         "summary": summary(figures),
         **figures,
     }

@@ -52,14 +52,14 @@ def others(folder: Path) -> dict[str, list[str]]:
     with gzip.open(folder / "reading/intents/xsid/xsid.jsonl.gz", "rt", encoding="utf-8") as lines:
         italian = [row["text"] for row in map(json.loads, lines) if row["lang"] == "it"]
     agreements = json.loads((folder / "contractnli/dev.json").read_text(encoding="utf-8"))["documents"]
-    found = {
+    by_kind = {
         "messages of bank customers": messages,
         "answers on health": health,
         "Italian requests": italian,
-        "non-disclosure agreements": [each["text"] for each in agreements],
+        "non-disclosure agreements": [agreement["text"] for agreement in agreements],
     }
     drawn = random.Random(3)  # noqa: S311 - reproducible, not secret
-    return {name: [text[:_LONGEST] for text in drawn.sample(texts, OTHERS)] for name, texts in found.items()}
+    return {name: [text[:_LONGEST] for text in drawn.sample(texts, OTHERS)] for name, texts in by_kind.items()}
 
 
 def main() -> None:
@@ -69,33 +69,36 @@ def main() -> None:
     given = parser.parse_args()
     table, archive = find("cuad")
     learn, ask = divide(read_contracts(table, archive), LENDER / _SPLIT, validation=True)
-    own = [cut(each, 500).text for each in ask[:ASK]]
+    own = [cut(contract, 500).text for contract in ask[:ASK]]
     record = Record(claim=CLAIM, data={"cuad/" + path.name: sha256(path) for path in (table, archive)})
     foreign = others(table.parents[1])
     with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        rows = "".join(cut(each, 500).line() + "\n" for each in learn[:LEARN])
-        (place / "train.jsonl").write_text(rows, encoding="utf-8")
+        network_folder = Path(name)
+        rows = "".join(cut(contract, 500).line() + "\n" for contract in learn[:LEARN])
+        (network_folder / "train.jsonl").write_text(rows, encoding="utf-8")
         section = {"task": "extract", "data": "train.jsonl", "group_column": "contract", "fields": dict(FIELDS)}
-        write_network(place, {"terms": {**section, "rungs": ["lexical"], "target_risk": 0.1}}, {})
-        train(place, progress=Steps())
-        version = Registry(place / REGISTRY_FOLDER).champion("terms")
+        write_network(network_folder, {"terms": {**section, "rungs": ["lexical"], "target_risk": 0.1}}, {})
+        train(network_folder, progress=Steps())
+        version = Registry(network_folder / REGISTRY_FOLDER).champion("terms")
         encoder = OnnxEncoder.bundled()
-        own_section = load_config(place).specialists["terms"]
+        own_section = load_config(network_folder).specialists["terms"]
         specialist = load_specialist("terms", own_section, version, encoder=encoder, models={})
 
         async def ask_all(texts: Sequence[str]) -> list[Finding]:
             return [await specialist.consult(Task(text=text), ContextView(), call=SYSTEM) for text in texts]
 
-        said = {kind: run(ask_all(texts)) for kind, texts in {"contracts": own, **foreign}.items()}
-    scores = {kind: np.array([each.in_scope for each in found], dtype=float) for kind, found in said.items()}
-    for kind, found in said.items():
+        by_kind = {kind: run(ask_all(texts)) for kind, texts in {"contracts": own, **foreign}.items()}
+    scores = {
+        kind: np.array([finding.in_scope for finding in kind_findings], dtype=float)
+        for kind, kind_findings in by_kind.items()
+    }
+    for kind, findings in by_kind.items():
         record.figures[kind] = {
-            "texts": len(found),
-            "out_of_scope": float(np.mean([each.reason.code == "abstain.out_of_scope" for each in found])),
-            "some_field_accepted": float(np.mean([each.accepted for each in found])),
+            "texts": len(findings),
+            "out_of_scope": float(np.mean([finding.reason.code == "abstain.out_of_scope" for finding in findings])),
+            "some_field_accepted": float(np.mean([finding.accepted for finding in findings])),
             "auroc_beside_contracts": float(
-                auroc(np.concatenate([scores["contracts"], scores[kind]]), [1] * len(own) + [0] * len(found))
+                auroc(np.concatenate([scores["contracts"], scores[kind]]), [1] * len(own) + [0] * len(findings))
             ),
         }
     record.bars = [

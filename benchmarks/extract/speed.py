@@ -36,7 +36,7 @@ BARS = {254: 180.0, 500: 240.0}
 def cut(contract: Contract, beside: int) -> Contract:
     """What is marked in a contract with so many characters before and behind it: passages, one behind the other."""
     marked = sorted(
-        (int(each["start"]), int(each["end"])) for found in contract.fields.values() for each in found or ()
+        (int(quote["start"]), int(quote["end"])) for quotes in contract.fields.values() for quote in quotes or ()
     )
     passages: list[tuple[int, int]] = [(0, 2 * beside)]
     for start, end in marked:
@@ -50,8 +50,8 @@ def cut(contract: Contract, beside: int) -> Contract:
         moved.append((first, last, len(text) - first))
         text += contract.text[first:last] + "\n\n"
     fields = {
-        name: None if found is None else [_moved(each, moved) for each in found]
-        for name, found in contract.fields.items()
+        name: None if quotes is None else [_moved(quote, moved) for quote in quotes]
+        for name, quotes in contract.fields.items()
     }
     return contract._replace(text=text, fields=fields)
 
@@ -65,7 +65,7 @@ def measure(contracts: Sequence[Contract]) -> dict[str, Any]:
     """Train on some documents; processor time of all threads, and of each rung what the clock says."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "train.jsonl").write_text("".join(each.line() + "\n" for each in contracts), encoding="utf-8")
+        (folder / "train.jsonl").write_text("".join(contract.line() + "\n" for contract in contracts), encoding="utf-8")
         section = {
             "task": "extract",
             "data": "train.jsonl",
@@ -78,7 +78,7 @@ def measure(contracts: Sequence[Contract]) -> dict[str, Any]:
         seconds: Mapping[str, float] = train(folder, progress=Steps()).specialists["terms"].seconds
         return {
             "documents": len(contracts),
-            "characters": sum(len(each.text) for each in contracts),
+            "characters": sum(len(contract.text) for contract in contracts),
             "cpu_seconds": time.process_time() - spent,
             "wall_seconds": time.perf_counter() - clock,
             "rungs": dict(seconds),
@@ -94,16 +94,16 @@ def main() -> None:
     given = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     table, archive = find("cuad")
-    contracts = [cut(each, given.beside) for each in read_contracts(table, archive)]
+    contracts = [cut(contract, given.beside) for contract in read_contracts(table, archive)]
     record = Record(claim=CLAIM, data={"cuad/" + path.name: sha256(path) for path in (table, archive)})
     for count in given.documents:
-        found = measure(contracts[:count])
-        record.figures[f"{count} documents"] = found
+        figures = measure(contracts[:count])
+        record.figures[f"{count} documents"] = figures
         record.bars.append(
             Bar(
                 what=f"{count} documents: CPU seconds",
-                measured=found["cpu_seconds"],
-                limit=BARS[min(BARS, key=lambda known: abs(known - count))],
+                measured=figures["cpu_seconds"],
+                limit=BARS[min(BARS, key=lambda size: abs(size - count))],
                 at_most=True,
             )
         )

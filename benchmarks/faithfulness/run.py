@@ -55,27 +55,27 @@ class Pair(NamedTuple):
 
 def cut(text: str, language: str) -> list[str]:
     """The sentences of a text."""
-    return [each.strip() for each in split_sentences(text, language) if each.strip()]
+    return [sentence.strip() for sentence in split_sentences(text, language) if sentence.strip()]
 
 
 def by_model(pair: Pair) -> float:
     """Log-odds of the least supported sentence."""
     source = cut(pair.source, pair.language)
-    told = cut(pair.statement, pair.language)
-    return min((bundled_checker().judge(each, source).odds for each in told), default=-12.0)
+    sentences = cut(pair.statement, pair.language)
+    return min((bundled_checker().judge(sentence, source).odds for sentence in sentences), default=-12.0)
 
 
 def by_product(pair: Pair) -> float:
     """Support of the least supported sentence as the product has it: by words in English, else by the model."""
     source, check = cut(pair.source, pair.language), load_defaults().support
-    told = cut(pair.statement, pair.language)
-    return min((check.judge(each, source, pair.language).support for each in told), default=0.0)
+    sentences = cut(pair.statement, pair.language)
+    return min((check.judge(sentence, source, pair.language).support for sentence in sentences), default=0.0)
 
 
-def tests(each: int) -> dict[str, dict[str, list[Pair]]]:
+def tests(per_set: int) -> dict[str, dict[str, list[Pair]]]:
     """By set and part the pairs that are asked."""
     drawn = random.Random(SEED)  # noqa: S311 - a sample, no secret
-    found: dict[str, dict[str, list[Pair]]] = {}
+    sets: dict[str, dict[str, list[Pair]]] = {}
     rows = [r for r in load.faith() if r["set"] in ("begin", "pawsx") and r["split"] == "test"]
     for name in ("begin", "pawsx"):
         parts = defaultdict(list)
@@ -83,30 +83,30 @@ def tests(each: int) -> dict[str, dict[str, list[Pair]]]:
             if r["set"] == name:
                 pair = Pair(r["premise"], r["claim"], r["y"] == "supported", r["lang"])
                 parts[r["lang"]].append(pair)
-        found[name] = {part: drawn.sample(own, min(each, len(own))) for part, own in sorted(parts.items())}
+        sets[name] = {part: drawn.sample(own, min(per_set, len(own))) for part, own in sorted(parts.items())}
     parts = defaultdict(list)
     for r in load.faith():
         if r["set"] == "summedits":
             parts[r["split"]].append(Pair(r["premise"], r["claim"], r["y"] == "supported"))
-    found["summedits"] = {part: drawn.sample(own, min(each // 4, len(own))) for part, own in sorted(parts.items())}
-    found["probes"] = probes()
-    return found
+    sets["summedits"] = {part: drawn.sample(own, min(per_set // 4, len(own))) for part, own in sorted(parts.items())}
+    sets["probes"] = probes()
+    return sets
 
 
 def probes() -> dict[str, list[Pair]]:
     """This project's sentences: said in other words, denied, turned round."""
-    found = {}
+    pairs = {}
     for language, rows in json.loads(PROBES.read_text(encoding="utf-8")).items():
-        found[language] = [
+        pairs[language] = [
             Pair(row["source"], row[kind], kind == "same", language)
             for row in rows
             for kind in ("same", "negated", "swapped")
             if kind in row
         ]
-    return found
+    return pairs
 
 
-def kept(each: int) -> dict[str, list[Pair]]:
+def kept(per_set: int) -> dict[str, list[Pair]]:
     """Pairs of sources that neither model was trained on, to choose thresholds by."""
     drawn = random.Random(SEED)  # noqa: S311 - a sample, no secret
     parts = defaultdict(list)
@@ -118,19 +118,19 @@ def kept(each: int) -> dict[str, list[Pair]]:
     for r in load.read("nli/pawsx/pawsx.jsonl.gz"):
         if r["split"] == "dev" and aside(f"pawsx{r['i']}"):
             parts["pawsx"].append(Pair(r["s1"], r["s2"], bool(int(r["label"])), r["lang"]))
-    return {name: drawn.sample(own, min(each, len(own))) for name, own in sorted(parts.items())}
+    return {name: drawn.sample(own, min(per_set, len(own))) for name, own in sorted(parts.items())}
 
 
 def balanced(scores: np.ndarray, supported: np.ndarray, threshold: float) -> float:
     """Mean of the shares of both classes that are told rightly."""
-    told = scores >= threshold
-    return float((told[supported].mean() + (~told[~supported]).mean()) / CLASSES)
+    judged = scores >= threshold
+    return float((judged[supported].mean() + (~judged[~supported]).mean()) / CLASSES)
 
 
 def threshold_of(scored: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> float:
     """The one with the highest mean over sets."""
     values = np.quantile(np.concatenate([scores for scores, _ in scored.values()]), np.linspace(0.01, 0.99, 99))
-    return float(max(values, key=lambda value: np.mean([balanced(*each, value) for each in scored.values()])))
+    return float(max(values, key=lambda value: np.mean([balanced(*sample, value) for sample in scored.values()])))
 
 
 def score(check: Callable[[Pair], float], pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
@@ -138,20 +138,20 @@ def score(check: Callable[[Pair], float], pairs: Sequence[Pair]) -> tuple[np.nda
     return np.array([check(pair) for pair in pairs]), np.array([pair.supported for pair in pairs])
 
 
-def figures(check: Callable[[Pair], float], parts: Mapping[str, Mapping[str, Sequence[Pair]]], each: int) -> dict:
+def figures(check: Callable[[Pair], float], parts: Mapping[str, Mapping[str, Sequence[Pair]]], per_set: int) -> dict:
     """Of each set the mean over its parts."""
-    threshold = threshold_of({name: score(check, pairs) for name, pairs in kept(each).items()})
-    found: dict[str, object] = {"threshold": threshold}
+    threshold = threshold_of({name: score(check, pairs) for name, pairs in kept(per_set).items()})
+    measured: dict[str, object] = {"threshold": threshold}
     for name, own in parts.items():
         scored = {part: score(check, pairs) for part, pairs in own.items()}
         right = {part: balanced(*both, threshold) for part, both in scored.items()}
         ranked = {part: float(auroc(*both)) for part, both in scored.items()}
-        found[name] = {
+        measured[name] = {
             "balanced_accuracy": right, "mean": float(np.mean(list(right.values()))), "auroc": ranked,
             "auroc_mean": float(np.mean(list(ranked.values()))), "pairs": sum(map(len, own.values())),
         }  # fmt: skip
-        print(check.__name__, name, json.dumps(found[name]), flush=True)
-    return found
+        print(check.__name__, name, json.dumps(measured[name]), flush=True)
+    return measured
 
 
 def main() -> None:
@@ -161,8 +161,8 @@ def main() -> None:
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=[SEED])
     for name in ("reading/nli/begin", "reading/nli/pawsx", "reading/nli/summedits"):
-        for each in find(name):
-            record.data[each.name] = sha256(each)
+        for file in find(name):
+            record.data[file.name] = sha256(file)
     record.data[PROBES.name] = sha256(PROBES)
     parts = tests(given.each)
     record.figures = {

@@ -68,15 +68,15 @@ class Ways:
         assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - they are pipes
         process.stdin.write(f"{line}\n")
         process.stdin.flush()
-        if said := process.stdout.readline():
-            return said
+        if reply := process.stdout.readline():
+            return reply
         raise SystemExit(f"The code {way} ended with {process.wait()}.")
 
 
-def judged(said: dict[str, Any], truth: Sequence[str]) -> dict[str, float]:
+def judged(answers: dict[str, Any], truth: Sequence[str]) -> dict[str, float]:
     """Shares of the texts asked, all in scope, and the share of wrong ones among those answered."""
-    accepted = np.array(said["accepted"])
-    right = np.array(said["labels"]) == np.array(truth)
+    accepted = np.array(answers["accepted"])
+    right = np.array(answers["labels"]) == np.array(truth)
     return {
         "answered": float(accepted.mean()),
         "answered and right": float((accepted & right).mean()),
@@ -101,29 +101,30 @@ def main(words: Sequence[str] | None = None) -> None:
     for name in given.sets:
         corpus = read_corpus(SETS[name][0], given.cache)
         for shots in SHOTS:
-            found: dict[str, list[dict[str, float]]] = {way: [] for way in sources}
+            results: dict[str, list[dict[str, float]]] = {way: [] for way in sources}
             codes: dict[str, Counter[str]] = {way: Counter() for way in sources}
             for seed in range(given.splits):
                 train, test = draw(corpus, SETS[name][1], shots, seed)
                 test = np.random.default_rng(seed).permutation(test)[: given.asked]
                 for way in sources:
-                    said = ways.ask(way, f"{name}-{shots}-{seed}", corpus, (train, test))
-                    found[way].append(judged(said, [corpus.rows[i][2] for i in test]))
-                    codes[way] += Counter({f"rung {said['rung']}": 1}) + Counter(said["codes"])
+                    answers = ways.ask(way, f"{name}-{shots}-{seed}", corpus, (train, test))
+                    results[way].append(judged(answers, [corpus.rows[i][2] for i in test]))
+                    codes[way] += Counter({f"rung {answers['rung']}": 1}) + Counter(answers["codes"])
             figures: dict[str, Any] = {
-                way: {key: interval([each[key] for each in splits]) for key in splits[0]} | {"codes": dict(codes[way])}
-                for way, splits in found.items()
+                way: {key: interval([split[key] for split in splits]) for key in splits[0]}
+                | {"codes": dict(codes[way])}
+                for way, splits in results.items()
             }
             gains = [
                 now["answered and right"] - then["answered and right"]
-                for then, now in zip(found["before"], found["now"], strict=True)
+                for then, now in zip(results["before"], results["now"], strict=True)
             ]
             figures["gain"] = interval(gains)
             record.figures[f"{name}, {shots} a label"] = figures
             record.bars.append(
                 Bar(what=f"{name}, {shots}: answered and right, gain", measured=figures["gain"][0], limit=GAIN)
             )
-            risk = max(0.0, *(each["realised risk"] for each in found["now"]))
+            risk = max(0.0, *(split["realised risk"] for split in results["now"]))
             print(name, shots, f"largest risk now {risk:.3f}", json.dumps(figures, indent=1), flush=True)
     record.write(given.out)
 

@@ -11,12 +11,12 @@ from coterie import Classifier
 for line in sys.stdin:
     given = json.loads(line)
     classifier = Classifier.fit(given["texts"], given["labels"], **given["options"])
-    found = [classifier.predict(text) for text in given["asked"]]
-    said = {
+    predictions = [classifier.predict(text) for text in given["asked"]]
+    answer = {
         "rung": str(classifier.rung),
-        "accepted": [each.accepted for each in found],
-        "labels": [each.label for each in found],
-        "codes": [each.reason_code for each in found],
+        "accepted": [prediction.accepted for prediction in predictions],
+        "labels": [prediction.label for prediction in predictions],
+        "codes": [prediction.reason_code for prediction in predictions],
     }
-    sys.stdout.write(f"{json.dumps(said)}\n")
+    sys.stdout.write(f"{json.dumps(answer)}\n")
     sys.stdout.flush()

@@ -149,7 +149,7 @@ def draw(corpus: Corpus, labels: int | None, shots: int, seed: int) -> tuple[np.
         own = np.concatenate([rows[shots:], np.flatnonzero((names == name) & (parts == "test"))])
         test.append(random.permutation(own)[: max(_LEFT, _TEST // len(chosen))])
     even = min(map(len, test))
-    return np.array(train), np.concatenate([each[:even] for each in test])
+    return np.array(train), np.concatenate([rows[:even] for rows in test])
 
 
 def said(
@@ -177,17 +177,17 @@ def said(
     targets = examples.targets(logits)
     temperature = fit_temperature(logits, targets)
     texts = [corpus.rows[i][1] for i in test]
-    found = head_logits(fit.head, texts, corpus.vectors[test])
+    test_logits = head_logits(fit.head, texts, corpus.vectors[test])
     names = np.array(train.label_names)
     return {
         "said": softmax(logits / temperature).max(axis=1),
         "right": logits.argmax(axis=1) == targets,
-        "test_said": softmax(found / temperature).max(axis=1),
-        "test_right": names[found.argmax(axis=1)] == np.array([corpus.rows[i][2] for i in test]),
+        "test_said": softmax(test_logits / temperature).max(axis=1),
+        "test_right": names[test_logits.argmax(axis=1)] == np.array([corpus.rows[i][2] for i in test]),
         # What other rules may look at.
         "logits": logits.astype(np.float16),
         "targets": targets,
-        "test_logits": found.astype(np.float16),
+        "test_logits": test_logits.astype(np.float16),
         "test_targets": np.searchsorted(names, [corpus.rows[i][2] for i in test]),
         "apart": np.array(fit.apart is not None),
     }
@@ -204,10 +204,10 @@ def head_logits(head: TextHead, texts: Sequence[str], vectors: np.ndarray) -> np
 def shape(outcomes: Sequence[dict[str, Any]]) -> ConfidencePrior:
     """Mean and deviation of the lines through the confidences of test rows, over splits."""
     lines = []
-    for each in outcomes:
-        odds = logit(np.clip(each["test_said"], 1e-6, 1 - 1e-6))[:, None]
-        if (~each["test_right"]).sum() >= 10:
-            line = LogisticRegression(C=1e3).fit(odds, each["test_right"])
+    for outcome in outcomes:
+        odds = logit(np.clip(outcome["test_said"], 1e-6, 1 - 1e-6))[:, None]
+        if (~outcome["test_right"]).sum() >= 10:
+            line = LogisticRegression(C=1e3).fit(odds, outcome["test_right"])
             lines.append([line.coef_[0, 0], line.intercept_[0]])
     if len(lines) < 2:
         return ConfidencePrior()
@@ -219,14 +219,15 @@ def answered(outcome: dict[str, Any], prior: ConfidencePrior | None) -> tuple[fl
     """Share of the test rows that is answered and right, and the share of wrong ones among those answered."""
     section = ClassifySection.model_validate({"task": "classify", "data": "rows.csv", "target_risk": TARGET})
     line = fit_confidence(outcome["said"], outcome["right"])
-    believed, asked = outcome["said"], outcome["test_said"]
+    believed, confidences = outcome["said"], outcome["test_said"]
     if line:
-        believed, asked = (
-            line.probability(logit(np.clip(each, 1e-6, 1 - 1e-6))) for each in (outcome["said"], outcome["test_said"])
+        believed, confidences = (
+            line.probability(logit(np.clip(confidence, 1e-6, 1 - 1e-6)))
+            for confidence in (outcome["said"], outcome["test_said"])
         )
     helped = {} if prior is None else {"said": outcome["said"], "prior": prior}
     least = provable(section, believed, outcome["right"], [None] * len(believed), **helped).threshold.value
-    kept = asked >= (np.inf if least is None else least)
+    kept = confidences >= (np.inf if least is None else least)
     right = outcome["test_right"]
     return float((kept & right).mean()), float((kept & ~right).sum() / max(1, kept.sum()))
 
@@ -261,9 +262,9 @@ def outcome_of(
     if not kept.exists():
         train, test = draw(corpus, SETS[name][1], shots, seed)
         with one_thread():
-            found = said(corpus, encoder(), train, test, whole=whole, seed=seed)
+            half_arrays = said(corpus, encoder(), train, test, whole=whole, seed=seed)
         half = kept.with_suffix(".half.npz")
-        np.savez(half, **found)
+        np.savez(half, **half_arrays)
         half.rename(kept)  # whole, or not there
     with np.load(kept) as arrays:
         return dict(arrays)
@@ -274,11 +275,11 @@ def outcomes_of(given: Any, corpora: dict[str, Corpus]) -> dict[tuple[str, int],
     encoders = {home: cache_once(partial(Known, corpus)) for home, corpus in corpora.items()}
     pairs: dict[tuple[str, int], list[Pair]] = {(name, shots): [] for name in given.sets for shots in SHOTS}
     for seed in range(given.splits):
-        for (name, shots), found in pairs.items():
+        for (name, shots), compared in pairs.items():
             home = SETS[name][0]
             about = ((name, shots, seed), corpora[home], encoders[home], given.cache)
             before = outcome_of(*about, whole=False) if seed < given.before else None
-            found.append((before, outcome_of(*about, whole=True)))
+            compared.append((before, outcome_of(*about, whole=True)))
         if seed % 10 == 9:
             print(f"{seed + 1} of {given.splits} splits", flush=True)
     return pairs
@@ -298,7 +299,7 @@ def main(words: Sequence[str] | None = None) -> None:
     pairs = outcomes_of(given, corpora)
     for (name, shots), outcomes in pairs.items():
         home = SETS[name][0]
-        others = [pair[1] for (other, _), each in pairs.items() if SETS[other][0] != home for pair in each]
+        others = [pair[1] for (other, _), compared in pairs.items() if SETS[other][0] != home for pair in compared]
         prior = shape(others) if others else ConfidencePrior()
         ways = {
             "before": [answered(before, None) for before, _ in outcomes if before is not None],
@@ -318,11 +319,11 @@ def main(words: Sequence[str] | None = None) -> None:
                 "held": [held / len(values), *sure],
             }
         figures["accuracy"] = [
-            float(np.mean([found["test_right"].mean() for found in each if found is not None]))
-            for each in zip(*outcomes, strict=True)
+            float(np.mean([outcome["test_right"].mean() for outcome in aligned if outcome is not None]))
+            for aligned in zip(*outcomes, strict=True)
         ]
         figures["most"] = interval([most_answered(after) for _, after in outcomes])
-        if before := [each for each, _ in ways["before"]]:
+        if before := [outcome for outcome, _ in ways["before"]]:
             figures["most gain"] = interval(np.subtract([most_answered(o[1]) for o in outcomes[: len(before)]], before))
         record.bars.append(
             Bar(

@@ -35,8 +35,8 @@ def main(train: str, test: str, encoder: str, seed: str, iterations: str) -> Non
     trainer = Trainer(model=model, args=settings, train_dataset=Dataset.from_dict({"text": texts, "label": labels}))
     trainer.train()
     seconds = time.perf_counter() - start
-    asked, right = read(test)
-    predicted = model.predict(asked, batch_size=64)
+    test_texts, right = read(test)
+    predicted = model.predict(test_texts, batch_size=64)
     accuracy = sum(str(a) == b for a, b in zip(predicted, right, strict=True)) / len(right)
     print(json.dumps({"accuracy": accuracy, "seconds": seconds, "iterations": int(iterations), "batch": 16}))
 

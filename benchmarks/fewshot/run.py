@@ -83,9 +83,9 @@ def run_draw(drawn: Rows, test: Rows, seed: int) -> dict[str, Any]:
 def run_again(run: dict[str, Any], drawn: Rows, test: Rows, seed: int, rungs: Sequence[Rung]) -> None:
     """Some rungs of a draw anew; what it has of others stays, and with it what they gain over an unchanged floor."""
     rungs = [rung for rung in RUNGS if rung in ("lexical", *rungs)]  # the floor is what the others are measured against
-    found = apart(measure, drawn, test, seed, rungs)
-    run["gain_over_floor"] |= found.pop("gain_over_floor")
-    run |= {rung: found[rung] | {"again": datetime.now(UTC).date().isoformat()} for rung in rungs}
+    figures = apart(measure, drawn, test, seed, rungs)
+    run["gain_over_floor"] |= figures.pop("gain_over_floor")
+    run |= {rung: figures[rung] | {"again": datetime.now(UTC).date().isoformat()} for rung in rungs}
 
 
 def run_shots(record: Record, shots: int, given: argparse.Namespace) -> None:
@@ -139,8 +139,8 @@ def mean_accuracies(runs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     names = [name for name, figures in first.items() if isinstance(figures, dict) and "accuracy" in figures]
     by_name = {name: [run[name]["accuracy"] for run in runs.values() if name in run] for name in names}
     return {
-        name: {"mean": float(np.mean(found)), "least": min(found), "greatest": max(found)}
-        for name, found in by_name.items()
+        name: {"mean": float(np.mean(accuracies)), "least": min(accuracies), "greatest": max(accuracies)}
+        for name, accuracies in by_name.items()
     }
 
 

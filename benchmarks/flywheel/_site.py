@@ -47,8 +47,8 @@ def train_site(
         folder = Path(name)
         lines = (json.dumps({"text": text, "label": label}) for text, label in rows)
         (folder / "rows.jsonl").write_text("".join(f"{line}\n" for line in lines))
-        asked = {"task": "classify", "data": "rows.jsonl", "cross_validate": True, "seed": seed}
-        section = TASKS.check(asked if rungs is None else {**asked, "rungs": list(rungs)})
+        settings = {"task": "classify", "data": "rows.jsonl", "cross_validate": True, "seed": seed}
+        section = TASKS.check(settings if rungs is None else {**settings, "rungs": list(rungs)})
         config = parse_config("")
         begun = time.process_time()
         made = train_candidate(folder, config, "site", section, encoder=encoder)  # type: ignore[arg-type]

@@ -61,13 +61,13 @@ class Recorded:
 
     name, clearance = "recorded", Label.RESTRICTED
 
-    def __init__(self, said: dict[str, str]) -> None:
+    def __init__(self, answers: dict[str, str]) -> None:
         """Take its answers by text."""
-        self._said = said
+        self._said = answers
 
     async def run(self, batch: Sequence[Prompt], **_: object) -> list[Output]:
         """Answer each prompt, which ends with the text."""
-        texts = [each.messages[0].text.removesuffix("\n=>").rsplit("\n", 1)[-1] for each in batch]
+        texts = [prompt.messages[0].text.removesuffix("\n=>").rsplit("\n", 1)[-1] for prompt in batch]
         return [Output(text=self._said.get(text, ""), usage=Usage()) for text in texts]
 
     async def close(self) -> None:
@@ -82,7 +82,7 @@ class Recorded:
 
 
 def teach(
-    said: dict[str, str], describe: str, examples: Rows, texts: Sequence[str], encoder: RememberingEncoder | None
+    answers: dict[str, str], describe: str, examples: Rows, texts: Sequence[str], encoder: RememberingEncoder | None
 ) -> Bootstrapped:
     """Rows by the product's own bootstrap; without an encoder the teacher's labels are taken as they are."""
     model = OpenAIModel(engine="openai", name="recorded", base_url="http://127.0.0.1:9/v1", price_in=Decimal(0))
@@ -92,7 +92,7 @@ def teach(
             model=model,
             folder=Path(folder),
             label=Label.INTERNAL,
-            gate=Recorded(said),  # type: ignore[arg-type]
+            gate=Recorded(answers),  # type: ignore[arg-type]
         )
         encode = None if encoder is None else encoder.encode
         return asyncio.run(bootstrap(teacher, describe, examples, texts=texts, encode=encode))
@@ -100,15 +100,15 @@ def teach(
 
 def accuracy(rows: Rows, held: Rows, encoder: RememberingEncoder, rungs: Sequence[str] | None = None) -> float:
     """Of the specialist that rows give."""
-    found = asyncio.run(train_site(rows, encoder, rungs=rungs).ask([text for text, _ in held]))
-    return float(np.mean([each.value == label for each, (_, label) in zip(found, held, strict=True)]))
+    findings = asyncio.run(train_site(rows, encoder, rungs=rungs).ask([text for text, _ in held]))
+    return float(np.mean([finding.value == label for finding, (_, label) in zip(findings, held, strict=True)]))
 
 
 def alike(names: list[str], count: int, draw: random.Random, encoder: RememberingEncoder) -> set[str]:
     """A drawn label and those whose names are most like its own."""
     vectors = encoder.encode([name.replace("_", " ") for name in names])
     nearest = np.argsort(-vectors @ vectors[draw.randrange(len(names))])
-    return {names[place] for place in nearest[:count]}
+    return {names[index] for index in nearest[:count]}
 
 
 def read_banking(record: Record) -> tuple[Rows, dict[str, list[str]]]:
@@ -117,53 +117,53 @@ def read_banking(record: Record) -> tuple[Rows, dict[str, list[str]]]:
     record.data[f"{path.parent.name}/{path.name}"] = sha256(path)
     with path.open(encoding="utf-8", newline="") as file:
         rows = [(row["text"], row["category"]) for row in csv.DictReader(file)]
-    said: dict[str, list[str]] = {}
+    answers: dict[str, list[str]] = {}
     for name in RECORDINGS:
         recording = Path(os.environ["COTERIE_DATA"], "reading", "llm_answers", "banking77_llm", name)
         record.data[name] = sha256(recording)
         with gzip.open(recording, "rt", encoding="utf-8", errors="replace", newline="") as file:
             for row in csv.DictReader(file):
-                found = row.get("predicted_label") or row.get("prediction") or ""
-                said.setdefault(row["gold_label"], []).append(found)
-    return rows, said
+                predicted = row.get("predicted_label") or row.get("prediction") or ""
+                answers.setdefault(row["gold_label"], []).append(predicted)
+    return rows, answers
 
 
-def draw_rows(rows: Rows, names: Sequence[str], draw: random.Random, each: int) -> tuple[Rows, Rows, Rows]:
+def draw_rows(rows: Rows, names: Sequence[str], draw: random.Random, per_label: int) -> tuple[Rows, Rows, Rows]:
     """Examples, rows to label and rows to measure on, of some labels."""
     mine = [row for row in dict(rows).items() if row[1] in names]
     draw.shuffle(mine)
-    examples = [row for name in sorted(names) for row in [one for one in mine if one[1] == name][:each]]
+    examples = [row for name in sorted(names) for row in [one for one in mine if one[1] == name][:per_label]]
     others = [row for row in mine if row not in examples]
     return examples, others[MEASURED : MEASURED + TEXTS], others[:MEASURED]
 
 
 def compare(
-    said: dict[str, str], drawn: tuple[Rows, Rows, Rows], encoder: RememberingEncoder, describe: str = DESCRIBE
+    answers: dict[str, str], drawn: tuple[Rows, Rows, Rows], encoder: RememberingEncoder, describe: str = DESCRIBE
 ) -> dict[str, float]:
     """The specialist of the examples beside that of the examples and the teacher's rows."""
     examples, texts, held = drawn
     truth = dict(texts)
     few = accuracy(examples, held, encoder)
-    found = {"few_shot": few, "texts": float(len(texts))}
+    figures = {"few_shot": few, "texts": float(len(texts))}
     for name, by in (("as said", None), ("weighed", encoder)):
-        made = teach(said, describe, examples, list(truth), by)
+        made = teach(answers, describe, examples, list(truth), by)
         taught = [row for row in made.rows if row.origin == "teacher"]
         rows = [(row.text, row.label) for row in made.rows]
-        found[f"points, {name}"] = 100 * (accuracy(rows, held, encoder) - few)
-        found[f"rows, {name}"] = float(len(taught))
-        found[f"right, {name}"] = float(np.mean([truth[row.text] == row.label for row in taught]))
-        found[f"labels without rows, {name}"] = float(len(made.without_rows()))
-    found["points with gold labels"] = 100 * (accuracy([*examples, *texts], held, encoder) - few)
-    return found
+        figures[f"points, {name}"] = 100 * (accuracy(rows, held, encoder) - few)
+        figures[f"rows, {name}"] = float(len(taught))
+        figures[f"right, {name}"] = float(np.mean([truth[row.text] == row.label for row in taught]))
+        figures[f"labels without rows, {name}"] = float(len(made.without_rows()))
+    figures["points with gold labels"] = 100 * (accuracy([*examples, *texts], held, encoder) - few)
+    return figures
 
 
 def banking(seed: int, record: Record, encoder: RememberingEncoder, *, hard: bool) -> dict[str, float]:
     """One draw of BANKING77: of intents, or of one with those that are most like it."""
-    rows, said = read_banking(record)
+    rows, predictions = read_banking(record)
     draw = random.Random(seed)  # noqa: S311 - draws no secret
-    names = alike(sorted(said), LABELS, draw, encoder) if hard else set(draw.sample(sorted(said), LABELS))
+    names = alike(sorted(predictions), LABELS, draw, encoder) if hard else set(draw.sample(sorted(predictions), LABELS))
     examples, texts, held = draw_rows(rows, sorted(names), draw, MOST // LABELS)
-    answers = {text: draw.choice(said[label]) for text, label in texts}
+    answers = {text: draw.choice(predictions[label]) for text, label in texts}
     return compare(answers, (examples, texts, held), encoder)
 
 
@@ -177,26 +177,26 @@ def clinc(seed: int, record: Record, encoder: RememberingEncoder) -> dict[str, f
     drawn = draw_rows(rows, names, draw, MOST // LABELS)
     texts = [text for text, _ in drawn[1]]
     nearest = encoder.encode(texts) @ encoder.encode([name.replace("_", " ") for name in names]).T
-    return compare(dict(zip(texts, (names[place] for place in nearest.argmax(axis=1)), strict=True)), drawn, encoder)
+    return compare(dict(zip(texts, (names[index] for index in nearest.argmax(axis=1)), strict=True)), drawn, encoder)
 
 
 def headlines(seed: int, record: Record, encoder: RememberingEncoder, *, one_way: bool) -> dict[str, float]:
     """One draw of HEADLINES, with a teacher that is right as often as a recorded model was."""
     path = find("frugalgpt")[0]
     summary = Path(os.environ["COTERIE_DATA"], "frugalgpt", "summary", "summary_HEADLINES_e8_full_2024.csv")
-    for each in (path, summary):
-        record.data[f"{each.parent.name}/{each.name}"] = sha256(each)
+    for data_file in (path, summary):
+        record.data[f"{data_file.parent.name}/{data_file.name}"] = sha256(data_file)
     with summary.open(encoding="utf-8", newline="") as file:
         right = next(float(row["Train_acc"]) for row in csv.DictReader(file) if row["Method"] == TEACHER)
     rows, draw = headline_rows(path), random.Random(seed)  # noqa: S311 - draws no secret
     names = sorted({label for _, label in rows})
     drawn = draw_rows(rows, names, draw, MOST // len(names))
-    said = {}
+    answers = {}
     for text, label in drawn[1]:
         others = [name for name in names if name != label]
         slip = names[(names.index(label) + 1) % len(names)] if one_way else draw.choice(others)
-        said[text] = label if draw.random() < right else slip
-    return compare(said, drawn, encoder, "Says where a headline sees the price of gold going.")
+        answers[text] = label if draw.random() < right else slip
+    return compare(answers, drawn, encoder, "Says where a headline sees the price of gold going.")
 
 
 def main() -> None:
@@ -221,7 +221,7 @@ def main() -> None:
                 draws.append(banking(seed, record, encoder, hard=name == "alike"))
             print(name, seed, draws[-1], flush=True)
             encoder.save()
-        means = {key: float(np.mean([each[key] for each in draws])) for key in draws[0]}
+        means = {key: float(np.mean([draw[key] for draw in draws])) for key in draws[0]}
         record.figures[name] = {"draws": draws, "mean": means}
         record.bars.append(
             Bar(what=f"points over 20 examples alone, intents {name}", measured=means["points, weighed"], limit=5.0)

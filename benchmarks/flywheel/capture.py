@@ -41,11 +41,11 @@ PLANTED = "Write to ann.berg@example.com or +49 30 901820, IBAN DE89370400440532
 async def measure(record: Record, calls: int) -> dict[str, float]:
     """Capture calls, and time each."""
     _, _, made = make_calls(read_jobs(record), 1)
-    found = discover(made[:4000])
+    discovery = discover(made[:4000])
     with tempfile.TemporaryDirectory() as name:
         store = await SQLiteStore.open(Path(name) / "db", session_days=30.0, keep_content=False)
         books = Deployments(store=store.flywheel)
-        for number, job in enumerate(found.jobs):
+        for number, job in enumerate(discovery.jobs):
             await books.put_job(KnownJob(id=f"j{number}", name=f"j{number}", templates=job.wordings))
 
         async def load(job: KnownJob, deployment: Deployment) -> Specialist:
@@ -93,7 +93,7 @@ async def measure(record: Record, calls: int) -> dict[str, float]:
         )
     whole = (np.asarray(before) + np.asarray(after)) * 1000
     return {
-        "templates": float(sum(len(job.wordings) for job in found.jobs)),
+        "templates": float(sum(len(job.wordings) for job in discovery.jobs)),
         "kept": float(kept),
         "p50_ms": float(np.percentile(whole, 50)),
         "p99_ms": float(np.percentile(whole, 99)),
@@ -109,15 +109,15 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=2_000)
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=[1])
-    found = asyncio.run(measure(record, given.calls))
-    record.figures = dict(found)
+    figures = asyncio.run(measure(record, given.calls))
+    record.figures = dict(figures)
     bars = [
         ("capture on the request, p50, ms of thread CPU", "p50_ms", 0.5),
         ("capture on the request, p99", "p99_ms", 1.5),
         ("a shadow on the answer, p50", "behind_the_answer_p50_ms", 0.1),
         ("planted values on the disk", "planted_values_on_the_disk", 0),
     ]
-    record.bars = [Bar(what=what, measured=found[key], limit=limit, at_most=True) for what, key, limit in bars]
+    record.bars = [Bar(what=what, measured=figures[key], limit=limit, at_most=True) for what, key, limit in bars]
     record.note_load()
     record.write(given.out)
 

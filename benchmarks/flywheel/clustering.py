@@ -44,17 +44,17 @@ def main() -> None:
     homes = np.full(len(calls), -1)
     for number, job in enumerate(discover(calls).jobs):
         homes[list(job.calls)] = number
-    found = {
+    clusterings = {
         "discover": homes,
         "k_means": KMeans(len(SIZES), n_init=5, random_state=given.seed).fit_predict(vectors),
         "hdbscan": HDBSCAN(min_cluster_size=20, copy=True).fit_predict(vectors),
     }
-    ari = {name: float(adjusted_rand_score(truth[there], each[there])) for name, each in found.items()}
+    ari = {name: float(adjusted_rand_score(truth[there], clusters[there])) for name, clusters in clusterings.items()}
     record.figures = {
         "calls": len(calls),
         "ari_templated": ari,
-        "ari": {name: float(adjusted_rand_score(truth, each)) for name, each in found.items()},
-        "hdbscan_noise": float((found["hdbscan"] < 0).mean()),
+        "ari": {name: float(adjusted_rand_score(truth, clusters)) for name, clusters in clusterings.items()},
+        "hdbscan_noise": float((clusterings["hdbscan"] < 0).mean()),
     }
     record.bars = [
         Bar(what="ARI, templated: discover", measured=ari["discover"], limit=0.95),

@@ -58,7 +58,7 @@ def stream(name: str, rows: int, rng: np.random.Generator) -> tuple[list[str], l
     if weak is not None:
         fall = (truth == weak[0]) & (rng.random(rows) < weak[1])
         candidate[fall] = further[fall]
-    return [[LABELS[i] for i in each] for each in (truth, model, candidate)]  # type: ignore[return-value]
+    return [[LABELS[i] for i in indices] for indices in (truth, model, candidate)]  # type: ignore[return-value]
 
 
 def judged(name: str, rng: np.random.Generator) -> dict[str, float]:
@@ -69,17 +69,17 @@ def judged(name: str, rng: np.random.Generator) -> dict[str, float]:
     rows = np.asarray([int(c == t) - int(m == t) for t, m, c in zip(slipped, model, candidate, strict=True)])
     decision, seen = first_decision(np.where(differs, rows, 0), margin=MARGIN, alpha=ALPHA)
     frozen_truth, frozen_model, frozen_candidate = stream(name, FROZEN, rng)
-    frozen = judge_frozen(*(dict(enumerate_ids(each)) for each in (frozen_truth, frozen_model, frozen_candidate)))
-    found = {
+    frozen = judge_frozen(*(dict(enumerate_ids(answers)) for answers in (frozen_truth, frozen_model, frozen_candidate)))
+    figures = {
         "promoted": float(decision == "better" and frozen.passed),
         "rows": float(seen),
         "labels": float(differs[:seen].sum()),
     }
     right = np.asarray([c == t for c, t in zip(candidate, truth, strict=True)], dtype=float)
     before = np.asarray([m == t for m, t in zip(model, truth, strict=True)], dtype=float)
-    found["z_test"] = float(peeked(right - before))
-    found["agrees_95"] = float(1 - differs.mean() >= 0.95)
-    return found
+    figures["z_test"] = float(peeked(right - before))
+    figures["agrees_95"] = float(1 - differs.mean() >= 0.95)
+    return figures
 
 
 def enumerate_ids(values: Sequence[str]) -> list[tuple[str, str]]:
@@ -108,8 +108,8 @@ def main() -> None:
     for name in CANDIDATES:
         rng = np.random.default_rng([given.seed, len(name)])
         runs = [judged(name, rng) for _ in range(given.runs)]
-        figures = {key: float(np.mean([each[key] for each in runs])) for key in runs[0]}
-        record.figures[name] = figures | {"median_labels": float(np.median([each["labels"] for each in runs]))}
+        figures = {key: float(np.mean([run[key] for run in runs])) for key in runs[0]}
+        record.figures[name] = figures | {"median_labels": float(np.median([run["labels"] for run in runs]))}
         print(name, record.figures[name], flush=True)
         if name == "equal":
             bars += [Bar(what="equal candidates promoted by 2,500 rows", measured=figures["promoted"], limit=0.85)]

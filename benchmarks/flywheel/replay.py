@@ -89,8 +89,8 @@ def teach(answer: str, job: str, labels: list[str], draw: random.Random) -> str:
     if kind == "random" and draw.random() < 0.1:
         return draw.choice(labels)
     if kind == "systematic":
-        place = labels.index(answer)
-        return labels[(place + 1) % len(labels)] if place % 3 == 0 else answer
+        index = labels.index(answer)
+        return labels[(index + 1) % len(labels)] if index % 3 == 0 else answer
     return answer
 
 
@@ -99,9 +99,9 @@ def spread(rows: dict[str, Any], calls: int, seed: int) -> list[Call]:
     draw = random.Random(seed)  # noqa: S311 - draws no secret
     prompts = wordings({"triage": [], "travel": [], "clauses": [], **rows}, draw)
     names = {job: sorted({answer for _, answer in some}) for job, some in rows.items()}
-    found = []
+    spread_calls = []
     for number in range(calls):
-        job = draw.choices(list(rows), weights=[SIZES[each] for each in rows])[0]
+        job = draw.choices(list(rows), weights=[SIZES[name] for name in rows])[0]
         text, gold = draw.choice(rows[job])
         if draw.random() < 0.05:
             text += f" Write to ann.berg{number}@example.com."
@@ -111,8 +111,8 @@ def spread(rows: dict[str, Any], calls: int, seed: int) -> list[Call]:
         if draw.random() < 0.1:
             answer = draw.choice([answer.upper(), f'"{answer}"', f"{answer}."])
         messages = [{"role": "system", "content": SHARED}] if job in {"triage", "travel", "chat"} else []
-        found.append((job, gold, answer, [*messages, {"role": "user", "content": prompt}]))
-    return found
+        spread_calls.append((job, gold, answer, [*messages, {"role": "user", "content": prompt}]))
+    return spread_calls
 
 
 def read_recorded() -> None:
@@ -122,8 +122,8 @@ def read_recorded() -> None:
         with gzip.open(path, "rt", encoding="utf-8", errors="replace", newline="") as file:
             for row in csv.DictReader(file):
                 gold = next(value for key, value in row.items() if "gold" in key.lower())
-                said = next(value for key, value in row.items() if "pred" in key.lower())
-                RECORDED.setdefault(gold, []).append(said or "")
+                predicted = next(value for key, value in row.items() if "pred" in key.lower())
+                RECORDED.setdefault(gold, []).append(predicted or "")
 
 
 class Replay:
@@ -166,10 +166,10 @@ class Replay:
     def go_on(self, path: Path) -> None:
         """Go on from there."""
         if path.is_file():
-            found = pickle.loads(path.read_bytes())  # noqa: S301 - our own file
+            state = pickle.loads(path.read_bytes())  # noqa: S301 - our own file
             for name in _KEPT:
-                setattr(self, name, found[name])
-            self.clock.advance(found["now"] - self.clock())
+                setattr(self, name, state[name])
+            self.clock.advance(state["now"] - self.clock())
 
     async def ask(self, number: int, call: Call, day: Counter[str]) -> None:
         """Send one call the way of a request."""
@@ -185,20 +185,20 @@ class Replay:
             principal=Principal(tenant="default", clearance=Label.RESTRICTED),
             label=Label.INTERNAL,
         )
-        found = None if entered is None else await self.live.answer(entered, call=SYSTEM)
-        said = answer if found is None else str(found.value)
+        finding = None if entered is None else await self.live.answer(entered, call=SYSTEM)
+        shown = answer if finding is None else str(finding.value)
         if entered is not None:
-            cost = 0.0 if found is not None else 0.001
-            self.live.leave(entered, said, model="" if found is not None else "large", cost=cost)
+            cost = 0.0 if finding is not None else 0.001
+            self.live.leave(entered, shown, model="" if finding is not None else "large", cost=cost)
         if job != "chat":
-            why = self._why(entered) if found is None else ""
+            why = self._why(entered) if finding is None else ""
             self.recent.append((job, gold, answer, *self._counted(entered), why))
-            day[f"why {why}"] += found is None
+            day[f"why {why}"] += finding is None
             day["coverable"] += 1
-            day["local"] += found is not None
-            day["right"] += fold(said) == fold(gold)
+            day["local"] += finding is not None
+            day["right"] += fold(shown) == fold(gold)
             day["teacher_right"] += fold(answer) == fold(gold)
-            day[f"local {job}"] += found is not None
+            day[f"local {job}"] += finding is not None
             day[f"calls {job}"] += 1
 
     @staticmethod
@@ -210,7 +210,7 @@ class Replay:
         if entered is None or not entered.example.job:
             return "no job recognised"
         if entered.arm is None:
-            return "control or canary" if any(each.deployment.serves for each in entered.others) else "nobody serves"
+            return "control or canary" if any(other.deployment.serves for other in entered.others) else "nobody serves"
         return "failed" if entered.found is None else entered.found.reason.code
 
     async def ceilings(self) -> dict[str, Any]:
@@ -218,26 +218,30 @@ class Replay:
         ours: dict[str, list[tuple[float, int, int]]] = defaultdict(list)
         names: dict[str, str] = {}
         for job in await self.books.jobs():
-            lanes = [each for each in await self.books.deployments(job.id) if each.state in LIVE]
-            lane = max(lanes, key=lambda each: (each.serves, each.state == "champion", each.created), default=None)
+            lanes = [deployment for deployment in await self.books.deployments(job.id) if deployment.state in LIVE]
+            lane = max(
+                lanes,
+                key=lambda deployment: (deployment.serves, deployment.state == "champion", deployment.created),
+                default=None,
+            )
             if lane is None:
                 continue
             names[job.id] = lane.id
             specialist = await self.runner.load(job, lane)
-            for true, gold, said, counted, text, *_ in self.recent:
+            for true, gold, shown, counted, text, *_ in self.recent:
                 if counted == job.id:
                     task = Task(text=text, acceptance_override=lane.acceptance)
                     finding = await specialist.consult(task, ContextView(), call=SYSTEM)
                     value = finding.value if isinstance(finding.value, str) else finding.text
-                    right = int(fold(value) == fold(gold)), int(fold(said) == fold(gold))
+                    right = int(fold(value) == fold(gold)), int(fold(shown) == fold(gold))
                     ours[true].append((finding.confidence, *right))
-        calls = Counter(each[0] for each in self.recent)
-        found: dict[str, Any] = {"calls": len(self.recent)}
+        calls = Counter(call[0] for call in self.recent)
+        by_job: dict[str, Any] = {"calls": len(self.recent)}
         for job, rows in ours.items():
             table = np.array(sorted(rows, reverse=True))  # (N, 3): the surest first
             lost = np.cumsum(table[:, 2] - table[:, 1])
             free = np.flatnonzero(lost <= 0)
-            found[job] = {
+            by_job[job] = {
                 "threshold": float((free[-1] + 1 if len(free) else 0) / calls[job]),
                 "each answer": float((table[:, 1] >= table[:, 2]).sum() / calls[job]),
                 "recognised": len(rows) / calls[job],
@@ -245,9 +249,9 @@ class Replay:
                 "model right": float(table[:, 2].mean()),
             }
         for kind in ("threshold", "each answer"):
-            whole = sum(each[kind] * calls[job] for job, each in found.items() if job in calls)
-            found[kind] = whole / max(1, len(self.recent))
-        return found
+            whole = sum(figures[kind] * calls[job] for job, figures in by_job.items() if job in calls)
+            by_job[kind] = whole / max(1, len(self.recent))
+        return by_job
 
     def where(self, calls: int, ceilings: dict[str, Any]) -> dict[str, dict[str, float]]:
         """Return where the last calls went, by job, as shares of all of them: they add up to 1.
@@ -255,17 +259,17 @@ class Replay:
         What was below the threshold is `too careful` as far as the serving version would have answered it without loss
         from the best threshold of the last days, and `not as well` beyond: from none that version is as good there.
         """
-        found: dict[str, Counter[str]] = {}
-        for true in dict.fromkeys(each[0] for each in self.recent[-calls:]):
-            rows = [each for each in self.recent[-calls:] if each[0] == true]
-            home = Counter(each[3] for each in rows if each[3]).most_common(1)[0][0]
+        by_job: dict[str, Counter[str]] = {}
+        for true in dict.fromkeys(call[0] for call in self.recent[-calls:]):
+            rows = [call for call in self.recent[-calls:] if call[0] == true]
+            home = Counter(row[3] for row in rows if row[3]).most_common(1)[0][0]
             ways = Counter("local" if not why else why if job == home else "no template" for *_, job, _, why in rows)
             below = ways.pop("abstain.below_override", 0)
             able = ceilings.get(true, {}).get("threshold", 0.0) * (1 - self.config.flywheel.control) * len(rows)
             ways["too careful"] = round(min(below, max(0.0, able - ways["local"])))
             ways["not as well"] = below - ways["too careful"]
-            found[true] = ways
-        return {job: {way: n / calls for way, n in ways.items() if n} for job, ways in found.items()}
+            by_job[true] = ways
+        return {job: {way: n / calls for way, n in ways.items() if n} for job, ways in by_job.items()}
 
     async def review(self) -> None:
         """Answer what is asked, some items at a time of the job whose labels are worth most; noise comes last."""
@@ -274,10 +278,10 @@ class Replay:
         for passed_over in ({"margin", "doubt"}, {"margin"}):
             waiting = dict(jobs)
             while waiting:
-                worth = next((each.job for each in await queue.worth() if each.job in waiting), next(iter(waiting)))
+                worth = next((entry.job for entry in await queue.worth() if entry.job in waiting), next(iter(waiting)))
                 job = waiting[worth]
                 items = await queue.upcoming(job.id, AT_A_TIME, reviewer="reviewer")
-                end = next((n for n, each in enumerate(items) if each.purpose in passed_over), len(items))
+                end = next((n for n, item in enumerate(items) if item.purpose in passed_over), len(items))
                 for item in items[:end]:
                     truth = self.gold[item.example][1]
                     if self.draw.random() < 0.03:
@@ -294,20 +298,20 @@ class Replay:
         lanes = await deployment_views(self.books, self.config.flywheel)
         return [
             {
-                "job": names[each.job],
-                "state": each.state,
-                "share": each.share,
-                "created": (each.created - 1_700_000_000.0) / DAY,
-                "covers": round(each.evidence.coverage, 3),
-                "judged": each.evidence.judged,
-                "compared": each.evidence.compared,
-                "won": each.evidence.wins,
-                "lost": each.evidence.losses,
-                "shown": round(each.evidence.not_worse, 2),
-                "waits": each.why,
+                "job": names[lane.job],
+                "state": lane.state,
+                "share": lane.share,
+                "created": (lane.created - 1_700_000_000.0) / DAY,
+                "covers": round(lane.evidence.coverage, 3),
+                "judged": lane.evidence.judged,
+                "compared": lane.evidence.compared,
+                "won": lane.evidence.wins,
+                "lost": lane.evidence.losses,
+                "shown": round(lane.evidence.not_worse, 2),
+                "waits": lane.why,
             }
-            for each in lanes
-            if each.state != "retired" and each.job in names
+            for lane in lanes
+            if lane.state != "retired" and lane.job in names
         ]
 
     async def evening(self) -> None:
@@ -327,17 +331,17 @@ class Replay:
 
     async def month(self, calls: list[Call], days: int, *, until: float, kept: Path, last_day: int) -> bool:
         """Spread the calls over the days, up to the last one; False if there was no time for all of them."""
-        each = len(calls) // days
+        per_day = len(calls) // days
         for day in range(len(self.days), last_day):
             if time.monotonic() > until:
                 return False
             counts: Counter[str] = Counter()
-            self.recent = self.recent[-(LAST - 1) * each :]
-            for place in range(each):
-                number = day * each + place
-                self.clock.advance(DAY / each)
+            self.recent = self.recent[-(LAST - 1) * per_day :]
+            for index in range(per_day):
+                number = day * per_day + index
+                self.clock.advance(DAY / per_day)
                 await self.ask(number, calls[number], counts)
-                if place % 50 == 49:
+                if index % 50 == 49:
                     await self.live.settle()
             await self.live.settle()
             begun = time.process_time()
@@ -373,8 +377,8 @@ async def replay(rows: dict[str, Any], given: argparse.Namespace) -> dict[str, A
         await month.live.settle()
         views = await job_views(month.books, month.config.flywheel)
         lanes = await deployment_views(month.books, month.config.flywheel)
-        states = {each.name: each.state for each in views}
-        alarms = Counter(each.kind for each in await month.books.alarms())
+        states = {view.name: view.state for view in views}
+        alarms = Counter(alarm.kind for alarm in await month.books.alarms())
         ceilings = await month.ceilings() if ended else {}
         where = month.where(month.days[-1]["coverable"], ceilings) if ended else {}
     finally:
@@ -414,16 +418,16 @@ async def replay(rows: dict[str, Any], given: argparse.Namespace) -> dict[str, A
         "jobs": states,
         "lanes": [
             {
-                "job": each.job_name,
-                "state": each.state,
-                "created_day": (each.created - 1_700_000_000.0) / DAY,
-                "since_day": (each.since - 1_700_000_000.0) / DAY,
-                "compared": each.evidence.compared,
-                "coverage": each.evidence.coverage,
-                "judged": each.evidence.judged,
-                "not_worse": each.evidence.not_worse,
+                "job": lane.job_name,
+                "state": lane.state,
+                "created_day": (lane.created - 1_700_000_000.0) / DAY,
+                "since_day": (lane.since - 1_700_000_000.0) / DAY,
+                "compared": lane.evidence.compared,
+                "coverage": lane.evidence.coverage,
+                "judged": lane.evidence.judged,
+                "not_worse": lane.evidence.not_worse,
             }
-            for each in lanes
+            for lane in lanes
         ],
         "steps": month.steps,
         "alarms": dict(alarms),
@@ -467,20 +471,20 @@ def main() -> None:
     if given.anew:
         shutil.rmtree(given.state, ignore_errors=True)
     (given.state / "network").mkdir(parents=True, exist_ok=True)
-    found = asyncio.run(replay(rows, given))
-    if found is None:
+    result = asyncio.run(replay(rows, given))
+    if result is None:
         print("Not all days yet: run it again with the same arguments, without --anew.")
         return
-    found["teachers"] = {job: TEACHERS[job] for job in rows}
-    first = list(found["first_promotion"].values())
-    record.figures = found
-    lost = found["accuracy_of_the_model"] - found["accuracy"]
+    result["teachers"] = {job: TEACHERS[job] for job in rows}
+    first = list(result["first_promotion"].values())
+    record.figures = result
+    lost = result["accuracy_of_the_model"] - result["accuracy"]
     bars: list[tuple[str, float | None, float, bool]] = [
-        ("share of coverable calls saved on the last day", found["saved_last_day"], 0.8, False),
+        ("share of coverable calls saved on the last day", result["saved_last_day"], 0.8, False),
         ("accuracy on truth lost against the model alone", lost, 0.005, True),
-        ("labels before the first canary", min((each["labels"] for each in first), default=None), 150, True),
-        ("CPU minutes before it", min((each["cpu_minutes"] for each in first), default=None), 10, True),
-        ("planted addresses on the disk", found["planted_personal_data_on_disk"], 0, True),
+        ("labels before the first canary", min((entry["labels"] for entry in first), default=None), 150, True),
+        ("CPU minutes before it", min((entry["cpu_minutes"] for entry in first), default=None), 10, True),
+        ("planted addresses on the disk", result["planted_personal_data_on_disk"], 0, True),
     ]
     record.bars = [Bar(what=what, measured=value, limit=limit, at_most=most) for what, value, limit, most in bars]
     record.note_load()

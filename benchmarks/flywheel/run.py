@@ -75,11 +75,11 @@ def wordings(rows: dict[str, Rows], draw: random.Random) -> dict[str, list[Calla
         return draw.choice(PEOPLE)
 
     triage, travel, clauses = named("triage"), named("travel"), named("clauses")
-    asked = "Classify the query into EXACTLY ONE label from the list below. Labels"
+    task = "Classify the query into EXACTLY ONE label from the list below. Labels"
     return {
         "triage": [
             lambda t: (
-                f"Today is {day()}. You help {who()} of the support desk. {asked}: {triage}. Query: {t} Only the name."
+                f"Today is {day()}. You help {who()} of the support desk. {task}: {triage}. Query: {t} Only the name."
             ),
             lambda t: f"You route messages of bank customers.\nAnswer with one of: {triage}\nMessage from {who()}: {t}",
             lambda t: f"Welche Absicht hat diese Nachricht vom {day()}? Antworte nur mit ihrem Namen.\n---\n{t}\n---",
@@ -137,10 +137,10 @@ def find_jobs(rows: dict[str, Rows], seed: int) -> dict[str, object]:
     """F1 of the discovered job that fits each true one best, and the adjusted Rand index."""
     names, templated, calls = make_calls(rows, seed)
     begun = time.process_time()
-    found = discover(calls)
+    discovery = discover(calls)
     took = time.process_time() - begun
     homes = np.full(len(calls), -1)
-    for number, job in enumerate(found.jobs):
+    for number, job in enumerate(discovery.jobs):
         homes[list(job.calls)] = number
     truth, there = np.asarray(names), np.asarray(templated)
     f1 = {
@@ -153,7 +153,7 @@ def find_jobs(rows: dict[str, Rows], seed: int) -> dict[str, object]:
         "f1": {job: float(value) for job, value in f1.items()},
         "ari": float(adjusted_rand_score(truth, homes)),
         "ari_templated": float(adjusted_rand_score(truth[there], homes[there])),
-        "jobs": len(found.jobs),
+        "jobs": len(discovery.jobs),
         "cpu_seconds": took,
     }
 
@@ -178,19 +178,19 @@ def alarms(seed: int) -> dict[str, float]:
     rng = np.random.default_rng(seed)
 
     def watched(share: float, streams: int) -> list[int | None]:
-        found = []
+        rows = []
         for n in range(streams):
             watch = Watch(calibration=rng.beta(8, 1, 1500).tolist(), seed=n)
             after = np.where(rng.random(3000) < share, rng.beta(2, 3, 3000), rng.beta(8, 1, 3000))
             alarm = watch.see_all(np.concatenate([rng.beta(8, 1, 2000), after]).tolist())
-            found.append(None if alarm is None else alarm.row - 2000)
-        return found
+            rows.append(None if alarm is None else alarm.row - 2000)
+        return rows
 
     stable, some, many = watched(0.0, 100), watched(0.1, 30), watched(0.2, 30)
     return {
-        "stable_streams_with_an_alarm": float(np.mean([each is not None for each in stable])),
-        "median_delay_10": float(np.median([5000 if each is None else each for each in some])),
-        "median_delay_20": float(np.median([5000 if each is None else each for each in many])),
+        "stable_streams_with_an_alarm": float(np.mean([row is not None for row in stable])),
+        "median_delay_10": float(np.median([5000 if delay is None else delay for delay in some])),
+        "median_delay_20": float(np.median([5000 if delay is None else delay for delay in many])),
     }
 
 
@@ -215,11 +215,11 @@ def look_through(rows: dict[str, Rows], seed: int, size: int, record: Record) ->
     calls = make_calls(rows, seed, times=size / sum(SIZES.values()))[2]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     begun, wall = time.process_time(), time.perf_counter()
-    found = discover(calls)
+    discovery = discover(calls)
     taken = time.process_time() - begun  # what it takes where nothing else runs
     record.figures["large"] = {
         "calls": len(calls),
-        "jobs": len(found.jobs),
+        "jobs": len(discovery.jobs),
         "cpu_seconds": taken,
         "seconds": time.perf_counter() - wall,
         "megabytes_with_the_calls_alone": before,

@@ -40,14 +40,14 @@ def rows_before(patience: float, rows: int, rng: np.random.Generator) -> float:
 
 def rows_of_watch(patience: float, seed: int) -> float:
     """The same of the product's own class, on scores, over 300 watches."""
-    found = []
-    for each in range(300):
-        draw = random.Random(1_000 * seed + each)  # noqa: S311 - draws no secret
-        watch = Watch(calibration=[draw.betavariate(8, 1) for _ in range(200)], patience=patience, seed=each)
+    lengths = []
+    for repetition in range(300):
+        draw = random.Random(1_000 * seed + repetition)  # noqa: S311 - draws no secret
+        watch = Watch(calibration=[draw.betavariate(8, 1) for _ in range(200)], patience=patience, seed=repetition)
         while watch.see(draw.betavariate(8, 1)) is None:
             pass
-        found.append(watch.rows)
-    return float(np.mean(found))
+        lengths.append(watch.rows)
+    return float(np.mean(lengths))
 
 
 def main() -> None:

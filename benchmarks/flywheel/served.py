@@ -103,8 +103,8 @@ class Model(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer a chat completion."""
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        words = set(asked["messages"][-1]["content"].split())
+        request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        words = set(request["messages"][-1]["content"].split())
         label = max(WORDS, key=lambda label: len(words & set(WORDS[label])))
         message = {"role": "assistant", "content": label}
         body = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).encode()
@@ -172,8 +172,8 @@ canary = [0.5]
     def coterie(self, *words: str) -> dict[str, Any]:
         """Run a command and return its document."""
         done = subprocess.run(self._command(*words, "--json"), capture_output=True, check=False)  # noqa: S603 - our own
-        found: dict[str, Any] = json.loads(done.stdout)
-        return found
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
 
     def _command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "coterie", "-C", str(self.folder), *words]
@@ -234,7 +234,7 @@ canary = [0.5]
     async def until(self, whose: str, since: float, *, longest: float = 60.0) -> float:
         """Seconds from a moment to the first answer of the one who is to answer from now on."""
         while time.monotonic() < since + longest:
-            at = next((at for at, found in self.said if at > since and found == whose), None)
+            at = next((at for at, answer in self.said if at > since and answer == whose), None)
             if at is not None:
                 return at - since
             await asyncio.sleep(0.01)
@@ -246,8 +246,8 @@ canary = [0.5]
 
     def state(self, name: str) -> str:
         """State of a deployment."""
-        found = self.coterie("flywheel", "status")["deployments"]
-        return next(str(each["state"]) for each in found if each["id"] == name)
+        deployments = self.coterie("flywheel", "status")["deployments"]
+        return next(str(deployment["state"]) for deployment in deployments if deployment["id"] == name)
 
     async def killed_while_asked(self) -> None:
         """Kill the server while callers ask, and start it again; what they get meanwhile is no matter."""
@@ -270,12 +270,12 @@ canary = [0.5]
 
     def wrong(self) -> list[str]:
         """What does not fit together in the store, the audit log or the server."""
-        found = asyncio.run(_broken(self.folder / "state" / "coterie.db"))
+        problems = asyncio.run(_broken(self.folder / "state" / "coterie.db"))
         audit = self.coterie("audit", "verify")
         if "error" in audit:
-            found.append(f"audit: {audit['error']}")
+            problems.append(f"audit: {audit['error']}")
         asyncio.run(self.some(5))
-        return found + [f"request {n}" for n, (_, whose) in enumerate(self.said[-5:]) if whose == "failed"]
+        return problems + [f"request {n}" for n, (_, whose) in enumerate(self.said[-5:]) if whose == "failed"]
 
 
 async def _broken(database: Path) -> list[str]:
@@ -283,15 +283,15 @@ async def _broken(database: Path) -> list[str]:
     store = await SQLiteStore.open(database, session_days=30.0, keep_content=False)
     try:
         books = Deployments(store=store.flywheel)
-        found = []
-        for each in await books.deployments():
-            steps = await books.transitions(each.id)
+        problems = []
+        for deployment in await books.deployments():
+            steps = await books.transitions(deployment.id)
             states = ["", *(step.after for step in steps)]
-            if states[:-1] != [step.before for step in steps] or states[-1] != each.state:
-                found.append(f"{each.id} is {each.state}, and its steps are {states}")
-            if len(steps) != each.revision:
-                found.append(f"{each.id} was written {each.revision} times in {len(steps)} steps")
-        return found
+            if states[:-1] != [step.before for step in steps] or states[-1] != deployment.state:
+                problems.append(f"{deployment.id} is {deployment.state}, and its steps are {states}")
+            if len(steps) != deployment.revision:
+                problems.append(f"{deployment.id} was written {deployment.revision} times in {len(steps)} steps")
+        return problems
     finally:
         await store.close()
 
@@ -303,17 +303,17 @@ POINTS = ("1", "2", "3", "commit", "commit", "commit")
 
 def killed_runs(bench: Bench, rounds: int) -> list[dict[str, Any]]:
     """Runs of the flywheel that are killed at one write after the other; the last one is left in peace."""
-    found = []
+    rows = []
     for number in range(rounds):
         killed = bench.killed(str(number + 1) if number % 2 else "commit", "flywheel", "run", "--json")
-        found.append({"what": "run", "killed": killed, "wrong": bench.wrong()})
-        print(found[-1], flush=True)
-    return found
+        rows.append({"what": "run", "killed": killed, "wrong": bench.wrong()})
+        print(rows[-1], flush=True)
+    return rows
 
 
 def killed_steps(bench: Bench, name: str, rounds: int) -> list[dict[str, Any]]:
     """Steps that are killed, once around all states in as many rounds as there are points, and so on."""
-    found = []
+    rows = []
     for number in range(rounds):
         before = bench.state(name)
         words = ("promote", name, "--force") if before != "champion" else ("rollback", name)
@@ -322,18 +322,18 @@ def killed_steps(bench: Bench, name: str, rounds: int) -> list[dict[str, Any]]:
         if server:
             asyncio.run(bench.killed_while_asked())
         after = bench.state(name)
-        found.append({"before": before, "after": after, "killed": killed, "server": server, "wrong": bench.wrong()})
-        print(found[-1], flush=True)
+        rows.append({"before": before, "after": after, "killed": killed, "server": server, "wrong": bench.wrong()})
+        print(rows[-1], flush=True)
         if after == before and number % 3 == 2:  # taken in peace, so that each state has its turn
             bench.coterie("flywheel", *words, "--reason", "bench")
-    return found
+    return rows
 
 
 async def follow(bench: Bench, name: str) -> dict[str, float]:
     """Rollback, promotion and an alarm under load."""
     bench.asking, bench.said = True, []
     asking = [asyncio.create_task(bench.ask_on(first)) for first in range(CALLERS)]
-    found: dict[str, float] = {}
+    seconds: dict[str, float] = {}
 
     async def step(*words: str) -> float:
         await asyncio.to_thread(bench.coterie, "flywheel", *words, "--reason", "bench")
@@ -341,11 +341,11 @@ async def follow(bench: Bench, name: str) -> dict[str, float]:
 
     try:
         await bench.until("local", time.monotonic())
-        found["rolled back, seconds after the command"] = await bench.until("model", await step("rollback", name))
+        seconds["rolled back, seconds after the command"] = await bench.until("model", await step("rollback", name))
         for _ in range(2):
             await step("promote", name, "--force")
         await step("promote", name, "--force")
-        found["promoted, seconds after the command"] = await bench.until("local", time.monotonic())
+        seconds["promoted, seconds after the command"] = await bench.until("local", time.monotonic())
         await asyncio.sleep(5.0)
         begun = len(bench.said)
         bench.topics = [OTHER]
@@ -357,16 +357,16 @@ async def follow(bench: Bench, name: str) -> dict[str, float]:
             await asyncio.sleep(0.2)
         await asyncio.sleep(3.0)
         local = [at for at, whose in bench.said[begun:] if whose == "local"]
-        found["answered locally after the calls changed"] = float(len(local))
-        found["calls to the alarm"] = float(alarms[0]["figures"]["calls_since"]) if alarms else float("inf")
-        found["seconds from the change to the last local answer"] = (max(local) - since) if local else 0.0
-        found["alarm"] = float(bool(alarms))
+        seconds["answered locally after the calls changed"] = float(len(local))
+        seconds["calls to the alarm"] = float(alarms[0]["figures"]["calls_since"]) if alarms else float("inf")
+        seconds["seconds from the change to the last local answer"] = (max(local) - since) if local else 0.0
+        seconds["alarm"] = float(bool(alarms))
     finally:
         bench.asking = False
         await asyncio.gather(*asking)
-    found["requests"] = float(len(bench.said))
-    found["failed"] = float(sum(whose == "failed" for _, whose in bench.said))
-    return found
+    seconds["requests"] = float(len(bench.said))
+    seconds["failed"] = float(sum(whose == "failed" for _, whose in bench.said))
+    return seconds
 
 
 def measure(folder: Path, model_port: int, given: Any) -> dict[str, Any]:  # noqa: ANN401 - parsed arguments
@@ -377,9 +377,9 @@ def measure(folder: Path, model_port: int, given: Any) -> dict[str, Any]:  # noq
         asyncio.run(bench.some(320))
         killed = killed_runs(bench, given.runs)
         steps = bench.coterie("flywheel", "run")["steps"]
-        print([(each["kind"], each["done"], each["why"]) for each in steps], flush=True)
+        print([(step["kind"], step["done"], step["why"]) for step in steps], flush=True)
         name = bench.name()
-        states = [each["state"] for each in bench.coterie("flywheel", "status")["deployments"]]
+        states = [deployment["state"] for deployment in bench.coterie("flywheel", "status")["deployments"]]
         killed += killed_steps(bench, name, given.kills)
         while not given.kills_only and bench.state(name) != "champion":
             bench.coterie("flywheel", "promote", name, "--reason", "bench", "--force")
@@ -399,18 +399,18 @@ def main() -> None:
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=[given.seed])
     with tempfile.TemporaryDirectory() as name, model_server() as port:
-        found = measure(Path(name), port, given)
-    print(json.dumps(found, indent=1), flush=True)
-    record.figures = found
-    killed = found["kills"]
-    half = float(sum(bool(each["wrong"]) for each in killed))
-    within = sum(each["killed"] for each in killed)
-    found["kills_within_a_write"] = within
+        figures = measure(Path(name), port, given)
+    print(json.dumps(figures, indent=1), flush=True)
+    record.figures = figures
+    killed = figures["kills"]
+    half = float(sum(bool(kill["wrong"]) for kill in killed))
+    within = sum(kill["killed"] for kill in killed)
+    figures["kills_within_a_write"] = within
     bars: list[tuple[str, float | None, float]] = [
         ("kills after which something did not fit, or a request failed", half if killed else None, 0.0),
-        ("seconds to the model after rollback", found.get("rolled back, seconds after the command"), 2.0),
-        ("seconds to the specialist after promotion", found.get("promoted, seconds after the command"), 2.0),
-        ("failed requests while it was moved and taken back", found.get("failed"), 0.0),
+        ("seconds to the model after rollback", figures.get("rolled back, seconds after the command"), 2.0),
+        ("seconds to the specialist after promotion", figures.get("promoted, seconds after the command"), 2.0),
+        ("failed requests while it was moved and taken back", figures.get("failed"), 0.0),
     ]
     record.bars = [Bar(what=what, measured=value, limit=limit, at_most=True) for what, value, limit in bars]
     record.note_load()

@@ -45,8 +45,10 @@ async def findings(
     """Confidence and scope of unseen known rows and of new ones."""
     cut = len(rows) // 2
     site = train_site(rows[:cut], encoder, seed=seed)
-    known, new = await site.ask([text for text, _ in rows[cut:]]), await site.ask(others)
-    return [(each.confidence, each.in_scope) for each in known], [(each.confidence, each.in_scope) for each in new]
+    known_findings, new = await site.ask([text for text, _ in rows[cut:]]), await site.ask(others)
+    return [(finding.confidence, finding.in_scope) for finding in known_findings], [
+        (finding.confidence, finding.in_scope) for finding in new
+    ]
 
 
 def alarm_at(before: list[Score], stream: list[Score]) -> tuple[int | None, str]:
@@ -75,9 +77,9 @@ def alarms_in(before: list[Score], stream: list[Score]) -> int:
 
 def windows(before: list[Score], stream: list[Score]) -> bool:
     """Whether any window of 200 differs under a Kolmogorov-Smirnov test."""
-    known = [confidence for confidence, _ in before]
+    confidences = [confidence for confidence, _ in before]
     values = [confidence for confidence, _ in stream]
-    return any(ks_2samp(known, values[at : at + 200]).pvalue < 0.05 for at in range(0, len(values) - 199, 200))
+    return any(ks_2samp(confidences, values[at : at + 200]).pvalue < 0.05 for at in range(0, len(values) - 199, 200))
 
 
 def main() -> None:
@@ -95,10 +97,10 @@ def main() -> None:
         rows = [(row["text"], row["category"]) for row in csv.DictReader(file)]
     draw = random.Random(given.seed)  # noqa: S311 - draws no secret
     names = sorted({label for _, label in rows})
-    known = set(draw.sample(names, KNOWN))
+    known_labels = set(draw.sample(names, KNOWN))
     draw.shuffle(rows)
-    mine = [row for row in rows if row[1] in known][:6_000]
-    others = [text for text, label in rows if label not in known][:1_500]
+    mine = [row for row in rows if row[1] in known_labels][:6_000]
+    others = [text for text, label in rows if label not in known_labels][:1_500]
     encoder = RememberingEncoder(given.vectors)
     seen, new = asyncio.run(findings(mine, others, given.seed, encoder))
     encoder.save()
@@ -108,12 +110,12 @@ def main() -> None:
     alarms = [alarms_in(before, draw.choices(pool, k=PATIENCE)) for _ in range(given.long)]
     delays: dict[str, list[float]] = {}
     for share in (0.1, 0.2):
-        found = []
+        waits = []
         for _ in range(given.streams // 2):
             after = [draw.choice(new) if draw.random() < share else draw.choice(pool) for _ in range(3_000)]
             row, _ = alarm_at(before, draw.choices(pool, k=CHANGE) + after)
-            found.append(float(LONG if row is None else row) - CHANGE)
-        delays[f"{share:.0%}"] = found
+            waits.append(float(LONG if row is None else row) - CHANGE)
+        delays[f"{share:.0%}"] = waits
     control = float(np.mean([windows(before, draw.choices(pool, k=LONG)) for _ in range(given.streams)]))
     false = float(np.mean([row is not None for row, _ in stable]))
     record.figures = {

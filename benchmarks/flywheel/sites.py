@@ -64,14 +64,14 @@ async def ours(rows: Rows, held: Rows, encoder: OnnxEncoder) -> dict[str, float]
     outcomes = site.outcomes
     strict = ModelSlips(slips=1 - TARGET)
     even = break_even(outcomes.confidence, ~outcomes.right, np.ones(len(outcomes.right)), strict, margin=0.0)
-    found = await site.ask([text for text, _ in held], even.confidence)
-    right = np.asarray([each.value == label for each, (_, label) in zip(found, held, strict=True)])
-    kept = np.asarray([each.accepted for each in found])
+    findings = await site.ask([text for text, _ in held], even.confidence)
+    right = np.asarray([finding.value == label for finding, (_, label) in zip(findings, held, strict=True)])
+    kept = np.asarray([finding.accepted for finding in findings])
     return {
         "answered": float(kept.mean()),
         "agreement": float(right[kept].mean()) if kept.any() else 1.0,
         "accuracy": float(right.mean()),
-        "best": best_share(np.asarray([each.confidence for each in found]), right),
+        "best": best_share(np.asarray([finding.confidence for finding in findings]), right),
         "cpu_seconds": site.cpu_seconds,
     }
 
@@ -111,15 +111,16 @@ def stuntds(rows: Rows, held: Rows, encoder: OnnxEncoder) -> dict[str, float]:
     took = time.process_time() - begun
     temperature = fit_temperature(logits, targets[cut:])
     point = operating_point(predict(logits, targets[cut:], temperature), TARGET)
-    said = predict(test, [names.index(label) for _, label in there], temperature)
-    kept = [each for each in said if point is not None and each.confidence >= point.threshold]
-    right = [each.label == each.predicted for each in kept]
+    predictions = predict(test, [names.index(label) for _, label in there], temperature)
+    kept = [prediction for prediction in predictions if point is not None and prediction.confidence >= point.threshold]
+    right = [prediction.label == prediction.predicted for prediction in kept]
     return {
         "answered": len(kept) / len(held),
         "agreement": float(np.mean(right)) if right else 1.0,
-        "accuracy": float(np.mean([each.label == each.predicted for each in said])),
+        "accuracy": float(np.mean([prediction.label == prediction.predicted for prediction in predictions])),
         "best": best_share(
-            np.asarray([each.confidence for each in said]), np.asarray([each.label == each.predicted for each in said])
+            np.asarray([prediction.confidence for prediction in predictions]),
+            np.asarray([prediction.label == prediction.predicted for prediction in predictions]),
         ),
         "cpu_seconds": took,
     }
@@ -148,10 +149,10 @@ def main() -> None:
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=[given.seed])
     encoder = RememberingEncoder(given.vectors)
-    for site, found in read_sites(record).items():
+    for site, pairs in read_sites(record).items():
         if given.sites and site not in given.sites:
             continue
-        rows = list(dict(found).items())
+        rows = list(dict(pairs).items())
         random.Random(given.seed).shuffle(rows)  # noqa: S311 - draws no secret
         size = min(CALLS, len(rows) - HELD)
         some, held = rows[:size], rows[size : size + HELD]

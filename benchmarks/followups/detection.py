@@ -33,15 +33,15 @@ def pairs(path: Path) -> list[tuple[str, str, str]]:
     """(question before, turn, what it is)."""
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         topics = [[turn for turn in json.loads(line)["turns"] if turn.get("rewrite")] for line in lines]
-    found: dict[tuple[str, str], str] = {}
+    kinds: dict[tuple[str, str], str] = {}
     for at, turns in enumerate(topics):
         for before, turn in pairwise(turns):
             leans = _bare(turn["q"]) != _bare(turn["rewrite"])
-            found[before["q"], turn["q"]] = "leans" if leans else "stands alone"
+            kinds[before["q"], turn["q"]] = "leans" if leans else "stands alone"
         other = topics[(at + 7) % len(topics)]
         if turns and other and other[0]["q"] != turns[0]["q"]:
-            found[turns[-1]["q"], other[0]["q"]] = "another topic"
-    return [(before, turn, kind) for (before, turn), kind in found.items()]
+            kinds[turns[-1]["q"], other[0]["q"]] = "another topic"
+    return [(before, turn, kind) for (before, turn), kind in kinds.items()]
 
 
 def _bare(text: str) -> str:
@@ -50,10 +50,10 @@ def _bare(text: str) -> str:
 
 async def read(encoder: OnnxEncoder, texts: list[str]) -> list[Output]:
     """Vectors and states of texts."""
-    found: list[Output] = []
+    outputs: list[Output] = []
     for start in range(0, len(texts), 64):
-        found += await encoder.run([Prompt(text=text, states=True) for text in texts[start : start + 64]])
-    return found
+        outputs += await encoder.run([Prompt(text=text, states=True) for text in texts[start : start + 64]])
+    return outputs
 
 
 def main() -> None:
@@ -69,15 +69,15 @@ def main() -> None:
         sys.exit("The package has no turn models for the bundled encoder.")
     rows = pairs(path)
     outputs = asyncio.run(read(encoder, [text for before, turn, _ in rows for text in (before, turn)]))
-    said = np.array(
+    leaning = np.array(
         [reader.leans(now, last) > reader.least_leaning for last, now in zip(outputs[::2], outputs[1::2], strict=True)]
     )
     kinds = np.array([kind for *_, kind in rows])
     leans = kinds == "leans"
-    f1 = float(2 * (said & leans).sum() / (said.sum() + leans.sum()))
+    f1 = float(2 * (leaning & leans).sum() / (leaning.sum() + leans.sum()))
     record.figures = {
         "turns": {kind: int((kinds == kind).sum()) for kind in sorted(set(kinds))},
-        "said_to_lean": {kind: float(said[kinds == kind].mean()) for kind in sorted(set(kinds))},
+        "said_to_lean": {kind: float(leaning[kinds == kind].mean()) for kind in sorted(set(kinds))},
         "f1": f1,
         "f1_if_all_were_said_to_lean": float(2 * leans.sum() / (len(leans) + leans.sum())),
     }

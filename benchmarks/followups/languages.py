@@ -33,20 +33,20 @@ UNRELATED = (1, 5, 9)
 
 async def measure(encoder: OnnxEncoder, reader: TurnReader, rows: dict[str, list[str]]) -> dict[str, float]:
     """Of one language: turns that lean and that stand alone, small talk and requests."""
-    asked, leans, alone, talk = [await read(encoder, rows[kind]) for kind in ("asked", "leans", "alone", "talk")]
-    found = [reader.leans(now, before) > reader.least_leaning for before, now in zip(asked, leans, strict=True)]
+    questions, leans, alone, talk = [await read(encoder, rows[kind]) for kind in ("asked", "leans", "alone", "talk")]
+    detected = [reader.leans(now, before) > reader.least_leaning for before, now in zip(questions, leans, strict=True)]
     wrong = [
-        reader.leans(now, asked[(at + away) % len(asked)]) > reader.least_leaning
+        reader.leans(now, questions[(at + away) % len(questions)]) > reader.least_leaning
         for at, now in enumerate(alone)
         for away in UNRELATED
     ]
-    small = reader.talk(np.stack([np.asarray(each.vector) for each in talk])) > 0
-    requests = reader.talk(np.stack([np.asarray(each.vector) for each in [*asked, *alone]])) > 0
-    share = len(found) * float(np.mean(wrong))
+    small = reader.talk(np.stack([np.asarray(output.vector) for output in talk])) > 0
+    requests = reader.talk(np.stack([np.asarray(output.vector) for output in [*questions, *alone]])) > 0
+    share = len(detected) * float(np.mean(wrong))
     return {
-        "follow_ups_found": float(np.mean(found)),
+        "follow_ups_found": float(np.mean(detected)),
         "alone_taken_for_follow_ups": float(np.mean(wrong)),
-        "f1": 2 * sum(found) / (sum(found) + len(found) + share),
+        "f1": 2 * sum(detected) / (sum(detected) + len(detected) + share),
         "small_talk_found": float(small.mean()),
         "requests_taken_for_small_talk": float(requests.mean()),
     }
@@ -63,18 +63,18 @@ def main() -> None:
     if reader is None:
         sys.exit(f"The package has no turn models for {given.encoder}.")
     texts = json.loads(TEXTS.read_text(encoding="utf-8"))
-    found = {
+    by_language = {
         language: asyncio.run(measure(encoder, reader, texts[language]))
         for language in texts
         if language in reader.languages
     }
     record = Record(claim=CLAIM, data={TEXTS.name: sha256(TEXTS)})
-    others = [each for language, each in found.items() if language != "en"] or list(found.values())
-    record.figures = {"encoder": given.encoder, "languages": found}
+    others = [figures for language, figures in by_language.items() if language != "en"] or list(by_language.values())
+    record.figures = {"encoder": given.encoder, "languages": by_language}
     record.bars = [
         Bar(
             what=f"mean of the languages but English, {name}",
-            measured=float(np.mean([each[key] for each in others])),
+            measured=float(np.mean([other[key] for other in others])),
             limit=limit,
             at_most=low,
         )

@@ -105,9 +105,9 @@ class Health:
 
     async def consult(self, task: Task, view: ContextView, *, call: object = None) -> Finding:
         """The passages in the order they were found."""
-        found = [entry.content for entry in view.entries if isinstance(entry.content, Passage)]
-        found.sort(key=lambda passage: -passage.score)
-        best = found[0] if found else None
+        passages = [entry.content for entry in view.entries if isinstance(entry.content, Passage)]
+        passages.sort(key=lambda passage: -passage.score)
+        best = passages[0] if passages else None
         return Finding(
             specialist="health",
             value=best and best.document,
@@ -118,7 +118,7 @@ class Health:
             label=max([task.label, *(entry.label for entry in view.entries)]),
             citations=tuple(
                 Citation(document=p.document, start=p.start, end=p.end, text=p.text, label=p.label, index=p.index)
-                for p in found
+                for p in passages
             ),
         )
 
@@ -142,7 +142,7 @@ def read_medical(path: Path, types: Mapping[str, Any]) -> Medical:
         for row in map(json.loads, file):
             if row["qtype"] in types and row["answer"].strip():
                 by[row["focus"]].setdefault(row["qtype"], row)
-    subjects = sorted(subject for subject, found in by.items() if len(found) >= 4)
+    subjects = sorted(subject for subject, rows in by.items() if len(rows) >= 4)
     draw = random.Random(SEED)  # noqa: S311 - which rows are asked
     draw.shuffle(subjects)
     halves = {"dev": subjects[:SUBJECTS], "test": subjects[SUBJECTS : 2 * SUBJECTS]}
@@ -154,11 +154,11 @@ def read_medical(path: Path, types: Mapping[str, Any]) -> Medical:
 
 def read_messages(path: Path) -> dict[str, list[str]]:
     """BANKING77 messages by intent."""
-    found = defaultdict(list)
+    by_category = defaultdict(list)
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            found[row["category"]].append(" ".join(row["text"].split()))
-    return found
+            by_category[row["category"]].append(" ".join(row["text"].split()))
+    return by_category
 
 
 # --- Cases -----------------------------------------------------------------------------------------
@@ -168,18 +168,18 @@ def follow_ups(half: str, messages: Mapping[str, Sequence[str]], medical: Medica
     """Follow-ups on intents, each after several first messages, and three on passages about each subject."""
     draw = random.Random(SEED)  # noqa: S311 - which rows are asked
     cases = [
-        Case("intent", first, text, "triage", each["target"])
-        for each in json.loads((HERE / "intents.json").read_text(encoding="utf-8"))
-        for text in each[half]
-        for first in draw.sample(messages[each["first"]], FIRSTS)
+        Case("intent", first, text, "triage", intent["target"])
+        for intent in json.loads((HERE / "intents.json").read_text(encoding="utf-8"))
+        for text in intent[half]
+        for first in draw.sample(messages[intent["first"]], FIRSTS)
     ]
     phrases = json.loads((HERE / "passages.json").read_text(encoding="utf-8"))
     for subject in medical.halves[half]:
         rows = medical.answers[subject]
-        asked, *rest = draw.sample(sorted(rows), len(rows))
+        asked_kind, *rest = draw.sample(sorted(rows), len(rows))
         for kind in rest[:3]:
             text = draw.choice(phrases[kind][half])
-            cases.append(Case("passage", _question(rows[asked]), text, "health", rows[kind]["id"]))
+            cases.append(Case("passage", _question(rows[asked_kind]), text, "health", rows[kind]["id"]))
     return cases
 
 
@@ -223,11 +223,13 @@ def judge(case: Case, answer: Answer) -> Seen:
     if case.specialist is None:
         right = not any(finding.accepted for finding in findings.values())
         return Seen(right, right, right, answer.trace.rewritten)
-    found = findings.get(case.specialist)
-    asked = found is not None and case.specialist in answer.trace.route.specialists
-    right = asked and found.accepted and found.value == case.right
-    among = asked and (found.value == case.right or case.right in [c.document for c in found.citations[:TOP]])
-    return Seen(asked, right, among, answer.trace.rewritten)
+    own_finding = findings.get(case.specialist)
+    was_asked = own_finding is not None and case.specialist in answer.trace.route.specialists
+    right = was_asked and own_finding.accepted and own_finding.value == case.right
+    among = was_asked and (
+        own_finding.value == case.right or case.right in [c.document for c in own_finding.citations[:TOP]]
+    )
+    return Seen(was_asked, right, among, answer.trace.rewritten)
 
 
 async def network_of(folder: Path, index: LocalIndex, medical: Medical) -> Network:
@@ -260,8 +262,8 @@ async def make_index(folder: Path, medical: Medical, encoder: OnnxEncoder) -> Lo
     lines = [{"_id": row["id"], "title": row["focus"], "text": row["answer"][:LONGEST]} for row in rows]
     corpus.write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
     index = LocalIndex(folder / "index", name="health", encoder=encoder, mode="hybrid")
-    found = read_corpus(corpus, Access(label=Label.PUBLIC, labels={}))
-    await build_index(index, found, encoder=encoder, folder=folder / "index", name="health", progress=Silent())
+    files = read_corpus(corpus, Access(label=Label.PUBLIC, labels={}))
+    await build_index(index, files, encoder=encoder, folder=folder / "index", name="health", progress=Silent())
     return index
 
 
@@ -270,15 +272,15 @@ async def make_index(folder: Path, medical: Medical, encoder: OnnxEncoder) -> Lo
 
 def figures(cases: Sequence[Case], alone: Sequence[Seen], within: Sequence[Seen]) -> dict[str, Any]:
     """Shares with and without, the gain in points with its interval, how many were rewritten."""
-    found: dict[str, Any] = {"n": len(cases)}
+    result: dict[str, Any] = {"n": len(cases)}
     for name in ("specialist", "right", "among"):
-        before, after = ([getattr(seen, name) for seen in each] for each in (alone, within))
-        found[name] = {"without": float(np.mean(before)), "with": float(np.mean(after))}
+        before, after = ([getattr(seen, name) for seen in answers] for answers in (alone, within))
+        result[name] = {"without": float(np.mean(before)), "with": float(np.mean(after))}
         gain = [float(b) - float(a) for a, b in zip(before, after, strict=True)]
         interval = [100 * end for end in bootstrap_mean(gain, seed=SEED)]
-        found[name] |= {"points": 100 * float(np.mean(gain)), "interval": interval}
-    found["rewritten"] = float(np.mean([bool(seen.rewritten) for seen in within]))
-    return found
+        result[name] |= {"points": 100 * float(np.mean(gain)), "interval": interval}
+    result["rewritten"] = float(np.mean([bool(seen.rewritten) for seen in within]))
+    return result
 
 
 async def main() -> None:
@@ -316,15 +318,15 @@ async def measure(
     within = [await ask(network, case, session=f"s{number}") for number, case in enumerate(cases)]
     await network.close()
     groups = {"follow-ups": ("intent", "passage"), "standing alone": ("alone intent", "alone passage", "alone nobody")}
-    for name, kinds in {**groups, **{kind: (kind,) for each in groups.values() for kind in each}}.items():
-        places = [place for place, case in enumerate(cases) if case.kind in kinds]
-        record.figures[name] = figures(*([each[place] for place in places] for each in (cases, alone, within)))
+    for name, kinds in {**groups, **{kind: (kind,) for group in groups.values() for kind in group}}.items():
+        places = [index for index, case in enumerate(cases) if case.kind in kinds]
+        record.figures[name] = figures(*([rows[index] for index in places] for rows in (cases, alone, within)))
         print(name, json.dumps(record.figures[name]), flush=True)
-    asked, harmed = record.figures["follow-ups"], record.figures["standing alone"]
+    helped, harmed = record.figures["follow-ups"], record.figures["standing alone"]
     record.bars = [
         Bar(
             what="follow-ups: right specialist and right intent or passage, points gained",
-            measured=asked["right"]["points"],
+            measured=helped["right"]["points"],
             limit=15,
         ),
         Bar(what="questions that stand alone: points lost", measured=-harmed["right"]["points"], limit=2, at_most=True),

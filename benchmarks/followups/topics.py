@@ -50,10 +50,10 @@ def conversations(path: Path, *, canard: bool) -> list[list[tuple[str, str]]]:
         rows = [json.loads(line) for line in lines]
     if not canard:
         return [[(turn["q"], turn["rewrite"]) for turn in row["turns"] if turn.get("rewrite")] for row in rows]
-    found: dict[str, list[tuple[str, str]]] = {}
+    by_id: dict[str, list[tuple[str, str]]] = {}
     for row in sorted(rows, key=lambda row: row["n"]):
-        found.setdefault(row["id"], []).append((row["q"], row["rewrite"]))
-    return list(found.values())[:_MOST]
+        by_id.setdefault(row["id"], []).append((row["q"], row["rewrite"]))
+    return list(by_id.values())[:_MOST]
 
 
 def turns(topics: Sequence[Sequence[tuple[str, str]]]) -> Iterator[Asked]:
@@ -77,22 +77,22 @@ async def measure(rows: Sequence[Asked]) -> dict[str, dict[str, float]]:
 
     counts: dict[str, list[int]] = {}
     for row in rows:
-        said = {word.text for word in words_of(row.text)}
-        known = {word.text for text in row.before for word in words_of(text)}
-        wanted = ({word.text for word in words_of(row.rewrite)} - said) & known - _SMALL
+        own_words = {word.text for word in words_of(row.text)}
+        earlier_words = {word.text for text in row.before for word in words_of(text)}
+        wanted = ({word.text for word in words_of(row.rewrite)} - own_words) & earlier_words - _SMALL
         if not wanted:
             continue
         entries = tuple(
             Entry(content=Message(role="user", text=text), producer="user", label=Label.INTERNAL, time=0.0)
             for text in row.before
         )
-        found = await rewrite_query(row.text, Context(entries=entries), turns=reader, encode=encode)
-        added = "" if found is None else found.text[len(row.text.strip()) :]
-        given = {word.text for word in words_of(added)} - said - _SMALL
+        rewritten = await rewrite_query(row.text, Context(entries=entries), turns=reader, encode=encode)
+        added = "" if rewritten is None else rewritten.text[len(row.text.strip()) :]
+        given = {word.text for word in words_of(added)} - own_words - _SMALL
         both = len(given & wanted)
         of_kind = counts.setdefault(row.kind, [0] * 5)
-        for place, each in enumerate((both, len(given), len(wanted), 1, both > 0)):
-            of_kind[place] += each
+        for index, count in enumerate((both, len(given), len(wanted), 1, both > 0)):
+            of_kind[index] += count
     await encoder.close()
     return {
         kind: {

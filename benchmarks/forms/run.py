@@ -156,7 +156,7 @@ def values_of(count: int, seed: int) -> Mapping[str, Sequence[str]]:
         ],
         "IP": [".".join(str(draw.randrange(11, 120)) for _ in range(4)) for _ in range(count)],
         "SECRET": ["ghp_" + "".join(draw.choices(letters, k=34)) + "7a" for _ in range(count)],
-        "PERSON": [NAMES[place % len(NAMES)] for place in range(min(count, len(NAMES)))],
+        "PERSON": [NAMES[index % len(NAMES)] for index in range(min(count, len(NAMES)))],
     }
 
 
@@ -164,34 +164,34 @@ def is_found(detector: Detector, text: str, written: str, kind: str) -> bool:
     """Whether finds of the kind cover all of a value that is written somewhere in a text."""
     start = text.index(written)
     seen = [start + at for at, sign in enumerate(written) if sign.isalnum()]
-    spans = [(each.start, each.end) for each in detector.find(text) if each.kind == kind]
+    spans = [(span.start, span.end) for span in detector.find(text) if span.kind == kind]
     return all(any(first <= at < last for first, last in spans) for at in seen)
 
 
 def recall_of(detector: Detector, form: Form, values: Sequence[str], kind: str) -> float:
     """The share of values of a kind that are found in a form, in each sentence."""
     sentences = (NAMED,) if kind == Kind.PERSON else SENTENCES
-    asked = [
+    cases = [
         (sentence.format(written), written) for value in values for written in [form(value)] for sentence in sentences
     ]
-    return sum(is_found(detector, text, written, kind) for text, written in asked) / len(asked)
+    return sum(is_found(detector, text, written, kind) for text, written in cases) / len(cases)
 
 
 def cut_recall(kind: str, values: Sequence[str], way: Callable[[str, str], Sequence[str]]) -> float:
     """The share of values that are found when they are cut in two, at each third of them."""
-    detector, found, asked = PatternDetector(), 0, 0
+    detector, hits, tried = PatternDetector(), 0, 0
     for value in values:
         for at in (len(value) // 3, len(value) // 2, 2 * len(value) // 3):
             one, two = value[:at].strip(), value[at:].strip()
             texts = [f"My card: {text}" if kind == "CARD" and not n else text for n, text in enumerate(way(one, two))]
             finds = [detector.find(text) for text in texts]
-            between = [piece for each in find_between(texts, finds) if each.kind == kind for piece in each.pieces]
+            between = [piece for entity in find_between(texts, finds) if entity.kind == kind for piece in entity.pieces]
             spans = {(n, f.start, f.end) for n, own in enumerate(finds) for f in own if f.kind == kind}
             spans |= {(piece.text, piece.start, piece.end) for piece in between}
             hidden = all(any(texts[n][s:e] == part for n, s, e in spans) for part in (one, two))
             whole = any(texts[n][s:e] == f"{one}\n{two}" for n, s, e in spans)
-            found, asked = found + (hidden or whole), asked + 1
-    return found / asked
+            hits, tried = hits + (hidden or whole), tried + 1
+    return hits / tried
 
 
 def unseen() -> Iterator[str]:
@@ -214,8 +214,8 @@ def clean_finds(detector: Detector) -> list[str]:
     """What is found of kinds that raise a label in ordinary sentences: alone, and side by side."""
     sentences = CLEAN.read_text(encoding="utf-8").splitlines()
     texts = [*sentences, *(f"{one} {two}" for one, two in pairwise(sentences)), "\n".join(sentences)]
-    finds = [(text, each) for text in texts for each in detector.find(text) if label_of(each.kind)]
-    return [f"{each.kind}: {text[each.start : each.end]}" for text, each in finds]
+    finds = [(text, span) for text in texts for span in detector.find(text) if label_of(span.kind)]
+    return [f"{span.kind}: {text[span.start : span.end]}" for text, span in finds]
 
 
 def main() -> None:

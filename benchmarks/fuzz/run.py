@@ -46,13 +46,13 @@ def main() -> int:
     for what, test in TESTS.items():
         with tempfile.TemporaryDirectory() as folder:
             log, begun = Path(folder) / "log.jsonl", time.perf_counter()
-            code, said = run(test, getattr(options, what), options.seed, log)
+            code, output = run(test, getattr(options, what), options.seed, log)
             lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
         counts += [json.loads(line) for line in lines]
         failed += code != 0
         record.figures[f"{what}, seconds"] = time.perf_counter() - begun
         if code:
-            print(said)
+            print(output)
             record.notes.append(f"{test} failed")
     total = sum(count for _, _, count, _ in counts)
     record.figures["examples"] = {f"{name} {mode}".strip(): {"n": n, "outcomes": o} for name, mode, n, o in counts}

@@ -41,9 +41,11 @@ def operations_of(base: str) -> set[str]:
 
 def ask(base: str, log: Path, examples: int, seed: int, seconds: int) -> int:
     """Have schemathesis ask; its exit code."""
-    models = [each["id"] for each in httpx.get(f"{base}/v1/models", timeout=SECONDS).json()["data"]]
+    models = [model["id"] for model in httpx.get(f"{base}/v1/models", timeout=SECONDS).json()["data"]]
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(HERE), "COTERIE_FUZZ_LOG": str(log)}
-    environment["COTERIE_FUZZ_MODELS"] = json.dumps([each for each in models if each != "small"])  # it writes for long
+    environment["COTERIE_FUZZ_MODELS"] = json.dumps(
+        [model for model in models if model != "small"]
+    )  # it writes for long
     program = Path(sys.executable).with_name("schemathesis")
     words = ["run", f"{base}/openapi.json", "--checks", "not_a_server_error", "--phases", "coverage,fuzzing"]
     words += ["--max-examples", str(examples), "--seed", str(seed), "--request-timeout", str(SECONDS), "--no-color"]

@@ -47,13 +47,13 @@ Rows = Sequence[tuple[str, str]]
 
 def read_rows(path: Path) -> dict[tuple[str, str], list[tuple[str, str]]]:
     """Texts and intents by language and split; the larger split trains."""
-    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    rows: dict[tuple[str, str], list[tuple[str, str]]] = {}
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)
             part = "train" if row["split"] == "test" else "asked"
-            found.setdefault((row["lang"], part), []).append((row["text"], row["intent"]))
-    return found
+            rows.setdefault((row["lang"], part), []).append((row["text"], row["intent"]))
+    return rows
 
 
 def trained(encoder: str, language: str, rows: Rows, folder: Path) -> Classifier:
@@ -79,19 +79,19 @@ def main() -> None:
         for learnt in ("en", "de"):
             with tempfile.TemporaryDirectory() as folder:
                 specialist = trained(encoder, learnt, rows[learnt, "train"], Path(folder))
-                for asked in (each for own, each in CASES if own == learnt):
-                    texts, labels = zip(*rows[asked, "asked"], strict=True)
-                    said = [prediction.label for prediction in specialist.predict(list(texts))]
-                    right = [one == other for one, other in zip(said, labels, strict=True)]
+                for language in (other for own, other in CASES if own == learnt):
+                    texts, labels = zip(*rows[language, "asked"], strict=True)
+                    predicted = [prediction.label for prediction in specialist.predict(list(texts))]
+                    right = [one == other for one, other in zip(predicted, labels, strict=True)]
                     low, high = bootstrap_mean(right, seed=0)
-                    accuracy[encoder, learnt, asked] = sum(right) / len(right)
+                    accuracy[encoder, learnt, language] = sum(right) / len(right)
                     figures = {
-                        "accuracy": accuracy[encoder, learnt, asked],
+                        "accuracy": accuracy[encoder, learnt, language],
                         "interval": [low, high],
                         "rows": len(right),
                     }
-                    record.figures[f"{encoder}, trained in {learnt}, asked in {asked}"] = figures
-                    print(encoder, learnt, asked, round(accuracy[encoder, learnt, asked], 3), flush=True)
+                    record.figures[f"{encoder}, trained in {learnt}, asked in {language}"] = figures
+                    print(encoder, learnt, language, round(accuracy[encoder, learnt, language], 3), flush=True)
     english = accuracy["minilm", "en", "en"]
     for learnt, words in (("de", "trained in German"), ("en", "trained in English")):
         lost = 100 * (english - accuracy[ENCODERS[1], learnt, "de"])

@@ -100,15 +100,15 @@ _PHRASES = {
 
 def texts(characters: int) -> dict[str, str]:
     """Each of so many characters."""
-    found = {name: (phrase * (characters // len(phrase) + 1))[:characters] for name, phrase in _PHRASES.items()}
+    by_name = {name: (phrase * (characters // len(phrase) + 1))[:characters] for name, phrase in _PHRASES.items()}
     chance = random.Random(1)  # noqa: S311 - texts, no secrets
-    found["chance"] = "".join(map(chr, chance.choices(range(32, 127), k=characters)))
-    found["chance, words"] = " ".join(
+    by_name["chance"] = "".join(map(chr, chance.choices(range(32, 127), k=characters)))
+    by_name["chance, words"] = " ".join(
         "".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=7)) for _ in range(characters // 8)
     )
-    found["one secret at the end"] = "x" * (characters - 60) + " password=hunter2-" + "y" * 40
-    found["a row of columns"] = json.dumps({f"c{i}": i for i in range(characters // 20)})
-    return found
+    by_name["one secret at the end"] = "x" * (characters - 60) + " password=hunter2-" + "y" * 40
+    by_name["a row of columns"] = json.dumps({f"c{i}": i for i in range(characters // 20)})
+    return by_name
 
 
 def _chat(text: str, **more: object) -> dict[str, object]:
@@ -122,8 +122,8 @@ TURN = 100  # characters of a turn of a long history
 
 def _turns(text: str, length: int) -> list[dict[str, object]]:
     """A text as earlier turns."""
-    pieces = [text[place : place + length] for place in range(0, len(text), length)]
-    return [{"role": ("user", "assistant")[place % 2], "content": piece} for place, piece in enumerate(pieces)]
+    pieces = [text[start : start + length] for start in range(0, len(text), length)]
+    return [{"role": ("user", "assistant")[index % 2], "content": piece} for index, piece in enumerate(pieces)]
 
 
 def _after(turns: list[dict[str, object]], text: str) -> dict[str, object]:
@@ -149,7 +149,7 @@ def _after_call(text: str) -> dict[str, object]:
 
 def _pieces(text: str) -> list[str]:
     """A text in pieces of some thousand characters."""
-    return [text[place : place + 5_000] for place in range(0, len(text), 5_000)]
+    return [text[start : start + 5_000] for start in range(0, len(text), 5_000)]
 
 
 def _asked(task: str, **columns: object) -> Callable[[str], dict[str, object]]:
@@ -330,7 +330,7 @@ async def send_all(
 async def growth(app: Any, small: Mapping[str, str], large: Mapping[str, str], rounds: int = 2) -> dict[str, float]:  # noqa: ANN401
     """How many times the processor time each text takes when it is twice as long, routed."""
     path, body = WAYS["routed"]
-    found = {}
+    ratios = {}
     for name in small:
         spent: dict[int, list[float]] = {0: [], 1: []}
         for _ in range(rounds):
@@ -339,9 +339,9 @@ async def growth(app: Any, small: Mapping[str, str], large: Mapping[str, str], r
                 start = time.process_time()
                 await Caller(app).ask(path, content)
                 spent[which].append(time.process_time() - start)
-        found[name] = min(spent[1]) / min(spent[0])
-        print(f"growth {name:30} {found[name]:.2f} ({min(spent[0]):.3f} s, {min(spent[1]):.3f} s)", flush=True)
-    return found
+        ratios[name] = min(spent[1]) / min(spent[0])
+        print(f"growth {name:30} {ratios[name]:.2f} ({min(spent[0]):.3f} s, {min(spent[1]):.3f} s)", flush=True)
+    return ratios
 
 
 async def leave(app: Any, given: Mapping[str, str]) -> float:  # noqa: ANN401 - an ASGI app
@@ -366,15 +366,15 @@ def join(record: Record, kept: Mapping[str, Any]) -> None:
     """Add the figures of an earlier run of other ways in to the record's; the worst of both counts."""
     figures = kept["figures"]
     again: Any = record.figures["sent"]
-    found = {**figures["sent"], **again}
-    record.figures["sent"] = found
+    joined = {**figures["sent"], **again}
+    record.figures["sent"] = joined
     measured = tuple(f"{way}, {name}: " for way, texts in again.items() for name in texts)
     record.figures["growth"] = {
         name: max(value, figures["growth"].get(name, 0.0))
         for name, value in record.figures["growth"].items()  # type: ignore[attr-defined] - the same
     }
     record.notes += [note for note in kept["notes"] if note not in record.notes and not note.startswith(measured)]
-    record.figures["ways in"] = len(found)
+    record.figures["ways in"] = len(joined)
     record.bars = [
         Bar(what=bar.what, measured=max(bar.measured or 0.0, old["measured"]), limit=bar.limit, at_most=True)
         for bar, old in zip(record.bars, kept["bars"], strict=True)
@@ -388,8 +388,8 @@ def so_far_of(out: Path) -> Path:
 
 async def measure(options: Any, record: Record) -> None:  # noqa: ANN401 - of argparse
     """Everything, into the record."""
-    with large_model() as url, tempfile.TemporaryDirectory() as place:
-        folder = options.network or Path(place) / "network"
+    with large_model() as url, tempfile.TemporaryDirectory() as directory:
+        folder = options.network or Path(directory) / "network"
         await asyncio.to_thread(make_network, folder, url)
         sys.setswitchinterval(SWITCH_SECONDS)
         network = await open_network(folder, warm=True)

@@ -126,13 +126,13 @@ class Copying:
         ]
 
 
-async def fill(folder: Path, found: FoundFiles, encoder: object, real: OnnxEncoder) -> dict[str, float]:
+async def fill(folder: Path, files: FoundFiles, encoder: object, real: OnnxEncoder) -> dict[str, float]:
     """Index what was found; chunks and seconds."""
     index = open_index("docs", KnowledgeSection(), folder, network="index", encoder=real)
     start = time.perf_counter()
     report = await build_index(
         index,
-        found,
+        files,
         encoder=encoder,  # type: ignore[arg-type]
         folder=index_folder(folder, "docs"),
         name="docs",
@@ -193,21 +193,21 @@ def index_all(folder: Path, encoded: int) -> dict[str, float]:
     """Fill the index, most of it with copies."""
     encoder = OnnxEncoder.bundled(threads=os.cpu_count() or 1, max_batch=ENCODER_BATCH)
     access = Access(label=Label.PUBLIC, labels={})
-    found = find_files(folder, [folder / "texts"], access, exact=True)
-    return asyncio.run(fill(folder, found, Copying(encoder, encoded), encoder))
+    files = find_files(folder, [folder / "texts"], access, exact=True)
+    return asyncio.run(fill(folder, files, Copying(encoder, encoded), encoder))
 
 
 def index_part(folder: Path, source: Path, chunks: int) -> dict[str, float]:
     """Fill an index with as many files as give about so many chunks, all of them encoded."""
     encoder = OnnxEncoder.bundled(threads=os.cpu_count() or 1, max_batch=ENCODER_BATCH)
     access = Access(label=Label.PUBLIC, labels={})
-    found = find_files(folder, [source / "texts"], access, exact=True)
+    files = find_files(folder, [source / "texts"], access, exact=True)
     some: list[Source] = []
     characters = 0
-    for each in found.sources:
-        if characters < chunks * CHARACTERS and each.path is not None:
-            some.append(each)
-            characters += each.path.stat().st_size
+    for text_source in files.sources:
+        if characters < chunks * CHARACTERS and text_source.path is not None:
+            some.append(text_source)
+            characters += text_source.path.stat().st_size
     return asyncio.run(fill(folder, FoundFiles(sources=tuple(some)), encoder, encoder))
 
 
@@ -223,26 +223,26 @@ def main() -> None:
     }
     queries = list(read_queries(find("scifact_beir")[3]).values())[: given.queries]
     record = Record(claim=CLAIM, data=data, seeds=[0])
-    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as place:
-        folder, part = Path(place) / "all", Path(place) / "part"
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as directory:
+        folder, part = Path(directory) / "all", Path(directory) / "part"
         part.mkdir(parents=True)
         write_files(folder / "texts", given.chunks * CHARACTERS)
         indexing, index_mb = in_child(lambda: index_part(part, folder, given.encoded))
         print("indexing, all encoded:", indexing, f"{index_mb:.0f} MB", flush=True)
         whole, whole_mb = in_child(lambda: index_all(folder, given.encoded))
         print("the whole index:", whole, f"{whole_mb:.0f} MB", flush=True)
-        asked, peak = {}, {}
+        times, peak = {}, {}
         for mode in MODES:
-            asked[mode], peak[mode] = in_child(lambda mode=mode: measure_queries(folder, queries, mode))  # type: ignore[misc]
-            print(mode, asked[mode], f"{peak[mode]:.0f} MB", flush=True)
+            times[mode], peak[mode] = in_child(lambda mode=mode: measure_queries(folder, queries, mode))  # type: ignore[misc]
+            print(mode, times[mode], f"{peak[mode]:.0f} MB", flush=True)
         size = sum(path.stat().st_size for path in (folder / "state").rglob("*") if path.is_file())
     rate = indexing["chunks"] / indexing["seconds"]  # type: ignore[index]
     record.figures = {
         "indexing": {**indexing, "chunks_per_second": rate, "peak_mb": index_mb},  # type: ignore[dict-item]
         "whole": {**whole, "peak_mb": whole_mb, "bytes_on_disk": size},  # type: ignore[dict-item]
-        "asked": {mode: {**asked[mode], "peak_mb": peak[mode]} for mode in MODES},
+        "asked": {mode: {**times[mode], "peak_mb": peak[mode]} for mode in MODES},
     }
-    record.bars = bars(asked, max(whole_mb, *peak.values()), rate)
+    record.bars = bars(times, max(whole_mb, *peak.values()), rate)
     record.note_load()
     record.write(given.out)
 
@@ -251,9 +251,9 @@ CHARACTERS = 430
 """Characters of a chunk in these texts, about."""
 
 
-def bars(asked: dict[str, object], megabytes: float, rate: float) -> list[Bar]:
+def bars(times: dict[str, object], megabytes: float, rate: float) -> list[Bar]:
     """What the issue asks for."""
-    hybrid, rerank = asked["hybrid"], asked["rerank"]
+    hybrid, rerank = times["hybrid"], times["rerank"]
     return [
         Bar(what="hybrid p50, ms", measured=hybrid["p50_ms"], limit=8, at_most=True),  # type: ignore[index]
         Bar(what="hybrid p99, ms", measured=hybrid["p99_ms"], limit=25, at_most=True),  # type: ignore[index]

@@ -116,11 +116,11 @@ def moved(before: frozenset[str], after: frozenset[str]) -> str:
 async def compare(router: LearnedRouter, questions: Texts, behind: Texts) -> dict[str, Any]:
     """Routes of questions with a text behind each, beside those of the questions alone."""
     draw = random.Random(SEED)  # noqa: S311 - reproducible
-    asked = [draw.choice(questions) for _ in behind]
-    alone = dict(zip(set(asked), await routes(router, list(set(asked))), strict=True))
-    after = await routes(router, [f"{one} {other}" for one, other in zip(asked, behind, strict=True)])
-    kinds = Counter(moved(alone[one], other) for one, other in zip(asked, after, strict=True))
-    changed = [alone[one] != other for one, other in zip(asked, after, strict=True)]
+    texts = [draw.choice(questions) for _ in behind]
+    alone = dict(zip(set(texts), await routes(router, list(set(texts))), strict=True))
+    after = await routes(router, [f"{one} {other}" for one, other in zip(texts, behind, strict=True)])
+    kinds = Counter(moved(alone[one], other) for one, other in zip(texts, after, strict=True))
+    changed = [alone[one] != other for one, other in zip(texts, after, strict=True)]
     return {
         "texts": len(behind),
         "changed": float(np.mean(changed)),
@@ -150,12 +150,12 @@ async def governed(router: LearnedRouter, encoder: OnnxEncoder, questions: Texts
     draw, changed = random.Random(SEED), 0  # noqa: S311 - reproducible
     for text in behind:
         question, label = draw.choice(questions), draw.choice(list(Label))
-        found = []
-        for asked in (question, f"{question} {text}"):
-            request, _ = await network.prepare(Request(text=asked, label=label))
+        judged = []
+        for prompt in (question, f"{question} {text}"):
+            request, _ = await network.prepare(Request(text=prompt, label=label))
             flow = Flow(destination="large", label=request.label or label, clearance=Label.INTERNAL)
-            found.append((request.label, request.clearance, request.specialist, ClearancePolicy().judge(flow)))
-        changed += found[0] != found[1]
+            judged.append((request.label, request.clearance, request.specialist, ClearancePolicy().judge(flow)))
+        changed += judged[0] != judged[1]
     return changed
 
 
@@ -173,19 +173,19 @@ def by_encoder(encoder: OnnxEncoder, injections: Texts, harmless: Texts) -> dict
     truth = np.array([1] * len(injections) + [0] * len(harmless))
     vectors = {"plain": encoder.encode(texts)}
     vectors |= {name: encoder.encode([pad(text) for text in injections]) for name, pad in PADDINGS.items()}
-    found = {name: np.zeros(len(rows), dtype=bool) for name, rows in vectors.items()}
-    for known, asked in StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(texts, truth):
+    flagged = {name: np.zeros(len(rows), dtype=bool) for name, rows in vectors.items()}
+    for train_rows, test_rows in StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(texts, truth):
         head = LogisticRegression(C=10.0, class_weight="balanced", max_iter=2000)
-        head.fit(vectors["plain"][known], truth[known])
+        head.fit(vectors["plain"][train_rows], truth[train_rows])
         for name, rows in vectors.items():
-            here = asked[asked < len(rows)]
-            found[name][here] = head.predict(rows[here]) == 1
-    return found
+            here = test_rows[test_rows < len(rows)]
+            flagged[name][here] = head.predict(rows[here]) == 1
+    return flagged
 
 
-def remarked(found: Mapping[str, np.ndarray], injections: int) -> dict[str, Any]:
+def remarked(flagged: Mapping[str, np.ndarray], injections: int) -> dict[str, Any]:
     """Recall, false alarms, and of those found the share that is no longer once it is padded."""
-    plain = found["plain"]
+    plain = flagged["plain"]
     hit, alarms = plain[:injections], plain[injections:]
     return {
         "recall": float(hit.mean()),
@@ -193,7 +193,7 @@ def remarked(found: Mapping[str, np.ndarray], injections: int) -> dict[str, Any]
         "false_alarms": float(alarms.mean()),
         "evaded": {
             name: float((hit & ~rows[:injections]).sum() / max(hit.sum(), 1))
-            for name, rows in found.items()
+            for name, rows in flagged.items()
             if name != "plain"
         },
     }
@@ -202,12 +202,13 @@ def remarked(found: Mapping[str, np.ndarray], injections: int) -> dict[str, Any]
 async def measure(injections: Texts, harmless: Texts) -> dict[str, Any]:
     """All figures."""
     encoder = OnnxEncoder.bundled()
-    known = subjects("dev")
+    all_subjects = subjects("dev")
     profiles = {
-        name: profile_of(thinned(subject.known, KNOWN), subject.description, encoder) for name, subject in known.items()
+        name: profile_of(thinned(subject.known, KNOWN), subject.description, encoder)
+        for name, subject in all_subjects.items()
     }
     router = router_of(profiles, encoder)
-    questions = [text for subject in known.values() for text, _ in thinned(subject.asked, ASKED)]
+    questions = [text for subject in all_subjects.values() for text, _ in thinned(subject.asked, ASKED)]
     kept = [text for text in injections if not for_development(text)]
     others = [text for text in harmless if not for_development(text)]
     model = {"plain": by_model([*kept, *others])}

@@ -52,7 +52,7 @@ def run_set(record: Record, name: str, rows: int | None, rungs: Sequence[Rung]) 
     """Measure one data set for every seed of the record."""
     paths = find(name)
     record.data |= {f"{name}/{path.name}": sha256(path) for path in paths}
-    train, test = (thin(each, rows) for each in SETS[name](paths))
+    train, test = (thin(split, rows) for split in SETS[name](paths))
     print(name)
     runs = {seed: apart(measure, train, test, seed, rungs) for seed in record.seeds}
     first = runs[record.seeds[0]]
@@ -85,8 +85,8 @@ def keep(record: Record, path: Path, sets: Sequence[str]) -> None:
     for name in sets:
         record.figures[name] = before["figures"][name]
         record.data |= {file: digest for file, digest in before["data"].items() if file.startswith(f"{name}/")}
-        found = [bar for bar in before["bars"] if bar["what"].startswith(f"{name} ")]
-        record.bars += [Bar(**{key: value for key, value in bar.items() if key != "met"}) for bar in found]
+        kept_bars = [bar for bar in before["bars"] if bar["what"].startswith(f"{name} ")]
+        record.bars += [Bar(**{key: value for key, value in bar.items() if key != "met"}) for bar in kept_bars]
         record.notes.append(f"{name} was measured on {before['date']} by: {before['command']}")
 
 

@@ -75,9 +75,9 @@ class Nothing:
         """Free."""
         return step
 
-    def counterfactual(self, asked: str, answered: str) -> Decimal | None:
+    def counterfactual(self, request: str, answered: str) -> Decimal | None:
         """Unknown."""
-        del asked, answered
+        del request, answered
 
     async def settle(self, settlement: Settlement) -> None:
         """Forget it."""

@@ -136,14 +136,14 @@ def split(train: Sequence[Row], test: Sequence[Row], seed: int) -> Rows:
     for row in train:
         counts[row.group or row.text] += 1
     total = 0
-    for place in random.permutation(len(groups)):
+    for index in random.permutation(len(groups)):
         if total >= HELD:
             break
-        aside.add(groups[place])
-        total += counts[groups[place]]
+        aside.add(groups[index])
+        total += counts[groups[index]]
     held = [row for row in train if (row.group or row.text) in aside]
     rest = [row for row in train if (row.group or row.text) not in aside]
-    return Rows(rest, held, [test[place] for place in random.permutation(len(test))])
+    return Rows(rest, held, [test[index] for index in random.permutation(len(test))])
 
 
 def make_network(folder: Path, sets: Mapping[str, Rows], model: Path, threads: int) -> None:
@@ -184,9 +184,9 @@ def make_network(folder: Path, sets: Mapping[str, Rows], model: Path, threads: i
 # --- Ways of answering ---------------------------------------------------------------------------
 
 
-async def alone(asked: AskedModel, prompting: FewShot, rows: Sequence[Row]) -> list[Answered]:
+async def alone(model: AskedModel, prompting: FewShot, rows: Sequence[Row]) -> list[Answered]:
     """The large model by itself, shown every label and held to them by a grammar."""
-    engine, answers = asked.open(), []
+    engine, answers = model.open(), []
     try:
         for row in rows:
             (output,) = await engine.run([prompting.prompt(row.text[: 4 * WINDOW // 2], (), Label.PUBLIC)], call=SYSTEM)
@@ -201,13 +201,13 @@ async def alone(asked: AskedModel, prompting: FewShot, rows: Sequence[Row]) -> l
 
 async def specialist(network: Network, name: str, rows: Sequence[Row]) -> list[tuple[Answered, bool]]:
     """The specialist's best label and whether it stands by it, asked one by one."""
-    found = []
+    answers = []
     for row in rows:
         start = time.process_time()
         finding = await network.specialists[name].consult(Task(text=row.text), ContextView(), call=SYSTEM)
         spent = time.process_time() - start
-        found.append((Answered(value=str(finding.value), cpu_seconds=spent), finding.accepted))
-    return found
+        answers.append((Answered(value=str(finding.value), cpu_seconds=spent), finding.accepted))
+    return answers
 
 
 async def escalated(network: Network, name: str, row: Row, labels: Sequence[str]) -> Answered:
@@ -222,20 +222,20 @@ async def escalated(network: Network, name: str, row: Row, labels: Sequence[str]
 
 async def decide(network: Network, name: str, rows: Rows, labels: Sequence[str], kept: Kept) -> dict[str, Any]:
     """On training rows set aside: is the large model righter than the specialist's guess where that abstains?"""
-    found = await specialist(network, name, rows.held)
-    doubtful = [(row, each) for row, (each, sure) in zip(rows.held, found, strict=True) if not sure][:DECIDING]
-    asked = []
+    answers = await specialist(network, name, rows.held)
+    doubtful = [(row, answer) for row, (answer, sure) in zip(rows.held, answers, strict=True) if not sure][:DECIDING]
+    escalations = []
     for row, _ in doubtful:
         key = f"{name}/held/{row.text}"
-        asked.append(kept.get(key) or kept.put(key, await escalated(network, name, row, labels)))
-    guess = [each.value in row.labels for row, each in doubtful]
-    large = [each.value in row.labels for (row, _), each in zip(doubtful, asked, strict=True)]
+        escalations.append(kept.get(key) or kept.put(key, await escalated(network, name, row, labels)))
+    guess = [answer.value in row.labels for row, answer in doubtful]
+    large = [answer.value in row.labels for (row, _), answer in zip(doubtful, escalations, strict=True)]
     return {
         "rows": len(doubtful),
         "guess_right": float(np.mean(guess)) if guess else None,
         "large_right": float(np.mean(large)) if large else None,
         "escalates": bool(np.sum(large) > np.sum(guess)),
-        "abstains_on": sum(not sure for _, sure in found) / len(found),
+        "abstains_on": sum(not sure for _, sure in answers) / len(answers),
     }
 
 
@@ -243,16 +243,16 @@ async def cascade(
     network: Network, name: str, rows: Sequence[Row], labels: Sequence[str], *, escalates: bool, kept: Kept
 ) -> list[Answered]:
     """The specialist, and above it what was decided: the large model, or its own best label."""
-    found = await specialist(network, name, rows)
+    own_answers = await specialist(network, name, rows)
     answers = []
-    for row, (each, sure) in zip(rows, found, strict=True):
+    for row, (own, sure) in zip(rows, own_answers, strict=True):
         if sure or not escalates:
-            answers.append(each)
+            answers.append(own)
             continue
         key = f"{name}/test/{row.text}"
         above = kept.get(key) or kept.put(key, await escalated(network, name, row, labels))
-        value = above.value or each.value
-        answers.append(Answered(value=value, cpu_seconds=above.cpu_seconds + each.cpu_seconds, escalated=True))
+        value = above.value or own.value
+        answers.append(Answered(value=value, cpu_seconds=above.cpu_seconds + own.cpu_seconds, escalated=True))
     return answers
 
 
@@ -261,19 +261,19 @@ async def cascade(
 
 def figures(rows: Sequence[Row], answers: Sequence[Answered]) -> dict[str, Any]:
     """Accuracy with its interval, and energy of a right answer."""
-    right = np.array([each.value in row.labels for row, each in zip(rows, answers, strict=True)])
-    cpu = sum(each.cpu_seconds for each in answers)
+    right = np.array([answer.value in row.labels for row, answer in zip(rows, answers, strict=True)])
+    cpu = sum(answer.cpu_seconds for answer in answers)
     return {
         "accuracy": float(right.mean()),
         "interval": list(bootstrap_mean(right, seed=0)),
         "rows": len(rows),
-        "escalated": sum(each.escalated for each in answers),
+        "escalated": sum(answer.escalated for answer in answers),
         "cpu_seconds_per_row": cpu / len(rows),
         "joules_per_right_answer": WATTS_PER_CORE * cpu / max(int(right.sum()), 1),
     }
 
 
-async def measure(folder: Path, name: str, rows: Rows, asked: AskedModel, most: int) -> dict[str, Any]:
+async def measure(folder: Path, name: str, rows: Rows, model: AskedModel, most: int) -> dict[str, Any]:
     """Both ways on one set."""
     labels = sorted({label for row in (*rows.train, *rows.held) for label in row.labels})
     test, kept = rows.test[:most], Kept(folder / "answers.jsonl")
@@ -293,14 +293,16 @@ async def measure(folder: Path, name: str, rows: Rows, asked: AskedModel, most: 
         list_all=len(labels),
         room=WINDOW // 2,
     )
-    large = await alone(asked, prompting, test)
-    found = {"alone": figures(test, large), "cascade": figures(test, ours), "decided_on_training_rows": policy}
-    found["specialist_on_the_whole_test_file"] = figures(rows.test, whole)
+    large = await alone(model, prompting, test)
+    results = {"alone": figures(test, large), "cascade": figures(test, ours), "decided_on_training_rows": policy}
+    results["specialist_on_the_whole_test_file"] = figures(rows.test, whole)
     gained = np.array([a.value in r.labels for r, a in zip(test, ours, strict=True)], dtype=float)
     gained -= np.array([a.value in r.labels for r, a in zip(test, large, strict=True)], dtype=float)
-    found["accuracy_gain"] = {"mean": float(gained.mean()), "interval": list(bootstrap_mean(gained, seed=0))}
-    found["times_less_energy"] = found["alone"]["joules_per_right_answer"] / found["cascade"]["joules_per_right_answer"]
-    return found
+    results["accuracy_gain"] = {"mean": float(gained.mean()), "interval": list(bootstrap_mean(gained, seed=0))}
+    results["times_less_energy"] = (
+        results["alone"]["joules_per_right_answer"] / results["cascade"]["joules_per_right_answer"]
+    )
+    return results
 
 
 def main() -> None:
@@ -328,8 +330,8 @@ def main() -> None:
         parallel=1,
         window=WINDOW,
     )
-    asked = AskedModel(key="large", model=model, folder=folder, label=Label.PUBLIC, gate=Gate(ClearancePolicy()))
-    asked.check()
+    large_model = AskedModel(key="large", model=model, folder=folder, label=Label.PUBLIC, gate=Gate(ClearancePolicy()))
+    large_model.check()
     record = Record(claim=CLAIM, seeds=[given.seed], data=hashes)
     record.figures["model"] = {
         "name": "Qwen2.5-Coder-1.5B-Instruct Q4_K_M",
@@ -338,11 +340,11 @@ def main() -> None:
     }
     for name in given.sets:
         print(name, flush=True)
-        record.figures[name] = found = asyncio.run(measure(folder, name, sets[name], asked, given.rows))
-        print(json.dumps(found, indent=1), flush=True)
+        record.figures[name] = results = asyncio.run(measure(folder, name, sets[name], large_model, given.rows))
+        print(json.dumps(results, indent=1), flush=True)
         record.bars += [
-            Bar(what=f"{name}: times less energy for a right answer", measured=found["times_less_energy"], limit=BAR),
-            Bar(what=f"{name}: accuracy above the model alone", measured=found["accuracy_gain"]["mean"], limit=0.0),
+            Bar(what=f"{name}: times less energy for a right answer", measured=results["times_less_energy"], limit=BAR),
+            Bar(what=f"{name}: accuracy above the model alone", measured=results["accuracy_gain"]["mean"], limit=0.0),
         ]
         record.write(given.out)  # a run that is cut off has something to show
     record.note_load()

@@ -81,12 +81,12 @@ def conformance(address: str, suite: str, revision: str, out: Path) -> dict[str,
     scenarios = sorted(out.glob("*/checks.json"))
     for path in scenarios:
         for check in json.loads(path.read_text()):
-            said = str(check.get("errorMessage"))
+            message = str(check.get("errorMessage"))
             passed += check["status"] == "SUCCESS"
-            if check["status"] == "FAILURE" and FIXTURE.search(said):
+            if check["status"] == "FAILURE" and FIXTURE.search(message):
                 without += 1
             elif check["status"] == "FAILURE":
-                failed.append(f"{check['id']}: {said}")
+                failed.append(f"{check['id']}: {message}")
     return {"scenarios": len(scenarios), "passed": passed, "not_offered": without, "failed": failed}
 
 
@@ -102,7 +102,7 @@ async def latency(address: str, calls: int) -> dict[str, float]:
             (await http.post("/v1/chat/completions", json=body)).raise_for_status()
             took["mcp"].append(middle - start)
             took["chat"].append(time.perf_counter() - middle)
-    return {name: 1000 * median(each) for name, each in took.items()}
+    return {name: 1000 * median(times) for name, times in took.items()}
 
 
 def main() -> None:
@@ -115,9 +115,9 @@ def main() -> None:
     record.note_load()
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as address:
         for revision in REVISIONS:
-            found = conformance(address, given.suite, revision, Path(folder) / f"out-{revision}")
-            record.figures[revision] = found
-            failures = len(found["failed"]) if found["scenarios"] else None  # type: ignore[arg-type]
+            result = conformance(address, given.suite, revision, Path(folder) / f"out-{revision}")
+            record.figures[revision] = result
+            failures = len(result["failed"]) if result["scenarios"] else None  # type: ignore[arg-type]
             record.bars.append(Bar(what=f"failures, {revision}", measured=failures, limit=0, at_most=True))
         record.figures["milliseconds"] = asyncio.run(latency(address, given.calls))
     record.notes.append(f"suite {given.suite}; not_offered: checks that need tools of the suite's own fixture server")

@@ -44,11 +44,12 @@ def development(rows: dict[tuple[str, str, str], list[MarkedText]]) -> dict[str,
         "germeval": rows["germeval2014", "de", "dev"][-300:],
         "ronec": rows["ronec_v2", "ro", "valid"][-200:],
         **{
-            f"uner {each}": rows["uner_other", each, "dev"][:150] for each in ("da", "pt", "sv", "hr", "zh", "sk", "sr")
+            f"uner {language}": rows["uner_other", language, "dev"][:150]
+            for language in ("da", "pt", "sv", "hr", "zh", "sk", "sr")
         },
         **{
-            f"wikiann {each}": rows["wikiann_slices", each, "dev"][:100]
-            for each in ("fr", "es", "it", "pl", "ru", "ja")
+            f"wikiann {language}": rows["wikiann_slices", language, "dev"][:100]
+            for language in ("fr", "es", "it", "pl", "ru", "ja")
         },
     }
 
@@ -64,17 +65,17 @@ def measure(detector: Detector, texts: Sequence[MarkedText]) -> dict[str, float]
     """F1 of all, and precision and recall of persons; exact spans."""
     counts = {kind: [0, 0, 0] for kind in SCORED}
     for text in texts:
-        found = {(each.start, each.end, each.kind) for each in detector.find(text.text) if each.kind in counts}
+        predicted = {(span.start, span.end, span.kind) for span in detector.find(text.text) if span.kind in counts}
         spans = ((*without_signs(text.text, start, end), kind) for start, end, kind in text.spans)
-        wanted = {each for each in spans if each[0] < each[1] and each[2] in counts}
+        wanted = {span for span in spans if span[0] < span[1] and span[2] in counts}
         for kind, count in counts.items():
-            own, have = ({each for each in some if each[2] == kind} for some in (wanted, found))
+            own, have = ({span for span in some if span[2] == kind} for some in (wanted, predicted))
             count[0] += len(own & have)
             count[1] += len(have - own)
             count[2] += len(own - have)
     right, wrong, missed = counts[Kind.PERSON]
     return {
-        "f1": f1_of(*(sum(count[place] for count in counts.values()) for place in range(3))),
+        "f1": f1_of(*(sum(count[index] for count in counts.values()) for index in range(3))),
         "person precision": right / max(right + wrong, 1),
         "person recall": right / max(right + missed, 1),
         **{f"{kind} f1": f1_of(*count) for kind, count in counts.items()},
@@ -87,15 +88,15 @@ def latency(detector: Detector) -> dict[str, float]:
     text = (
         "Could you ask Maria Novak in Prague whether the invoice of Brandt Ltd was paid, please? I called on Monday. "
     )
-    found = {}
+    medians = {}
     for characters in (50, 100, 200, 500, 2000):
         piece, took = (text * 20)[:characters], []
         for _ in range(30):
             begun = time.perf_counter()
             detector.find(piece)
             took.append((time.perf_counter() - begun) * 1000)
-        found[str(characters)] = statistics.median(took)
-    return found
+        medians[str(characters)] = statistics.median(took)
+    return medians
 
 
 def main() -> None:
@@ -112,25 +113,27 @@ def main() -> None:
         tagger = NameTagger(load_tagger(given.model), long_texts=chain)
     detectors: dict[str, Detector] = {"tagger": tagger, "chain": chain}
     record = Record(claim=CLAIM)
-    record.figures["milliseconds by characters"] = {name: latency(each) for name, each in detectors.items()}
+    record.figures["milliseconds by characters"] = {name: latency(detector) for name, detector in detectors.items()}
     if given.latency:
         print(record.figures)
         return
     folder = Path(os.environ["COTERIE_DATA"]) / "reading" / "ner"
-    record.data = {each.name: sha256(each) for each in sorted(folder.glob("*/*.jsonl.gz"))}
+    record.data = {file.name: sha256(file) for file in sorted(folder.glob("*/*.jsonl.gz"))}
     rows: dict[tuple[str, str, str], list[MarkedText]] = {}
     for name, language, split, text in read_marked(folder):
         rows.setdefault((name, language, split), []).append(text)
-    asked = {f"PUD {each}": rows["uner_other", each, "test"] for each in PUD} if given.test else {}
-    asked |= development(rows)
-    for name, texts in asked.items():
+    test_sets = {f"PUD {language}": rows["uner_other", language, "test"] for language in PUD} if given.test else {}
+    test_sets |= development(rows)
+    for name, texts in test_sets.items():
         record.figures[name] = {who: measure(detector, texts) for who, detector in detectors.items()}
-        print(name, {who: {k: round(v, 3) for k, v in each.items()} for who, each in record.figures[name].items()})
+        print(
+            name, {who: {k: round(v, 3) for k, v in figures.items()} for who, figures in record.figures[name].items()}
+        )
     if given.test:
-        found = [float(record.figures[f"PUD {each}"]["tagger"]["f1"]) for each in PUD]
+        scores = [float(record.figures[f"PUD {language}"]["tagger"]["f1"]) for language in PUD]
         record.bars = [
-            Bar(what="PUD English, F1", measured=found[0], limit=BARS["English"]),
-            Bar(what="PUD, mean of six languages, F1", measured=sum(found) / len(found), limit=BARS["mean"]),
+            Bar(what="PUD English, F1", measured=scores[0], limit=BARS["English"]),
+            Bar(what="PUD, mean of six languages, F1", measured=sum(scores) / len(scores), limit=BARS["mean"]),
         ]
     record.note_load()
     record.write(given.out)

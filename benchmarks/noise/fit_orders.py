@@ -101,8 +101,8 @@ def requests(chance: random.Random) -> list[str]:
     """Texts that are no orders."""
     texts = [text for subject in subjects("dev").values() for text, _ in subject.known if len(text.split()) >= 3]
     with gzip.open(find("scifact_beir")[0], "rt", encoding="utf-8") as file:
-        told = [str(json.loads(line)["text"]) for line, _ in zip(file, range(900), strict=False)]
-    texts += [sentence for story in told[400:] for sentence in story.split(". ") if len(sentence) < 250]
+        story_texts = [str(json.loads(line)["text"]) for line, _ in zip(file, range(900), strict=False)]
+    texts += [sentence for story in story_texts[400:] for sentence in story.split(". ") if len(sentence) < 250]
     texts = chance.sample(texts, REQUESTS)
     return texts + [
         text.format(n=name) for text in GRAMMAR["no_orders"] for name in chance.sample(GRAMMAR["named"], 12)
@@ -121,13 +121,13 @@ def vectors_of(texts: Sequence[str], others: Sequence[str], encoder: OnnxEncoder
         spans.append((0, len(text)) if before else (len(other + glue), len(other + glue + text)))
 
     async def states() -> list[np.ndarray]:
-        found = []
+        means = []
         for start in range(0, len(joined), 32):
             outputs = await encoder.run([Prompt(text=text, states=True) for text in joined[start : start + 32]])
             for output, span in zip(outputs, spans[start : start + 32], strict=True):
                 if output.states is not None and output.offsets is not None:
-                    found.append(span_means(output.states, output.offsets, np.array([span]))[0])
-        return found
+                    means.append(span_means(output.states, output.offsets, np.array([span]))[0])
+        return means
 
     return np.vstack([alone, asyncio.run(states())])
 
@@ -147,10 +147,10 @@ def main() -> None:
     cut = int(HELD_BACK * len(plain))
     plain_sides = [plain[cut:], plain[:cut]]
     encoder = OnnxEncoder.bundled()
-    positive = [vectors_of(each, other, encoder, chance) for each, other in zip(orders, plain_sides, strict=True)]
+    positive = [vectors_of(order, other, encoder, chance) for order, other in zip(orders, plain_sides, strict=True)]
     negative = [
-        vectors_of(each, [*other, *told], encoder, chance)
-        for each, other, told in zip(plain_sides, orders, plain_sides, strict=True)
+        vectors_of(plain_side, [*other, *same_side], encoder, chance)
+        for plain_side, other, same_side in zip(plain_sides, orders, plain_sides, strict=True)
     ]
     design = np.vstack([positive[0], negative[0]])
     target = np.repeat([1, 0], [len(positive[0]), len(negative[0])])
@@ -158,7 +158,7 @@ def main() -> None:
     weights, bias = model.coef_[0], float(model.intercept_[0])
     scores = [side @ weights + bias for side in (positive[1], negative[1])]
     needed = float(np.quantile(scores[1], 1 - FALSE_ALARMS))
-    found = {
+    document = {
         "made_by": "python benchmarks/noise/fit_orders.py",
         "encoder": encoder.sha256,
         "held_back": {
@@ -170,8 +170,8 @@ def main() -> None:
         "bias": round(bias - needed, 6),
         "weights": [round(float(weight), 5) for weight in weights],
     }
-    ORDERS_FILE.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(found["held_back"]), needed)
+    ORDERS_FILE.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(document["held_back"]), needed)
 
 
 if __name__ == "__main__":

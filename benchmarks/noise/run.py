@@ -45,15 +45,15 @@ Asked = Sequence[tuple[str, str]]
 
 def stories() -> list[str]:
     """Abstracts of SciFact: nobody's subject here."""
-    found = []
+    texts = []
     with gzip.open(find("scifact_beir")[0], "rt", encoding="utf-8") as file:
         for line in file:
             text = str(json.loads(line)["text"])
             if STORY_CHARACTERS[0] <= len(text) <= STORY_CHARACTERS[1]:
-                found.append(text)
-            if len(found) == STORIES:
+                texts.append(text)
+            if len(texts) == STORIES:
                 break
-    return found
+    return texts
 
 
 async def asked_of(router: LearnedRouter, texts: Sequence[str]) -> list[frozenset[str]]:
@@ -86,21 +86,25 @@ def compare(before: Sequence[frozenset[str]], after: Sequence[frozenset[str]], r
     }
 
 
-def measure(half: Half, each: int) -> dict[str, Any]:
+def measure(half: Half, per_subject: int) -> dict[str, Any]:
     """Figures of every kind of noise."""
     encoder = OnnxEncoder.bundled()
-    known = subjects(half)
-    profiles = {name: profile_of(subject.known, subject.description, encoder) for name, subject in known.items()}
+    all_subjects = subjects(half)
+    profiles = {name: profile_of(subject.known, subject.description, encoder) for name, subject in all_subjects.items()}
     router = router_of(profiles, encoder)
-    asked = [(text, name) for name, subject in known.items() for text, _ in thinned(subject.asked, each)]
-    clean = dict(zip([text for text, _ in asked], asyncio.run(asked_of(router, [t for t, _ in asked])), strict=True))
+    questions = [
+        (text, name) for name, subject in all_subjects.items() for text, _ in thinned(subject.asked, per_subject)
+    ]
+    clean = dict(
+        zip([text for text, _ in questions], asyncio.run(asked_of(router, [t for t, _ in questions])), strict=True)
+    )
     plain = dict(zip(clean, nearest_of(profiles, encoder, list(clean)), strict=True))
-    told, figures = stories(), {}
+    story_texts, figures = stories(), {}
     flips: list[bool] = []
     nearest_flips: list[bool] = []
     for kind, noise in NOISES.items():
-        setting = Setting(random=random.Random(SEED), names=list(known), stories=told, half=half)  # noqa: S311
-        noisy = [(text, noise(text, setting), name) for text, name in asked]
+        setting = Setting(random=random.Random(SEED), names=list(all_subjects), stories=story_texts, half=half)  # noqa: S311
+        noisy = [(text, noise(text, setting), name) for text, name in questions]
         noisy = [row for row in noisy if row[1] != row[0]]
         after = asyncio.run(asked_of(router, [text for _, text, _ in noisy]))
         before = [clean[text] for text, _, _ in noisy]

@@ -130,8 +130,8 @@ class Nothing:
 
 def answered(request: ReceivedRequest) -> ScriptedAnswer:
     """The model: it repeats the end of what it is told, at once."""
-    said = request.json["messages"][-1]["content"][-CHARACTERS:]
-    return ScriptedAnswer(json={"choices": [{"index": 0, "message": {"content": said}, "finish_reason": "stop"}]})
+    content = request.json["messages"][-1]["content"][-CHARACTERS:]
+    return ScriptedAnswer(json={"choices": [{"index": 0, "message": {"content": content}, "finish_reason": "stop"}]})
 
 
 def network(engine: StreamingEngine, store: Store, **more: Any) -> Network:  # noqa: ANN401 - as `Network` takes it
@@ -153,14 +153,14 @@ def texts(count: int, *, sure: bool, personal: bool, seed: int) -> list[str]:
     canaries = Canaries(seed=seed)
     with TEXTS.open(encoding="utf-8", newline="") as file:
         messages = [row["text"] for row in csv.DictReader(file)]
-    found = []
-    for place in range(count):
-        said = f"{canaries.personal('EMAIL').text} {canaries.personal('IBAN').text} " if personal else ""
-        said += "(sure) " if sure else ""
-        while len(said) < CHARACTERS:
-            said += messages[(place * 7 + len(said)) % len(messages)] + " "
-        found.append(said)
-    return found
+    made = []
+    for index in range(count):
+        text = f"{canaries.personal('EMAIL').text} {canaries.personal('IBAN').text} " if personal else ""
+        text += "(sure) " if sure else ""
+        while len(text) < CHARACTERS:
+            text += messages[(index * 7 + len(text)) % len(messages)] + " "
+        made.append(text)
+    return made
 
 
 async def timed(network: Network, text: str) -> tuple[float, float]:
@@ -170,11 +170,11 @@ async def timed(network: Network, text: str) -> tuple[float, float]:
     return (time.perf_counter() - start) * 1000, (time.process_time() - cpu) * 1000
 
 
-async def compare(bare: Network, served: Network, asked: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+async def compare(bare: Network, served: Network, questions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Milliseconds and those of CPU (N, 2) of each text through the one and the other, the first one changing."""
     figures = []
-    for place, text in enumerate(asked):
-        if place % 2:
+    for index, text in enumerate(questions):
+        if index % 2:
             second = await timed(served, text)
             first = await timed(bare, text)
         else:
@@ -207,12 +207,12 @@ async def measure(requests: int, seed: int, folder: Path) -> dict[str, dict[str,
     bare = network(OpenAIEngine("large", MODEL, **options), cast("Store", Nothing()), detector=Nothing())
     served = network(gate.open("large", MODEL, **options), store, audit=log)
     try:
-        found = {}
+        summaries = {}
         for case, (sure, personal) in CASES.items():
-            asked = texts(requests + WARM_UP, sure=sure, personal=personal, seed=seed)
+            questions = texts(requests + WARM_UP, sure=sure, personal=personal, seed=seed)
             with serving():
-                found[case] = summary(*await compare(bare, served, asked))
-        return found
+                summaries[case] = summary(*await compare(bare, served, questions))
+        return summaries
     finally:
         await bare.close()
         await served.close()
@@ -227,9 +227,9 @@ def main() -> None:
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=[given.seed], data={f"lender/{TEXTS.name}": sha256(TEXTS)})
     with tempfile.TemporaryDirectory(dir=given.folder) as name:  # on the disk by default: what leaves waits for a sync
-        found = asyncio.run(measure(given.requests, given.seed, Path(name)))
-        record.figures = {**found, "sync_p50_ms": sync_p50(Path(name))}
-    for case, figures in found.items():
+        summaries = asyncio.run(measure(given.requests, given.seed, Path(name)))
+        record.figures = {**summaries, "sync_p50_ms": sync_p50(Path(name))}
+    for case, figures in summaries.items():
         record.bars += [
             Bar(what=f"{case}: p50 ms", measured=figures["added_p50_ms"], limit=P50_BAR, at_most=True),
             Bar(what=f"{case}: p99 ms", measured=figures["added_p99_ms"], limit=P99_BAR, at_most=True),

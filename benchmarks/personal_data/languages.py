@@ -74,8 +74,8 @@ _SLOTS = {"person": "PERSON", "first": "PERSON", "last": "PERSON", "city": "LOCA
 def carried(language: str, *, seed: int = 7) -> list[Text]:
     """The carriers of a language, filled."""
     fakers = [Faker(locale) for locale in LOCALES[language]]
-    for number, each in enumerate(fakers):
-        each.seed_instance(seed + number)
+    for number, faker in enumerate(fakers):
+        faker.seed_instance(seed + number)
     return [_filled(carrier, fakers[time % len(fakers)]) for carrier in CARRIERS[language] for time in range(TIMES)]
 
 
@@ -100,18 +100,18 @@ def _filled(carrier: str, faker: Faker) -> Text:
 
 def by_language(detector: Detector) -> dict[str, dict[str, dict[str, float]]]:
     """Exact figures of persons, places and organisations in each language."""
-    found = {}
+    scores = {}
     for language in CARRIERS:
         texts = carried(language)
         finds = [as_scored(text.text, detector.find(text.text)) for text in texts]
-        found[language] = score(texts, finds, ["PERSON", PLACE, "ORGANIZATION"])
-    return found
+        scores[language] = score(texts, finds, ["PERSON", PLACE, "ORGANIZATION"])
+    return scores
 
 
 def main() -> None:
     """Print them."""
     for language, figures in by_language(NameTagger.bundled()).items():
-        print(language, {kind: {k: round(v, 3) for k, v in each.items()} for kind, each in figures.items()})
+        print(language, {kind: {k: round(v, 3) for k, v in counts.items()} for kind, counts in figures.items()})
 
 
 if __name__ == "__main__":

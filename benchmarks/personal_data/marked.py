@@ -29,7 +29,7 @@ _MARK = re.compile(r"\[([A-Z]{3,}) ([^\]]+)\]")
 
 def marked_texts() -> Mapping[str, Sequence[Text]]:
     """The texts by their kind."""
-    found: dict[str, list[Text]] = {}
+    texts: dict[str, list[Text]] = {}
     for line in FILE.read_text(encoding="utf-8").splitlines():
         kind, _, marked = line.partition("\t")
         marked, text, spans, at = marked.replace("\\n", "\n"), "", list[Span](), 0
@@ -37,8 +37,8 @@ def marked_texts() -> Mapping[str, Sequence[Text]]:
             text += marked[at : match.start()]
             spans.append(Span(len(text), len(text) + len(match[2]), _AS_IN_SETS.get(match[1], match[1])))
             text, at = text + match[2], match.end()
-        found.setdefault(kind, []).append(Text(text + marked[at:], tuple(spans), marked, 0))
-    return found
+        texts.setdefault(kind, []).append(Text(text + marked[at:], tuple(spans), marked, 0))
+    return texts
 
 
 def by_kind(detector: Detector, *, show: bool = False) -> dict[str, dict[str, float]]:
@@ -47,12 +47,15 @@ def by_kind(detector: Detector, *, show: bool = False) -> dict[str, dict[str, fl
     for kind, texts in marked_texts().items():
         exact, overlap = Count(), Count()
         for text in texts:
-            wanted, found = annotated(text), as_scored(text.text, detector.find(text.text))
-            exact = sum((count(wanted, found, each, overlap=False) for each in TYPES), exact)
-            overlap = sum((count(wanted, found, each, overlap=True) for each in TYPES), overlap)
-            wrong = sorted((each for each in wanted ^ found if each.type in TYPES), key=lambda each: each.start)
-            for each in wrong if show else ():
-                print(kind, "missed" if each in wanted else "wrong", each.type, text.text[each.start : each.end])
+            wanted, predicted = annotated(text), as_scored(text.text, detector.find(text.text))
+            exact = sum((count(wanted, predicted, entity_type, overlap=False) for entity_type in TYPES), exact)
+            overlap = sum((count(wanted, predicted, entity_type, overlap=True) for entity_type in TYPES), overlap)
+            wrong = sorted(
+                (candidate for candidate in wanted ^ predicted if candidate.type in TYPES),
+                key=lambda wrong_span: wrong_span.start,
+            )
+            for span in wrong if show else ():
+                print(kind, "missed" if span in wanted else "wrong", span.type, text.text[span.start : span.end])
         figures[kind] = {"exact": exact.figures()["f1"], "overlap": overlap.figures()["f1"], "texts": len(texts)}
     return figures
 

@@ -56,30 +56,32 @@ def read(detector: Detector, texts: Sequence[str]) -> list[set[Span]]:
     return [as_scored(text, detector.find(text)) for text in texts]
 
 
-def figures(detector: Detector, name: str, texts: Sequence[Text], known: set[str]) -> dict[str, object]:
+def figures(detector: Detector, name: str, texts: Sequence[Text], known_words: set[str]) -> dict[str, object]:
     """Everything that is said of one detector on one set."""
-    types, found = types_of(name, texts), read(detector, [text.text for text in texts])
+    types, predicted = types_of(name, texts), read(detector, [text.text for text in texts])
     lower = [text._replace(text=low) for text in texts if len(low := text.text.lower()) == len(text.text)]
     in_lower = score(lower, read(detector, [text.text for text in lower]), types)
-    nobody = [f for text, f in zip(texts, found, strict=True) if not any(s.type == "PERSON" for s in annotated(text))]
+    nobody = [
+        f for text, f in zip(texts, predicted, strict=True) if not any(s.type == "PERSON" for s in annotated(text))
+    ]
     return {
-        "exact": score(texts, found, types),
-        "overlap": score(texts, found, types, overlap=True),
+        "exact": score(texts, predicted, types),
+        "overlap": score(texts, predicted, types, overlap=True),
         "exact in lower case": in_lower["all"],
-        "persons unseen in training, recall": unseen_recall(texts, found, known),
+        "persons unseen in training, recall": unseen_recall(texts, predicted, known_words),
         "texts without a person that have one found": sum(any(s.type == "PERSON" for s in f) for f in nobody)
         / max(len(nobody), 1),
-        "age, exact": score(texts, found, ["AGE"])["AGE"] if "AGE" not in UNANNOTATED[name] else None,
+        "age, exact": score(texts, predicted, ["AGE"])["AGE"] if "AGE" not in UNANNOTATED[name] else None,
     }
 
 
-def unseen_recall(texts: Sequence[Text], found: Sequence[set[Span]], known: set[str]) -> dict[str, float]:
+def unseen_recall(texts: Sequence[Text], predicted: Sequence[set[Span]], known_words: set[str]) -> dict[str, float]:
     """Recall of persons none of whose words is a word of a person in the training texts."""
     wanted = [
         (span in have)
-        for text, have in zip(texts, found, strict=True)
+        for text, have in zip(texts, predicted, strict=True)
         for span in annotated(text)
-        if span.type == "PERSON" and not words_of(text.text[span.start : span.end]) & known
+        if span.type == "PERSON" and not words_of(text.text[span.start : span.end]) & known_words
     ]
     return {"recall": sum(wanted) / max(len(wanted), 1), "n": len(wanted)}
 
@@ -91,7 +93,7 @@ def words_of(value: str) -> set[str]:
 
 def false_persons(detector: Detector, messages: Sequence[str]) -> float:
     """Share of messages in which somebody is found."""
-    hits = [any(each.kind == Kind.PERSON for each in detector.find(message)) for message in messages]
+    hits = [any(span.kind == Kind.PERSON for span in detector.find(message)) for message in messages]
     return sum(hits) / len(hits)
 
 
@@ -136,8 +138,8 @@ def main() -> None:
     paths = dict(zip(SETS, find("pii_presidio"), strict=True))
     record.data = {f"pii_presidio/{path.name}": sha256(path) for path in paths.values()}
     texts = {name: read_texts(path) for name, path in paths.items()}
-    asked = {name: [text for text in own if text.part == given.part] for name, own in texts.items()}
-    known = {
+    chosen = {name: [text for text in own if text.part == given.part] for name, own in texts.items()}
+    known_words = {
         word
         for own in texts.values()
         for text in own
@@ -154,10 +156,10 @@ def main() -> None:
         detectors["presidio"] = PresidioDetector(patterns=False)
     for who, detector in detectors.items():
         if who != "patterns":
-            for name, own in asked.items():
-                record.figures[f"{who}, {name}"] = figures(detector, name, own, known)
+            for name, own in chosen.items():
+                record.figures[f"{who}, {name}"] = figures(detector, name, own, known_words)
             record.figures[f"{who}, bank messages with a person found"] = false_persons(detector, messages)
-        joined = [text.text for own in asked.values() for text in own]
+        joined = [text.text for own in chosen.values() for text in own]
         record.figures[f"{who}, milliseconds for {CHARACTERS} characters"] = latency(detector, joined)
     for who in ("patterns", "names"):
         record.figures[f"{who}, finds in {TEXTS:,} ordinary texts"] = {
@@ -165,27 +167,27 @@ def main() -> None:
         }
     record.figures["names, by language, exact"] = by_language(detectors["names"])
     record.figures["names, sentences of our own"] = by_kind(detectors["names"])
-    record.figures["templates"] = {name: len({text.template for text in own}) for name, own in asked.items()}
-    record.figures["texts"] = {name: len(own) for name, own in asked.items()}
+    record.figures["templates"] = {name: len({text.template for text in own}) for name, own in chosen.items()}
+    record.figures["texts"] = {name: len(own) for name, own in chosen.items()}
     record.bars = bars(record.figures)
     record.note_load()
     record.write(given.out)
 
 
-def bars(found: dict[str, object]) -> list[Bar]:
+def bars(measured: dict[str, object]) -> list[Bar]:
     """Better than Presidio, over all types and in each; and fast."""
 
     def f1(who: str, name: str, kind: str, how: str = "exact") -> float:
-        return float(found[f"{who}, {name}"][how][kind]["f1"])  # type: ignore[index]
+        return float(measured[f"{who}, {name}"][how][kind]["f1"])  # type: ignore[index]
 
     made = []
     for name in SETS:
-        kinds = list(found[f"names, {name}"]["exact"])  # type: ignore[index]
+        kinds = list(measured[f"names, {name}"]["exact"])  # type: ignore[index]
         ours, theirs = f1("names", name, "all"), f1("presidio", name, "all")
         made.append(Bar(what=f"{name}: F1, exact spans, against Presidio's", measured=ours, limit=theirs))
         worse = sum(f1("names", name, kind) < f1("presidio", name, kind) for kind in kinds)
         made.append(Bar(what=f"{name}: types in which Presidio is better", measured=worse, limit=0, at_most=True))
-    speed = found[f"names, milliseconds for {CHARACTERS} characters"]["p50"]  # type: ignore[index]
+    speed = measured[f"names, milliseconds for {CHARACTERS} characters"]["p50"]  # type: ignore[index]
     return [*made, Bar(what="p50 at 500 characters, one core, ms", measured=speed, limit=10, at_most=True)]
 
 

@@ -49,8 +49,8 @@ async def measured(folder: Path, seconds: float, rounds: int) -> tuple[Curve, di
         fresh: dict[float, list[LoadStep]] = {share: [] for share in (*BARS, *BETWEEN)}
 
         async def after_round(knee: float) -> None:
-            for share, found in fresh.items():
-                found.append(await check.load(share * knee))
+            for share, loads in fresh.items():
+                loads.append(await check.load(share * knee))
 
         knee, points, cost, warnings = await work.run(after_round)
         curve = Curve(
@@ -60,7 +60,7 @@ async def measured(folder: Path, seconds: float, rounds: int) -> tuple[Curve, di
         shares = []
         for knees in PLANNED:
             count = replicas_for(curve, knees * knee)
-            steps = [await check.load(knees * knee / each) for each in (count, count - 1)]
+            steps = [await check.load(knees * knee / workers) for workers in (count, count - 1)]
             shares.append(
                 {"rate, in knees": knees, "replicas": count, "kept up": [kept_up(step, work.alone) for step in steps]}
             )
@@ -97,14 +97,14 @@ def main() -> None:
     predicted = {}
     for share, steps in fresh.items():
         together = sorted(latency for step in steps for latency in step.latencies)
-        said, came = expected(curve, share * curve.knee, "p95"), quantile(together, 0.95)
+        forecast, came = expected(curve, share * curve.knee, "p95"), quantile(together, 0.95)
         predicted[f"{share:g}"] = {
             "rate": share * curve.knee,
-            "predicted p95 ms": said.value,
-            "range": [said.low, said.high],
+            "predicted p95 ms": forecast.value,
+            "range": [forecast.low, forecast.high],
             "measured p95 ms": came,
             "of rounds": [quantile(step.latencies, 0.95) for step in steps],
-            "error": said.value / came - 1,
+            "error": forecast.value / came - 1,
             "p50": [expected(curve, share * curve.knee, "p50").value, quantile(together, 0.5)],
         }
     record.figures = {
@@ -115,7 +115,7 @@ def main() -> None:
         "load": curve.load,
         "by share of the knee": predicted,
         "planned replicas": shares,
-        "median error": median(abs(each["error"]) for each in predicted.values()),
+        "median error": median(abs(point["error"]) for point in predicted.values()),
     }
     record.bars = [
         Bar(
@@ -126,7 +126,7 @@ def main() -> None:
         )
         for share in BARS
     ]
-    exact = all(each["kept up"] == [True, False] for each in shares)
+    exact = all(share["kept up"] == [True, False] for share in shares)
     record.bars.append(Bar(what="planned replicas exact", measured=float(exact), limit=1.0))
     record.notes += curve.warnings
     record.note_load()

@@ -119,15 +119,15 @@ async def ask(index: PostgresIndex, source: Source, mode: str, queries: int) -> 
 
 async def recall(index: PostgresIndex, source: Source, vectors: np.ndarray, queries: int) -> float:
     """Of the ten nearest chunks, the share that a search by vector alone has among its ten."""
-    found, exact = 0, vectors.astype(np.float16).astype(np.float32)
+    hits, exact = 0, vectors.astype(np.float16).astype(np.float32)
     for _ in range(queries):
         vector = source.vectors(1)[0]
         nearest = np.argsort(-(exact @ vector))[:10]
         passages = await index.search("", k=10, clearance=Label.INTERNAL, vector=vector, mode="vector")
         places = {(passage.document, passage.start) for passage in passages}
         wanted = {await _place(index, int(number)) for number in nearest}
-        found += len(places & wanted)
-    return found / (10 * queries)
+        hits += len(places & wanted)
+    return hits / (10 * queries)
 
 
 async def _place(index: PostgresIndex, number: int) -> tuple[str, int]:
@@ -155,12 +155,12 @@ async def measure(address: str, chunks: int, *, queries: int, seed: int) -> dict
     try:
         filled, vectors = await fill(index, source, chunks)
         print(f"{chunks:,} chunks: {filled}", flush=True)
-        asked = {mode: await ask(index, source, mode, queries) for mode in MODES}
-        print(f"{chunks:,} chunks: {asked}", flush=True)
+        figures = {mode: await ask(index, source, mode, queries) for mode in MODES}
+        print(f"{chunks:,} chunks: {figures}", flush=True)
         near = await recall(index, source, vectors, min(queries, 100))
     finally:
         await index.close()
-    return {**filled, **asked, "recall_of_ten": near, "database_megabytes": size_of(address)}
+    return {**filled, **figures, "recall_of_ten": near, "database_megabytes": size_of(address)}
 
 
 def main() -> int:

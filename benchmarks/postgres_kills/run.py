@@ -146,7 +146,7 @@ def await_work(workers: list[Worker], chance: random.Random) -> int:
     """Wait until one has acknowledged something; the place of one that has."""
     end = time.monotonic() + 120
     while time.monotonic() < end:
-        ready = [place for place, worker in enumerate(workers) if worker.path.stat().st_size > 1_000]
+        ready = [index for index, worker in enumerate(workers) if worker.path.stat().st_size > 1_000]
         if ready:
             return chance.choice(ready)
         time.sleep(0.1)
@@ -162,7 +162,7 @@ def kills(given: argparse.Namespace) -> dict[str, object]:
     server = Server(database)
     names = itertools.count()
     workers = [Worker(server.address, f"w{next(names)}", home, given.limit) for _ in range(given.workers)]
-    said: list[str] = []
+    lines: list[str] = []
     due = [False] * given.kills + [True] * given.servers
     chance.shuffle(due)
     try:
@@ -173,13 +173,13 @@ def kills(given: argparse.Namespace) -> dict[str, object]:
                 server.kill()
                 server.start()
             else:
-                place = await_work(workers, chance)
-                said += workers[place].kill()
-                workers[place] = Worker(server.address, f"w{next(names)}", home, given.limit)
+                index = await_work(workers, chance)
+                lines += workers[index].kill()
+                workers[index] = Worker(server.address, f"w{next(names)}", home, given.limit)
         time.sleep(5)
         for worker in workers:
-            said += worker.kill()
-        return asyncio.run(count(server.address, said, given))
+            lines += worker.kill()
+        return asyncio.run(count(server.address, lines, given))
     finally:
         for worker in workers:
             worker.process.kill()
@@ -187,10 +187,10 @@ def kills(given: argparse.Namespace) -> dict[str, object]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-async def count(address: str, said: list[str], given: argparse.Namespace) -> dict[str, object]:
+async def count(address: str, lines: list[str], given: argparse.Namespace) -> dict[str, object]:
     """Hold what was said against what is stored."""
-    settled = {line.split()[1] for line in said if line.startswith("s ")}
-    admitted = sum(line.startswith("a ") for line in said)
+    settled = {line.split()[1] for line in lines if line.startswith("s ")}
+    admitted = sum(line.startswith("a ") for line in lines)
     with_keys = address_of(address).connect()
     stored = {name for (name,) in with_keys.execute("SELECT id FROM requests").fetchall()}
     query = "SELECT coalesce(sum(requests), 0), coalesce(sum(held_requests), 0) FROM spent"
@@ -234,20 +234,20 @@ def rates(given: argparse.Namespace) -> dict[str, object]:
     home = Path(tempfile.mkdtemp(prefix="rates-"))
     home.chmod(0o755)
     (home / "postgres").mkdir()
-    server, found = Server(home / "postgres"), {"postgres": [], "sqlite": []}
+    server, by_store = Server(home / "postgres"), {"postgres": [], "sqlite": []}
     section = {"all": BudgetSection(requests=10**9, joules=1e12, per="ever")}
     try:
         for turn in range(3):
             storage = BudgetDatabase(address_of(server.address))
-            found["postgres"].append(
+            by_store["postgres"].append(
                 asyncio.run(reserving(StoredLimits(section, Path(), storage=storage), given.seconds))
             )
             file = home / f"{turn}.db"
-            found["sqlite"].append(asyncio.run(reserving(StoredLimits(section, file), given.seconds)))
+            by_store["sqlite"].append(asyncio.run(reserving(StoredLimits(section, file), given.seconds)))
     finally:
         server.stop()
         shutil.rmtree(home, ignore_errors=True)
-    best = {name: round(max(values)) for name, values in found.items()}
+    best = {name: round(max(values)) for name, values in by_store.items()}
     return {"a_second": best, "ratio": round(best["postgres"] / best["sqlite"], 2), "turns": 3, "callers": 16}
 
 

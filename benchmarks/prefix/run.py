@@ -57,19 +57,19 @@ def shared(view: Sequence[Entry], instruction: str) -> tuple[Message, ...]:
 
 def unshared(view: Sequence[Entry], instruction: str) -> tuple[Message, ...]:
     """The instruction first, as a system message usually is."""
-    known, last = context_first(view, instruction="", asked=ASKED)
-    return Message(role="system", text=f"{instruction}\n\n{known.text}"), last
+    context, last = context_first(view, instruction="", asked=ASKED)
+    return Message(role="system", text=f"{instruction}\n\n{context.text}"), last
 
 
 def views(count: int) -> list[list[Entry]]:
     """Contexts of about 1,000 tokens, each the beginning of a page of the docs."""
-    found = []
+    made = []
     for name in DOCUMENTS[:count]:
         text = (ROOT / "docs" / name).read_text(encoding="utf-8")
         text = (text * 3)[: CHARACTERS_A_TOKEN * CONTEXT_TOKENS]
         passage = Passage(document=name, start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC, index="docs")
-        found.append([Entry(content=passage, producer="docs", label=Label.PUBLIC, time=0.0)])
-    return found
+        made.append([Entry(content=passage, producer="docs", label=Label.PUBLIC, time=0.0)])
+    return made
 
 
 async def ask(
@@ -103,13 +103,13 @@ async def measure(
     adapted: bool,
 ) -> dict[str, object]:
     """Both layouts in one way, each on an engine that has read nothing yet."""
-    found: dict[str, dict[str, float]] = {}
+    figures: dict[str, dict[str, float]] = {}
     for name, layout in {"instruction first": unshared, "context first": shared}.items():
         held = adapters if adapted else None
         engine = LlamaEngine("smollm2", path, threads=2, parallel=parallel, window=2048, adapters=held)
-        found[name] = await ask(engine, contexts, layout, together=together, adapted=adapted)
+        figures[name] = await ask(engine, contexts, layout, together=together, adapted=adapted)
         await engine.close()
-    return {**found, "share": found["context first"]["evaluated"] / found["instruction first"]["evaluated"]}
+    return {**figures, "share": figures["context first"]["evaluated"] / figures["instruction first"]["evaluated"]}
 
 
 async def main() -> None:
@@ -130,11 +130,11 @@ async def main() -> None:
             for seed, name in enumerate(INSTRUCTIONS)
         }
         for way, how in WAYS.items():
-            record.figures[way] = found = await measure(path, adapters, contexts, **how)  # type: ignore[arg-type]
-            print(way, found, flush=True)
+            record.figures[way] = figures = await measure(path, adapters, contexts, **how)  # type: ignore[arg-type]
+            print(way, figures, flush=True)
             if way != "an adapter each":
                 what = f"prompt tokens evaluated per request, shared to unshared, {way}"
-                record.bars.append(Bar(what=what, measured=float(str(found["share"])), limit=0.45, at_most=True))
+                record.bars.append(Bar(what=what, measured=float(str(figures["share"])), limit=0.45, at_most=True))
     record.write(options.out)
 
 

@@ -65,8 +65,8 @@ class Question(NamedTuple):
 def questions(rows: Sequence[tuple[str, str]], most: int, seed: int) -> tuple[list[Question], tuple[str, ...]]:
     """Rows drawn by the seed with the nearest of the others; all labels."""
     order = np.random.default_rng(seed).permutation(len(rows))
-    asked, rest = [rows[i] for i in order[:most]], [rows[i] for i in sorted(order[RESERVED:])]
-    texts = {text for text, _ in asked}
+    drawn, rest = [rows[i] for i in order[:most]], [rows[i] for i in sorted(order[RESERVED:])]
+    texts = {text for text, _ in drawn}
     rest = [row for row in rest if row[0] not in texts]
     encoder = OnnxEncoder.bundled(threads=1)
     bank = Demonstrations(
@@ -74,17 +74,17 @@ def questions(rows: Sequence[tuple[str, str]], most: int, seed: int) -> tuple[li
         labels=tuple(label for _, label in rest),
         vectors=encoder.encode([text for text, _ in rest]),
     )
-    vectors = encoder.encode([text for text, _ in asked])
-    found = [Question(t, y, bank.nearest(v, NEIGHBOURS)) for (t, y), v in zip(asked, vectors, strict=True)]
-    return found, tuple(sorted({label for _, label in rows}))
+    vectors = encoder.encode([text for text, _ in drawn])
+    built = [Question(t, y, bank.nearest(v, NEIGHBOURS)) for (t, y), v in zip(drawn, vectors, strict=True)]
+    return built, tuple(sorted({label for _, label in rows}))
 
 
-async def ask(asked: AskedModel, prompting: FewShot, those: Sequence[Question]) -> list[Output]:
+async def ask(model: AskedModel, prompting: FewShot, those: Sequence[Question]) -> list[Output]:
     """The model's answers, one after the other."""
-    engine, outputs = asked.open(), []
+    engine, outputs = model.open(), []
     try:
-        for each in those:
-            outputs += await engine.run([prompting.prompt(each.text, each.neighbours, Label.PUBLIC)])
+        for question in those:
+            outputs += await engine.run([prompting.prompt(question.text, question.neighbours, Label.PUBLIC)])
             print(".", end="", flush=True)
     finally:
         await engine.close()
@@ -94,8 +94,8 @@ async def ask(asked: AskedModel, prompting: FewShot, those: Sequence[Question]) 
 
 def figures(prompting: FewShot, those: Sequence[Question], outputs: Sequence[Output]) -> dict[str, object]:
     """Accuracy with its interval, and what the answers took."""
-    replies = [read_reply(prompting, each.neighbours, out) for each, out in zip(those, outputs, strict=True)]
-    right = np.array([reply.label == each.label for reply, each in zip(replies, those, strict=True)])
+    replies = [read_reply(prompting, question.neighbours, out) for question, out in zip(those, outputs, strict=True)]
+    right = np.array([reply.label == question.label for reply, question in zip(replies, those, strict=True)])
     used = total_usage(output.usage for output in outputs)
     return {
         **_accuracy(right),
@@ -110,8 +110,8 @@ def figures(prompting: FewShot, those: Sequence[Question], outputs: Sequence[Out
 def neighbours_alone(those: Sequence[Question]) -> dict[str, object]:
     """The same neighbours voting, without any model."""
     prompting = FewShot(instruction="", labels=("-",), form="free")
-    shares = [read_reply(prompting, each.neighbours, Output()).shares for each in those]
-    right = [max(share, key=share.__getitem__) == each.label for share, each in zip(shares, those, strict=True)]
+    shares = [read_reply(prompting, question.neighbours, Output()).shares for question in those]
+    right = [max(share, key=share.__getitem__) == question.label for share, question in zip(shares, those, strict=True)]
     return _accuracy(np.array(right))
 
 
@@ -119,18 +119,18 @@ def _accuracy(right: np.ndarray) -> dict[str, object]:
     return {"accuracy": float(right.mean()), "interval": list(bootstrap_mean(right, seed=0)), "rows": len(right)}
 
 
-def run_set(record: Record, name: str, asked: AskedModel, *, rows: int, seed: int) -> None:
+def run_set(record: Record, name: str, model: AskedModel, *, rows: int, seed: int) -> None:
     """Both ways of asking on one data set."""
     those, labels = questions(SETS[name](), rows, seed)
     few = FewShot(instruction=INSTRUCTIONS[name] + DEFAULT_INSTRUCTION, labels=labels, form="grammar", room=WINDOW // 2)
     zero = replace(few, instruction=INSTRUCTIONS[name].strip() + " Label the message.", shots=0, list_all=len(labels))
-    found: dict[str, object] = {"neighbours_vote": neighbours_alone(those)}
+    results: dict[str, object] = {"neighbours_vote": neighbours_alone(those)}
     for way, prompting in (("zero_shot", zero), ("nearest_8", few)):
         print(name, way)
-        outputs = asyncio.run(ask(asked, prompting, those))
-        found[way] = figures(prompting, those, outputs)
-        print(found[way])
-    record.figures[name] = found
+        outputs = asyncio.run(ask(model, prompting, those))
+        results[way] = figures(prompting, those, outputs)
+        print(results[way])
+    record.figures[name] = results
 
 
 def main() -> None:
@@ -153,14 +153,16 @@ def main() -> None:
         parallel=1,
         window=WINDOW,
     )
-    asked = AskedModel(key="qwen", model=model, folder=given.answers, label=Label.PUBLIC, gate=Gate(ClearancePolicy()))
-    asked.check()
+    large_model = AskedModel(
+        key="qwen", model=model, folder=given.answers, label=Label.PUBLIC, gate=Gate(ClearancePolicy())
+    )
+    large_model.check()
     record = Record(claim=CLAIM, seeds=[given.seed])
     record.data |= {
         f"{name}/train": sha256(find("frugalgpt" if name == "headlines" else name)[0]) for name in given.sets
     }
     for name in given.sets:
-        run_set(record, name, asked, rows=given.rows, seed=given.seed)
+        run_set(record, name, large_model, rows=given.rows, seed=given.seed)
     record.figures["model"] = {
         "name": "Qwen2.5-Coder-1.5B-Instruct Q4_K_M",
         "sha256": MODEL_SHA256,

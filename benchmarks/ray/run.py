@@ -46,10 +46,10 @@ def post(address: str, text: str) -> tuple[dict, float]:
 
 def same(answer: dict) -> object:
     """What must be equal: the words and what the network says of them, not ids and times."""
-    said = answer["choices"][0]["message"]
+    message = answer["choices"][0]["message"]
     about = answer.get("coterie", {})
     return (
-        said,
+        message,
         about.get("status"),
         [(f["specialist"], f["value"], f["confidence"]) for f in about.get("findings", [])],
     )
@@ -87,8 +87,8 @@ def main() -> None:
     )  # fmt: skip
     try:
         own = json.loads(direct.stdout.readline())["address"]
-        asked = ("I lost my card number", "what is the balance of account")
-        texts = [f"{asked[n % 2]} {n}" for n in range(given.requests)]
+        questions = ("I lost my card number", "what is the balance of account")
+        texts = [f"{questions[n % 2]} {n}" for n in range(given.requests)]
         equal, times = 0, {"ray": [], "direct": []}
         for text in ["warm up"] * 3 + texts:
             (one, by_ray), (other, by_own) = post(f"http://127.0.0.1:{port}", text), post(own, text)

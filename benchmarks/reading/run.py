@@ -51,32 +51,32 @@ def told(context: str, language: str) -> tuple[list[tuple[int, int]], list[str]]
     return places, [context[start:end] for start, end in places]
 
 
-def xquad(path: Path, each: int) -> dict[str, list[bool]]:
+def xquad(path: Path, count: int) -> dict[str, list[bool]]:
     """By language whether the best sentence holds the answer."""
     by: dict[str, dict[str, tuple[str, dict]]] = defaultdict(dict)
     for paragraph in rows(path):
         for question in paragraph["qas"]:
             by[paragraph["lang"]][question["id"]] = (paragraph["context"], question)
-    asked = random.Random(SEED).sample(sorted(by["en"]), each)  # noqa: S311 - a sample, no secret
-    found: dict[str, list[bool]] = {}
+    names = random.Random(SEED).sample(sorted(by["en"]), count)  # noqa: S311 - a sample, no secret
+    hits: dict[str, list[bool]] = {}
     for language, questions in sorted(by.items()):
-        found[language] = []
-        for name in asked:
+        hits[language] = []
+        for name in names:
             context, question = questions[name]
             places, sentences = told(context, language)
             start, end = places[int(bundled_reader().read(question["q"], sentences).sentences.argmax())]
-            found[language].append(any(start <= at < end for _, at in question["a"]))
-        print(language, np.mean(found[language]), flush=True)
-    return found
+            hits[language].append(any(start <= at < end for _, at in question["a"]))
+        print(language, np.mean(hits[language]), flush=True)
+    return hits
 
 
 def halves(path: Path, most: int) -> tuple[np.ndarray, np.ndarray]:
     """Of questions of the test half how likely the paragraph answers, and whether it does."""
-    asked = [(p["context"], q) for p in rows(path) if p["split"] == "test" for q in p["qas"]]
-    asked = [a for a in asked if a[1].get("answerable_no_span") or a[1].get("impossible")]
-    asked = random.Random(SEED).sample(asked, min(most, len(asked)))  # noqa: S311 - a sample, no secret
-    answers = [bundled_reader().read(q["q"], told(context, "en")[1]).answers for context, q in asked]
-    return np.array(answers), np.array([not q.get("impossible") for _, q in asked])
+    questions = [(p["context"], q) for p in rows(path) if p["split"] == "test" for q in p["qas"]]
+    questions = [a for a in questions if a[1].get("answerable_no_span") or a[1].get("impossible")]
+    questions = random.Random(SEED).sample(questions, min(most, len(questions)))  # noqa: S311 - a sample, no secret
+    answers = [bundled_reader().read(q["q"], told(context, "en")[1]).answers for context, q in questions]
+    return np.array(answers), np.array([not q.get("impossible") for _, q in questions])
 
 
 def latency(path: Path) -> dict[str, float]:
@@ -89,7 +89,7 @@ def latency(path: Path) -> dict[str, float]:
             start = time.process_time()
             bundled_reader().read(f"Which of these was first, {name}?", told(context, "en")[1])
             times.append((time.process_time() - start) * 1000)
-    return {name: float(np.median(each)) for name, each in taken.items()}
+    return {name: float(np.median(times)) for name, times in taken.items()}
 
 
 def main() -> None:
@@ -101,13 +101,13 @@ def main() -> None:
     (parallel,) = find("reading/qa/xquad")
     (squad,) = find("reading/qa/squad2_dev")
     record = Record(claim=CLAIM, seeds=[SEED])
-    record.data = {each.name: sha256(each) for each in (parallel, squad)}
+    record.data = {file.name: sha256(file) for file in (parallel, squad)}
     record.note_load()
     times = latency(parallel)
-    found = xquad(parallel, given.each)
-    right = {language: float(np.mean(own)) for language, own in found.items()}
+    hits = xquad(parallel, given.each)
+    right = {language: float(np.mean(own)) for language, own in hits.items()}
     answers, stated = halves(squad, given.halves)
-    interval = bootstrap_mean(np.array(found["en"], dtype=float), seed=0)
+    interval = bootstrap_mean(np.array(hits["en"], dtype=float), seed=0)
     mean = float(np.mean(list(right.values())))
     record.figures = {
         "sentence_right": right, "english_interval": [interval.low, interval.high], "mean_of_languages": mean,

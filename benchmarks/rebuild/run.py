@@ -97,20 +97,20 @@ def figure_of(figures: Any, path: str) -> Any:  # noqa: ANN401 - JSON
 def _drawn(before: Any, after: Any, path: str) -> list[tuple[str, float, float]]:  # noqa: ANN401 - JSON
     """Each draw that was measured again: its path, and the figure before and after."""
     head, _, tail = path.partition("/*/")
-    found = []
+    drawn = []
     for draw, figures in (figure_of(after, head) or {}).items():
         whole = f"{head}/{draw}/{tail}"
         old, new = figure_of(before, whole), figure_of(figures, tail)
         again = figure_of(figures, f"{tail.rpartition('/')[0]}/again")
         if old is not None and new is not None and again != figure_of(before, f"{whole.rpartition('/')[0]}/again"):
-            found.append((whole, float(old), float(new)))
-    return found
+            drawn.append((whole, float(old), float(new)))
+    return drawn
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float]:
     """Mean of draws, and how far two means of so many draws lie apart by chance, about."""
     mean = sum(values) / len(values)
-    deviation = sqrt(sum((each - mean) ** 2 for each in values) / max(len(values) - 1, 1))
+    deviation = sqrt(sum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1))
     return mean, 1.96 * deviation * sqrt(2 / len(values))
 
 
@@ -124,9 +124,9 @@ def interval_of(figures: Any, named: Named) -> tuple[float, float] | None:  # no
     """The 95% interval of a figure of before; None where it has none."""
     head, _, last = named.path.rpartition("/")
     for path in (f"{head}/intervals/{last}", f"{head}/interval"):
-        found = figure_of(figures, path)
-        if isinstance(found, list) and len(found) == 2:
-            return float(found[0]), float(found[1])
+        interval = figure_of(figures, path)
+        if isinstance(interval, list) and len(interval) == 2:
+            return float(interval[0]), float(interval[1])
     rows = figure_of(figures, named.rows) if isinstance(named.rows, str) else named.rows
     return _wilson(float(figure_of(figures, named.path)), int(rows)) if rows else None
 
@@ -140,7 +140,7 @@ def compare(benchmark: str, before: Any, after: Any) -> Iterator[dict[str, Any]]
             if not drawn:
                 continue
             name = named.path.replace("/by_draw/*/", f", {len(drawn)} draws, ").replace("/", " ")
-            (old, half), (new, _) = _spread([each[1] for each in drawn]), _spread([each[2] for each in drawn])
+            (old, half), (new, _) = _spread([figure[1] for figure in drawn]), _spread([figure[2] for figure in drawn])
             one = interval_of(before, Named(drawn[0][0])) if len(drawn) == 1 else None
             interval = one or (old - half, old + half)
         else:
@@ -152,7 +152,7 @@ def compare(benchmark: str, before: Any, after: Any) -> Iterator[dict[str, Any]]
             "benchmark": benchmark,
             "figure": name.replace(", 1 draws,", ", 1 draw,"),
             "before": old,
-            "interval": interval and [round(each, 6) for each in interval],
+            "interval": interval and [round(bound, 6) for bound in interval],
             "after": new,
             "verdict": _verdict(old, new, interval, lower=named.lower),
         }
@@ -177,8 +177,8 @@ def recorded(benchmark: str) -> dict[str, Any]:
         capture_output=True,
         check=True,
     )
-    found: dict[str, Any] = json.loads(shown.stdout)
-    return found
+    document: dict[str, Any] = json.loads(shown.stdout)
+    return document
 
 
 def figures_in(content: object, name: str = "") -> Iterator[tuple[str, object]]:
@@ -224,7 +224,7 @@ def main() -> None:
         runs[benchmark] = {key: after[key] for key in ("command", "date", "seeds", "machine", "data") if key in after}
     print("| benchmark | figure | before | 95% | now | verdict |\n| --- | --- | --- | --- | --- | --- |")
     for row in rows:
-        span = " to ".join(_shown(each) for each in row["interval"] or ())
+        span = " to ".join(_shown(bound) for bound in row["interval"] or ())
         cells = (row["benchmark"], row["figure"], _shown(row["before"]), span, _shown(row["after"]), row["verdict"])
         print(f"| {' | '.join(cells)} |")
     if chosen.out:

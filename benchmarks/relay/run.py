@@ -53,8 +53,8 @@ class Upstream:
             length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
             self.bodies = [*self.bodies[-9:], await reader.readexactly(length)]
             answer = ANSWERS[self.kind]
-            told = f"HTTP/1.1 200 OK\r\ncontent-type: {self.kind}\r\ncontent-length: {len(answer)}\r\n\r\n"
-            writer.write(told.encode() + answer)
+            response_head = f"HTTP/1.1 200 OK\r\ncontent-type: {self.kind}\r\ncontent-length: {len(answer)}\r\n\r\n"
+            writer.write(response_head.encode() + answer)
             await writer.drain()
 
     @staticmethod
@@ -110,7 +110,7 @@ async def main() -> None:
             rounds = []
             for _ in range(options.rounds + 1):
                 rounds.append([await p50(door, options.requests) for door in (direct, relay)])
-                print([round(each, 2) for each in rounds[-1]], flush=True)
+                print([round(value, 2) for value in rounds[-1]], flush=True)
         sync = sync_p50(folder)
     rounds = rounds[1:]  # the first warms up
     overheads = sorted(relayed - alone for alone, relayed in rounds)

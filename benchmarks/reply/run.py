@@ -39,11 +39,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         section, model = make(folder)
-        asked = measure(folder, section, model, seed=options.seed, n=options.n, spare=options.quiet)
-        replies, engine = asyncio.run(asked)
-    found = figures(replies)
-    record.figures = {"engine": engine, **found}
-    timed = found["times"]["in_quiet"]
+        measuring = measure(folder, section, model, seed=options.seed, n=options.n, spare=options.quiet)
+        replies, engine = asyncio.run(measuring)
+    measured = figures(replies)
+    record.figures = {"engine": engine, **measured}
+    timed = measured["times"]["in_quiet"]
     record.notes.append(
         f"times are of the {timed['n']} replies out of {len(replies)} during which others used at most {QUIET} cores"
     )

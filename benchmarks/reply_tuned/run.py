@@ -46,7 +46,7 @@ def some_pairs(folder: Path, n: int | None) -> Path:
     with (folder / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows[place * len(rows) // n] for place in range(min(n, len(rows))))
+        writer.writerows(rows[index * len(rows) // n] for index in range(min(n, len(rows))))
     return folder / "pairs.csv"
 
 
@@ -79,11 +79,11 @@ def main() -> None:
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=[given.seed])
     record.data = {file: sha256(LENDER / file) for file in (MESSAGES, HELP, PAIRS)}
-    asked = {kind: ask(kind, seed=given.seed, n=given.n, pairs=given.pairs, quiet=given.quiet) for kind in KINDS}
-    record.figures = {kind: found for kind, (_, found) in asked.items()}
-    tuned, untuned = (asked[kind][0][: given.n] for kind in ("tuned", "untuned"))
-    stands = gain([each.fate == "stands" for each in tuned], [each.fate == "stands" for each in untuned])
-    full = gain([holds_all(each) for each in tuned], [holds_all(each) for each in untuned])
+    results = {kind: ask(kind, seed=given.seed, n=given.n, pairs=given.pairs, quiet=given.quiet) for kind in KINDS}
+    record.figures = {kind: kind_figures for kind, (_, kind_figures) in results.items()}
+    tuned, untuned = (results[kind][0][: given.n] for kind in ("tuned", "untuned"))
+    stands = gain([reply.fate == "stands" for reply in tuned], [reply.fate == "stands" for reply in untuned])
+    full = gain([holds_all(reply) for reply in tuned], [holds_all(reply) for reply in untuned])
     record.figures["gain"] = {"drafts_that_stand": stands, "stated_in_full": full}
     whole = given.pairs is None
     record.bars = [

@@ -71,9 +71,9 @@ def read(paths: Sequence[Path]) -> Recorded:
     rows, subjects = [], []
     for path in paths:
         with path.open(encoding="utf-8", newline="") as file:
-            found = list(csv.reader(file))[1:]
-        rows += found
-        subjects += [path.stem] * len(found)
+            file_rows = list(csv.reader(file))[1:]
+        rows += file_rows
+        subjects += [path.stem] * len(file_rows)
     weak, strong = (np.array([row[column] == "True" for row in rows], dtype=float) for column in (1, 2))
     return Recorded([row[0] for row in rows], np.array(subjects), weak, strong)
 
@@ -101,37 +101,39 @@ def one_draw(
 ) -> dict[str, Any]:
     """One draw of labelled prompts, every other prompt ordered once."""
     drawn = np.random.default_rng(seed).permutation(len(data.prompts))
-    known, asked = np.sort(drawn[:LABELS]), np.sort(drawn[LABELS:])
-    profile = profile_of_rows(data.outcomes(known), rows[known], features)
-    predicted = profile.predict_rows(rows[asked], clipped=False)
+    labelled, unlabelled = np.sort(drawn[:LABELS]), np.sort(drawn[LABELS:])
+    profile = profile_of_rows(data.outcomes(labelled), rows[labelled], features)
+    predicted = profile.predict_rows(rows[unlabelled], clipped=False)
     gain = predicted[:, 1] - predicted[:, 0]
-    fresh = ~np.isin(asked, aside)
+    fresh = ~np.isin(unlabelled, aside)
     return {
-        "profile": figures_of(gain, data, asked),
-        "profile, without the prompts set aside": figures_of(gain[fresh], data, asked[fresh]),
-        "interval": _interval(gain, data, asked, seed),
+        "profile": figures_of(gain, data, unlabelled),
+        "profile, without the prompts set aside": figures_of(gain[fresh], data, unlabelled[fresh]),
+        "interval": _interval(gain, data, unlabelled, seed),
         "penalty": profile.penalty,
         "baselines": {
-            "random": figures_of(np.random.default_rng(seed + 100).random(len(asked)), data, asked),
-            "prompt length": figures_of(np.array([len(data.prompts[row]) for row in asked], dtype=float), data, asked),
-            "true subject, the same labels": figures_of(_by_subject(data, known, asked), data, asked),
-            "oracle": figures_of((data.strong - data.weak)[asked], data, asked),
-            "cheapest: accuracy": float(data.weak[asked].mean()),
-            "largest: accuracy": float(data.strong[asked].mean()),
+            "random": figures_of(np.random.default_rng(seed + 100).random(len(unlabelled)), data, unlabelled),
+            "prompt length": figures_of(
+                np.array([len(data.prompts[row]) for row in unlabelled], dtype=float), data, unlabelled
+            ),
+            "true subject, the same labels": figures_of(_by_subject(data, labelled, unlabelled), data, unlabelled),
+            "oracle": figures_of((data.strong - data.weak)[unlabelled], data, unlabelled),
+            "cheapest: accuracy": float(data.weak[unlabelled].mean()),
+            "largest: accuracy": float(data.strong[unlabelled].mean()),
         },
     }
 
 
-def _by_subject(data: Recorded, known: np.ndarray, asked: np.ndarray, strength: float = 15.0) -> np.ndarray:
+def _by_subject(data: Recorded, labelled: np.ndarray, unlabelled: np.ndarray, strength: float = 15.0) -> np.ndarray:
     """The mean gain of the prompt's true subject, drawn to the mean of all: what a perfect domain router would know."""
     gain = data.strong - data.weak
-    mean = gain[known].mean()
+    mean = gain[labelled].mean()
     of = {
-        name: (gain[known][here].sum() + strength * mean) / (here.sum() + strength)
+        name: (gain[labelled][here].sum() + strength * mean) / (here.sum() + strength)
         for name in np.unique(data.subjects)
-        for here in [data.subjects[known] == name]
+        for here in [data.subjects[labelled] == name]
     }
-    return np.array([of[name] for name in data.subjects[asked]])
+    return np.array([of[name] for name in data.subjects[unlabelled]])
 
 
 def _interval(gain: np.ndarray, data: Recorded, rows: np.ndarray, seed: int) -> list[float]:
@@ -146,10 +148,10 @@ def _interval(gain: np.ndarray, data: Recorded, rows: np.ndarray, seed: int) -> 
 
 def mean_of(draws: Sequence[Mapping[str, Any]], *keys: str) -> dict[str, float]:
     """The mean over draws of figures below some keys."""
-    found: list[Any] = list(draws)
+    parts: list[Any] = list(draws)
     for key in keys:
-        found = [each[key] for each in found]
-    return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
+        parts = [part[key] for part in parts]
+    return {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
 
 
 def run(record: Record, cache: Path | None) -> None:
@@ -189,12 +191,12 @@ def run(record: Record, cache: Path | None) -> None:
 
 def _gsm8k(data: Recorded, cache: Path | None) -> dict[str, Any]:
     """Five-fold cross-validated: each prompt ordered by a profile of the other folds."""
-    found = replay(data.outcomes(range(len(data.prompts))), encoded(data.prompts, cache, "gsm8k"), seed=0)
-    assert found.recovery is not None, "two models, asked everywhere"  # noqa: S101
+    result = replay(data.outcomes(range(len(data.prompts))), encoded(data.prompts, cache, "gsm8k"), seed=0)
+    assert result.recovery is not None, "two models, asked everywhere"  # noqa: S101
     return {
         "prompts": len(data.prompts),
-        **asdict(found.recovery),
-        "interval": list(found.recovery_interval or ()),
+        **asdict(result.recovery),
+        "interval": list(result.recovery_interval or ()),
         "cheapest: accuracy": float(data.weak.mean()),
         "largest: accuracy": float(data.strong.mean()),
     }

@@ -91,12 +91,12 @@ async def measure_set(subject: Subject, foreign: Sequence[str], encoder: OnnxEnc
     profiles = {name: profile_of([], text, encoder) for name, text in subject.descriptions.items()}
     router = router_of(profiles, encoder)
     texts, wanted = [text for text, _ in subject.asked], [name for _, name in subject.asked]
-    found = [(await router.route(Request(text=text), Context())).specialists for text in texts]
+    routes = [(await router.route(Request(text=text), Context())).specialists for text in texts]
     away = [(await router.route(Request(text=text), Context())).specialists for text in foreign]
     vectors, described = encoder.encode(texts), encoder.encode([subject.descriptions[name] for name in names])
     nearest = [names[best] for best in (vectors @ described.T).argmax(axis=1)]
-    right = np.array([asked == (name,) for asked, name in zip(found, wanted, strict=True)], dtype=float)
-    theirs = np.array([asked == name for asked, name in zip(nearest, wanted, strict=True)], dtype=float)
+    right = np.array([route == (name,) for route, name in zip(routes, wanted, strict=True)], dtype=float)
+    theirs = np.array([route == name for route, name in zip(nearest, wanted, strict=True)], dtype=float)
     return {
         "texts": len(texts),
         "right": float(right.mean()),
@@ -104,9 +104,9 @@ async def measure_set(subject: Subject, foreign: Sequence[str], encoder: OnnxEnc
         "nearest_description": float(theirs.mean()),
         "ahead": float((right - theirs).mean()),
         "ahead_interval": list(bootstrap_mean(right - theirs, seed=0)),
-        "nobody": float(np.mean([not asked for asked in found])),
-        "several": float(np.mean([len(asked) > 1 for asked in found])),
-        "foreign_asked": float(np.mean([bool(asked) for asked in away])),
+        "nobody": float(np.mean([not route for route in routes])),
+        "several": float(np.mean([len(route) > 1 for route in routes])),
+        "foreign_asked": float(np.mean([bool(route) for route in away])),
     }
 
 

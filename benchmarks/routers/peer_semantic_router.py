@@ -35,10 +35,10 @@ def main(path: str) -> None:
     texts = [str(text) for text in work["texts"]]
     encoder = Given(vectors=dict(zip(texts, work["vectors"].tolist(), strict=True)))
     utterances: dict[str, list[str]] = {}
-    for place, route in zip(work["known"], work["routes"], strict=True):
-        utterances.setdefault(str(route), []).append(texts[place])
-    router = IndexedRouter(encoder, [Route(name=name, utterances=known) for name, known in utterances.items()])
-    choices = [router(texts[place]) for place in work["asked"]]
+    for index, route in zip(work["known"], work["routes"], strict=True):
+        utterances.setdefault(str(route), []).append(texts[index])
+    router = IndexedRouter(encoder, [Route(name=name, utterances=examples) for name, examples in utterances.items()])
+    choices = [router(texts[index]) for index in work["asked"]]
     names, scores = [choice.name for choice in choices], [float(choice.confidence or 0) for choice in choices]
     print(json.dumps({"version": version("semantic-router"), "names": names, "scores": scores}))
 

@@ -50,20 +50,20 @@ class Round:
     """(text, whom it is for); nobody is the empty name."""
 
 
-def draw(found: Mapping[str, Subject], foreign: Sequence[str], shots: int, seed: int) -> Round:
+def draw(by_name: Mapping[str, Subject], foreign: Sequence[str], shots: int, seed: int) -> Round:
     """So many examples of each specialist by the seed; what is asked is the same in every round."""
     random = np.random.default_rng(seed)
-    known = {}
-    for name, subject in found.items():
+    examples = {}
+    for name, subject in by_name.items():
         rows = thinned(subject.known, MOST_KNOWN)
-        known[name] = [rows[place] for place in random.permutation(len(rows))[:shots]]
-    asked = [(text, name) for name, subject in found.items() for text, _ in thinned(subject.asked, ASKED)]
-    return Round(known=known, asked=[*asked, *((text, "") for text in foreign[:FOREIGN])])
+        examples[name] = [rows[index] for index in random.permutation(len(rows))[:shots]]
+    questions = [(text, name) for name, subject in by_name.items() for text, _ in thinned(subject.asked, ASKED)]
+    return Round(known=examples, asked=[*questions, *((text, "") for text in foreign[:FOREIGN])])
 
 
-async def ours(round_: Round, found: Mapping[str, Subject], encoder: OnnxEncoder) -> list[str]:
+async def ours(round_: Round, by_name: Mapping[str, Subject], encoder: OnnxEncoder) -> list[str]:
     """Whom our router asks: nobody is the empty name, and no name stands for two."""
-    profiles = {name: profile_of(rows, found[name].description, encoder) for name, rows in round_.known.items()}
+    profiles = {name: profile_of(rows, by_name[name].description, encoder) for name, rows in round_.known.items()}
     router = router_of(profiles, encoder)
     chosen = [(await router.route(Request(text=text), Context())).specialists for text, _ in round_.asked]
     return ["+".join(names) for names in chosen]
@@ -73,7 +73,7 @@ def theirs(round_: Round, encoder: OnnxEncoder, python: Path) -> dict[str, Any]:
     """What `peer_semantic_router.py` prints."""
     examples = [(text, name) for name, rows in round_.known.items() for text, _ in rows]
     texts = list(dict.fromkeys([text for text, _ in examples] + [text for text, _ in round_.asked]))
-    places = {text: place for place, text in enumerate(texts)}
+    places = {text: index for index, text in enumerate(texts)}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "work.npz"
         np.savez(
@@ -95,9 +95,9 @@ def compare(round_: Round, mine: Sequence[str], peer: Mapping[str, Any]) -> dict
     chosen = [np.where(scores >= least, peer["names"], "") for least in thresholds]
     best = int(np.argmax([np.mean(names == wanted) for names in chosen]))
     by_name = {"coterie": np.array(mine), "semantic-router": chosen[0], BEST: chosen[best]}
-    found = {name: figures(names, wanted) for name, names in by_name.items()}
+    results = {name: figures(names, wanted) for name, names in by_name.items()}
     ahead = (by_name["coterie"] == wanted).astype(float) - (chosen[best] == wanted)
-    return found | {
+    return results | {
         "ahead_of_its_best": {"right": float(ahead.mean()), "interval": list(bootstrap_mean(ahead, seed=0))}
     }
 
@@ -118,16 +118,16 @@ async def measure(record: Record, given: argparse.Namespace) -> None:
     """Every round."""
     encoder = OnnxEncoder.bundled()
     half: Half = given.half
-    found, foreign = subjects(half), outside(half)
+    by_name, foreign = subjects(half), outside(half)
     by_shots: dict[int, dict[str, Any]] = {}
     for shots in SHOTS:
         for seed in SEEDS if shots < MOST_KNOWN else SEEDS[:1]:
-            round_ = draw(found, foreign, shots, seed)
+            round_ = draw(by_name, foreign, shots, seed)
             peer = theirs(round_, encoder, given.peer)
-            compared = compare(round_, await ours(round_, found, encoder), peer)
+            compared = compare(round_, await ours(round_, by_name, encoder), peer)
             record.figures["peer_version"] = peer["version"]
             by_shots.setdefault(shots, {})[str(seed)] = compared
-            print(shots, "examples, draw", seed, {name: round(each["right"], 3) for name, each in compared.items()})
+            print(shots, "examples, draw", seed, {name: round(result["right"], 3) for name, result in compared.items()})
     for shots, rounds in by_shots.items():
         record.figures[f"{shots} examples"] = rounds
         ahead = float(np.mean([compared["ahead_of_its_best"]["right"] for compared in rounds.values()]))

@@ -45,28 +45,28 @@ def topics(count: int, seed: int, *, of: int) -> list[Topic]:
 
 def _topics(source: str, train: Rows, test: Rows, seed: int) -> Iterator[Topic]:
     random_ = random.Random(seed)  # noqa: S311 - reproducible, not secret
-    known, asked = _by_label(train), _by_label(test)
-    for label in sorted(known):
-        if len(known[label]) >= FEWEST and asked.get(label):
+    train_texts, test_texts = _by_label(train), _by_label(test)
+    for label in sorted(train_texts):
+        if len(train_texts[label]) >= FEWEST and test_texts.get(label):
             yield Topic(
                 name=f"{source} {label}",
                 source=source,
-                known=_drawn(known[label], MOST_KNOWN, random_),
-                asked=_drawn(asked[label], MOST_ASKED, random_),
+                known=_drawn(train_texts[label], MOST_KNOWN, random_),
+                asked=_drawn(test_texts[label], MOST_ASKED, random_),
             )
 
 
 def _areas(seed: int) -> Iterator[Topic]:
     """Focus areas of MedQuAD, which has no split of its own: every fourth question is held out."""
-    found: dict[str, list[str]] = defaultdict(list)
+    by_focus: dict[str, list[str]] = defaultdict(list)
     with gzip.open(find("medquad")[0], "rt", encoding="utf-8") as file:
         for line in file:
             row = json.loads(line)
-            if row["focus"] and row["question"] not in found[row["focus"]]:
-                found[row["focus"]].append(" ".join(row["question"].split()))
+            if row["focus"] and row["question"] not in by_focus[row["focus"]]:
+                by_focus[row["focus"]].append(" ".join(row["question"].split()))
     random_ = random.Random(seed)  # noqa: S311 - reproducible, not secret
-    for focus in sorted(found, key=lambda name: (-len(found[name]), name)):
-        questions = list(dict.fromkeys(found[focus]))
+    for focus in sorted(by_focus, key=lambda name: (-len(by_focus[name]), name)):
+        questions = list(dict.fromkeys(by_focus[focus]))
         if len(questions) >= FEWEST:
             random_.shuffle(questions)
             yield Topic(
@@ -78,10 +78,10 @@ def _areas(seed: int) -> Iterator[Topic]:
 
 
 def _by_label(rows: Rows) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = defaultdict(list)
+    texts: dict[str, list[str]] = defaultdict(list)
     for text, label in rows:
-        found[label].append(text)
-    return found
+        texts[label].append(text)
+    return texts
 
 
 def _drawn(texts: Sequence[str], most: int, random_: random.Random) -> list[str]:

@@ -72,10 +72,10 @@ def one_core() -> Iterator[None]:
         os.sched_setaffinity(0, cores)
 
 
-def profiles_of(found: Sequence[Topic], vectors: Mapping[str, np.ndarray]) -> dict[str, Profile]:
+def profiles_of(topic_list: Sequence[Topic], vectors: Mapping[str, np.ndarray]) -> dict[str, Profile]:
     """What training would store of each, from encodings made before."""
     profiles = {}
-    for topic in found:
+    for topic in topic_list:
         subject = topic.name.replace("_", " ").split(" ", 1)[1]
         profiles[topic.name] = make_profile(
             np.stack([vectors[text] for text in topic.known]),
@@ -88,24 +88,24 @@ def profiles_of(found: Sequence[Topic], vectors: Mapping[str, np.ndarray]) -> di
     return profiles
 
 
-def encoded(found: Sequence[Topic], encoder: OnnxEncoder) -> dict[str, np.ndarray]:
+def encoded(topic_list: Sequence[Topic], encoder: OnnxEncoder) -> dict[str, np.ndarray]:
     """Every text's vector."""
     texts = list(
         dict.fromkeys(
             text
-            for topic in found
+            for topic in topic_list
             for text in (*topic.known, *topic.asked, topic.name.replace("_", " ").split(" ", 1)[1])
         )
     )
     return dict(zip(texts, encoder.encode(texts), strict=True))
 
 
-async def accuracy(router: LearnedRouter, found: Sequence[Topic]) -> dict[str, Any]:
+async def accuracy(router: LearnedRouter, topic_list: Sequence[Topic]) -> dict[str, Any]:
     """How often the topic's specialist is asked, and no other; and how often it is the best, asked or not."""
     right: list[bool] = []
     best: list[bool] = []
     by_source: dict[str, list[bool]] = {}
-    for topic in found:
+    for topic in topic_list:
         for text in topic.asked:
             made = await router.explain(Request(text=text), Context())
             right.append(made.asked == (topic.name,))
@@ -116,30 +116,32 @@ async def accuracy(router: LearnedRouter, found: Sequence[Topic]) -> dict[str, A
         "right": float(np.mean(right)),
         "interval": list(bootstrap_mean(right, seed=SEED)),
         "best_is_right": float(np.mean(best)),
-        "by_source": {source: float(np.mean(each)) for source, each in by_source.items()},
+        "by_source": {source: float(np.mean(hits)) for source, hits in by_source.items()},
     }
 
 
-def every_example(profiles: Mapping[str, Profile], found: Sequence[Topic], vectors: Mapping[str, np.ndarray]) -> float:
+def every_example(
+    profiles: Mapping[str, Profile], topic_list: Sequence[Topic], vectors: Mapping[str, np.ndarray]
+) -> float:
     """The share of texts whose nearest example of all is their topic's."""
-    known = np.vstack([profile.vectors for profile in profiles.values()])
+    example_vectors = np.vstack([profile.vectors for profile in profiles.values()])
     owners = np.repeat(np.arange(len(profiles)), [len(profile.vectors) for profile in profiles.values()])
-    wanted = [place for place, topic in enumerate(found) for _ in topic.asked]
-    asked = np.stack([vectors[text] for topic in found for text in topic.asked])
-    return float(np.mean(owners[(asked @ known.T).argmax(axis=1)] == wanted))
+    wanted = [index for index, topic in enumerate(topic_list) for _ in topic.asked]
+    question_vectors = np.stack([vectors[text] for topic in topic_list for text in topic.asked])
+    return float(np.mean(owners[(question_vectors @ example_vectors.T).argmax(axis=1)] == wanted))
 
 
-async def timed(router: LearnedRouter, encoder: OnnxEncoder, found: Sequence[Topic]) -> dict[str, Any]:
+async def timed(router: LearnedRouter, encoder: OnnxEncoder, topic_list: Sequence[Topic]) -> dict[str, Any]:
     """Milliseconds of routes on one core, and of the encoder alone in the same minutes."""
-    texts = [text for topic in found for text in topic.asked if len(text) <= SHORT]
+    texts = [text for topic in topic_list for text in topic.asked if len(text) <= SHORT]
     texts = [texts[i * len(texts) // TIMED] for i in range(TIMED)]
     routes, encodings = [], []
-    for place, text in enumerate(texts):
+    for index, text in enumerate(texts):
         start = time.perf_counter()
         await router.route(Request(text=text), Context())
         routed = time.perf_counter()
         await encoder.run([Prompt(text=text)])
-        if place >= TIMED // 10:  # the first ones warm up
+        if index >= TIMED // 10:  # the first ones warm up
             routes.append((routed - start) * 1000)
             encodings.append((time.perf_counter() - routed) * 1000)
     spent = []
@@ -156,24 +158,29 @@ async def timed(router: LearnedRouter, encoder: OnnxEncoder, found: Sequence[Top
 
 def measure(count: int, encoder: OnnxEncoder) -> dict[str, Any]:
     """Figures of so many specialists."""
-    found = topics(count, SEED, of=max(COUNTS))
-    vectors = encoded(found, encoder)
+    topic_list = topics(count, SEED, of=max(COUNTS))
+    vectors = encoded(topic_list, encoder)
     start = time.perf_counter()
-    profiles = profiles_of(found, vectors)
+    profiles = profiles_of(topic_list, vectors)
     made = time.perf_counter()
     router = router_of(profiles, encoder)
     built = time.perf_counter()
     figures = {
-        "specialists": len(found),
-        "examples": sum(len(topic.known) for topic in found),
-        "sources": {source: sum(topic.source == source for topic in found) for source in {t.source for t in found}},
+        "specialists": len(topic_list),
+        "examples": sum(len(topic.known) for topic in topic_list),
+        "sources": {
+            source: sum(topic.source == source for topic in topic_list) for source in {t.source for t in topic_list}
+        },
         "profiles_seconds": made - start,
         "router_seconds": built - made,
-        "accuracy": asyncio.run(accuracy(router, found)),
-        "baselines": {"nearest_of_all_examples": every_example(profiles, found, vectors), "random": 1 / len(found)},
+        "accuracy": asyncio.run(accuracy(router, topic_list)),
+        "baselines": {
+            "nearest_of_all_examples": every_example(profiles, topic_list, vectors),
+            "random": 1 / len(topic_list),
+        },
     }
     with one_core():
-        figures |= asyncio.run(timed(router, encoder, found))
+        figures |= asyncio.run(timed(router, encoder, topic_list))
     print(
         f"{count}: right {figures['accuracy']['right']:.3f}, best {figures['accuracy']['best_is_right']:.3f}, "
         f"route p95 {figures['route_ms']['p95']:.1f} ms",
@@ -191,9 +198,9 @@ def opening(count: int) -> dict[str, Any]:
             csv.writer(file).writerows([("text", "label"), *rows])
         (folder / "coterie.toml").write_text(_LEXICAL + _SECTION.format(name="s0"), encoding="utf-8")
         train(folder, progress=Silent())
-        for place in range(1, count):
-            shutil.copytree(folder / "registry" / "s0", folder / "registry" / f"s{place}")
-        sections = "".join(_SECTION.format(name=f"s{place}") for place in range(count))
+        for number in range(1, count):
+            shutil.copytree(folder / "registry" / "s0", folder / "registry" / f"s{number}")
+        sections = "".join(_SECTION.format(name=f"s{number}") for number in range(count))
         (folder / "coterie.toml").write_text(_LEXICAL + sections, encoding="utf-8")
         return asyncio.run(_opened(folder))
 
@@ -204,7 +211,7 @@ async def _opened(folder: Path) -> dict[str, Any]:
     network = await open_network(folder)
     opened = time.perf_counter() - start
     try:
-        waiting = sum(isinstance(each, OnDemand) for each in network.specialists.values())
+        waiting = sum(isinstance(specialist, OnDemand) for specialist in network.specialists.values())
         start = time.perf_counter()
         answer = await network.ask(Request(text="I lost my card", specialist=f"s{len(network.specialists) // 2}"))
         return {

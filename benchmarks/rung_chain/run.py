@@ -49,13 +49,15 @@ SLACK = 0.05
 """Share of splits in which a promise may be broken."""
 
 
-def cut(rows: Sequence[tuple[str, str]], each: int, seed: int) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+def cut(
+    rows: Sequence[tuple[str, str]], per_label: int, seed: int
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """At most so many rows of each label to train on, and the others to measure on."""
     taken: Counter[str] = Counter()
     parts: tuple[list[tuple[str, str]], list[tuple[str, str]]] = ([], [])
-    for place in np.random.default_rng(seed).permutation(len(rows)):
-        text, label = rows[place]
-        parts[taken[label] >= each].append((text, label))
+    for index in np.random.default_rng(seed).permutation(len(rows)):
+        text, label = rows[index]
+        parts[taken[label] >= per_label].append((text, label))
         taken[label] += 1
     return parts
 
@@ -63,8 +65,8 @@ def cut(rows: Sequence[tuple[str, str]], each: int, seed: int) -> tuple[list[tup
 def make(folder: Path, name: str, rungs: Sequence[str], *, most: int, seed: int) -> None:
     """A network with the one specialist, trained."""
     every = SETS[name]()
-    each = most // len({label for _, label in every})
-    for part, rows in zip(("train", "rest"), cut(every, each, seed), strict=True):
+    per_label = most // len({label for _, label in every})
+    for part, rows in zip(("train", "rest"), cut(every, per_label, seed), strict=True):
         lines = [json.dumps({"text": text, "label": label}) for text, label in rows]
         (folder / f"{name}.{part}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     files = {"data": f"{name}.train.jsonl", "test": f"{name}.rest.jsonl"}
@@ -79,8 +81,8 @@ async def timed(ways: Mapping[str, Specialist], rows: Sequence[Row], vectors: np
     """Milliseconds and CPU time of each way of answering, each row asked of all of them in turn."""
     wall: dict[str, list[float]] = {name: [] for name in ways}
     cpu: dict[str, list[float]] = {name: [] for name in ways}
-    for place, row in enumerate((*rows[:20], *rows)):
-        vector = None if vectors is None else vectors[max(place - 20, 0)]
+    for index, row in enumerate((*rows[:20], *rows)):
+        vector = None if vectors is None else vectors[max(index - 20, 0)]
         for name, specialist in ways.items():
             start, spent = time.perf_counter(), time.process_time()
             await specialist.consult(Task(text=row.text, vector=vector), ContextView(), call=SYSTEM)
@@ -109,11 +111,13 @@ async def found(specialist: Specialist, rows: Sequence[Row], vectors: np.ndarray
 
 def outcomes_of(chain: ChainSpecialist, findings: Mapping[str, Sequence[Finding]], rows: Sequence[Row]) -> RungOutcomes:
     """What each rung said of the rows measured on."""
-    least = {rung: each.acceptance.scope_threshold or -np.inf for rung, each in chain.links}
+    least = {rung: link.acceptance.scope_threshold or -np.inf for rung, link in chain.links}
     by_rung = [findings[rung] for rung, _ in chain.links]
     return RungOutcomes(
-        confidence=np.array([[each.confidence for each in said] for said in by_rung]),
-        right=np.array([[f.value in row.labels for f, row in zip(said, rows, strict=True)] for said in by_rung]),
+        confidence=np.array([[finding.confidence for finding in findings] for findings in by_rung]),
+        right=np.array(
+            [[f.value in row.labels for f, row in zip(findings, rows, strict=True)] for findings in by_rung]
+        ),
         in_scope=np.array([[(f.in_scope or 0.0) >= least[rung] for f in findings[rung]] for rung, _ in chain.links]),
         group=np.arange(len(rows)),
     )
@@ -154,11 +158,11 @@ def measured(folder: Path, name: str, seed: int) -> dict[str, Any]:
     rows = held_out(folder, section).rows
     vectors = encoder.encode([row.text for row in rows])
     ways: dict[str, ChainSpecialist | ClassifySpecialist] = {**dict(chain.links), "chain": chain}
-    findings = {way: asyncio.run(found(each, rows, vectors)) for way, each in ways.items()}
+    findings = {way: asyncio.run(found(specialist, rows, vectors)) for way, specialist in ways.items()}
     names = [rung for rung, _ in chain.links]
     outcomes, last = outcomes_of(chain, findings, rows), names[-1]
     sample = np.random.default_rng(seed).permutation(len(rows))[:TIMED]
-    some = [rows[place] for place in sample]
+    some = [rows[index] for index in sample]
     alone = asyncio.run(timed(ways, some, None))
     routed = asyncio.run(timed(ways, some, vectors[sample]))
     figures: dict[str, Any] = {
@@ -169,8 +173,8 @@ def measured(folder: Path, name: str, seed: int) -> dict[str, Any]:
     }
     for way in ways:
         held = rung_report(version, way)["held_out"]
-        said = {key: held[key] for key in ("accuracy", "coverage", "accepted_accuracy", "ece")}
-        figures[way] = said | {"interval": held["intervals"]["accuracy"]} | alone[way]
+        whole = {key: held[key] for key in ("accuracy", "coverage", "accepted_accuracy", "ece")}
+        figures[way] = whole | {"interval": held["intervals"]["accuracy"]} | alone[way]
         figures[way]["behind_the_router"] = routed[way]
     right = {way: np.array([f.value in r.labels for f, r in zip(findings[way], rows, strict=True)]) for way in ways}
     lost = right["chain"].astype(float) - right[last]
@@ -191,8 +195,8 @@ def curve(names: Sequence[str], outcomes: RungOutcomes, alone: Mapping[str, Any]
     """Quality and energy at each stop, as `coterie rightsize` works it out: the sum of what is asked."""
     points = []
     for stop in (None, *STOPS):
-        asked = outcomes.asked(stop)
-        joules = sum(share * alone[rung]["joules_per_1000"] for rung, share in zip(names, asked, strict=True))
+        shares = outcomes.asked(stop)
+        joules = sum(share * alone[rung]["joules_per_1000"] for rung, share in zip(names, shares, strict=True))
         points.append({"stop": stop, "accuracy": float(outcomes.at(stop).right.mean()), "joules_per_1000": joules})
     return points
 
@@ -214,16 +218,16 @@ def main() -> None:
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / "registry").exists():
                 make(folder, name, given.chain, most=given.rows, seed=given.seed)
-            record.figures[name] = said = measured(folder, name, given.seed)
-            print(json.dumps(said, indent=1), flush=True)
-            record.bars += bars(name, said)
+            record.figures[name] = figures = measured(folder, name, given.seed)
+            print(json.dumps(figures, indent=1), flush=True)
+            record.bars += bars(name, figures)
     record.note_load()
     record.write(given.out)
 
 
-def bars(name: str, said: Mapping[str, Any]) -> list[Bar]:
+def bars(name: str, figures: Mapping[str, Any]) -> list[Bar]:
     """What the claim comes to on one set."""
-    against, promised = said["against_last"], said["promises"]
+    against, promised = figures["against_last"], figures["promises"]
     return [
         Bar(what=f"{name}: share of the last rung's right answers kept", measured=against["kept"], limit=0.99),
         Bar(what=f"{name}: times less energy than the last rung", measured=against["times_less_energy"], limit=1.0),

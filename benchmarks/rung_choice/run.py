@@ -131,8 +131,8 @@ def _noted(path: Path, record: Record) -> Path:
 def draw(rows: Rows, labels: int, size: int, seed: int) -> tuple[Rows, Rows]:
     """Rows to train on, uneven, and others of the same labels; of `LARGE` ones as they come, with all labels."""
     random = np.random.default_rng(seed)
-    known = list(dict(rows).items())
-    mixed = [known[i] for i in random.permutation(len(known))]
+    unique = list(dict(rows).items())
+    mixed = [unique[i] for i in random.permutation(len(unique))]
     if size >= LARGE:
         counts = Counter(label for _, label in mixed[:size])
         kept = [row for row in mixed if counts[row[1]] >= 2]
@@ -165,23 +165,23 @@ def measure(rows: Rows, held: Rows, seed: int, encoder: OnnxEncoder) -> dict[str
     section = make_section(task="classify", data="rows.csv", seed=seed)
     train = _dataset("rows.csv", rows)
     fitted = train_rungs("x", section, train=train, held_out=_dataset("held.csv", held), encoder=encoder)
-    found: dict[str, Any] = {"rows": len(rows)}
-    for each in fitted.candidates:
-        assert each.right is not None  # noqa: S101 - of these rungs it is there
-        assert each.answered is not None  # noqa: S101
-        found[each.rung] = {
-            "right": "".join("01"[int(row)] for row in each.right),
-            "accuracy": each.evaluation.accuracy,
-            "answered": list(each.answered),
+    document: dict[str, Any] = {"rows": len(rows)}
+    for candidate in fitted.candidates:
+        assert candidate.right is not None  # noqa: S101 - of these rungs it is there
+        assert candidate.answered is not None  # noqa: S101
+        document[candidate.rung] = {
+            "right": "".join("01"[int(row)] for row in candidate.right),
+            "accuracy": candidate.evaluation.accuracy,
+            "answered": list(candidate.answered),
         }
-    return found
+    return document
 
 
-def candidates(found: dict[str, Any]) -> list[Candidate]:
+def candidates(drawn: dict[str, Any]) -> list[Candidate]:
     """What the choice looks at, cheapest first."""
     made = []
     for rung in RUNGS:
-        right = np.array([each == "1" for each in found[rung]["right"]])
+        right = np.array([mark == "1" for mark in drawn[rung]["right"]])
         figure = rated("accuracy", right, np.zeros(0), np.zeros(0))
         made.append(
             Candidate(
@@ -190,27 +190,27 @@ def candidates(found: dict[str, Any]) -> list[Candidate]:
                 validation={"accuracy": figure},
                 evaluation=NOTHING,
                 seconds=0.0,
-                answered=Answered(*found[rung]["answered"]),
+                answered=Answered(*drawn[rung]["answered"]),
                 right=right,
             )
         )
     return made
 
 
-def chosen(found: dict[str, Any], rule: str) -> str:
+def chosen(drawn: dict[str, Any], rule: str) -> str:
     """The rung that is taken."""
-    some = candidates(found)
-    return choose(some if rule == "now" else [replace(each, right=None) for each in some], {}).candidate.rung
+    some = candidates(drawn)
+    return choose(some if rule == "now" else [replace(candidate, right=None) for candidate in some], {}).candidate.rung
 
 
 def judged(draws: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Accuracy on other rows of the rung taken, by both rules, of each rung, and of the better one of each draw."""
-    test = np.array([[each[rung]["accuracy"] for rung in RUNGS] for each in draws])  # (D, 2)
-    figures: dict[str, Any] = {"draws": len(draws), "rows": float(np.mean([each["rows"] for each in draws]))}
+    test = np.array([[drawn[rung]["accuracy"] for rung in RUNGS] for drawn in draws])  # (D, 2)
+    figures: dict[str, Any] = {"draws": len(draws), "rows": float(np.mean([drawn["rows"] for drawn in draws]))}
     figures |= {rung: float(test[:, at].mean()) for at, rung in enumerate(RUNGS)}
     figures["better one"] = float(test.max(axis=1).mean())
     for rule in ("before", "now"):
-        at = np.array([RUNGS.index(chosen(each, rule)) for each in draws])
+        at = np.array([RUNGS.index(chosen(drawn, rule)) for drawn in draws])
         got = test[np.arange(len(at)), at]
         figures[rule] = {
             "accuracy": float(got.mean()),
@@ -223,7 +223,7 @@ def judged(draws: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def look(given: argparse.Namespace, record: Record) -> Draws:
     """All draws, from the cache where they are there; the figures of each set and size go into the record."""
-    found: Draws = {}
+    by_size: Draws = {}
     for name in given.sets:
         read, labels, _ = SETS[name]
         rows, encoder = read(record), None
@@ -235,12 +235,12 @@ def look(given: argparse.Namespace, record: Record) -> Draws:
                 if not kept.exists():
                     encoder = encoder or RememberingEncoder(given.cache / f"{name.replace(' ', '-')}.npz")
                     kept.write_text(json.dumps(measure(*draw(rows, labels, size, seed), seed, encoder)))
-                found.setdefault((name, size), []).append(json.loads(kept.read_text()))
-            record.figures[f"{name}, {size} rows"] = judged(found[name, size])
+                by_size.setdefault((name, size), []).append(json.loads(kept.read_text()))
+            record.figures[f"{name}, {size} rows"] = judged(by_size[name, size])
             print(name, size, json.dumps(record.figures[f"{name}, {size} rows"]), flush=True)
         if encoder is not None:
             encoder.save()
-    return found
+    return by_size
 
 
 def main() -> None:
@@ -253,12 +253,12 @@ def main() -> None:
     given = parser.parse_args()
     given.cache.mkdir(parents=True, exist_ok=True)
     record = Record(claim=CLAIM, seeds=range(given.seeds))
-    found = look(given, record)
-    small = {key: some for key, some in found.items() if key[1] < LARGE}
+    by_size = look(given, record)
+    small = {key: some for key, some in by_size.items() if key[1] < LARGE}
     parts = {
-        "sets that the rule was chosen on": [each for (n, _), some in small.items() if SETS[n][2] for each in some],
-        "other sets": [each for (n, _), some in small.items() if not SETS[n][2] for each in some],
-        "large": [each for (_, size), some in found.items() if size >= LARGE for each in some],
+        "sets that the rule was chosen on": [drawn for (n, _), some in small.items() if SETS[n][2] for drawn in some],
+        "other sets": [drawn for (n, _), some in small.items() if not SETS[n][2] for drawn in some],
+        "large": [drawn for (_, size), some in by_size.items() if size >= LARGE for drawn in some],
     }
     for part, draws in parts.items():
         if not draws:
@@ -266,7 +266,7 @@ def main() -> None:
         figures = record.figures[part] = judged(draws)
         print(part, json.dumps(figures, indent=1), flush=True)
         if part == "large":
-            same = [chosen(each, "now") == chosen(each, "before") for each in draws]
+            same = [chosen(drawn, "now") == chosen(drawn, "before") for drawn in draws]
             record.bars.append(Bar(what="large sets chosen as before", measured=float(np.mean(same)), limit=1.0))
         else:
             lost = figures["better one"] - figures["now"]["accuracy"]

@@ -127,13 +127,13 @@ async def run_load(
         if rate is None:
             end = math.inf if seconds is None else begin + seconds
             left = iter(requests)
-            await asyncio.gather(*(_caller(each, left, end, latencies, statuses) for each in connections))
+            await asyncio.gather(*(_caller(connection, left, end, latencies, statuses) for connection in connections))
         else:
             await _open_loop(connections, requests, rate, latencies, statuses)
         took = time.perf_counter() - begin
-    for each in connections:
-        if each.transport is not None:
-            each.transport.close()
+    for connection in connections:
+        if connection.transport is not None:
+            connection.transport.close()
     latencies.sort()
     return Load(
         requests=len(latencies),

@@ -82,15 +82,15 @@ class Encoder:
         )
         self._tokenizer = Tokenizer.from_file(str(BUNDLED_ENCODER / "tokenizer.json"))
         self._tokenizer.no_padding()
-        self._inputs = [each.name for each in self._session.get_inputs()]
+        self._inputs = [model_input.name for model_input in self._session.get_inputs()]
 
     def run(self, texts: Sequence[str]) -> Sequence[np.ndarray]:
         """One vector a text."""
-        pieces = [each.ids for each in self._tokenizer.encode_batch(list(texts))]
+        pieces = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
         ids = np.zeros((len(pieces), max(map(len, pieces))), np.int64)  # (B, T)
         mask = np.zeros_like(ids)
-        for row, each in enumerate(pieces):
-            ids[row, : len(each)], mask[row, : len(each)] = each, 1
+        for row, piece in enumerate(pieces):
+            ids[row, : len(piece)], mask[row, : len(piece)] = piece, 1
         feed = {"input_ids": ids, "attention_mask": mask}
         feed |= {name: np.zeros_like(ids) for name in self._inputs if name not in feed}
         return list(np.asarray(self._session.run(None, feed)[0]))

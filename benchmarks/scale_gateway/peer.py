@@ -63,14 +63,14 @@ def litellm_proxy(program: Path, folder: Path, upstream: str) -> Iterator[Peer]:
 def version_of(program: Path) -> str:
     """Its version, as it says it."""
     words = [str(program), "--version"]
-    told = subprocess.run(words, check=True, capture_output=True, text=True, env=ENVIRONMENT)  # noqa: S603
-    return told.stdout.partition("Version =")[2].split()[0]
+    result = subprocess.run(words, check=True, capture_output=True, text=True, env=ENVIRONMENT)  # noqa: S603
+    return result.stdout.partition("Version =")[2].split()[0]
 
 
 def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

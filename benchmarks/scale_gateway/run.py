@@ -84,7 +84,7 @@ class Met:
 
     def to_json(self) -> dict[str, Any]:
         """Medians, and every round."""
-        shown = {name: [getattr(each, name) for each in self.loads] for name in ("p50", "p95", "p99", "rate")}
+        shown = {name: [getattr(load, name) for load in self.loads] for name in ("p50", "p95", "p99", "rate")}
         shown["cpu_ms"] = self.cpu
         return {name: median(values) for name, values in shown.items()} | {"rounds": shown}
 
@@ -143,13 +143,13 @@ class Bench:
             sys.exit(f"{door.name} answered {load} with {met.statuses}.")
         if kind == "new":
             self.texts.give_back(texts[sum(met.statuses.values()) :])
-        found = self.met.setdefault(f"{door.name}: {load}", Met())
-        found.loads.append(met)
-        found.cpu.append(1000 * (cpu_of(door.pid) - before) / met.requests)
+        measured = self.met.setdefault(f"{door.name}: {load}", Met())
+        measured.loads.append(met)
+        measured.cpu.append(1000 * (cpu_of(door.pid) - before) / met.requests)
         refused = sum(count for status, count in met.statuses.items() if status != OK)
         print(
             f"{door.name}: {load}: {met.rate:.0f}/s, p50 {met.p50:.1f}, p95 {met.p95:.1f}, p99 {met.p99:.1f} ms, "
-            f"CPU {found.cpu[-1]:.2f} ms, refused {refused}",
+            f"CPU {measured.cpu[-1]:.2f} ms, refused {refused}",
             flush=True,
         )
 
@@ -302,14 +302,14 @@ def tree_of(pid: int) -> list[int]:
         below = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
     except OSError:
         return []
-    return [pid, *(each for child in below for each in tree_of(int(child)))]
+    return [pid, *(descendant for child in below for descendant in tree_of(int(child)))]
 
 
 def cpu_of(pid: int) -> float:
     """CPU-seconds of a process and all below it."""
     ticks = 0
-    for each in tree_of(pid):
-        fields = Path(f"/proc/{each}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+    for process_id in tree_of(pid):
+        fields = Path(f"/proc/{process_id}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
 
@@ -317,8 +317,8 @@ def cpu_of(pid: int) -> float:
 def pss_of(pid: int) -> float:
     """Megabytes of a process and all below it, shared pages divided among those that share them."""
     kilobytes = 0
-    for each in tree_of(pid):
-        for line in Path(f"/proc/{each}/smaps_rollup").read_text(encoding="ascii").splitlines():
+    for process_id in tree_of(pid):
+        for line in Path(f"/proc/{process_id}/smaps_rollup").read_text(encoding="ascii").splitlines():
             kilobytes += int(line.split()[1]) if line.startswith("Pss:") else 0
     return kilobytes / 1024
 
@@ -334,7 +334,7 @@ def bars_of(bench: Bench, memory: dict[str, float]) -> list[Bar]:
             return None
         return bench.get(above, what) / bench.get(below, under or what)
 
-    new, known, large = "new, {} callers", "known, {} callers", "large, {} callers"
+    new, known_name, large = "new, {} callers", "known, {} callers", "large, {} callers"
     our, lean, their = "coterie: ", "lean: ", "litellm: "
     ours_16, ours_48 = our + new.format(16), our + new.format(48)
     large_16, large_48 = our + large.format(16), our + large.format(48)
@@ -342,10 +342,10 @@ def bars_of(bench: Bench, memory: dict[str, float]) -> list[Bar]:
     large_open, peer_open = (f"{whose}large, {OPEN_LARGE}/s" for whose in (our, their))
     added = memory["two_pss_mb"] - memory["one_pss_mb"] if memory else None
     open_loop = share(f"{our}new, 200/s", f"{our}new, 1 caller", "p95", "p50")
-    found = [
+    rows = [
         ("open loop, 200/s: p95 over p50 of one caller", open_loop, 2.5, True),
         ("new texts, 16 callers, of the lean probe's rate", share(ours_16, lean + new.format(16)), 0.6, False),
-        ("known texts, 16 callers, of the rate of new ones", share(our + known.format(16), ours_16), 3.0, False),
+        ("known texts, 16 callers, of the rate of new ones", share(our + known_name.format(16), ours_16), 3.0, False),
         ("CPU a request, local, 48 callers of 16", share(ours_48, ours_16, "cpu_ms"), 1.1, True),
         ("CPU a request, large, 48 callers of 16", share(large_48, large_16, "cpu_ms"), 1.1, True),
         ("large, 16 callers: p50 of LiteLLM's", share(large_16, peer_16, "p50"), 0.6, True),
@@ -362,7 +362,7 @@ def bars_of(bench: Bench, memory: dict[str, float]) -> list[Bar]:
         ("two workers, of the rate of one", share("two: new, 32 callers", "one: new, 32 callers"), 1.5, False),
         ("memory of the second worker, PSS in MB", added, 100.0, True),
     ]
-    return [Bar(what=what, measured=measured, limit=limit, at_most=most) for what, measured, limit, most in found]
+    return [Bar(what=what, measured=measured, limit=limit, at_most=most) for what, measured, limit, most in rows]
 
 
 async def measure(given: argparse.Namespace, folder: Path) -> tuple[Bench, dict[str, float]]:

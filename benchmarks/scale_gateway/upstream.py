@@ -29,12 +29,12 @@ def _whole() -> bytes:
 def _events() -> bytes:
     chunk = {"id": "chatcmpl-fake", "object": "chat.completion.chunk", "created": 0, "model": "large"}
     deltas = [{"content": word} for word in TEXT.split()]
-    said = [json.dumps({**chunk, "choices": [{"index": 0, "delta": d, "finish_reason": None}]}) for d in deltas]
-    said.append(json.dumps({**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
-    said += [json.dumps({**chunk, "choices": [], "usage": USAGE}), "[DONE]"]
-    pieces = [f"data: {each}\n\n".encode() for each in said]
+    events = [json.dumps({**chunk, "choices": [{"index": 0, "delta": d, "finish_reason": None}]}) for d in deltas]
+    events.append(json.dumps({**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
+    events += [json.dumps({**chunk, "choices": [], "usage": USAGE}), "[DONE]"]
+    pieces = [f"data: {event}\n\n".encode() for event in events]
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-    return head + b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in pieces) + b"0\r\n\r\n"
+    return head + b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
 
 WHOLE, EVENTS = _whole(), _events()

@@ -66,20 +66,20 @@ async def measure(network: Path, queries: Mapping[str, str], judged: Judged) -> 
     """Every mode's figures, with the interval of nDCG@10 over queries."""
     encoder = OnnxEncoder.bundled()
     index = open_index(INDEX, KnowledgeSection(), network, network=INDEX, encoder=encoder)
-    found = {}
+    figures = {}
     for mode in MODES:
         start = time.perf_counter()
         scores = await evaluate(index, queries, judged, mode=mode, clearance=Label.PUBLIC)
         values = np.array(list(scores.by_query.values()))
-        found[mode] = {
+        figures[mode] = {
             **scores.to_json(),
             "interval": list(interval(values)),
             "ms_per_query": (time.perf_counter() - start) / scores.queries * 1000,
         }
-        print(f"{mode:8} {found[mode]}", flush=True)
+        print(f"{mode:8} {figures[mode]}", flush=True)
     await index.close()
     await encoder.close()
-    return found
+    return figures
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
@@ -111,14 +111,14 @@ async def signs(network: Path, queries: Mapping[str, str], judged: Judged) -> li
     """(signs (N, 3), documents, grades) of each claim's candidates, taken where the reranker takes them."""
     encoder = OnnxEncoder.bundled()
     bundled = Reranker.bundled()
-    columns = [Weights(*(float(place == each) for place in range(3))) for each in range(3)]
+    columns = [Weights(*(float(position == sign) for position in range(3))) for sign in range(3)]
     seen: list[np.ndarray] = []
 
     class Noting(Reranker):
         def score(self, query: TokenStates, candidates: Sequence[CandidatePassage]) -> np.ndarray:
             parts = []
-            for each in columns:
-                self._weights = each
+            for column in columns:
+                self._weights = column
                 parts.append(super().score(query, candidates))
             seen.append(np.stack(parts, axis=1))
             return -np.arange(len(candidates), dtype=np.float32)  # keeps the order
@@ -158,7 +158,7 @@ def solve(rows: Sequence[Row], rate: float = 1e-3) -> np.ndarray:
 def gain(row: Row, weights: np.ndarray) -> float:
     """nDCG@10 of one claim."""
     x, names, grades = row
-    ranked = list(dict.fromkeys(names[place] for place in np.argsort(-(x @ weights), kind="stable")))
+    ranked = list(dict.fromkeys(names[row_number] for row_number in np.argsort(-(x @ weights), kind="stable")))
     return ndcg(ranked[:10], grades)
 
 
@@ -179,15 +179,15 @@ def main() -> None:
         asyncio.run(measure(given.network, read_queries(train), cited(claims)))
         return
     record = Record(claim=CLAIM, data={f"scifact_beir/{p.name}": sha256(p) for p in (corpus, queries, judgements)})
-    found = asyncio.run(measure(given.network, read_queries(queries), read_judgements(judgements)))
-    record.figures = {"modes": found, "indexing": indexed}
-    best = float(found["rerank"]["ndcg@10"])  # type: ignore[arg-type]
+    figures = asyncio.run(measure(given.network, read_queries(queries), read_judgements(judgements)))
+    record.figures = {"modes": figures, "indexing": indexed}
+    best = float(figures["rerank"]["ndcg@10"])  # type: ignore[arg-type]
     record.bars = [
         Bar(what="nDCG@10, reranked, 300 test claims", measured=best, limit=0.70),
         Bar(what="the same, reach", measured=best, limit=0.745),
         Bar(
             what="reranked minus the better of keyword and vector alone",
-            measured=best - max(float(found[mode]["ndcg@10"]) for mode in ("keyword", "vector")),  # type: ignore[arg-type]
+            measured=best - max(float(figures[mode]["ndcg@10"]) for mode in ("keyword", "vector")),  # type: ignore[arg-type]
             limit=0.0,
         ),
     ]

@@ -95,10 +95,10 @@ COMBINED = (
 
 def compare(fitted: Fitted, inside: Texts, outside: Texts) -> dict[str, dict[str, float]]:
     """AUROC and recall of each score and combination; standardised by the texts in scope."""
-    found = {name: (score(inside), score(outside)) for name, score in scores(fitted).items()}
-    table = {name: _figures(*pair) for name, pair in found.items()}
+    scored = {name: (score(inside), score(outside)) for name, score in scores(fitted).items()}
+    table = {name: _figures(*pair) for name, pair in scored.items()}
     for names in COMBINED:
-        parts = [_standardised(*found[name]) for name in names]
+        parts = [_standardised(*scored[name]) for name in names]
         table[" + ".join(names)] = _figures(
             np.sum([a for a, _ in parts], axis=0), np.sum([b for _, b in parts], axis=0)
         )
@@ -175,7 +175,7 @@ def main() -> None:
         rows = thin(SETS[name](), given.rows)
         vectors = encoder.encode([text for text, _ in rows])
         for way, choices in hidden_labels(name, sorted({label for _, label in rows})).items():
-            record.figures[way] = mean_tables([hide(rows, vectors, each, encoder) for each in choices])
+            record.figures[way] = mean_tables([hide(rows, vectors, choice, encoder) for choice in choices])
             print(way, json.dumps(record.figures[way], indent=1), flush=True)
         if name == "clinc150":
             record.figures["check: clinc150, out-of-scope validation rows"] = check(rows, vectors, encoder)

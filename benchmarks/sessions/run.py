@@ -120,16 +120,16 @@ async def fill(store: SQLiteStore, sessions: int) -> None:
 
 async def timed(work: Callable[[int], Awaitable[object]], *, together: int) -> dict[str, float]:
     """Milliseconds of a thousand calls, so many at once."""
-    found: list[float] = []
+    times: list[float] = []
 
     async def some(first: int) -> None:
         for number in range(first, TIMED, together):
             start = time.perf_counter()
             await work(number)
-            found.append((time.perf_counter() - start) * 1000)
+            times.append((time.perf_counter() - start) * 1000)
 
     await asyncio.gather(*(some(first) for first in range(together)))
-    return {name: float(np.percentile(found, q)) for name, q in (("p50", 50), ("p95", 95), ("p99", 99), ("most", 100))}
+    return {name: float(np.percentile(times, q)) for name, q in (("p50", 50), ("p95", 95), ("p99", 99), ("most", 100))}
 
 
 async def once(work: Awaitable[object]) -> float:
@@ -165,7 +165,7 @@ async def main() -> None:
             record.figures[f"append, {together} at once"] = await timed(append, together=together)
             record.figures[f"view, {together} at once"] = await timed(view, together=together)
         record.figures["list all, ms"] = await once(store.sessions("default"))
-        record.figures["megabytes"] = sum(each.stat().st_size for each in path.parent.iterdir()) / 1e6
+        record.figures["megabytes"] = sum(file.stat().st_size for file in path.parent.iterdir()) / 1e6
         record.figures["erase one, ms"] = await once(store.erase(names[0], "default"))
         await store.close()
     record.bars = [

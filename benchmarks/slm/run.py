@@ -95,9 +95,9 @@ def measure(train_rows: Rows, test_rows: Rows, seed: int) -> dict[str, Any]:
         rungs = ("lexical", "slm")
         write_network(folder, {rung: {**section, "rungs": [rung]} for rung in rungs}, {"small": MODEL})
         trained = train(folder, progress=Steps()).specialists
-        found = {rung: measure_champion(folder, rung, seconds=trained[rung].seconds[rung]) for rung in rungs}
-        figures = {rung: each.figures() for rung, each in found.items()}
-        return {**figures, "gain_over_floor": gain(found["slm"].asked.right, found["lexical"].asked.right)}
+        measured = {rung: measure_champion(folder, rung, seconds=trained[rung].seconds[rung]) for rung in rungs}
+        figures = {rung: result.figures() for rung, result in measured.items()}
+        return {**figures, "gain_over_floor": gain(measured["slm"].asked.right, measured["lexical"].asked.right)}
 
 
 def run(record: Record, *, examples: int, rows: int, test_rows: int) -> None:
@@ -118,8 +118,8 @@ def run(record: Record, *, examples: int, rows: int, test_rows: int) -> None:
         return
     paths = find("frugalgpt")
     record.data |= {f"frugalgpt/{path.name}": sha256(path) for path in paths[:2]}
-    train_rows, asked = thin(headline_rows(paths[0]), rows), thin(headline_rows(paths[1]), test_rows)
-    record.figures["headlines"] = {str(seed): apart(measure, train_rows, asked, seed) for seed in record.seeds}
+    train_rows, held_rows = thin(headline_rows(paths[0]), rows), thin(headline_rows(paths[1]), test_rows)
+    record.figures["headlines"] = {str(seed): apart(measure, train_rows, held_rows, seed) for seed in record.seeds}
 
 
 def main() -> None:

@@ -145,13 +145,13 @@ async def slow(port: int) -> dict[str, Any]:
         "trickled head": (HEAD, b"x: y\r\n"),
         "trickled body": (HEAD + b"content-length: 100000\r\n\r\n", b"{"),
     }
-    found = {}
+    figures = {}
     runs = {name: [closed_after(port, *sent) for _ in range(EACH)] for name, sent in kinds.items()}
     for name, times in zip(runs, await asyncio.gather(*(asyncio.gather(*run) for run in runs.values())), strict=True):
-        done = [each for each in times if each is not None]
-        found[name] = {"closed": len(done), "of": EACH, "seconds": max(done, default=None)}
-        print(name, found[name], flush=True)
-    return found
+        done = [seconds for seconds in times if seconds is not None]
+        figures[name] = {"closed": len(done), "of": EACH, "seconds": max(done, default=None)}
+        print(name, figures[name], flush=True)
+    return figures
 
 
 async def crowd(port: int, count: int, sent: bytes) -> dict[str, Any]:
@@ -163,9 +163,9 @@ async def crowd(port: int, count: int, sent: bytes) -> dict[str, Any]:
     for stream in streams:
         if isinstance(stream, Stream):
             stream.writer.close()
-    found = {"before": before, "during": during, "question": {"ms": took, "answered": b" 200 " in response[:20]}}
-    print(count, sent[-20:], found, flush=True)
-    return found
+    figures = {"before": before, "during": during, "question": {"ms": took, "answered": b" 200 " in response[:20]}}
+    print(count, sent[-20:], figures, flush=True)
+    return figures
 
 
 async def classify(port: int) -> dict[str, float]:
@@ -187,13 +187,13 @@ async def remote(port: int) -> dict[str, Any]:
         await asyncio.sleep(0.5)
         beside.append(await classify(port))
         failed += sum(b" 200 " not in response[:20] for _, response in await asyncio.gather(*waiting))
-    found = {
-        "alone": min(alone, key=lambda each: each["p95"]),
-        "beside": min(beside, key=lambda each: each["p95"]),
+    figures = {
+        "alone": min(alone, key=lambda load: load["p95"]),
+        "beside": min(beside, key=lambda load: load["p95"]),
         "remote not answered": failed,
     }
-    print(found, flush=True)
-    return found
+    print(figures, flush=True)
+    return figures
 
 
 async def measure(folder: Path, record: Record) -> None:
@@ -209,13 +209,13 @@ async def measure(folder: Path, record: Record) -> None:
     record.figures = {
         "slow": late, "unfinished bodies": unfinished, "silent at few descriptors": silent, "remote": away
     }  # fmt: skip
-    kept = sum(each["of"] - each["closed"] for each in late.values())
+    kept = sum(entry["of"] - entry["closed"] for entry in late.values())
     record.bars = [
         Bar(what="slow callers not closed", measured=float(kept), limit=0, at_most=True),
         *(
             bar
-            for what, found in {"400 unfinished bodies": unfinished, "320 silent at 300 descriptors": silent}.items()
-            for bar in _bars(what, found)
+            for what, figures in {"400 unfinished bodies": unfinished, "320 silent at 300 descriptors": silent}.items()
+            for bar in _bars(what, figures)
         ),
         Bar(
             what="classify p95 beside 80 slow remote answers, times that without",
@@ -225,8 +225,8 @@ async def measure(folder: Path, record: Record) -> None:
     ]  # fmt: skip
 
 
-def _bars(what: str, found: dict[str, Any]) -> list[Bar]:
-    before, during, question = found["before"], found["during"], found["question"]
+def _bars(what: str, figures: dict[str, Any]) -> list[Bar]:
+    before, during, question = figures["before"], figures["during"], figures["question"]
     return [
         Bar(what=f"/healthz answered beside {what}", measured=during["answered"], limit=ASKED),
         Bar(what=f"/healthz p99 beside {what} (ms)", measured=during["p99"], limit=100, at_most=True),
@@ -241,8 +241,8 @@ def main() -> int:
     parser.add_argument("--network", type=Path, help="a folder for the network, trained there if need be")
     options = parser.parse_args()
     record = Record(claim=CLAIM)
-    with tempfile.TemporaryDirectory() as place:
-        asyncio.run(measure(options.network or Path(place) / "network", record))
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(measure(options.network or Path(directory) / "network", record))
     record.note_load()
     record.write(options.out)
     return 0

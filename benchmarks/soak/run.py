@@ -150,8 +150,8 @@ class Load:
         if kind in {"models", "metrics"}:
             return await self.http.get("/metrics" if kind == "metrics" else "/v1/models")
         if kind == "trace":
-            known = self.traces and self.dice.random() < 0.8
-            return await self.http.get(f"/api/traces/{self.dice.choice(self.traces) if known else 'f' * 32}")
+            is_known = self.traces and self.dice.random() < 0.8
+            return await self.http.get(f"/api/traces/{self.dice.choice(self.traces) if is_known else 'f' * 32}")
         if kind == "embeddings":
             texts = [self._text() for _ in range(self.dice.randint(1, 4))]
             return await self.http.post("/v1/embeddings", json={"model": "coterie", "input": texts})
@@ -186,8 +186,8 @@ class Load:
 def resident(process: int) -> int:
     """Bytes of a process in memory."""
     status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    return int(found[1]) * 1024 if found else 0
+    match = re.search(r"VmRSS:\s+(\d+) kB", status)
+    return int(match[1]) * 1024 if match else 0
 
 
 async def serve(folder: Path) -> tuple[asyncio.subprocess.Process, str]:
@@ -200,8 +200,8 @@ async def serve(folder: Path) -> tuple[asyncio.subprocess.Process, str]:
     seen = ""
     while process.stdout is not None and (line := (await process.stdout.readline()).decode()):
         seen += line
-        if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-            return process, found[0]
+        if match := re.search(r"http://127\.0\.0\.1:\d+", line):
+            return process, match[0]
     raise RuntimeError(f"it did not start:\n{seen}")
 
 
@@ -209,13 +209,13 @@ async def soak(folder: Path, requests: int, at_once: int, seed: int) -> dict[str
     """The whole run."""
     dice = random.Random(seed)  # noqa: S311 - chance is what is wanted
     async with FakeOpenAIServer(default=faults(random.Random(seed + 1))) as large:  # noqa: S311
-        asked = await asyncio.to_thread(make_network, folder, large.base_url)
+        questions = await asyncio.to_thread(make_network, folder, large.base_url)
         process, address = await serve(folder)
         samples: list[tuple[int, int]] = []
         left = iter(range(requests))
         limits = httpx.Limits(max_connections=at_once * 2)
         async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as http:
-            load, begun = Load(http=http, asked=asked, dice=dice), time.perf_counter()
+            load, begun = Load(http=http, asked=questions, dice=dice), time.perf_counter()
 
             async def work() -> None:
                 for number in left:
@@ -265,18 +265,18 @@ def main() -> None:
         data={f"lender/{name}": sha256(LENDER / "data" / name) for name in names},
     )
     with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(soak(Path(folder), options.requests, options.at_once, options.seed))
-    begin, end, grown = growth(found["samples"], options.requests)
+        result = asyncio.run(soak(Path(folder), options.requests, options.at_once, options.seed))
+    begin, end, grown = growth(result["samples"], options.requests)
     record.bars = [
         Bar(what="growth of resident memory after the warm-up", measured=grown, limit=GROWTH, at_most=True),
-        Bar(what="errors that were not planned", measured=float(sum(found["odd"].values())), limit=0.0, at_most=True),
+        Bar(what="errors that were not planned", measured=float(sum(result["odd"].values())), limit=0.0, at_most=True),
     ]
     record.figures = {
         "requests": options.requests,
-        "per_second": options.requests / found["seconds"],
+        "per_second": options.requests / result["seconds"],
         "resident_mib": {"after warm-up": begin, "at the end": end},
-        **{name: found[name] for name in ("seconds", "kinds", "odd", "alive", "exit", "database_mb")},
-        "samples_mib": [[number, round(size / 2**20, 1)] for number, size in found["samples"]],
+        **{name: result[name] for name in ("seconds", "kinds", "odd", "alive", "exit", "database_mb")},
+        "samples_mib": [[number, round(size / 2**20, 1)] for number, size in result["samples"]],
     }
     record.note_load()
     record.write(options.out)

@@ -40,10 +40,10 @@ CLAIM = "Every answer in the form of a JSON schema is valid, from the smallest m
 async def answer(engine: LlamaEngine, raw: dict[str, Any], shown: int) -> tuple[str, str, int]:
     """The answer as JSON or empty, what was wrong with the last try, and how many tries it took."""
     node, wrong = read_schema(raw), ""
-    asked = f"Make up an example record. Answer with JSON of this schema:\n{json.dumps(raw)}"
+    instruction = f"Make up an example record. Answer with JSON of this schema:\n{json.dumps(raw)}"
     for level in (0, 2, 4):  # as the gateway does
-        told = Message(role="user", text=asked if len(asked) < shown else "Make up an example record.")
-        prompt = Prompt(messages=(told,), json_schema=decodable(node, level), max_tokens=1024, seed=level)
+        message = Message(role="user", text=instruction if len(instruction) < shown else "Make up an example record.")
+        prompt = Prompt(messages=(message,), json_schema=decodable(node, level), max_tokens=1024, seed=level)
         (output,) = await engine.run([prompt])
         text, wrong = read_answer(node, output.text)
         if text:
@@ -74,7 +74,7 @@ async def main() -> None:
     record = Record(claim=CLAIM, seeds=[options.seed], data={"smollm2": sha256(path)})
     engine = LlamaEngine("smollm2", path, threads=options.threads, parallel=options.parallel, window=4096)
     options.done.parent.mkdir(parents=True, exist_ok=True)
-    done = {each["seed"]: each for each in map(json.loads, _lines(options.done))}
+    done = {outcome["seed"]: outcome for outcome in map(json.loads, _lines(options.done))}
     gate, begun = asyncio.Semaphore(options.parallel), time.monotonic()
 
     async def one(seed: int) -> dict[str, Any] | None:
@@ -91,29 +91,29 @@ async def main() -> None:
                 text, why, count = "", f"{type(error).__name__}: {error}", 0
             seconds = round(time.perf_counter() - start, 2)
         valid = bool(text) and Draft202012Validator(raw).is_valid(json.loads(text))
-        told = {"seed": seed, "valid": valid, "tries": count, "seconds": seconds}
-        told |= {} if valid else {"why": why or text[:200]}
+        outcome = {"seed": seed, "valid": valid, "tries": count, "seconds": seconds}
+        outcome |= {} if valid else {"why": why or text[:200]}
         with options.done.open("a") as file:
-            file.write(json.dumps(told) + "\n")
-        return told
+            file.write(json.dumps(outcome) + "\n")
+        return outcome
 
     try:
-        found = await asyncio.gather(*(one(options.seed * 1_000_000 + i) for i in range(options.schemas)))
+        outcomes = await asyncio.gather(*(one(options.seed * 1_000_000 + i) for i in range(options.schemas)))
     finally:
         await engine.close()
-    asked = [each for each in found if each is not None]
-    if len(asked) < len(found):
-        record.notes.append(f"{len(found) - len(asked)} of {len(found)} schemas were not begun.")
-    valid = sum(each["valid"] for each in asked)
-    share = valid / len(asked)
-    tries = Counter(each["tries"] for each in asked)
-    print(f"{valid} of {len(asked)} valid; tries {dict(tries)}")
+    begun_schemas = [outcome for outcome in outcomes if outcome is not None]
+    if len(begun_schemas) < len(outcomes):
+        record.notes.append(f"{len(outcomes) - len(begun_schemas)} of {len(outcomes)} schemas were not begun.")
+    valid = sum(outcome["valid"] for outcome in begun_schemas)
+    share = valid / len(begun_schemas)
+    tries = Counter(outcome["tries"] for outcome in begun_schemas)
+    print(f"{valid} of {len(begun_schemas)} valid; tries {dict(tries)}")
     record.figures = {
-        "schemas": len(asked),
+        "schemas": len(begun_schemas),
         "valid": valid,
         "tries": {str(count): times for count, times in sorted(tries.items())},
-        "seconds_p50": float(np.median([each["seconds"] for each in asked])),
-        "wrong": [each for each in asked if not each["valid"]],
+        "seconds_p50": float(np.median([outcome["seconds"] for outcome in begun_schemas])),
+        "wrong": [outcome for outcome in begun_schemas if not outcome["valid"]],
     }
     record.bars = [Bar(what="valid share", measured=share, limit=1.0)]
     record.note_load()

@@ -43,18 +43,18 @@ def read_tables(*, held_out: bool) -> list[Table]:
     return [
         Table(
             name=name,
-            language=each["language"],
-            held_out=each["held_out"],
-            title=each["title"],
-            before=each["before"],
-            after=each["after"],
-            groups=tuple((group, width) for group, width in each.get("groups", [])),
-            names=tuple(each["names"]),
-            rows=tuple(map(tuple, each["rows"])),
-            asked=tuple((q, None if answer is None else (answer[0], answer[1])) for q, answer in each["asked"]),
+            language=table["language"],
+            held_out=table["held_out"],
+            title=table["title"],
+            before=table["before"],
+            after=table["after"],
+            groups=tuple((group, width) for group, width in table.get("groups", [])),
+            names=tuple(table["names"]),
+            rows=tuple(map(tuple, table["rows"])),
+            asked=tuple((q, None if answer is None else (answer[0], answer[1])) for q, answer in table["asked"]),
         )
-        for name, each in stored.items()
-        if each["held_out"] == held_out
+        for name, table in stored.items()
+        if table["held_out"] == held_out
     ]
 
 

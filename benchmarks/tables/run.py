@@ -52,10 +52,10 @@ def judge(table: Table, answer: tuple[str, str] | None, given: Answer) -> Said:
     wanted = [row for row in table.rows if answer[0] in row[0]]
     cells = [_plain(cell) for cell in wanted[0][1:] if cell]
     [right] = [cell for cell in cells if _plain(answer[1]) in cell][:1] or [""]
-    cited = any(_has(each.text, answer[0]) and _has(each.text, answer[1]) for each in finding.citations[:1])
+    cited = any(_has(citation.text, answer[0]) and _has(citation.text, answer[1]) for citation in finding.citations[:1])
     others = [cell for cell in cells if cell != right and cell not in right]
-    said = _plain(str(finding.value))
-    return Said(True, answered, cited, cited and right in said and not any(other in said for other in others))
+    value = _plain(str(finding.value))
+    return Said(True, answered, cited, cited and right in value and not any(other in value for other in others))
 
 
 def _plain(text: str) -> str:
@@ -79,9 +79,9 @@ async def ask(folder: Path, tables: Sequence[Table]) -> list[Said]:
         await network.close()
 
 
-def figures(said: Sequence[Said]) -> dict[str, object]:
+def figures(answers: Sequence[Said]) -> dict[str, object]:
     """What became of the questions, with intervals over them."""
-    stated, answered, right, alone = (np.array([getattr(each, name) for each in said]) for name in Said._fields)
+    stated, answered, right, alone = (np.array([getattr(answer, name) for answer in answers]) for name in Said._fields)
 
     def share(values: np.ndarray) -> dict[str, object]:
         if not len(values):
@@ -115,23 +115,27 @@ def main() -> None:
     tables = read_tables(held_out=not given.dev)
     record = Record(claim=CLAIM)
     record.data[FILE.name] = sha256(FILE)
-    said: dict[str, list[Said]] = {}
+    by_format: dict[str, list[Said]] = {}
     for form in given.formats:
         try:
-            said[form] = measure(tables, form)
+            by_format[form] = measure(tables, form)
         except Exception as error:  # noqa: BLE001 - a format that is not read answers nothing
             sys.stderr.write(f"{form}: {error}\n")
-            said[form] = [Said(answer is not None, False, False, False) for each in tables for _, answer in each.asked]
-        sys.stderr.write(f"{form}: {_line(figures(said[form]))}\n")
-    whole = [each for rows in said.values() for each in rows]
+            by_format[form] = [
+                Said(answer is not None, False, False, False) for table in tables for _, answer in table.asked
+            ]
+        sys.stderr.write(f"{form}: {_line(figures(by_format[form]))}\n")
+    whole = [answer for rows in by_format.values() for answer in rows]
     sys.stderr.write(f"all: {_line(figures(whole))}\n")
-    record.figures = figures(whole) | {"formats": {form: figures(each) for form, each in said.items()}}
+    record.figures = figures(whole) | {"formats": {form: figures(answers) for form, answers in by_format.items()}}
     if not given.dev:
         record.write(given.out)
 
 
-def _line(found: dict[str, object]) -> str:
-    return ", ".join(f"{name} {each.get('share', 0):.2f}" for name, each in found.items() if isinstance(each, dict))
+def _line(measured: dict[str, object]) -> str:
+    return ", ".join(
+        f"{name} {figure.get('share', 0):.2f}" for name, figure in measured.items() if isinstance(figure, dict)
+    )
 
 
 if __name__ == "__main__":

@@ -71,13 +71,13 @@ def _filled(function: str, template: str, draw: random.Random, *, test: bool) ->
     for slot in re.findall(r"{(\w+)}", template):
         if slot in _SAID["words"]:
             value = draw.choice(list(_SAID["words"][slot]))
-            said = draw.choice(_SAID["words"][slot][value])
+            wording = draw.choice(_SAID["words"][slot][value])
             arguments[slot] = value == "true" if slot == "on" else value
         else:
             values = _SAID["values"][_SLOTS.get(slot, slot)]
             half = len(values) // 2
-            said = draw.choice([v for v in (values[half:] if test else values[:half]) if v not in used])
-            used.add(said)
-            arguments[slot] = int(said) if slot in _WHOLES else said
-        text = text.replace("{" + slot + "}", said, 1)
+            wording = draw.choice([v for v in (values[half:] if test else values[:half]) if v not in used])
+            used.add(wording)
+            arguments[slot] = int(wording) if slot in _WHOLES else wording
+        text = text.replace("{" + slot + "}", wording, 1)
     return {"text": text, "function": function, "arguments": arguments, "wording": template}

@@ -53,7 +53,7 @@ def network(folder: Path) -> None:
 
 def _toml(value: Any) -> str:  # noqa: ANN401 - any JSON
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(each)}" for key, each in value.items()) + " }"
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + " }"
     return json.dumps(value)
 
 
@@ -61,31 +61,31 @@ async def specialist(folder: Path) -> list[Finding]:
     """What the trained specialist says of each test row."""
     opened = await open_network(folder)
     try:
-        found = [await opened.ask(Request(text=row["text"], specialist="calls")) for row in rows(test=True, seed=1)]
+        answers = [await opened.ask(Request(text=row["text"], specialist="calls")) for row in rows(test=True, seed=1)]
     finally:
         await opened.close()
-    return [answer.findings[-1] for answer in found]
+    return [answer.findings[-1] for answer in answers]
 
 
 async def base(path: Path, texts: Sequence[str]) -> list[Finding]:
     """What a model that was told the functions says of each text."""
     engine = LlamaEngine("base", path, threads=1, parallel=1, window=4096)
-    tools = Tools(functions=tuple(function_of(**each) for each in FUNCTIONS), most=1)
-    schema, found = reply_schema(tools), []
-    told = Message(role="system", text=f"{_INSTRUCTION}\n\n{told_of(tools)}")
+    tools = Tools(functions=tuple(function_of(**function) for function in FUNCTIONS), most=1)
+    schema, findings = reply_schema(tools), []
+    instruction = Message(role="system", text=f"{_INSTRUCTION}\n\n{told_of(tools)}")
     try:
         for text in texts:
-            said = (told, Message(role="user", text=text))
-            (output,) = await engine.run([Prompt(messages=said, json_schema=within(schema, 2), max_tokens=128)])
+            messages = (instruction, Message(role="user", text=text))
+            (output,) = await engine.run([Prompt(messages=messages, json_schema=within(schema, 2), max_tokens=128)])
             reply = read_reply(schema, output.text)
             call = written_calls(reply.calls[:1]) if reply.calls else ""
             name = reply.calls[0].name if reply.calls else "no_function"
-            found.append(
+            findings.append(
                 Finding(specialist="base", value=name, text=call, confidence=0.0, accepted=True, reason=worded("asked"))
             )
     finally:
         await engine.close()
-    return found
+    return findings
 
 
 def main() -> None:
@@ -97,7 +97,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         network(folder)
-        hashes = {each: sha256(folder / f"{each}.jsonl") for each in ("train", "test")}
+        hashes = {part: sha256(folder / f"{part}.jsonl") for part in ("train", "test")}
         record = Record(claim=CLAIM, seeds=[0, 1], data=hashes)
         section = load_config(folder).specialists["calls"]
         test = task_of(section).read_rows(section, folder / "test.jsonl", for_evaluation=True).rows
@@ -121,11 +121,11 @@ def main() -> None:
     record.write(options.out)
 
 
-def _figures(found: Any) -> dict[str, Any]:  # noqa: ANN401 - an evaluation
+def _figures(evaluation: Any) -> dict[str, Any]:  # noqa: ANN401 - an evaluation
     return {
-        "rows": found.n,
-        "coverage": found.coverage,
-        **{name: round(value, 4) for name, value in found.others.items()},
+        "rows": evaluation.n,
+        "coverage": evaluation.coverage,
+        **{name: round(value, 4) for name, value in evaluation.others.items()},
     }
 
 

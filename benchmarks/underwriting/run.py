@@ -50,7 +50,7 @@ def measure(seed: int, risks: Sequence[float]) -> dict[str, Any]:
         folder = Path(name)
         write_network(folder, sections)
         trained = train(folder, progress=Steps()).specialists
-        versions = {each: champion(folder, each) for each in sections}
+        versions = {section: champion(folder, section) for section in sections}
     return {**_of_seed(versions, risks), "seconds": trained[_name(risks[0])].seconds["lexical"]}
 
 
@@ -72,11 +72,11 @@ def _of_seed(versions: Mapping[str, Version], risks: Sequence[float]) -> dict[st
 
 def selective_figures(version: Version) -> dict[str, Any]:
     """What may be decided at the version's target risk."""
-    found = figures(version)
+    measured = figures(version)
     row = rung_report(version, "lexical")
     return {
-        "coverage": found["coverage"],
-        "accepted_accuracy": found["accepted_accuracy"],
+        "coverage": measured["coverage"],
+        "accepted_accuracy": measured["accepted_accuracy"],
         "reason": row["threshold"]["reason"],
     }
 

@@ -193,12 +193,12 @@ class Texts:
 
 async def same_labels(engine: VllmEngine, folder: Path, texts: Texts, four: dict[str, Path], note: Note) -> None:
     """Every unseen text of four adapters, by both engines; what was compared so far is noted after each batch."""
-    gguf = {name: place / "adapter.gguf" for name, place in four.items()}
+    gguf = {name: folder / "adapter.gguf" for name, folder in four.items()}
     llama = LlamaEngine("llama", folder / "base.gguf", adapters=gguf, parallel=4)
     await llama.load()
     apart: list[float] = []
     leads: list[list[float]] = []
-    found: dict[str, Any] = {"texts": 0, "equal": 0, "right": 0}
+    counts: dict[str, Any] = {"texts": 0, "equal": 0, "right": 0}
     # The adapters take turns, so that a run that is ended early has asked all of them.
     every = [(name, at) for at in range(ASKED * UNSEEN) for name in four]
     for start in range(0, len(every), CALLERS):
@@ -206,17 +206,17 @@ async def same_labels(engine: VllmEngine, folder: Path, texts: Texts, four: dict
         batch = [texts.weigh(name, texts.unseen[name][at]) for name, at in some]
         pairs = zip(await engine.run(batch, call=SYSTEM), await llama.run(batch, call=SYSTEM), strict=True)
         for (_, at), (ours, theirs) in zip(some, pairs, strict=True):
-            shares = [np.exp(each.scores - np.logaddexp.reduce(each.scores)) for each in (ours, theirs)]
+            shares = [np.exp(output.scores - np.logaddexp.reduce(output.scores)) for output in (ours, theirs)]
             same = bool(ours.scores.argmax() == theirs.scores.argmax())
-            found["texts"] += 1
-            found["equal"] += same
-            found["right"] += bool(ours.scores.argmax() == at % ASKED)
+            counts["texts"] += 1
+            counts["equal"] += same
+            counts["right"] += bool(ours.scores.argmax() == at % ASKED)
             apart.append(float(np.abs(shares[0] - shares[1]).max()))
             if not same:
                 leads.append([float(np.sort(share)[-1] - np.sort(share)[-2]) for share in shares])
-        found |= {"median difference of a share": float(np.median(apart)), "largest": max(apart)}
-        found |= {"lead of the first label where they differ": leads}
-        note("labels", found)
+        counts |= {"median difference of a share": float(np.median(apart)), "largest": max(apart)}
+        counts |= {"lead of the first label where they differ": leads}
+        note("labels", counts)
     await llama.close()
 
 
@@ -232,50 +232,50 @@ async def pace(engine: VllmEngine, texts: Texts, adapters: list[str], rounds: in
 
 async def paces(engine: VllmEngine, texts: Texts, rounds: int) -> dict[str, list[float]]:
     """One adapter and four in turns; which of the four is alone goes round."""
-    found: dict[str, list[float]] = {"one adapter": [], "four mixed": []}
+    by_mix: dict[str, list[float]] = {"one adapter": [], "four mixed": []}
     await pace(engine, texts, list(NAMES[:4]), 1)
     for turn in range(3):
-        found["one adapter"].append(await pace(engine, texts, [NAMES[turn]], rounds))
-        found["four mixed"].append(await pace(engine, texts, list(NAMES[:4]), rounds))
-    return found
+        by_mix["one adapter"].append(await pace(engine, texts, [NAMES[turn]], rounds))
+        by_mix["four mixed"].append(await pace(engine, texts, list(NAMES[:4]), rounds))
+    return by_mix
 
 
-async def swap(old: VllmEngine, newer: VllmEngine, texts: Texts, each: int) -> dict[str, int]:
+async def swap(old: VllmEngine, newer: VllmEngine, texts: Texts, count: int) -> dict[str, int]:
     """As at a promotion: `five` takes the place of `one` while four callers ask on, and the old engine is closed."""
     serving: tuple[VllmEngine, str] = (old, "one")
     under_way: Counter[VllmEngine] = Counter()
-    asked: list[BaseException | None] = []
+    errors: list[BaseException | None] = []
 
     async def caller(name: str | None) -> None:
         """Ask again and again; without a name whichever adapter has the place of `one`."""
-        for _ in range(each):
+        for _ in range(count):
             engine, instead = serving
             under_way[engine] += 1
             outcome = await asyncio.gather(
                 engine.run([texts.another(name or instead)], call=SYSTEM), return_exceptions=True
             )
             under_way[engine] -= 1
-            asked.append(outcome[0] if isinstance(outcome[0], BaseException) else None)
+            errors.append(outcome[0] if isinstance(outcome[0], BaseException) else None)
 
     callers = [asyncio.create_task(caller(name)) for name in (None, None, "two", "three")]
-    while len(asked) < each:
+    while len(errors) < count:
         await asyncio.sleep(0.05)
     await newer.load()
     serving = newer, "five"
-    after = len(asked)
+    after = len(errors)
     while under_way[old]:
         await asyncio.sleep(0.05)
     await old.close()
     await asyncio.gather(*callers)
-    failed = [error for error in asked if error is not None]
-    return {"asked": len(asked), "after the swap": len(asked) - after, "failed": len(failed)}
+    failed = [error for error in errors if error is not None]
+    return {"asked": len(errors), "after the swap": len(errors) - after, "failed": len(failed)}
 
 
 async def measure(folder: Path, address: str, only: str | None, rounds: int, note: Note) -> None:
     """Measure and note all parts, or one."""
     model = VllmModel(engine="vllm", base_url=address, name="base", timeout=300.0, adapters=4)
-    found, texts = places(folder), Texts()
-    four = {name: found[name] for name in NAMES[:4]}
+    adapter_folders, texts = places(folder), Texts()
+    four = {name: adapter_folders[name] for name in NAMES[:4]}
     engine = VllmEngine("vllm", model, adapters=four)
     await engine.load()
     if only in {None, "labels"}:
@@ -283,7 +283,9 @@ async def measure(folder: Path, address: str, only: str | None, rounds: int, not
     if only in {None, "pace"}:
         note("texts a second", await paces(engine, texts, rounds))
     if only in {None, "swap"}:
-        newer = VllmEngine("vllm", model, adapters={name: found[name] for name in ("two", "three", "four", "five")})
+        newer = VllmEngine(
+            "vllm", model, adapters={name: adapter_folders[name] for name in ("two", "three", "four", "five")}
+        )
         note("swap", await swap(engine, newer, texts, 4 * rounds))
         await newer.close()
     await engine.close()
@@ -337,8 +339,8 @@ def main() -> None:
         record.figures = before
         record.note_load()
 
-        def note(part: str, found: object) -> None:
-            record.figures[part] = found
+        def note(part: str, figures: object) -> None:
+            record.figures[part] = figures
             record.bars = bars_of(record.figures)
             record.write(given.out)
 

@@ -130,16 +130,16 @@ def python_side(network: Path, texts: list[str], vectors: np.ndarray | None = No
     cut = encoder.exceeds(texts)
 
     async def consult() -> list[dict[str, object]]:
-        found = []
+        answers = []
         for text, vector, truncated in zip(texts, vectors, cut, strict=True):
             task = Task(text=text, vector=vector, truncated=bool(truncated))
             finding = await specialist.consult(task, ContextView())
-            found.append(
+            answers.append(
                 {"vector": vector, "value": finding.value, "accepted": finding.accepted, "in_scope": finding.in_scope}
                 | {"confidence": finding.confidence, "truncated": finding.truncated}
             )
         await encoder.close()
-        return found
+        return answers
 
     return asyncio.run(consult())
 
@@ -155,20 +155,20 @@ def browser_side(page: Path, texts: list[str]) -> tuple[list[dict[str, object]],
         tab.goto(f"http://127.0.0.1:{server.server_port}/")
         tab.evaluate(ASK, ["warm"])
         loading = time.perf_counter() - start
-        found = [each for at in range(0, len(texts), 100) for each in tab.evaluate(ASK, texts[at : at + 100])]
+        answers = [answer for at in range(0, len(texts), 100) for answer in tab.evaluate(ASK, texts[at : at + 100])]
         about = browser.version
         browser.close()
     server.shutdown()
     return (
-        [each | {"in_scope": each["inScope"]} for each in found],
+        [answer | {"in_scope": answer["inScope"]} for answer in answers],
         {"first answer, s": loading, "bytes down": Quiet.sent},
         about,
     )
 
 
-def compared(found: list[dict[str, object]], expected: list[dict[str, object]]) -> dict[str, object]:
+def compared(answers: list[dict[str, object]], expected: list[dict[str, object]]) -> dict[str, object]:
     """How alike two sides are."""
-    pairs = list(zip(found, expected, strict=True))
+    pairs = list(zip(answers, expected, strict=True))
     cosines = np.array([np.dot(ours["vector"], theirs["vector"]) for ours, theirs in pairs])
     return {
         "texts": len(pairs),
@@ -201,13 +201,13 @@ def main() -> None:
     record = Record(claim="web_page", seeds=[0], data={"banking77/test.csv": sha256(test)})
     with tempfile.TemporaryDirectory() as folder:
         made = build_page(options.network, Path(folder) / "page", runtime=options.runtime)
-        found, loading, version = browser_side(Path(folder) / "page", texts)
+        answers, loading, version = browser_side(Path(folder) / "page", texts)
     expected = python_side(options.network, texts)
-    record.figures["rows"] = compared(found[:count], expected[:count])
-    record.figures["strange"] = compared(found[count:], expected[count:])
+    record.figures["rows"] = compared(answers[:count], expected[:count])
+    record.figures["strange"] = compared(answers[count:], expected[count:])
     control = python_side(options.network, texts[:count], otherwise(options.network, texts[:count]))
     record.figures["rows, Python with other kernels"] = compared(control, expected[:count])
-    took = sorted(each["ms"] for each in found[:count])
+    took = sorted(answer["ms"] for answer in answers[:count])
     record.figures["milliseconds of a text"] = {"p50": took[count // 2], "p95": took[int(count * 0.95)]}
     record.figures |= {"loading": loading, "page": {"files": made.files, "bytes": made.bytes}, "chromium": version}
     rows = record.figures["rows"]

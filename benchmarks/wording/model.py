@@ -45,27 +45,27 @@ _KEPT_BACK = "answer."
 
 async def asked(folder: Path, questions: Sequence[Question]) -> list[tuple[Question, Finding]]:
     """What is said to each question."""
-    found = []
+    pairs = []
     network = await open_network(folder)
     try:
         for question in questions:
             answer = await network.ask(Request(text=question.text, specialist=SPECIALIST))
-            found += [(question, finding) for finding in answer.trace.findings]
-            print(f"{question.text} -> {found[-1][1].text} ({found[-1][1].reason})", file=sys.stderr, flush=True)
+            pairs += [(question, finding) for finding in answer.trace.findings]
+            print(f"{question.text} -> {pairs[-1][1].text} ({pairs[-1][1].reason})", file=sys.stderr, flush=True)
     finally:
         await network.close()
-    return found
+    return pairs
 
 
 def codes(finding: Finding) -> list[str]:
     """The codes of a finding's reason and of what is noted with it."""
-    return [finding.reason.code, *(each.code for each in finding.reason.notes)]
+    return [finding.reason.code, *(note.code for note in finding.reason.notes)]
 
 
 def measure(given: Any, checksum: str, *, held_out: bool) -> dict[str, Any]:  # noqa: ANN401 - parsed arguments
     """What became of the questions to one half of the pages."""
     pages = of_pages(read_pages(held_out=held_out))
-    stated = [each for each in pages.asked if each.answer is not None]
+    stated = [question for question in pages.asked if question.answer is not None]
     drawn = random.Random(0).sample(stated, min(given.most, len(stated)))  # noqa: S311 - a sample
     with tempfile.TemporaryDirectory() as name:
         network = make_network(Path(name), pages.documents, train=False)
@@ -76,11 +76,11 @@ def measure(given: Any, checksum: str, *, held_out: bool) -> dict[str, Any]:  # 
         file.write_text(file.read_text(encoding="utf-8").replace(section, section + keys) + model, encoding="utf-8")
         train = [sys.executable, "-m", "coterie", "-C", str(network), "train"]
         subprocess.run(train, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - this very interpreter
-        found = asyncio.run(asked(network, drawn))
-    worded = [pair for pair in found if "answer.worded" in codes(pair[1])]
+        answered = asyncio.run(asked(network, drawn))
+    worded = [pair for pair in answered if "answer.worded" in codes(pair[1])]
     kept = Counter(
         code
-        for _, finding in found
+        for _, finding in answered
         if finding.accepted
         for code in codes(finding)
         if code.startswith(_KEPT_BACK) and code not in {"answer.worded", "answer.quoted", "answer.not_stated"}
@@ -104,8 +104,8 @@ def main() -> None:
     checksum = hashlib.sha256(given.model.read_bytes()).hexdigest()
     record = Record(claim=CLAIM, seeds=[0], data={FILE.name: sha256(FILE), given.model.name: checksum})
     for part, held_out in (("pages", False), ("held_out", True)):
-        record.figures[part] = found = measure(given, checksum, held_out=held_out)
-        record.bars.append(Bar(what=f"{part}: wordings that stand", measured=found["stands"], limit=STANDS))
+        record.figures[part] = figures = measure(given, checksum, held_out=held_out)
+        record.bars.append(Bar(what=f"{part}: wordings that stand", measured=figures["stands"], limit=STANDS))
     record.write(given.out)
 
 

@@ -54,7 +54,7 @@ class Wording(NamedTuple):
 
 async def said(network_folder: Path, texts: Mapping[str, str], server: FakeOpenAIServer) -> list[bool]:
     """Whether each wording was said, of the questions whose quotation stands: for others no model is asked."""
-    found = []
+    verdicts = []
     network = await open_network(network_folder)
     try:
         for question, text in texts.items():
@@ -62,18 +62,18 @@ async def said(network_folder: Path, texts: Mapping[str, str], server: FakeOpenA
             answer = await network.ask(Request(text=question, specialist=SPECIALIST))
             if len(server.requests) > before:
                 [finding] = answer.trace.findings
-                found.append(finding.accepted and finding.value == text)
+                verdicts.append(finding.accepted and finding.value == text)
     finally:
         await network.close()
-    return found
+    return verdicts
 
 
 async def measure(wordings: Sequence[Wording], *, held_out: bool, folder: Path) -> dict[str, Any]:
     """Shares of the right and the wrong ones that were said."""
     texts: dict[str, str] = {}
 
-    def speak(asked: Mapping[str, Any]) -> ServerReply:
-        prompt = str(asked["messages"][-1]["content"])
+    def speak(body: Mapping[str, Any]) -> ServerReply:
+        prompt = str(body["messages"][-1]["content"])
         return ServerReply(text=texts[prompt.rsplit("Question: ", 1)[-1].strip()])
 
     network = make_network(folder, of_pages(read_pages(held_out=held_out)).documents)
@@ -88,7 +88,7 @@ async def measure(wordings: Sequence[Wording], *, held_out: bool, folder: Path) 
         await asyncio.to_thread(subprocess.run, train, check=True, stdout=subprocess.DEVNULL)
         figures = {}
         for name in ("right", "wrong"):
-            texts.update({each.question: getattr(each, name) for each in wordings})
+            texts.update({wording.question: getattr(wording, name) for wording in wordings})
             figures[f"{name}_ones_said"] = _share(await said(network, texts, server))
     return figures
 
@@ -109,7 +109,7 @@ def main() -> None:
     record.figures = {}
     # Which pages the reader was calibrated on has nothing to do with which wordings the check was developed on.
     for part, held_out in (("developed_on", True), ("held_out", False)):
-        wordings = [Wording(*each) for each in stored[part]]
+        wordings = [Wording(*fields) for fields in stored[part]]
         with tempfile.TemporaryDirectory() as name:
             record.figures[part] = asyncio.run(measure(wordings, held_out=held_out, folder=Path(name)))
     record.write(given.out)

@@ -70,7 +70,7 @@ class Workers(Bench):
         for version in ("old", "new"):
             self.train(version)
         self.versions = [
-            each["version"] for each in self.coterie("registry", "list", "topics")["specialists"]["topics"]
+            entry["version"] for entry in self.coterie("registry", "list", "topics")["specialists"]["topics"]
         ]
 
     def train(self, prefix: str) -> None:
@@ -109,7 +109,7 @@ class Workers(Bench):
     def children(self) -> list[int]:
         """Process ids of the workers."""
         pid = self.server.pid if self.server else 0
-        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [int(process_id) for process_id in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     # --- callers
 
@@ -130,14 +130,16 @@ class Workers(Bench):
             body = {"model": model, "user": f"u{number % 40}", "messages": [{"role": "user", "content": message}]}
             async with http.post(f"{self.address}/v1/chat/completions", json=body, headers=headers) as answer:
                 document = await answer.json()
-                said = ""
+                answered_by = ""
                 if answer.status == 200 and kind == "topics":
                     spent = document["coterie"]["usage"]
                     price = float(spent["cost"]) / spent["joules"] * 3600 * 10  # 10 watts are estimated
-                    said = f"{document['coterie']['findings'][0]['text'].split()[0]} {price:.1f}"
+                    answered_by = f"{document['coterie']['findings'][0]['text'].split()[0]} {price:.1f}"
                 elif answer.status == 200:
-                    said = "local" if answer.headers["x-coterie-egress"] == "none" else "model"
-                return Said(sent, kind, answer.status, said, answer.headers.get("x-coterie-trace", ""), number % 40)
+                    answered_by = "local" if answer.headers["x-coterie-egress"] == "none" else "model"
+                return Said(
+                    sent, kind, answer.status, answered_by, answer.headers.get("x-coterie-trace", ""), number % 40
+                )
         except (aiohttp.ClientError, OSError, ValueError):
             return Said(sent, kind, 0, "", "")
 
@@ -156,10 +158,10 @@ class Workers(Bench):
         await asyncio.to_thread(what)
         end = time.monotonic()
         await asyncio.sleep(SETTLE)
-        there = [each for each in self.heard if each.kind == kind and each.sent > end]
+        there = [reply for reply in self.heard if reply.kind == kind and reply.sent > end]
         if not there or is_old(there[-1]):
             raise RuntimeError(f"it is still as before: {there[-3:]}")
-        old = [each.sent - end for each in there if is_old(each)]
+        old = [reply.sent - end for reply in there if is_old(reply)]
         return max(old, default=0.0)
 
 
@@ -168,7 +170,7 @@ async def changes(bench: Workers) -> dict[str, float]:
     old = bench.versions[0]
     file = (bench.folder / "coterie.toml").read_text()
     name = bench.name()
-    found: dict[str, float] = {}
+    seconds: dict[str, float] = {}
 
     def priced(price: str) -> Callable[[], object]:
         return lambda: bench.write(file.replace('price_per_cpu_hour = "1"', f'price_per_cpu_hour = "{price}"'))
@@ -182,7 +184,7 @@ async def changes(bench: Workers) -> dict[str, float]:
     def back() -> object:
         return bench.coterie("flywheel", "rollback", name, "--reason", "bench")
 
-    local = {each.user for each in bench.heard if each.said == "local"}  # the champion leaves some to the model
+    local = {reply.user for reply in bench.heard if reply.said == "local"}  # the champion leaves some to the model
 
     def up() -> None:
         for _ in range(3):
@@ -197,9 +199,9 @@ async def changes(bench: Workers) -> dict[str, float]:
         ("deployment rolled back", back, "large", lambda s: s.said == "local"),
         ("deployment promoted", up, "large", lambda s: s.said == "model" and s.user in local),
     ):
-        found[what] = await bench.change(change, kind, is_old)
-        print(what, round(found[what], 3), flush=True)
-    return found
+        seconds[what] = await bench.change(change, kind, is_old)
+        print(what, round(seconds[what], 3), flush=True)
+    return seconds
 
 
 async def replaced(bench: Workers) -> dict[str, float]:
@@ -217,7 +219,7 @@ async def replaced(bench: Workers) -> dict[str, float]:
     bench.write(file.replace("[gateway]", "[gateway]\nqueue = 60"))
     while set(bench.children()) & there or len(bench.children()) != bench.workers:
         await asyncio.sleep(0.05)
-    failed = [each for each in bench.heard[begun:] if each.status != 200 and each.kind != "key"]
+    failed = [reply for reply in bench.heard[begun:] if reply.status != 200 and reply.kind != "key"]
     return {"seconds of SIGHUP": took, "workers stay beside a broken file": float(kept), "failed": float(len(failed))}
 
 
@@ -228,8 +230,8 @@ async def killed(bench: Workers, kills: int) -> dict[str, float]:
         victim = bench.draw.choice(bench.children())
         os.kill(victim, signal.SIGKILL)
         await asyncio.sleep(bench.draw.uniform(0.5, 2.5))
-    cut = len([each for each in bench.heard[begun:] if each.status == 0])
-    refused = len([each for each in bench.heard[begun:] if each.status not in {0, 200} and each.kind != "key"])
+    cut = len([reply for reply in bench.heard[begun:] if reply.status == 0])
+    refused = len([reply for reply in bench.heard[begun:] if reply.status not in {0, 200} and reply.kind != "key"])
     while len(orphans := bench.children()) != bench.workers:
         await asyncio.sleep(0.05)
     bench.kill()
@@ -243,8 +245,8 @@ async def killed(bench: Workers, kills: int) -> dict[str, float]:
 def lost(bench: Workers) -> int:
     """Answered requests that are not in the ledger."""
     with sqlite3.connect(bench.folder / "state" / "coterie.db") as connection:
-        known = {row[0] for row in connection.execute("SELECT id FROM requests")}
-    return sum(each.status == 200 and bool(each.trace) and each.trace not in known for each in bench.heard)
+        stored = {row[0] for row in connection.execute("SELECT id FROM requests")}
+    return sum(reply.status == 200 and bool(reply.trace) and reply.trace not in stored for reply in bench.heard)
 
 
 async def measure(bench: Workers, kills: int) -> dict[str, Any]:
@@ -255,14 +257,14 @@ async def measure(bench: Workers, kills: int) -> dict[str, Any]:
         await asyncio.sleep(SETTLE)
         begun = len(bench.heard)
         seconds = await changes(bench)
-        failed = Counter(each.status for each in bench.heard[begun:] if each.kind != "key" and each.status != 200)
-        found: dict[str, Any] = {"seconds": seconds, "failed while it changed": dict(failed)}
-        found["replaced"] = await replaced(bench)
-        found["killed"] = await killed(bench, kills)
+        failed = Counter(reply.status for reply in bench.heard[begun:] if reply.kind != "key" and reply.status != 200)
+        figures: dict[str, Any] = {"seconds": seconds, "failed while it changed": dict(failed)}
+        figures["replaced"] = await replaced(bench)
+        figures["killed"] = await killed(bench, kills)
     finally:
         bench.asking = False
         await asyncio.gather(*asking)
-    return found
+    return figures
 
 
 def run(folder: Path, port: int, given: Any) -> dict[str, Any]:  # noqa: ANN401 - parsed arguments
@@ -276,17 +278,17 @@ def run(folder: Path, port: int, given: Any) -> dict[str, Any]:  # noqa: ANN401 
         while bench.state(name) != "champion":
             bench.coterie("flywheel", "promote", name, "--reason", "bench", "--force")
         bench.key = bench.coterie("keys", "create", "first", "--role", "admin")["key"]
-        found = asyncio.run(measure(bench, given.kills))
+        figures = asyncio.run(measure(bench, given.kills))
     finally:
         bench.server.terminate()
         try:
             bench.server.wait(60)
         except subprocess.TimeoutExpired:
             bench.kill()
-    found["requests"] = len(bench.heard)
-    found["acknowledged and lost"] = lost(bench)
-    found["audit"] = "damaged" if "error" in bench.coterie("audit", "verify") else "verifies"
-    return found
+    figures["requests"] = len(bench.heard)
+    figures["acknowledged and lost"] = lost(bench)
+    figures["audit"] = "damaged" if "error" in bench.coterie("audit", "verify") else "verifies"
+    return figures
 
 
 def main() -> None:

@@ -95,7 +95,7 @@ async def round_of(server: FakeOpenAIServer, path: Path, name: str, draw: random
 
 async def cross(folder: Path, rounds: int, seed: int) -> dict[str, Any]:
     """All rounds: how many prompts arrived, and how many of them no entry announces."""
-    found = dict.fromkeys(("kills", "full_disks", "prompts", "unrecorded", "open", "bad"), 0)
+    counts = dict.fromkeys(("kills", "full_disks", "prompts", "unrecorded", "open", "bad"), 0)
     draw = random.Random(seed)  # noqa: S311 - draws no secret
 
     def reply(_: Mapping[str, Any]) -> ServerReply:
@@ -110,17 +110,17 @@ async def cross(folder: Path, rounds: int, seed: int) -> dict[str, Any]:
             await round_of(server, path, name, draw, killed=killed)
             await asyncio.sleep(0.05)  # what was under way has arrived
             sent = [request.json["messages"][0]["content"] for request in server.requests[before:]]
-            known = _digests(path)
+            recorded = _digests(path)
             log = AuditLog(path)
-            found["unrecorded"] += sum(log.digest(f"user: {text}") not in known for text in sent)
-            found["prompts"] += len(sent)
-            found["kills" if killed else "full_disks"] += 1
+            counts["unrecorded"] += sum(log.digest(f"user: {text}") not in recorded for text in sent)
+            counts["prompts"] += len(sent)
+            counts["kills" if killed else "full_disks"] += 1
             if path.exists():
                 checked = verify_audit(path)
-                found["bad"] += checked.fault is not None
-                found["open"] += 0 if killed else len(checked.open)
-        found["open"] += len(verify_audit(folder / "killed" / "audit.jsonl").open)
-    return found
+                counts["bad"] += checked.fault is not None
+                counts["open"] += 0 if killed else len(checked.open)
+        counts["open"] += len(verify_audit(folder / "killed" / "audit.jsonl").open)
+    return counts
 
 
 def _digests(path: Path) -> set[str]:
@@ -164,28 +164,28 @@ def main() -> None:
     if given.rounds:
         multiprocessing.set_forkserver_preload(["coterie.governance.egress", "coterie.engines.openai"])
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
-            found = asyncio.run(cross(Path(name), given.rounds, given.seed))
+            crossing = asyncio.run(cross(Path(name), given.rounds, given.seed))
     else:
         earlier = json.loads(given.out.read_text(encoding="utf-8"))
-        found = earlier["figures"]["crossing"]
-        record.notes.append(f"kills and full disks: the run of {found.setdefault('date', earlier['date'])}")
-    print(json.dumps(found))
-    print(f"unrecorded = {found['unrecorded']}")
-    record.figures["crossing"] = found
+        crossing = earlier["figures"]["crossing"]
+        record.notes.append(f"kills and full disks: the run of {crossing.setdefault('date', earlier['date'])}")
+    print(json.dumps(crossing))
+    print(f"unrecorded = {crossing['unrecorded']}")
+    record.figures["crossing"] = crossing
     record.bars = [
-        Bar(what="prompts that left without an entry", measured=found["unrecorded"], limit=0, at_most=True),
-        Bar(what="logs with a fault", measured=found["bad"], limit=0, at_most=True),
-        Bar(what="kills and full disks", measured=found["kills"] + found["full_disks"], limit=400),
+        Bar(what="prompts that left without an entry", measured=crossing["unrecorded"], limit=0, at_most=True),
+        Bar(what="logs with a fault", measured=crossing["bad"], limit=0, at_most=True),
+        Bar(what="kills and full disks", measured=crossing["kills"] + crossing["full_disks"], limit=400),
     ]
-    for place, folder in (("in memory", "/dev/shm"), ("on this disk", str(Path.cwd()))) if given.requests else ():  # noqa: S108
+    for location, folder in (("in memory", "/dev/shm"), ("on this disk", str(Path.cwd()))) if given.requests else ():  # noqa: S108
         with tempfile.TemporaryDirectory(dir=folder) as name:
             added = asyncio.run(_overhead().measure(given.requests, given.seed, Path(name)))
             sync = sync_of(Path(name))
-        record.figures |= {f"added, {place}": added, f"a sync, {place}": sync}
+        record.figures |= {f"added, {location}": added, f"a sync, {location}": sync}
         for case, figures in added.items():
             for quantile, limit in (("p50", P50_BAR), ("p99", P99_BAR)):
                 took = figures[f"added_{quantile}_ms"]
-                what = f"{case}, {place}: {quantile} ms"
+                what = f"{case}, {location}: {quantile} ms"
                 record.bars.append(Bar(what=what, measured=took, limit=limit, at_most=True))
     record.notes.append("on the disk, a prompt that leaves waits for one sync; `a sync` is what that takes alone")
     record.note_load()

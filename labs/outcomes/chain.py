@@ -41,22 +41,22 @@ class Confidence:
     weights: np.ndarray  # (3,)
     bias: float
 
-    def of(self, said: np.ndarray, agrees: np.ndarray) -> np.ndarray:  # (N,), (N,) -> (N,)
+    def of(self, confidences: np.ndarray, agrees: np.ndarray) -> np.ndarray:  # (N,), (N,) -> (N,)
         """Calibrated probabilities.
 
         Args:
-            said: the model's own confidence, 0 to 1; nan where it said nothing.
+            confidences: the model's own confidence, 0 to 1; nan where it said nothing.
             agrees: 1 where the model before it gave the same answer, else 0.
         """
-        return np.asarray(expit(_signs(said, agrees) @ self.weights + self.bias))
+        return np.asarray(expit(_signs(confidences, agrees) @ self.weights + self.bias))
 
 
-def _signs(said: np.ndarray, agrees: np.ndarray) -> np.ndarray:  # (N, 3)
-    p = np.clip(np.nan_to_num(said, nan=0.5), _SUREST, 1 - _SUREST)
+def _signs(confidences: np.ndarray, agrees: np.ndarray) -> np.ndarray:  # (N, 3)
+    p = np.clip(np.nan_to_num(confidences, nan=0.5), _SUREST, 1 - _SUREST)
     return np.stack([-np.log1p(-p), np.log(p), agrees], axis=1)
 
 
-def fit_confidence(said: np.ndarray, agrees: np.ndarray, scores: np.ndarray) -> Confidence:
+def fit_confidence(confidences: np.ndarray, agrees: np.ndarray, scores: np.ndarray) -> Confidence:
     """The calibration of one model's confidences (N,) by its scores (N,); a score of at least a half is right."""
     # Imported here: only learning needs it, and it costs a second.
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
@@ -65,7 +65,7 @@ def fit_confidence(said: np.ndarray, agrees: np.ndarray, scores: np.ndarray) -> 
     if right.all() or not right.any():
         share = (right.sum() + 1) / (len(right) + 2)
         return Confidence(weights=np.zeros(3), bias=float(np.log(share / (1 - share))))
-    signs = _signs(said, agrees)
+    signs = _signs(confidences, agrees)
     centre, scale = signs.mean(axis=0), signs.std(axis=0) + 1e-9
     fitted = LogisticRegression(C=_STRENGTH).fit((signs - centre) / scale, right)
     weights = fitted.coef_[0] / scale
@@ -98,14 +98,14 @@ class Chain:
         """What recorded outcomes say it would have given. All its models must have been asked on every row."""
         n = len(outcomes)
         scores, costs, last = np.zeros(n), np.zeros(n), np.full(n, -1)
-        asked, before = np.ones(n, dtype=bool), None
+        still_asked, before = np.ones(n, dtype=bool), None
         for link in self.links:
             column = outcomes.column_of(link.model)
-            costs[asked] += outcomes.costs[asked, column]
+            costs[still_asked] += outcomes.costs[still_asked, column]
             sure = link.confidence.of(outcomes.confidences[:, column], _agreement(outcomes, column, before))
-            stops = asked & (sure >= link.threshold)
+            stops = still_asked & (sure >= link.threshold)
             scores[stops], last[stops] = outcomes.scores[stops, column], column
-            asked, before = asked & ~stops, column
+            still_asked, before = still_asked & ~stops, column
         return Walked(scores, costs, last)
 
 
@@ -154,8 +154,8 @@ class Chains:
     def _chain(self, order: Sequence[int], rate: float) -> Chain:
         fitted = [self._confidence(before, column) for before, column in zip((None, *order), order, strict=False)]
         thresholds, value = [0.0], fitted[-1][1]
-        for place in range(len(order) - 2, -1, -1):
-            sure, onward = fitted[place][1], value - rate * self._prices[order[place + 1]]
+        for index in range(len(order) - 2, -1, -1):
+            sure, onward = fitted[index][1], value - rate * self._prices[order[index + 1]]
             threshold = _stop_from(sure, onward)
             value = np.where(sure >= threshold, sure, onward)
             thresholds.insert(0, threshold)
@@ -167,9 +167,9 @@ class Chains:
 
     def _confidence(self, before: int | None, column: int) -> tuple[Confidence, np.ndarray]:
         if (before, column) not in self._sure:
-            said, agrees = self._outcomes.confidences[:, column], _agreement(self._outcomes, column, before)
-            fitted = fit_confidence(said, agrees, self._outcomes.scores[:, column])
-            self._sure[before, column] = fitted, fitted.of(said, agrees)
+            confidences, agrees = self._outcomes.confidences[:, column], _agreement(self._outcomes, column, before)
+            fitted = fit_confidence(confidences, agrees, self._outcomes.scores[:, column])
+            self._sure[before, column] = fitted, fitted.of(confidences, agrees)
         return self._sure[before, column]
 
 

@@ -52,14 +52,14 @@ def replay_chains(
         parts.append(_walk(outcomes.take(np.flatnonzero(folds != fold)), outcomes.take(held), aim, generalist, seed))
         order.append(held)
     # Sums and means do not depend on the rows' order, so it is left as the folds came.
-    curve = tuple(_joined(list(each)) for each in zip(*(part.curve for part in parts), strict=True))
+    curve = tuple(_joined(list(walks)) for walks in zip(*(part.curve for part in parts), strict=True))
     chosen = None if aim is None else _joined([part.chosen for part in parts if part.chosen is not None])
     return ChainReplay(curve, chosen, parts[-1].reason)
 
 
 def _walk(train: OutcomeTable, outcomes: OutcomeTable, aim: Aim | None, generalist: str, seed: int) -> ChainReplay:
     chains = Chains(train).curve()
-    kept = [chains[place] for place in np.unique(np.linspace(0, len(chains) - 1, _SHOWN).round().astype(int))]
+    kept = [chains[index] for index in np.unique(np.linspace(0, len(chains) - 1, _SHOWN).round().astype(int))]
     curve = tuple(chain.walk(outcomes) for chain in kept)
     if aim is None:
         return ChainReplay(curve, None, "")
@@ -68,7 +68,7 @@ def _walk(train: OutcomeTable, outcomes: OutcomeTable, aim: Aim | None, generali
 
 
 def _joined(parts: list[Walked]) -> Walked:
-    return Walked(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+    return Walked(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 # --- The frontier --------------------------------------------------------------------------------
@@ -86,20 +86,31 @@ class FrontierReplay(NamedTuple):
 
 def check_frontier(outcomes: OutcomeTable, train: OutcomeTable | None, folds: np.ndarray | None) -> None:
     """Refuse outcomes that no frontier can be fitted to. Raises `DataError`, which says what is missing."""
-    for each, what, dealt in ((outcomes, "the file", None if train else folds), (train, "the training file", None)):
-        if each is None or can_chain(each, dealt):
+    for outcome_table, what, dealt in (
+        (outcomes, "the file", None if train else folds),
+        (train, "the training file", None),
+    ):
+        if outcome_table is None or can_chain(outcome_table, dealt):
             continue
-        tables = (("score", each.scores), ("cost", each.costs), ("confidence", each.confidences))
+        tables = (
+            ("score", outcome_table.scores),
+            ("cost", outcome_table.costs),
+            ("confidence", outcome_table.confidences),
+        )
         gaps = [
             f"{model!r} has no {name} on {int(np.isnan(column).sum()):,}"
             for name, table in tables
-            for model, column in zip(each.models, table.T, strict=True)
+            for model, column in zip(outcome_table.models, table.T, strict=True)
             if np.isnan(column).any()
         ]
-        found = f"of the {len(each):,} rows of {what} {'; '.join(gaps)}" if gaps else f"{what} has {len(each):,} rows"
+        gap_text = (
+            f"of the {len(outcome_table):,} rows of {what} {'; '.join(gaps)}"
+            if gaps
+            else f"{what} has {len(outcome_table):,} rows"
+        )
         raise DataError(
             f"The frontier needs every model's score, cost and confidence on every row, and {2 * FEWEST} rows to learn "
-            f"from; {found}.",
+            f"from; {gap_text}.",
             hint="Record what is missing, or leave --frontier out.",
         )
 
@@ -112,10 +123,10 @@ def replay_frontier(
     The best single models at each cost are those that the training file says; without one those of all rows, which
     favours them.
     """
-    known = train or outcomes
+    learned_from = train or outcomes
     # Prices alone are looked at over all rows, so that the k-th policies of all folds belong together.
-    models = [known.models[column] for column in np.argsort(known.costs.mean(axis=0), kind="stable")]
-    pairs = [(known, np.arange(len(outcomes)))]
+    models = [learned_from.models[column] for column in np.argsort(learned_from.costs.mean(axis=0), kind="stable")]
+    pairs = [(learned_from, np.arange(len(outcomes)))]
     if train is None:
         pairs = [
             (outcomes.take(np.flatnonzero(folds != fold)), np.flatnonzero(folds == fold)) for fold in np.unique(folds)
@@ -128,28 +139,28 @@ def replay_frontier(
             taken, reason = _for_budget(policies, learned, float(aim.budget) / 1000)
             chosen.append(taken.walk(part))
     whole = outcomes if train is not None else outcomes.take(np.concatenate([held for _, held in pairs]))
-    curve = tuple(_joined(list(each)) for each in zip(*curves, strict=True))
-    points = [(float(each.costs.mean()), float(each.scores.mean())) for each in curve]
-    excess = worst_excess(points, _singles(known, whole))
+    curve = tuple(_joined(list(walks)) for walks in zip(*curves, strict=True))
+    points = [(float(walk.costs.mean()), float(walk.scores.mean())) for walk in curve]
+    excess = worst_excess(points, _singles(learned_from, whole))
     return FrontierReplay(curve, _joined(chosen) if chosen else None, reason, excess)
 
 
 def _for_budget(policies: list[Policy], learned: OutcomeTable, money: float) -> tuple[Policy, str]:
     """The dearest policy that the money pays for on the rows it was learned from, and why."""
     spent = [float(policy.walk(learned).costs.mean()) for policy in policies]
-    paid = [place for place, cost in enumerate(spent) if cost <= money]
+    paid = [index for index, cost in enumerate(spent) if cost <= money]
     if not paid:
         cheapest = int(np.argmin(spent))
         return policies[
             cheapest
         ], f"no policy costs less than {1000 * spent[cheapest]:.4g} per 1,000; it is above the budget"
-    best = max(paid, key=lambda place: spent[place])
+    best = max(paid, key=lambda index: spent[index])
     return policies[best], f"{1000 * spent[best]:.4g} per 1,000 on {len(learned):,} outcomes"
 
 
-def _singles(known: OutcomeTable, played: OutcomeTable) -> list[tuple[float, float]]:
+def _singles(learned: OutcomeTable, played: OutcomeTable) -> list[tuple[float, float]]:
     """Cost and quality, where they are played, of each model that is better than all cheaper ones where it is known."""
     return [
         (float(played.costs[:, column].mean()), float(played.scores[:, column].mean()))
-        for column in known.undominated()
+        for column in learned.undominated()
     ]

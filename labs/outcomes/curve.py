@@ -99,15 +99,15 @@ def played_point(name: str, outcomes: OutcomeTable, chosen: np.ndarray) -> Point
 
 def walked_point(name: str, given: Walked, models: Sequence[str]) -> Point:
     """Return what a policy came to by what it gave on each row."""
-    known = ~np.isnan(given.scores) & (given.last >= 0)
-    scores, costs, last = (column[known] for column in given)
+    is_known = ~np.isnan(given.scores) & (given.last >= 0)
+    scores, costs, last = (column[is_known] for column in given)
     unpriced = np.isnan(costs).any()
     return Point(
         name=name,
-        quality=float(scores.mean()) if known.any() else float("nan"),
+        quality=float(scores.mean()) if is_known.any() else float("nan"),
         per_1000=None if unpriced else 1000 * float(costs.mean()),
         interval=mean_interval(scores),
-        shares=tuple(float((last == column).mean()) if known.any() else 0.0 for column in range(len(models))),
+        shares=tuple(float((last == column).mean()) if is_known.any() else 0.0 for column in range(len(models))),
     )
 
 
@@ -134,11 +134,11 @@ def domains_of(outcomes: OutcomeTable, chosen: np.ndarray | None, name: str) -> 
     """
     if not any(outcomes.domains):
         return []
-    found = []
-    for each in sorted(set(outcomes.domains)):
-        rows = np.flatnonzero(outcomes.domains == each)
+    domains = []
+    for domain_name in sorted(set(outcomes.domains)):
+        rows = np.flatnonzero(outcomes.domains == domain_name)
         part = outcomes.take(rows)
         alone = (played_point(model, part, np.full(len(part), column)) for column, model in enumerate(part.models))
         taken = None if chosen is None else played_point(name, part, chosen[rows])
-        found.append(Domain(name=each, rows=len(part), models=tuple(alone), chosen=taken))
-    return sorted(found, key=lambda domain: -domain.rows)
+        domains.append(Domain(name=domain_name, rows=len(part), models=tuple(alone), chosen=taken))
+    return sorted(domains, key=lambda domain: -domain.rows)

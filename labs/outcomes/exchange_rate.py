@@ -57,8 +57,8 @@ def _best(worth: np.ndarray, usable: np.ndarray) -> np.ndarray:
 def rates(costs: np.ndarray) -> np.ndarray:
     """Exchange rates from 0 to where only the cheapest model is ever taken, in the unit of the costs (N, M)."""
     means = np.nanmean(np.where(np.isnan(costs).all(axis=0), np.inf, costs), axis=0)
-    known = np.sort(means[np.isfinite(means)])
-    gaps = np.diff(known)
+    finite = np.sort(means[np.isfinite(means)])
+    gaps = np.diff(finite)
     gaps = gaps[gaps > 0]
     if not len(gaps):
         return np.zeros(1)
@@ -82,56 +82,60 @@ class Calibration:
         return np.asarray(~np.isnan(self.scores))
 
 
-def fit_rate(aim: Aim, known: Calibration) -> Setting:
+def fit_rate(aim: Aim, calibration: Calibration) -> Setting:
     """Return the routing policy for an aim.
 
     Raises:
         InputError: the budget does not pay for the cheapest model, or no price is known.
     """
     if aim.budget is not None:
-        return _for_budget(float(aim.budget) / 1000, known)
-    return _for_quality(aim.quality or 0.0, known)
+        return _for_budget(float(aim.budget) / 1000, calibration)
+    return _for_quality(aim.quality or 0.0, calibration)
 
 
-def _for_quality(quality: float, known: Calibration) -> Setting:
+def _for_quality(quality: float, calibration: Calibration) -> Setting:
     """Rates from low to high, as long as each is shown to keep the quality (fixed-sequence testing)."""
-    best = known.scores[:, known.generalist]
+    best = calibration.scores[:, calibration.generalist]
     compared = ~np.isnan(best)
     held = None
-    for rate in rates(known.costs):
-        setting = Setting(rate=float(rate), always=known.generalist, reason="")
-        chosen = decide(known.predicted, known.costs, setting, known.usable)
-        kept = (_taken(known.scores, chosen) - quality * best)[compared]
+    for rate in rates(calibration.costs):
+        setting = Setting(rate=float(rate), always=calibration.generalist, reason="")
+        chosen = decide(calibration.predicted, calibration.costs, setting, calibration.usable)
+        kept = (_taken(calibration.scores, chosen) - quality * best)[compared]
         if mean_p_value(kept, 0.0, low=-quality, high=1.0, delta=DELTA) > DELTA:
             break
         held = setting
-    name, n = known.models[known.generalist], int(compared.sum())
+    name, n = calibration.models[calibration.generalist], int(compared.sum())
     if held is None:
         reason = f"{n:,} outcomes do not show with 95% confidence that anything but {name!r} keeps {quality:g} of it"
-        return Setting(rate=None, always=known.generalist, reason=reason)
+        return Setting(rate=None, always=calibration.generalist, reason=reason)
     reason = f"{n:,} outcomes show with 95% confidence that {quality:g} of the quality of {name!r} is kept"
     return replace(held, reason=reason)
 
 
-def _for_budget(money: float, known: Calibration) -> Setting:
-    priced = known.usable & ~np.isnan(known.costs)
-    means = [known.costs[here, m].mean() if here.any() else np.inf for m, here in enumerate(priced.T)]
+def _for_budget(money: float, calibration: Calibration) -> Setting:
+    priced = calibration.usable & ~np.isnan(calibration.costs)
+    means = [calibration.costs[here, m].mean() if here.any() else np.inf for m, here in enumerate(priced.T)]
     cheapest = int(np.argmin(means))
     if not np.isfinite(means[cheapest]):
         raise InputError(
             "A budget was asked for, and no model's price is known.", hint="Give costs, or ask for quality."
         )
-    for rate in rates(known.costs):
+    for rate in rates(calibration.costs):
         setting = Setting(rate=max(float(rate), _BARELY), always=cheapest, reason="")
-        spent = float(_taken(known.costs, decide(known.predicted, known.costs, setting, known.usable)).mean())
+        spent = float(
+            _taken(
+                calibration.costs, decide(calibration.predicted, calibration.costs, setting, calibration.usable)
+            ).mean()
+        )
         if spent <= money:
-            left = [name for name, mean in zip(known.models, means, strict=True) if not np.isfinite(mean)]
+            left = [name for name, mean in zip(calibration.models, means, strict=True) if not np.isfinite(mean)]
             note = f"; the price of {', '.join(left)} is unknown, so it is not chosen" if left else ""
-            reason = f"{1000 * spent:.4g} per 1,000 is expected on {len(known.scores):,} outcomes{note}"
+            reason = f"{1000 * spent:.4g} per 1,000 is expected on {len(calibration.scores):,} outcomes{note}"
             return replace(setting, reason=reason)
     raise InputError(
-        f"Asked for a budget of {1000 * money:g} per 1,000; even {known.models[cheapest]!r}, the cheapest model, is "
-        f"expected to cost {1000 * means[cheapest]:.4g}.",
+        f"Asked for a budget of {1000 * money:g} per 1,000; even {calibration.models[cheapest]!r}, the cheapest model, "
+        f"is expected to cost {1000 * means[cheapest]:.4g}.",
         hint="Raise the budget, or add a cheaper model.",
     )
 

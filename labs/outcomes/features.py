@@ -75,7 +75,7 @@ def fit_features(prompts: Sequence[str], vectors: np.ndarray, *, seed: int) -> P
 
 def nearness(vectors: np.ndarray, others: np.ndarray) -> np.ndarray:  # (N, D), (R, D) -> (N, 2)
     """The mean cosine of each prompt to the few, and to the many, others that are nearest to it; itself left out."""
-    found = np.zeros((len(vectors), len(_NEAREST)))
+    nearest = np.zeros((len(vectors), len(_NEAREST)))
     reference, most = others.astype(np.float32).T, _NEAREST[-1]
     for start in range(0, len(vectors), _AT_ONCE):
         cosines = vectors[start : start + _AT_ONCE].astype(np.float32) @ reference
@@ -83,8 +83,8 @@ def nearness(vectors: np.ndarray, others: np.ndarray) -> np.ndarray:  # (N, D), 
         k = min(most, cosines.shape[1])
         top = -np.sort(-np.partition(cosines, -k, axis=1)[:, -k:], axis=1)
         for column, count in enumerate(_NEAREST):
-            found[start : start + _AT_ONCE, column] = top[:, :count].mean(axis=1)
-    return found
+            nearest[start : start + _AT_ONCE, column] = top[:, :count].mean(axis=1)
+    return nearest
 
 
 def _words(words: NgramFeatures, prompts: Sequence[str]) -> csr_matrix:  # (N, V)

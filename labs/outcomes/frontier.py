@@ -89,7 +89,7 @@ def frontier(
         DataError: the outcomes do not do; see `Chains`.
     """
     shown = _show(outcomes, seed)
-    prices = {name: float(shown.costs[place]) for name, place in shown.alone.items()}
+    prices = {name: float(shown.costs[index]) for name, index in shown.alone.items()}
     order = list(models or sorted(prices, key=prices.__getitem__))
     sums = [
         prices[low] + (prices[high] - prices[low]) * step / _STEPS
@@ -107,8 +107,8 @@ def _show(outcomes: OutcomeTable, seed: int) -> _Shown:
     for fold in range(_FOLDS):
         held = np.flatnonzero(folds == fold)
         part = outcomes.take(held)
-        for place, chain in enumerate(Chains(outcomes.take(np.flatnonzero(folds != fold))).curve()):
-            scores[place, held], costs[place, held], _ = chain.walk(part)
+        for index, chain in enumerate(Chains(outcomes.take(np.flatnonzero(folds != fold))).curve()):
+            scores[index, held], costs[index, held], _ = chain.walk(part)
     return _Shown(
         chains=[*chains, *map(_alone, outcomes.models)],
         scores=np.vstack([scores, outcomes.scores.T]),
@@ -144,11 +144,11 @@ def _rivals(money: float, shown: _Shown, quality: np.ndarray) -> list[int]:
     """The best model that the money pays for; and the best that it nearly pays for, where that is better."""
 
     def best(places: Iterable[int]) -> int:
-        return max(places, key=lambda place: (quality[place], -shown.costs[place]))
+        return max(places, key=lambda index: (quality[index], -shown.costs[index]))
 
-    paid = [place for place in shown.alone.values() if shown.costs[place] <= money * (1 + _KNOWN)]
-    nearly = [place for place in shown.alone.values() if shown.costs[place] <= money * (1 + _NEARLY)]
-    first = best(paid or [min(shown.alone.values(), key=lambda place: shown.costs[place])])
+    paid = [index for index in shown.alone.values() if shown.costs[index] <= money * (1 + _KNOWN)]
+    nearly = [index for index in shown.alone.values() if shown.costs[index] <= money * (1 + _NEARLY)]
+    first = best(paid or [min(shown.alone.values(), key=lambda index: shown.costs[index])])
     second = best(nearly or [first])
     return [first] if quality[second] <= quality[first] else [first, second]
 
@@ -157,14 +157,14 @@ def _candidates(money: float, shown: _Shown, quality: np.ndarray) -> list[_Coin]
     """Every policy that the money pays for, and of each the best coin with one that it does not pay for."""
     low = np.flatnonzero(shown.costs <= money * (1 + _KNOWN))
     high = np.flatnonzero(shown.costs > money * (1 + _KNOWN))
-    found = [_Coin(float(quality[place]), int(place), -1, 0.0) for place in low]
-    for place in low if len(high) else []:
+    coins = [_Coin(float(quality[position]), int(position), -1, 0.0) for position in low]
+    for index in low if len(high) else []:
         # What costs a hair more than the money is paid for too: then nothing is left for the other one.
-        share = max(0.0, money - shown.costs[place]) / (shown.costs[high] - shown.costs[place])
-        mixed = quality[place] + (quality[high] - quality[place]) * share
+        share = max(0.0, money - shown.costs[index]) / (shown.costs[high] - shown.costs[index])
+        mixed = quality[index] + (quality[high] - quality[index]) * share
         best = int(mixed.argmax())
-        found.append(_Coin(float(mixed[best]), int(place), int(high[best]), float(share[best])))
-    return found
+        coins.append(_Coin(float(mixed[best]), int(index), int(high[best]), float(share[best])))
+    return coins
 
 
 def _ahead(coin: _Coin, rival: int, shown: _Shown, sure: float) -> bool:

@@ -111,25 +111,25 @@ def profile_of_rows(outcomes: OutcomeTable, rows: np.ndarray, features: PromptFe
 
 def _fit_ridge(rows: np.ndarray, scores: np.ndarray) -> _Fit:
     """One ridge regression a model, all with the penalty whose predictions left out say best how models differ."""
-    known = ~np.isnan(scores)
+    is_known = ~np.isnan(scores)
     centre = rows.mean(axis=0)
-    parts = _patterns(known)
+    parts = _patterns(is_known)
     solved = [
-        _solve(rows[known[:, columns[0]]] - centre, scores[known[:, columns[0]]][:, columns]) for columns in parts
+        _solve(rows[is_known[:, columns[0]]] - centre, scores[is_known[:, columns[0]]][:, columns]) for columns in parts
     ]
-    best = int(np.argmin(np.sum([each.errors for each in solved], axis=0)))
+    best = int(np.argmin(np.sum([solution.errors for solution in solved], axis=0)))
     weights, means = np.zeros((rows.shape[1], scores.shape[1])), np.zeros(scores.shape[1])
-    for columns, each in zip(parts, solved, strict=True):
-        weights[:, columns] = each.weights[best]
-        means[columns] = each.mean - each.shift @ each.weights[best]
+    for columns, solution in zip(parts, solved, strict=True):
+        weights[:, columns] = solution.weights[best]
+        means[columns] = solution.mean - solution.shift @ solution.weights[best]
     return _Fit(centre=centre, weights=weights, means=means, penalty=_PENALTIES[best])
 
 
-def _patterns(known: np.ndarray) -> list[list[int]]:
+def _patterns(is_known: np.ndarray) -> list[list[int]]:
     """Columns by which rows they are known on: models asked on the same rows share their algebra."""
     groups: dict[bytes, list[int]] = {}
-    for column in range(known.shape[1]):
-        groups.setdefault(known[:, column].tobytes(), []).append(column)
+    for column in range(is_known.shape[1]):
+        groups.setdefault(is_known[:, column].tobytes(), []).append(column)
     return list(groups.values())
 
 
@@ -154,7 +154,7 @@ def _solve(rows: np.ndarray, scores: np.ndarray) -> _Solved:
     against = target - target.mean(axis=1, keepdims=True) if target.shape[1] > 1 else target
     projected, wanted = left.T @ target, left.T @ against
     weights, errors = [], []
-    for penalty in (each * n for each in _PENALTIES):
+    for penalty in (strength * n for strength in _PENALTIES):
         shrink = values**2 / (values**2 + penalty)
         leverage = np.minimum((left**2) @ shrink + 1 / n, 1 - 1e-6)
         residual = (against - left @ (shrink[:, None] * wanted)) / (1 - leverage)[:, None]
@@ -177,10 +177,10 @@ def _decompose(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _price(lengths: np.ndarray, costs: np.ndarray) -> tuple[float, float, float]:
     """Money as base + slope * characters, and the least it may be; nan without a known cost."""
-    known = ~np.isnan(costs)
-    if not known.any():
+    is_known = ~np.isnan(costs)
+    if not is_known.any():
         return (float("nan"),) * 3
-    x, y = lengths[known].astype(float), costs[known]
+    x, y = lengths[is_known].astype(float), costs[is_known]
     spread = float(x.var())
     slope = max(0.0, float(((x - x.mean()) * (y - y.mean())).mean() / spread)) if spread else 0.0
     return float(y.mean() - slope * x.mean()), slope, float(y.min())

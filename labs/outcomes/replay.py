@@ -115,9 +115,9 @@ def replay(
         outcomes = replace(outcomes, models=train.models)
     if with_frontier:
         check_frontier(outcomes, train, fold_of(outcomes.prompts, seed))
-    known = [] if train is None or train_vectors is None else [(train.prompts, train_vectors)]
-    texts, places = zip(*[(outcomes.prompts, vectors), *known], strict=True)
-    features = fit_features([text for each in texts for text in each], np.vstack(places), seed=seed)
+    training = [] if train is None or train_vectors is None else [(train.prompts, train_vectors)]
+    texts, places = zip(*[(outcomes.prompts, vectors), *training], strict=True)
+    features = fit_features([text for prompts in texts for text in prompts], np.vstack(places), seed=seed)
     strong = outcomes.column_of(generalist) if generalist else _dearest(train or outcomes)
     player = Player(features=features, generalist=strong, aim=aim, seed=seed)
     shown = _shown(outcomes, vectors, features)
@@ -127,13 +127,13 @@ def replay(
         played = player.play(_shown(train, train_vectors, features), shown)
         source = f"{len(train):,} rows of the training file"
     summary = _summary(outcomes, played, source, player, train or outcomes)
-    found = _with_chains(outcomes, train, aim, seed, summary)
-    return _with_frontier(outcomes, train, aim, seed, found) if with_frontier else found
+    replayed = _with_chains(outcomes, train, aim, seed, summary)
+    return _with_frontier(outcomes, train, aim, seed, replayed) if with_frontier else replayed
 
 
-def _summary(outcomes: OutcomeTable, played: Played, source: str, player: Player, known: OutcomeTable) -> Replay:
-    """What was played, in figures; the baselines are chosen by the outcomes that are `known`."""
-    found, span = _recovery(outcomes, played, player.seed)
+def _summary(outcomes: OutcomeTable, played: Played, source: str, player: Player, learned: OutcomeTable) -> Replay:
+    """What was played, in figures; the baselines are chosen by the outcomes that are `learned`."""
+    recovered, span = _recovery(outcomes, played, player.seed)
     aim, choices = str(player.aim), None if player.aim is None else _choices(outcomes, played)
     return Replay(
         rows=len(outcomes),
@@ -141,10 +141,10 @@ def _summary(outcomes: OutcomeTable, played: Played, source: str, player: Player
         learned_from=source,
         generalist=outcomes.models[player.generalist],
         curve=tuple(_curve(outcomes, played)),
-        baselines=tuple(_baselines(outcomes, player.generalist, known)),
+        baselines=tuple(_baselines(outcomes, player.generalist, learned)),
         chosen=None if choices is None else played_point(aim, outcomes, choices),
         reason=next((setting.reason for setting in played.settings if setting), ""),
-        recovery=found,
+        recovery=recovered,
         recovery_interval=span,
         warnings=tuple(_warnings(outcomes)),
         domains=tuple(domains_of(outcomes, choices, aim)),
@@ -152,16 +152,16 @@ def _summary(outcomes: OutcomeTable, played: Played, source: str, player: Player
 
 
 def _with_chains(
-    outcomes: OutcomeTable, train: OutcomeTable | None, aim: Aim | None, seed: int, found: Replay
+    outcomes: OutcomeTable, train: OutcomeTable | None, aim: Aim | None, seed: int, replayed: Replay
 ) -> Replay:
     """The replay with what chains come to, where confidences are on record."""
     folds = fold_of(outcomes.prompts, seed)
     if not (can_chain(outcomes, None if train else folds) and (train is None or can_chain(train, None))):
-        return found
-    played = replay_chains(outcomes, train, folds=folds, aim=aim, generalist=found.generalist, seed=seed)
-    points = [walked_point("chain", each, outcomes.models) for each in played.curve]
+        return replayed
+    played = replay_chains(outcomes, train, folds=folds, aim=aim, generalist=replayed.generalist, seed=seed)
+    points = [walked_point("chain", walk, outcomes.models) for walk in played.curve]
     return replace(
-        found,
+        replayed,
         chains=tuple(point for i, point in enumerate(points) if not i or point != points[i - 1]),
         chosen_chain=None if played.chosen is None else walked_point(f"{aim}, chain", played.chosen, outcomes.models),
         chain_reason=played.reason,
@@ -169,14 +169,14 @@ def _with_chains(
 
 
 def _with_frontier(
-    outcomes: OutcomeTable, train: OutcomeTable | None, aim: Aim | None, seed: int, found: Replay
+    outcomes: OutcomeTable, train: OutcomeTable | None, aim: Aim | None, seed: int, replayed: Replay
 ) -> Replay:
     """The replay with the frontier, and where a budget stands on it."""
     played = replay_frontier(outcomes, train, folds=fold_of(outcomes.prompts, seed), aim=aim, seed=seed)
-    points = [walked_point("frontier", each, outcomes.models) for each in played.curve]
+    points = [walked_point("frontier", walk, outcomes.models) for walk in played.curve]
     chosen = played.chosen
     return replace(
-        found,
+        replayed,
         frontier=tuple(point for i, point in enumerate(points) if not i or point != points[i - 1]),
         chosen_frontier=None if chosen is None else walked_point(f"{aim}, frontier", chosen, outcomes.models),
         frontier_reason=played.reason,
@@ -241,9 +241,9 @@ def _shown(outcomes: OutcomeTable, vectors: np.ndarray, features: PromptFeatures
 
 
 def _check(outcomes: OutcomeTable, train: OutcomeTable | None) -> None:
-    for each, what in ((outcomes, "the file"), (train, "the training file")):
-        if each is not None and len(each) < FEWEST:
-            raise DataError(f"A replay needs at least {FEWEST} rows; {what} has {len(each)}.")
+    for table, what in ((outcomes, "the file"), (train, "the training file")):
+        if table is not None and len(table) < FEWEST:
+            raise DataError(f"A replay needs at least {FEWEST} rows; {what} has {len(table)}.")
     if len(outcomes.models) < 2:
         raise DataError(f"There is nothing to choose from: the only model is {outcomes.models[0]!r}.")
     if train is not None and set(train.models) != set(outcomes.models):
@@ -279,8 +279,8 @@ def _choices(outcomes: OutcomeTable, played: Played) -> np.ndarray:  # (N,)
     usable = ~np.isnan(outcomes.scores)
     chosen = np.full(len(outcomes), -1)
     groups: dict[int, list[int]] = {}
-    for row, each in enumerate(played.settings):
-        groups.setdefault(id(each), []).append(row)
+    for row, played_setting in enumerate(played.settings):
+        groups.setdefault(id(played_setting), []).append(row)
     for rows in groups.values():
         setting = played.settings[rows[0]]
         if setting is not None:
@@ -288,11 +288,13 @@ def _choices(outcomes: OutcomeTable, played: Played) -> np.ndarray:  # (N,)
     return chosen
 
 
-def _baselines(outcomes: OutcomeTable, strong: int, known: OutcomeTable) -> list[Point]:
+def _baselines(outcomes: OutcomeTable, strong: int, learned: OutcomeTable) -> list[Point]:
     """Doing without routing: always the cheapest, always the generalist, the best one model, chance, and hindsight."""
     n = len(outcomes)
-    means = np.where(np.isnan(known.costs).all(axis=0), np.inf, np.nanmean(np.nan_to_num(known.costs, nan=0.0), axis=0))
-    best = int(np.nanmean(known.scores, axis=0).argmax())
+    means = np.where(
+        np.isnan(learned.costs).all(axis=0), np.inf, np.nanmean(np.nan_to_num(learned.costs, nan=0.0), axis=0)
+    )
+    best = int(np.nanmean(learned.scores, axis=0).argmax())
     points = [played_point(f"largest: {outcomes.models[strong]}", outcomes, np.full(n, strong))]
     if np.isfinite(means).any():
         cheapest = int(means.argmin())
@@ -339,13 +341,13 @@ def _recovery(outcomes: OutcomeTable, played: Played, seed: int) -> tuple[Recove
 
 
 def _warnings(outcomes: OutcomeTable) -> list[str]:
-    found = []
+    warnings = []
     for column, name in enumerate(outcomes.models):
-        asked, unpriced = int((~np.isnan(outcomes.scores[:, column])).sum()), np.isnan(outcomes.costs[:, column])
-        if asked < len(outcomes):
-            found.append(f"{name} was asked on {asked:,} of {len(outcomes):,} rows; it is chosen on no other")
+        asked_count, unpriced = int((~np.isnan(outcomes.scores[:, column])).sum()), np.isnan(outcomes.costs[:, column])
+        if asked_count < len(outcomes):
+            warnings.append(f"{name} was asked on {asked_count:,} of {len(outcomes):,} rows; it is chosen on no other")
         if unpriced.all():
-            found.append(f"the price of {name} is unknown: it is never chosen where money counts")
+            warnings.append(f"the price of {name} is unknown: it is never chosen where money counts")
         elif unpriced[~np.isnan(outcomes.scores[:, column])].any():
-            found.append(f"{name} has rows without a cost: sums over them are unknown")
-    return found
+            warnings.append(f"{name} has rows without a cost: sums over them are unknown")
+    return warnings

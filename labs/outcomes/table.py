@@ -91,8 +91,8 @@ class OutcomeTable(RecordedOutcomes):
 
 def read_table(path: Path) -> OutcomeTable:
     """Read a JSONL file of recorded outcomes as a table. Raises `DataError`."""
-    found = read_outcomes(path)
-    return OutcomeTable(rows=found.rows, models=found.models)
+    recorded = read_outcomes(path)
+    return OutcomeTable(rows=recorded.rows, models=recorded.models)
 
 
 def _tokens(prompt: str, attempt: Attempt) -> int:

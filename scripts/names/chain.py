@@ -25,7 +25,7 @@ _PARTS_OF_DATES = frozenset({"<DATE>", "<DATE_OF_BIRTH>"})
 
 def name_tags(words: Sequence[TaggedWord], spans: Sequence[PersonalData]) -> list[int]:
     """0 for none, then for each of `NAME_KINDS` one that begins and one that goes on."""
-    found = [0] * len(words)
+    tags = [0] * len(words)
     for span in spans:
         if span.kind not in NAME_KINDS:
             continue
@@ -33,13 +33,13 @@ def name_tags(words: Sequence[TaggedWord], spans: Sequence[PersonalData]) -> lis
         for i, word in enumerate(words):
             apart = word.found and word.form not in _PARTS_OF_DATES
             if word.start < span.end and span.start < word.end and not apart:
-                found[i], first = tag + (not first), False
-    return found
+                tags[i], first = tag + (not first), False
+    return tags
 
 
 def fit_names(
     texts: Sequence[AnnotatedText],
-    known: Lexicon,
+    lexicon: Lexicon,
     *,
     penalty: float = PENALTY,
     rounds: int = ROUNDS,
@@ -49,7 +49,7 @@ def fit_names(
 
     Args:
         texts: With all their names marked.
-        known: Common words in groups.
+        lexicon: Common words in groups.
         penalty: Of the squared weights.
         rounds: Of L-BFGS, at most.
         hide: Share of the words that are hidden from each text, so that words that always stand together share what
@@ -57,17 +57,17 @@ def fit_names(
             learning", NAACL 2006).
     """
     patterns = PatternDetector()
-    read = [(words, each.spans) for each in texts if (words := read_words(each.text, patterns.find(each.text)))]
+    read = [(words, text.spans) for text in texts if (words := read_words(text.text, patterns.find(text.text)))]
     chance = random.Random(0)  # noqa: S311 - which words, no secret
     hidden = [{i for i in range(len(words)) if chance.random() < hide} for words, _ in read]
-    named = [text_features(words, known, out) for (words, _), out in zip(read, hidden, strict=True)]
-    terms = numbered([each for text in named for each in text], AT_LEAST)
-    rows_of = [[terms[name] for name in each if name in terms] for text in named for each in text]
+    named = [text_features(words, lexicon, out) for (words, _), out in zip(read, hidden, strict=True)]
+    terms = numbered([features for text in named for features in text], AT_LEAST)
+    rows_of = [[terms[name] for name in features if name in terms] for text in named for features in text]
     ends = np.cumsum([0, *(len(row) for row in rows_of)])
     ones = np.ones(ends[-1], dtype=np.float32)
-    matrix = csr_matrix((ones, [n for each in rows_of for n in each], ends), shape=(len(rows_of), len(terms)))
+    matrix = csr_matrix((ones, [n for numbers in rows_of for n in numbers], ends), shape=(len(rows_of), len(terms)))
     wanted = np.array([tag for words, spans in read for tag in name_tags(words, spans)])
-    found = fit_chain(
+    fit = fit_chain(
         matrix,
         wanted,
         [len(words) for words, _ in read],
@@ -75,13 +75,13 @@ def fit_names(
         penalty=penalty,
         rounds=rounds,
     )
-    return _slim(terms, found, known)
+    return _slim(terms, fit, lexicon)
 
 
-def _slim(terms: dict[str, int], found: ChainFit, known: Lexicon) -> ChainModel:
+def _slim(terms: dict[str, int], fit: ChainFit, lexicon: Lexicon) -> ChainModel:
     """Without features whose weights move nothing, and in the numbers that are stored."""
-    strong = np.abs(found.weights).max(axis=1) >= SMALL
+    strong = np.abs(fit.weights).max(axis=1) >= SMALL
     kept = [term for term, number in terms.items() if strong[number]]
-    weights = found.weights[[terms[term] for term in kept]].astype(np.float16).astype(np.float32)
+    weights = fit.weights[[terms[term] for term in kept]].astype(np.float16).astype(np.float32)
     weights = np.concatenate([weights, np.zeros((1, weights.shape[1]), dtype=np.float32)])
-    return ChainModel({term: number for number, term in enumerate(kept)}, weights, found.transitions, known)
+    return ChainModel({term: number for number, term in enumerate(kept)}, weights, fit.transitions, lexicon)

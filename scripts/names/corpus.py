@@ -94,35 +94,35 @@ def labelled(text: Text) -> Labelled:
     ]
     for pattern, kind in _LITERAL:
         for match in pattern.finditer(text.text):
-            if not any(each.start < match.end() and match.start() < each.end for each in (*names, *text.spans)):
+            if not any(span.start < match.end() and match.start() < span.end for span in (*names, *text.spans)):
                 names.append(Span(match.start(), match.end(), kind))
     return text.text, sorted(names)
 
 
 def known_values(texts: Sequence[Text]) -> Mapping[str, Sequence[str]]:
     """The values of these texts, by what they are."""
-    found: dict[str, list[str]] = defaultdict(list)
+    values: dict[str, list[str]] = defaultdict(list)
     for text in texts:
         for span in text.spans:
             value, kind = text.text[span.start : span.end], KINDS.get(span.type)
             parts = value.split()
             if kind == Kind.PERSON:
-                found["person" if len(parts) > 1 else "last"].append(value)
+                values["person" if len(parts) > 1 else "last"].append(value)
                 if len(parts) == 2:
-                    found["first"].append(parts[0])
-                    found["last"].append(parts[1])
+                    values["first"].append(parts[0])
+                    values["last"].append(parts[1])
             elif (
                 kind == Kind.ADDRESS
                 and len(value) > 12
                 and re.search(r"\d", value)
                 and re.search(r"[^\W\d_]{3}", value)
             ):
-                found["address"].append(value)
+                values["address"].append(value)
             elif kind == Kind.ADDRESS and re.search(r"[^\W\d_]{3}", value) and not re.match(r"(?i)apt|suite", value):
-                found["street"].append(value)
+                values["street"].append(value)
             elif span.type in {"LOCATION", "GPE", "ORGANIZATION", "PHONE_NUMBER"}:
-                found[{"ORGANIZATION": "org", "PHONE_NUMBER": "phone"}.get(span.type, "city")].append(value)
-    return found
+                values[{"ORGANIZATION": "org", "PHONE_NUMBER": "phone"}.get(span.type, "city")].append(value)
+    return values
 
 
 def companies(contracts: Path) -> Sequence[str]:
@@ -147,12 +147,20 @@ def without_names(abstracts: Path, requests: Path, *, sentences: int, asked: int
     with gzip.open(abstracts, "rt", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file][1::2]
     parts = [re.split(_BETWEEN, row["text"]) for row in rows]
-    alone = [each for row in parts for each in row if 40 < len(each) < 300]
+    alone = [sentence for row in parts for sentence in row if 40 < len(sentence) < 300]
     joined = [a + b for row in parts for a, b in zip(row[::2], row[1::2], strict=False) if 80 < len(a + b) < 400]
-    found = [*alone, *joined[::2], *(row["title"] for row in rows)]
-    said = [text for text, intent in json.loads(requests.read_text(encoding="utf-8"))["train"] if intent in unnamed]
-    plain = [each for each in found if not (_NAMED.search(each) or _PLACED.search(each) or _PEOPLE.search(each))]
-    return chance.sample(plain, sentences) + chance.sample([each for each in said if not _PEOPLE.search(each)], asked)
+    candidates = [*alone, *joined[::2], *(row["title"] for row in rows)]
+    request_texts = [
+        text for text, intent in json.loads(requests.read_text(encoding="utf-8"))["train"] if intent in unnamed
+    ]
+    plain = [
+        sentence
+        for sentence in candidates
+        if not (_NAMED.search(sentence) or _PLACED.search(sentence) or _PEOPLE.search(sentence))
+    ]
+    return chance.sample(plain, sentences) + chance.sample(
+        [text for text in request_texts if not _PEOPLE.search(text)], asked
+    )
 
 
 def fill(template: str, values: Values) -> Labelled:
@@ -173,14 +181,14 @@ def fill(template: str, values: Values) -> Labelled:
 
 def _joined(text: str, names: Sequence[Span]) -> list[Span]:
     """Names with a person's first and last one as one."""
-    found: list[Span] = []
-    for each in names:
-        last = found[-1] if found else None
-        if last and each.type == last.type == Kind.PERSON and text[last.end : each.start] == " ":
-            found[-1] = Span(last.start, each.end, each.type)
+    merged: list[Span] = []
+    for span in names:
+        last = merged[-1] if merged else None
+        if last and span.type == last.type == Kind.PERSON and text[last.end : span.start] == " ":
+            merged[-1] = Span(last.start, span.end, span.type)
         else:
-            found.append(each)
-    return found
+            merged.append(span)
+    return merged
 
 
 def refill(text: str, names: Sequence[Span], values: Values) -> Labelled:
@@ -193,39 +201,39 @@ def refill(text: str, names: Sequence[Span], values: Values) -> Labelled:
         Kind.ADDRESS: lambda old: values.address() if len(old) > 20 else old,
         Kind.PERSON: lambda old: values.person() if " " in old else values.random.choice([values.first, values.last])(),
     }
-    filled, found, at = "", [], 0
-    for each in names:
-        old = text[each.start : each.end]
-        new = makers[Kind(each.type)](old) if each.type in makers else old
-        filled += text[at : each.start]
-        span = Span(len(filled), len(filled) + len(new), each.type)
-        filled, at = filled + new, each.end
-        found.append(without_title(filled, span) if each.type == Kind.PERSON else span)
-    return filled + text[at:], found
+    filled, placed, at = "", [], 0
+    for name in names:
+        old = text[name.start : name.end]
+        new = makers[Kind(name.type)](old) if name.type in makers else old
+        filled += text[at : name.start]
+        span = Span(len(filled), len(filled) + len(new), name.type)
+        filled, at = filled + new, name.end
+        placed.append(without_title(filled, span) if name.type == Kind.PERSON else span)
+    return filled + text[at:], placed
 
 
 def recase(rows: Sequence[Labelled], chance: random.Random) -> list[Labelled]:
     """A quarter of the texts in lower case, one in 25 in capitals."""
-    found = []
+    recased = []
     for text, names in rows:
         draw = chance.random()
         other = text.lower() if draw < 0.25 else text.upper() if draw < 0.29 else text
-        found.append((other if len(other) == len(text) else text, names))
-    return found
+        recased.append((other if len(other) == len(text) else text, names))
+    return recased
 
 
 def join_addresses(rows: Sequence[Labelled]) -> list[Labelled]:
     """Neighbouring parts of an address as one."""
     joined = []
     for text, names in rows:
-        found: list[Span] = []
-        for each in names:
-            last = found[-1] if found else None
-            if last and each.type == last.type == Kind.ADDRESS and _GAP.fullmatch(text[last.end : each.start]):
-                found[-1] = Span(last.start, each.end, each.type)
+        merged: list[Span] = []
+        for span in names:
+            last = merged[-1] if merged else None
+            if last and span.type == last.type == Kind.ADDRESS and _GAP.fullmatch(text[last.end : span.start]):
+                merged[-1] = Span(last.start, span.end, span.type)
             else:
-                found.append(each)
-        joined.append((text, found))
+                merged.append(span)
+        joined.append((text, merged))
     return joined
 
 

@@ -146,7 +146,7 @@ class Values:
 
     def __init__(
         self,
-        known: Mapping[str, Sequence[str]],
+        sources: Mapping[str, Sequence[str]],
         companies: Sequence[str],
         seed: int,
         locales: Sequence[str] = LOCALES,
@@ -155,7 +155,7 @@ class Values:
         """Take what values are made from.
 
         Args:
-            known: Values by what they are: `first`, `last`, `person`, `org`, `city`, `street`, `address`, `phone`.
+            sources: Values by what they are: `first`, `last`, `person`, `org`, `city`, `street`, `address`, `phone`.
             companies: Names of registered companies.
             seed: Of everything that is drawn.
             locales: Faker's countries.
@@ -165,13 +165,13 @@ class Values:
         self._foreign = language != "ru"
         self._companies = companies
         self.random = random.Random(seed)  # noqa: S311 - examples, no secret
-        self._known = known
+        self._known = sources
         self._fakers = [Faker(locale) for locale in locales]
         self._others = [Faker(locale) for locale in OTHER_SCRIPTS]
         self._romanised = [Faker(locale) for locale in ROMANISED]
         self._english = Faker("en_US")
-        for n, each in enumerate([*self._fakers, *self._others, *self._romanised, self._english]):
-            each.seed_instance(seed + n)
+        for n, faker in enumerate([*self._fakers, *self._others, *self._romanised, self._english]):
+            faker.seed_instance(seed + n)
 
     def _pick(self, words: str, by: str = " ") -> str:
         return self.random.choice(words.split(by))
@@ -234,9 +234,9 @@ class Values:
 
     def person(self) -> str:
         """A name with two parts or more."""
-        known, chance = self._of_training("person", 0.35), self.random.random()
-        if known:
-            return known
+        training_value, chance = self._of_training("person", 0.35), self.random.random()
+        if training_value:
+            return training_value
         if chance < 0.1:
             return f"{self.first()} {self.random.choice(string.ascii_uppercase)}. {self.last()}"
         if chance < 0.2:
@@ -337,7 +337,7 @@ class Values:
 
     def address(self) -> str:
         """Street and house, often with the town."""
-        known, chance = self._of_training("address", 0.45), self.random.random()
+        training_value, chance = self._of_training("address", 0.45), self.random.random()
         forms = (
             (0.28, self._posted),
             (0.55, lambda: self._posted().replace("\n", ", ")),
@@ -350,7 +350,7 @@ class Values:
                 lambda: f"{self.street()} {self.num()}" + (f", {self.zip()} {self.city()}" if self._often() else ""),
             ),
         )
-        return known or next(form for limit, form in forms if chance < limit)()
+        return training_value or next(form for limit, form in forms if chance < limit)()
 
     def _often(self) -> bool:
         return self.random.random() < 0.6

@@ -56,8 +56,8 @@ class Matches:
         """What is told in numbers [B, N, 5]."""
         real = self.real.float()
         mean = (self.near * real).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp_min(1.0)
-        found = [self.same, self.anywhere, self.mutual, (self.near - USUAL) * STEEP, (self.near - mean) * STEEP]
-        return torch.stack(found, -1) * real[..., None]
+        signs = [self.same, self.anywhere, self.mutual, (self.near - USUAL) * STEEP, (self.near - mean) * STEEP]
+        return torch.stack(signs, -1) * real[..., None]
 
 
 class Comparer(nn.Module):
@@ -73,14 +73,14 @@ class Comparer(nn.Module):
         self.across = nn.ModuleList(nn.Linear(2 * WIDE, WIDE) for _ in range(2))
         self.norms = nn.ModuleList(nn.LayerNorm(WIDE) for _ in range(5))
 
-    def seen(self, side: int, own: torch.Tensor, other: torch.Tensor, found: Matches) -> torch.Tensor:
+    def seen(self, side: int, own: torch.Tensor, other: torch.Tensor, matches: Matches) -> torch.Tensor:
         """Each token with its match [B, N, WIDE]."""
         mine = self.small(own)
-        theirs = self.small(other).gather(1, found.at[..., None].expand(-1, -1, SMALL))
-        sides = self.side.weight[side].expand(*found.at.shape, -1)
-        order = [self.before(found.before), self.after(found.after), self.moved(found.moved), sides]
-        x = torch.cat([found.marks(), *order, mine, theirs, (mine - theirs).abs(), mine * theirs], -1)
-        return self.norms[0](functional.gelu(self.first(x))) * found.real[..., None]
+        theirs = self.small(other).gather(1, matches.at[..., None].expand(-1, -1, SMALL))
+        sides = self.side.weight[side].expand(*matches.at.shape, -1)
+        order = [self.before(matches.before), self.after(matches.after), self.moved(matches.moved), sides]
+        x = torch.cat([matches.marks(), *order, mine, theirs, (mine - theirs).abs(), mine * theirs], -1)
+        return self.norms[0](functional.gelu(self.first(x))) * matches.real[..., None]
 
     def forward(
         self, own: torch.Tensor, other: torch.Tensor, of_own: Matches, of_other: Matches
@@ -92,17 +92,17 @@ class Comparer(nn.Module):
             x, y = self.exchanged(at, x, y, of_own), self.exchanged(at, y, x, of_other)
         return x, y
 
-    def neighbours(self, at: int, x: torch.Tensor, found: Matches) -> torch.Tensor:
+    def neighbours(self, at: int, x: torch.Tensor, matches: Matches) -> torch.Tensor:
         """With the tokens before and behind."""
         none = torch.zeros_like(x[:, :1])
         three = torch.cat([torch.cat([none, x[:, :-1]], 1), x, torch.cat([x[:, 1:], none], 1)], -1)
-        return self.norms[1 + 2 * at](x + functional.gelu(self.beside[at](three))) * found.real[..., None]
+        return self.norms[1 + 2 * at](x + functional.gelu(self.beside[at](three))) * matches.real[..., None]
 
-    def exchanged(self, at: int, x: torch.Tensor, y: torch.Tensor, found: Matches) -> torch.Tensor:
+    def exchanged(self, at: int, x: torch.Tensor, y: torch.Tensor, matches: Matches) -> torch.Tensor:
         """With the match."""
-        theirs = y.gather(1, found.at[..., None].expand(-1, -1, WIDE))
+        theirs = y.gather(1, matches.at[..., None].expand(-1, -1, WIDE))
         added = functional.gelu(self.across[at](torch.cat([x, theirs], -1)))
-        return self.norms[2 + 2 * at](x + added) * found.real[..., None]
+        return self.norms[2 + 2 * at](x + added) * matches.real[..., None]
 
 
 def compared(
@@ -112,11 +112,11 @@ def compared(
 
     In whole precision also where the rest is not.
     """
-    said, given = matchable(a_ids, LEADS[0]), matchable(b_ids, LEADS[1])
+    left_ids, given = matchable(a_ids, LEADS[0]), matchable(b_ids, LEADS[1])
     a, b = a.float(), b.float()
     with torch.autocast("cpu", enabled=False):
         alike = torch.matmul(functional.normalize(a, dim=-1), functional.normalize(b, dim=-1).mT)
-        pair = Matches(said, given, alike, LEADS), Matches(given, said, alike.mT, LEADS[::-1])
+        pair = Matches(left_ids, given, alike, LEADS), Matches(given, left_ids, alike.mT, LEADS[::-1])
         return pair, comparer(a, b, *pair)
 
 

@@ -139,7 +139,7 @@ def asked_of(questions: list[dict], text: str, begin: int, part: tuple[int, int]
                 yield {"q": changed, "s": [], "a": None, "y": 0}
 
 
-def parts_of(windows: Windows, of: tuple[str, str], most: int, each: int, without: set[str]) -> Iterator[dict]:
+def parts_of(windows: Windows, of: tuple[str, str], most: int, per_window: int, without: set[str]) -> Iterator[dict]:
     """Parts of the paragraphs with questions: of the part, of the rest of the document, and with a name exchanged."""
     name, lang = of
     rows = paragraphs_of(name, lang, without)
@@ -157,16 +157,16 @@ def parts_of(windows: Windows, of: tuple[str, str], most: int, each: int, withou
                 (max((i for i, (s, _) in enumerate(cut) if s <= start), default=0), start, a) for a, start in q["a"]
             ]
             q["gold"] = places if not q.get("impossible") else []
-        asked = RANDOM.sample(p["qas"], len(p["qas"]))
-        while asked:
+        drawn = RANDOM.sample(p["qas"], len(p["qas"]))
+        while drawn:
             aside = name not in ("squad2_dev", "squad_es_v2_dev") and RANDOM.random() < ASIDE
-            centre = asked[0]["gold"][0][0] if asked[0]["gold"] and not aside else RANDOM.randrange(len(cut))
+            centre = drawn[0]["gold"][0][0] if drawn[0]["gold"] and not aside else RANDOM.randrange(len(cut))
             room = SHORT if aside or RANDOM.random() < SHARE else LONG
             first, last = windows.around(lengths, centre, room)
             begin, end = cut[first][0], cut[last - 1][0] + len(cut[last - 1][1])
             text = p["context"][begin:end]
-            questions = list(asked_of(asked[:each], text, begin, (first, last), texts))
-            asked = asked[each:] if each < 9 else []
+            questions = list(asked_of(drawn[:per_window], text, begin, (first, last), texts))
+            drawn = drawn[per_window:] if per_window < 9 else []
             foreign = [o for o in by_title[title(p)] if o is not p]
             if foreign and RANDOM.random() < 0.4:
                 o = RANDOM.choice(RANDOM.choice(foreign)["qas"])
@@ -231,10 +231,10 @@ def denied() -> Iterator[dict]:
     for passage, rows in sorted(by.items()):
         if RANDOM.random() < 0.7:
             cut = [at for at, _ in load.sentences(passage)]
-            asked = [{"q": r["q"], "s": [], "a": None, "y": int(r["label"] != "DON'T KNOW")} for r in rows]
-            asked.sort(key=lambda q: q["y"])
+            questions = [{"q": r["q"], "s": [], "a": None, "y": int(r["label"] != "DON'T KNOW")} for r in rows]
+            questions.sort(key=lambda q: q["y"])
             yield {"set": "condaqa", "lang": "en", "held": held(f"conda{rows[0]['passage_id']}"),
-                   "p": passage, "cut": cut, "qs": asked[:2]}  # fmt: skip
+                   "p": passage, "cut": cut, "qs": questions[:2]}  # fmt: skip
 
 
 def yes_or_no(windows: Windows) -> Iterator[dict]:
@@ -244,11 +244,11 @@ def yes_or_no(windows: Windows) -> Iterator[dict]:
         cut, lengths = windows.sentences(r["passage"])
         first, last = windows.around(lengths, 0, LONG)
         text = r["passage"][: cut[last - 1][0] + len(cut[last - 1][1])]
-        asked = [{"q": r["q"] + "?", "s": [], "a": None, "y": 1}]
+        questions = [{"q": r["q"] + "?", "s": [], "a": None, "y": 1}]
         if RANDOM.random() < 0.15:
-            asked = [{"q": other["q"] + "?", "s": [], "a": None, "y": 0}]
+            questions = [{"q": other["q"] + "?", "s": [], "a": None, "y": 0}]
         yield {"set": "boolq", "lang": "en", "held": held("boolq" + r["title"]), "p": text,
-               "cut": [at for at, _ in cut[first:last]], "qs": asked}  # fmt: skip
+               "cut": [at for at, _ in cut[first:last]], "qs": questions}  # fmt: skip
 
 
 def typed(windows: Windows) -> Iterator[dict]:
@@ -261,18 +261,18 @@ def typed(windows: Windows) -> Iterator[dict]:
         cut, lengths = windows.sentences(context)
         gold = max(i for i, (s, _) in enumerate(cut) if s <= at)
         first, last = windows.around(lengths, gold, LONG if RANDOM.random() < 0.5 else SHORT)
-        asked = {"q": r["question"], "s": [gold - first], "a": None, "y": 1}
+        question = {"q": r["question"], "s": [gold - first], "a": None, "y": 1}
         kept = list(range(first, last))
         without = [i for i in range(len(cut)) if r["answer"] not in cut[i][1]]
         if RANDOM.random() < 0.4 and without:
             first, last = windows.around([lengths[i] for i in without], RANDOM.randrange(len(without)), LONG)
-            kept, asked = without[first:last], {"q": r["question"], "s": [], "a": None, "y": 0}
+            kept, question = without[first:last], {"q": r["question"], "s": [], "a": None, "y": 0}
         text, starts = joined([cut[i][1] for i in kept])
-        if asked["y"]:
-            i = text.find(r["answer"], starts[asked["s"][0]])
-            asked["a"] = [i, i + len(r["answer"])] if i >= 0 else None
+        if question["y"]:
+            i = text.find(r["answer"], starts[question["s"][0]])
+            question["a"] = [i, i + len(r["answer"])] if i >= 0 else None
         yield {"set": "nq_swap", "lang": "en", "held": held("nq" + context[:60]), "p": text,
-               "cut": starts, "qs": [asked]}  # fmt: skip
+               "cut": starts, "qs": [question]}  # fmt: skip
 
 
 def add_mined(parts: list[dict]) -> int:
@@ -287,21 +287,21 @@ def add_mined(parts: list[dict]) -> int:
             groups[part["lang"], part["held"]].append(part)
     count = 0
     for (lang, _), own in sorted(groups.items()):
-        asked = [(q["q"], q["t"], part["context"]) for part in own for q in part["qs"] if q.get("t")]
+        candidates = [(q["q"], q["t"], part["context"]) for part in own for q in part["qs"] if q.get("t")]
         grams = TfidfVectorizer(analyzer="char" if lang.startswith(("zh", "ja")) else "char_wb", ngram_range=(2, 4),
                                 sublinear_tf=True, max_features=200_000)  # fmt: skip
         texts = grams.fit_transform([part["p"] for part in own])
-        questions = grams.transform([q for q, _, _ in asked])
+        questions = grams.transform([q for q, _, _ in candidates])
         for start in range(0, len(own), 256):
             alike = (texts[start : start + 256] @ questions.T).toarray()
             for part, near in zip(own[start : start + 256], alike, strict=True):
                 wanted = int(MINED) + (RANDOM.random() < MINED % 1)
-                found = []
+                mined = []
                 for at in np.argsort(-near)[:60]:
-                    text, answers, context = asked[at]
-                    if context != part["context"] and not any(a in part["p"] for a in answers) and text not in found:
-                        found.append(text)
-                chosen = RANDOM.sample(found[:LIKEST], min(wanted, len(found[:LIKEST])))
+                    text, answers, context = candidates[at]
+                    if context != part["context"] and not any(a in part["p"] for a in answers) and text not in mined:
+                        mined.append(text)
+                chosen = RANDOM.sample(mined[:LIKEST], min(wanted, len(mined[:LIKEST])))
                 part["qs"] += [{"q": text, "s": [], "a": None, "y": 0} for text in chosen]
                 count += len(chosen)
     return count
@@ -312,10 +312,12 @@ def main() -> None:
     RANDOM.seed(int(sys.argv[3]) if len(sys.argv) > 3 else SEED)
     windows = Windows(Path(sys.argv[1]))
     over = set(json.loads((FOLDER / "qa/xquad_overlap_ids.json").read_text())["ids"])
-    asked = {q["id"] for p in load.read("qa/squad2_dev/squad2_dev.jsonl.gz") if p["split"] == "test" for q in p["qas"]}
+    test_ids = {
+        q["id"] for p in load.read("qa/squad2_dev/squad2_dev.jsonl.gz") if p["split"] == "test" for q in p["qas"]
+    }
     parts = []
-    for (name, lang), (most, each) in SETS.items():
-        parts += parts_of(windows, (name, lang), most, each, over | asked)
+    for (name, lang), (most, per_window) in SETS.items():
+        parts += parts_of(windows, (name, lang), most, per_window, over | test_ids)
     for more in (selected(windows), tables(windows), denied(), yes_or_no(windows), typed(windows)):
         parts += more
     mined = add_mined(parts)

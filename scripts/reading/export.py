@@ -36,7 +36,7 @@ def blocks(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows, width = matrix.shape
     parts = matrix.reshape(rows, width // BLOCK, BLOCK).astype(np.float64)
     largest = np.abs(parts).max(-1, keepdims=True)
-    found = None
+    arrays = None
     for steps in (8, 7, 6, 5, 4, 3, 2, 1):  # what the largest weight is of its scale
         scale = np.float16(largest / steps).astype(np.float64)
         whole = np.rint(parts / np.where(scale > 0, scale, 1.0))
@@ -45,13 +45,13 @@ def blocks(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             & (whole.min(-1) >= -8)
             & (whole.max(-1) <= 8)
         )
-        if found is None:
-            found = (np.zeros_like(whole), np.zeros((rows, width // BLOCK)), np.zeros((rows, width // BLOCK), bool))
-        new = fits & ~found[2]
-        found[0][new] = whole[new]
-        found[1][new] = scale[..., 0][new]
-        found[2][new] = True
-    whole, scale, done = found
+        if arrays is None:
+            arrays = (np.zeros_like(whole), np.zeros((rows, width // BLOCK)), np.zeros((rows, width // BLOCK), bool))
+        new = fits & ~arrays[2]
+        arrays[0][new] = whole[new]
+        arrays[1][new] = scale[..., 0][new]
+        arrays[2][new] = True
+    whole, scale, done = arrays
     if not done.all():
         raise ValueError(f"{(~done).sum()} of {done.size} blocks are not of 4 bits")
     turned = whole.max(-1) > 7  # a block whose largest weight is +8 has a scale below 0
@@ -152,8 +152,8 @@ def lower(state: dict[str, np.ndarray]) -> onnx.ModelProto:
     of_block = g("Cast", g("Gather", g.constant(scale[..., None], "scales"), "input_ids"), to=TensorProto.FLOAT)
     words = g("Mul", g("Sub", both, g.constant(np.array(8.0, np.float32))), of_block)
     words = g("Reshape", words, g.constant(np.array([0, 0, HIDDEN], np.int64)))
-    place = state["embeddings.position_embeddings.weight"] + state["embeddings.token_type_embeddings.weight"][0]
-    places = g("Gather", g.constant(place.astype(np.float32)), "places")
+    positions = state["embeddings.position_embeddings.weight"] + state["embeddings.token_type_embeddings.weight"][0]
+    places = g("Gather", g.constant(positions.astype(np.float32)), "places")
     x = g.norm(g("Add", words, places), state["embeddings.LayerNorm.weight"], state["embeddings.LayerNorm.bias"])
     real = g("Unsqueeze", g("Cast", "attention_mask", to=TensorProto.FLOAT), g.constant(np.array([1, 2], np.int64)))
     far = g("Mul", g("Sub", g.constant(np.array(1.0, np.float32)), real), g.constant(np.array(-1e4, np.float32)))
@@ -187,18 +187,21 @@ def model_of(g: Graph, given: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
 
 def trained(model: Trunk) -> dict[str, np.ndarray]:
     """The upper layers by the base's names, rounded."""
-    found = {}
+    weights = {}
     for at in range(APART, LAYERS):
         own, base = model.layers[at], f"encoder.layer.{at}."
         three = four_bits(own.qkv.weight).chunk(3), own.qkv.bias.detach().chunk(3)
         for n, weight, bias in zip(("query", "key", "value"), *three, strict=True):
-            found[f"{base}attention.self.{n}.weight"] = weight.numpy()
-            found[f"{base}attention.self.{n}.bias"] = bias.numpy()
+            weights[f"{base}attention.self.{n}.weight"] = weight.numpy()
+            weights[f"{base}attention.self.{n}.bias"] = bias.numpy()
         for ours, theirs in PARTS.items():
             line = getattr(own, ours)
             weight = four_bits(line.weight) if line.weight.ndim == 2 else line.weight.detach()
-            found[f"{base}{theirs}.weight"], found[f"{base}{theirs}.bias"] = weight.numpy(), line.bias.detach().numpy()
-    return found
+            weights[f"{base}{theirs}.weight"], weights[f"{base}{theirs}.bias"] = (
+                weight.numpy(),
+                line.bias.detach().numpy(),
+            )
+    return weights
 
 
 def main() -> None:

@@ -88,9 +88,9 @@ def mask_of(real: torch.Tensor) -> torch.Tensor:
 
 def matchable(ids: torch.Tensor, lead: int) -> torch.Tensor:
     """Token ids, 0 for marks and for what leads."""
-    found = torch.where(ids >= SPECIAL, ids, torch.zeros_like(ids))
-    found[:, :lead] = 0
-    return found
+    kept_ids = torch.where(ids >= SPECIAL, ids, torch.zeros_like(ids))
+    kept_ids[:, :lead] = 0
+    return kept_ids
 
 
 class Trunk(nn.Module):

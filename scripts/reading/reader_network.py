@@ -67,8 +67,8 @@ class Reader(Trunk):
         (of_q, of_p), (by_q, by_p) = compared(self.compare, q_ids, q, p_ids, p)
         x = torch.cat(
             [
-                text + self.side[at] + self.told(by) + self.marked(found.marks())
-                for at, (text, by, found) in enumerate(((q, by_q, of_q), (p, by_p, of_p)))
+                text + self.side[at] + self.told(by) + self.marked(matches.marks())
+                for at, (text, by, matches) in enumerate(((q, by_q, of_q), (p, by_p, of_p)))
             ],
             1,
         )
@@ -79,19 +79,19 @@ class Reader(Trunk):
         with torch.autocast("cpu", enabled=False):
             return self.heads((q, p), (q_real, p_real), owner, (of_q, of_p), (by_q, by_p))
 
-    def heads(self, states: Two, reals: Two, owner: torch.Tensor, found: tuple[Matches, Matches], by: Two) -> Said:
+    def heads(self, states: Two, reals: Two, owner: torch.Tensor, matches: tuple[Matches, Matches], by: Two) -> Said:
         """What is read off the states of the upper layers and off what comparing found, question first."""
         (q, p), (q_real, p_real) = states, reals
         count = int(owner.max()) + 1
         of = functional.one_hot(owner + 1, count + 1)[..., 1:].float()  # [B, N, S]
-        each, seen = by_sentence(p, of), by_sentence(by[1], of)
+        sentence_states, seen = by_sentence(p, of), by_sentence(by[1], of)
         none = (of.sum(1) == 0) * NEVER
-        sentences = self.sentence(torch.cat([each, q[:, :1].expand(-1, count, -1), seen], -1))[..., 0] + none
-        real = found[0].real.float()[..., None]
-        matched = p.gather(1, found[0].at[..., None].expand(-1, -1, HIDDEN))
+        sentences = self.sentence(torch.cat([sentence_states, q[:, :1].expand(-1, count, -1), seen], -1))[..., 0] + none
+        real = matches[0].real.float()[..., None]
+        matched = p.gather(1, matches[0].at[..., None].expand(-1, -1, HIDDEN))
         gap = ((q - matched).abs() * real).sum(1) / real.sum(1).clamp_min(1.0)
         mean = (q * q_real[..., None]).sum(1) / q_real.sum(1, keepdim=True)
-        short = torch.cat([pooled(by[0], found[0].real), pooled(by[1], found[1].real)], -1)
+        short = torch.cat([pooled(by[0], matches[0].real), pooled(by[1], matches[1].real)], -1)
         whole = torch.cat([q[:, 0], mean, highest(p, p_real), p[:, 0], gap, short], -1)
         answerable = self.answer(whole)[:, 0] + self.joined * sentences.amax(1)
         spans = self.span(p) + (p_real.float()[..., None] - 1.0) * 1e4

@@ -79,7 +79,7 @@ def paraphrases() -> Iterator[dict]:
     for r in load.read("nli/pawsx/pawsx.jsonl.gz"):
         if r["split"] == "dev":
             by[r["i"]][r["lang"]] = r
-    for i, of in sorted(by.items(), key=lambda each: str(each[0])):
+    for i, of in sorted(by.items(), key=lambda item: str(item[0])):
         label = {0: "not", 1: "supported"}
         for lang, r in of.items():
             yield row("pawsx", lang, f"pawsx{i}", (r["s1"], r["s2"]), label[int(r["label"])])
@@ -119,9 +119,9 @@ def spots(text: str, lang: str, answers: Sequence[str]) -> list[tuple[int, int]]
     if lang not in UNSPACED and ((len(kinds) == 1 and lang in ("ko", "hi", "ar")) or RANDOM.random() < 0.35):
         kinds = [WORD if lang != "ko" else r"(?<!\w)\w{2,}(?!\w)"]
     kinds += [re.escape(a) for a in answers if 1 < len(a) < 30]
-    found = sorted({m.span() for kind in kinds for m in re.finditer(kind, text)}, key=lambda at: (at[0] - at[1], at[0]))
+    spans = sorted({m.span() for kind in kinds for m in re.finditer(kind, text)}, key=lambda at: (at[0] - at[1], at[0]))
     free: list[tuple[int, int]] = []
-    for a, b in found:
+    for a, b in spans:
         if a > 0 and all(b <= c or a >= d for c, d in free):
             free.append((a, b))
     return sorted(free)
@@ -145,10 +145,10 @@ def exchanged(text: str, lang: str, answers: Sequence[str]) -> str | None:
 
 def changed_number(text: str) -> str | None:
     """A number of a sentence made another of the same length."""
-    found = list(re.finditer(r"\d+", text))
-    if not found:
+    numbers = list(re.finditer(r"\d+", text))
+    if not numbers:
         return None
-    m = RANDOM.choice(found)
+    m = RANDOM.choice(numbers)
     at = RANDOM.randrange(len(m.group()))
     digit = RANDOM.choice([d for d in "123456789" if d != m.group()[at]])
     return text[: m.start() + at] + digit + text[m.start() + at + 1 :]
@@ -157,14 +157,14 @@ def changed_number(text: str) -> str | None:
 def allowed(text: str, lang: str) -> str | None:
     """A sentence without its only denial."""
     if lang in DENYING:
-        found = list(re.finditer(DENYING[lang], text))
+        negations = list(re.finditer(DENYING[lang], text))
     elif lang in ("en", "de", "fr", "es", "pt", "it"):
-        found = list(negation_pattern(lang).finditer(text))
+        negations = list(negation_pattern(lang).finditer(text))
     else:
         return None
-    if len(found) != 1:
+    if len(negations) != 1:
         return None
-    m = found[0]
+    m = negations[0]
     word = m.group().casefold()
     if lang == "fr":
         if word != "pas":
@@ -216,8 +216,8 @@ def divided() -> Iterator[dict]:
     for r in rows:
         both, one = " ".join(r["parts"]), RANDOM.choice(r["parts"])
         source, claim = RANDOM.choice([(r["text"], one), (r["text"], both), (both, r["text"])])
-        said, given = (set(re.findall(r"\w{4,}|\d+", text.casefold())) for text in (claim, source))
-        if len(said) < 4 or len(said - given) > len(said) / 10 or claim in source:
+        claim_words, given = (set(re.findall(r"\w{4,}|\d+", text.casefold())) for text in (claim, source))
+        if len(claim_words) < 4 or len(claim_words - given) > len(claim_words) / 10 or claim in source:
             continue
         kind, y = RANDOM.random(), "supported"
         if kind < 0.55:
@@ -231,9 +231,11 @@ def divided() -> Iterator[dict]:
 def made() -> Iterator[dict]:
     """Statements made of texts and of questions with answers."""
     over = set(json.loads((FOLDER / "qa/xquad_overlap_ids.json").read_text())["ids"])
-    asked = {q["id"] for p in load.read("qa/squad2_dev/squad2_dev.jsonl.gz") if p["split"] == "test" for q in p["qas"]}
+    test_ids = {
+        q["id"] for p in load.read("qa/squad2_dev/squad2_dev.jsonl.gz") if p["split"] == "test" for q in p["qas"]
+    }
     for (name, lang), most in TEXTS.items():
-        rows = paragraphs_of(name, lang, over | asked)
+        rows = paragraphs_of(name, lang, over | test_ids)
         RANDOM.shuffle(rows)
         pool = [p["context"] for p in rows[:300]]
         for p in rows[:most]:
@@ -291,8 +293,8 @@ def of_sentence(page: Page, i: int, pool: Sequence[str]) -> Iterator[dict]:
 def of_questions(p: dict, lang: str, key: str) -> Iterator[dict]:
     """A question with its answer, and with another's of the paragraph."""
     cut = load.sentences(p["context"])
-    asked = [q for q in p["qas"] if q["a"] and not q.get("impossible")]
-    for q in RANDOM.sample(asked, min(1, len(asked))):
+    questions = [q for q in p["qas"] if q["a"] and not q.get("impossible")]
+    for q in RANDOM.sample(questions, min(1, len(questions))):
         answer, start = q["a"][0]
         k = max((i for i, (at, _) in enumerate(cut) if at <= start), default=0)
         source = " ".join(s for _, s in cut[max(0, k - RANDOM.randrange(2)) : k + 1 + RANDOM.randrange(2)])

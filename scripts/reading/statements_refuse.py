@@ -37,7 +37,7 @@ def main() -> None:
     passed = defaultdict(list)
     for name in SETS:
         for row in by[name][:EACH]:
-            source = [each.strip() for each in split_sentences(row["p"], "en") if each.strip()]
+            source = [sentence.strip() for sentence in split_sentences(row["p"], "en") if sentence.strip()]
             if words.judge(row["c"], source).support >= least:
                 passed[row["y"] == "supported", name].append(bundled_checker().judge(row["c"], source).odds)
 

@@ -98,7 +98,7 @@ def batches(rows: list[dict], tokenizer: Tokenizer, rng: random.Random) -> Itera
             pool.append(pair)
         groups: list[list[Pair]] = [[]]
         size = 0
-        for pair in sorted(pool, key=lambda each: (len(each.claim) // 8, len(each.source))):
+        for pair in sorted(pool, key=lambda pair: (len(pair.claim) // 8, len(pair.source))):
             if groups[-1] and size + pair.size > TOKENS:
                 groups.append([])
                 size = 0
@@ -113,16 +113,16 @@ def scores(model: Checker, pairs: list[Pair], *, trained: bool = True) -> tuple[
     c, p = packed([x.claim for x in pairs], 1), packed([x.source for x in pairs], 1)
     with torch.autocast("cpu", torch.bfloat16):
         with torch.no_grad():
-            below, said = model.apart(p, p != 1, SHIFT), model.apart(c, c != 1)
+            below, claim_states = model.apart(p, p != 1, SHIFT), model.apart(c, c != 1)
         with torch.set_grad_enabled(trained):
-            whole, early = model.verdicts(c, said, p, below)
+            whole, early = model.verdicts(c, claim_states, p, below)
     return whole.float(), early.float()
 
 
-def loss_of(found: torch.Tensor, verdicts: list[int]) -> torch.Tensor:
+def loss_of(logits: torch.Tensor, verdicts: list[int]) -> torch.Tensor:
     """Supported, refuted or unknown; or that it is not supported."""
     verdict = torch.tensor(verdicts)
-    logs = found.log_softmax(1)
+    logs = logits.log_softmax(1)
     of_not = torch.logsumexp(logs[:, 1:], 1)
     return -torch.where(verdict >= 0, logs.gather(1, verdict.clamp_min(0)[:, None])[:, 0], of_not).mean()
 
@@ -133,17 +133,17 @@ def margins(model: Checker, pairs: list[Pair]) -> np.ndarray:
     order = sorted(range(len(pairs)), key=lambda i: pairs[i].size)
     for start in range(0, len(order), 24):
         rows = order[start : start + 24]
-        found, _ = scores(model, [pairs[i] for i in rows], trained=False)
-        out[rows] = (found[:, SUPPORTED] - torch.logsumexp(found[:, 1:], 1)).numpy()
+        logits, _ = scores(model, [pairs[i] for i in rows], trained=False)
+        out[rows] = (logits[:, SUPPORTED] - torch.logsumexp(logits[:, 1:], 1)).numpy()
     return out
 
 
 def measure(model: Checker, rows: list[dict], tokenizer: Tokenizer) -> dict[str, tuple[float, float]]:
     """Of held rows by set (and language of PAWS-X): AUROC and the balanced accuracy at even odds."""
     model.eval()
-    found = margins(model, pairs_of(rows, tokenizer))
+    measured = margins(model, pairs_of(rows, tokenizer))
     by = defaultdict(list)
-    for r, margin in zip(rows, found, strict=True):
+    for r, margin in zip(rows, measured, strict=True):
         names = [r["set"], "all"]
         names += [f"{r['set']} {r['lang']}"] if r["set"] in ("pawsx", "denied") else []
         for name in names:
@@ -173,10 +173,10 @@ def line_of(model: Checker, rows: list[dict], tokenizer: Tokenizer) -> dict[str,
 
     def loss() -> torch.Tensor:
         fit.zero_grad()
-        each = functional.binary_cross_entropy_with_logits(odds * line[0] + line[1], y.double(), reduction="none")
-        found = (each * weights).sum()
-        found.backward()
-        return found
+        losses = functional.binary_cross_entropy_with_logits(odds * line[0] + line[1], y.double(), reduction="none")
+        total = (losses * weights).sum()
+        total.backward()
+        return total
 
     fit.step(loss)
     passes = torch.sigmoid(odds * line[0] + line[1]).detach().numpy() >= PASSES
@@ -216,9 +216,9 @@ def main() -> None:
         def step() -> Step:
             pairs = next(stream)
             verdicts = [p.verdict for p in pairs]
-            loss, early = (loss_of(found, verdicts) for found in scores(model, pairs))
-            told = float(loss.detach()), float(early.detach())
-            return Step(loss + EARLY * early, told, sum(p.size for p in pairs))
+            loss, early = (loss_of(logits, verdicts) for logits in scores(model, pairs))
+            shown_losses = float(loss.detach()), float(early.detach())
+            return Step(loss + EARLY * early, shown_losses, sum(p.size for p in pairs))
 
         clock = Clock(args.minutes, args.clock or 10 * args.minutes)
         pace = PACE._replace(rate=args.rate, new=args.new, warm=args.warm)

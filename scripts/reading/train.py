@@ -51,11 +51,11 @@ class Part(NamedTuple):
 
 def owners(encoded: Encoding, cut: list[int]) -> list[int]:
     """The number of each token's sentence."""
-    found = []
+    rows = []
     for start, end in encoded.offsets:
-        place = start - len(PASSAGE)
-        found.append(-1 if end <= start or place < 0 else int(np.searchsorted(cut, max(place, 0), side="right")) - 1)
-    return found
+        offset = start - len(PASSAGE)
+        rows.append(-1 if end <= start or offset < 0 else int(np.searchsorted(cut, max(offset, 0), side="right")) - 1)
+    return rows
 
 
 def part_of(tokenizer: Tokenizer, row: dict) -> Part:
@@ -64,16 +64,16 @@ def part_of(tokenizer: Tokenizer, row: dict) -> Part:
     ids, owner, offsets = encoded.ids, owners(encoded, row.get("cut") or [0]), encoded.offsets
     if len(ids) > MOST_P:
         ids, owner, offsets = [*ids[: MOST_P - 1], ids[-1]], [*owner[: MOST_P - 1], -1], offsets[:MOST_P]
-    asked = []
+    questions = []
     for q in row["qs"]:
-        known = dict(q)
+        target = dict(q)
         if q.get("a"):
             a, b = (at + len(PASSAGE) for at in q["a"])
             inside = [i for i, (s, e) in enumerate(offsets) if s < b and e > a and owner[i] >= 0]
-            known["span"] = (inside[0], inside[-1]) if inside else None
+            target["span"] = (inside[0], inside[-1]) if inside else None
         tokens = tokenizer.encode(QUESTION + q["q"]).ids
-        asked.append((tokens if len(tokens) <= MOST_Q else [*tokens[: MOST_Q - 1], tokens[-1]], known))
-    return Part(ids, owner, asked)
+        questions.append((tokens if len(tokens) <= MOST_Q else [*tokens[: MOST_Q - 1], tokens[-1]], target))
+    return Part(ids, owner, questions)
 
 
 def said(model: Reader, parts: list[Part], *, trained: bool = True) -> Said:
@@ -83,39 +83,39 @@ def said(model: Reader, parts: list[Part], *, trained: bool = True) -> Said:
     of = torch.tensor([i for i, x in enumerate(parts) for _ in x.asked])
     with torch.autocast("cpu", torch.bfloat16):
         with torch.no_grad():
-            below, asked = model.apart(p, p != 1, SHIFT), model.apart(q, q != 1)
+            below, question_states = model.apart(p, p != 1, SHIFT), model.apart(q, q != 1)
         with torch.set_grad_enabled(trained):
-            return model.said(q, asked, p[of], below[of], owner[of])
+            return model.said(q, question_states, p[of], below[of], owner[of])
 
 
-def loss_of(found: Said, known: list[dict]) -> torch.Tensor:
+def loss_of(outputs: Said, targets: list[dict]) -> torch.Tensor:
     """Whether anything answers, each sentence by itself and against the others, the answer's place; comparing alone."""
-    gold, counted = torch.zeros_like(found.sentences), (found.sentences > -1e3).float()
-    for i, k in enumerate(known):
+    gold, counted = torch.zeros_like(outputs.sentences), (outputs.sentences > -1e3).float()
+    for i, k in enumerate(targets):
         if k["y"] and not k["s"]:
             counted[i] = 0
         for s in k["s"]:
             if s < gold.shape[1]:
                 gold[i, s] = 1
-    answerable = torch.tensor([float(k["y"]) for k in known])
+    answerable = torch.tensor([float(k["y"]) for k in targets])
 
     def both(sentences: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
-        each = functional.binary_cross_entropy_with_logits(sentences.clamp_min(-50), gold, reduction="none")
-        each = (each * counted).sum() / counted.sum().clamp_min(1)
-        return functional.binary_cross_entropy_with_logits(whole, answerable) + 1.5 * each
+        losses = functional.binary_cross_entropy_with_logits(sentences.clamp_min(-50), gold, reduction="none")
+        losses = (losses * counted).sum() / counted.sum().clamp_min(1)
+        return functional.binary_cross_entropy_with_logits(whole, answerable) + 1.5 * losses
 
-    loss = both(found.sentences, found.answerable) + EARLY * both(*found.early)
+    loss = both(outputs.sentences, outputs.answerable) + EARLY * both(*outputs.early)
     chosen = (gold * counted).sum(1) > 0
     if chosen.any():
-        own = found.sentences[chosen]
+        own = outputs.sentences[chosen]
         right = own.masked_fill(gold[chosen] == 0, -1e9)
         loss = loss + 0.5 * (torch.logsumexp(own, 1) - torch.logsumexp(right, 1)).mean()
-    spans = [(i, k["span"]) for i, k in enumerate(known) if k.get("span")]
+    spans = [(i, k["span"]) for i, k in enumerate(targets) if k.get("span")]
     if spans:
         at = torch.tensor([i for i, _ in spans])
         for side in (0, 1):
             loss = loss + 0.25 * functional.cross_entropy(
-                found.spans[at, :, side], torch.tensor([s[side] for _, s in spans])
+                outputs.spans[at, :, side], torch.tensor([s[side] for _, s in spans])
             )
     return loss
 
@@ -146,14 +146,14 @@ def measure(model: Reader, rows: list[dict], tokenizer: Tokenizer) -> dict[str, 
     model.eval()
     for row in rows:
         part = part_of(tokenizer, row)
-        found = said(model, [part], trained=False)
+        outputs = said(model, [part], trained=False)
         for i, (_, k) in enumerate(part.asked):
             if k["s"] and len(row["cut"]) > 1:
-                right[row["lang"]].append(int(found.sentences[i].argmax()) in k["s"])
+                right[row["lang"]].append(int(outputs.sentences[i].argmax()) in k["s"])
             for name in (row["set"], "all"):
-                able[name].append((float(found.answerable[i]), k["y"], float(found.early[1][i])))
+                able[name].append((float(outputs.answerable[i]), k["y"], float(outputs.early[1][i])))
             if k.get("span"):
-                a, b = (int(found.spans[i, :, side].argmax()) for side in (0, 1))
+                a, b = (int(outputs.spans[i, :, side].argmax()) for side in (0, 1))
                 spans.append(a <= k["span"][1] and b >= k["span"][0])
     model.train()
     out = {f"right {k}": float(np.mean(v)) for k, v in sorted(right.items())}

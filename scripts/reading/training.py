@@ -86,7 +86,7 @@ def optimiser_of(model: Trunk, small: Sequence[nn.Module], pace: Pace) -> torch.
         for at, layer in enumerate(model.layers)
         if at >= APART
     ]
-    groups.append(([p for each in small for p in each.parameters()], pace.small))
+    groups.append(([p for module in small for p in module.parameters()], pace.small))
     own = {id(p) for params, _ in groups for p in params}
     groups.append(([p for p in model.parameters() if p.requires_grad and id(p) not in own], pace.new))
     given = [{"params": params, "lr": at, "first": at, "weight_decay": 0.01} for params, at in groups]
@@ -103,14 +103,14 @@ def train(
             line.bfloat16()
     adam = optimiser_of(model, small, pace)
     trained = [p for p in model.parameters() if p.requires_grad]
-    step, written, tokens, told = 0, 0, 0, []
+    step, written, tokens, losses = 0, 0, 0, []
     while (spent := clock.spent()) < 1:
         if spent >= ROUNDED_FROM and step % ROUND_EVERY == 0:
             model.round(on=True)
-        found = step_of()
-        found.loss.backward()
-        told.append(found.told)
-        tokens += found.tokens
+        result = step_of()
+        result.loss.backward()
+        losses.append(result.told)
+        tokens += result.tokens
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         for group in adam.param_groups:
             group["lr"] = group["first"] * min(1.0, (step + 1) / pace.warm) * max(0.01, 1 - spent)
@@ -118,7 +118,7 @@ def train(
         adam.zero_grad(set_to_none=True)
         step += 1
         if step % TOLD == 0:
-            mean = ", ".join(f"{value:.3f}" for value in np.mean(told[-150:], axis=0))
+            mean = ", ".join(f"{value:.3f}" for value in np.mean(losses[-150:], axis=0))
             log.write(f"{time.strftime('%H:%M:%S')} step {step}, {100 * spent:.1f}%, {tokens} tokens, loss {mean}\n")
             log.flush()
         if spent * clock.minutes > EVERY * (written + 1):

@@ -130,13 +130,15 @@ def _sgd(folder: Path) -> Written:
 def _questions(folder: Path) -> Written:
     yield from ((row["q"], "en", "clapnq", row["id"]) for row in read(folder, _CLAPNQ))
     yield from ((row["q"], "en", "boolq", row["title"]) for row in read(folder, _BOOLQ))
-    yield from ((each["q"], "en", "squad", row["title"]) for row in read(folder, _SQUAD) for each in row["qas"][:3])
+    yield from (
+        (question["q"], "en", "squad", row["title"]) for row in read(folder, _SQUAD) for question in row["qas"][:3]
+    )
 
 
 def _mlqa(folder: Path) -> Written:
     for row in read(folder, _MLQA):
-        for each in row["qas"]:
-            for language, question in each["q"].items():
+        for entry in row["qas"]:
+            for language, question in entry["q"].items():
                 if language in {"de", "es"}:
                     yield question, language, "mlqa", row["title"]
 
@@ -157,13 +159,13 @@ def _wikisplit(folder: Path) -> Written:
 
 def singles(folder: Path) -> list[Single]:
     """Requests for one thing, and statements."""
-    found: list[Single] = []
+    made: list[Single] = []
     for reader in (_banking, _clinc, _snips, _xsid, _sgd, _questions, _mlqa, _bcontrast, _wikisplit):
         for written, language, source, kind in reader(folder):
             text = re.sub(r"\s+([?.!,])", r"\1", " ".join(written.split()))
             if 3 <= len(text.split()) <= 60 and len(text) <= 400:
-                found.append(Single(text=text, language=language, source=source, kind=f"{source}/{kind}"))
-    return found
+                made.append(Single(text=text, language=language, source=source, kind=f"{source}/{kind}"))
+    return made
 
 
 def _drawn(sources: Mapping[str, Sequence[Single]], rng: random.Random) -> Single:
@@ -180,13 +182,13 @@ def _cased(text: str, rng: random.Random) -> str:
 def talk(folder: Path, languages: Sequence[str], seed: int) -> list[tuple[str, bool, str]]:
     """(text, whether it is small talk, source): greetings, thanks and chat, and requests."""
     rng = random.Random(seed)  # noqa: S311 - reproducible, not secret
-    found = [(text, True, source) for text, source in _chat(folder, languages, rng)]
+    rows = [(text, True, source) for text, source in _chat(folder, languages, rng)]
     for language in languages:
-        found += [(text, True, "templates") for text in _courtesies(language, rng)]
-    requests = [each for each in singles(folder) if each.language in languages and each.source != "wikisplit"]
+        rows += [(text, True, "templates") for text in _courtesies(language, rng)]
+    requests = [single for single in singles(folder) if single.language in languages and single.source != "wikisplit"]
     rng.shuffle(requests)
-    found += [(each.text, False, each.source) for each in requests[:6000]]
-    return [*found, *_follow_ups(folder, languages, seed, {bare(text) for text, small, _ in found if small})]
+    rows += [(request.text, False, request.source) for request in requests[:6000]]
+    return [*rows, *_follow_ups(folder, languages, seed, {bare(text) for text, small, _ in rows if small})]
 
 
 def _follow_ups(
@@ -245,13 +247,13 @@ def bare(text: str) -> str:
 def turns(folder: Path, languages: Sequence[str], seed: int) -> list[Turn]:
     """Turns that lean on earlier questions and turns that stand alone beside them, of the same subject or another."""
     rng = random.Random(seed)  # noqa: S311 - reproducible, not secret
-    found = [*_of_canard(folder, rng), *_of_gecor(folder), *_of_followup(folder), *_of_sgd(folder)]
+    rows = [*_of_canard(folder, rng), *_of_gecor(folder), *_of_followup(folder), *_of_sgd(folder)]
     if "de" in languages:
-        found += _of_bcontrast(folder)
+        rows += _of_bcontrast(folder)
     alone = singles(folder)
     for draws in (rng, *map(random.Random, _DRAWN_AGAIN)):
-        found += _beside(alone, languages, draws)
-    return [turn for turn in found if turn.before and turn.text.strip()]
+        rows += _beside(alone, languages, draws)
+    return [turn for turn in rows if turn.before and turn.text.strip()]
 
 
 def _turn(
@@ -304,23 +306,23 @@ def _of_sgd(folder: Path) -> Iterator[Turn]:
 
 def _of_bcontrast(folder: Path) -> Iterator[Turn]:
     for row in read(folder, _BCONTRAST):
-        said = [turn[1] for turn in row["turns"] if turn[0] == "c"]
-        long = next((at for at, text in enumerate(said) if len(text.split()) > 6), None)
+        texts = [turn[1] for turn in row["turns"] if turn[0] == "c"]
+        long = next((at for at, text in enumerate(texts) if len(text.split()) > 6), None)
         if long is not None:
-            short = (text for text in said[long + 1 :] if 1 < len(text.split()) <= 6)
-            yield from (_turn([said[long]], text, "bcontrast", leans=True, language="de") for text in short)
+            short = (text for text in texts[long + 1 :] if 1 < len(text.split()) <= 6)
+            yield from (_turn([texts[long]], text, "bcontrast", leans=True, language="de") for text in short)
 
 
-def _beside(found: Sequence[Single], languages: Sequence[str], rng: random.Random) -> Iterator[Turn]:
+def _beside(alone: Sequence[Single], languages: Sequence[str], rng: random.Random) -> Iterator[Turn]:
     """Requests that stand alone, each after another one."""
     by_language: dict[str, list[Single]] = {}
-    for each in found:
-        if each.language in languages and each.source != "wikisplit":
-            by_language.setdefault(each.language, []).append(each)
+    for single in alone:
+        if single.language in languages and single.source != "wikisplit":
+            by_language.setdefault(single.language, []).append(single)
     for language, some in by_language.items():
         by_source: dict[str, list[Single]] = {}
-        for each in some:
-            by_source.setdefault(each.source, []).append(each)
+        for single in some:
+            by_source.setdefault(single.source, []).append(single)
         for _ in range(5000 if language == "en" else 700):
             text = _drawn(by_source, rng)
             other = rng.choice(by_source[text.source]) if rng.random() < 0.6 else rng.choice(some)

@@ -21,12 +21,12 @@ def read_states(encoder: OnnxEncoder, texts: Sequence[str], reduce: Callable[[in
     """What `reduce` makes of each text's vector, states and offsets, in order."""
 
     async def run() -> list[T]:
-        found: list[T] = []
+        reduced: list[T] = []
         for start in range(0, len(texts), _AT_ONCE):
             prompts = [Prompt(text=text, label=Label.PUBLIC, states=True) for text in texts[start : start + _AT_ONCE]]
             outputs = await encoder.run(prompts, call=SYSTEM)
-            found += [reduce(start + at, output) for at, output in enumerate(outputs)]
-        return found
+            reduced += [reduce(start + at, output) for at, output in enumerate(outputs)]
+        return reduced
 
     return asyncio.run(run())
 

@@ -110,7 +110,7 @@ async def open_network(
     # The first detection loads a table for 40 ms: here, so that no request does it in the event loop.
     await asyncio.to_thread(detect, "The first request waits for no table.")
     choosing = await asyncio.to_thread(_choosing_encoders, config, folder, encoder)
-    others = [each for each in choosing if each is not encoder]
+    others = [other for other in choosing if other is not encoder]
     if warm:
         await _warm(config, specialists, models)
     store = _observed(config, await open_store(config, folder))
@@ -223,13 +223,13 @@ def _choosing_encoders(config: Config, folder: Path, encoder: OnnxEncoder) -> tu
 
 def _zero_shot(config: Config, models: Mapping[str, StreamingEngine], floor: Similarity) -> dict[str, ZeroShot]:
     """Return the engines that answer typed questions without training, by `[models]` key."""
-    found: dict[str, ZeroShot] = {}
+    answerers: dict[str, ZeroShot] = {}
     for name in config.decisions.models:
         if isinstance(model := config.models[name], RemoteModel):
-            found[name] = RemoteAnswerer(engine=models[name], typed=isinstance(model, DecisionModel))
+            answerers[name] = RemoteAnswerer(engine=models[name], typed=isinstance(model, DecisionModel))
         else:
-            found[name] = Likelihood(engine=models[name], floor=floor)
-    return found
+            answerers[name] = Likelihood(engine=models[name], floor=floor)
+    return answerers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -320,16 +320,16 @@ def champions(config: Config, folder: Path, *, outlines: bool, empty: bool = Fal
         )
     registry = open_registry(folder, config.registry)
     find = registry.outline if outlines else registry.champion
-    found: dict[str, Version] = {}
+    by_name: dict[str, Version] = {}
     missing: NotTrained | None = None
     for name in config.specialists:
         try:
-            found[name] = find(name)
+            by_name[name] = find(name)
         except NotTrained as error:
             missing = missing or error
-    if missing is not None and not found and not empty:
+    if missing is not None and not by_name and not empty:
         raise missing
-    return found
+    return by_name
 
 
 def _untrained(config: Config, versions: Mapping[str, Version]) -> tuple[str, ...]:
@@ -409,7 +409,12 @@ def _indexes(
 
 def _own_engines(specialists: Mapping[str, Specialist]) -> list[Engine]:
     """Return the engines that are part of a version and belong to one specialist."""
-    return [engine for each in specialists.values() if isinstance(each, OwnsEngines) for engine in each.engines]
+    return [
+        engine
+        for specialist in specialists.values()
+        if isinstance(specialist, OwnsEngines)
+        for engine in specialist.engines
+    ]
 
 
 def cost_quality_policy(config: Config, folder: Path, versions: Mapping[str, Version]) -> CostQualityPolicy:
@@ -421,8 +426,8 @@ def cost_quality_policy(config: Config, folder: Path, versions: Mapping[str, Ver
     policy = CostQualityPolicy(default=aim)
     if above is None or not above.escalate:
         return policy
-    found = {name: _calibration_outcomes(name, version) for name, version in versions.items()}
-    policy.known = {name: outcomes for name, outcomes in found.items() if outcomes is not None}
+    outcomes_by_name = {name: _calibration_outcomes(name, version) for name, version in versions.items()}
+    policy.known = {name: outcomes for name, outcomes in outcomes_by_name.items() if outcomes is not None}
     policy.checked = spot_checks(config, folder, versions)
     if section.outcomes is not None:
         recorded = read_outcomes(folder / section.outcomes)
@@ -439,8 +444,10 @@ def spot_checks_path(config: Config, folder: Path) -> Path:
 def spot_checks(config: Config, folder: Path, versions: Mapping[str, Version]) -> dict[str, SpotChecks]:
     """Return the applied spot checks of the serving versions. Raises `ArtefactRefused`."""
     path = spot_checks_path(config, folder)
-    found = load_checks(path.read_bytes()) if path.exists() else {}
-    return {name: each for name, each in found.items() if name in versions and each.version == versions[name].version}
+    checks = load_checks(path.read_bytes()) if path.exists() else {}
+    return {
+        name: check for name, check in checks.items() if name in versions and check.version == versions[name].version
+    }
 
 
 def _calibration_outcomes(name: str, version: Version) -> CalibrationOutcomes | None:
@@ -538,7 +545,9 @@ async def open_models(
         if name not in used:
             continue
         adapted = [
-            version for each, version in versions.items() if config.specialists[each].model == name and base_of(version)
+            version
+            for specialist, version in versions.items()
+            if config.specialists[specialist].model == name and base_of(version)
         ]
         if isinstance(model, RemoteModel):
             if not ENGINE_TYPES.load(model.engine).holds_adapters:
@@ -597,10 +606,10 @@ def _open_here(name: str, model: ModelEntry, folder: Path, adapted: Sequence[Ver
 
 
 def _check_base(version: Version, name: str, path: Path) -> None:
-    if (base := base_of(version)) != (found := checksum_of(path)):
+    if (base := base_of(version)) != (checksum := checksum_of(path)):
         raise ArtefactRefused(
             f"The adapter of {version.name!r} version {version.version} was trained on a model file with the "
-            f"checksum {base}; model {name!r} is {str(path)!r} with {found}.",
+            f"checksum {base}; model {name!r} is {str(path)!r} with {checksum}.",
             hint=f"Train it again: coterie train {version.name}",
         )
 
@@ -621,7 +630,7 @@ def _router(
         untrained=_untrained(config, versions),
     )
     router = ROUTER_TYPES.load(config.router.kind).open(config.router, parts)
-    for memo in (memo for each in (router, *specialists.values()) for memo in getattr(each, "memos", ())):
+    for memo in (memo for specialist in (router, *specialists.values()) for memo in getattr(specialist, "memos", ())):
         encoder.follow(memo)
     return router
 

@@ -65,7 +65,7 @@ TEXTS = {
 
 def rows(texts=TEXTS) -> str:
     """They as a CSV file."""
-    lines = [f'"{text}",{label}' for label, each in texts.items() for text in each]
+    lines = [f'"{text}",{label}' for label, label_texts in texts.items() for text in label_texts]
     return "text,label\n" + "\n".join(lines) + "\n"
 
 
@@ -123,13 +123,13 @@ def run(folder: Path, *arguments: str) -> None:
 @pytest.fixture(scope="module")
 def chromium():
     """The system's Chromium, without a network of its own."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
+    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if executable is None:
         pytest.skip("needs Chromium: apt-get install chromium, or any package that has it")
     api = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra `dev`")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=flags)
+        browser = playwright.chromium.launch(executable_path=executable, args=flags)
         yield browser
         browser.close()
 
@@ -154,11 +154,11 @@ def visit(chromium, house) -> Iterator[Callable]:
     assert house.wrong == []
 
 
-def watch(page, house: House, known) -> None:
+def watch(page, house: House, origins) -> None:
     """Note requests to other addresses, errors of scripts, and violations of the policy, which the console tells."""
 
     def asked(request):
-        if not request.url.startswith((*known, "data:", "blob:")):
+        if not request.url.startswith((*origins, "data:", "blob:")):
             house.wrong.append(f"foreign request {request.url}")
 
     def told(message):

@@ -72,22 +72,22 @@ async def fill_flywheel(house, labels=77, count=300):
     compared = [
         ComparedAnswer(
             deployment=deployed.id,
-            example=each.id,
-            time=each.time,
-            answer=names[(n + 1) % labels] if n % 3 == 0 else each.answer,
+            example=example.id,
+            time=example.time,
+            answer=names[(n + 1) % labels] if n % 3 == 0 else example.answer,
             confidence=0.8,
             accepted=True,
             same=n % 3 != 0,
         )
-        for n, each in enumerate(examples)
+        for n, example in enumerate(examples)
     ]
     await store.flywheel.add_examples(examples, compared)
     await store.close()
 
 
-def path_of(page, asked):
+def path_of(page, traces):
     """The address of a page."""
-    return page.replace("TRACE", f"traffic/{asked[0]}").replace("SESSION", "sessions/anna")
+    return page.replace("TRACE", f"traffic/{traces[0]}").replace("SESSION", "sessions/anna")
 
 
 @pytest.mark.slow
@@ -99,9 +99,11 @@ def test_every_screen(visit, house, asked, theme):
     for name in PAGES:
         reply = page.goto(f"{house.address}/{path_of(name, asked)}")
         assert reply.status == 200, name
-        found = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+        violations = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
         serious = [
-            (each["id"], each["nodes"][0]["html"][:200]) for each in found if each["impact"] in {"serious", "critical"}
+            (violation["id"], violation["nodes"][0]["html"][:200])
+            for violation in violations
+            if violation["impact"] in {"serious", "critical"}
         ]
         assert serious == [], name
         page.set_viewport_size({"width": 390, "height": 844})
@@ -120,8 +122,8 @@ def test_first_load_is_small(visit, house):
     page.goto(house.address, wait_until="load")
     assert sum(loaded.values()) <= 150_000
     static = resources.files("coterie.console") / "static"
-    scripts = [each.read_bytes() for each in static.iterdir() if each.name.endswith(".js")]
-    assert sum(len(gzip.compress(each)) for each in scripts) <= 40_000
+    scripts = [path.read_bytes() for path in static.iterdir() if path.name.endswith(".js")]
+    assert sum(len(gzip.compress(script)) for script in scripts) <= 40_000
 
 
 @pytest.mark.slow
@@ -176,8 +178,8 @@ def test_a_key_is_a_label(visit, house, asked):
     assert len(set(keys)) == len(keys) == 77
     for key in (keys[0], keys[40], keys[76], " "):
         before = shown[-1]
-        for each in key:
-            page.keyboard.press("Space" if each == " " else each)
+        for character in key:
+            page.keyboard.press("Space" if character == " " else character)
         assert page.inner_text(text) != before  # without waiting for the gateway
         shown.append(page.inner_text(text))
     assert len(set(shown)) == 5
@@ -343,7 +345,7 @@ def keys(house, asked):
         "audit": ring.create("audit", role="auditor", tenant="acme"),
         "low": ring.create("low", role="member", clearance=Label.PUBLIC),
     }
-    return {name: each.token for name, each in made.items()}
+    return {name: key.token for name, key in made.items()}
 
 
 def sign_in(page, house, token, goal=""):
@@ -362,7 +364,7 @@ def test_sign_in_leads_where_one_wanted_to_go(visit, house, keys):
     page.fill("input[name=key]", keys["boss"])
     page.click("button.main")
     assert page.url.endswith("/traffic?status=accepted")
-    cookie = next(each for each in page.context.cookies() if each["name"] == "coterie_session")
+    cookie = next(cookie for cookie in page.context.cookies() if cookie["name"] == "coterie_session")
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
     assert keys["boss"] not in cookie["value"]
     page.click(".side button:has-text('Sign out')")
@@ -412,7 +414,7 @@ def test_spot_checks_show_progress_and_agreement(visit, house, keys, asked):
     page = visit()
     sign_in(page, house, keys["boss"], "review?queue=spot:intents")
     page.wait_for_selector(".terms")
-    names, values = (page.locator(f".terms {each}").all_inner_texts() for each in ("dt", "dd"))
+    names, values = (page.locator(f".terms {tag}").all_inner_texts() for tag in ("dt", "dd"))
     terms = dict(zip(names, values, strict=True))
     assert {"boss 2", "low 2"} <= set(terms["people"].split(", "))
     assert terms["agreement of two"] == "kappa 0.33 on 2"

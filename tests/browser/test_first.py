@@ -26,8 +26,8 @@ def test_a_network_begins_empty(chromium, tmp_path, workers):
         for name in ("playground", ""):
             page.goto(f"{address}/{name}")
             assert page.inner_text("#h-first") == "This network answers nothing yet"
-            found = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-            assert [each["id"] for each in found if each["impact"] in {"serious", "critical"}] == []
+            violations = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+            assert [violation["id"] for violation in violations if violation["impact"] in {"serious", "critical"}] == []
         page.click("a:has-text('Choose a file')")
         page.set_input_files("input[type=file]", {"name": "x.csv", "mimeType": "text/csv", "buffer": rows().encode()})
         page.fill("input[name=name]", "helpdesk")

@@ -132,31 +132,31 @@ def consulted(folder: Path, name: str, texts) -> list:
     specialist = load_specialist(name, config.specialists[name], version, encoder=encoder, models={})
 
     async def consult():
-        found = [await specialist.consult(Task(text=text), ContextView()) for text in texts]
+        findings = [await specialist.consult(Task(text=text), ContextView()) for text in texts]
         await encoder.close()
-        return found
+        return findings
 
     return beside(consult())
 
 
-def alike(found: list, expected: list, apart: float) -> None:
-    for ours, theirs in zip(found, expected, strict=True):
+def alike(answers: list, expected: list, apart: float) -> None:
+    for ours, theirs in zip(answers, expected, strict=True):
         assert (ours["value"], ours["accepted"]) == (theirs.value, theirs.accepted)
         assert ours["code"] == theirs.reason.code
         assert ours["truncated"] == theirs.truncated
         assert ours["confidence"] == pytest.approx(theirs.confidence, abs=apart)
         assert ours["inScope"] == pytest.approx(theirs.in_scope, abs=apart)
-        assert [each["label"] for each in ours["ranked"]] == [each.name for each in theirs.evidence]
+        assert [entry["label"] for entry in ours["ranked"]] == [item.name for item in theirs.evidence]
 
 
 @pytest.mark.slow
 def test_words_alone_need_no_runtime(shop_of_words, page_of_words, opened):
     """A lexical specialist answers as in Python, to the last digits; nothing else is read."""
     folder, made = page_of_words
-    texts = [*(text for each in TEXTS.values() for text in each), *ASKED]
+    texts = [*(text for group in TEXTS.values() for text in group), *ASKED]
     tab, wrong = opened(folder)
-    found = tab.evaluate(ASK, ["words", texts])
-    alike(found, consulted(shop_of_words, "words", texts), 1e-5)
+    answers = tab.evaluate(ASK, ["words", texts])
+    alike(answers, consulted(shop_of_words, "words", texts), 1e-5)
     assert made.specialists == ("words",)
     assert made.bytes < 300_000
     assert wrong == []
@@ -167,13 +167,13 @@ def test_the_encoder_runs_in_the_browser(shop, page, opened):
     """Tokens, vectors and verdicts are Python's; int8 steps that the last bit decides move a confidence a little."""
     folder, made = page
     tab, wrong = opened(folder)
-    found = tab.evaluate(ASK, ["intents", [*ASKED, " \n"]])
+    answers = tab.evaluate(ASK, ["intents", [*ASKED, " \n"]])
     expected = consulted(shop, "intents", ASKED)
-    for ours, theirs in zip(found, expected, strict=False):
+    for ours, theirs in zip(answers, expected, strict=False):
         assert (ours["value"], ours["code"], ours["truncated"]) == (theirs.value, theirs.reason.code, theirs.truncated)
         assert ours["confidence"] == pytest.approx(theirs.confidence, abs=0.1)
     encoder = OnnxEncoder.bundled()
-    cosines = [np.dot(each["vector"], vector) for each, vector in zip(found, encoder.encode(ASKED), strict=False)]
+    cosines = [np.dot(answer["vector"], vector) for answer, vector in zip(answers, encoder.encode(ASKED), strict=False)]
     assert min(cosines) > 0.98
     tokens = tab.evaluate(
         "async texts => { const { encoder } = await coterie.specialist('intents');"
@@ -182,7 +182,7 @@ def test_the_encoder_runs_in_the_browser(shop, page, opened):
     )
     whole = [encoder.tokenise(text) for text in ASKED]
     assert tokens == [ids if len(ids) <= 256 else [*ids[:255], ids[-1]] for ids in whole]
-    assert found[-1]["code"] == "abstain.no_text"
+    assert answers[-1]["code"] == "abstain.no_text"
     assert made.bytes < 30e6
     assert made.left_out == {"drafts": "not trained"}
     assert wrong == []
@@ -200,7 +200,7 @@ def test_a_person_asks(page, opened):
     assert "confidence" in tab.inner_text("#answer .why")
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     violations = axe.run(tab).response["violations"]
-    assert [each["id"] for each in violations if each["impact"] in {"serious", "critical"}] == []
+    assert [violation["id"] for violation in violations if violation["impact"] in {"serious", "critical"}] == []
     assert wrong == []
 
 
@@ -225,7 +225,7 @@ def test_a_changed_byte_is_refused(page_of_words, tmp_path, opened, name):
         tab.fill("#text", "Where is my parcel?")
         tab.click("button")
         tab.wait_for_selector("#answer[data-code=failed]")
-    assert any("integrity" in each.lower() for each in wrong)
+    assert any("integrity" in message.lower() for message in wrong)
 
 
 def test_json_and_a_folder_that_exists(shop_of_words, tmp_path):

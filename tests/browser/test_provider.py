@@ -49,9 +49,9 @@ class ProviderPages(BaseHTTPRequestHandler):
         """Describe itself, show its keys, or ask who it is."""
         at, provider = urlsplit(self.path), self.server
         if at.path == "/authorize":
-            asked = {name: values[0] for name, values in parse_qs(at.query).items()}
-            provider.nonce = asked["nonce"]
-            to = f"{asked['redirect_uri']}?{urlencode({'state': asked['state'], 'code': 'c'})}"
+            parameters = {name: values[0] for name, values in parse_qs(at.query).items()}
+            provider.nonce = parameters["nonce"]
+            to = f"{parameters['redirect_uri']}?{urlencode({'state': parameters['state'], 'code': 'c'})}"
             self.send("text/html", f"<!doctype html><title>Id</title><a href='{to}'>I am Ada</a>".encode())
         elif at.path == "/keys":
             self.send("application/json", json.dumps(KeySet([provider.key]).as_dict(private=False)).encode())
@@ -103,7 +103,7 @@ def test_a_person_signs_in_at_the_provider(chromium, provider, shop, tmp_path):
         page.click("text=I am Ada")
         page.wait_for_url(f"{address}/spend?span=7d")
         assert "auditor, tenant default" in page.inner_text(".side .who")
-        cookie = next(each for each in context.cookies() if each["name"] == "coterie_session")
+        cookie = next(cookie for cookie in context.cookies() if cookie["name"] == "coterie_session")
         assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
         assert page.goto(f"{address}/governance/keys").status == 403
         page.click(".side button:has-text('Sign out')")

@@ -84,20 +84,20 @@ class Canaries:
     def __init__(self) -> None:
         self.made: dict[str, str] = {}
 
-    def __call__(self, place: str) -> str:
+    def __call__(self, location: str) -> str:
         """A phrase to put there."""
         n = len(self.made)
         phrase = " ".join(
             f"{start}{chr(97 + n // 26)}{chr(97 + n % 26)}xq" for start in ("wug", "blick", "dax", "zorp")
         )
-        self.made[phrase] = place
+        self.made[phrase] = location
         return phrase
 
     def found(self, content: bytes) -> set[str]:
         """The places whose phrase stands there, as words in a row however they are joined."""
         text = content.decode("utf-8", "replace").casefold()
         words = " ".join(re.findall(r"[a-z]+xq", text))
-        return {place for phrase, place in self.made.items() if phrase in words}
+        return {location for phrase, location in self.made.items() if phrase in words}
 
 
 def echo():
@@ -120,10 +120,10 @@ def echo():
         lambda text: ServerReply(status=302, headers={"location": f"/{re.sub(r'[^a-z]+', '-', text)[-300:]}"}),
     ]
 
-    def reply(asked):
-        text = " ".join(str(each.get("content")) for each in asked.get("messages", [])) or json.dumps(asked)
-        place = next(turn)
-        return forms[0 if place % 2 else place // 2 % len(forms)](text)  # so many failures in a row end the asking
+    def reply(body):
+        text = " ".join(str(message.get("content")) for message in body.get("messages", [])) or json.dumps(body)
+        number = next(turn)
+        return forms[0 if number % 2 else number // 2 % len(forms)](text)  # so many failures in a row end the asking
 
     return reply
 
@@ -152,8 +152,8 @@ async def served(folder: Path, env: dict[str, str], log: Path, *, kill: bool = F
             env=env,
         )
         try:
-            said = await asyncio.wait_for(process.stdout.readline(), LONG)
-            where = re.search(r"http://127\.0\.0\.1:\d+", said.decode())[0]
+            line = await asyncio.wait_for(process.stdout.readline(), LONG)
+            where = re.search(r"http://127\.0\.0\.1:\d+", line.decode())[0]
             async with httpx.AsyncClient(base_url=where, timeout=LONG) as http:
                 yield http
         finally:
@@ -294,14 +294,18 @@ def rare(say):
         yield "/v1/responses", {"model": next(models), "input": "my parcel order", "store": False, name: value}
     thought = {"type": "thinking", "thinking": say("thought"), "signature": "s"}
     used = {"type": "tool_use", "id": "t", "name": "f", "input": {say("used"): 1}}
-    told = {"type": "tool_result", "tool_use_id": "t", "content": say("told")}
+    tool_result = {"type": "tool_result", "tool_use_id": "t", "content": say("told")}
     fields = {
         "stop_sequences": [say("sequence")],
         "metadata": {"user_id": say("user id")},
         "tools": [{"name": "f", "description": say("tool"), "input_schema": {"title": say("input of a tool")}}],
         "thinking": {"type": say("thinking")},
         "mcp_servers": [{"name": say("mcp server"), "url": say("mcp url")}],
-        "messages": [turn, {"role": "assistant", "content": [thought, used]}, {"role": "user", "content": [told]}],
+        "messages": [
+            turn,
+            {"role": "assistant", "content": [thought, used]},
+            {"role": "user", "content": [tool_result]},
+        ],
     }
     for name, value in fields.items():
         yield "/v1/messages", {"model": next(models), "max_tokens": 20, "messages": [turn], name: value}
@@ -311,9 +315,9 @@ def rare(say):
     for path in ("moderations", "audio/speech", "images/generations", "files", "batches", "assistants"):
         yield f"/v1/{path}", {"model": "coterie", "input": say(path)}
     call = {"jsonrpc": "2.0", "method": "tools/call"}
-    asked = {"name": "ask", "arguments": {"text": "my parcel order"}}
-    yield "/mcp", call | {"id": say("mcp id"), "params": asked}
-    yield "/mcp", call | {"id": 2, "params": asked | {"_meta": {"progressToken": say("mcp token")}}}
+    parameters = {"name": "ask", "arguments": {"text": "my parcel order"}}
+    yield "/mcp", call | {"id": say("mcp id"), "params": parameters}
+    yield "/mcp", call | {"id": 2, "params": parameters | {"_meta": {"progressToken": say("mcp token")}}}
     about = {"name": say("mcp client"), "version": say("mcp version")}
     opened = {"protocolVersion": say("mcp protocol"), "capabilities": {say("mcp capability"): {}}, "clientInfo": about}
     yield "/mcp", {"jsonrpc": "2.0", "id": 3, "method": "initialize", "params": opened}
@@ -343,12 +347,12 @@ def doors(say):
         for stream in (False, True):
             about = f"{model} {stream}"
             shared = {"model": model, "stream": stream}
-            asked = {"input": say(f"responses {about}"), "instructions": say(f"instructions {about}"), "store": False}
-            yield "/v1/responses", shared | asked
+            request = {"input": say(f"responses {about}"), "instructions": say(f"instructions {about}"), "store": False}
+            yield "/v1/responses", shared | request
             yield "/v1/completions", shared | {"prompt": say(f"completions {about}")}
             turn = {"role": "user", "content": say(f"messages {about}")}
-            asked = {"max_tokens": 50, "system": say(f"messages system {about}"), "messages": [turn]}
-            yield "/v1/messages", shared | asked
+            request = {"max_tokens": 50, "system": say(f"messages system {about}"), "messages": [turn]}
+            yield "/v1/messages", shared | request
         yield "/v1/embeddings", {"model": model, "input": [say(f"embeddings {model}")]}
         yield "/v1/rerank", {"model": model, "query": say(f"rerank {model}"), "documents": [say(f"reranked {model}")]}
         yield "/v1/score", {"model": model, "text_1": say(f"score 1 {model}"), "text_2": say(f"score 2 {model}")}
@@ -391,8 +395,8 @@ def doors(say):
         )
     for model in ("large", "coterie/reply", "coterie"):  # in each form of an answer
         for n in range(28):
-            said = f"my parcel order {say(f'form {n} {model}')}"
-            yield "/v1/chat/completions", {"model": model, "messages": [{"role": "user", "content": said}]}
+            text = f"my parcel order {say(f'form {n} {model}')}"
+            yield "/v1/chat/completions", {"model": model, "messages": [{"role": "user", "content": text}]}
     yield from rare(say)
     for method, params in (
         ("tools/call", {"name": "ask", "arguments": {"text": say("mcp ask")}}),
@@ -451,10 +455,10 @@ async def send_all(http: httpx.AsyncClient, say) -> set[tuple[str, int]]:
 def kept(folder: Path, say: Canaries) -> set[tuple[str, str]]:
     """File and place of each phrase that stands in a file."""
     return {
-        (str(path.relative_to(folder)), place)
+        (str(path.relative_to(folder)), location)
         for path in folder.rglob("*")
         if path.is_file()
-        for place in say.found(path.read_bytes())
+        for location in say.found(path.read_bytes())
     }
 
 
@@ -469,31 +473,31 @@ def test_the_search_finds_phrases():
 
 async def test_nothing_is_kept(tmp_path):
     """No file of the network, the temporary folder or the logs has four words in a row of anything that came in."""
-    folder, home, temporary, said = (tmp_path / each for each in ("network", "home", "tmp", "said"))
-    for each in (home, temporary, said):
-        each.mkdir()
+    folder, home, temporary, output = (tmp_path / name for name in ("network", "home", "tmp", "said"))
+    for directory in (home, temporary, output):
+        directory.mkdir()
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "HOME": str(home), "TMPDIR": str(temporary)}
     say = Canaries()
     async with FakeOpenAIServer() as provider:
         provider.default = echo()
         write_folder(folder, provider.base_url)
-        (said / "made").write_bytes(
+        (output / "made").write_bytes(
             await command(folder, env, "index", "handbook") + await command(folder, env, "train")
         )
-        async with served(folder, env, said / "serve") as http:
+        async with served(folder, env, output / "serve") as http:
             statuses = await send_all(http, say)
         await command(folder, env, "ask", f"{say('command ask')} my parcel", "--json")
         await command(folder, env, "route", say("command route"))
         await command(folder, env, "ask", "--document", "/nowhere/" + say("file of a command").replace(" ", "-"), "x")
         await command(folder, env, "decide", say("command decide"), "--predicate", "a=" + say("command predicate"))
-        provider.default = lambda asked: ServerReply(hang=True)
-        async with served(folder, env, said / "killed", kill=True) as http:
+        provider.default = lambda request: ServerReply(hang=True)
+        async with served(folder, env, output / "killed", kill=True) as http:
             waiting = [asyncio.create_task(http.post(path, json=body)) for path, body in hanging(say)]
             async with asyncio.timeout(LONG):
                 while b"killed" not in provider.requests[-1].body:  # noqa: ASYNC110 - the server sets no event here
                     await asyncio.sleep(0.05)
         await asyncio.gather(*waiting, return_exceptions=True)
-        received = b"".join(each.body for each in provider.requests)
+        received = b"".join(request.body for request in provider.requests)
     assert sorted(kept(tmp_path, say)) == []
     answered = {path for path, status in statuses if status == 200}
     assert {

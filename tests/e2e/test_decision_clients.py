@@ -34,7 +34,7 @@ async def client(address):
 
 async def test_openai(client):
     """The client's own types read each answer, and our object beside them."""
-    choices = [{"value": value, "description": said or ""} for value, said in LABELS.items()]
+    choices = [{"value": value, "description": description or ""} for value, description in LABELS.items()]
     decision = await client.decisions.create(
         model="gpt-6-luna",
         input=[{"role": "user", "content": "I lost my card"}],
@@ -48,7 +48,7 @@ async def test_openai(client):
 
     assert (intent.type, intent.choice, intent.name) == ("choice", "card_lost", "intent")
     assert 0 <= angry.probability <= 1
-    assert [each.label for each in anger.probabilities] == ["calm", "angry"]
+    assert [probability.label for probability in anger.probabilities] == ["calm", "angry"]
     assert decision.usage.total_tokens > 0
     assert decision.coterie["decisions"][0]["answered_by"] == "triage"
 
@@ -105,7 +105,7 @@ async def test_typesafe(address):
     assert answer.choices["intent"].choice == "card_lost"
     assert 0 <= answer.nouls["angry"].noul <= 1
     assert answer.scores["anger"].legend == {0: "calm", 1: "angry"}
-    assert "coterie" in {each.name for each in models.models}
+    assert "coterie" in {model.name for model in models.models}
 
 
 @pytest.mark.slow
@@ -113,8 +113,8 @@ async def test_conformance(address):
     """`jevcompat` finds every MUST and every SHOULD that applies met."""
     command = [sys.executable, "-c", "from jevcompat.cli import main; main()", "test", address]
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    told, _ = await process.communicate()
+    output, _ = await process.communicate()
 
-    assert process.returncode == 0, told.decode()
-    assert b"MUST 32/32" in told
-    assert b"\xe2\x9c\x97" not in told
+    assert process.returncode == 0, output.decode()
+    assert b"MUST 32/32" in output
+    assert b"\xe2\x9c\x97" not in output

@@ -44,7 +44,7 @@ class Documents(FakeRetriever):
 
     async def documents(self, *, clearance=None, tenant="default"):
         """Those that may be seen."""
-        return {each.document: "0" for each in self._visible(clearance, tenant)}
+        return {passage.document: "0" for passage in self._visible(clearance, tenant)}
 
     async def tenants(self):
         """Not asked."""
@@ -54,15 +54,17 @@ class Documents(FakeRetriever):
 
     async def text(self, name, start, end, *, clearance, tenant="default"):
         """The passage."""
-        return next((each.text[start:end] for each in self._visible(clearance, tenant) if each.document == name), None)
+        return next(
+            (passage.text[start:end] for passage in self._visible(clearance, tenant) if passage.document == name), None
+        )
 
     def _visible(self, clearance, tenant):
-        owned = (each for each in self.passages if self.owners.get(each.document, tenant) == tenant)
-        return [each for each in owned if clearance is None or each.label <= clearance]
+        owned = (passage for passage in self.passages if self.owners.get(passage.document, tenant) == tenant)
+        return [passage for passage in owned if clearance is None or passage.label <= clearance]
 
     async def search(self, query, *, document=None, clearance, tenant="default", **options):
         """The document that is named."""
-        return [each for each in self._visible(clearance, tenant) if each.document == document]
+        return [passage for passage in self._visible(clearance, tenant) if passage.document == document]
 
 
 @pytest.fixture
@@ -102,19 +104,19 @@ async def test_tools_are_the_specialists(address, mode):
 async def test_a_tool_answers(address, network, mode):
     """Structured content as the schema says, the same as text, and a settled trace."""
     async with connected(address, mode=mode) as client:
-        asked = [await client.call_tool(name, {"text": "I lost my card"}) for name in ("ask", "triage")]
+        results = [await client.call_tool(name, {"text": "I lost my card"}) for name in ("ask", "triage")]
 
-    for result in asked:
-        told = result.structured_content
+    for result in results:
+        content = result.structured_content
         assert not result.is_error
-        assert json.loads(result.content[0].text) == told
-        assert (told["value"], told["confidence"], told["accepted"]) == ("card_lost", 0.97, True)
-        assert (told["reason_code"], told["specialist"], told["status"]) == ("text", "triage", "accepted")
-        assert told["evidence"][0]["name"] == "card_stolen"
-        assert told["trace_id"] in network.store.settled
-        assert "egress" in told
-    assert asked[0].structured_content["route"]["specialists"] == ["triage"]
-    assert "route" not in asked[1].structured_content
+        assert json.loads(result.content[0].text) == content
+        assert (content["value"], content["confidence"], content["accepted"]) == ("card_lost", 0.97, True)
+        assert (content["reason_code"], content["specialist"], content["status"]) == ("text", "triage", "accepted")
+        assert content["evidence"][0]["name"] == "card_stolen"
+        assert content["trace_id"] in network.store.settled
+        assert "egress" in content
+    assert results[0].structured_content["route"]["specialists"] == ["triage"]
+    assert "route" not in results[1].structured_content
 
 
 async def test_an_argument_without_effect_is_named(address):
@@ -131,10 +133,10 @@ async def test_an_abstention_is_a_result(address):
     async with connected(address) as client:
         result = await client.call_tool("ask", {"text": "weather?"})
 
-    told = result.structured_content
+    content = result.structured_content
     assert not result.is_error
-    assert (told["accepted"], told["value"], told["confidence"]) == (False, None, None)
-    assert told["reason"] == "no specialist scores above 0.5"
+    assert (content["accepted"], content["value"], content["confidence"]) == (False, None, None)
+    assert content["reason"] == "no specialist scores above 0.5"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +172,7 @@ async def test_half_a_character(address):
     plain = {"accept": "application/json", "content-type": "application/json"}
     modern = {**plain, "mcp-protocol-version": version, "mcp-method": "tools/call", "mcp-name": "ask"}
     async with httpx.AsyncClient() as http:
-        old, new = [await http.post(f"{address}/mcp", content=body, headers=each) for each in (plain, modern)]
+        old, new = [await http.post(f"{address}/mcp", content=body, headers=headers) for headers in (plain, modern)]
 
     for refused in (old, new):
         assert (refused.status_code, refused.json()["error"]["code"]) == (400, -32700)
@@ -215,8 +217,8 @@ async def test_a_specialist_named_as_the_router(address, network):
 async def test_indexes_are_resources(address, mode):
     """Documents are listed and read by label and tenant; what may not be seen is as if it were not there."""
     async with connected(address, mode=mode) as client:
-        found = (await client.list_resources()).resources
-        uris = [str(each.uri) for each in found]
+        resources = (await client.list_resources()).resources
+        uris = [str(resource.uri) for resource in resources]
         read = [(await client.read_resource(uri)).contents[0] for uri in uris]
         templates = (await client.list_resource_templates()).resource_templates
         errors = []
@@ -225,7 +227,7 @@ async def test_indexes_are_resources(address, mode):
                 await client.read_resource(f"coterie://policies/{hidden}")
             errors.append(caught.value.message.replace(hidden, "X"))
 
-    assert [each.name for each in found] == ["policies", "a/b ä?.md"]
+    assert [resource.name for resource in resources] == ["policies", "a/b ä?.md"]
     assert unquote(uris[1]) == "coterie://policies/a/b ä?.md"
     assert json.loads(read[0].text) == {"index": "policies", "documents": ["a/b ä?.md"]}
     assert (read[1].text, read[1].mime_type) == ("It says a/b ä?.md.", "text/plain")
@@ -243,7 +245,7 @@ async def test_a_page_follows_the_other(address, monkeypatch):
         with pytest.raises(MCPError, match="no cursor"):
             await client.list_resources(cursor="!")
 
-    assert [each.name for each in (*first.resources, *second.resources)] == ["policies", "a/b ä?.md"]
+    assert [resource.name for resource in (*first.resources, *second.resources)] == ["policies", "a/b ä?.md"]
     assert second.next_cursor is None
 
 
@@ -256,11 +258,11 @@ async def test_a_key_is_a_bearer_token(network, serving, tmp_path, notes):
     narrow = ring.create("narrow", specialists=["triage"]).token
     async with serving(network, GatewaySection(port=0), ring=ring) as address:
         async with connected(address, token=whole) as client:
-            seen = [each.name for each in (await client.list_resources()).resources]
+            seen = [resource.name for resource in (await client.list_resources()).resources]
             await client.read_resource("coterie://policies/theirs.md")
             result = await client.call_tool("triage", {"text": "I lost my card"})
         async with connected(address, token=narrow) as client:
-            tools = [each.name for each in (await client.list_tools()).tools]
+            tools = [tool.name for tool in (await client.list_tools()).tools]
             none = (await client.list_resources()).resources
             with pytest.raises(MCPError):
                 await client.read_resource("coterie://policies/a%2Fb%20%C3%A4%3F.md")
@@ -397,8 +399,8 @@ async def test_over_stdio(folder, mode):
         tools = [tool.name for tool in (await client.list_tools()).tools]
         result = await client.call_tool("intents", {"text": "where is my parcel, the courier did not arrive"})
         wrong = await client.call_tool("intents", {"txt": "x"})
-        found = [str(each.uri) for each in (await client.list_resources()).resources]
-        text = (await client.read_resource(found[-1])).contents[0].text
+        uris = [str(resource.uri) for resource in (await client.list_resources()).resources]
+        text = (await client.read_resource(uris[-1])).contents[0].text
 
     assert tools == ["ask", "intents", "rules"]
     assert result.structured_content["value"] == "delivery"
@@ -447,7 +449,7 @@ def test_odd_lines_over_stdio(folder):
 
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [each["result"]["serverInfo"]["name"] for each in answers if each.get("id") == 7] == ["shop"]
+    assert [answer["result"]["serverInfo"]["name"] for answer in answers if answer.get("id") == 7] == ["shop"]
 
 
 @pytest.mark.slow
@@ -466,10 +468,10 @@ def test_a_signal_over_stdio(folder, sent, code):
         process.stdout.readline()
         process.send_signal(sent)
         try:
-            found = process.wait(timeout=60)
+            exit_code = process.wait(timeout=60)
         finally:
             process.kill()
-        said = process.stderr.read()
+        stderr = process.stderr.read()
 
-        assert found == code, said
-        assert b"Traceback" not in said
+        assert exit_code == code, stderr
+        assert b"Traceback" not in stderr

@@ -134,7 +134,7 @@ def _line(reply):
 
 
 async def _ask(server, *replies, label=Label.INTERNAL):
-    engine = ScriptedEngine([_line(each) for each in replies])
+    engine = ScriptedEngine([_line(reply) for reply in replies])
     calling = Calling(name="reply", engine=engine, instruction="Help.", servers={"stock": server})
     call = CallContext(principal=Principal(key="k"), egress=[], outgoing={}, trace="t")
     finding, _ = await calling.consult(Task(text="how many are there?", label=label), call=call)
@@ -173,7 +173,7 @@ async def test_labels_hold(section):
     async with _opened(section) as server:
         ask = {"calls": [{"name": "who", "arguments": {"name": "x"}}]}
         kept, engine, call = await _ask(server, ask, {"answer": "-"}, label=Label.CONFIDENTIAL)
-        assert not any(each.sent for each in call.outgoing.values())
+        assert not any(egress.sent for egress in call.outgoing.values())
         assert "it failed" in engine.prompts[1].messages[-1].text
         assert (kept, [verdict.allowed for verdict in call.egress]) == (None, [False])
         finding, engine, _ = await _ask(server, ask, {"answer": "-"})

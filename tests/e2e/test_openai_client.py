@@ -62,7 +62,7 @@ async def test_a_stream(client):
 async def test_a_stream_comes_as_it_is_made(client, network):
     """A word is read before the next is made."""
     steps = [asyncio.Event() for _ in range(4)]
-    network.specialists["reply"].pause = lambda place: steps[place].wait()
+    network.specialists["reply"].pause = lambda index: steps[index].wait()
     steps[0].set()
     stream = await client.chat.completions.create(model="coterie/reply", messages=_user("Hi"), stream=True)
     words = []
@@ -84,12 +84,12 @@ async def test_leaving_a_stream_stops_the_work(client, network):
         finally:
             cut.set()
 
-    network.specialists["reply"].pause = lambda place: forever() if place == 1 else None
+    network.specialists["reply"].pause = lambda index: forever() if index == 1 else None
     stream = await client.chat.completions.create(model="coterie/reply", messages=_user("Hi"), stream=True)
     await anext(aiter(stream))
     await stream.close()
     await asyncio.wait_for(cut.wait(), 120)
-    network.specialists["reply"].pause = lambda place: None
+    network.specialists["reply"].pause = lambda index: None
     answer = await client.chat.completions.create(model="coterie/reply", messages=_user("Hi"))
     assert answer.coterie["accepted"] is True
     assert len(network.store.settled) == 2

@@ -43,9 +43,9 @@ async def _run(script: str, *arguments: str) -> str:
     process = await asyncio.create_subprocess_exec(
         PYTHON, ROOT / "scripts" / script, *arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env
     )
-    said, _ = await process.communicate()
-    assert process.returncode == 0, said.decode()
-    return said.decode()
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
 
 
 async def test_decision_classes(address):
@@ -55,6 +55,6 @@ async def test_decision_classes(address):
 
 async def test_frameworks(address):
     """Each client's way to structured output gives the label, and an abstention is a refusal."""
-    said = await _run("clients_check.py", address, *LABELS, "--text", "I lost my card", "--off-topic", "weather?")
-    assert "FAILED" not in said
-    assert said.count("ok    ") >= 16
+    output = await _run("clients_check.py", address, *LABELS, "--text", "I lost my card", "--off-topic", "weather?")
+    assert "FAILED" not in output
+    assert output.count("ok    ") >= 16

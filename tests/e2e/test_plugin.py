@@ -78,12 +78,12 @@ def test_its_engine_answers_what_nobody_else_can(installed, trained):
 
 def test_its_detector_finds_what_ours_does_not(installed, trained):
     """A registration plate makes a text confidential."""
-    found = json.loads(
+    report = json.loads(
         coterie(installed, trained, "privacy", "find", "-", "--json", given="My car B-AB 1234 broke down.")
     )
 
-    assert [each["kind"] for each in found["found"]] == ["VEHICLE_PLATE"]
-    assert found["label"] == "confidential"
+    assert [span["kind"] for span in report["found"]] == ["VEHICLE_PLATE"]
+    assert report["label"] == "confidential"
 
 
 async def test_it_is_served(installed, trained):

@@ -66,8 +66,8 @@ class Served:
 
     def workers(self):
         """The process ids of those that are there."""
-        place = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return {int(pid) for pid in place.read_text().split()}
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return {int(pid) for pid in path.read_text().split()}
 
     async def until(self, fits):
         """Wait until the workers are as they should be."""
@@ -110,12 +110,14 @@ async def replaced_without_a_refusal(server, order):
     asking = [asyncio.create_task(ask_on()) for _ in range(4)]
     order()
     await server.until(lambda there: len(there) == 2 and not there & before)
-    asked = len(statuses)
-    await until(lambda: len(statuses) >= asked + 8)
+    answered = len(statuses)
+    await until(lambda: len(statuses) >= answered + 8)
     for task in asking:
         task.cancel()
     assert set(statuses) == {200}
-    assert {type(each) for each in await asyncio.gather(*asking, return_exceptions=True)} == {asyncio.CancelledError}
+    assert {type(outcome) for outcome in await asyncio.gather(*asking, return_exceptions=True)} == {
+        asyncio.CancelledError
+    }
 
 
 async def test_a_killed_worker_is_started_again(tmp_path):
@@ -146,8 +148,8 @@ async def test_a_replacement_that_cannot_start(tmp_path):
         (tmp_path / "broken").touch()
         server.process.send_signal(signal.SIGHUP)
         async with asyncio.timeout(LONG):
-            said = [(await server.process.stderr.readline()).decode() for _ in range(2)]
-        assert "ended with 4 before it answered" in said[1]
+            lines = [(await server.process.stderr.readline()).decode() for _ in range(2)]
+        assert "ended with 4 before it answered" in lines[1]
         assert server.workers() == before
         assert await server.ask() == 200
         note = tmp_path / "state" / "workers.json"
@@ -166,8 +168,8 @@ async def test_a_replacement_that_never_answers(tmp_path):
         (tmp_path / "hanging").touch()
         server.process.send_signal(signal.SIGHUP)
         async with asyncio.timeout(LONG):
-            said = [(await server.process.stderr.readline()).decode() for _ in range(2)]
-        assert "did not answer within 0.5 seconds" in said[1]
+            lines = [(await server.process.stderr.readline()).decode() for _ in range(2)]
+        assert "did not answer within 0.5 seconds" in lines[1]
         assert await server.until(lambda there: len(there) == 2) == before
         await until(note.exists)  # written once it was said
         assert "did not answer within 0.5 seconds" in json.loads(note.read_text())["why"]

@@ -39,19 +39,19 @@ def is_here(address: object) -> bool:
     if name in {"", "localhost", "localhost.localdomain", "ip6-localhost"}:
         return True
     try:
-        found = ipaddress.ip_address(name.partition("%")[0])
+        ip_address = ipaddress.ip_address(name.partition("%")[0])
     except ValueError:
         return False
-    return found.is_loopback or found.is_unspecified
+    return ip_address.is_loopback or ip_address.is_unspecified
 
 
 def watch(event: str, arguments: tuple[object, ...]) -> None:
     """The hook."""
-    place = _WATCHED.get(event)
-    if place is None:
+    index = _WATCHED.get(event)
+    if index is None:
         return
-    address = arguments[place]
-    if place and getattr(arguments[0], "family", None) in {socket.AF_UNIX, getattr(socket, "AF_NETLINK", None)}:
+    address = arguments[index]
+    if index and getattr(arguments[0], "family", None) in {socket.AF_UNIX, getattr(socket, "AF_NETLINK", None)}:
         return
     if not is_here(address):
         _refuse(event, address)
@@ -107,10 +107,10 @@ def hosts_of(conninfo: str) -> list[str]:
     """Every host that a connection string names, or the environment in its place; a service may be anywhere."""
     from psycopg.conninfo import conninfo_to_dict
 
-    said = conninfo_to_dict(conninfo)
-    service = said.get("service") or os.environ.get("PGSERVICE")
-    named = [str(said.get(name) or os.environ.get(f"PG{name.upper()}") or "") for name in ("host", "hostaddr")]
-    hosts = [host.strip() for each in named for host in each.split(",") if host.strip()]
+    settings = conninfo_to_dict(conninfo)
+    service = settings.get("service") or os.environ.get("PGSERVICE")
+    named = [str(settings.get(name) or os.environ.get(f"PG{name.upper()}") or "") for name in ("host", "hostaddr")]
+    hosts = [host.strip() for entry in named for host in entry.split(",") if host.strip()]
     return [*hosts, *([f"service {service}"] if service else [])]
 
 

@@ -58,15 +58,15 @@ def _tree(path: Path) -> ast.Module:
 @cache
 def _defined(path: Path) -> set[str]:
     """The names that a module has at its top."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found.add(node.name)
+            names.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
+            names.add(node.id)
         elif isinstance(node, ast.alias):
-            found.add(node.asname or node.name.split(".")[0])
-    return found
+            names.add(node.asname or node.name.split(".")[0])
+    return names
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -34,14 +34,14 @@ def imported(path: Path) -> list[tuple[str, str]]:
 
 def own_modules(start: Path) -> set[Path]:
     """A module of the package, and those of the package that it imports, directly or not."""
-    found, waiting = set(), [start]
+    modules, waiting = set(), [start]
     while waiting:
         path = waiting.pop()
-        if path not in found:
-            found.add(path)
+        if path not in modules:
+            modules.add(path)
             inside = [module for module, _ in imported(path) if module.startswith("coterie.network.")]
             waiting += [PACKAGE / f"{module.rsplit('.', 1)[1]}.py" for module in inside]
-    return found
+    return modules
 
 
 def is_concrete(thing: object) -> bool:
@@ -55,8 +55,8 @@ def is_concrete(thing: object) -> bool:
 def test_the_pipeline_imports_protocols_only():
     """Types, protocols, errors, its own package and the standard library: nothing else."""
     for module, _ in imported(Path(pipeline.__file__)):
-        known = module in NEUTRAL or module.startswith(("coterie.network.", "coterie.types.", "coterie.errors."))
-        assert known or module.split(".")[0] in sys.stdlib_module_names, module
+        allowed = module in NEUTRAL or module.startswith(("coterie.network.", "coterie.types.", "coterie.errors."))
+        assert allowed or module.split(".")[0] in sys.stdlib_module_names, module
 
 
 @pytest.mark.parametrize("path", sorted(own_modules(Path(pipeline.__file__))), ids=lambda path: path.stem)

@@ -34,11 +34,11 @@ def test_a_lock_that_lags_behind_is_found(lock_build, tmp_path, monkeypatch):
     line = "--hash=sha256:" + "a" * 64
     path = tmp_path / "lock.txt"
     path.write_text(f"# made\nnumpy==1.0 {line}\ntorch==2.9 {line}\n")
-    found = lock_build.problems(path)
+    problems = lock_build.problems(path)
 
-    assert "numpy>=2.0 is locked at 1.0" in found
-    assert "aiohttp>=3.12 is not locked" in found
-    assert "torch must not be pinned" in found
+    assert "numpy>=2.0 is locked at 1.0" in problems
+    assert "aiohttp>=3.12 is not locked" in problems
+    assert "torch must not be pinned" in problems
     path.write_text("numpy==2.4\n")
     with pytest.raises(ValueError, match="no `name==version"):
         lock_build.problems(path)
@@ -69,8 +69,8 @@ def test_every_dependency_has_a_licence(lock_build):
     ]
     licences = {canonicalize_name(name.strip("| ")): licence.strip(" |") for name, licence in rows}
 
-    for each in lock_build.wanted():
-        assert licences[canonicalize_name(each.name)]
+    for requirement in lock_build.wanted():
+        assert licences[canonicalize_name(requirement.name)]
     assert [name for name, licence in licences.items() if licence in {"", "not stated"}] == []
 
 

@@ -18,11 +18,13 @@ def ladder(n, *, seed=0, agree=False):
     for i in range(n):
         easy = random.random() < 0.5
         right = (random.random() < (0.97 if easy else 0.3), random.random() < 0.85, random.random() < 0.95)
-        said = (0.95 if easy else 0.5, 0.8, 0.9)
+        confidences = (0.95 if easy else 0.5, 0.8, 0.9)
         answers = [f"right {i}" if good else f"wrong {random.integers(50)}" for good in right]
         attempts = {
             name: Attempt(score=float(good), cost=cost, confidence=sure, answer=answer if agree else None)
-            for name, good, cost, sure, answer in zip("abc", right, (0.001, 0.01, 0.1), said, answers, strict=True)
+            for name, good, cost, sure, answer in zip(
+                "abc", right, (0.001, 0.01, 0.1), confidences, answers, strict=True
+            )
         }
         rows.append(RecordedOutcome(prompt=f"prompt {i}", attempts=attempts))
     return OutcomeTable(rows=tuple(rows), models=("a", "b", "c"))

@@ -48,30 +48,30 @@ def test_a_lower_quality_costs_less(world):
 @pytest.mark.slow
 def test_domains_are_told_apart(world):
     """At 0.9 of the quality the small model answers what it knows: half the money, nearly all of the quality."""
-    found = replay(world.outcomes, world.vectors, aim=Aim(quality=0.9))
-    largest = next(point for point in found.baselines if point.name.startswith("largest"))
+    result = replay(world.outcomes, world.vectors, aim=Aim(quality=0.9))
+    largest = next(point for point in result.baselines if point.name.startswith("largest"))
 
-    assert found.chosen.per_1000 < 0.7 * largest.per_1000
-    assert found.chosen.quality >= 0.9 * largest.quality
+    assert result.chosen.per_1000 < 0.7 * largest.per_1000
+    assert result.chosen.quality >= 0.9 * largest.quality
 
 
 @pytest.mark.slow
 def test_a_budget_is_held(world):
     """The expected money stays within the budget, and the realised money is near it."""
-    found = replay(world.outcomes, world.vectors, aim=Aim(budget=Decimal(30)))
+    result = replay(world.outcomes, world.vectors, aim=Aim(budget=Decimal(30)))
 
-    assert found.chosen.per_1000 <= 33
-    assert found.chosen.quality > 0.6
+    assert result.chosen.per_1000 <= 33
+    assert result.chosen.quality > 0.6
 
 
 def test_an_unknown_price_is_not_chosen_under_a_budget():
     """A model without a price is left out and the reason says so; where money does not matter it may be asked."""
     unpriced = make_world(200, costs={"large": None})
-    found = replay(unpriced.outcomes, unpriced.vectors, aim=Aim(budget=Decimal(50)), generalist="large")
+    result = replay(unpriced.outcomes, unpriced.vectors, aim=Aim(budget=Decimal(50)), generalist="large")
 
-    assert found.chosen.shares == (1.0, 0.0)
-    assert "price of large is unknown" in str(found.reason)
-    assert any("price of large is unknown" in warning for warning in found.warnings)
+    assert result.chosen.shares == (1.0, 0.0)
+    assert "price of large is unknown" in str(result.reason)
+    assert any("price of large is unknown" in warning for warning in result.warnings)
 
 
 def test_a_budget_below_the_cheapest_is_refused(world):

@@ -53,13 +53,13 @@ def test_chains_are_taken_where_they_are_better():
     """Where confidences tell right from wrong, it is as good as the chains and far better than single models."""
     learned, unseen = world(), world(4000, seed=1)
     grid = np.linspace(PRICES["tiny"], PRICES["giant"], 50)
-    found = errors_at(frontier(learned), unseen, grid)
+    errors = errors_at(frontier(learned), unseen, grid)
     walked = [chain.walk(unseen) for chain in Chains(learned).curve()]
-    points = sorted((float(each.costs.mean()), 1 - float(each.scores.mean())) for each in walked)
+    points = sorted((float(walk.costs.mean()), 1 - float(walk.scores.mean())) for walk in walked)
     chains = np.interp(grid, *zip(*points, strict=True))
 
-    assert found.mean() < chains.mean() + 0.005
-    assert found.mean() < np.interp(grid, list(PRICES.values()), 1 - unseen.scores.mean(axis=0)).mean() - 0.03
+    assert errors.mean() < chains.mean() + 0.005
+    assert errors.mean() < np.interp(grid, list(PRICES.values()), 1 - unseen.scores.mean(axis=0)).mean() - 0.03
 
 
 def test_a_policy_is_never_credited_with_more_than_it_gave():
@@ -82,7 +82,7 @@ def test_there_are_as_many_policies_for_as_many_models():
     outcomes = world(seed=4)
     for policy in first:
         if policy.other is not None:
-            ends = [each.walk(outcomes).costs.mean() for each in (policy.chain, policy.other)]
+            ends = [chain.walk(outcomes).costs.mean() for chain in (policy.chain, policy.other)]
             assert min(ends) <= policy.walk(outcomes).costs.mean() <= max(ends)
             assert 0 < policy.share < 1
 
@@ -107,27 +107,27 @@ def vectors_of(outcomes):
 def test_a_replay_plays_the_frontier():
     """Where confidences tell right from wrong it is nowhere behind a single model; a budget's policy keeps to it."""
     outcomes = world(400)
-    found = replay(outcomes, vectors_of(outcomes), aim=Aim(budget=Decimal(300)), with_frontier=True)
+    result = replay(outcomes, vectors_of(outcomes), aim=Aim(budget=Decimal(300)), with_frontier=True)
     single = {name: float(outcomes.scores[:, column].mean()) for column, name in enumerate(SKILL)}
 
-    assert found.frontier_excess <= 0.005
-    assert found.frontier[0].per_1000 <= found.frontier[-1].per_1000
-    assert found.chosen_frontier.per_1000 <= 330
-    assert found.chosen_frontier.quality > single["middle"] + 0.03
-    assert "per 1,000 on" in found.frontier_reason
-    assert all(sum(point.shares) == pytest.approx(1.0) for point in found.frontier)
+    assert result.frontier_excess <= 0.005
+    assert result.frontier[0].per_1000 <= result.frontier[-1].per_1000
+    assert result.chosen_frontier.per_1000 <= 330
+    assert result.chosen_frontier.quality > single["middle"] + 0.03
+    assert "per 1,000 on" in result.frontier_reason
+    assert all(sum(point.shares) == pytest.approx(1.0) for point in result.frontier)
 
 
 @pytest.mark.slow
 def test_a_replay_with_a_training_file_plays_its_frontier():
     """The policies are those of the training rows, walked on the others."""
     learned, unseen = world(200), world(300, seed=1)
-    found = replay(unseen, vectors_of(unseen), train=learned, train_vectors=vectors_of(learned), with_frontier=True)
+    result = replay(unseen, vectors_of(unseen), train=learned, train_vectors=vectors_of(learned), with_frontier=True)
     walked = [policy.walk(unseen) for policy in frontier(learned, models=list(PRICES))]
 
-    assert found.frontier[0].quality == pytest.approx(walked[0].scores.mean())
-    assert found.frontier[-1].per_1000 == pytest.approx(1000 * walked[-1].costs.mean())
-    assert found.chosen_frontier is None
+    assert result.frontier[0].quality == pytest.approx(walked[0].scores.mean())
+    assert result.frontier[-1].per_1000 == pytest.approx(1000 * walked[-1].costs.mean())
+    assert result.chosen_frontier is None
 
 
 def test_a_budget_below_every_policy_takes_the_cheapest_and_says_so():
@@ -135,10 +135,10 @@ def test_a_budget_below_every_policy_takes_the_cheapest_and_says_so():
     outcomes = world(200)
     learned, unseen = outcomes.take(range(120)), outcomes.take(range(120, 200))
     given = {"folds": np.zeros(80, dtype=int), "aim": Aim(budget=Decimal("0.01")), "seed": 0}
-    found = replay_frontier(unseen, learned, **given)
+    result = replay_frontier(unseen, learned, **given)
 
-    assert found.chosen.costs.mean() == pytest.approx(PRICES["tiny"])
-    assert "above the budget" in str(found.reason)
+    assert result.chosen.costs.mean() == pytest.approx(PRICES["tiny"])
+    assert "above the budget" in str(result.reason)
 
 
 @pytest.mark.parametrize(("missing", "says"), [("cost", "'middle' has no cost on 1"), ("confidence", "no confidence")])

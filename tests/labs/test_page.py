@@ -49,7 +49,7 @@ def test_an_interval_of_a_share_stays_within_0_and_1(found):
     """Scores are 0 to 1, and so are the ends of their intervals."""
     points = [*found.curve, *found.baselines, *(point for domain in found.domains for point in domain.models)]
 
-    assert all(0 <= low <= high <= 1 for low, high in (each.interval for each in points if each.interval))
+    assert all(0 <= low <= high <= 1 for low, high in (point.interval for point in points if point.interval))
 
 
 def test_the_page_has_curve_domains_and_conditions(found, read_page):

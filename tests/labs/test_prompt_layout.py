@@ -20,10 +20,10 @@ VIEW = [
 
 def test_what_is_known_comes_first():
     """Passages, facts and findings are told first, then the conversation, then instruction and question."""
-    first, said, last = context_first(VIEW, instruction="Answer.", asked="How much?")
+    first, message, last = context_first(VIEW, instruction="Answer.", asked="How much?")
 
     assert first.text == "What is known:\n[a.md > Help > Loans]\nLoans\n\nintent = loan (0.40)\nrisk: 0.2"
-    assert (first.role, said.text, last.role) == ("system", "Hello", "user")
+    assert (first.role, message.text, last.role) == ("system", "Hello", "user")
     assert last.text == "Answer.\n\nHow much?"
 
 

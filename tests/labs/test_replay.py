@@ -16,13 +16,13 @@ from .conftest import make_world
 
 def test_the_curve_lies_above_chance(world):
     """At half the money routing is better than a coin between the two models."""
-    found = replay(world.outcomes, world.vectors)
-    costs, quality = (np.array([getattr(p, name) for p in found.curve]) for name in ("per_1000", "quality"))
-    coin = next(point for point in found.baselines if point.name.startswith("random"))
+    result = replay(world.outcomes, world.vectors)
+    costs, quality = (np.array([getattr(p, name) for p in result.curve]) for name in ("per_1000", "quality"))
+    coin = next(point for point in result.baselines if point.name.startswith("random"))
 
     assert np.interp(coin.per_1000, costs, quality) > coin.quality + 0.1
-    assert found.recovery.apgr > 0.6
-    assert found.recovery_interval[0] > 0.5
+    assert result.recovery.apgr > 0.6
+    assert result.recovery_interval[0] > 0.5
 
 
 @pytest.mark.slow
@@ -39,10 +39,10 @@ def test_noise_gives_no_advantage():
 def test_a_training_file_takes_the_place_of_folds(world):
     """Learned from another file, the figures are of the whole file and say from what."""
     other = make_world(300, seed=5)
-    found = replay(world.outcomes, world.vectors, train=other.outcomes, train_vectors=other.vectors)
+    result = replay(world.outcomes, world.vectors, train=other.outcomes, train_vectors=other.vectors)
 
-    assert found.learned_from == "300 rows of the training file"
-    assert found.recovery.apgr > 0.6
+    assert result.learned_from == "300 rows of the training file"
+    assert result.recovery.apgr > 0.6
 
 
 @pytest.mark.slow
@@ -90,14 +90,14 @@ def test_recovery_by_hand():
 @pytest.mark.slow
 def test_chains_are_played_where_confidences_are_on_record(world):
     """Where the small model is sure only when it is right, asking it first gives the large one's quality for less."""
-    found = replay(world.outcomes, world.vectors, aim=Aim(quality=0.9))
-    largest = next(point for point in found.baselines if point.name.startswith("largest"))
+    result = replay(world.outcomes, world.vectors, aim=Aim(quality=0.9))
+    largest = next(point for point in result.baselines if point.name.startswith("largest"))
 
-    assert found.chosen_chain.quality >= 0.9 * largest.quality
-    assert found.chosen_chain.per_1000 < 0.7 * largest.per_1000
-    assert found.chains[0].per_1000 >= found.chains[-1].per_1000
+    assert result.chosen_chain.quality >= 0.9 * largest.quality
+    assert result.chosen_chain.per_1000 < 0.7 * largest.per_1000
+    assert result.chains[0].per_1000 >= result.chains[-1].per_1000
     silent = tuple(
-        replace(row, attempts={name: replace(each, confidence=None) for name, each in row.attempts.items()})
+        replace(row, attempts={name: replace(attempt, confidence=None) for name, attempt in row.attempts.items()})
         for row in world.outcomes.rows
     )
     assert replay(replace(world.outcomes, rows=silent), world.vectors).chains == ()

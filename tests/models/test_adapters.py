@@ -224,9 +224,13 @@ async def test_refused(path, adapters, tmp_path):
     cut.write_bytes(adapters["risk"].read_bytes()[:-1000])
     renamed = tmp_path / "renamed.gguf"
     renamed.write_bytes(adapters["risk"].read_bytes().replace(b"blk.29.", b"blk.39."))
-    for file, found in ((cut, "not a complete GGUF"), (path, "not a LoRA adapter"), (renamed, "no weight of the base")):
+    for file, problem in (
+        (cut, "not a complete GGUF"),
+        (path, "not a LoRA adapter"),
+        (renamed, "no weight of the base"),
+    ):
         engine = LlamaEngine("smollm2", path, adapters={"risk": file}, threads=1)
-        with pytest.raises(ArtefactRefused, match=found):
+        with pytest.raises(ArtefactRefused, match=problem):
             await engine.load()
         await engine.close()
 

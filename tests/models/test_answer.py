@@ -20,18 +20,18 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """A network whose one specialist reads the lender's policies."""
-    place = tmp_path_factory.mktemp("lender")
-    shutil.copytree(POLICIES, place / "policies")
-    (place / "coterie.toml").write_text(
+    network_folder = tmp_path_factory.mktemp("lender")
+    shutil.copytree(POLICIES, network_folder / "policies")
+    (network_folder / "coterie.toml").write_text(
         '[network]\ndefault_label = "internal"\n\n'
         '[specialists.ask]\ntask = "answer"\nknowledge = ["policies"]\n'
         'description = "Questions about the lender\'s terms and policies."\n\n'
         '[knowledge.policies]\npaths = ["policies"]\nlabel = "public"\n'
         'labels = { "policies/credit-policy.md" = "restricted" }\n'
     )
-    assert main(["-C", str(place), "index", "policies"]) == 0
-    assert main(["-C", str(place), "train"]) == 0
-    return place
+    assert main(["-C", str(network_folder), "index", "policies"]) == 0
+    assert main(["-C", str(network_folder), "train"]) == 0
+    return network_folder
 
 
 def ask(folder: Path, text: str, clearance: Label | None = None):
@@ -72,7 +72,7 @@ def test_a_restricted_document_is_for_those_who_may_see_it(folder):
     text = "What share of net monthly income must all instalments together not exceed?"
     below, cleared = ask(folder, text), ask(folder, text, Label.RESTRICTED)
 
-    documents = [{c.document for f in each.trace.findings for c in f.citations} for each in (below, cleared)]
+    documents = [{c.document for f in answer.trace.findings for c in f.citations} for answer in (below, cleared)]
     assert "policies/credit-policy.md" not in documents[0]
     assert "policies/credit-policy.md" in documents[1]
 
@@ -93,7 +93,9 @@ def test_a_long_document_that_comes_with_the_question(folder):
 
     assert "governed by the laws of the State of Oklahoma" in " ".join(answer.text.split())
     finding = answer.trace.findings[-1]
-    assert all(text[each.start : each.end] == each.text for each in (*finding.citations, *finding.evidence))
+    assert all(
+        text[citation.start : citation.end] == citation.text for citation in (*finding.citations, *finding.evidence)
+    )
     assert [stage.name for stage in answer.trace.stages][-4:] == ["plan", "read", "compose", "first text"]
 
 

@@ -16,7 +16,7 @@ INTENTS = {"lost_or_stolen_card", "card_arrival", "exchange_rate", "Refund_not_s
 def data(messages):
     """Messages of four intents of BANKING77: every fifth is held out."""
     rows = messages(INTENTS)
-    kept = [row for place, row in enumerate(rows) if place % 5]
+    kept = [row for index, row in enumerate(rows) if index % 5]
     held_out = rows[::5]
     return tuple([row[key] for row in part] for part in (kept, held_out) for key in ("text", "label"))
 
@@ -30,17 +30,17 @@ def classifier(data):
 def test_a_classifier_of_real_messages(classifier, data):
     """The embedding rung is right and calibrated on rows it has not seen, and abstains on what it was not made for."""
     _, _, texts, labels = data
-    found = classifier.evaluate([*texts, *("tell me a joke", "who won the match")], [*labels, None, None])
+    evaluation = classifier.evaluate([*texts, *("tell me a joke", "who won the match")], [*labels, None, None])
     probabilities = classifier.predict_proba(texts)
 
     assert classifier.rung == "embedding"
-    assert found.accuracy > 0.95
-    assert found.accepted_accuracy > 0.95
-    assert found.ece < 0.05
-    assert found.coverage > 0.8
-    best = [classifier.labels[place] for place in probabilities.argmax(axis=1)]
+    assert evaluation.accuracy > 0.95
+    assert evaluation.accepted_accuracy > 0.95
+    assert evaluation.ece < 0.05
+    assert evaluation.coverage > 0.8
+    best = [classifier.labels[index] for index in probabilities.argmax(axis=1)]
     assert np.mean([one == right for one, right in zip(best, labels, strict=True)]) > 0.95
-    assert best == [each.label for each in classifier.predict(texts)]
+    assert best == [prediction.label for prediction in classifier.predict(texts)]
 
 
 def test_it_serves_and_is_trained_again(classifier, tmp_path):

@@ -76,8 +76,8 @@ def test_tags(place, architecture):
     network = build_token_network(base, 2, kept=0.5)
     tagger = OnnxTagger(tagger_files(network, base), place="a test")
 
-    exact, found = exact_tags(network, base, TEXTS), tagger.tag(TEXTS)
-    assert max(float(np.abs(a.logits - b.logits).max()) for a, b in zip(exact, found, strict=True)) < 0.1
+    exact, tags = exact_tags(network, base, TEXTS), tagger.tag(TEXTS)
+    assert max(float(np.abs(a.logits - b.logits).max()) for a, b in zip(exact, tags, strict=True)) < 0.1
 
 
 def test_published_names(place):
@@ -110,10 +110,10 @@ def test_pulled(place, tmp_path, monkeypatch):
         find_base("someone/tiny", tmp_path)
 
 
-def pool(place, **modes):
+def pool(folder, **modes):
     """Write how it is pooled, as sentence-transformers does."""
-    (place / "tiny" / "1_Pooling").mkdir()
-    (place / "tiny" / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 32} | modes))
+    (folder / "tiny" / "1_Pooling").mkdir()
+    (folder / "tiny" / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 32} | modes))
 
 
 def test_pooled_as_it_was_made(place):

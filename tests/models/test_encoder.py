@@ -93,8 +93,8 @@ async def test_what_is_shared_is_closed_by_itself(encoder):
 
     with pytest.raises(EngineUnavailable):
         await before.run(prompts("a text that nobody asked before"))
-    for each in (after, encoder):
-        (output,) = await each.run(prompts(f"another text for {id(each)}"))
+    for engine in (after, encoder):
+        (output,) = await engine.run(prompts(f"another text for {id(engine)}"))
         assert output.vector.shape == (encoder.dimension,)
     await after.close()
 
@@ -102,14 +102,14 @@ async def test_what_is_shared_is_closed_by_itself(encoder):
 async def test_states_where_they_are_asked_for(encoder):
     """A prompt that asks for states gets one a token, with its place; the vector is the same and nearly their mean."""
     text = TEXTS[0]
-    plain, asked, other = await encoder.run([Prompt(text=text), Prompt(text=text, states=True), Prompt(text="")])
-    mean = asked.states.mean(axis=0)
+    plain, with_states, other = await encoder.run([Prompt(text=text), Prompt(text=text, states=True), Prompt(text="")])
+    mean = with_states.states.mean(axis=0)
 
     assert (plain.states, plain.offsets, other.states) == (None, None, None)
-    assert asked.states.shape == (len(asked.offsets), encoder.dimension)
-    assert [text[start:end] for start, end in asked.offsets[:3]] == ["My", "card", "was"]
-    np.testing.assert_allclose(asked.vector, plain.vector, atol=1e-5)
-    assert asked.vector @ mean / np.linalg.norm(mean) > 0.9
+    assert with_states.states.shape == (len(with_states.offsets), encoder.dimension)
+    assert [text[start:end] for start, end in with_states.offsets[:3]] == ["My", "card", "was"]
+    np.testing.assert_allclose(with_states.vector, plain.vector, atol=1e-5)
+    assert with_states.vector @ mean / np.linalg.norm(mean) > 0.9
 
 
 def test_words(encoder):
@@ -263,10 +263,10 @@ def test_tokens_beside_the_vector(encoder):
         vectors, tokens = reader.encode_tokens(texts, lambda tokens: tokens)
 
         assert np.abs(vectors - encoder.encode(texts)).max() < 1e-5
-        for text, vector, found in zip(texts, vectors, tokens, strict=True):
-            assert found.ids == reader.tokenise(text)[1:-1][: len(found.ids)]
-            assert found.states.shape == (len(found.ids), reader.dimension)
-            mean = found.states.mean(axis=0)
+        for text, vector, text_tokens in zip(texts, vectors, tokens, strict=True):
+            assert text_tokens.ids == reader.tokenise(text)[1:-1][: len(text_tokens.ids)]
+            assert text_tokens.states.shape == (len(text_tokens.ids), reader.dimension)
+            mean = text_tokens.states.mean(axis=0)
             assert float(mean @ vector / np.linalg.norm(mean)) > 0.8
         assert np.abs(reader.encode(texts) - encoder.encode(texts)).max() < 1e-5
     finally:

@@ -42,7 +42,7 @@ def packed(path):
         blocks = np.prod(shape) // 32
         scales = chance.uniform(0.02, 0.1, blocks).astype("<f2")
         nibbles = chance.integers(0, 256, (blocks, 16), dtype=np.uint8)
-        raw = b"".join(scale.tobytes() + each.tobytes() for scale, each in zip(scales, nibbles, strict=True))
+        raw = b"".join(scale.tobytes() + nibble.tobytes() for scale, nibble in zip(scales, nibbles, strict=True))
         entries.append((name, int(np.prod(shape)), len(data), len(raw)))
         data += raw
     for name, values in rows.items():
@@ -57,10 +57,12 @@ def packed(path):
     head += np.linspace(-1, -8, len(PIECES)).astype("<f4").tobytes() + blob + struct.pack("<iI", 0, 0)
 
     def directory(start):
-        found = struct.pack("<i", len(entries))
+        content = struct.pack("<i", len(entries))
         for name, count, offset, size in entries:
-            found += struct.pack("<H", len(name)) + name.encode() + struct.pack("<BIQQ", 0, count, start + offset, size)
-        return found
+            content += (
+                struct.pack("<H", len(name)) + name.encode() + struct.pack("<BIQQ", 0, count, start + offset, size)
+            )
+        return content
 
     start = len(head) + len(directory(0))
     path.write_bytes(head + directory(start) + data)
@@ -78,12 +80,14 @@ def known(tmp_path, monkeypatch):
 
 def exact(path, text, prefix=()):
     """The vector of the network itself."""
-    found = read_packed(path)
-    settings = dict(found.config)
+    packed_file = read_packed(path)
+    settings = dict(packed_file.config)
     network = AutoModel.from_config(
         AutoConfig.for_model(settings.pop("model_type"), **settings), attn_implementation="eager"
     )
-    network.load_state_dict({key: torch.from_numpy(each) for key, each in found.weights.items()}, strict=False)
+    network.load_state_dict(
+        {key: torch.from_numpy(weight) for key, weight in packed_file.weights.items()}, strict=False
+    )
     network.pooler = None
     ids = [0, *prefix, *(PIECES.index(f"\u2581{word}") for word in text.split()), 2]
     with torch.no_grad():
@@ -104,7 +108,7 @@ def test_built(known, tmp_path):
         assert exact(tmp_path / "e5-small-q4.bin", text, prefix) @ vector > 0.99
     assert encoder.vocabulary == len(PIECES) - 2  # nothing of scripts that these languages are not written in
     states = []
-    encoder.encode_tokens(TEXTS[:1], lambda each: states.append(each.states.copy()))
+    encoder.encode_tokens(TEXTS[:1], lambda encoded: states.append(encoded.states.copy()))
     assert states[0].shape == (3, HIDDEN)  # neither marks nor prefix are the text's
 
 
@@ -174,7 +178,7 @@ def test_an_encoder_with_its_correction(known, tmp_path, monkeypatch):
     build_encoder(known.name, ["all"])
     folder = build_encoder(f"{known.name}+options", ["all"])
 
-    plain, tuned = (open_encoder(each, tmp_path) for each in (known.name, f"{known.name}+options"))
+    plain, tuned = (open_encoder(encoder_name, tmp_path) for encoder_name in (known.name, f"{known.name}+options"))
     assert folder != encoder_folder(known.name, tmp_path)
     assert tuned.dimension == plain.dimension
     assert not np.allclose(plain.encode(TEXTS), tuned.encode(TEXTS), atol=1e-3)

@@ -23,11 +23,11 @@ def rewritten():
 
     async def rewrite(text, *earlier):
         entries = tuple(
-            Entry(content=Message(role="user", text=each), producer="user", label=Label.INTERNAL, time=0.0)
-            for each in earlier
+            Entry(content=Message(role="user", text=earlier_text), producer="user", label=Label.INTERNAL, time=0.0)
+            for earlier_text in earlier
         )
-        found = await rewrite_query(text, Context(entries=entries), turns=turns, encode=encode)
-        return None if found is None else found.text
+        query = await rewrite_query(text, Context(entries=entries), turns=turns, encode=encode)
+        return None if query is None else query.text
 
     yield rewrite
     asyncio.run(encoder.close())
@@ -43,10 +43,10 @@ def rewritten():
 )
 async def test_what_a_turn_lacks_is_put_behind_it(rewritten, earlier, text, words):
     """It leans on the question before, and gets the words of it that say what is meant."""
-    found = await rewritten(text, earlier)
+    query = await rewritten(text, earlier)
 
-    assert found.startswith(f"{text} (")
-    assert words <= set(found.removeprefix(text).strip(" ()").split())
+    assert query.startswith(f"{text} (")
+    assert words <= set(query.removeprefix(text).strip(" ()").split())
 
 
 @pytest.mark.parametrize(

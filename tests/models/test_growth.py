@@ -50,23 +50,23 @@ def test_the_gain_is_near_what_other_messages_show(messages):
     """Five messages an intent, eight times: what all of them are expected to add is what others show, within .025."""
     texts = {intent: [row["text"] for row in messages({intent})][:60] for intent in INTENTS}
     encoder, random = OnnxEncoder.bundled(), np.random.default_rng(0)
-    vectors = {intent: encoder.encode(each) for intent, each in texts.items()}
+    vectors = {intent: encoder.encode(messages) for intent, messages in texts.items()}
     gains = []
     for _ in range(DRAWS):
-        drawn = {intent: random.permutation(len(each)) for intent, each in texts.items()}
+        drawn = {intent: random.permutation(len(messages)) for intent, messages in texts.items()}
         rows = tuple(Row(text=texts[i][at], labels=(i,)) for i, order in drawn.items() for at in order[:EACH])
-        known = np.vstack([vectors[i][order[:EACH]] for i, order in drawn.items()])
+        known_vectors = np.vstack([vectors[i][order[:EACH]] for i, order in drawn.items()])
         others = [vectors[i][order[EACH:]] for i, order in drawn.items()]
         data = Dataset(name="rows", rows=rows, sha256="")
-        gains.append(expected_and_found(data, known, others, encoder))
+        gains.append(expected_and_found(data, known_vectors, others, encoder))
 
-    expected, found = np.mean(gains, axis=0)
-    assert found > 0.01
-    assert expected == pytest.approx(found, abs=0.025)
+    expected, measured = np.mean(gains, axis=0)
+    assert measured > 0.01
+    assert expected == pytest.approx(measured, abs=0.025)
 
 
 def expected_and_found(
-    data: Dataset, known: np.ndarray, others: list[np.ndarray], encoder: OnnxEncoder
+    data: Dataset, known_vectors: np.ndarray, others: list[np.ndarray], encoder: OnnxEncoder
 ) -> tuple[float, float]:
     """The gain that is expected, and that on the vectors of other messages, a list for each label in order."""
     section = make_section(task="classify", data="rows")
@@ -75,8 +75,8 @@ def expected_and_found(
     job = Job(
         name="it", task=task_of(section), section=section, train=data, held_out=data, encoder=encoder, progress=Silent()
     )
-    expected = expected_gain(job, replace(examples, pieces=cut_folds(data, folds, 0)), known, None)
-    fit = fit_kernel(known, replace(examples, folds=hold_back_in_parts(folds, PARTS_OF_FEW)))
+    expected = expected_gain(job, replace(examples, pieces=cut_folds(data, folds, 0)), known_vectors, None)
+    fit = fit_kernel(known_vectors, replace(examples, folds=hold_back_in_parts(folds, PARTS_OF_FEW)))
     in_parts = (fit.out_of_fold.argmax(axis=1) == examples.hot.argmax(axis=1)).mean()
     label_of = [data.label_names.index(row.labels[0]) for row in data.rows[::EACH]]
     right = [fit.logits(rows).argmax(axis=1) == label for rows, label in zip(others, label_of, strict=True)]

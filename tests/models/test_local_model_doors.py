@@ -59,10 +59,10 @@ async def test_a_local_model_at_every_door(tmp_path):
             lines = [line[6:] for line in streamed.text.splitlines() if line.startswith("data: {")]
             assert "".join(json.loads(line)["choices"][0]["text"] for line in lines) == text
             form = {"format": {"type": "json_schema", "schema": COLOUR}}
-            told = (await ask("messages", messages=turns, max_tokens=30, output_config=form)).json()
-            assert json.loads(told["content"][0]["text"])["colour"] in {"red", "blue"}
+            answer = (await ask("messages", messages=turns, max_tokens=30, output_config=form)).json()
+            assert json.loads(answer["content"][0]["text"])["colour"] in {"red", "blue"}
             tool = {"name": "paint", "input_schema": COLOUR}
             forced = {"type": "tool", "name": "paint"}
-            told = (await ask("messages", messages=turns, max_tokens=60, tools=[tool], tool_choice=forced)).json()
-            assert told["stop_reason"] == "tool_use"
-            assert told["content"][0]["input"]["colour"] in {"red", "blue"}
+            answer = (await ask("messages", messages=turns, max_tokens=60, tools=[tool], tool_choice=forced)).json()
+            assert answer["stop_reason"] == "tool_use"
+            assert answer["content"][0]["input"]["colour"] in {"red", "blue"}

@@ -121,11 +121,11 @@ def test_the_plain_loop_agrees(pairs):
     tuned = tune(pairs, batch=len(pairs), warm_up=0.0)
     ids = torch.tensor([pairs[0].prompt])
     with torch.inference_mode():
-        untuned, said, expected = (model(input_ids=ids).logits.numpy() for model in (tiny(), tuned, plain))
+        untuned, tuned_logits, expected = (model(input_ids=ids).logits.numpy() for model in (tiny(), tuned, plain))
 
     assert np.abs(expected - untuned).max() > 0.5
     # Gradients that round differently: AdamW divides by their size, so where they are nearly nothing it shows.
-    assert said == pytest.approx(expected, abs=0.02)
+    assert tuned_logits == pytest.approx(expected, abs=0.02)
 
 
 def test_only_completions_count(pairs):
@@ -202,11 +202,11 @@ def test_resuming_gives_the_same_weights(pairs, tmp_path, rows):
     checkpoints = Checkpoints(folder=tmp_path / "topic", every=0.0)
     with pytest.raises(Stop):
         tune(pairs, progress=stopping(rows), checkpoints=checkpoints)
-    told: list[int] = []
-    resumed, whole = weights(tune(pairs, progress=told.append, checkpoints=checkpoints)), weights(tune(pairs))
+    progress: list[int] = []
+    resumed, whole = weights(tune(pairs, progress=progress.append, checkpoints=checkpoints)), weights(tune(pairs))
 
-    assert told[0] == rows
-    assert sum(told) == 4 * len(pairs)
+    assert progress[0] == rows
+    assert sum(progress) == 4 * len(pairs)
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
@@ -215,12 +215,12 @@ def test_other_rows_start_over(pairs, tmp_path):
     checkpoints = Checkpoints(folder=tmp_path, every=0.0)
     with pytest.raises(Stop):
         tune(pairs, progress=stopping(30), checkpoints=checkpoints)
-    told: list[int] = []
-    tune(pairs[1:], progress=told.append, checkpoints=checkpoints)
-    tune(pairs, rate=1e-3, progress=told.append, checkpoints=checkpoints)
+    progress: list[int] = []
+    tune(pairs[1:], progress=progress.append, checkpoints=checkpoints)
+    tune(pairs, rate=1e-3, progress=progress.append, checkpoints=checkpoints)
 
-    assert told[0] == 0
-    assert sum(told) == 4 * (2 * len(pairs) - 1)
+    assert progress[0] == 0
+    assert sum(progress) == 4 * (2 * len(pairs) - 1)
 
 
 def test_a_damaged_checkpoint_starts_over(pairs, tmp_path):
@@ -230,10 +230,10 @@ def test_a_damaged_checkpoint_starts_over(pairs, tmp_path):
         tune(pairs, progress=stopping(30), checkpoints=checkpoints)
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:-100])
-    told: list[int] = []
-    resumed = weights(tune(pairs, progress=told.append, checkpoints=checkpoints))
+    progress: list[int] = []
+    resumed = weights(tune(pairs, progress=progress.append, checkpoints=checkpoints))
 
-    assert told[0] == 0
+    assert progress[0] == 0
     assert all(torch.equal(value, resumed[name]) for name, value in weights(tune(pairs)).items())
 
 
@@ -268,9 +268,9 @@ def test_the_peft_folder_is_one(pairs, tmp_path):
         loaded = PeftModel.from_pretrained(tiny(), str(tmp_path))
     ids = torch.tensor([pairs[0].prompt])
     with torch.inference_mode():
-        expected, said = model(input_ids=ids).logits.numpy(), loaded(input_ids=ids).logits.numpy()
+        expected, loaded_logits = model(input_ids=ids).logits.numpy(), loaded(input_ids=ids).logits.numpy()
 
-    assert said == pytest.approx(expected, abs=0.02)
+    assert loaded_logits == pytest.approx(expected, abs=0.02)
     assert json.loads(files["adapter_config.json"])["base_model_name_or_path"] == "somebody/tiny"
     assert {value.dtype for value in load(files["adapter_model.safetensors"]).values()} == {torch.float16}
 
@@ -322,7 +322,7 @@ def served(engine, text, scale: float) -> dict[int, float]:
     """The likeliest tokens behind a text in llama.cpp, and their log-probabilities."""
     body = {"prompt": text, "max_tokens": 1, "n_probs": 20, "temperature": 0, "lora": [{"id": 0, "scale": scale}]}
     answer = engine._model.load().handle_completions(body)
-    return {each["id"]: each["logprob"] for each in answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]}
+    return {entry["id"]: entry["logprob"] for entry in answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]}
 
 
 @pytest.mark.slow
@@ -344,11 +344,11 @@ async def test_llama_cpp_says_what_peft_says(smollm2, tmp_path):
             expected = next_tokens(model, tokens, text)
             with model.disable_adapter():
                 before = next_tokens(model, tokens, text)
-            said, said_before = served(engine, text, 1.0), served(engine, text, 0.0)
-            assert expected.max() - expected[max(said, key=said.get)] < 0.3  # the same, or nearly as likely
-            off += [abs(value - expected[token]) for token, value in said.items()]
+            logprobs, said_before = served(engine, text, 1.0), served(engine, text, 0.0)
+            assert expected.max() - expected[max(logprobs, key=logprobs.get)] < 0.3  # the same, or nearly as likely
+            off += [abs(value - expected[token]) for token, value in logprobs.items()]
             off_before += [abs(value - before[token]) for token, value in said_before.items()]
-            change += [abs(expected[token] - before[token]) for token in said]
+            change += [abs(expected[token] - before[token]) for token in logprobs]
     finally:
         await engine.close()
         model.unload()
@@ -381,13 +381,13 @@ def test_a_base_is_given_back_as_it_was(smollm2):
     base, tokens, network = smollm2
     pairs = [tokens.raw("Text: hello\nLabel:", " greeting"), tokens.raw("Text: bye\nLabel:", " farewell")]
     recipe = LoraRecipe(epochs=2, batch=2)
-    found = []
+    files = []
     for _ in range(2):
         model = tune_adapter(network, pairs, base_sha256=base.sha256, recipe=recipe, seed=0, progress=lambda rows: None)
-        found.append(adapter_files(model, base.repository))
+        files.append(adapter_files(model, base.repository))
         assert model.unload() is network
 
-    assert found[0] == found[1]
+    assert files[0] == files[1]
 
 
 @pytest.mark.slow

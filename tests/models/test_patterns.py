@@ -80,7 +80,7 @@ async def test_the_foreign_is_refused(made):
 def test_who_made_them_is_told(made):
     """That the texts look made is said, and of how many patterns."""
     report = made[1].specialists["help"].report
-    [warning] = [each for each in report["warnings"] if "made from patterns" in each]
+    [warning] = [warning for warning in report["warnings"] if "made from patterns" in warning]
 
     assert "200 rows of about 12" in warning
 
@@ -90,7 +90,7 @@ def test_people_are_not_suspected(tmp_path, messages):
     intents = {"lost_or_stolen_card", "card_arrival", "exchange_rate", "Refund_not_showing_up"}
     report = trained(tmp_path, messages(intents)[:200]).specialists["help"].report
 
-    assert not [each for each in report["warnings"] if "patterns" in each or "near copies" in each]
+    assert not [warning for warning in report["warnings"] if "patterns" in warning or "near copies" in warning]
 
 
 def test_a_label_of_one_pattern_is_learned_as_it_is(tmp_path):
@@ -98,5 +98,5 @@ def test_a_label_of_one_pattern_is_learned_as_it_is(tmp_path):
     rows = [{"text": PATTERNS[label][0].format(i), "label": label} for label in PATTERNS for i in range(40)]
     report = trained(tmp_path, rows).specialists["help"].report
 
-    assert [each for each in report["warnings"] if "too few of a label to hold some out" in each]
+    assert [warning for warning in report["warnings"] if "too few of a label to hold some out" in warning]
     assert report["metrics"]["coverage"] == 1.0

@@ -113,8 +113,8 @@ async def test_spot_checks_move_the_policy_when_they_are_folded_in(configured, c
         assert {trace.status for trace in kept} == {"accepted"}
 
         code = await asyncio.to_thread(main, ["-C", str(folder), "spotchecks", "--update", "--json"])
-        found = json.loads(capsys.readouterr().out)["specialists"][0]
-        assert (code, found["judged"], found["right"]) == (0, 80, 0)
+        specialist = json.loads(capsys.readouterr().out)["specialists"][0]
+        assert (code, specialist["judged"], specialist["right"]) == (0, 80, 0)
         network = await open_network(folder)
         answer = await network.ask(request)
         await network.close()
@@ -130,17 +130,17 @@ async def test_a_budget_holds_and_an_unknown_price_is_not_paid(configured):
     many = [Request(text=DOUBTFUL, specialist="triage", max_tokens=10)] * 30
     async with FakeOpenAIServer(default=ServerReply(text="It is on its way.")) as server:
         statuses = await ask(configured(server, policy="budget = 1"), *many)
-        asked = len(server.requests)
-        assert 0 < asked < 30
-        assert statuses.count("escalated") == asked
+        request_count = len(server.requests)
+        assert 0 < request_count < 30
+        assert statuses.count("escalated") == request_count
         assert await ask(configured(server, policy="budget = 1", prices=""), *many[:3]) == ["abstained"] * 3
         assert await ask(configured(server), Request(text=DOUBTFUL, budget=Decimal("0.01"))) != ["escalated"]
-        assert len(server.requests) == asked
+        assert len(server.requests) == request_count
 
 
 async def test_a_policy_without_a_generalist_is_refused(tmp_path):
     """The file says what is missing; so it does for two aims at once."""
-    for policy, said in (("quality = 0.9", "there is no"), ("quality = 0.9\nbudget = 1", "one aim")):
+    for policy, problem in (("quality = 0.9", "there is no"), ("quality = 0.9\nbudget = 1", "one aim")):
         (tmp_path / "coterie.toml").write_text(f"[policy]\n{policy}\n")
-        with pytest.raises(ConfigError, match=said):
+        with pytest.raises(ConfigError, match=problem):
             await open_network(tmp_path)

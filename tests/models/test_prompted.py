@@ -56,7 +56,7 @@ def folder(tmp_path_factory) -> Path:
 def test_it_asks_a_model_in_this_process(folder):
     """Answers are labels, by the grammar; with nine of them nothing can be shown, so nothing is ever accepted."""
     report = train(folder).specialists["triage"].report
-    row = next(each for each in report["rungs"] if each["rung"] == "llm")
+    row = next(row for row in report["rungs"] if row["rung"] == "llm")
 
     assert row["form"] == "grammar"
     assert row["questions"] == {"training": 9, "held_out": 6, "held_out_rows": 24}

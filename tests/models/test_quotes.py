@@ -53,8 +53,8 @@ class Tokenizer:
         ids = [4 + sum(map(ord, word)) % 57 for word in text.split()]
         return type("Encoding", (), {"input_ids": ids})()
 
-    def apply_chat_template(self, said, *, tokenize, add_generation_prompt):
-        return " ".join(f"<{each['role']}> {each['content']}" for each in said)
+    def apply_chat_template(self, messages, *, tokenize, add_generation_prompt):
+        return " ".join(f"<{message['role']}> {message['content']}" for message in messages)
 
 
 def tiny(base) -> LlamaForCausalLM:
@@ -89,9 +89,9 @@ class Reader:
         assert prompt.grammar is not None
         self.asked.append(message.text)
         patterns = (r"seller is (\w+ and company)", r"The law of \w+ governs\.")
-        found = [re.search(pattern, message.text) for pattern in patterns]
-        answer = QUOTING.answer([[match[match.lastindex or 0]] if match else [] for match in found])
-        return Output(text=answer, logprobs=tuple((each, -0.01) for each in re.findall(r"\S+\s*", answer)))
+        matches = [re.search(pattern, message.text) for pattern in patterns]
+        answer = QUOTING.answer([[match[match.lastindex or 0]] if match else [] for match in matches])
+        return Output(text=answer, logprobs=tuple((word, -0.01) for word in re.findall(r"\S+\s*", answer)))
 
     async def close(self) -> None:
         pass
@@ -131,7 +131,7 @@ def test_from_rows_to_version_to_answer(folder):
     version, section = Registry(folder / "registry").champion("terms"), load_config(folder).specialists["terms"]
     row = trained.report["rungs"][-1]
 
-    assert [each["rung"] for each in trained.report["rungs"]] == ["lexical", "slm"]
+    assert [row["rung"] for row in trained.report["rungs"]] == ["lexical", "slm"]
     assert row["held_out"]["token_f1"] > 0.95
     assert (row["held_back"], row["tuned_on"], row["base"]["name"]) == (20, 60, "tiny")
     assert json.loads(version.files["model.json"])["base"]["sha256"] == "0" * 64
@@ -140,8 +140,8 @@ def test_from_rows_to_version_to_answer(folder):
     engine, text = Reader(), contract(91)["text"]
     specialist = load_specialist("terms", section, version, encoder=OnnxEncoder.bundled(), models={"small": engine})
     finding = asyncio.run(specialist.consult(Task(text=text), ContextView(), call=SYSTEM))
-    assert [each.text for each in finding.fields if each.name == "seller"] == [contract(91)["fields"]["seller"]]
-    assert all(text[each.start : each.end] == each.text for each in finding.fields if each.stated)
+    assert [field.text for field in finding.fields if field.name == "seller"] == [contract(91)["fields"]["seller"]]
+    assert all(text[field.start : field.end] == field.text for field in finding.fields if field.stated)
     assert "small" in [step.engine for step in finding.steps]
     assert not finding.truncated
 
@@ -157,11 +157,11 @@ def test_what_does_not_fit_the_window_is_told():
     scores = np.array([[-3.0, -3.0], [4.0, -3.0], [-4.0, -4.0], [-2.0, 4.0]])
     engine = Reader()
     engine.window = 40
-    asked = asyncio.run(
+    answer = asyncio.run(
         QuotingModel(engine=engine, adapter="terms", quoting=QUOTING).ask(document, scores, Label.INTERNAL, call=SYSTEM)
     )
 
-    assert asked.truncated
+    assert answer.truncated
     assert engine.asked == ["The seller is elm and company."]
     engine.window = 5
     with pytest.raises(TooLong):
@@ -185,12 +185,12 @@ async def test_a_real_model_can_say_nothing_else(tmp_path):
     document = TokenizedText(text)
     try:
         model = QuotingModel(engine=engine, adapter=None, quoting=quoting)
-        asked = await model.ask(document, np.zeros((len(document.sentences), 2)), Label.PUBLIC, call=SYSTEM)
+        answer = await model.ask(document, np.zeros((len(document.sentences), 2)), Label.PUBLIC, call=SYSTEM)
     finally:
         await engine.close()
 
-    assert asked.said[0] is not None
+    assert answer.said[0] is not None
     shown = " ".join(text.split())
-    for said in filter(None, asked.said):
-        assert said.logprob < 0
-        assert all(quote.text in shown for quote in said.quotes)
+    for reply in filter(None, answer.said):
+        assert reply.logprob < 0
+        assert all(quote.text in shown for quote in reply.quotes)

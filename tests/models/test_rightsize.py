@@ -26,13 +26,13 @@ def test_each_rung_alone(tmp_path):
     conditions = Conditions(
         date="", machine={}, versions={}, watts_per_core=10.0, price_per_cpu_hour=None, currency="USD"
     )
-    found = rightsize(
+    report = rightsize(
         read_rows(make_section(task="classify", data=str(tmp_path / "said.jsonl"))),
         encoder=OnnxEncoder.bundled(),
         accounting=AccountingSection(),
         conditions=conditions,
     )
-    lexical, embedding = found.rungs
+    lexical, embedding = report.rungs
 
     assert embedding.resident_bytes > lexical.resident_bytes + 23e6  # the encoder's weights
     assert lexical.resident_bytes < 120e6

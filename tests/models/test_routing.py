@@ -107,10 +107,10 @@ async def test_noise_changes_nothing(router, text):
 async def test_greetings_and_thanks_around_a_question_are_left_out(router, before, behind):
     """In words that are on no list; the specialist gets the text as it is."""
     text = f"{before}{LOST}{behind}"
-    found = await router.explain(Request(text=text), Context())
+    routing = await router.explain(Request(text=text), Context())
 
-    assert found.read_as.strip() == LOST
-    assert [part.text for part in found.route.parts] == [text]
+    assert routing.read_as.strip() == LOST
+    assert [part.text for part in routing.route.parts] == [text]
 
 
 @pytest.mark.parametrize("text", ["hi", "thanks, that's all", "who made you?", "you are great"])

@@ -97,8 +97,8 @@ async def test_the_generalist_stands_above_the_chain(folder, tmp_path):
         (copy / "coterie.toml").write_text(CONFIG + ABOVE.format(url=server.base_url))
         network = await open_network(copy)
         try:
-            asked = [Request(text=text, specialist="triage") for text in (CLEAR, "zzz qqq xxyyz")]
-            easy, strange = [(await network.ask(request)).trace for request in asked]
+            requests = [Request(text=text, specialist="triage") for text in (CLEAR, "zzz qqq xxyyz")]
+            easy, strange = [(await network.ask(request)).trace for request in requests]
             kept = network.policy.threshold("triage", 0.8)
         finally:
             await network.close()

@@ -54,13 +54,13 @@ def quick(monkeypatch):
         monkeypatch.setattr(f"coterie.{module}.lora_recipe_for", recipe)
 
 
-def write_texts(path: Path, each: int) -> Path:
+def write_texts(path: Path, per_label: int) -> Path:
     """Texts of three labels, three words of their own among filler."""
     random = np.random.default_rng(0)
     rows = [
         {"text": " ".join([*random.choice(words, 3), *random.choice(FILLER, 2)]), "label": label}
         for label, words in WORDS.items()
-        for _ in range(each)
+        for _ in range(per_label)
     ]
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     return path
@@ -100,7 +100,7 @@ def test_right_sizing(tmp_path, monkeypatch):
     monkeypatch.setattr("coterie.learning.adapters.lora_recipe_for", lambda rows: recipe)
     data = write_texts(tmp_path / "rows.jsonl", 12)
     section = make_section(task="classify", data=str(data), rungs=("lexical", "slm"), model="small")
-    found = rightsize(
+    report = rightsize(
         read_rows(section),
         encoder=OnnxEncoder.bundled(),
         accounting=AccountingSection(),
@@ -109,7 +109,7 @@ def test_right_sizing(tmp_path, monkeypatch):
         ),
         model=LlamaModel(engine="llama", name="smollm2", threads=1, window=512),
     )
-    lexical, slm = found.rungs
+    lexical, slm = report.rungs
 
     assert slm.rung == "slm"
     assert slm.resident_bytes > lexical.resident_bytes + 90e6  # the model's weights

@@ -51,7 +51,7 @@ class Engine:
         return cls(name, path, adapters=adapters)
 
     async def run(self, batch, *, call=None):
-        return [Output(scores=np.array([self._score(prompt, each) for each in prompt.choices])) for prompt in batch]
+        return [Output(scores=np.array([self._score(prompt, choice) for choice in prompt.choices])) for prompt in batch]
 
     def _score(self, prompt, choice) -> float:
         assert self.sizes[prompt.adapter] > 1000
@@ -112,7 +112,7 @@ def test_from_rows_to_version(folder):
     version = Registry(folder / "registry").champion("topic")
     row, described = trained.report["rungs"][-1], json.loads(version.files["model.json"])
 
-    assert [each["rung"] for each in trained.report["rungs"]] == ["lexical", "slm"]
+    assert [row["rung"] for row in trained.report["rungs"]] == ["lexical", "slm"]
     assert row["validation"]["accuracy"] == row["held_out"]["accuracy"] == 1.0
     assert row["held_back"] in range(8, 12)  # a fifth of the 48 that are not held out
     assert row["recipe"]["epochs"] == 2

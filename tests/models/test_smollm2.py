@@ -167,18 +167,18 @@ async def test_warm(engine):
 async def test_cpu_time_belongs_to_one(engine):
     """Beside a busy encoder each of the two is charged what it costs at least, and both add up to the process' time."""
     encoder = OnnxEncoder.bundled()
-    asked = prompt(STORY, max_tokens=24)
+    story_prompt = prompt(STORY, max_tokens=24)
     numbers = count()
 
     def read():  # another text each time: a known one costs nothing
         return Prompt(text=f"{next(numbers)} {STORY * 10}")
 
-    await asyncio.gather(engine.run([asked]), encoder.run([read()]))  # loaded, and read once
-    generating_alone = min([(await engine.run([asked]))[0].usage.cpu_seconds for _ in range(3)])
+    await asyncio.gather(engine.run([story_prompt]), encoder.run([read()]))  # loaded, and read once
+    generating_alone = min([(await engine.run([story_prompt]))[0].usage.cpu_seconds for _ in range(3)])
     encoding_alone = min([(await encoder.run([read()]))[0].usage.cpu_seconds for _ in range(5)])
 
     process = time.process_time()
-    generating = asyncio.create_task(engine.run([asked, replace(asked, seed=1)]))
+    generating = asyncio.create_task(engine.run([story_prompt, replace(story_prompt, seed=1)]))
     encoded = []
     while not generating.done():
         encoded += await encoder.run([read()])
@@ -196,13 +196,13 @@ async def test_cpu_time_belongs_to_one(engine):
 
 async def test_abort(engine):
     """A reader that leaves stops the generation: the next request does not wait for the rest."""
-    (told,) = await engine.run([prompt(STORY, max_tokens=24)])
+    (output,) = await engine.run([prompt(STORY, max_tokens=24)])
     stream = engine.stream(prompt(STORY, max_tokens=400))
     await anext(stream)
     await stream.aclose()
     start = time.process_time()
     await asyncio.gather(*(engine.run([prompt("hi", max_tokens=1)]) for _ in range(2)))
-    assert time.process_time() - start < 5 * told.usage.cpu_seconds, "the rest of 400 tokens takes more than 10 times"
+    assert time.process_time() - start < 5 * output.usage.cpu_seconds, "the rest of 400 tokens takes more than 10 times"
 
 
 async def test_side_by_side(engine):

@@ -59,8 +59,8 @@ def contract(number: int) -> dict:
 
 def write_base(folder) -> None:
     """A BERT of three narrow layers with random weights over the words of the contracts, in the hub's layout."""
-    said = " ".join(contract(number)["text"].lower() for number in range(80)).replace(".", " . ").split()
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *dict.fromkeys([*said, *NAMES, *STATES])]
+    contract_words = " ".join(contract(number)["text"].lower() for number in range(80)).replace(".", " . ").split()
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *dict.fromkeys([*contract_words, *NAMES, *STATES])]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -113,9 +113,9 @@ def tune(base, tagged, **more):
 def test_tags_are_learnt(base, tagged):
     """After fine-tuning every word has its tag, of both fields."""
     network = tune(base, tagged)
-    for window, logits in zip(tagged, token_logits(network, [each.ids for each in tagged]), strict=True):
-        said = logits[list(window.places)].reshape(len(window.places), 2, 3).argmax(axis=2)
-        assert (said == window.tags).all()
+    for window, logits in zip(tagged, token_logits(network, [window.ids for window in tagged]), strict=True):
+        predicted = logits[list(window.places)].reshape(len(window.places), 2, 3).argmax(axis=2)
+        assert (predicted == window.tags).all()
 
 
 def test_the_lower_layers_stay(base, tagged):
@@ -148,14 +148,16 @@ def test_the_plain_loop_agrees(base, tagged):
     start_at_frequencies(plain, tagged)
     untuned = token_logits(plain, [tagged[2].ids])[0]
     trained = [
-        each for group in _tag_optimizer(plain, TagRecipe(epochs=1, batch=1)).param_groups for each in group["params"]
+        parameter
+        for group in _tag_optimizer(plain, TagRecipe(epochs=1, batch=1)).param_groups
+        for parameter in group["params"]
     ]
     plain_tagging(plain, tagged, trained, rate=1e-3)
     tuned = tune(base, tagged, **recipe)
-    said, expected = (token_logits(network, [tagged[2].ids])[0] for network in (tuned, plain))
+    tuned_logits, expected = (token_logits(network, [tagged[2].ids])[0] for network in (tuned, plain))
 
     assert np.abs(expected - untuned).max() > 0.01
-    assert said == pytest.approx(expected, abs=2e-3)
+    assert tuned_logits == pytest.approx(expected, abs=2e-3)
 
 
 def test_padding_changes_nothing(base, tagged):
@@ -190,11 +192,11 @@ def test_a_long_text_is_read_window_after_window(base, tagged):
     """Nothing is cut: every token has logits and its place, also where the text has more than the base's positions."""
     tagger = OnnxTagger(tagger_files(tune(base, tagged, epochs=1), base))
     text = "goods are checked. " * 40 + "the seller is elm and company."
-    (said,) = tagger.tag([text])
+    (tags,) = tagger.tag([text])
     (output,) = asyncio.run(tagger.run([Prompt(text=text)]))
 
-    assert len(said.offsets) == len(said.logits) == 40 * 4 + 7
-    assert [text[start:end] for start, end in said.offsets[-7:]] == [
+    assert len(tags.offsets) == len(tags.logits) == 40 * 4 + 7
+    assert [text[start:end] for start, end in tags.offsets[-7:]] == [
         "the",
         "seller",
         "is",
@@ -204,7 +206,7 @@ def test_a_long_text_is_read_window_after_window(base, tagged):
         ".",
     ]
     assert output.finish == "stop"
-    assert np.array_equal(output.scores, said.logits)
+    assert np.array_equal(output.scores, tags.logits)
     assert tagger.tag([""])[0].logits.shape == (0, 6)
 
 
@@ -212,7 +214,7 @@ def test_windows():
     """All tokens in order, none more than the window holds, each with the text's marks."""
     for n in (0, 1, 8, 9, 50):
         cut = windows([-1, *range(n), -2], 10)
-        assert [each for window in cut for each in window[1:-1]] == list(range(n))
+        assert [position for window in cut for position in window[1:-1]] == list(range(n))
         assert all(len(window) <= 10 and (window[0], window[-1]) == (-1, -2) for window in cut)
 
 
@@ -239,10 +241,10 @@ def test_resuming_gives_the_same_weights(base, tagged, tmp_path):
     tune = functools.partial(fine_tune_tags, base, tagged, fields=2, recipe=recipe, seed=0)
     with pytest.raises(KeyboardInterrupt):
         tune(progress=progress, checkpoints=checkpoints)
-    told: list[int] = []
-    resumed, whole = tune(progress=told.append, checkpoints=checkpoints), tune(progress=lambda rows: None)
+    rows_done: list[int] = []
+    resumed, whole = tune(progress=rows_done.append, checkpoints=checkpoints), tune(progress=lambda rows: None)
 
-    assert told[0] == sum(done)
+    assert rows_done[0] == sum(done)
     assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
 
 
@@ -288,8 +290,8 @@ async def test_train_and_ask(folder):
         (finding,) = (await network.ask(Request(text=text, specialist="terms"))).trace.findings
     finally:
         await network.close()
-    assert [each.text for each in finding.fields if each.name == "seller"] == [contract(90)["fields"]["seller"]]
-    assert all(text[each.start : each.end] == each.text for each in finding.fields if each.stated)
+    assert [field.text for field in finding.fields if field.name == "seller"] == [contract(90)["fields"]["seller"]]
+    assert all(text[field.start : field.end] == field.text for field in finding.fields if field.stated)
     assert "encoder of terms" in [step.engine for step in finding.steps]
 
 

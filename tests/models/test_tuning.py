@@ -37,19 +37,19 @@ WORDS = {
 FILLER = ["please", "today", "again", "my", "the", "why", "is", "where"]
 
 
-def rows(each: int = 30) -> list[dict[str, str]]:
+def rows(per_label: int = 30) -> list[dict[str, str]]:
     """Texts of three labels, three words of their own among filler."""
     random = np.random.default_rng(0)
     return [
         {"text": " ".join([*random.choice(words, 3), *random.choice(FILLER, random.integers(1, 6))]), "label": label}
         for label, words in WORDS.items()
-        for _ in range(each)
+        for _ in range(per_label)
     ]
 
 
 def write_base(folder) -> None:
     """A BERT of two narrow layers with random weights, in the hub's layout."""
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *FILLER, *(word for each in WORDS.values() for word in each)]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *FILLER, *(word for group in WORDS.values() for word in group)]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(dict.fromkeys(words))}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
@@ -93,7 +93,7 @@ def tune(base, data, **more):
 
 
 def ids_of(base, texts):
-    return [each.ids for each in base.load_tokenizer().encode_batch(texts)]
+    return [encoding.ids for encoding in base.load_tokenizer().encode_batch(texts)]
 
 
 def test_labels_come_apart(base, data):
@@ -172,10 +172,10 @@ def test_resuming_gives_the_same_weights(base, data, tmp_path):
     tune = functools.partial(fine_tune, base, *data, several=False, recipe=recipe, seed=0)
     with pytest.raises(KeyboardInterrupt):
         tune(progress=progress, checkpoints=checkpoints)
-    told = []
-    resumed, whole = tune(progress=told.append, checkpoints=checkpoints), tune(progress=lambda rows: None)
+    rows_done = []
+    resumed, whole = tune(progress=rows_done.append, checkpoints=checkpoints), tune(progress=lambda rows: None)
 
-    assert told[0] == sum(done)
+    assert rows_done[0] == sum(done)
     assert all(
         torch.equal(value, resumed.network.state_dict()[name]) for name, value in whole.network.state_dict().items()
     )
@@ -267,7 +267,7 @@ def test_right_sizing_trains_the_rung_too(folder, one_epoch):
     rows = read_dataset(folder / "rows.jsonl", task="classify")
     trained = train_rungs("topic", section, train=rows, held_out=rows, encoder=OnnxEncoder.bundled())
 
-    assert [each.rung for each in trained.candidates] == ["lexical", "encoder"]
+    assert [candidate.rung for candidate in trained.candidates] == ["lexical", "encoder"]
     assert possible_rungs(section, rows) == ("lexical", "embedding", "encoder")
 
 
@@ -375,7 +375,7 @@ def test_texts_longer_than_the_base_knows_positions(folder, one_epoch):
     assert (base.max_tokens, len(ids), ids[-1]) == (64, 64, base.load_tokenizer().encode("a").ids[-1])
 
     report = train(folder).specialists["topic"].report
-    assert [each for each in report["warnings"] if "texts of rows.jsonl are longer than the 64 tokens" in each]
+    assert [warning for warning in report["warnings"] if "texts of rows.jsonl are longer than the 64 tokens" in warning]
 
 
 def test_without_torch(folder, monkeypatch):

@@ -34,8 +34,8 @@ class Tokenizer:
         ids = [4 + sum(map(ord, word)) % 57 for word in text.split()]
         return type("Encoding", (), {"input_ids": ids})()
 
-    def apply_chat_template(self, said, *, tokenize, add_generation_prompt):
-        return "\n".join(turn["content"] for turn in said)
+    def apply_chat_template(self, turns, *, tokenize, add_generation_prompt):
+        return "\n".join(turn["content"] for turn in turns)
 
 
 class Engine:
@@ -58,8 +58,8 @@ class Engine:
         assert prompt.adapter is None or self.adapters[prompt.adapter].stat().st_size > 1000
         text = prompt.messages[-1].text
         hard = "hard" in text
-        said = reply_to(text) if prompt.adapter and not hard else "I do not know"
-        return Output(text=said, logprob=-8.0 if hard else -0.2, usage=Usage(tokens_out=4))
+        reply = reply_to(text) if prompt.adapter and not hard else "I do not know"
+        return Output(text=reply, logprob=-8.0 if hard else -0.2, usage=Usage(tokens_out=4))
 
     async def close(self) -> None:
         pass

@@ -60,12 +60,12 @@ def rows_with(database, word):
     """The tables of the schema with a row that has the word in any column."""
     with psycopg.connect(database) as connection:
         tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'coterie'").fetchall()
-        asked = sql.SQL("SELECT count(*) FROM coterie.{} AS t WHERE t::text ILIKE {}")
+        query = sql.SQL("SELECT count(*) FROM coterie.{} AS t WHERE t::text ILIKE {}")
         pattern = sql.Literal(f"%{word}%")
         return {
             name
             for (name,) in tables
-            if connection.execute(asked.format(sql.Identifier(name), pattern)).fetchall() != [(0,)]
+            if connection.execute(query.format(sql.Identifier(name), pattern)).fetchall() != [(0,)]
         }
 
 

@@ -49,7 +49,9 @@ def document(name, *texts, seed=0, label=Label.INTERNAL, tenant=None, dimension=
 
 async def names(index, query, **options):
     """The documents that are found, best first."""
-    return [each.document for each in await index.search(query, **{"k": 10, "clearance": Label.INTERNAL} | options)]
+    return [
+        passage.document for passage in await index.search(query, **{"k": 10, "clearance": Label.INTERNAL} | options)
+    ]
 
 
 @asynccontextmanager
@@ -71,7 +73,12 @@ async def test_indexes_and_networks_share_a_database(open_index):
     await index.update([document("a", "late fee")])
     await other.update([document("b", "late fee")])
 
-    assert [await names(each, "late fee") for each in (index, other, foreign, same)] == [["a"], ["b"], [], ["a"]]
+    assert [await names(searched, "late fee") for searched in (index, other, foreign, same)] == [
+        ["a"],
+        ["b"],
+        [],
+        ["a"],
+    ]
     await other.update([], ["a"])
     assert await index.documents() == {"a": "a0"}
     assert await foreign.text("a", 0, 4, clearance=Label.RESTRICTED) is None
@@ -153,8 +160,8 @@ async def test_building_anew(open_index, database, make_encoder):
         await names(index, "late fee")
     assert await names(other, "late fee") == ["a"]
     async with admin(database) as connection:
-        found = await connection.execute("SELECT count(*) FROM pg_tables WHERE tablename LIKE 'chunks_%'")
-        assert await found.fetchone() == (2,)
+        cursor = await connection.execute("SELECT count(*) FROM pg_tables WHERE tablename LIKE 'chunks_%'")
+        assert await cursor.fetchone() == (2,)
 
 
 async def test_asked_while_it_is_built_anew(open_index):
@@ -169,11 +176,11 @@ async def test_asked_while_it_is_built_anew(open_index):
 
     building = asyncio.ensure_future(build())
     while not building.done():
-        for found in await asyncio.gather(
+        for passages in await asyncio.gather(
             *(index.search("late fee", k=30, clearance=Label.INTERNAL) for _ in range(3))
         ):
-            assert len(found) == 20
-            assert len({passage.text for passage in found}) == 1
+            assert len(passages) == 20
+            assert len({passage.text for passage in passages}) == 1
     await building
 
 
@@ -224,8 +231,8 @@ async def test_counts_stay_true(open_index, database):
         await index.update(put, [f"d{drawn.integers(6)}"])
 
     async with admin(database) as connection:
-        found = await connection.execute("SELECT id, chunks FROM coterie.compartments")
-        compartments = await found.fetchall()
+        cursor = await connection.execute("SELECT id, chunks FROM coterie.compartments")
+        compartments = await cursor.fetchall()
         assert len(compartments) > 4
         for number, chunks in compartments:
             counted = await connection.execute(f"SELECT count(*) FROM coterie.vectors_{number}")
@@ -244,8 +251,8 @@ async def test_words_of_an_older_database_are_told_anew(open_index, database):
     index = await open_index()
     await index.update([document("a", "Das Caf\u00e9 hat zu."), document("b", "late fee", label=Label.RESTRICTED)])
     async with admin(database) as connection:
-        found = await connection.execute("SELECT id FROM coterie.compartments")
-        for (number,) in await found.fetchall():
+        cursor = await connection.execute("SELECT id FROM coterie.compartments")
+        for (number,) in await cursor.fetchall():
             await connection.execute(
                 f"ALTER TABLE coterie.chunks_{number} DROP COLUMN words, ADD COLUMN words tsvector NOT NULL"
                 " GENERATED ALWAYS AS (to_tsvector('pg_catalog.english', heading || ' ' || body)) STORED"
@@ -259,8 +266,8 @@ async def test_words_of_an_older_database_are_told_anew(open_index, database):
     await newer.update([document("c", "cafes")], ["a"])
     assert await names(newer, "CAF\u00c9", mode="keyword") == ["c"]
     async with admin(database) as connection:
-        found = await connection.execute("SELECT word, chunks FROM coterie.words ORDER BY 1")
-        assert await found.fetchall() == [("cafe", 1), ("fee", 1), ("late", 1)]
+        cursor = await connection.execute("SELECT word, chunks FROM coterie.words ORDER BY 1")
+        assert await cursor.fetchall() == [("cafe", 1), ("fee", 1), ("late", 1)]
 
 
 async def test_rare_words_count_more(open_index):
@@ -271,8 +278,8 @@ async def test_rare_words_count_more(open_index):
     caller = SearchScope("shop", "help", Label.INTERNAL, "default")
 
     async def ask(connection):
-        found = await look_up(connection, caller, "card deposit")
-        return await (await by_words(connection, found.compartments, found.words, 3)).fetchall()
+        lookup = await look_up(connection, caller, "card deposit")
+        return await (await by_words(connection, lookup.compartments, lookup.words, 3)).fetchall()
 
     hits = await index._read(ask)
     assert [document for _, document, _, _ in hits] == [10, 9, 1]
@@ -289,10 +296,10 @@ async def test_many_vectors_have_a_graph(open_index, database):
         made = await connection.execute("SELECT count(*) FROM pg_indexes WHERE indexdef LIKE '%USING hnsw%'")
         assert await made.fetchone() == (1,)
     late = document("late", "y", seed=99).vectors[0]
-    found = await index.search("zzz", k=50, clearance=Label.INTERNAL, vector=late)
-    assert (found[0].document, found[0].text) == ("late", "y")
-    assert len(found) == 50
-    assert "d4" not in {each.document for each in found}
+    passages = await index.search("zzz", k=50, clearance=Label.INTERNAL, vector=late)
+    assert (passages[0].document, passages[0].text) == ("late", "y")
+    assert len(passages) == 50
+    assert "d4" not in {passage.document for passage in passages}
 
 
 # --- Odd texts ---------------------------------------------------------------------------------------

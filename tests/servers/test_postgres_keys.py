@@ -33,8 +33,8 @@ def test_made_on_one_host_and_revoked_on_another(rings):
     one, other = rings(clock), rings(clock)
     assert one.is_empty()
     made = one.create("bot", role="operator", tenant="acme")
-    found = other.find(made.token)
-    assert (found.id, found.tenant, found.role) == (made.key.id, "acme", "operator")
+    key = other.find(made.token)
+    assert (key.id, key.tenant, key.role) == (made.key.id, "acme", "operator")
     with pytest.raises(InputError):
         other.create("bot")
     other.revoke("bot")

@@ -51,8 +51,8 @@ def budgets(shared_database: str, clock: Callable[[], float]) -> Iterator[Callab
         return made[-1]
 
     yield make
-    for each in made:
-        asyncio.run(each.close())
+    for limits in made:
+        asyncio.run(limits.close())
 
 
 async def test_what_a_dead_process_held_counts(budgets):
@@ -89,7 +89,7 @@ async def test_a_host_whose_clock_is_off(shared_database):
     for host in hosts:
         await host.close()
     last = StoredLimits(section, None, storage=BudgetDatabase(address))
-    counted = [each.requests for each in await asyncio.to_thread(last.spending)]
+    counted = [spending.requests for spending in await asyncio.to_thread(last.spending)]
     await last.close()
     assert (admitted, counted) == (6, [6])
 

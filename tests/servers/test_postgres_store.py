@@ -135,12 +135,12 @@ async def test_erased_is_gone_from_the_files(open_store, shared_database, schema
 async def test_many_writers_of_the_same_sessions(open_store):
     """Stores of several processes that use the same sessions at once lose nothing and wait in no circle."""
     stores = [await open_store() for _ in range(4)]
-    each = [
-        store.settle(settlement(f"{number}-{place}", session=f"s{number % 5}", entries=ENTRIES))
+    writes = [
+        store.settle(settlement(f"{number}-{index}", session=f"s{number % 5}", entries=ENTRIES))
         for number in range(50)
-        for place, store in enumerate(stores)
+        for index, store in enumerate(stores)
     ]
-    await asyncio.gather(*each)
+    await asyncio.gather(*writes)
     assert (await stores[0].summary()).requests == 200
     assert len((await stores[1].context("s1", "default", whole=True)).entries) == 40 * len(ENTRIES)
 

@@ -82,7 +82,7 @@ class Odd:
         if odd < 0.09:
             raise draw.choice([Overloaded("full"), InputError("not so")])
         verdicts: tuple[Verdict, ...] = ()
-        asked: tuple[Step, ...] = ()
+        model_steps: tuple[Step, ...] = ()
         if self.asks is not None:
             message = Message(role="user", text=task.text)
             prompt = Prompt(
@@ -90,9 +90,9 @@ class Odd:
             )
             (output,) = await self.asks.run([prompt], call=call)
             verdicts = () if output.verdict is None else (output.verdict,)
-            asked = (Step(producer=self.name, engine=self.asks.name, usage=output.usage),)
+            model_steps = (Step(producer=self.name, engine=self.asks.name, usage=output.usage),)
         passages = [entry.content for entry in view.entries if isinstance(entry.content, Passage)]
-        text = " | ".join([task.text, *(each.text for each in passages)])
+        text = " | ".join([task.text, *(passage.text for passage in passages)])
         return Finding(
             specialist=self.name,
             value=text,
@@ -105,7 +105,7 @@ class Odd:
             facts=tuple(Fact(name=name, value="yes", confidence=0.9) for name in self.writes),
             citations=tuple(map(_cited, passages)),
             verdicts=verdicts,
-            steps=(Step(producer=self.name, engine="linear", usage=SPENT), *asked),
+            steps=(Step(producer=self.name, engine="linear", usage=SPENT), *model_steps),
         )
 
 

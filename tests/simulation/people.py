@@ -40,16 +40,16 @@ class Tenant:
 
     def words(self, label: Label) -> str:
         """A sentence of this label, perhaps with something in it that is more sensitive than it says."""
-        said = [f"triage says {self.canaries.word(label).text}"]
+        parts = [f"triage says {self.canaries.word(label).text}"]
         if self.draw.random() < 0.5:
-            said += [f"write to {self.canaries.personal().text}" for _ in range(self.draw.randrange(1, 3))]
+            parts += [f"write to {self.canaries.personal().text}" for _ in range(self.draw.randrange(1, 3))]
         if self.draw.random() < 0.1:
-            said.append(f"key {self.canaries.secret().text}")
+            parts.append(f"key {self.canaries.secret().text}")
         if self.draw.random() < 0.2:
-            said.append(self.draw.choice(["<EMAIL_1>", "iban_1", "<LITERAL_1>", "&lt;CARD_2&gt;"]))
-        said += ["It is long. " * 200] * (self.draw.random() < 0.05)
-        self.draw.shuffle(said)
-        return ", ".join(said)
+            parts.append(self.draw.choice(["<EMAIL_1>", "iban_1", "<LITERAL_1>", "&lt;CARD_2&gt;"]))
+        parts += ["It is long. " * 200] * (self.draw.random() < 0.05)
+        self.draw.shuffle(parts)
+        return ", ".join(parts)
 
     def request(self) -> Request:
         """Something to ask."""
@@ -97,13 +97,13 @@ class Tenant:
     def questions(self) -> list[Question]:
         """Typed questions: of one or several kinds, some of them twice."""
         draw = self.draw
-        asked = [
+        choices = [
             Question.choice(["red", "green", "blue"], "Which?", name="colour"),
             Question.choice([f"{n} of {self.name}" for n in range(draw.randrange(2, 9))], name="of many"),
             Question.predicate("It is about a fee.", name="fee"),
             Question.score(["low", "middle", "high"], "How much?", name="level"),
         ]
-        return [draw.choice(asked) for _ in range(draw.choice([1, 1, 2, 5]))]
+        return [draw.choice(choices) for _ in range(draw.choice([1, 1, 2, 5]))]
 
     def _document(self, least: Label) -> Document:
         own = self.draw.choice([least, *Label])
@@ -114,9 +114,9 @@ class Tenant:
         """What its caller releases may be seen as what it is released to."""
         if request.release is None:
             return
-        for place, canary in enumerate(self.canaries.made):
+        for index, canary in enumerate(self.canaries.made):
             if canary.text in str(request) and canary.kind != "SECRET":
-                self.canaries.made[place] = replace(canary, label=min(canary.label, request.release.to))
+                self.canaries.made[index] = replace(canary, label=min(canary.label, request.release.to))
 
     @cached_property
     def passages(self) -> list[Passage]:

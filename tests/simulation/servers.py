@@ -58,9 +58,9 @@ class Transport:
             raise TransportError("unreachable", "connection refused", sent=False)
         head = "\n".join(f"{name}: {value}" for name, value in headers.items())
         server.bodies.append(head.encode() + b"\n\n" + body)
-        asked = json.loads(body)
+        request = json.loads(body)
         if not self._ended():
-            turns = "\n\n".join(f"{each['role']}: {each['content']}" for each in asked["messages"])
+            turns = "\n\n".join(f"{message['role']}: {message['content']}" for message in request["messages"])
             server.prompts.append((turns, body.decode()))
         await asyncio.sleep(draw.choice([0.0, 0.01, 0.2, 1.5]))
         odd = draw.random()
@@ -68,7 +68,7 @@ class Transport:
             await asyncio.Event().wait()  # until somebody gives up
         if odd < 0.08:
             raise TransportError(draw.choice(["dropped", "dropped", "late"]), "gone")
-        text, calls = _reply(asked, draw), _calls(asked, draw)
+        text, calls = _reply(request, draw), _calls(request, draw)
         if odd < 0.16:
             status, error = draw.choice([400, 429, 500, 503]), {"error": {"message": text[:100], "code": None}}
             headers = {"retry-after": "1"} if draw.random() < 0.3 else {}
@@ -76,10 +76,10 @@ class Transport:
         if odd < 0.18:
             return ScriptedAnswer(headers={"content-type": "text/html"}, body=b"<h1>It works!</h1>")
         tokens = {
-            "prompt_tokens": sum(len(message["content"].split()) for message in asked["messages"]),
-            "completion_tokens": len(text.split()) * asked.get("n", 1),
+            "prompt_tokens": sum(len(message["content"].split()) for message in request["messages"]),
+            "completion_tokens": len(text.split()) * request.get("n", 1),
         }
-        streams = bool(asked.get("stream"))
+        streams = bool(request.get("stream"))
         chunks = _events(text, calls, tokens, draw) if streams else [_whole(text, calls, tokens)]
         kind = "text/event-stream" if streams else "application/json"
         ending = draw.choices(["whole", "cut", "hang", "error"], weights=[85, 6, 5, 4])[0]
@@ -108,24 +108,24 @@ class _Pieces:
             raise TransportError("dropped", "peer closed connection without sending complete message body")
 
 
-def _reply(asked: dict[str, Any], draw: random.Random) -> str:
+def _reply(request: dict[str, Any], draw: random.Random) -> str:
     """What the model says: no more words than it was allowed."""
-    said = draw.choice(_REWORDED)(asked["messages"][-1]["content"])
-    said = " ".join(said.split()[: min(draw.choice([3, 40, 400]), asked.get("max_tokens", 400))])
-    if not asked.get("response_format"):
-        return "" if draw.random() < 0.03 else said
-    options = json.dumps(asked["response_format"]).partition('"enum": [')[2].partition("]")[0]
+    text = draw.choice(_REWORDED)(request["messages"][-1]["content"])
+    text = " ".join(text.split()[: min(draw.choice([3, 40, 400]), request.get("max_tokens", 400))])
+    if not request.get("response_format"):
+        return "" if draw.random() < 0.03 else text
+    options = json.dumps(request["response_format"]).partition('"enum": [')[2].partition("]")[0]
     if options and draw.random() < 0.9:
         return json.dumps({"label": draw.choice(json.loads(f"[{options}]"))})
-    return json.dumps({"answer": draw.choice(["", said]), "questions": [said[:80]]})
+    return json.dumps({"answer": draw.choice(["", text]), "questions": [text[:80]]})
 
 
-def _calls(asked: dict[str, Any], draw: random.Random) -> list[dict[str, Any]]:
+def _calls(request: dict[str, Any], draw: random.Random) -> list[dict[str, Any]]:
     """Calls of a function in place of the words, where there is one; their arguments are no more than the words."""
-    if not asked.get("tools") or draw.random() < 0.4:
+    if not request.get("tools") or draw.random() < 0.4:
         return []
     arguments = draw.choice(['{"n": 3}', '{"n": ', "{}", "no JSON"])
-    name = draw.choice([asked["tools"][0]["function"]["name"], "another"])
+    name = draw.choice([request["tools"][0]["function"]["name"], "another"])
     return [{"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}]
 
 
@@ -140,12 +140,12 @@ def _events(text: str, calls: list[dict[str, Any]], tokens: dict[str, int], draw
     size = draw.choice([1, 7, 60])
     pieces = [text[at : at + size] for at in range(0, len(text), size)][:200]
     pieces += [text[200 * size :]] if len(text) > 200 * size else []
-    said: list[dict[str, Any]] = [{"content": piece} for piece in pieces]
+    deltas: list[dict[str, Any]] = [{"content": piece} for piece in pieces]
     for call in calls:
         head, arguments = {**call, "function": {**call["function"], "arguments": ""}}, call["function"]["arguments"]
         rest = [{"index": 0, "function": {"arguments": sign}} for sign in arguments]
-        said = [{"tool_calls": [each]} for each in (head, *rest)]
+        deltas = [{"tool_calls": [call]} for call in (head, *rest)]
     finish = "tool_calls" if calls else "stop"
-    chunks: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": each}]} for each in said]
+    chunks: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
     chunks += [{"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}, {"choices": [], "usage": tokens}]
     return [b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks] + [b"data: [DONE]\n\n"]

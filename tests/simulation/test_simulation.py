@@ -46,4 +46,4 @@ def test_everything_comes_up(tmp_path):
         world.run()
         seen.update(world.seen)
 
-    assert not {each for each in EVERY if not seen[each]}
+    assert not {kind for kind in EVERY if not seen[kind]}

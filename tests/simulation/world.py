@@ -115,8 +115,8 @@ class World:
         self.loop = SimulatedLoop(self.drawn(), self.clock)
         self.servers = {name: SimulatedServer(name, self.drawn()) for name in CLEARANCES}
         self.tenants = {
-            name: Tenant(name, Canaries(seed=self.seed * 10 + place), self.drawn())
-            for place, name in enumerate(TENANTS)
+            name: Tenant(name, Canaries(seed=self.seed * 10 + index), self.drawn())
+            for index, name in enumerate(TENANTS)
         }
         self.passages = [passage for tenant in self.tenants.values() for passage in tenant.passages]
         self.chain = self.draw.choice([("inner", "open"), ("trusted", "inner"), ("open", "trusted"), ("inner",)])
@@ -148,8 +148,8 @@ class World:
         if self.draw.random() < 0.5:
             limits["tokens"] = BudgetSection(per="ever", tokens=self.draw.randrange(300, 6_000))
         if self.draw.random() < 0.5:
-            each = self.draw.choice(["tenant", "key"])
-            limits["money"] = BudgetSection(per="ever", each=each, money=Decimal(self.draw.randrange(1, 200)) / 1000)
+            scope = self.draw.choice(["tenant", "key"])
+            limits["money"] = BudgetSection(per="ever", each=scope, money=Decimal(self.draw.randrange(1, 200)) / 1000)
         if self.draw.random() < 0.3:
             requests = self.draw.randrange(1, 8)
             limits["keys"] = BudgetSection(per="hour", each="key", requests=requests, tokens=requests * 2_000)
@@ -206,8 +206,8 @@ class World:
             clock=self.clock,
         )
         specialists = {
-            each.name: each
-            for each in (
+            specialist.name: specialist
+            for specialist in (
                 Odd(name="triage", draw=self.drawn(), writes=("intent",)),
                 Speaking(name="clauses", draw=self.drawn()),
                 Odd(name="notes", draw=self.drawn(), reads=("intent",)),
@@ -221,7 +221,7 @@ class World:
         owners = {passage.document: passage.document.split("-")[0] for passage in self.passages}
         network = Network(
             specialists=specialists,
-            router=ByName(cards={name: each.card for name, each in specialists.items()}, draw=self.drawn()),
+            router=ByName(cards={name: specialist.card for name, specialist in specialists.items()}, draw=self.drawn()),
             store=store,
             meter=meter,
             encoder=EchoEngine("onnx"),
@@ -339,8 +339,8 @@ class World:
             if self.loop.time() > latest:
                 raise Stalled(f"after {LONGEST:g} s somebody still waits: {shown(waiting)}")
             done, waiting = await asyncio.wait(waiting, timeout=0.25)
-            for each in done:
-                each.result()
+            for task in done:
+                task.result()
         for client in (*waiting, keeping):
             client.cancel()
         await asyncio.gather(*clients, keeping, return_exceptions=True)
@@ -373,9 +373,9 @@ class World:
         else:
             await life.store.erase(session, tenant)
         self.seen["erased"] += 1
-        content = b"".join(each.read_bytes() for each in life.folder.glob("store.db*"))
-        made = [each.text for each in self.tenants[tenant].canaries.made if each.text.encode() in content]
-        still = [word for word in made if any(word in asked for asked in erasure.asked)]
+        content = b"".join(file.read_bytes() for file in life.folder.glob("store.db*"))
+        made = [canary.text for canary in self.tenants[tenant].canaries.made if canary.text.encode() in content]
+        still = [word for word in made if any(word in text for text in erasure.asked)]
         assert not still, f"{still} of {tenant}, {session} is still there"
 
     async def _client(self, life: Life, tenant: Tenant, draw: random.Random, number: int) -> None:
@@ -413,13 +413,13 @@ class World:
         patience = draw.choice([None, None, 0.05, 1.0])
 
         async def read() -> str | None:
-            said = list[bytes]()
+            received = list[bytes]()
             async with aclosing(life.network.relay(relayed, trace_id=ticket.id)) as events:
                 async for event in events:
-                    said.append(event.body if isinstance(event, RelayHead) else event)
-                    if len(said) > most:
+                    received.append(event.body if isinstance(event, RelayHead) else event)
+                    if len(received) > most:
                         return None
-            return b"".join(said).decode("utf-8", "replace")
+            return b"".join(received).decode("utf-8", "replace")
 
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):
@@ -438,9 +438,9 @@ class World:
         ticket.content = str(request)
         with suppress(TimeoutError):
             async with asyncio.timeout(draw.choice([None, None, 0.05, 1.0])):
-                found = await life.network.decide(request, tenant.questions(), trace_id=ticket.id)
+                answer = await life.network.decide(request, tenant.questions(), trace_id=ticket.id)
             self.seen["decided"] += 1
-            return found.trace, None
+            return answer.trace, None
         return None, None
 
     async def _ask(
@@ -474,14 +474,14 @@ class World:
 
     async def _read(self, life: Life, request: Request, ticket: Ticket, *, most: int) -> Answer | None:
         """Read a stream, or its beginning; what was shown piece by piece is the answer."""
-        said: list[str] = []
+        pieces: list[str] = []
         async with aclosing(life.network.stream(request, trace_id=ticket.id)) as events:
             async for event in events:
                 if isinstance(event, Answer):
-                    assert "".join(said) == event.text
+                    assert "".join(pieces) == event.text
                     return event
-                said.append(event.text)
-                if len(said) > most:
+                pieces.append(event.text)
+                if len(pieces) > most:
                     break
         return None
 
@@ -506,7 +506,7 @@ class World:
 
     def _check_alone(self) -> None:
         left = asyncio.all_tasks(self.loop) - {asyncio.current_task(self.loop)}
-        left = {each for each in left if not each.get_coro().__qualname__.startswith("LiveFlywheel.")}
+        left = {task for task in left if not task.get_coro().__qualname__.startswith("LiveFlywheel.")}
         assert not left, f"still running: {left}"
 
     def _check_answer(self, tenant: Tenant, ticket: Ticket) -> None:
@@ -533,23 +533,25 @@ class World:
         for name, server in self.servers.items():
             assert len(server.bodies) <= self.allowed[name] * (1 + self.retries)
             for body in server.bodies:
-                found = [each for tenant in self.tenants.values() for each in _above(tenant, body, CLEARANCES[name])]
-                assert not found, f"above the clearance of {name!r}: {found}"
+                leaked = [
+                    canary for tenant in self.tenants.values() for canary in _above(tenant, body, CLEARANCES[name])
+                ]
+                assert not leaked, f"above the clearance of {name!r}: {leaked}"
                 owners = [tenant.name for tenant in self.tenants.values() if _any(tenant, body)]
                 assert len(owners) <= 1, f"words of {owners} in one request to {name!r}"
 
     async def _check_kept(self, life: Life) -> None:
         """What was answered is in ledger, trace and audit once; nothing else is there; no budget is exceeded."""
         settled, written = await self._settled(life), self._written(life)
-        requests = [each for each in written if each["kind"] == "request"]
-        announced = {each["about"].get("digest") for each in written}
+        requests = [entry for entry in written if entry["kind"] == "request"]
+        announced = {entry["about"].get("digest") for entry in written}
         for server in self.servers.values():
             for ways in server.prompts:
                 assert announced & set(map(life.audit.digest, ways)), f"{server.name} was sent what no entry announces"
         for ticket in self.tickets:
             if ticket.trace is not None:
                 self._check_ticket(life, ticket, settled, requests)
-        times = Counter(each["about"]["trace"] for each in written if each["kind"] == "request")
+        times = Counter(entry["about"]["trace"] for entry in written if entry["kind"] == "request")
         assert set(times.values()) <= {1}, f"more than once in the audit log: {times.most_common(3)}"
         summed = (await life.store.summary()).requests
         assert summed == len(settled) or (summed > len(settled) and (self.erasures or self.content_days))
@@ -566,12 +568,12 @@ class World:
     ) -> None:
         """One answer, in the store and in the audit log."""
         assert ticket.trace is not None
-        (entry,) = [each for each in requests if each["about"].get("trace") == ticket.id]
+        (entry,) = [request for request in requests if request["about"].get("trace") == ticket.id]
         assert (entry["tenant"], entry["time"]) == (ticket.tenant, ticket.trace.time)
         if ticket.text is not None:
             assert entry["about"]["answered"] == life.audit.digest(ticket.text)
         stored = settled.get(ticket.id)
-        if self.content_days is None and not any(each.takes(ticket) for each in self.erasures):
+        if self.content_days is None and not any(erasure.takes(ticket) for erasure in self.erasures):
             assert stored is not None, f"{ticket.id} was answered and is not in the store"
             assert stored.verdicts == ticket.trace.verdicts
             assert stored.steps == ticket.trace.steps
@@ -580,24 +582,24 @@ class World:
 
     async def _settled(self, life: Life) -> dict[str, Trace]:
         """Traces in the store by id; each is its tenant's alone."""
-        found = {}
+        traces = {}
         for ticket in self.tickets:
             for tenant in self.tenants:
                 trace = await life.store.trace(ticket.id, tenant)
                 if tenant != ticket.tenant:
                     assert trace is None, f"{tenant} sees {ticket.id} of {ticket.tenant}"
                 elif trace is not None:
-                    found[ticket.id] = trace
-        return found
+                    traces[ticket.id] = trace
+        return traces
 
     async def _check_crossings(self, life: Life, number: int) -> None:
         """Where nothing failed, all that left in this process has an outcome in the audit log, and a trace."""
         own = {ticket.id for ticket in self.tickets if ticket.lived == number}
-        opened = [each for each in verify_audit(life.folder / "audit.jsonl").open if each.trace in own]
+        opened = [prompt for prompt in verify_audit(life.folder / "audit.jsonl").open if prompt.trace in own]
         assert not opened, f"nothing says what came of {opened}"
-        left = {each["about"]["trace"] for each in self._written(life) if each["kind"] == "egress"} & own
+        left = {entry["about"]["trace"] for entry in self._written(life) if entry["kind"] == "egress"} & own
         kept = await self._settled(life)
-        taken = {each.id for each in self.tickets if any(erasure.takes(each) for erasure in self.erasures)}
+        taken = {ticket.id for ticket in self.tickets if any(erasure.takes(ticket) for erasure in self.erasures)}
         assert self.content_days or left <= kept.keys() | taken, f"no trace of {left - kept.keys() - taken}"
         if not self.erasures and not self.content_days and number == 0:
             counted = sum(
@@ -620,8 +622,10 @@ class World:
             assert example.tenant == ticket.tenant
             content = json.dumps([example.prompt, example.input, example.answer], ensure_ascii=False).encode()
             for tenant in self.tenants.values():
-                found = [each for each in tenant.canaries.made if each.kind and each.text.encode() in content]
-                assert not found, f"{ticket.id} is captured with {found}"
+                captured = [
+                    canary for canary in tenant.canaries.made if canary.kind and canary.text.encode() in content
+                ]
+                assert not captured, f"{ticket.id} is captured with {captured}"
                 assert tenant.name == ticket.tenant or not _any(tenant, content)
             self.seen["captured"] += 1
 
@@ -641,7 +645,7 @@ class World:
             for session in SESSIONS:
                 content = str(await life.store.context(session, name, whole=True)).encode()
                 strangers = [other.name for other in self.tenants.values() if other is not tenant]
-                assert not [each for each in strangers if _any(self.tenants[each], content)]
+                assert not [stranger for stranger in strangers if _any(self.tenants[stranger], content)]
 
     def _check_budgets(self, life: Life) -> None:
         """No limit is exceeded, what the servers billed is counted, and nothing is held when nobody asks."""
@@ -659,11 +663,11 @@ class World:
         tenant, session = self.draw.choice(TENANTS), self.draw.choice(SESSIONS)
         await life.store.erase(session, tenant)
         assert not (await life.store.context(session, tenant, whole=True)).entries
-        content = b"".join(each.read_bytes() for each in life.folder.glob("store.db*"))
+        content = b"".join(file.read_bytes() for file in life.folder.glob("store.db*"))
         erased = [ticket.content for ticket in self.tickets if (ticket.tenant, ticket.session) == (tenant, session)]
-        for asked in erased:
+        for text in erased:
             for canary in self.tenants[tenant].canaries.made:
-                if canary.text in asked:
+                if canary.text in text:
                     assert canary.text.encode() not in content, f"{canary} of {tenant}, {session} is still there"
 
 

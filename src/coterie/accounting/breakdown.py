@@ -49,7 +49,7 @@ def breakdown_json(ledger: Ledger, reporting: Reporting, answers: Mapping[str, i
         "by": reporting.by,
         "total": row_json(ledger.total, reporting, seconds=reporting.now - max(reporting.since, began)),
         "rows": [row_json(row, reporting, seconds=_seconds_of(row.key, reporting, began)) for row in ledger.rows],
-        "trainings": [_trainings_json(name, each, answers) for name, each in _by_specialist(ledger.trainings)],
+        "trainings": [_trainings_json(name, runs, answers) for name, runs in _by_specialist(ledger.trainings)],
     }
 
 
@@ -85,16 +85,16 @@ def row_json(row: LedgerRow, reporting: Reporting, *, seconds: float | None) -> 
         "grams_co2": None if grams is None else _rounded(row.joules / _JOULES_PER_KWH * grams),
         "known_cost": None if row.unpriced and not row.cost else _rounded(row.cost),
         "unpriced": row.unpriced,
-        "joules_per_answer": _each(row.joules, row.answered),
-        "cost_per_answer": _each(cost, row.answered),
+        "joules_per_answer": _per_item(row.joules, row.answered),
+        "cost_per_answer": _per_item(cost, row.answered),
         "counterfactual_cost": _rounded(row.counterfactual_cost) if row.compared else None,
         "compared": row.compared,
         "saved": _rounded(saved),
         "judged": row.judged,
         "correct": row.correct,
         "correct_share": _share(row.correct, row.judged),
-        "joules_per_correct": _each(row.judged_joules, row.correct),
-        "cost_per_correct": _each(row.judged_cost, row.correct),
+        "joules_per_correct": _per_item(row.judged_joules, row.correct),
+        "cost_per_correct": _per_item(row.judged_cost, row.correct),
     }
 
 
@@ -114,28 +114,28 @@ def _cell(value: Figure) -> Figure:
 
 
 def _by_specialist(trainings: Sequence[Training]) -> list[tuple[str, list[Training]]]:
-    found: dict[str, list[Training]] = defaultdict(list)
+    by_specialist: dict[str, list[Training]] = defaultdict(list)
     for training in trainings:
-        found[training.specialist].append(training)
-    return sorted(found.items())
+        by_specialist[training.specialist].append(training)
+    return sorted(by_specialist.items())
 
 
 def _trainings_json(name: str, trainings: Sequence[Training], answers: Mapping[str, int]) -> dict[str, Figure]:
     """Return the usage of a specialist's trainings, and their share per answer up to now."""
-    joules = sum(each.joules for each in trainings)
-    known = [training.cost for training in trainings if training.cost is not None]
-    cost = sum(known, Decimal(0)) if len(known) == len(trainings) else None
+    joules = sum(training.joules for training in trainings)
+    costs = [training.cost for training in trainings if training.cost is not None]
+    cost = sum(costs, Decimal(0)) if len(costs) == len(trainings) else None
     return {
         "specialist": name,
         "trainings": len(trainings),
-        "seconds": _rounded(sum(each.seconds for each in trainings), 3),
-        "cpu_seconds": _rounded(sum(each.cpu_seconds for each in trainings), 3),
+        "seconds": _rounded(sum(training.seconds for training in trainings), 3),
+        "cpu_seconds": _rounded(sum(training.cpu_seconds for training in trainings), 3),
         "joules": _rounded(joules),
-        "joules_kind": "measured" if all(each.joules_kind == "measured" for each in trainings) else "estimated",
+        "joules_kind": "measured" if all(training.joules_kind == "measured" for training in trainings) else "estimated",
         "cost": _rounded(cost),
         "answers": answers.get(name, 0),
-        "joules_per_answer": _each(joules, answers.get(name, 0)),
-        "cost_per_answer": _each(cost, answers.get(name, 0)),
+        "joules_per_answer": _per_item(joules, answers.get(name, 0)),
+        "cost_per_answer": _per_item(cost, answers.get(name, 0)),
     }
 
 
@@ -152,7 +152,7 @@ def _share(part: int, whole: int) -> float | None:
     return round(part / whole, 6) if whole else None
 
 
-def _each(amount: float | Decimal | None, count: int) -> float | None:
+def _per_item(amount: float | Decimal | None, count: int) -> float | None:
     return _rounded(float(amount) / count) if amount is not None and count else None
 
 
@@ -198,9 +198,9 @@ def format_money(amount: Decimal | None, currency: str) -> str:
 
 def format_cost(usage: Usage, steps: Iterable[Step], currency: str) -> str:
     """Format what a request cost for people; if part of the sum is unknown, the known part as "at least"."""
-    known = sum((step.usage.cost for step in steps if step.usage.cost is not None), Decimal(0))
-    if usage.cost is None and known:
-        return f"at least {format_money(known, currency)}"
+    at_least = sum((step.usage.cost for step in steps if step.usage.cost is not None), Decimal(0))
+    if usage.cost is None and at_least:
+        return f"at least {format_money(at_least, currency)}"
     return format_money(usage.cost, currency)
 
 

@@ -88,13 +88,15 @@ class PackageMeter:
         busy = _busy_seconds(self._stat)
         if not counters or busy is None or any(counter is None for counter in counters):
             return None
-        return _Reading(tuple((each or 0.0) * _MICRO for each in counters), busy, self._clock())
+        return _Reading(tuple((counter or 0.0) * _MICRO for counter in counters), busy, self._clock())
 
 
 def _packages(powercap: Path) -> list[Path]:
     """Return the packages' folders. Their parts (cores, memory) are inside these folders and would count twice."""
     with suppress(OSError):
-        return sorted(each for each in powercap.iterdir() if each.name.startswith("intel-rapl:") and _is_package(each))
+        return sorted(
+            folder for folder in powercap.iterdir() if folder.name.startswith("intel-rapl:") and _is_package(folder)
+        )
     return []
 
 
@@ -315,11 +317,11 @@ class CardMeter:
         except OSError:
             now = None
         last, self._last = self._last, now
-        for each in self._at_work:
-            if now is None or last is None or now < last or each.joules is None:
-                each.joules = None
+        for card in self._at_work:
+            if now is None or last is None or now < last or card.joules is None:
+                card.joules = None
             else:
-                each.joules += (now - last) / len(self._at_work)
+                card.joules += (now - last) / len(self._at_work)
 
 
 class CallEnergy:
@@ -361,8 +363,8 @@ class Cards:
 def open_cards(numbers: Sequence[int]) -> Cards | None:
     """Open the cards with these `nvidia-smi` numbers; None if one of them has no readable counter."""
     meters = [_meter(number) for number in numbers]
-    found = [meter for meter in meters if meter is not None]
-    return Cards(found) if found and len(found) == len(meters) else None
+    readable_meters = [meter for meter in meters if meter is not None]
+    return Cards(readable_meters) if readable_meters and len(readable_meters) == len(meters) else None
 
 
 @cache

@@ -135,9 +135,9 @@ class CostMeter:
             return None
         model = self._remote[alone]
         tries = (step.usage for step in steps if step.engine == alone)
-        asked = [usage for usage in tries if usage.tokens_in or usage.tokens_out]  # not those that failed
-        if asked:
-            amounts = [self._token_money(model, usage) for usage in asked]
+        tries_answered = [usage for usage in tries if usage.tokens_in or usage.tokens_out]  # not those that failed
+        if tries_answered:
+            amounts = [self._token_money(model, usage) for usage in tries_answered]
             return max((amount for amount in amounts if amount is not None), default=None)
         return self._token_money(model, _least(request, answered, model.window))
 
@@ -173,8 +173,8 @@ def _there(usage: Usage, model: RemoteModel) -> Usage:
     by_size = remote_joules(model, usage.tokens_out, usage.milliseconds)
     if by_size is not None:
         return replace(usage, joules=by_size.likely, joules_low=by_size.low, joules_high=by_size.high)
-    each = JOULES_PER_TOKEN if model.joules_per_token is None else model.joules_per_token
-    return replace(usage, joules=float((usage.tokens_in + usage.tokens_out) * each))
+    joules_per_token = JOULES_PER_TOKEN if model.joules_per_token is None else model.joules_per_token
+    return replace(usage, joules=float((usage.tokens_in + usage.tokens_out) * joules_per_token))
 
 
 def _least(request: Request, answered: str, window: int) -> Usage:

@@ -101,17 +101,17 @@ def _charts(document: Mapping[str, Any]) -> Iterable[Card]:
     elif document["by"] == "specialist":
         yield _chart("Findings", "By outcome.", rows, _FINDINGS, times=times)
     yield _chart("Energy", "Joules, measured and estimated.", rows, _ENERGY, times=times)
-    if _known(_MONEY, rows):
+    if _series_with_figures(_MONEY, rows):
         caption = f"{document['currency']}: known costs, and the cost with the generalist alone."
         yield _chart("Money", caption, rows, _MONEY, times=times)
-    if _known(_QUALITY, rows):
+    if _series_with_figures(_QUALITY, rows):
         yield _chart("Correct answers", "Share of the answers with feedback.", rows, _QUALITY, times=times, share=True)
 
 
-def _known(series: Sequence[_Series], rows: Sequence[Row]) -> Sequence[_Series]:
+def _series_with_figures(series: Sequence[_Series], rows: Sequence[Row]) -> Sequence[_Series]:
     """Return the series with a figure in at least one row; a series of zeros only if all are zeros."""
-    known = [one for one in series if any(one.value(row) is not None for row in rows)]
-    return [one for one in known if any(one.value(row) for row in rows)] or known
+    known_series = [one for one in series if any(one.value(row) is not None for row in rows)]
+    return [one for one in known_series if any(one.value(row) for row in rows)] or known_series
 
 
 def _shown(document: Mapping[str, Any]) -> Sequence[Row]:
@@ -125,8 +125,8 @@ def _chart(
     title: str, caption: str, rows: Sequence[Row], series: Sequence[_Series], *, times: bool, share: bool = False
 ) -> Card:
     """Draw times as points on a line, and names as columns side by side; a row without a figure is left out."""
-    known = _known(series, rows)
-    high = max((each.value(row) or 0.0 for each in known for row in rows), default=0.0)
+    lines = _series_with_figures(series, rows)
+    high = max((each.value(row) or 0.0 for each in lines for row in rows), default=0.0)
     names = [str(row["key"]) for row in rows]
     every = max(1, -(-len(rows) // _NAMES))
     ticks = _ticks(names, len(rows) // every, times=times)
@@ -147,19 +147,19 @@ def _chart(
         ),
         description=f"{title} by {'time' if times else 'name'}",
     )
-    for place, each in enumerate(known):
-        points = [(float(i), value) for i, row in enumerate(rows) if (value := each.value(row)) is not None]
+    for index, line in enumerate(lines):
+        points = [(float(i), value) for i, row in enumerate(rows) if (value := line.value(row)) is not None]
         if times and len(points) > 1:
-            chart.line(points, each.colour)
+            chart.line(points, line.colour)
         for at, value in points:
-            says = f"{names[int(at)]}: {each.name} {percent(value) if share else significant(value)}"
+            says = f"{names[int(at)]}: {line.name} {percent(value) if share else significant(value)}"
             if times:
-                chart.dot(at, value, f"{each.colour} small", title=says)
+                chart.dot(at, value, f"{line.colour} small", title=says)
             else:
-                width = 0.8 / len(known)
-                left = at - 0.4 + place * width
-                chart.column(left, left + 0.94 * width, value, each.colour, title=says)
-    legend = [(each.colour, each.name) for each in known] if len(known) > 1 else ()
+                width = 0.8 / len(lines)
+                left = at - 0.4 + index * width
+                chart.column(left, left + 0.94 * width, value, line.colour, title=says)
+    legend = [(each.colour, each.name) for each in lines] if len(lines) > 1 else ()
     return Card(title=title, caption=caption, legend=legend, chart=chart.render())
 
 

@@ -46,12 +46,12 @@ def read_column(values: Values, what: str) -> list[object]:
 def read_texts(values: Values, what: str = "texts", *, filled: bool = False) -> list[str]:
     """Return a column of texts; with `filled`, none may be empty. Raises `DataError`, also for a missing text."""
     texts = []
-    for place, value in enumerate(read_column(values, what)):
+    for index, value in enumerate(read_column(values, what)):
         if not isinstance(value, str):
-            found = "missing" if value is None else f"{value!r}, not a text"
-            raise DataError(f"{what}[{place}] is {found}.", hint="Drop the row, or write its text.")
+            problem = "missing" if value is None else f"{value!r}, not a text"
+            raise DataError(f"{what}[{index}] is {problem}.", hint="Drop the row, or write its text.")
         if filled and not value.strip():
-            raise DataError(f"{what}[{place}] is empty.", hint="Drop the row, or write its text.")
+            raise DataError(f"{what}[{index}] is empty.", hint="Drop the row, or write its text.")
         texts.append(value)
     if not texts:
         raise DataError(f"{what} is empty.", hint="Give at least one text.")
@@ -70,17 +70,17 @@ def read_labels(values: Values, what: str = "labels", *, several: bool = False, 
     Raises:
         DataError: a label is missing or of another kind.
     """
-    found: list[object] = []
-    for place, value in enumerate(read_column(values, what)):
+    read: list[object] = []
+    for index, value in enumerate(read_column(values, what)):
         if value is None and (optional or several):
-            found.append([] if several else None)
+            read.append([] if several else None)
         elif isinstance(value, list | tuple | set | frozenset):
-            each = [_label(_plain(label), f"{what}[{place}]") for label in value]
-            found.append(sorted(each) if isinstance(value, set | frozenset) else each)
+            several_labels = [_label(_plain(label), f"{what}[{index}]") for label in value]
+            read.append(sorted(several_labels) if isinstance(value, set | frozenset) else several_labels)
         else:
-            label = _label(value, f"{what}[{place}]")
-            found.append([label] if several else label)
-    return found
+            label = _label(value, f"{what}[{index}]")
+            read.append([label] if several else label)
+    return read
 
 
 def read_rows(values: object, what: str = "rows") -> list[dict[str, Scalar]]:
@@ -94,10 +94,10 @@ def read_rows(values: object, what: str = "rows") -> list[dict[str, Scalar]]:
         DataError: a row is no dict, or a cell is no text, number, boolean or date.
     """
     rows = []
-    for place, row in enumerate(_records(values, what)):
+    for index, row in enumerate(_records(values, what)):
         if not isinstance(row, Mapping):
-            raise DataError(f"{what}[{place}] is a {type(row).__name__}, not a dict.", hint='Write {"age": 41, ...}.')
-        rows.append({str(name): _cell(cell, f"{what}[{place}][{str(name)!r}]") for name, cell in row.items()})
+            raise DataError(f"{what}[{index}] is a {type(row).__name__}, not a dict.", hint='Write {"age": 41, ...}.')
+        rows.append({str(name): _cell(cell, f"{what}[{index}][{str(name)!r}]") for name, cell in row.items()})
     if not rows:
         raise DataError(f"{what} is empty.", hint="Give at least one row.")
     return rows
@@ -112,10 +112,10 @@ def read_stated(values: object, what: str = "values") -> list[dict[str, object]]
         DataError: a row is no dict.
     """
     rows: list[dict[str, object]] = []
-    for place, row in enumerate(_records(values, what)):
+    for index, row in enumerate(_records(values, what)):
         if row is not None and not isinstance(row, Mapping):
             raise DataError(
-                f"{what}[{place}] is a {type(row).__name__}, not a dict.", hint='Write {"date": "31 May 2024", ...}.'
+                f"{what}[{index}] is a {type(row).__name__}, not a dict.", hint='Write {"date": "31 May 2024", ...}.'
             )
         rows.append({str(name): _stated(value) for name, value in (row or {}).items()})
     return rows
@@ -124,13 +124,13 @@ def read_stated(values: object, what: str = "values") -> list[dict[str, object]]
 def check_lengths(**columns: Sequence[object]) -> None:
     """Check that the columns are equally long. Raises `DataError`."""
     if len({len(column) for column in columns.values()}) > 1:
-        found = ", ".join(f"{name} has {len(column):,}" for name, column in columns.items())
-        raise DataError(f"Columns of different lengths: {found}.", hint="Each row needs a value in every column.")
+        lengths = ", ".join(f"{name} has {len(column):,}" for name, column in columns.items())
+        raise DataError(f"Columns of different lengths: {lengths}.", hint="Each row needs a value in every column.")
 
 
 def check_several_labels(labels: Sequence[object], what: str = "labels") -> None:
     """Check that the labels are not all the same, since nothing can be learnt from them. Raises `DataError`."""
-    distinct = {each for label in labels for each in (label if isinstance(label, list) else [label])}
+    distinct = {label_ for label in labels for label_ in (label if isinstance(label, list) else [label])}
     if len(distinct) == 1:
         raise DataError(
             f"{what} has one label only: {next(iter(distinct))!r}.", hint="A classifier needs rows of two labels."
@@ -173,7 +173,7 @@ def _is_missing(value: object) -> bool:
     return type(value).__name__ in {"NAType", "NaTType"}  # of pandas: not comparable, or equal to nothing
 
 
-def _label(value: object, place: str) -> str:
+def _label(value: object, cell_name: str) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
@@ -181,28 +181,30 @@ def _label(value: object, place: str) -> str:
     if isinstance(value, int):
         return str(value)
     if not isinstance(value, str):
-        found = "missing" if value is None else f"{value!r}, which is no label"
-        raise DataError(f"{place} is {found}.", hint="A label is a text, a whole number or a boolean.")
+        problem = "missing" if value is None else f"{value!r}, which is no label"
+        raise DataError(f"{cell_name} is {problem}.", hint="A label is a text, a whole number or a boolean.")
     if not value.strip():
-        raise DataError(f"{place} is empty.", hint="Write the label, or drop the row.")
+        raise DataError(f"{cell_name} is empty.", hint="Write the label, or drop the row.")
     return value
 
 
-def _cell(value: object, place: str) -> Scalar:
+def _cell(value: object, cell_name: str) -> Scalar:
     value = _plain(value)
     if isinstance(value, float) and math.isinf(value):
-        raise DataError(f"{place} is infinite.", hint="A missing number is None or NaN.")
+        raise DataError(f"{cell_name} is infinite.", hint="A missing number is None or NaN.")
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, dt.date):
         return value.isoformat()
-    raise DataError(f"{place} is a {type(value).__name__}.", hint="A cell is a text, a number, a boolean or a date.")
+    raise DataError(
+        f"{cell_name} is a {type(value).__name__}.", hint="A cell is a text, a number, a boolean or a date."
+    )
 
 
 def _stated(value: object) -> object:
     value = _plain(value)
     if isinstance(value, list | tuple):
-        return [_stated(each) for each in value]
+        return [_stated(item) for item in value]
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     return value

@@ -129,16 +129,16 @@ class SyncNetwork:
             BudgetExceeded, Overloaded: the request cannot be served at present.
         """
         if isinstance(questions, Mapping):
-            asked = [replace(_question(each), name=name) for name, each in questions.items()]
+            typed_questions = [replace(_question(question), name=name) for name, question in questions.items()]
         else:
-            asked = [_question(each) for each in questions]
+            typed_questions = [_question(question) for question in questions]
         request = replace(
             request_about(state),
             specialist=options.get("specialist"),
             label=_label(options.get("label")),
             clearance=_label(options.get("clearance")),
         )
-        return self._loop.run(self.network.decide(request, asked))
+        return self._loop.run(self.network.decide(request, typed_questions))
 
     @property
     def specialists(self) -> Mapping[str, SpecialistCard]:
@@ -230,7 +230,7 @@ def _document(given: str | Path | Document | None) -> Document | None:
 def _question(given: Asked) -> Question:
     if isinstance(given, str):
         return Question.predicate(given)
-    if isinstance(given, Sequence) and all(isinstance(each, str) for each in given):
+    if isinstance(given, Sequence) and all(isinstance(item, str) for item in given):
         return Question.choice(given)
     return ensure_question(given)
 

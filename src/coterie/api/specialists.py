@@ -100,17 +100,21 @@ class Prediction:
     @property
     def scores(self) -> Mapping[str, float]:
         """Probabilities of a classifier's likeliest labels, highest first."""
-        return {each.name: each.weight for each in self.finding.evidence if each.kind == "alternative"}
+        return {
+            alternative.name: alternative.weight
+            for alternative in self.finding.evidence
+            if alternative.kind == "alternative"
+        }
 
     @property
     def reasons(self) -> tuple[Evidence, ...]:
         """The columns that moved a score most; `weight` is a column's part in the log-odds."""
-        return tuple(each for each in self.finding.evidence if each.kind == "reason")
+        return tuple(item for item in self.finding.evidence if item.kind == "reason")
 
     @property
     def quotes(self) -> tuple[Evidence, ...]:
         """The words of the text that decide a pair; `start` and `end` are characters of the text."""
-        return tuple(each for each in self.finding.evidence if each.kind == "quote")
+        return tuple(item for item in self.finding.evidence if item.kind == "quote")
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -120,11 +124,11 @@ class Prediction:
     @property
     def values(self) -> Mapping[str, Scalar | tuple[Scalar, ...]]:
         """The accepted value of each field of an extractor; a tuple for several values, None for no value."""
-        found: dict[str, tuple[Scalar, ...]] = {}
-        for each in self.finding.fields:
-            stated = (each.value,) if each.accepted and each.stated else ()
-            found[each.name] = found.get(each.name, ()) + stated
-        return {name: each if len(each) > 1 else next(iter(each), None) for name, each in found.items()}
+        by_field: dict[str, tuple[Scalar, ...]] = {}
+        for field in self.finding.fields:
+            stated = (field.value,) if field.accepted and field.stated else ()
+            by_field[field.name] = by_field.get(field.name, ()) + stated
+        return {name: value if len(value) > 1 else next(iter(value), None) for name, value in by_field.items()}
 
     @property
     def calls(self) -> tuple[FunctionCall, ...]:
@@ -147,13 +151,13 @@ class Prediction:
         verdict = "accepted" if self.accepted else f"not accepted: {self.reason}"
         parts = [html_text(self.text), html_text(f"confidence {self.confidence:.2f}, {verdict}", tag="small")]
         if self.fields:
-            rows = [(each.name, each.value, each.text, each.confidence) for each in self.fields]
+            rows = [(field.name, field.value, field.text, field.confidence) for field in self.fields]
             parts.append(html_table(["field", "value", "quote", "confidence"], rows))
         if self.citations:
-            cited = [(f"[{n}]", each.document, each.text) for n, each in enumerate(self.citations, start=1)]
+            cited = [(f"[{n}]", citation.document, citation.text) for n, citation in enumerate(self.citations, start=1)]
             parts.append(html_table(["", "document", "quote"], cited))
-        if evidence := [each for each in self.finding.evidence if each.kind != "quote"]:
-            parts.append(html_table([evidence[0].kind, "weight"], [(each.name, each.weight) for each in evidence]))
+        if evidence := [item for item in self.finding.evidence if item.kind != "quote"]:
+            parts.append(html_table([evidence[0].kind, "weight"], [(item.name, item.weight) for item in evidence]))
         return "".join(parts)
 
 
@@ -184,7 +188,7 @@ class FittedSpecialist:
             SetupError: it has no version, or that version is damaged.
         """
         folder = Path(folder)
-        mine = [each for each, section in load_config(folder).specialists.items() if cls._is_mine(section)]
+        mine = [name for name, section in load_config(folder).specialists.items() if cls._is_mine(section)]
         if name is None:
             if len(mine) != 1:
                 raise InputError(
@@ -240,8 +244,8 @@ class FittedSpecialist:
     @property
     def metrics(self) -> Mapping[str, Any]:
         """The metrics on the held-out rows, with the 95% interval of each under `intervals`."""
-        found: Mapping[str, Any] = self.report["metrics"]
-        return found
+        measured: Mapping[str, Any] = self.report["metrics"]
+        return measured
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -312,9 +316,9 @@ class FittedSpecialist:
 
     def _predict(self, rows: Sequence[Row]) -> list[Prediction]:
         vectors, truncated = self._encoded(rows)
-        asked = consult_rows(self._specialist, rows, vectors=vectors, truncated=truncated, look_up=self._look_up)
+        consulting = consult_rows(self._specialist, rows, vectors=vectors, truncated=truncated, look_up=self._look_up)
         with threadpool_limits(1, user_api="blas"):  # products this small: more threads wait for each other in a loop
-            findings = run(asked)
+            findings = run(consulting)
         return [Prediction(finding) for finding in findings]
 
     def _evaluate(self, rows: Sequence[Mapping[str, object]]) -> Evaluation:
@@ -363,10 +367,10 @@ def _class_of(task: str) -> str:
     """Return the name of the class for a task; empty if there is none."""
     classes: list[type[FittedSpecialist]] = [FittedSpecialist]
     while classes:
-        each = classes.pop()
-        if vars(each).get("task") == task:
-            return each.__name__
-        classes += each.__subclasses__()
+        candidate = classes.pop()
+        if vars(candidate).get("task") == task:
+            return candidate.__name__
+        classes += candidate.__subclasses__()
     return ""
 
 

@@ -99,17 +99,17 @@ class Classifier(TextSpecialist):
         Raises:
             InputError: the rung gives probabilities of few labels only.
         """
-        order = {label: place for place, label in enumerate(self.labels)}
-        asked = read_texts(texts)
+        order = {label: index for index, label in enumerate(self.labels)}
+        checked = read_texts(texts)
         full = self._with_all_labels()
-        found = np.full((len(asked), len(order)), np.nan)
-        for row, prediction in enumerate(full._predict([Row(text=text) for text in asked])):  # noqa: SLF001 - its own
+        probabilities = np.full((len(checked), len(order)), np.nan)
+        for row, prediction in enumerate(full._predict([Row(text=text) for text in checked])):  # noqa: SLF001 - its own
             scores = prediction.scores
             if scores and scores.keys() != order.keys():
                 raise InputError(f"The rung {self.rung!r} gives probabilities of {len(scores)} labels only.")
             for label, probability in scores.items():
-                found[row, order[label]] = probability
-        return found
+                probabilities[row, order[label]] = probability
+        return probabilities
 
     def evaluate(self, texts: Values, labels: Values) -> Evaluation:
         """Evaluate the classifier on unseen rows; a label of None marks a text that belongs to no label.
@@ -129,8 +129,8 @@ class Classifier(TextSpecialist):
 
     @property
     def _labels(self) -> tuple[str, ...]:
-        found: tuple[str, ...] = getattr(self._specialist, "labels", ())
-        return found
+        labels: tuple[str, ...] = getattr(self._specialist, "labels", ())
+        return labels
 
     def _with_all_labels(self) -> Self:
         """Return the same specialist, set to give the probability of every label."""
@@ -215,8 +215,8 @@ class Scorer(FittedSpecialist):
         A prediction is accepted where the decision above or below one half is certain enough.
         """
         if isinstance(rows, Mapping):
-            return self._predict(_asked([rows], None if texts is None else [texts]))[0]
-        return self._predict(_asked(rows, texts))
+            return self._predict(_input_rows([rows], None if texts is None else [texts]))[0]
+        return self._predict(_input_rows(rows, texts))
 
     def predict_proba(self, rows: object, texts: Values | None = None) -> np.ndarray:  # (N, 2)
         """Return the probability that the outcome does not happen, and the probability that it does."""
@@ -228,7 +228,7 @@ class Scorer(FittedSpecialist):
         return self._evaluate(_joined(rows, outcomes, texts, self._stored.section.label_column))
 
 
-def _asked(rows: object, texts: object) -> list[Row]:
+def _input_rows(rows: object, texts: object) -> list[Row]:
     columns = read_rows(rows)
     beside = [""] * len(columns) if texts is None else read_texts(texts)  # type: ignore[arg-type]
     check_lengths(rows=columns, texts=beside)
@@ -236,19 +236,19 @@ def _asked(rows: object, texts: object) -> list[Row]:
 
 
 def _joined(rows: object, outcomes: Values, texts: Values | None, outcome: str) -> list[dict[str, object]]:
-    asked, found = _asked(rows, texts), read_labels(outcomes, "outcomes")
-    check_lengths(rows=asked, outcomes=found)
+    checked, checked_labels = _input_rows(rows, texts), read_labels(outcomes, "outcomes")
+    check_lengths(rows=checked, outcomes=checked_labels)
     taken = {outcome} | ({"text"} if texts is not None else set())
-    if clash := taken & {name for row in asked for name in row.columns}:
+    if clash := taken & {name for row in checked for name in row.columns}:
         raise DataError(
             f"rows has a column {sorted(clash)[0]!r}, which is the name of the "
             f"{'outcome' if outcome in clash else 'text'} too.",
             hint='Drop that column, or name the outcome otherwise: outcome="late".',
         )
-    beside = {} if texts is None else {"text": [row.text for row in asked]}
+    beside = {} if texts is None else {"text": [row.text for row in checked]}
     return [
-        {**row.columns, **{name: column[place] for name, column in beside.items()}, outcome: label}
-        for place, (row, label) in enumerate(zip(asked, found, strict=True))
+        {**row.columns, **{name: column[index] for name, column in beside.items()}, outcome: label}
+        for index, (row, label) in enumerate(zip(checked, checked_labels, strict=True))
     ]
 
 
@@ -371,8 +371,8 @@ class Extractor(TextSpecialist):
     @property
     def fields(self) -> Mapping[str, str]:
         """The type of each field that the extractor looks for."""
-        found: Mapping[str, str] = self._stored.section.fields
-        return found
+        fields_: Mapping[str, str] = self._stored.section.fields
+        return fields_
 
     def evaluate(self, texts: Values, values: object) -> Evaluation:
         """Evaluate the extractor on unseen texts: F1 of the quoted words, and the figures of each field."""
@@ -482,14 +482,14 @@ class ToolCaller(TextSpecialist):
             DataError: the rows do not fit each other or the functions.
             InputError: a function's parameters are no schema that can be filled in.
         """
-        known = [dict(each.get("function", each)) for each in functions]
+        descriptions = [dict(function.get("function", function)) for function in functions]
         held_out = None if test is None else _call_rows(*test)
-        return cls._fit(options, {"functions": known}, _call_rows(texts, calls), held_out)
+        return cls._fit(options, {"functions": descriptions}, _call_rows(texts, calls), held_out)
 
     @property
     def functions(self) -> tuple[str, ...]:
         """The names of the functions that may be called."""
-        return tuple(each.name for each in self._stored.section.functions)
+        return tuple(function.name for function in self._stored.section.functions)
 
     def evaluate(self, texts: Values, calls: Sequence[Mapping[str, Any] | None]) -> Evaluation:
         """Evaluate the tool caller on unseen texts: right functions, and exact calls."""
@@ -500,14 +500,14 @@ def _call_rows(texts: Values, calls: Sequence[Mapping[str, Any] | None]) -> list
     columns = read_texts(texts, filled=True), list(calls)
     check_lengths(texts=columns[0], calls=columns[1])
     rows: list[dict[str, object]] = []
-    for place, (text, call) in enumerate(zip(*columns, strict=True)):
+    for index, (text, call) in enumerate(zip(*columns, strict=True)):
         if call is not None and not (isinstance(call, Mapping) and isinstance(call.get("name"), str)):
             raise DataError(
-                f"calls[{place}] is {call!r}.", hint='A call is {"name": "...", "arguments": {...}}; None is none.'
+                f"calls[{index}] is {call!r}.", hint='A call is {"name": "...", "arguments": {...}}; None is none.'
             )
-        found = call or {}
-        given = {key: found[key] for key in ("arguments", "quotes") if found.get(key) is not None}
-        rows.append({"text": text, "function": found.get("name"), **given})
+        call_record = call or {}
+        given = {key: call_record[key] for key in ("arguments", "quotes") if call_record.get(key) is not None}
+        rows.append({"text": text, "function": call_record.get("name"), **given})
     return rows
 
 
@@ -559,9 +559,9 @@ class Answerer(FittedSpecialist):
                 raise InputError(f"There are no documents at {str(path)!r}.", hint="Give a folder, a file or texts.")
             table = {"paths": [str(path)]}
         else:
-            place = DOCUMENTS.format(name=name)
-            table = {"paths": [place]}
-            texts = {f"{place}/{_safe(file)}": text for file, text in _named(documents).items()}
+            folder = DOCUMENTS.format(name=name)
+            table = {"paths": [folder]}
+            texts = {f"{folder}/{_safe(file)}": text for file, text in _named(documents).items()}
         rows = [] if questions is None else _question_rows(questions, answers or ())
         tables = {("knowledge", name): table}
         return cls._fit(options, {"knowledge": [name]}, rows, tables=tables, documents=texts)
@@ -616,6 +616,6 @@ def _safe(name: str) -> str:
 
 
 def _question_rows(questions: Values, answers: Values) -> list[dict[str, object]]:
-    asked, right = read_texts(questions, "questions", filled=True), read_column(answers, "answers")
-    check_lengths(questions=asked, answers=right)
-    return [{QUESTION: question, ANSWER: answer} for question, answer in zip(asked, right, strict=True)]
+    checked, right = read_texts(questions, "questions", filled=True), read_column(answers, "answers")
+    check_lengths(questions=checked, answers=right)
+    return [{QUESTION: question, ANSWER: answer} for question, answer in zip(checked, right, strict=True)]

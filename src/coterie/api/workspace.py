@@ -206,8 +206,8 @@ def open_stored(folder: Path, name: str, version: str | None = None) -> StoredSp
             hint="Use one of these names.",
         )
     registry = open_registry(folder, config.registry)
-    found = registry.champion(name) if version is None else registry.load(name, version)
-    return StoredSpecialist(folder=folder, name=name, version=found, config=config)
+    stored_version = registry.champion(name) if version is None else registry.load(name, version)
+    return StoredSpecialist(folder=folder, name=name, version=stored_version, config=config)
 
 
 def save_stored(stored: StoredSpecialist, folder: Path, name: str, *, replace: bool = False) -> Saved:
@@ -265,17 +265,17 @@ def _described(
     """Return the specialist's section, its tables and the files to copy, as the target network has them."""
     section, config = stored.section, stored.config
     settings, tables, copies = _as_written(section), dict[tuple[str, str], Any](), dict[Path, Path]()
-    for key, place in _DATA_FILES.items():
+    for key, template in _DATA_FILES.items():
         if written := settings.get(key):
-            settings[key] = place.format(name=name, suffix=Path(written).suffix)
+            settings[key] = template.format(name=name, suffix=Path(written).suffix)
             copies[stored.folder / written] = folder / settings[key]
     named = {key: name if key == stored.name else key for key in section.knowledge}
     for key, renamed in named.items():
         table = _as_written(config.knowledge[key])
-        paths = [stored.folder / each for each in table.get("paths", ())]
-        inside = {each: _within(each, stored.folder, renamed) for each in paths}
-        table["paths"] = [place or str(each.resolve()) for each, place in inside.items()]
-        copies |= {each: folder / place for each, place in inside.items() if place}
+        paths = [stored.folder / path for path in table.get("paths", ())]
+        inside = {path: _within(path, stored.folder, renamed) for path in paths}
+        table["paths"] = [moved_to or str(path.resolve()) for path, moved_to in inside.items()]
+        copies |= {path: folder / moved_to for path, moved_to in inside.items() if moved_to}
         tables["knowledge", renamed] = table
     if named:
         settings["knowledge"] = list(named.values())
@@ -310,7 +310,7 @@ def _edited(text: str, config: Config, name: str, settings: Mapping[str, Any], t
     """Return the text of `coterie.toml` with the section and its tables. Raises `InputError`."""
     wanted = parse_config(add_tables("", {**tables, ("specialists", name): settings}))
     for (kind, key), table in {**tables, ("specialists", name): settings}.items():
-        present, new = (getattr(each, kind).get(key) for each in (config, wanted))
+        present, new = (getattr(configuration, kind).get(key) for configuration in (config, wanted))
         if present is None:
             text = add_tables(text, {(kind, key): table})
         elif present != new:

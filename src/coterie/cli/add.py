@@ -64,7 +64,9 @@ def add(
     task = task_for(task, fields)
     check_task(task, fields)
     check_name(name, configured(folder).specialists)
-    files = {key: _place(folder, stem.format(name), Path(fields[key])) for key, stem in _STEMS.items() if key in fields}
+    files = {
+        key: _data_file(folder, stem.format(name), Path(fields[key])) for key, stem in _STEMS.items() if key in fields
+    }
     settings = {"task": task, **fields, **{key: file.in_toml for key, file in files.items()}}
     with sole_editor(folder / FILE_NAME):
         document = _add(folder, name, settings, files)
@@ -83,8 +85,8 @@ def _add(folder: Path, name: str, settings: Mapping[str, Any], files: Mapping[st
     indexes = _unlisted(folder, settings.get("knowledge", ()), config.knowledge)
     path = folder / FILE_NAME
     text = path.read_bytes().decode("utf-8-sig")
-    known = {("knowledge", each): _as_indexed(folder, each) for each in indexes}
-    added = add_tables(text, {**known, ("specialists", name): settings})
+    tables = {("knowledge", index): _as_indexed(folder, index) for index in indexes}
+    added = add_tables(text, {**tables, ("specialists", name): settings})
     try:
         section = parse_config(added).specialists[name]
     except ConfigError as error:
@@ -131,12 +133,12 @@ def check_name(name: str, taken: Mapping[str, object]) -> None:
         raise InputError(f"{name!r} is no name for a specialist: {why}.", hint=f"Try {better!r}." if usable else "")
 
 
-def _place(folder: Path, stem: str, typed: Path) -> _File:
+def _data_file(folder: Path, stem: str, typed: Path) -> _File:
     """Return where a data file is and where in the network's folder it belongs."""
     import filecmp
 
-    found, home = find_file(folder, typed), folder.resolve()
-    source = found.parent.resolve() / found.name
+    path, home = find_file(folder, typed), folder.resolve()
+    source = path.parent.resolve() / path.name
     if source.is_relative_to(home):
         return _File(source=source, target=source, in_toml=source.relative_to(home).as_posix())
     target = home / "data" / f"{stem}{source.suffix}"
@@ -250,18 +252,18 @@ def _find_example(example: str) -> Path:
     """Return the example's folder: inside the installed package, or in the checkout the package runs from."""
     package = Path(__file__).parents[1]
     roots = [package / "examples", package.parents[1] / "examples"]
-    found = {
+    examples = {
         entry.name: entry
         for root in reversed(roots)
         if root.is_dir()
         for entry in root.iterdir()
         if (entry / FILE_NAME).is_file()
     }
-    if not found:
+    if not examples:
         raise SetupError("This installation of Coterie has no examples.", hint="Install it again.")
-    if example not in found:
-        raise InputError(f"No example is called {example!r}.", hint=f"There is: {', '.join(sorted(found))}.")
-    return found[example]
+    if example not in examples:
+        raise InputError(f"No example is called {example!r}.", hint=f"There is: {', '.join(sorted(examples))}.")
+    return examples[example]
 
 
 def _next_steps(folder: Path, example: str | None) -> list[str]:

@@ -43,8 +43,8 @@ app = typer.Typer(
 )
 
 
-def _say_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it with the flag's value
-    if asked:
+def _say_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the flag's value
+    if wanted:
         from coterie import __version__
 
         typer.echo(f"coterie {__version__}")

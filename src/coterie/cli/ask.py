@@ -228,17 +228,22 @@ def _show_after(trace: Trace, currency: str, *, with_trace: bool) -> None:
 def _show_citations(finding: Finding) -> None:
     """Print one row per citation: the number by which the answer refers to it, and its position."""
     rows = []
-    for number, each in enumerate(finding.citations, start=1):
-        place = each.heading if each.page is None else f"page {each.page}"
-        rows.append((f"[{number}]", each.document, place, f"{each.start}-{each.end}", one_line(each.text)))
+    for number, citation in enumerate(finding.citations, start=1):
+        position = citation.heading if citation.page is None else f"page {citation.page}"
+        rows.append(
+            (f"[{number}]", citation.document, position, f"{citation.start}-{citation.end}", one_line(citation.text))
+        )
     show_table(["", "document", "heading or page", "characters", "quote"], rows, title=finding.specialist)
 
 
 def _show_nearest(finding: Finding) -> None:
     """Print the passages nearest to an answer that is not sure enough to be given, for the user to read."""
-    rows = [(each.document, f"{each.start}-{each.end}", one_line(each.text)) for each in finding.citations]
-    quotes = (each for each in finding.evidence if each.kind == "quote")
-    rows += [(each.name, f"{each.start}-{each.end}", one_line(each.text)) for each in quotes]
+    rows = [
+        (citation.document, f"{citation.start}-{citation.end}", one_line(citation.text))
+        for citation in finding.citations
+    ]
+    quotes = (item for item in finding.evidence if item.kind == "quote")
+    rows += [(quote.name, f"{quote.start}-{quote.end}", one_line(quote.text)) for quote in quotes]
     if rows:
         title = f"{finding.specialist}: the nearest, which need not answer it"
         show_table(["document", "characters", "quote"], rows, title=title)
@@ -248,20 +253,20 @@ def _show_fields(finding: Finding) -> None:
     """Print one row per value: the field, the quoted words, their position, the confidence."""
     rows = [
         (
-            each.name,
-            "not stated" if not each.stated else "-" if each.value is None else str(each.value),
-            one_line(each.text),
-            f"{each.start}-{each.end}" if each.stated else "",
-            f"{each.confidence:.2f}",
-            "yes" if each.accepted else "no",
+            field.name,
+            "not stated" if not field.stated else "-" if field.value is None else str(field.value),
+            one_line(field.text),
+            f"{field.start}-{field.end}" if field.stated else "",
+            f"{field.confidence:.2f}",
+            "yes" if field.accepted else "no",
         )
-        for each in finding.fields
+        for field in finding.fields
     ]
     show_table(["field", "value", "quote", "characters", "confidence", "accepted"], rows, title=finding.specialist)
 
 
 def _confidence(finding: Finding) -> str:
-    return "unknown" if (known := finding.known_confidence) is None else f"{known:.2f}"
+    return "unknown" if (confidence := finding.known_confidence) is None else f"{confidence:.2f}"
 
 
 def _summary_line(trace: Trace, currency: str) -> str:
@@ -303,15 +308,15 @@ def trace(
 
     folder: Path = context.obj
     config = configured(folder)
-    found = with_store(folder, config, lambda store: store.trace(trace_id, tenant))
-    if found is None:
+    shown = with_store(folder, config, lambda store: store.trace(trace_id, tenant))
+    if shown is None:
         raise no_trace(folder, trace_id, tenant)
     if not show_egress:
-        found = without_egress_text(found)
-    elif any(not each.text for each in found.egress):
+        shown = without_egress_text(shown)
+    elif any(not crossing.text for crossing in shown.egress):
         remark("The text that left was not kept: [store] keep_content is false, or the content was erased.")
-    drawn = draw_trace(found, currency=config.accounting.currency)
-    give(readable(found), lambda: console(sys.stdout).print(drawn), as_json=as_json)
+    drawn = draw_trace(shown, currency=config.accounting.currency)
+    give(readable(shown), lambda: console(sys.stdout).print(drawn), as_json=as_json)
 
 
 def no_trace(folder: Path, trace_id: str, tenant: str) -> InputError:

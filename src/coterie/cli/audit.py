@@ -53,17 +53,17 @@ def verify(
     from coterie.governance.audit_verification import verify_audit
 
     path, trusted = _path(context.obj), configured(context.obj).audit.trusted_keys
-    place = None if at is None else _place(at)
+    position = None if at is None else _log_position(at)
     with TerminalProgress() as progress:
         progress.start("verify", None)
-        found = verify_audit(
-            path, is_attested=_checker(trusted), trusted=frozenset(trusted), at=place, progress=progress.advance
+        verification = verify_audit(
+            path, is_attested=_checker(trusted), trusted=frozenset(trusted), at=position, progress=progress.advance
         )
         progress.finish("")
-    give(_document(found), lambda: _show(found), as_json=as_json)
-    if not found.whole:
+    give(_document(verification), lambda: _show(verification), as_json=as_json)
+    if not verification.whole:
         raise typer.Exit(FORBIDDEN)
-    if found.behind_head:
+    if verification.behind_head:
         raise typer.Exit(UNVOUCHED)
 
 
@@ -83,18 +83,18 @@ def show(
     from coterie.governance.audit_verification import verify_audit
 
     path = _path(context.obj)
-    left = {each.n for each in verify_audit(path).open} if unresolved else None
-    entries = (each for each in _entries(path, kind, tenant) if left is None or each["n"] in left)
-    found = list(deque(entries, maxlen=min(last, sys.maxsize)))
-    give({"entries": found}, lambda: _show_entries(found), as_json=as_json)
+    left = {crossing.n for crossing in verify_audit(path).open} if unresolved else None
+    entries = (entry for entry in _entries(path, kind, tenant) if left is None or entry["n"] in left)
+    last_entries = list(deque(entries, maxlen=min(last, sys.maxsize)))
+    give({"entries": last_entries}, lambda: _show_entries(last_entries), as_json=as_json)
 
 
-def _show_entries(found: Iterable[dict[str, Any]]) -> None:
-    for entry in found:
+def _show_entries(entries: Iterable[dict[str, Any]]) -> None:
+    for entry in entries:
         whose = f"  {entry['tenant']}" if entry.get("tenant") else ""
         say(f"{entry['n']}  {local_time(entry['time'])}  {entry['kind']}{whose}")
         dim("    " + json.dumps(entry.get("about"), ensure_ascii=False))
-    if not found:
+    if not entries:
         say("No such entries.")
 
 
@@ -108,10 +108,10 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write entries of the audit log as JSON lines, each with its own hash."""
-    found = list(_entries(_path(context.obj), kind, tenant))
-    write_private(file, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in found).encode())
-    words = f"Wrote {counted(len(found), 'entry', 'entries')} to {str(file)!r}."
-    give({"entries": len(found), "file": str(file)}, words, as_json=as_json)
+    entries = list(_entries(_path(context.obj), kind, tenant))
+    write_private(file, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries).encode())
+    words = f"Wrote {counted(len(entries), 'entry', 'entries')} to {str(file)!r}."
+    give({"entries": len(entries), "file": str(file)}, words, as_json=as_json)
 
 
 def _path(folder: Path) -> Path:
@@ -145,7 +145,7 @@ def _entries(path: Path, kind: str | None, tenant: str | None) -> Iterator[dict[
                 yield entry
 
 
-def _place(text: str) -> LogPosition:
+def _log_position(text: str) -> LogPosition:
     from coterie.governance.audit_events import LogPosition
 
     if not re.fullmatch(r"\d{1,18}:[0-9a-f]{64}", text):
@@ -171,41 +171,46 @@ def _checker(trusted: Iterable[str]) -> Callable[[LogPosition, str, str], bool] 
     return attests
 
 
-def _document(found: Verification) -> dict[str, object]:
-    fault = found.fault
+def _document(verification: Verification) -> dict[str, object]:
+    fault = verification.fault
     return {
-        "whole": found.whole,
-        "entries": found.entries,
-        "checkpoints": found.checkpoints,
-        "at": f"{found.end.n}:{found.end.digest}",
-        "signers": list(found.signers),
-        "torn_bytes": found.torn,
-        "vouched": found.vouched,
-        "unvouched": found.behind_head,
-        "behind_head": found.behind_head,
-        "open": [{**each._asdict()} for each in found.open],
+        "whole": verification.whole,
+        "entries": verification.entries,
+        "checkpoints": verification.checkpoints,
+        "at": f"{verification.end.n}:{verification.end.digest}",
+        "signers": list(verification.signers),
+        "torn_bytes": verification.torn,
+        "vouched": verification.vouched,
+        "unvouched": verification.behind_head,
+        "behind_head": verification.behind_head,
+        "open": [{**crossing._asdict()} for crossing in verification.open],
         "fault": None if fault is None else {"line": fault.line, "kind": fault.kind, "reason": fault.reason},
     }
 
 
-def _show(found: Verification) -> None:
-    if found.fault is not None:
-        say(f"CHANGED at line {found.fault.line} ({found.fault.kind}): {found.fault.reason}.")
-        say(f"Before it, {counted(found.entries, 'entry is', 'entries are')} as written.")
+def _show(verification: Verification) -> None:
+    if verification.fault is not None:
+        say(f"CHANGED at line {verification.fault.line} ({verification.fault.kind}): {verification.fault.reason}.")
+        say(f"Before it, {counted(verification.entries, 'entry is', 'entries are')} as written.")
         return
-    signed = f"signed by {', '.join(found.signers)}" if found.signers else "not signed"
-    say(f"{found.vouched:,} entries are as they were written, up to the head, which is {signed}.")
-    if found.torn:
-        say(f"Half a line of {found.torn} bytes at the end, of a writer that was killed, is no entry.")
-    if found.behind_head:
-        many = counted(found.behind_head, "entry stands", "entries stand")
+    signed = f"signed by {', '.join(verification.signers)}" if verification.signers else "not signed"
+    say(f"{verification.vouched:,} entries are as they were written, up to the head, which is {signed}.")
+    if verification.torn:
+        say(f"Half a line of {verification.torn} bytes at the end, of a writer that was killed, is no entry.")
+    if verification.behind_head:
+        many = counted(verification.behind_head, "entry stands", "entries stand")
         say(f"UNVOUCHED: {many} behind the head, of the last second or of a writer that was killed. Anybody may have")
         say("written them. The next writer counts them; until then the exit code is 6.")
-    if found.open:
-        say(f"OPEN: {counted(len(found.open), 'prompt')} left without an entry of what came of it: under way, or of a")
-        say("process that ended. All of them: coterie audit show --open")
-        for each in found.open[-_OPEN_SHOWN:]:
-            dim(f"    {each.n}  {local_time(each.time)}  {each.engine}  trace {each.trace or '-'}  {each.id}")
-    dim(f"It stands at {found.end.n}:{found.end.digest}")
-    if not found.signers:
+    if verification.open:
+        say(
+            f"OPEN: {counted(len(verification.open), 'prompt')} left without an entry of what came of it: under way, or"
+        )
+        say("of a process that ended. All of them: coterie audit show --open")
+        for crossing in verification.open[-_OPEN_SHOWN:]:
+            dim(
+                f"    {crossing.n}  {local_time(crossing.time)}  {crossing.engine}  trace {crossing.trace or '-'}  "
+                f"{crossing.id}"
+            )
+    dim(f"It stands at {verification.end.n}:{verification.end.digest}")
+    if not verification.signers:
         dim("Somebody who can write the file could have written all of it anew: set [audit] signing_key.")

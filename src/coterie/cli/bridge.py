@@ -148,13 +148,13 @@ def log_event(folder: Path, make: Callable[[Callable[[str], str]], AuditEvent]) 
 
 def find_file(folder: Path, given: Path) -> Path:
     """Find a named file in the current folder, then in the network's folder. Raises `InputError`."""
-    found = next((path for path in (given, folder / given) if path.is_file()), None)
-    if found is None:
+    file = next((path for path in (given, folder / given) if path.is_file()), None)
+    if file is None:
         raise InputError(
             f"No data file {str(given)!r}, neither here ({str(Path.cwd())!r}) nor in the network's folder.",
             hint="Give the path of a CSV or JSONL file.",
         )
-    return found
+    return file
 
 
 def check_writable(option: str, path: Path | None) -> None:
@@ -163,8 +163,8 @@ def check_writable(option: str, path: Path | None) -> None:
         return
     folder = path.parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        found = "that is a folder" if path.is_dir() else f"{str(folder)!r} is no folder that may be written to"
-        raise InputError(f"{option} is {str(path)!r}; {found}.", hint="Name a file in a folder that is there.")
+        problem = "that is a folder" if path.is_dir() else f"{str(folder)!r} is no folder that may be written to"
+        raise InputError(f"{option} is {str(path)!r}; {problem}.", hint="Name a file in a folder that is there.")
 
 
 def write_private(path: Path, content: bytes) -> None:

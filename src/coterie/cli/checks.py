@@ -135,8 +135,8 @@ def _own_encoder(config: Config, folder: Path) -> Iterator[Check]:
             name=f"encoder {name}", ok=False, found=error.message, fix=error.hint or "Correct [network] encoder."
         )
         return
-    known = ", ".join(sorted(encoder.languages)) or "unknown"
-    yield Check(name=f"encoder {name}", ok=True, found=f"sha256 {encoder.sha256[:16]} ..., languages {known}")
+    languages = ", ".join(sorted(encoder.languages)) or "unknown"
+    yield Check(name=f"encoder {name}", ok=True, found=f"sha256 {encoder.sha256[:16]} ..., languages {languages}")
 
 
 def _encoder_sha256(config: Config, folder: Path) -> str | None:
@@ -165,11 +165,11 @@ def _gpus(config: Config) -> Iterator[Check]:
         if isinstance(model, RemoteModel) and model.gpus:
             cards = ", ".join(map(str, model.gpus))
             if open_cards(model.gpus) is not None:
-                found, fix = f"measured by the counters of graphics cards {cards}", ""
+                state, fix = f"measured by the counters of graphics cards {cards}", ""
             else:
                 fix = "pip install 'coterie[gpu]', and NVIDIA's driver, of the cards that nvidia-smi lists"
-                found = f"estimated: the counters of graphics cards {cards} cannot be read"
-            yield _Note(name=f"energy of {name}", ok=not fix, found=found, fix=fix)
+                state = f"estimated: the counters of graphics cards {cards} cannot be read"
+            yield _Note(name=f"energy of {name}", ok=not fix, found=state, fix=fix)
 
 
 def _names(config: Config) -> Iterator[Check]:
@@ -189,8 +189,8 @@ def _names(config: Config) -> Iterator[Check]:
     fix = 'Set [privacy] detector = "names" in coterie.toml'
     if clear:
         fix += ", and pseudonymise = true in " + ", ".join(f"[models.{name}]" for name in clear)
-    found = f"names of persons and their addresses are sent to {', '.join(below)}: patterns do not see them"
-    yield _Note(name="names", ok=False, found=found, fix=f"{fix} (docs/how-to/find-personal-data.md).")
+    state = f"names of persons and their addresses are sent to {', '.join(below)}: patterns do not see them"
+    yield _Note(name="names", ok=False, found=state, fix=f"{fix} (docs/how-to/find-personal-data.md).")
 
 
 def _extras(config: Config) -> Iterator[Check]:
@@ -206,18 +206,18 @@ def _extras(config: Config) -> Iterator[Check]:
     ):
         if wanted:
             there = importlib.util.find_spec(package) is not None
-            found = f"{package} is installed" if there else f"{package} is not installed; {needed}"
+            state = f"{package} is installed" if there else f"{package} is not installed; {needed}"
             fix = f"pip install 'coterie[{extra}]'"
-            yield Check(name=f"extra {extra}", ok=there, required=extra != "docs", found=found, fix=fix)
+            yield Check(name=f"extra {extra}", ok=there, required=extra != "docs", found=state, fix=fix)
 
 
 def _data(config: Config, folder: Path) -> Iterator[Check]:
     for name, section in config.specialists.items():
         files = [file for file in (section.data, section.test) if file is not None]
         missing = [file for file in files if not (folder / file).is_file()]
-        found = f"no file {', '.join(map(repr, missing))}" if missing else ", ".join(files) or "it needs none"
+        state = f"no file {', '.join(map(repr, missing))}" if missing else ", ".join(files) or "it needs none"
         fix = f"Put the file there, or correct specialists.{name} in coterie.toml."
-        yield Check(name=f"data {name}", ok=not missing, found=found, fix=fix)
+        yield Check(name=f"data {name}", ok=not missing, found=state, fix=fix)
 
 
 def _versions(config: Config, folder: Path) -> Iterator[Check]:
@@ -234,8 +234,8 @@ def _versions(config: Config, folder: Path) -> Iterator[Check]:
         if task_of(section).needs_profile and PROFILE_FILE not in version.files:
             unknown.append(name)
     names = () if len(unknown) == len(config.specialists) else unknown
-    found = f"does not know {', '.join(unknown)}" if unknown else f"knows {len(config.specialists)} specialist(s)"
-    yield Check(name="router", ok=not unknown, found=found, fix=shell(folder, "train", *names))
+    state = f"does not know {', '.join(unknown)}" if unknown else f"knows {len(config.specialists)} specialist(s)"
+    yield Check(name="router", ok=not unknown, found=state, fix=shell(folder, "train", *names))
 
 
 def _models(config: Config, folder: Path) -> Iterator[Check]:
@@ -258,22 +258,24 @@ def _indexes(config: Config, folder: Path) -> Iterator[Check]:
         if section.store != "local":
             continue
         state = index_state(index_folder(folder, name))
-        ok, found, fix = False, "not indexed yet", shell(folder, "index", name)
+        ok, state_text, fix = False, "not indexed yet", shell(folder, "index", name)
         if state is not None:
             ok = state.encoder == _encoder_sha256(config, folder)
-            found = f"{state.documents:,} documents, {state.chunks:,} chunks"
+            state_text = f"{state.documents:,} documents, {state.chunks:,} chunks"
             if not ok:
-                found, fix = f"made with another encoder ({state.encoder[:12]})", f"{fix} --rebuild"
-            elif said := why_refused(index_folder(folder, name), declared_access(config, name)):
-                ok, found = False, f"indexed before coterie.toml said {said} of it"
+                state_text, fix = f"made with another encoder ({state.encoder[:12]})", f"{fix} --rebuild"
+            elif problem := why_refused(index_folder(folder, name), declared_access(config, name)):
+                ok, state_text = False, f"indexed before coterie.toml said {problem} of it"
         older = ""
         if ok and state is not None:
             older = "read by an older version that cuts tables" if state.is_outdated else _changed(folder, config, name)
         if older:
-            found = f"{found}; {older}: index it again"
-            yield Check(name=f"index {name}", ok=False, required=False, found=found, fix=shell(folder, "index", name))
+            state_text = f"{state_text}; {older}: index it again"
+            yield Check(
+                name=f"index {name}", ok=False, required=False, found=state_text, fix=shell(folder, "index", name)
+            )
         else:
-            yield Check(name=f"index {name}", ok=ok, required=name in read, found=found, fix=fix)
+            yield Check(name=f"index {name}", ok=ok, required=name in read, found=state_text, fix=fix)
 
 
 def _changed(folder: Path, config: Config, name: str) -> str:
@@ -282,8 +284,8 @@ def _changed(folder: Path, config: Config, name: str) -> str:
     paths = [folder / path for path in section.paths]
     reranker = open_reranker(section, _encoder_sha256(config, folder) or "")
     try:
-        found = find_files(folder, paths, declared_access(config, name), exact=True, index=paths)
-        changed = changed_documents(own, found, packing="" if reranker is None else reranker.packing) if paths else []
+        files = find_files(folder, paths, declared_access(config, name), exact=True, index=paths)
+        changed = changed_documents(own, files, packing="" if reranker is None else reranker.packing) if paths else []
     except (CoterieError, OSError, sqlite3.Error) as error:
         return f"its documents cannot be compared ({error})"
     more = f" and {len(changed) - _NAMED:,} more" if len(changed) > _NAMED else ""
@@ -298,11 +300,11 @@ def _secrets(config: Config) -> Iterator[Check]:
         if isinstance(model, OpenAIModel) and model.api_key is not None:
             variable = model.api_key.removeprefix("env:")
             there = bool(os.environ.get(variable))
-            found = f"{variable} is {'set' if there else 'not set'}"
+            state = f"{variable} is {'set' if there else 'not set'}"
             if key not in called:
-                found += f"; model {key!r} is only a yardstick and never called"
+                state += f"; model {key!r} is only a yardstick and never called"
             fix = f"export {variable}=..."
-            yield Check(name=f"secret {key}", ok=there, required=key in called, found=found, fix=fix)
+            yield Check(name=f"secret {key}", ok=there, required=key in called, found=state, fix=fix)
 
 
 def _called(config: Config) -> set[str | None]:
@@ -319,10 +321,10 @@ def _store(config: Config, folder: Path) -> Check:
         return _store_database(config)
     path = folder / config.store.path
     fix = f"Make {str(path.parent)!r} writable, or set store.path in coterie.toml."
-    place = next(parent for parent in (path, *path.parents) if parent.exists())
-    if not os.access(place, os.W_OK):
-        return Check(name="store", ok=False, found=f"{str(place)!r} is not writable", fix=fix)
-    if place != path:
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    if not os.access(existing, os.W_OK):
+        return Check(name="store", ok=False, found=f"{str(existing)!r} is not writable", fix=fix)
+    if existing != path:
         return Check(name="store", ok=True, found=f"{path} will be made with the first request")
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=5, isolation_level=None)
@@ -357,36 +359,37 @@ def _ledger(config: Config, folder: Path) -> Iterator[Check]:
     if config.store.url is not None:
         return
     log, path, before = folder / config.audit.path, folder / config.store.path, time.time() - _SETTLING
-    asked = _audited(log, before=before) if log.is_file() else []
+    audited = _audited(log, before=before) if log.is_file() else []
     try:
         with closing(_opened_ledger(path)) as connection:
-            known = {trace for trace in asked if connection.execute(_IS_SETTLED, (trace,)).fetchone()}
+            settled_traces = {trace for trace in audited if connection.execute(_IS_SETTLED, (trace,)).fetchone()}
             begin = _begin_of(log) if log.is_file() else -math.inf
             settled = [row[0] for row in connection.execute(_LAST_SETTLED, (begin, before, _COMPARED // 2))]
     except sqlite3.Error as error:
         if "no such table" not in str(error):  # which `_store` tells of
             return
-        known, settled = set(), []
-    lost = [trace for trace in asked if trace not in known]
+        settled_traces, settled = set(), []
+    lost = [trace for trace in audited if trace not in settled_traces]
     fix = (
         f"Restore {path.name!r} with its -wal file from a copy: answers that were given are missing. A request whose "
         f"answer could not be stored is missing too; the last {_COMPARED:,} requests of the audit log are compared."
     )
-    if asked:
-        found = f"has the last {len(asked):,} requests of the audit log"
+    if audited:
+        state = f"has the last {len(audited):,} requests of the audit log"
         if lost:
-            found = (
-                f"{len(lost):,} of the last {len(asked):,} requests of the audit log are not in it, such as {lost[-1]}"
+            state = (
+                f"{len(lost):,} of the last {len(audited):,} requests of the audit log are not in it, "
+                f"such as {lost[-1]}"
             )
-        yield Check(name="ledger", ok=not lost, found=found, fix=fix)
-    unwritten = sorted(set(settled) - set(asked))
+        yield Check(name="ledger", ok=not lost, found=state, fix=fix)
+    unwritten = sorted(set(settled) - set(audited))
     if config.audit.enabled and unwritten:
-        found = f"{len(unwritten):,} of the last {len(settled):,} requests of the ledger are not in it"
+        state = f"{len(unwritten):,} of the last {len(settled):,} requests of the ledger are not in it"
         fix = (
             f"Restore {log.name!r} and the files beside it from a copy, and run: coterie audit verify. A log that was "
             "moved away, or not kept before, begins anew with the next request."
         )
-        yield Check(name="audit", ok=False, found=f"{found}, such as {unwritten[-1]}", fix=fix)
+        yield Check(name="audit", ok=False, found=f"{state}, such as {unwritten[-1]}", fix=fix)
 
 
 _IS_SETTLED = "SELECT 1 FROM requests WHERE id = ?"
@@ -411,13 +414,13 @@ def _audited(log: Path, *, before: float) -> list[str]:
     """Return the traces of the last requests in the audit log that are older than `before`."""
     with log.open("rb") as file:
         lines = deque((line for line in file if _IS_REQUEST in line and line.endswith(b"\n")), maxlen=2 * _COMPARED)
-    found = []
+    traces = []
     for line in lines:
         with suppress(ValueError, KeyError, TypeError):
             entry = read_entry(line)
             if entry["kind"] == "request" and entry["time"] < before:
-                found.append(str(entry["about"]["trace"]))
-    return found[-_COMPARED:]
+                traces.append(str(entry["about"]["trace"]))
+    return traces[-_COMPARED:]
 
 
 def _workers(folder: Path) -> Iterator[Check]:
@@ -425,11 +428,11 @@ def _workers(folder: Path) -> Iterator[Check]:
     from coterie.gateway.workers import REPLACEMENT
 
     with suppress(OSError, ValueError, KeyError, TypeError):
-        said = json.loads((folder / REPLACEMENT).read_text(encoding="utf-8"))
-        when = datetime.fromtimestamp(said["time"], UTC)
-        found = f"not replaced at {when:%Y-%m-%d %H:%M} UTC, the old ones serve: {said['why']}"
+        record = json.loads((folder / REPLACEMENT).read_text(encoding="utf-8"))
+        when = datetime.fromtimestamp(record["time"], UTC)
+        state = f"not replaced at {when:%Y-%m-%d %H:%M} UTC, the old ones serve: {record['why']}"
         fix = "The log of `coterie serve` says more. Mend it, then send SIGHUP to its first process."
-        yield _Note(name="workers", ok=False, found=found, fix=fix)
+        yield _Note(name="workers", ok=False, found=state, fix=fix)
 
 
 def _port(config: Config) -> Check:

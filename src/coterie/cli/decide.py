@@ -52,16 +52,16 @@ def decide(
     from coterie.decisions.questions import request_about
     from coterie.observe.plain import summarise_decisions
 
-    asked = [*_parse(choice, predicate, score), *_read(questions)]
+    questions_ = [*_parse(choice, predicate, score), *_read(questions)]
     request = replace(
         request_about(check_utf8(read_text("-").strip() if state == "-" else state)),
         specialist=specialist,
         label=parse_label("--label", label),
         clearance=parse_label("--as", clearance),
     )
-    answer = with_network(context.obj, lambda network: network.decide(request, asked))
+    answer = with_network(context.obj, lambda network: network.decide(request, questions_))
     if as_json:
-        weights = [dict(zip(each.options, each.probabilities, strict=True)) for each in answer.decisions]
+        weights = [dict(zip(decision.options, decision.probabilities, strict=True)) for decision in answer.decisions]
         show_json(summarise_decisions(answer) | {"probabilities": weights})
         return
     columns = ("question", "answer", "confidence", "accepted", "by", "site")
@@ -69,21 +69,21 @@ def decide(
         columns,
         [
             (
-                each.question,
-                _shown(each.value),
-                f"{each.confidence:.2f}",
-                _yes(each.accepted),
-                each.answered_by,
-                each.site,
+                decision.question,
+                _shown(decision.value),
+                f"{decision.confidence:.2f}",
+                _yes(decision.accepted),
+                decision.answered_by,
+                decision.site,
             )
-            for each in answer.decisions
+            for decision in answer.decisions
         ],
     )
     dim(f"[egress {answer.trace.egress_summary}; trace {answer.trace.id}]")
-    for each in answer.decisions:
-        if not each.accepted and not each.zero_shot:
-            remark(f"{each.question}: {each.reason}")
-    if any(each.zero_shot for each in answer.decisions):
+    for decision in answer.decisions:
+        if not decision.accepted and not decision.zero_shot:
+            remark(f"{decision.question}: {decision.reason}")
+    if any(decision.zero_shot for decision in answer.decisions):
         remark("Zero-shot confidence is calibrated only once outcomes are known, so none of it is accepted.")
 
 
@@ -97,7 +97,7 @@ def decisions(context: typer.Context, *, as_json: Json = False) -> None:
 
     folder: Path = context.obj
     config = configured(folder)
-    found = with_store(folder, config, lambda store: store.sites()) or []
+    sites = with_store(folder, config, lambda store: store.sites()) or []
     names = {site.question: name for name, site in config.decisions.sites.items()}
     currency = config.accounting.currency
 
@@ -106,24 +106,24 @@ def decisions(context: typer.Context, *, as_json: Json = False) -> None:
             ("site", "name", "question", "asked", "accepted", "zero-shot", "answered by", "cost", "J"),
             [
                 (
-                    each.site,
-                    names.get(each.site, each.name),
-                    f"{each.kind}: {', '.join(each.options[:4])}{', ...' if len(each.options) > 4 else ''}",
-                    each.asked,
-                    each.accepted,
-                    each.zero_shot,
-                    ", ".join(sorted(each.answered_by)),
-                    "at least " * bool(each.unpriced) + format_money(each.cost, currency),
-                    f"{each.joules:.2f}",
+                    site.site,
+                    names.get(site.site, site.name),
+                    f"{site.kind}: {', '.join(site.options[:4])}{', ...' if len(site.options) > 4 else ''}",
+                    site.asked,
+                    site.accepted,
+                    site.zero_shot,
+                    ", ".join(sorted(site.answered_by)),
+                    "at least " * bool(site.unpriced) + format_money(site.cost, currency),
+                    f"{site.joules:.2f}",
                 )
-                for each in found
+                for site in sites
             ],
         )
 
-    document = {"sites": [{**readable(each), "name": names.get(each.site, each.name)} for each in found]}
+    document = {"sites": [{**readable(site), "name": names.get(site.site, site.name)} for site in sites]}
     give(
         document,
-        view if found else "No typed question was asked yet: coterie decide STATE --choice NAME=A|B",
+        view if sites else "No typed question was asked yet: coterie decide STATE --choice NAME=A|B",
         as_json=as_json,
     )
 
@@ -140,18 +140,18 @@ def _parse(choices: list[str] | None, predicates: list[str] | None, scores: list
     """Return the questions of the command's options. Raises `InputError`."""
     from coterie.types import Question
 
-    found = []
+    parsed = []
     for option, given in (("--choice", choices), ("--predicate", predicates), ("--score", scores)):
         for typed in given or ():
             name, equals, rest = check_utf8(typed).partition("=")
             if not equals or not name.strip() or not rest.strip():
                 raise InputError(f"{option} is {typed!r}.", hint=f"Write {option} NAME=... (see --help).")
             if option == "--predicate":
-                found.append(Question.predicate(rest, name=name))
+                parsed.append(Question.predicate(rest, name=name))
                 continue
             make = Question.choice if option == "--choice" else Question.score
-            found.append(make([each.strip() for each in rest.split("|")], name=name))
-    return found
+            parsed.append(make([option.strip() for option in rest.split("|")], name=name))
+    return parsed
 
 
 def _read(path: Path | None) -> list[Question]:

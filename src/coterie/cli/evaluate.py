@@ -133,10 +133,10 @@ def _unknown(dataset: Dataset, section: SpecialistSection, version: Version) -> 
 
     if task_of(section).form != "label":
         return {}, []
-    known = parse_json(version.files["model.json"])["labels"]
-    words = describe_unknown(dataset, known, f"version {version.version}")
-    warnings = [f"{each}; such a row cannot be right unless it has another label too" for each in words]
-    return unknown_labels(dataset, known), warnings
+    labels = parse_json(version.files["model.json"])["labels"]
+    words = describe_unknown(dataset, labels, f"version {version.version}")
+    warnings = [f"{word}; such a row cannot be right unless it has another label too" for word in words]
+    return unknown_labels(dataset, labels), warnings
 
 
 def _trained_on(version: Version, dataset: Dataset) -> bool:
@@ -195,12 +195,14 @@ def _show(document: Mapping[str, Any]) -> None:
     if "fields" in document:
         figures = [key for key in _FIELD_FIGURES if key != "stated"]
         fields = [
-            [name, f"{each['stated']:,}", *(number(each[key]) for key in figures)]
-            for name, each in document["fields"].items()
+            [name, f"{field_figures['stated']:,}", *(number(field_figures[key]) for key in figures)]
+            for name, field_figures in document["fields"].items()
         ]
         show_table(["field", *_FIELD_FIGURES.values()], fields, title="By field")
     elif all(document[key] is None for key in _WRITTEN):
-        confusions = [(each["label"], each["predicted"], each["count"]) for each in document["confusions"]]
+        confusions = [
+            (confusion["label"], confusion["predicted"], confusion["count"]) for confusion in document["confusions"]
+        ]
         if confusions:
             show_table(["right", "said", "rows"], confusions[:_CONFUSIONS_SHOWN], title="Most confused")
         else:
@@ -260,13 +262,13 @@ def fairness(
                 hint="Name one of its columns.",
             )
     findings = run(_consult(name, config, folder, version, dataset))
-    found = [_fairness(dataset, findings, column, cut or (), line) for column in group]
+    groups_by_column = [_fairness(dataset, findings, column, cut or (), line) for column in group]
     if _trained_on(version, dataset):
         out_of_fold = f"`coterie registry show {name}` has them out of fold."
         warn([f"version {version.version} was trained on this file, so errors come out too few; {out_of_fold}"])
     about = {"specialist": name, "version": version.version, "file": dataset.name}
-    document = {**about, "columns": [each.to_json() for each in found]}
-    give(document, lambda: _show_groups(found, section.label_column), as_json=as_json)
+    document = {**about, "columns": [column.to_json() for column in groups_by_column]}
+    give(document, lambda: _show_groups(groups_by_column, section.label_column), as_json=as_json)
 
 
 async def _consult(name: str, config: Config, folder: Path, version: Version, dataset: Dataset) -> Sequence[Finding]:
@@ -297,8 +299,8 @@ def _fairness(
     return compare(column, groups, probabilities, outcomes, alone, line=line)
 
 
-def _show_groups(found: Iterable[Fairness], outcome: str) -> None:
-    for each in found:
+def _show_groups(columns_: Iterable[Fairness], outcome: str) -> None:
+    for column in columns_:
         rows = [
             (
                 group.name,
@@ -309,13 +311,15 @@ def _show_groups(found: Iterable[Fairness], outcome: str) -> None:
                 _VERDICTS[group.verdict],
                 *map(_share, (group.refused_wrongly, group.approved_wrongly, group.alone)),
             )
-            for group in each.groups
+            for group in column.groups
         ]
         columns = ["rows", outcome, "approved", "ratio", "", "refused wrongly", "approved wrongly", "alone"]
-        show_table([each.column, *columns], rows, title=f"Approved below {each.line:g}; brackets hold 95% intervals")
+        show_table(
+            [column.column, *columns], rows, title=f"Approved below {column.line:g}; brackets hold 95% intervals"
+        )
         say(
-            f"Largest gaps: approved {each.gap('approved'):.2f}, refused wrongly {each.gap('refused_wrongly'):.2f}, "
-            f"approved wrongly {each.gap('approved_wrongly'):.2f}."
+            f"Largest gaps: approved {column.gap('approved'):.2f}, refused wrongly "
+            f"{column.gap('refused_wrongly'):.2f}, approved wrongly {column.gap('approved_wrongly'):.2f}."
         )
 
 

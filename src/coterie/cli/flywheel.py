@@ -46,10 +46,10 @@ def _with_books(folder: Path, use: Callable[[Deployments], Awaitable[T]]) -> T:
             if audit is not None:
                 await audit.close()
 
-    found = with_store(folder, config, work, make=True)
-    if found is None:
+    outcome = with_store(folder, config, work, make=True)
+    if outcome is None:
         raise SetupError("There is no database.", hint="Serve the network first.")
-    return found
+    return outcome
 
 
 @flywheel.command()
@@ -97,16 +97,16 @@ def _show_status(
             ["job", "state", "calls", "local", "callers", "a month", "would save", "answers"],
             [
                 (
-                    each.name,
-                    each.state,
-                    f"{each.calls:,}",
-                    f"{each.local:,}",
-                    each.callers,
-                    "unknown" if each.monthly_cost is None else f"{each.monthly_cost:.2f}",
-                    "" if each.saves is None else f"{each.saves:.2f}",
-                    _answers_of(each),
+                    job.name,
+                    job.state,
+                    f"{job.calls:,}",
+                    f"{job.local:,}",
+                    job.callers,
+                    "unknown" if job.monthly_cost is None else f"{job.monthly_cost:.2f}",
+                    "" if job.saves is None else f"{job.saves:.2f}",
+                    _answers_of(job),
                 )
-                for each in jobs
+                for job in jobs
             ],
         )
     if deployments:
@@ -114,18 +114,18 @@ def _show_status(
             ["deployment", "job", "state", "share", "compared", "covers", "differs", "wins", "losses", "waits for"],
             [
                 (
-                    each.id,
-                    each.job_name,
-                    each.state,
-                    f"{each.share:.0%}" if each.share else "",
-                    each.evidence.compared,
-                    number(each.covers),
-                    number(each.evidence.disagreement),
-                    each.evidence.wins,
-                    each.evidence.losses,
-                    each.why,
+                    deployment.id,
+                    deployment.job_name,
+                    deployment.state,
+                    f"{deployment.share:.0%}" if deployment.share else "",
+                    deployment.evidence.compared,
+                    number(deployment.covers),
+                    number(deployment.evidence.disagreement),
+                    deployment.evidence.wins,
+                    deployment.evidence.losses,
+                    deployment.why,
                 )
-                for each in deployments
+                for deployment in deployments
             ],
         )
     for alarm in alarms:
@@ -167,7 +167,7 @@ def _show_report(report: FlywheelReport) -> None:
         return
     show_table(
         ["step", "job", "deployment", "why"],
-        [(each.kind, each.job, each.deployment, each.why) for each in report.steps],
+        [(step.kind, step.job, step.deployment, step.why) for step in report.steps],
         title="Would do" if report.dry_run else "",
     )
 
@@ -250,7 +250,7 @@ def review(
     from coterie.runtime.codec import readable
 
     section, who = configured(context.obj).flywheel, login_name()
-    pairs = [each.partition("=") for each in answer or []]
+    pairs = [typed.partition("=") for typed in answer or []]
     if wrong := next((example for example, sign, _ in pairs if not sign), None):
         raise InputError(f"--answer is {wrong!r}.", hint="Give EXAMPLE=LABEL.")
 
@@ -259,10 +259,10 @@ def review(
         for example, _, label in pairs:
             await queue.answer(example, label or None, reviewer=who)
         if job is None:
-            asked, item = await queue.next_of_all(reviewer=who)
+            job_, item = await queue.next_of_all(reviewer=who)
         else:
-            asked, item = job, await queue.next(job, reviewer=who)
-        return {"item": readable(item), "progress": readable(await queue.progress(asked))}
+            job_, item = job, await queue.next(job, reviewer=who)
+        return {"item": readable(item), "progress": readable(await queue.progress(job_))}
 
     document = _with_books(context.obj, work)
     give(document, lambda: _show_item(document), as_json=as_json)
@@ -278,8 +278,8 @@ def _show_item(document: dict[str, Any]) -> None:
         say("Nothing is to be asked.")
         return
     say(f"{item['example']}: {one_line(item['text'])}")
-    for each in item["answers"]:
-        say(f"  {one_line(each)}")
+    for shown_answer in item["answers"]:
+        say(f"  {one_line(shown_answer)}")
     for name, values in item["fields"].items():
         say(f"{f'Field {name}' if name else 'Any of'}: {', '.join(values)}")
     if not item["fields"]:
@@ -327,7 +327,7 @@ def import_calls(
         return kept
 
     count = _with_books(folder, work)
-    unpriced = sum(each.cost is None for each in recorded.calls)
+    unpriced = sum(call.cost is None for call in recorded.calls)
     skipped = {reason: number for reason, number in recorded.skipped.items() if number}
     document = {"calls": count, "unpriced": unpriced, "skipped": skipped}
     give(document, lambda: _show_imported(count, unpriced, skipped, SKIPPED), as_json=as_json)
@@ -400,7 +400,7 @@ def bootstrap(
         most = config.flywheel.money if money is None else Decimal(money)
     except InvalidOperation:
         raise InputError(f"--money is {money!r}, which is no amount.", hint="Such as --money 2.50") from None
-    asked = AskedModel(
+    model = AskedModel(
         key=teacher,
         model=config.models[teacher],
         folder=folder,
@@ -410,15 +410,15 @@ def bootstrap(
     )
     given = [] if texts is None else [line for line in _read_lines(texts) if line.strip()]
     encode = open_encoder(config.network.encoder, folder).encode if given else None
-    made = run(make_rows(asked, describe, read_examples(examples), rows=rows, texts=given, money=most, encode=encode))
+    made = run(make_rows(model, describe, read_examples(examples), rows=rows, texts=given, money=most, encode=encode))
     write_bootstrapped(target, made, teacher)
     document = {
         "file": str(target),
         "rows": len(made.rows),
-        "asked": len(asked.bill),
-        "kept": made.asked - len(asked.bill),
-        "egress": {"engine": teacher, "label": asked.label.value, "prompts": len(asked.bill)}
-        if asked.is_remote
+        "asked": len(model.bill),
+        "kept": made.asked - len(model.bill),
+        "egress": {"engine": teacher, "label": model.label.value, "prompts": len(model.bill)}
+        if model.is_remote
         else None,
         "dropped": dict(made.dropped),
         "without_rows": made.without_rows(),
@@ -434,7 +434,7 @@ def bootstrap(
     give(
         document,
         f"{counted(len(made.rows), 'row')} in {target}; left out: {_counts(made.dropped)}.\n"
-        f"{_teachers_share(asked, made)}\nNext: {shell(folder, *words)}",
+        f"{_teachers_share(model, made)}\nNext: {shell(folder, *words)}",
         as_json=as_json,
     )
 

@@ -70,32 +70,32 @@ def import_logs(
         check_choice("task", task, TASKS)
     total = sum(path.stat().st_size for path in files if path.is_file())
     with DownloadProgress("Reading the logs") as bar:
-        found = read_logs(
+        imported = read_logs(
             files,
             None if dry_run else out,
             task=task,
             only=field or (),
             progress=lambda _path, done: bar.update(done, total),
         )
-    give(_document(found, out, dry_run=dry_run), lambda: _show(found, out, dry_run=dry_run), as_json=as_json)
+    give(_document(imported, out, dry_run=dry_run), lambda: _show(imported, out, dry_run=dry_run), as_json=as_json)
 
 
-def _document(found: Imported, out: Path, *, dry_run: bool) -> dict[str, Any]:
+def _document(imported: Imported, out: Path, *, dry_run: bool) -> dict[str, Any]:
     return {
-        "records": found.records,
-        "exchanges": found.exchanges,
-        "formats": dict(found.formats),
-        "skipped": {reason: count for reason, count in sorted(found.skipped.items()) if count},
-        "conflicting": found.conflicting,
+        "records": imported.records,
+        "exchanges": imported.exchanges,
+        "formats": dict(imported.formats),
+        "skipped": {reason: count for reason, count in sorted(imported.skipped.items()) if count},
+        "conflicting": imported.conflicting,
         "fields": {
             name: {"rows": counts.rows, "empty": counts.nulls, "values": len(counts.distinct), "form": counts.form()}
-            for name, counts in found.fields.items()
+            for name, counts in imported.fields.items()
         },
-        "files": [_file(file, out, found, dry_run=dry_run) for file in found.files],
+        "files": [_file(file, out, imported, dry_run=dry_run) for file in imported.files],
     }
 
 
-def _file(file: ImportedFile, out: Path, found: Imported, *, dry_run: bool) -> dict[str, Any]:
+def _file(file: ImportedFile, out: Path, imported: Imported, *, dry_run: bool) -> dict[str, Any]:
     return {
         "file": str(out / file.name),
         "written": not dry_run,
@@ -104,29 +104,29 @@ def _file(file: ImportedFile, out: Path, found: Imported, *, dry_run: bool) -> d
         "rows": file.rows,
         "labels": dict(file.labels),
         "site": file.site,
-        "instructions": found.sites.get(file.site, ""),
+        "instructions": imported.sites.get(file.site, ""),
         "add": file.arguments(out),
     }
 
 
-def _show(found: Imported, out: Path, *, dry_run: bool) -> None:
-    formats = ", ".join(f"{name} {count:,}" for name, count in found.formats.most_common())
-    say(f"{counted(found.exchanges, 'answer')} in {counted(found.records, 'record')} ({formats}).")
-    counts = {**found.skipped, "conflicting": found.conflicting}
-    for reason, count in sorted(counts.items(), key=lambda each: -each[1]):
+def _show(imported: Imported, out: Path, *, dry_run: bool) -> None:
+    formats = ", ".join(f"{name} {count:,}" for name, count in imported.formats.most_common())
+    say(f"{counted(imported.exchanges, 'answer')} in {counted(imported.records, 'record')} ({formats}).")
+    counts = {**imported.skipped, "conflicting": imported.conflicting}
+    for reason, count in sorted(counts.items(), key=lambda pair: -pair[1]):
         if count:
             say(f"{count:,} {SKIPPED[reason]}")
-    rows = [(file.name, file.task, ", ".join(file.types), f"{file.rows:,}", _values(file)) for file in found.files]
+    rows = [(file.name, file.task, ", ".join(file.types), f"{file.rows:,}", _values(file)) for file in imported.files]
     show_table(["file", "task", "fields", "rows", "labels"], rows)
-    trained = {name for file in found.files for name in file.types}
-    if idle := [name for name in found.fields if name not in trained]:
+    trained = {name for file in imported.files for name in file.types}
+    if idle := [name for name in imported.fields if name not in trained]:
         say(f"Of no use for training (one value only, numbers, or lists of free text): {', '.join(idle)}.")
-    for file in found.files:
-        if file.site in found.sites:
-            say(f"{file.name}: the calls with the instructions {one_line(found.sites[file.site])[:100]!r}")
+    for file in imported.files:
+        if file.site in imported.sites:
+            say(f"{file.name}: the calls with the instructions {one_line(imported.sites[file.site])[:100]!r}")
     if dry_run:
         say("Nothing was written.")
-    for file in found.files if not dry_run else ():
+    for file in imported.files if not dry_run else ():
         say(f"Next: coterie add {shlex.join(file.arguments(out))}")
 
 
@@ -172,22 +172,22 @@ def discover(
 
     recorded = read_calls(files)
     with stage("Finding jobs", len(recorded.calls)) as show:
-        found = find_jobs(recorded.calls, support=support, callers=callers, progress=show)
+        discovery = find_jobs(recorded.calls, support=support, callers=callers, progress=show)
     written: dict[int, tuple[Path, int]] = {}
-    for number, job in enumerate(found.jobs, 1):
+    for number, job in enumerate(discovery.jobs, 1):
         if out is not None and job.answers.shape in {"labels", "lists"}:
             out.mkdir(parents=True, exist_ok=True)
             path = out / f"job-{number}.csv"
-            written[number] = path, write_rows(path, job, found, recorded.calls)
-    document = [_jobs_document(job, len(recorded.calls), written.get(n)) for n, job in enumerate(found.jobs, 1)]
+            written[number] = path, write_rows(path, job, discovery, recorded.calls)
+    document = [_jobs_document(job, len(recorded.calls), written.get(n)) for n, job in enumerate(discovery.jobs, 1)]
     give(
         {
             "calls": len(recorded.calls),
             "skipped": {reason: count for reason, count in sorted(recorded.skipped.items()) if count},
             "jobs": document,
-            "rest": len(found.rest),
+            "rest": len(discovery.rest),
         },
-        lambda: _show_jobs(recorded, found, written),
+        lambda: _show_jobs(recorded, discovery, written),
         as_json=as_json,
     )
 
@@ -208,22 +208,22 @@ def _jobs_document(job: FoundJob, calls: int, written: tuple[Path, int] | None) 
     }
 
 
-def _show_jobs(recorded: Recorded, found: Discovery, written: dict[int, tuple[Path, int]]) -> None:
-    say(f"{counted(len(found.jobs), 'job')} in {counted(len(recorded.calls), 'call')}.")
+def _show_jobs(recorded: Recorded, discovery: Discovery, written: dict[int, tuple[Path, int]]) -> None:
+    say(f"{counted(len(discovery.jobs), 'job')} in {counted(len(recorded.calls), 'call')}.")
     for reason, count in recorded.skipped.most_common():
         if count:
             say(f"{count:,} {SKIPPED[reason]}")
     show_table(
         ["job", "calls", "share", "callers", "cost", "task", "prompts", "labels"],
-        [_row(number, job, len(recorded.calls)) for number, job in enumerate(found.jobs, 1)],
+        [_row(number, job, len(recorded.calls)) for number, job in enumerate(discovery.jobs, 1)],
     )
-    for number, job in enumerate(found.jobs, 1):
+    for number, job in enumerate(discovery.jobs, 1):
         if job.templates:
             say(f"{number}: {one_line(job.templates[0])[:_CHARACTERS]!r}; asks about {_example(job)!r}")
-    if found.rest:
-        say(f"{counted(len(found.rest), 'call')} of no job.")
+    if discovery.rest:
+        say(f"{counted(len(discovery.rest), 'call')} of no job.")
     for number, (path, rows) in written.items():
-        several = ["--multi-label"] if found.jobs[number - 1].answers.shape == "lists" else []
+        several = ["--multi-label"] if discovery.jobs[number - 1].answers.shape == "lists" else []
         words = shlex.join([path.stem, "--task", "classify", *several, "--data", str(path)])
         say(f"{path}: {counted(rows, 'row')}. Next: coterie add {words}")
 

@@ -84,16 +84,16 @@ def index(
     section = section.model_copy(update={key: value for key, value in typed.items() if value is not None})
     if new:
         section = _as_before(folder, name, section)
-    found = _found(folder, config, section, name=name, paths=paths or [], beir=beir)
-    report = _build(folder, name, section, found, config=config, rebuild=rebuild)
-    empty = _empty(name, found, report)
+    files = _files_to_index(folder, config, section, name=name, paths=paths or [], beir=beir)
+    report = _build(folder, name, section, files, config=config, rebuild=rebuild)
+    empty = _empty(name, files, report)
     document = {"index": name, "folder": str(folder), **asdict(report)}
     if as_json:  # one document, whatever comes
         show_json(document if empty is None else document | {"error": error_document(empty)})
         if empty is not None:
             raise typer.Exit(USAGE)
         return
-    _show(name, folder, found, report)
+    _show(name, folder, files, report)
     if new:
         remark(
             f"{name!r} is not in coterie.toml: it can be searched, but no specialist reads it. For one that does:\n"
@@ -117,12 +117,12 @@ def _as_table(name: str, folder: Path, paths: list[Path], section: KnowledgeSect
     return "\n".join(lines)
 
 
-def _empty(name: str, found: FoundFiles, report: Indexed) -> InputError | None:
+def _empty(name: str, files: FoundFiles, report: Indexed) -> InputError | None:
     """Return the error for an indexing run that read nothing although there was something to read; None otherwise."""
-    if not found.sources or report.documents:
+    if not files.sources or report.documents:
         return None
     return InputError(
-        f"None of {counted(len(found.sources), 'document')} could be read; index {name!r} is empty.",
+        f"None of {counted(len(files.sources), 'document')} could be read; index {name!r} is empty.",
         hint="The reasons are listed by document.",
     )
 
@@ -134,12 +134,12 @@ def _as_before(folder: Path, name: str, section: KnowledgeSection) -> KnowledgeS
     before = {key: value for key, value in vars(indexed_access(index_folder(folder, name))).items() if value}
     kept = {key: value for key, value in before.items() if getattr(section, key) is None}
     if kept:
-        said = ", ".join(f"--{key} {value}" for key, value in kept.items())
-        remark(f"{name!r} is not in coterie.toml and is indexed as it was: {said}.")
+        options = ", ".join(f"--{key} {value}" for key, value in kept.items())
+        remark(f"{name!r} is not in coterie.toml and is indexed as it was: {options}.")
     return section.model_copy(update=kept)
 
 
-def _found(
+def _files_to_index(
     folder: Path, config: Config, section: KnowledgeSection, *, name: str, paths: list[Path], beir: Path | None
 ) -> FoundFiles:
     from coterie.knowledge.open import index_folder
@@ -159,12 +159,12 @@ def _found(
             hint=f"Give files or folders: {shell(folder, 'index', name, 'PATH')}",
         )
     whole = [folder / path for path in section.paths]
-    known = remembered_names(index_folder(folder, name))
-    return find_files(folder, paths or whole, access, exact=not paths, index=whole, remembered=known)
+    names_of_before = remembered_names(index_folder(folder, name))
+    return find_files(folder, paths or whole, access, exact=not paths, index=whole, remembered=names_of_before)
 
 
 def _build(
-    folder: Path, name: str, section: KnowledgeSection, found: FoundFiles, *, config: Config, rebuild: bool
+    folder: Path, name: str, section: KnowledgeSection, files: FoundFiles, *, config: Config, rebuild: bool
 ) -> Indexed:
     from coterie.cli.progress import TerminalProgress
     from coterie.engines.encoders import open_encoder
@@ -172,8 +172,8 @@ def _build(
     from coterie.knowledge.kinds import open_reranker
     from coterie.knowledge.open import IndexedAccess, declared_access, index_folder, open_index
 
-    declared, known = declared_access(config, name), name in config.knowledge
-    if not known:
+    declared, configured_ = declared_access(config, name), name in config.knowledge
+    if not configured_:
         declared = replace(declared, label=section.label or declared.label, tenant=section.tenant)
 
     async def work() -> Indexed:
@@ -185,20 +185,20 @@ def _build(
             stack.push_async_callback(index.close)
             return await build_index(
                 index,
-                found,
+                files,
                 encoder=encoder,
                 folder=index_folder(folder, name),
                 name=name,
                 progress=stack.enter_context(TerminalProgress()),
                 reranker=open_reranker(section, encoder.sha256),
                 declared=declared,
-                given=None if known else IndexedAccess(label=section.label, tenant=section.tenant),
+                given=None if configured_ else IndexedAccess(label=section.label, tenant=section.tenant),
             )
 
     return run(work())
 
 
-def _show(name: str, folder: Path, found: FoundFiles, report: Indexed) -> None:
+def _show(name: str, folder: Path, files: FoundFiles, report: Indexed) -> None:
     say(
         f"{name}: {counted(report.documents, 'document')}: {report.added:,} added, {report.changed:,} changed, "
         f"{report.removed:,} removed, {report.unchanged:,} unchanged; {report.chunks:,} chunks encoded in "
@@ -206,12 +206,12 @@ def _show(name: str, folder: Path, found: FoundFiles, report: Indexed) -> None:
     )
     if report.resumed:
         say(f"{report.resumed:,} of them were ready from an indexing that was interrupted.")
-    _show_passed_over(found, report)
+    _show_passed_over(files, report)
     if report.documents:
         say(f'Next: {shell(folder, "search", name)} "..."')
 
 
-def _show_passed_over(found: FoundFiles, report: Indexed) -> None:
+def _show_passed_over(files: FoundFiles, report: Indexed) -> None:
     """Print what was assumed, which documents could not be read, and which were not taken."""
     from coterie.knowledge.sources import name_kinds
 
@@ -225,8 +225,8 @@ def _show_passed_over(found: FoundFiles, report: Indexed) -> None:
     if len(report.failed) > _SHOWN:
         remark(f"... and {len(report.failed) - _SHOWN:,} more; --json lists all.")
     warn(f"{reason}." for reason in report.idle.values())
-    if found.nothing is not None:
-        warn([found.nothing.message])
+    if files.nothing is not None:
+        warn([files.nothing.message])
     if report.skipped:
         remark(f"Passed over: {name_kinds(report.kinds)}.")
     for link in report.outside[:_SHOWN]:
@@ -319,20 +319,20 @@ def _evaluate(
     from coterie.cli.progress import stage
     from coterie.knowledge.evaluation import evaluate, read_judgements, read_queries
 
-    asked = read_queries(find_file(folder, queries))
+    questions = read_queries(find_file(folder, queries))
     judged = read_judgements(find_file(folder, judgements))
 
     async def use(index: DocumentIndex) -> Scores:
-        with stage("asking", len(asked)) as advance:
-            return await evaluate(index, asked, judged, mode=mode, clearance=label, tenant=tenant, progress=advance)
+        with stage("asking", len(questions)) as advance:
+            return await evaluate(index, questions, judged, mode=mode, clearance=label, tenant=tenant, progress=advance)
 
     return _with_index(folder, name, use)
 
 
 def _show_passages(passages: Sequence[Passage]) -> None:
     for rank, passage in enumerate(passages, start=1):
-        place = f"{passage.document}" + (f", page {passage.page}" if passage.page else "")
-        say(f"{rank}. {place} [{passage.start}:{passage.end}] {passage.label.value}, score {passage.score:.4f}")
+        position = f"{passage.document}" + (f", page {passage.page}" if passage.page else "")
+        say(f"{rank}. {position} [{passage.start}:{passage.end}] {passage.label.value}, score {passage.score:.4f}")
         if passage.heading:
             dim(f"   {passage.heading}")
         say("   " + one_line(passage.text))

@@ -49,8 +49,8 @@ def create(
     from coterie.governance.keys import PERMISSIONS, Role
 
     check_choice("role", role, PERMISSIONS)
-    for each in specialist or ():
-        check_choice("specialist", each, sorted({*configured(context.obj).specialists, READER, GENERALIST}))
+    for specialist_name in specialist or ():
+        check_choice("specialist", specialist_name, sorted({*configured(context.obj).specialists, READER, GENERALIST}))
     made = _ring(context.obj).create(
         name,
         role=cast("Role", role),
@@ -66,8 +66,8 @@ def create(
 def list_keys(context: typer.Context, *, as_json: Json = False) -> None:
     """List the keys, the oldest first: tenant, role, and whether they are valid. Secrets are not stored."""
     now, ring = time.time(), _ring(context.obj)
-    found = [_plain(key, now) for key in ring.keys()]  # noqa: SIM118 - no mapping
-    give({"keys": found}, lambda: _show(found), as_json=as_json)
+    plain_keys = [_plain(key, now) for key in ring.keys()]  # noqa: SIM118 - no mapping
+    give({"keys": plain_keys}, lambda: _show(plain_keys), as_json=as_json)
 
 
 @keys.command()
@@ -111,12 +111,12 @@ def _plain(key: Key, now: float) -> dict[str, Any]:
     return {"name": key.name, **shown, **narrowed, "state": key.state(now)}
 
 
-def _show(found: list[dict[str, Any]]) -> None:
-    if not found:
+def _show(rows: list[dict[str, Any]]) -> None:
+    if not rows:
         say("There are no keys: only programs of this machine may ask.")
         return
     columns = ["name", "id", "role", "tenant", "specialists", "clearance", "created", "expires", "state"]
-    show_table(columns, [[_cell(key, column) for column in columns] for key in found])
+    show_table(columns, [[_cell(key, column) for column in columns] for key in rows])
 
 
 def _cell(key: dict[str, Any], column: str) -> str:

@@ -37,12 +37,21 @@ def list_models(
     if available:
         _list_available(as_json=as_json)
         return
-    found, pulled = installed(), list(snapshots())
-    document = {"models": [*(_entry(model, path) for model, path in found), *map(_pulled, pulled)]}
-    rows = [(model.name, size(model.bytes), model.licence, path or "-", model.description) for model, path in found]
+    installed_models, pulled = installed(), list(snapshots())
+    document = {"models": [*(_entry(model, path) for model, path in installed_models), *map(_pulled, pulled)]}
+    rows = [
+        (model.name, size(model.bytes), model.licence, path or "-", model.description)
+        for model, path in installed_models
+    ]
     rows += [
-        (each.origin, size(each.bytes), each.licence or "-", each.folder, f"pulled at {each.revision[:12]}")
-        for each in pulled
+        (
+            snapshot.origin,
+            size(snapshot.bytes),
+            snapshot.licence or "-",
+            snapshot.folder,
+            f"pulled at {snapshot.revision[:12]}",
+        )
+        for snapshot in pulled
     ]
     columns = ["name", "size", "licence", "on this machine", "what it is"]
     give(document, lambda: show_table(columns, rows), as_json=as_json)
@@ -157,7 +166,7 @@ def pull(
 
             if file is not None:
                 raise InputError("--file names one file; --languages builds an encoder of several.")
-            chosen = [each.strip() for each in languages.split(",") if each.strip()]
+            chosen = [language.strip() for language in languages.split(",") if language.strip()]
             path = build_encoder(name, chosen, source=source, pieces=pieces, prefix=prefix, progress=progress.update)
     give({"name": name, "path": str(path)}, f"{name} is at {path}", as_json=as_json)
 
@@ -253,17 +262,17 @@ def _own(config: Config, name: str) -> tuple[str, LlamaModel]:
     from coterie.config.file import LlamaModel
     from coterie.models.catalogue import CATALOGUE
 
-    own = {key: each for key, each in config.models.items() if isinstance(each, LlamaModel)}
-    found = [(key, each) for key, each in own.items() if name in {key, each.name}]
-    if len(found) != 1:
-        kind = "several" if found else "no"
+    own = {key: model for key, model in config.models.items() if isinstance(model, LlamaModel)}
+    matches = [(key, model) for key, model in own.items() if name in {key, model.name}]
+    if len(matches) != 1:
+        kind = "several" if matches else "no"
         raise InputError(
             f"{name!r} is {kind} model that runs in this process; coterie.toml has {sorted(own)}.",
             hint="Name one of these keys.",
         )
-    if found[0][1].name in CATALOGUE:
-        raise InputError(f"{found[0][1].name!r} is a known model: its checksum comes with Coterie.")
-    return found[0]
+    if matches[0][1].name in CATALOGUE:
+        raise InputError(f"{matches[0][1].name!r} is a known model: its checksum comes with Coterie.")
+    return matches[0]
 
 
 def _with_checksum(text: str, key: str, checksum: str) -> str:

@@ -97,11 +97,11 @@ def parse_since(since: str | None, *, now: float, option: str = "--since") -> fl
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def check_choice(what: str, chosen: str, known: Iterable[str]) -> str:
+def check_choice(what: str, chosen: str, valid: Iterable[str]) -> str:
     """Check that the choice is one of the known names, and return it. Raises `InputError`."""
-    known = list(known)
-    if chosen not in known:
-        raise InputError(f"Asked for the {what} {chosen!r}.", hint=f"There is {', '.join(known) or 'none'}.")
+    valid = list(valid)
+    if chosen not in valid:
+        raise InputError(f"Asked for the {what} {chosen!r}.", hint=f"There is {', '.join(valid) or 'none'}.")
     return chosen
 
 
@@ -227,15 +227,15 @@ class Setting:
         tasks = f"{', '.join(self.tasks)}: " if self.tasks else ""
         tasks += "A JSON file with a list. " if self.in_file else ""
         bounds = ", ".join(
-            f"{word} {getattr(each, sign):,}"
-            for each in self.field.metadata
+            f"{word} {getattr(bound, sign):,}"
+            for bound in self.field.metadata
             for sign, word in _SIGNS.items()
-            if getattr(each, sign, None) is not None
+            if getattr(bound, sign, None) is not None
         )
         chosen = f"Any of {', '.join(self._choices())}." if self._choices() else ""
         default = self.field.default
         usual = (
-            f"Default: `{default}`{''.join(f', {task}: `{each}`' for task, each in self.apart.items())}."
+            f"Default: `{default}`{''.join(f', {task}: `{own}`' for task, own in self.apart.items())}."
             if isinstance(default, str | int | float) and default not in {"", False}
             else ""
         )
@@ -250,7 +250,7 @@ class Setting:
         if self.in_file:
             return _listed(self.option, Path(str(typed)))
         if get_origin(self.kind) is dict:
-            return dict(self._pair(each) for each in typed)
+            return dict(self._pair(pair) for pair in typed)
         if self._choices():
             return [name.strip() for names in typed for name in names.split(",") if name.strip()]
         return typed
@@ -273,14 +273,14 @@ def _listed(option: str, path: Path) -> list[dict[str, Any]]:
     from coterie.runtime.codec import parse_json
 
     try:
-        found = parse_json(path.read_text(encoding="utf-8"))
+        listed = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{option} is {str(path)!r}: {error.strerror}.", hint="Name a JSON file.") from None
     except ValueError as error:
         raise InputError(f"{option} is {str(path)!r}, which is no JSON: {error}.") from None
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+    if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
         raise InputError(f"{option} is {str(path)!r}, which is no list of objects.", hint='Write [{"name": ...}, ...].')
-    return [each["function"] if isinstance(each.get("function"), dict) else each for each in found]
+    return [item["function"] if isinstance(item.get("function"), dict) else item for item in listed]
 
 
 def _bare(kind: Any) -> Any:  # noqa: ANN401 - any type
@@ -288,7 +288,7 @@ def _bare(kind: Any) -> Any:  # noqa: ANN401 - any type
     if get_origin(kind) is Annotated:
         return _bare(get_args(kind)[0])
     if get_origin(kind) in {Union, types.UnionType}:
-        return _bare(next(each for each in get_args(kind) if each is not type(None)))
+        return _bare(next(argument for argument in get_args(kind) if argument is not type(None)))
     return kind
 
 
@@ -316,17 +316,17 @@ def task_for(task: str, fields: Mapping[str, object]) -> str:
 
 def settings(classes: Mapping[str, type[BaseModel]]) -> Mapping[str, Setting]:
     """Return the fields of all sections by name, without `task`, each with its tasks."""
-    names = dict.fromkeys(name for each in classes.values() for name in each.model_fields if name != "task")
-    found = {}
+    names = dict.fromkeys(name for class_ in classes.values() for name in class_.model_fields if name != "task")
+    by_name = {}
     for name in names:
-        having = [task for task, each in classes.items() if name in each.model_fields]
+        having = [task for task, section_class in classes.items() if name in section_class.model_fields]
         tasks = tuple(having) if len(having) < len(classes) else ()
         fields = {task: classes[task].model_fields[name] for task in having}
-        usual = Counter(repr(each.default) for each in fields.values()).most_common(1)[0][0]
-        taken = next(each for each in fields.values() if repr(each.default) == usual)
-        apart = {task: each.default for task, each in fields.items() if repr(each.default) != usual}
-        found[name] = Setting(name=name, field=taken, tasks=tasks, apart=apart)
-    return found
+        usual = Counter(repr(field.default) for field in fields.values()).most_common(1)[0][0]
+        taken = next(field for field in fields.values() if repr(field.default) == usual)
+        apart = {task: field.default for task, field in fields.items() if repr(field.default) != usual}
+        by_name[name] = Setting(name=name, field=taken, tasks=tasks, apart=apart)
+    return by_name
 
 
 class SectionCommand(TyperCommand):
@@ -343,11 +343,11 @@ class SectionCommand(TyperCommand):
         if self._made is None:
             every = settings(sections())
             self._made = {
-                name: each
-                for name, each in every.items()
+                name: setting
+                for name, setting in every.items()
                 if (name in self.only or not self.only) and name not in self.leave_out
             }
-            first = next((n for n, each in enumerate(self.params) if each.param_type_name == "option"), 0)
+            first = next((n for n, parameter in enumerate(self.params) if parameter.param_type_name == "option"), 0)
             self.params[first:first] = _options(self._made.values())
         return self._made
 
@@ -378,9 +378,9 @@ def _options(made: Collection[Setting]) -> list[Any]:
     def command(**_: object) -> None:
         """Do nothing; the function only carries parameters."""
 
-    parameters = [each.parameter() for each in made]
+    parameters = [setting.parameter() for setting in made]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     holder = typer.Typer(add_completion=False)
     holder.command()(command)
     return list(typer.main.get_command(holder).params)
@@ -421,10 +421,10 @@ def section_from(task: str, fields: Mapping[str, object]) -> SpecialistSection:
 def _explain(error: ValidationError) -> str:
     """Return the first error of a section, in terms of the option that it belongs to."""
     first = error.errors()[0]
-    said = first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ")
     if not first["loc"]:
-        return f"{said[:1].upper()}{said[1:]}."
+        return f"{message[:1].upper()}{message[1:]}."
     option = "--" + str(first["loc"][0]).replace("_", "-")
     verb = "has" if len(first["loc"]) > 1 else "is"
     what = first["loc"][1] if verb == "has" and isinstance(first["loc"][1], str) else first["input"]
-    return f"{option} {verb} {what!r}: {said}."
+    return f"{option} {verb} {what!r}: {message}."

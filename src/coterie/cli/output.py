@@ -222,8 +222,10 @@ def _suggest(error: Any) -> None:  # noqa: ANN401 - typer's or click's
     typed, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
     if typed is None or context is None or not hasattr(error, "possibilities"):
         return
-    known = [name for each in context.command.get_params(context) for name in each.opts if name.startswith("--")]
-    error.possibilities = [*(error.possibilities or ()), *(name for name in known if name.startswith(f"{typed}-"))]
+    flags = [
+        name for parameter in context.command.get_params(context) for name in parameter.opts if name.startswith("--")
+    ]
+    error.possibilities = [*(error.possibilities or ()), *(name for name in flags if name.startswith(f"{typed}-"))]
 
 
 _HELP = "Run it with --help."
@@ -234,7 +236,7 @@ def _after_dashes(error: Any) -> str:  # noqa: ANN401 - typer's or click's
     context, typed = getattr(error, "ctx", None), getattr(error, "option_name", None)
     if context is None or typed is None or typed.startswith("--"):
         return ""
-    texts = [each for each in context.command.get_params(context) if each.param_type_name == "argument"]
+    texts = [parameter for parameter in context.command.get_params(context) if parameter.param_type_name == "argument"]
     if not texts:
         return ""
     return f"If {typed!r} begins a text and no option, put -- before the text: {context.command_path} -- '...'"

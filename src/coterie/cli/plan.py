@@ -70,11 +70,11 @@ def plan(
         raise InputError("--url, --key and --requests say how to measure.", hint="Add --measure.")
     curves = _curves(folder, workers)
     if rate is None:
-        give({"curves": [_document(each) for each in curves]}, lambda: _show_curves(curves), as_json=as_json)
+        give({"curves": [_document(curve) for curve in curves]}, lambda: _show_curves(curves), as_json=as_json)
         return
     plans = _plans(folder, config, curves, rate=rate, p95=_milliseconds(p95), gpu_price=gpu_price)
     warn(plans[0].warnings)
-    give({"plans": [_plain(each) for each in plans]}, lambda: _show_plans(plans), as_json=as_json)
+    give({"plans": [_plain(plan_) for plan_ in plans]}, lambda: _show_plans(plans), as_json=as_json)
 
 
 def _measure(
@@ -113,7 +113,7 @@ def _ledger(folder: Path, config: Config, by: str) -> Ledger | None:
 def _curves(folder: Path, workers: int | None) -> list[Curve]:
     from coterie.scale.planning import load_curves
 
-    curves = [each for each in load_curves(folder) if workers in {None, each.workers}]
+    curves = [curve for curve in load_curves(folder) if workers in {None, curve.workers}]
     if not curves:
         of = f" of a gateway with {workers} workers" if workers else ""
         raise InputError(
@@ -133,16 +133,16 @@ def _plans(
     generated = None if price is None else generated_cost(config, _ledger(folder, config, "model"))
     now = network_of(config, folder)
     made = [plan_rate(curve, rate, p95=p95, gpu_price=price, generated=generated, network=now) for curve in curves]
-    return sorted(made, key=lambda each: (each.replicas, each.workers))
+    return sorted(made, key=lambda plan_: (plan_.replicas, plan_.workers))
 
 
 def _milliseconds(span: str | None) -> float | None:
     if span is None:
         return None
-    found = _SPAN.fullmatch(span.strip())
-    if found is None:
+    match = _SPAN.fullmatch(span.strip())
+    if match is None:
         raise InputError(f"--p95 is {span!r}, no span of time.", hint="Write 50ms or 0.2s.")
-    return float(found[1]) * (1000.0 if found[2] == "s" else 1.0)
+    return float(match[1]) * (1000.0 if match[2] == "s" else 1.0)
 
 
 def _document(curve: Curve) -> dict[str, Any]:
@@ -162,8 +162,8 @@ def _show_curve(curve: Curve) -> None:
     say(f"{curve.workers} worker(s), {curve.machine}, {curve.date[:10]}; {curve.mix}")
     say(f"{'requests/s':>10}  {'p50 ms':>8}  {'p95 ms':>8}  {'rounds':>15}  {'p99 ms':>8}")
     for point in curve.points:
-        each = sorted(one["p95"] for one in point.rounds)
-        span = f"{each[0]:.1f} to {each[-1]:.1f}"
+        latencies = sorted(one["p95"] for one in point.rounds)
+        span = f"{latencies[0]:.1f} to {latencies[-1]:.1f}"
         at = point.pooled
         say(f"{point.rate:10.1f}  {at['p50']:8.1f}  {at['p95']:8.1f}  {span:>15}  {at['p99']:8.1f}")
     say(f"Knee: {curve.knee:.1f} requests a second; from there on they queue up.")

@@ -54,14 +54,14 @@ def find(
     text = read_text(file)
     section, why = _section(context.obj, detector)
     blind = DETECTOR_TYPES.load(section.detector).cannot_see
-    found = open_detector(section, context.obj).find(text)
+    personal_data = open_detector(section, context.obj).find(text)
     if not as_json:
         remark(f"Detector: {section.detector} ({why})." + (f" It does not find {blind}." if blind else ""))
     if redacted and not as_json:
-        typer.echo(redact(text, found), nl=not text.endswith("\n"))
+        typer.echo(redact(text, personal_data), nl=not text.endswith("\n"))
         return
     looked = {"detector": {"name": section.detector, "because": why, "cannot_see": blind}}
-    document = looked | _document(text, found) | ({"redacted": redact(text, found)} if redacted else {})
+    document = looked | _document(text, personal_data) | ({"redacted": redact(text, personal_data)} if redacted else {})
     give(document, lambda: _show(document), as_json=as_json)
 
 
@@ -79,20 +79,20 @@ def _section(folder: Path, detector: str | None) -> tuple[PrivacySection, str]:
     return PrivacySection(detector="names"), "the best that comes with Coterie"
 
 
-def _document(text: str, found: Sequence[PersonalData]) -> dict[str, Any]:
+def _document(text: str, personal_data: Sequence[PersonalData]) -> dict[str, Any]:
     from coterie.privacy.detection import label_of, least_label
 
-    label = least_label(found)
+    label = least_label(personal_data)
     listed = [
         {
-            "kind": str(each.kind),
-            "start": each.start,
-            "end": each.end,
-            "text": text[each.start : each.end],
-            "score": round(each.score, 3),
-            "label": None if (own := label_of(each.kind)) is None else own.value,
+            "kind": str(item.kind),
+            "start": item.start,
+            "end": item.end,
+            "text": text[item.start : item.end],
+            "score": round(item.score, 3),
+            "label": None if (own := label_of(item.kind)) is None else own.value,
         }
-        for each in found
+        for item in personal_data
     ]
     return {"label": None if label is None else label.value, "found": listed}
 
@@ -102,8 +102,8 @@ def _show(document: Mapping[str, Any]) -> None:
         say("Nothing found.")
         return
     rows = [
-        (each["kind"], f"{each['start']}-{each['end']}", one_line(each["text"]), f"{each['score']:.2f}", each["label"])
-        for each in document["found"]
+        (item["kind"], f"{item['start']}-{item['end']}", one_line(item["text"]), f"{item['score']:.2f}", item["label"])
+        for item in document["found"]
     ]
     show_table(["kind", "place", "text", "score", "label"], rows)
     label = document["label"]
@@ -117,7 +117,7 @@ def _warn_unknown(marked: AnnotatedFile) -> None:
 
 
 def _figures(figures: Mapping[str, SpanFigures]) -> dict[str, Any]:
-    return {kind: each._asdict() for kind, each in figures.items()}
+    return {kind: figure._asdict() for kind, figure in figures.items()}
 
 
 @privacy.command("eval")

@@ -54,7 +54,10 @@ def list_versions(context: typer.Context, *, name: _MaybeName = None, as_json: J
     as damaged.
     """
     opened = registry_of(context.obj)
-    listed = {each: [_summary(opened, each, v) for v in opened.versions(each)] for each in _names(opened, name)}
+    listed = {
+        specialist_name: [_summary(opened, specialist_name, v) for v in opened.versions(specialist_name)]
+        for specialist_name in _names(opened, name)
+    }
     give({"specialists": listed}, lambda: _show_list(listed, context.obj), as_json=as_json)
 
 
@@ -127,7 +130,7 @@ def verify(context: typer.Context, *, name: _MaybeName = None, as_json: Json = F
     line of a history, or the reason why a champion serves, cannot be confirmed.
     """
     opened = registry_of(context.obj)
-    checks = [check for each in _names(opened, name) for check in _checks(opened, each)]
+    checks = [check for specialist_name in _names(opened, name) for check in _checks(opened, specialist_name)]
     bad = [check for check in checks if check["error"] is not None]
     give({"ok": not bad, "checks": checks}, lambda: _show_checks(checks, bad), as_json=as_json)
     if bad:
@@ -149,11 +152,11 @@ def _checks(opened: Registry, name: str) -> Iterator[dict[str, Any]]:
             error = f"it stands for {stands}, which is not stored"
         if stands is not None or error is not None:
             yield {"name": name, "what": alias, "signature": None, "error": error}
-    found, error = _try(partial(opened.check_history, name))
+    history, error = _try(partial(opened.check_history, name))
     if error is None:
         _, error = _try(partial(opened.history, name))
-    counts = {"vouched": found.vouched, "unvouched": found.unvouched, "gap": found.gap or None} if found else {}
-    signature = found and (found.signer or "unsigned")
+    counts = {"vouched": history.vouched, "unvouched": history.unvouched, "gap": history.gap or None} if history else {}
+    signature = history and (history.signer or "unsigned")
     yield {"name": name, "what": "history", "signature": signature, "error": error, **counts}
 
 
@@ -172,8 +175,8 @@ def _show_checks(checks: list[dict[str, Any]], bad: list[dict[str, Any]]) -> Non
         if check.get("gap"):
             remark(f"UNVOUCHED: {check['name']} history: {check['gap']}.")
         elif check.get("unvouched"):
-            said = "of a Coterie that kept no chain; the next change of champion seals them"
-            remark(f"UNVOUCHED: {check['name']} history: {counted(check['unvouched'], 'line')} {said}.")
+            why = "of a Coterie that kept no chain; the next change of champion seals them"
+            remark(f"UNVOUCHED: {check['name']} history: {counted(check['unvouched'], 'line')} {why}.")
     for check in bad:
         remark(f"BAD: {check['name']} {check['what']}: {check['error']}")
 
@@ -188,15 +191,15 @@ def show(context: typer.Context, *, name: _Name, version: _Version = "champion",
     Its origin, its metrics, its files with their checksums, its licences and its signature.
     """
     opened = registry_of(context.obj)
-    found = opened.load(name, opened.resolve(name, version))
+    stored = opened.load(name, opened.resolve(name, version))
     document = {
         "name": name,
-        "version": found.version,
-        "stored": opened.added(name, found.version),
-        "signature": {"state": found.signature.state, "key": found.signature.key},
-        "files": [{"file": file, **described} for file, described in _files(found).items()],
-        "report": found.report,
-        "history": [vars(each) for each in opened.history(name) if found.version in {each.version, each.replaced}],
+        "version": stored.version,
+        "stored": opened.added(name, stored.version),
+        "signature": {"state": stored.signature.state, "key": stored.signature.key},
+        "files": [{"file": file, **described} for file, described in _files(stored).items()],
+        "report": stored.report,
+        "history": [vars(entry) for entry in opened.history(name) if stored.version in {entry.version, entry.replaced}],
     }
     give(document, lambda: _show(document), as_json=as_json)
 
@@ -303,7 +306,7 @@ def _show_diff(document: Mapping[str, Any], comparison: VersionComparison) -> No
     say(f"Compared {comparison.reason}." if comparison.comparable else f"Not to be compared: {comparison.reason}.")
     _show_slices(comparison)
     say("\n".join(f"WORSE: {change.reason}" for change in comparison.regressions) or "Nothing is measurably worse.")
-    if changes := [(key, each["before"], each["after"]) for key, each in document["changed"].items()]:
+    if changes := [(key, change["before"], change["after"]) for key, change in document["changed"].items()]:
         show_table(["made from", *heads], changes)
     files = [(f["file"], *(f[side] and f"{f[side]['bytes']:,} bytes" for side in heads)) for f in document["files"]]
     if files:
@@ -317,10 +320,16 @@ def _show_slices(comparison: VersionComparison) -> None:
     shown = [*moved[:_SLICES_SHOWN], *moved[max(_SLICES_SHOWN, len(moved) - _SLICES_SHOWN) :]]
     cells = [
         (
-            *(each.what, each.n, number(each.before), number(each.after), _signed(each.after - each.before)),
-            "worse" if each.worse else "",
+            *(
+                slice_.what,
+                slice_.n,
+                number(slice_.before),
+                number(slice_.after),
+                _signed(slice_.after - slice_.before),
+            ),
+            "worse" if slice_.worse else "",
         )
-        for each in shown
+        for slice_ in shown
     ]
     if cells:
         show_table(["slice", "rows", "before", "after", "difference", ""], cells)
@@ -352,14 +361,14 @@ def sbom(
 
     opened = registry_of(context.obj)
     specialist, _, version = name.partition("@")
-    found = opened.load(specialist, opened.resolve(specialist, version or "champion"))
-    document = bill_of_materials(found)
+    stored = opened.load(specialist, opened.resolve(specialist, version or "champion"))
+    document = bill_of_materials(stored)
     if file is None:
         show_json(document)
         return
     write_bytes(file, pretty(document))
-    done = {"specialist": specialist, "version": found.version, "file": str(file)}
-    line = f"Wrote the bill of materials of {specialist} version {found.version} to {str(file)!r}."
+    done = {"specialist": specialist, "version": stored.version, "file": str(file)}
+    line = f"Wrote the bill of materials of {specialist} version {stored.version} to {str(file)!r}."
     give(done, line, as_json=as_json)
 
 
@@ -422,11 +431,11 @@ def export(
     from coterie.registry.export import export_version
 
     opened = registry_of(context.obj)
-    found = opened.load(name, opened.resolve(name, version))
-    path = export_version(found, to)
-    log_command(context.obj, "export_version", about={"name": name, "version": found.version})
-    done = {"name": name, "version": found.version, "path": str(path)}
-    give(done, f"{name} {found.version} is at {path}", as_json=as_json)
+    stored = opened.load(name, opened.resolve(name, version))
+    path = export_version(stored, to)
+    log_command(context.obj, "export_version", about={"name": name, "version": stored.version})
+    done = {"name": name, "version": stored.version, "path": str(path)}
+    give(done, f"{name} {stored.version} is at {path}", as_json=as_json)
 
 
 @registry.command()

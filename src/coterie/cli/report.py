@@ -38,9 +38,9 @@ class By(StrEnum):
 
 def _by(text: str | By) -> By:
     named = text.value if isinstance(text, By) else text.strip().lower()
-    for each in By:
-        if named in {each.value, f"{each.value}s"}:
-            return each
+    for dimension in By:
+        if named in {dimension.value, f"{dimension.value}s"}:
+            return dimension
     raise typer.BadParameter(f"{named!r} is not one of {', '.join(By)}")
 
 
@@ -83,8 +83,8 @@ def report(
         write_bytes(csv, breakdown_csv(rows, by=by.value).encode())
     if html is not None:
         date = datetime.fromtimestamp(now, UTC).isoformat(sep=" ", timespec="minutes")
-        said = "from the beginning" if since is None else f"since {since}"
-        write_bytes(html, ledger_page(document, network=config.network.name, since=said, date=date).encode())
+        period = "from the beginning" if since is None else f"since {since}"
+        write_bytes(html, ledger_page(document, network=config.network.name, since=period, date=date).encode())
     give(document, lambda: _show(document, config.network.name, by), as_json=as_json)
 
 
@@ -104,8 +104,8 @@ def _document(folder: Path, config: Config, *, since: float, by: By, now: float)
     cores = config.accounting.cores or os.cpu_count() or 1
     reporting = Reporting(by=by.value, since=since, now=now, cores=cores, accounting=config.accounting)
     summed: dict[str, Any] = summary_json(summary, currency=config.accounting.currency)
-    asked = {name: sum(getattr(each, name) for each in sites) for name in ("asked", "accepted", "zero_shot")}
-    summed |= {"questions": {"sites": len(sites), **asked}} if sites else {}
+    counts = {name: sum(getattr(site, name) for site in sites) for name in ("asked", "accepted", "zero_shot")}
+    summed |= {"questions": {"sites": len(sites), **counts}} if sites else {}
     return summed | breakdown_json(ledger, reporting, answers)
 
 
@@ -143,8 +143,8 @@ def _overview(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     def time_of(key: str) -> str:
         return "-" if document[key] is None else f"{document[key]:,.1f} ms"
 
-    def money(key: str, known: str) -> str:
-        whole, part = document[key], document["total"][known]
+    def money(key: str, known_key: str) -> str:
+        whole, part = document[key], document["total"][known_key]
         if whole is None:  # of some requests it is not known
             return f"at least {_amount(part, currency)}" if part else "unknown"
         return _amount(whole, currency)
@@ -170,28 +170,28 @@ def _amount(value: float, currency: str) -> str:
     return format_money(Decimal(str(value)), currency)
 
 
-def _questions(asked: Mapping[str, int] | None) -> list[tuple[str, str]]:
+def _questions(counts: Mapping[str, int] | None) -> list[tuple[str, str]]:
     """Return the lines about typed questions, if any was asked; `coterie decisions` lists the questions."""
-    if asked is None:
+    if counts is None:
         return []
-    shown = f"{asked['asked']:,} at {asked['sites']:,} sites, {asked['accepted']:,} accepted"
+    shown = f"{counts['asked']:,} at {counts['sites']:,} sites, {counts['accepted']:,} accepted"
     return [("typed questions", f"{shown} (`coterie decisions`)")]
 
 
 def _further(total: Mapping[str, Any], currency: str) -> list[tuple[str, str]]:
     """Return lines that exist only with feedback, unknown prices, or a known carbon intensity."""
-    found = []
+    lines = []
     if total["unpriced"]:
-        known = total["known_cost"]
-        others = "" if known is None else f"; the others {_amount(known, currency)}"
-        found.append(("of unknown cost", f"{total['unpriced']:,}{others}"))
+        known_cost = total["known_cost"]
+        others = "" if known_cost is None else f"; the others {_amount(known_cost, currency)}"
+        lines.append(("of unknown cost", f"{total['unpriced']:,}{others}"))
     if total["joules_low"] != total["joules_high"]:
-        found.append(("energy, range", f"{total['joules_low']:,.2f} to {total['joules_high']:,.2f} J"))
+        lines.append(("energy, range", f"{total['joules_low']:,.2f} to {total['joules_high']:,.2f} J"))
     if total["grams_co2"] is not None:
-        found.append(("CO2", f"{total['grams_co2']:,.3f} g"))
+        lines.append(("CO2", f"{total['grams_co2']:,.3f} g"))
     if total["judged"]:
-        found.append(("right, where judged", f"{total['correct']:,} of {total['judged']:,}"))
-    return found
+        lines.append(("right, where judged", f"{total['correct']:,} of {total['judged']:,}"))
+    return lines
 
 
 _COLUMNS = ("requests", "here", "energy J", "cost", "unpriced", "J/answer", "cost/answer", "right", "J/right")
@@ -225,7 +225,7 @@ def budgets(context: typer.Context, *, as_json: Json = False) -> None:
 
     config = configured(context.obj)
     opened = open_limits(config.budgets, context.obj, address=database_of(config))
-    found = [(spent, config.budgets[spent.name]) for spent in opened.spending()]
+    spending = [(spent, config.budgets[spent.name]) for spent in opened.spending()]
     run(opened.close())
     rows = [
         {
@@ -241,13 +241,13 @@ def budgets(context: typer.Context, *, as_json: Json = False) -> None:
             "reserved": float(spent.held),
             "reserved_joules": spent.held_joules,
         }
-        for spent, section in found
+        for spent, section in spending
     ]
-    give({"budgets": rows}, lambda: _show_budgets(found), as_json=as_json)
+    give({"budgets": rows}, lambda: _show_budgets(spending), as_json=as_json)
 
 
-def _show_budgets(found: Sequence[tuple[Spending, BudgetSection]]) -> None:
-    if not found:
+def _show_budgets(spending: Sequence[tuple[Spending, BudgetSection]]) -> None:
+    if not spending:
         say("There are no budgets: [budgets.NAME] in coterie.toml makes one.")
         return
     columns = ["budget", "span", "whose", "requests", "tokens", "money", "reserved", "joules"]
@@ -262,7 +262,7 @@ def _show_budgets(found: Sequence[tuple[Spending, BudgetSection]]) -> None:
             f"{spent.held:.4f}",
             _share(f"{spent.joules:,.1f}", section.joules),
         )
-        for spent, section in found
+        for spent, section in spending
     ]
     show_table(columns, shown)
 

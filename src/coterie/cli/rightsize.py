@@ -186,8 +186,8 @@ def rightsize(
     check_writable("--report", report)
     check_writable("--save-answers", save_answers)
     config = _config(folder, needed=model is not None)
-    found = _find(folder, section, config, large, _accounting(config, watts_per_core, price_per_cpu_hour), keep=keep)
-    _give(found, report, as_json=as_json)
+    sizing = _find(folder, section, config, large, _accounting(config, watts_per_core, price_per_cpu_hour), keep=keep)
+    _give(sizing, report, as_json=as_json)
 
 
 def _find(
@@ -206,7 +206,7 @@ def _find(
     from coterie.rightsizing.rightsize import rightsize as measure_rungs
 
     rungs = section.rungs or ()
-    asked = _asked(section, config, folder) if "llm" in rungs and config is not None else None
+    teacher = _asked_model(section, config, folder) if "llm" in rungs and config is not None else None
     tuned = section.model if "slm" in rungs or "llm" not in rungs else None
     rows = read_rows(section)
     try:
@@ -220,7 +220,7 @@ def _find(
                 keep=keep,
                 progress=progress,
                 model=_tuned_model(tuned, config, folder),
-                asked=asked,
+                asked=teacher,
             )
     except KeyboardInterrupt:
         _say_what_is_kept(section, keep)
@@ -273,7 +273,7 @@ def _section(folder: Path, task: str, data: Path, fields: dict[str, Any]) -> Spe
     return section_from(task, fields)
 
 
-def _asked(section: SpecialistSection, config: Config, folder: Path) -> AskedModel | None:
+def _asked_model(section: SpecialistSection, config: Config, folder: Path) -> AskedModel | None:
     """Return the model that the rung `llm` asks."""
     from coterie.governance.audit import open_audit
     from coterie.governance.egress import ClearancePolicy, Gate
@@ -295,17 +295,21 @@ def _tuned_model(name: str | None, config: Config | None, folder: Path) -> Llama
     if name is None:
         return None
     models = config.models if config else {}
-    known = sorted(each.name for each in CATALOGUE.values() if each.kind == "gguf")
+    catalogue_names = sorted(model.name for model in CATALOGUE.values() if model.kind == "gguf")
     model = models.get(name)
-    if model is None and name in known:
+    if model is None and name in catalogue_names:
         return LlamaModel(engine="llama", name=name)
     if not isinstance(model, LlamaModel):
-        here = sorted(key for key, each in models.items() if isinstance(each, LlamaModel))
+        here = sorted(key for key, model in models.items() if isinstance(model, LlamaModel))
         raise InputError(
-            f"--tune is {name!r}; models that run in this process are {here}, and by their names {known}.",
+            f"--tune is {name!r}; models that run in this process are {here}, and by their names {catalogue_names}.",
             hint='Name one, or add [models.NAME] with engine = "llama" to coterie.toml.',
         )
-    return model if model.name in known else model.model_copy(update={"name": str((folder / model.name).absolute())})
+    return (
+        model
+        if model.name in catalogue_names
+        else model.model_copy(update={"name": str((folder / model.name).absolute())})
+    )
 
 
 def _config(folder: Path, *, needed: bool) -> Config | None:
@@ -319,11 +323,11 @@ def _accounting(config: Config | None, watts: float | None, price: str | None) -
     """Return watts and price of a core: the typed values, else the network's, else the defaults."""
     from coterie.config.accounting import AccountingSection
 
-    known = config.accounting if config else AccountingSection()
+    section = config.accounting if config else AccountingSection()
     if watts is not None and not 0 < watts <= _MOST_WATTS:
         raise InputError(f"--watts-per-core is {watts:g}.", hint=f"It is above 0 and at most {_MOST_WATTS:g}.")
     typed = {"watts_per_core": watts, "price_per_cpu_hour": parse_money("--price-per-cpu-hour", price)}
-    return known.model_copy(update={key: value for key, value in typed.items() if value is not None})
+    return section.model_copy(update={key: value for key, value in typed.items() if value is not None})
 
 
 def _conditions(accounting: AccountingSection) -> Conditions:
@@ -350,8 +354,8 @@ def _processor() -> str:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         text = ""
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1].strip() if found else platform.machine()
+    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return match[1].strip() if match else platform.machine()
 
 
 # --- A large model beside the rungs --------------------------------------------------------------
@@ -391,9 +395,9 @@ def _remote_model(name: str, config: Config) -> RemoteModel:
 
     model = config.models.get(name)
     if not isinstance(model, RemoteModel):
-        known = sorted(key for key, each in config.models.items() if isinstance(each, RemoteModel))
+        remote_names = sorted(key for key, model in config.models.items() if isinstance(model, RemoteModel))
         raise InputError(
-            f"Asked for model {name!r}; the network's remote models are {known}.",
+            f"Asked for model {name!r}; the network's remote models are {remote_names}.",
             hint='Add [models.NAME] with engine = "openai" to coterie.toml.',
         )
     return model
@@ -416,36 +420,36 @@ async def _answers(
 # --- What is shown -------------------------------------------------------------------------------
 
 
-def _give(found: RightSizing, report: Path | None, *, as_json: bool) -> None:
+def _give(sizing: RightSizing, report: Path | None, *, as_json: bool) -> None:
     """Write the report, show the result, and set the exit code by whether a rung is enough."""
     from coterie.rightsizing.page import rightsizing_page
 
     if report is not None:
-        write_bytes(report, rightsizing_page(found).encode())
-    warn(found.warnings)
-    give(found.to_json(), lambda: _show(found, report), as_json=as_json)
-    if found.verdict.outcome in {"missed", "reached"}:
+        write_bytes(report, rightsizing_page(sizing).encode())
+    warn(sizing.warnings)
+    give(sizing.to_json(), lambda: _show(sizing, report), as_json=as_json)
+    if sizing.verdict.outcome in {"missed", "reached"}:
         raise typer.Exit(BAR_MISSED)
 
 
-def _show(found: RightSizing, report: Path | None) -> None:
-    rows, held_out = found.data["train"]["rows"], found.data["held_out"]["rows"]
-    columns = [found.measure, "95% range", "alone", "right", "ECE", "p50/p95 ms", "RSS", "size", "train", "J/1k"]
-    money = f"{found.conditions.currency}/1k"
-    table = [_row(row) for row in found.rungs]
-    if found.large is not None:
-        table.append(_large_cells(found.large))
-    title = f"Trained on {rows:,} rows, measured on {held_out:,} held-out rows of {found.data['held_out']['file']}"
+def _show(sizing: RightSizing, report: Path | None) -> None:
+    rows, held_out = sizing.data["train"]["rows"], sizing.data["held_out"]["rows"]
+    columns = [sizing.measure, "95% range", "alone", "right", "ECE", "p50/p95 ms", "RSS", "size", "train", "J/1k"]
+    money = f"{sizing.conditions.currency}/1k"
+    table = [_row(row) for row in sizing.rungs]
+    if sizing.large is not None:
+        table.append(_large_cells(sizing.large))
+    title = f"Trained on {rows:,} rows, measured on {held_out:,} held-out rows of {sizing.data['held_out']['file']}"
     show_table(["rung", *columns, money], table, title=title, gap=0)
-    if found.chain:
+    if sizing.chain:
         stops = [
             Stop(point.stop, *point.figure, list(point.asked.values()), point.taken, _per_1000(point.per_1000))
-            for point in found.chain
+            for point in sizing.chain
         ]
-        show_stops(list(found.chain[0].asked), stops, title="The chain", more=("J/1k", money))
-    paragraph(f"Verdict: {found.verdict}")
+        show_stops(list(sizing.chain[0].asked), stops, title="The chain", more=("J/1k", money))
+    paragraph(f"Verdict: {sizing.verdict}")
     dim(
-        f"alone: share answered at a target risk of {found.target_risk:.0%}, or at the one a warning names; right: "
+        f"alone: share answered at a target risk of {sizing.target_risk:.0%}, or at the one a warning names; right: "
         "accuracy of those; RSS: a process with this rung alone; J/1k and money: for 1,000 answers, estimated."
     )
     if report is not None:

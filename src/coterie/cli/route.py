@@ -142,15 +142,15 @@ def _show(explanation: Explanation, *, details: bool) -> None:
 def _show_considered(considered: Considered) -> None:
     rows = [
         (
-            each.specialist,
-            f"{each.score:.3f}",
-            f"{each.similarity:.3f}",
-            f"{each.typicality:.3f}",
-            _needed(each),
-            "yes" if each.in_scope else "no",
-            ", ".join(f"{near.example} {near.similarity:.2f}" for near in each.nearest),
+            candidate.specialist,
+            f"{candidate.score:.3f}",
+            f"{candidate.similarity:.3f}",
+            f"{candidate.typicality:.3f}",
+            _needed(candidate),
+            "yes" if candidate.in_scope else "no",
+            ", ".join(f"{near.example} {near.similarity:.2f}" for near in candidate.nearest),
         )
-        for each in considered.candidates
+        for candidate in considered.candidates
     ]
     what = f"asked of {considered.asked}" if considered.asked else "not asked by itself"
     if considered.small_talk:
@@ -184,12 +184,12 @@ async def _measure(preview: Preview, expected: list[ExpectedRoute], name: str) -
     from coterie.routing.evaluation import judge_routes
     from coterie.types import Request
 
-    found = []
+    explained = []
     with stage(f"route {name}", len(expected)) as advance:
         for row in expected:
-            found.append(await preview.explain(Request(text=row.text)))
+            explained.append(await preview.explain(Request(text=row.text)))
             advance(1)
-    return judge_routes(expected, found, tuple(preview.network.specialists))
+    return judge_routes(expected, explained, tuple(preview.network.specialists))
 
 
 def _figures(figures: RouteEvaluation) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def _figures(figures: RouteEvaluation) -> dict[str, Any]:
 
     keys = ("rows", "asked", "right", "recall", "precision")
     tallies = {name: {key: getattr(tally, key) for key in keys} for name, tally in figures.specialists.items()}
-    shown: dict[str, Any] = {each.name: readable(getattr(figures, each.name)) for each in fields(figures)}
+    shown: dict[str, Any] = {field.name: readable(getattr(figures, field.name)) for field in fields(figures)}
     return {**shown, "specialists": tallies}
 
 
@@ -207,7 +207,7 @@ def _show_figures(figures: RouteEvaluation, name: str) -> None:
     tallies = sorted(figures.specialists.items(), key=lambda item: item[1].recall or 0.0)[:_SHOWN]
     show_table(
         ["specialist", "texts", "asked", "recall", "precision"],
-        [(each, t.rows, t.asked, number(t.recall), number(t.precision)) for each, t in tallies],
+        [(name, t.rows, t.asked, number(t.recall), number(t.precision)) for name, t in tallies],
         title="By specialist, the lowest recall first",
     )
     if not figures.confusions:
@@ -215,12 +215,15 @@ def _show_figures(figures: RouteEvaluation, name: str) -> None:
         return
     show_table(
         ["should be", "was", "texts", "mostly like its"],
-        [(each.expected, each.asked, each.count, each.like) for each in figures.confusions[:_SHOWN]],
+        [
+            (confusion.expected, confusion.asked, confusion.count, confusion.like)
+            for confusion in figures.confusions[:_SHOWN]
+        ],
         title="Confused",
     )
     if figures.fixes:
         show_table(
             ["as example of", "text", "mends", "now goes to", "for its"],
-            [(each.specialist, each.text, each.mends, each.asked, each.like) for each in figures.fixes[:_SHOWN]],
+            [(fix.specialist, fix.text, fix.mends, fix.asked, fix.like) for fix in figures.fixes[:_SHOWN]],
             title="Texts that would mend most as examples",
         )

@@ -59,8 +59,8 @@ def serve(
     """
     folder: Path = context.obj
     config = configured(folder)
-    asked = {"host": host, "port": port, "workers": workers}
-    given: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
+    typed = {"host": host, "port": port, "workers": workers}
+    given: dict[str, Any] = {key: value for key, value in typed.items() if value is not None}
     section = config.gateway.model_copy(update=given)
     if section.workers > 1:
         raise typer.Exit(_supervise(folder, config, section, given, as_json=as_json))
@@ -147,13 +147,13 @@ def _supervise(
         announced.append(address_of(listener))
         _announce(announced[0], config, as_json=as_json)
 
-    def work(place: WorkerPlace) -> None:
+    def work(worker: WorkerPlace) -> None:
         now = load_config(folder)
         ring = open_keys(now, folder)
 
         def ready(_address: str) -> None:
-            place.ready()
-            if place.seat == 0 and not announced:
+            worker.ready()
+            if worker.seat == 0 and not announced:
                 _warn(ring)
 
         opener = _opener(folder, encoder, config.network.encoder)
@@ -163,7 +163,7 @@ def _supervise(
             ring=ring,
             on_ready=ready,
             front=_fronted(folder, opener),
-            place=place,
+            place=worker,
         )
         run(serving)
 
@@ -246,6 +246,6 @@ def _caller(config: Config, folder: Path) -> Caller:
         return Caller()
     key = open_keys(config, folder).find(token.strip())
     if key is None or not key.may("ask"):
-        found = "unknown, revoked or expired" if key is None else f"one of the role {key.role!r}, which may not ask"
-        raise InputError(f"The key in {_KEY} is {found}.", hint="Make one: coterie keys create NAME")
+        problem = "unknown, revoked or expired" if key is None else f"one of the role {key.role!r}, which may not ask"
+        raise InputError(f"The key in {_KEY} is {problem}.", hint="Make one: coterie keys create NAME")
     return Caller(key=key)

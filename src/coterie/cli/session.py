@@ -38,8 +38,8 @@ def list_sessions(context: typer.Context, *, tenant: Tenant = "default", as_json
     """
     from coterie.runtime.codec import readable
 
-    found = _stored(context.obj, lambda store: store.sessions(tenant)) or ()
-    rows = [(s.id, s.turns, s.entries, s.label.value, local_time(s.began), local_time(s.used)) for s in found]
+    stored_sessions = _stored(context.obj, lambda store: store.sessions(tenant)) or ()
+    rows = [(s.id, s.turns, s.entries, s.label.value, local_time(s.began), local_time(s.used)) for s in stored_sessions]
 
     def view() -> None:
         if rows:
@@ -47,7 +47,7 @@ def list_sessions(context: typer.Context, *, tenant: Tenant = "default", as_json
         else:
             say(f"Tenant {tenant!r} has no sessions. `coterie ask --session NAME` begins one.")
 
-    give({"sessions": [readable(each) for each in found]}, view, as_json=as_json)
+    give({"sessions": [readable(stored) for stored in stored_sessions]}, view, as_json=as_json)
 
 
 @session.command()
@@ -107,12 +107,14 @@ def erase_sessions(
         return await asyncio.gather(*(store.erase(name, tenant) for name in names))
 
     erased = _stored(context.obj, erase_all) or [False] * len(names)
-    found = dict(zip(names, erased, strict=True))
-    done = [name for name, gone in found.items() if gone]
+    by_name = dict(zip(names, erased, strict=True))
+    done = [name for name, gone in by_name.items() if gone]
     for name in done:
         log_command(context.obj, "erase_session", tenant=tenant, hashed={"session": name})
-    lines = [f"Erased session {n!r}." if ok else f"Tenant {tenant!r} has no session {n!r}." for n, ok in found.items()]
-    document = {"tenant": tenant, "erased": done, "unknown": sorted(found.keys() - done)}
+    lines = [
+        f"Erased session {n!r}." if ok else f"Tenant {tenant!r} has no session {n!r}." for n, ok in by_name.items()
+    ]
+    document = {"tenant": tenant, "erased": done, "unknown": sorted(by_name.keys() - done)}
     give(document, "\n".join(lines), as_json=as_json)
     if not done:
         raise typer.Exit(USAGE)
@@ -126,13 +128,13 @@ def _session(folder: Path, name: str, tenant: str) -> dict[str, Any]:
     """Return a session in the form of its export. Raises `InputError` if there is none."""
     from coterie.context.entries import text_of, why_superseded
 
-    found = _stored(folder, lambda store: store.context(name, tenant, whole=True))
-    if found is None or not found.entries:
+    context = _stored(folder, lambda store: store.context(name, tenant, whole=True))
+    if context is None or not context.entries:
         raise InputError(
             f"Tenant {tenant!r} has no session {name!r}.", hint="`coterie session list` shows those that there are."
         )
     entries = []
-    for entry, gone in zip(found.entries, why_superseded(found.entries), strict=True):
+    for entry, gone in zip(context.entries, why_superseded(context.entries), strict=True):
         about = _entry(entry)
         content = about.pop("content")
         about |= {"gone": str(gone.reason) if gone else None, "words": text_of(entry)}
@@ -238,7 +240,7 @@ def _erased(done: Erased, *, dry_run: bool) -> dict[str, Any]:
         "keys": list(done.keys),
         "documents": {name: list(documents) for name, documents in done.documents.items()},
         "mentioning": {name: list(documents) for name, documents in done.mentioning.items()},
-        "left": [{"path": each.path, "kind": each.kind} for each in done.left],
+        "left": [{"path": leftover.path, "kind": leftover.kind} for leftover in done.left],
     }
 
 
@@ -247,14 +249,14 @@ def _show_erased(done: Erased, *, dry_run: bool) -> None:
         say("Nothing of it is here.")
         return
     did = "Would erase" if dry_run else "Erased"
-    found = done.holdings
-    sessions, traces = counted(len(found.sessions), "session"), counted(len(found.traces), "trace")
-    say(f"{did} {sessions} with {counted(found.entries, 'entry', 'entries')}, and {traces}.")
-    for table, rows in found.rows.items():
+    holdings = done.holdings
+    sessions, traces = counted(len(holdings.sessions), "session"), counted(len(holdings.traces), "trace")
+    say(f"{did} {sessions} with {counted(holdings.entries, 'entry', 'entries')}, and {traces}.")
+    for table, rows in holdings.rows.items():
         say(f"{did} {rows:,} rows of {table}.")
-    if found.examples:
-        say(f"{did} {counted(len(found.examples), 'captured example')}.")
-    for name, version in found.saw:
+    if holdings.examples:
+        say(f"{did} {counted(len(holdings.examples), 'captured example')}.")
+    for name, version in holdings.saw:
         say(f"Left: version {version} of {name}, which was trained on some of them. Retrain: coterie retrain {name}")
     if done.keys:
         say(f"{did} {counted(len(done.keys), 'key')}: {', '.join(done.keys)}.")
@@ -264,8 +266,8 @@ def _show_erased(done: Erased, *, dry_run: bool) -> None:
         remark("The files of these documents are yours to delete; else the next `coterie index` reads them again.")
     for index, documents in done.mentioning.items():
         say(f"Left, in the index {index!r}: {', '.join(documents)}.")
-    for each in done.left:
-        say(f"Left: {each.path}, {_LEFT[each.kind]}.")
+    for leftover in done.left:
+        say(f"Left: {leftover.path}, {_LEFT[leftover.kind]}.")
 
 
 def export(
@@ -296,8 +298,8 @@ def export(
         return
     write_private(file, pretty(document))
     # Captured examples whose request is not in the scope stand together, without one.
-    sessions, requests = len(held["sessions"]), sum("id" in each for each in held["requests"])
-    examples = sum(len(each.get("examples", ())) for each in held["requests"])
+    sessions, requests = len(held["sessions"]), sum("id" in request for request in held["requests"])
+    examples = sum(len(request.get("examples", ())) for request in held["requests"])
     done = {"tenant": scope.tenant, "sessions": sessions, "requests": requests, "examples": examples, "file": str(file)}
     kept = f"{counted(requests, 'request')} and {counted(examples, 'captured example')}"
     words = f"Wrote {counted(sessions, 'session')}, {kept} to {str(file)!r}."
@@ -323,9 +325,9 @@ def _beside(folder: Path, config: Config, scope: ErasureScope, subjects: Sequenc
     from coterie.governance.keys import open_keys
 
     if scope.mention is not None:
-        found = run(find_mentions(folder, config, scope.mention))
-        documents = {name: list(each) for name, each in found.mentioning.items()}
-        files = [{"path": each.path, "kind": each.kind} for each in found.left]
+        mentions = run(find_mentions(folder, config, scope.mention))
+        documents = {name: list(each) for name, each in mentions.mentioning.items()}
+        files = [{"path": leftover.path, "kind": leftover.kind} for leftover in mentions.left]
         return {"subjects": list(subjects), "documents": documents, "files": files}
     if scope.session is None and scope.tenant is not None:
         shown = ("id", "name", "role", "created", "expires", "revoked")

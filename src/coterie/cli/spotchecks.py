@@ -71,18 +71,18 @@ def spotchecks(
     from coterie.policy.spot_checks import dump_checks
 
     folder: Path = context.obj
-    found = _look(folder, since=since, until=until, reviewers=reviewer, quality=quality)
+    overview = _look(folder, since=since, until=until, reviewers=reviewer, quality=quality)
     if update:
-        if not any(each.checks.judged for each in found.rows):
+        if not any(row.checks.judged for row in overview.rows):
             raise InputError(
                 "Nobody has judged a chosen request yet, so there is nothing to fold in.",
                 hint="List them with --waiting; judge one: coterie feedback ID --value LABEL",
             )
-        checks = {each.name: each.checks for each in found.rows}
-        write_bytes(found.path, dump_checks(checks))
-        about = {each.name: {"checks": len(each.checks), "judged": each.checks.judged} for each in found.rows}
+        checks = {row.name: row.checks for row in overview.rows}
+        write_bytes(overview.path, dump_checks(checks))
+        about = {row.name: {"checks": len(row.checks), "judged": row.checks.judged} for row in overview.rows}
         log_command(folder, "spotchecks", about=about)
-    give(_document(found, updated=update), lambda: _show(found, waiting=waiting, updated=update), as_json=as_json)
+    give(_document(overview, updated=update), lambda: _show(overview, waiting=waiting, updated=update), as_json=as_json)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,9 @@ def _look(
     aim = Aim(quality=quality if quality is not None else config.policy.quality or _QUALITY).quality or 0.0
     registry, begins, rows = registry_of(folder), dict[str, float](), []
     for name in policy.known:
-        promoted = max((datetime.fromisoformat(each.time).timestamp() for each in registry.history(name)), default=0.0)
+        promoted = max(
+            (datetime.fromisoformat(promotion.time).timestamp() for promotion in registry.history(name)), default=0.0
+        )
         begins[name] = max(promoted, parse_since(since, now=now))
     read = _read(folder, config, begins=set(begins.values()), until=end, reviewers=reviewers)
     for name, begin in begins.items():
@@ -155,11 +157,11 @@ def _read(
 
     async def read(store: SQLiteStore) -> dict[float, tuple[_Chosen, Mapping[str, Complaints]]]:
         chooses = partial(is_chosen, share=config.policy.spot_checks)
-        found: dict[float, tuple[_Chosen, Mapping[str, Complaints]]] = {}
+        by_start: dict[float, tuple[_Chosen, Mapping[str, Complaints]]] = {}
         for since in begins:
             chosen = await store.chosen(chooses, since=since, until=until, keys=reviewers or None)
-            found[since] = chosen, await store.complaints(since=since, until=until)
-        return found
+            by_start[since] = chosen, await store.complaints(since=since, until=until)
+        return by_start
 
     return with_store(folder, config, read) or {}
 
@@ -175,11 +177,11 @@ def _row(
 ) -> _Row:
     from dataclasses import replace
 
-    asked = sorted({place for place, right in zip(checks.group, checks.right, strict=True) if right is None})
+    waiting_groups = sorted({group for group, right in zip(checks.group, checks.right, strict=True) if right is None})
     return _Row(
         name=name,
         checks=checks,
-        waiting=tuple((chosen[place][0].id, chosen[place][0].tenant) for place in asked),
+        waiting=tuple((chosen[group][0].id, chosen[group][0].tenant) for group in waiting_groups),
         complaints=complaints,
         before=replace(policy, checked={}, _thresholds={}).threshold(name, quality),
         after=replace(policy, checked={name: checks}, _thresholds={}).threshold(name, quality),
@@ -189,32 +191,32 @@ def _row(
 # --- What is shown -------------------------------------------------------------------------------
 
 
-def _document(found: _Found, *, updated: bool) -> dict[str, object]:
+def _document(overview: _Found, *, updated: bool) -> dict[str, object]:
     return {
-        "share": found.share,
-        "quality": found.quality,
+        "share": overview.share,
+        "quality": overview.quality,
         "updated": updated,
         "specialists": [
             {
-                "name": each.name,
-                "version": each.checks.version,
-                "since": each.checks.since,
-                "until": each.checks.until,
-                "chosen": len(each.checks),
-                "judged": each.checks.judged,
-                "right": sum(right is True for right in each.checks.right),
-                "waiting": [{"trace_id": request, "tenant": tenant} for request, tenant in each.waiting],
+                "name": row.name,
+                "version": row.checks.version,
+                "since": row.checks.since,
+                "until": row.checks.until,
+                "chosen": len(row.checks),
+                "judged": row.checks.judged,
+                "right": sum(right is True for right in row.checks.right),
+                "waiting": [{"trace_id": request, "tenant": tenant} for request, tenant in row.waiting],
                 "complaints": None
-                if each.complaints is None
-                else {**each.complaints._asdict(), "alarm": each.complaints.alarm},
+                if row.complaints is None
+                else {**row.complaints._asdict(), "alarm": row.complaints.alarm},
                 "calibrated": {
-                    "from": each.before.value,
-                    "kept": each.before.accepted_share,
-                    **_reason(each.before),
+                    "from": row.before.value,
+                    "kept": row.before.accepted_share,
+                    **_reason(row.before),
                 },
-                "checked": {"from": each.after.value, "kept": each.after.accepted_share, **_reason(each.after)},
+                "checked": {"from": row.after.value, "kept": row.after.accepted_share, **_reason(row.after)},
             }
-            for each in found.rows
+            for row in overview.rows
         ],
     }
 
@@ -223,17 +225,17 @@ def _reason(threshold: AcceptThreshold) -> dict[str, object]:
     return {"reason": ""} if threshold.reason is None else threshold.reason.described()
 
 
-def _show(found: _Found, *, waiting: bool, updated: bool) -> None:
+def _show(overview: _Found, *, waiting: bool, updated: bool) -> None:
     if waiting:
-        lines = [(request, tenant, each.name) for each in found.rows for request, tenant in each.waiting]
+        lines = [(request, tenant, row.name) for row in overview.rows for request, tenant in row.waiting]
         show_table(["request", "tenant", "specialist"], lines, title=f"{len(lines):,} wait for a judgement")
     else:
-        _show_rows(found)
+        _show_rows(overview)
     if updated:
-        say(f"Kept in {str(found.path)!r}; the thresholds follow them when the network is opened next.")
+        say(f"Kept in {str(overview.path)!r}; the thresholds follow them when the network is opened next.")
 
 
-def _show_rows(found: _Found) -> None:
+def _show_rows(overview: _Found) -> None:
     rows = [
         (
             each.name,
@@ -244,20 +246,22 @@ def _show_rows(found: _Found) -> None:
             _accepted(each.after),
             "-" if each.complaints is None else f"{each.complaints.wrong:,} of {each.complaints.answers:,}",
         )
-        for each in found.rows
+        for each in overview.rows
     ]
     columns = ["specialist", "chosen", "judged", "right", "accepted, calibrated", "accepted, checked", "complaints"]
-    title = f"Spot checks: a share of {found.share:g}; thresholds for {found.quality:g} of the generalist's quality"
+    title = (
+        f"Spot checks: a share of {overview.share:g}; thresholds for {overview.quality:g} of the generalist's quality"
+    )
     show_table(columns, rows, title=title)
-    for each in found.rows:
-        if each.after.reason:
-            taken = "the threshold is taken " if each.after.value is not None else ""
-            kept = "" if taken else f" {found.quality:g} of the generalist's quality"
-            paragraph(f"{each.name}: {taken}{each.after.reason}{kept}.")
-        if each.complaints is not None and each.complaints.alarm:
+    for row in overview.rows:
+        if row.after.reason:
+            taken = "the threshold is taken " if row.after.value is not None else ""
+            kept = "" if taken else f" {overview.quality:g} of the generalist's quality"
+            paragraph(f"{row.name}: {taken}{row.after.reason}{kept}.")
+        if row.complaints is not None and row.complaints.alarm:
             remark(
-                f"Alarm: {each.complaints.wrong:,} of {each.complaints.answers:,} answers of {each.name!r} were called "
-                f"wrong; its confidences let expect {each.complaints.expected:.1f} wrong ones in all. Spot checks or a "
+                f"Alarm: {row.complaints.wrong:,} of {row.complaints.answers:,} answers of {row.name!r} were called "
+                f"wrong; its confidences let expect {row.complaints.expected:.1f} wrong ones in all. Spot checks or a "
                 "new training will show whether it has drifted."
             )
 
@@ -299,7 +303,7 @@ def feedback(
     if not (up or down or value is not None or comment.strip()):
         raise InputError("Nothing was said of the answer.", hint="Give --up, --down, --value or --comment.")
     folder: Path = context.obj
-    said = Feedback(
+    feedback_ = Feedback(
         trace_id=trace_id,
         time=time.time(),
         tenant=tenant,
@@ -313,12 +317,12 @@ def feedback(
         config = configured(folder)
         trace = with_store(folder, config, lambda store: store.trace(trace_id, tenant))
         if trace is not None:
-            check_value(said, trace, _labels(folder, config))
-        if trace is None or not with_store(folder, config, lambda store: store.feedback(said)):
+            check_value(feedback_, trace, _labels(folder, config))
+        if trace is None or not with_store(folder, config, lambda store: store.feedback(feedback_)):
             refused, code = no_trace(folder, trace_id, tenant), "trace_not_found"
     except InputError as error:
         refused, code = error, error.code
-    log_event(folder, lambda digest: audit_feedback(said, digest=digest, refused=code))
+    log_event(folder, lambda digest: audit_feedback(feedback_, digest=digest, refused=code))
     if refused is not None:
         raise refused
     if comment and not config.store.keep_content:
@@ -349,7 +353,7 @@ def _read_value(text: str | None) -> Scalar | tuple[str, ...]:
     if text is None or not text.lstrip().startswith("["):
         return text
     try:
-        found = parse_json(text)
+        parsed = parse_json(text)
     except ValueError:
         return text
-    return tuple(found) if isinstance(found, list) and all(isinstance(each, str) for each in found) else text
+    return tuple(parsed) if isinstance(parsed, list) and all(isinstance(item, str) for item in parsed) else text

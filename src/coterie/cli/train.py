@@ -71,8 +71,8 @@ def train(
     specialists = report["specialists"]
     for name, result in specialists.items():
         about = {"name": name, "version": result["version"], "promoted": result["promoted"]}
-        said = {"overrides": overrides} if overrides else {}
-        log_command(folder, "train", about={**about, "reason": result["promotion"], **said})
+        overridden = {"overrides": overrides} if overrides else {}
+        log_command(folder, "train", about={**about, "reason": result["promotion"], **overridden})
     _record(folder, specialists)
     give(report, lambda: _show_all(report, folder), as_json=as_json)
     warn(f"{name}: {warning}" for name, result in specialists.items() for warning in result.get("warnings", ()))
@@ -106,8 +106,8 @@ def _record(folder: Path, trained: Mapping[str, Mapping[str, Any]]) -> None:
             done.append(Training(specialist=name, version=result["version"], time=now, **(took | {"cost": cost})))
 
     async def write(store: Store) -> None:
-        for each in done:
-            await store.record_training(each)
+        for training in done:
+            await store.record_training(training)
 
     if not done:
         return
@@ -143,9 +143,9 @@ def _show(name: str, result: Mapping[str, Any]) -> None:
             say(_beside_untuned(rung["held_out"], rung["untuned"]))
     for metric, bar in result.get("bar", {}).items():
         word = "MISSED" if result["bar_met"] is False else "met"
-        found = number(result["metrics"].get(metric))
+        measured = number(result["metrics"].get(metric))
         sure = _sure(result["metrics"].get("intervals", {}).get(metric), bar, missed=word == "MISSED")
-        say(f"Bar {metric} >= {bar:g}: {word}, {found} {_measured(rungs)}{sure}.")
+        say(f"Bar {metric} >= {bar:g}: {word}, {measured} {_measured(rungs)}{sure}.")
 
 
 def _show_use(result: Mapping[str, Any], taken: Mapping[str, Any]) -> None:

@@ -87,10 +87,10 @@ class PriceSection(BaseModel):
 
 def prices_on(table: tuple[PriceSection, ...], day: date, *, otherwise: TokenPrices) -> TokenPrices:
     """Return the prices of a day: those of the last table that has begun, else those without a date."""
-    begun = [each for each in table if each.since <= day]
+    begun = [price for price in table if price.since <= day]
     if not begun:
         return otherwise
-    last = max(begun, key=lambda each: each.since)
+    last = max(begun, key=lambda price: price.since)
     return TokenPrices(last.tokens_in, last.tokens_out, last.cached)
 
 

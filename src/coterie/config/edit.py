@@ -30,7 +30,7 @@ def replace_table(text: str, kind: str, name: str, settings: Mapping[str, Any]) 
 
 def _table(kind: str, name: str, settings: Mapping[str, Any]) -> str:
     table = tomlkit.table()
-    for key, value in sorted(settings.items(), key=lambda each: _is_tables(each[1])):  # a key behind them were theirs
+    for key, value in sorted(settings.items(), key=lambda pair: _is_tables(pair[1])):  # a key behind them were theirs
         inline = tomlkit.inline_table()  # `{ key = value }` on one line
         if isinstance(value, dict):
             inline.update(value)
@@ -44,18 +44,18 @@ def _table(kind: str, name: str, settings: Mapping[str, Any]) -> str:
 
 def _is_tables(value: object) -> bool:
     """Return whether a value is written as `[[tables]]`."""
-    return isinstance(value, list | tuple) and any(isinstance(each, Mapping) for each in value)
+    return isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value)
 
 
 def _check_only_added(before: str, after: str, names: Iterable[tuple[str, str]], snippet: str) -> None:
     """Check that an edited file contains the old content and the new tables, and nothing else."""
     try:
-        found = tomllib.loads(after)
+        tables = tomllib.loads(after)
     except tomllib.TOMLDecodeError:
-        found = {}
-    whole = all(found.get(kind, {}).pop(name, None) is not None for kind, name in names)
+        tables = {}
+    whole = all(tables.get(kind, {}).pop(name, None) is not None for kind, name in names)
     filled, expected = (
-        {key: value for key, value in document.items() if value != {}} for document in (found, tomllib.loads(before))
+        {key: value for key, value in document.items() if value != {}} for document in (tables, tomllib.loads(before))
     )
     if not whole or filled != expected:
         raise ConfigError(

@@ -65,24 +65,24 @@ def renamed(document: Mapping[str, Any], source: str) -> dict[str, Any]:
 
     Raises `ConfigError`.
     """
-    found = dict(document)
-    if "cascade" in found:
-        if "policy" in found:
+    current = dict(document)
+    if "cascade" in current:
+        if "policy" in current:
             raise ConfigError(
                 f"{source} has both [policy] and [cascade], its former name.", hint="Move all keys into [policy]."
             )
         _warn(f"{source}: [cascade] is now [policy]; rename the section.")
-        found = {("policy" if name == "cascade" else name): section for name, section in found.items()}
-    for section, key, instead in _without_effect(found):
+        current = {("policy" if name == "cascade" else name): section for name, section in current.items()}
+    for section, key, instead in _without_effect(current):
         _warn(f"{source}: [{section}] {key} has no effect any more: {instead}; remove the key.")
-        found[section] = {name: value for name, value in found[section].items() if name != key}
-    tables = found.get("specialists")
+        current[section] = {name: value for name, value in current[section].items() if name != key}
+    tables = current.get("specialists")
     if isinstance(tables, Mapping):
         today = {name: renamed_table(table) if isinstance(table, Mapping) else table for name, table in tables.items()}
         for name in (name for name in tables if today[name] != tables[name]):
             _warn(f'{source}: specialists.{name} is of task "pairs" now, for its pair_column; set task = "pairs".')
-        found["specialists"] = today
-    return found
+        current["specialists"] = today
+    return current
 
 
 def _without_effect(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -243,7 +243,7 @@ class RemoteModel(ModelEntry):
 
     @model_validator(mode="after")
     def _prices_differ_in_their_day(self) -> RemoteModel:
-        days = [each.since for each in self.prices]
+        days = [price.since for price in self.prices]
         if len(days) > len(set(days)):
             raise ValueError("two of `prices` begin on the same day")
         return self
@@ -545,13 +545,15 @@ class Config(_Section):
         wanted += [("capture.models", name) for name in self.capture.models]
         for name, site in self.decisions.sites.items():
             if site.specialist is not None and site.specialist not in self.specialists:
-                found = sorted(self.specialists)
-                raise ValueError(f"decisions.sites.{name}.specialist is {site.specialist!r}, but there are {found}")
+                specialists = sorted(self.specialists)
+                raise ValueError(
+                    f"decisions.sites.{name}.specialist is {site.specialist!r}, but there are {specialists}"
+                )
         if self.policy.quality is not None and not self.generalist:
             raise ValueError("policy.quality is a share of the generalist's quality; there is no [generalist]")
-        for place, name in wanted:
+        for key_path, name in wanted:
             if name not in self.models:
-                raise ValueError(f"{place} is {name!r}, but [models] has {sorted(self.models)}")
+                raise ValueError(f"{key_path} is {name!r}, but [models] has {sorted(self.models)}")
         return self
 
     @model_validator(mode="after")
@@ -562,8 +564,8 @@ class Config(_Section):
                 ("knowledge", section.knowledge, self.knowledge),
             ):
                 if lost := [name for name in named if name not in there]:
-                    found = sorted(there)
-                    raise ValueError(f"specialists.{specialist}.{table} has {lost[0]!r}, but [{table}] has {found}")
+                    existing = sorted(there)
+                    raise ValueError(f"specialists.{specialist}.{table} has {lost[0]!r}, but [{table}] has {existing}")
         return self
 
 
@@ -601,8 +603,8 @@ def parse_config(text: str, *, source: str = FILE_NAME) -> Config:
         # `from None`: pydantic's own message repeats the input, and the input may hold a secret.
         raise ConfigError(f"{source} has {error.error_count()} problem(s):\n{problems}") from None
     except (ValueError, RecursionError) as error:
-        said = "it is nested too deeply" if isinstance(error, RecursionError) else error
-        raise ConfigError(f"{source} is not valid TOML: {said}.") from error
+        what = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise ConfigError(f"{source} is not valid TOML: {what}.") from error
 
 
 def _check_keys(text: str) -> None:
@@ -615,8 +617,8 @@ def _check_depth(document: object) -> None:
     """Check that nothing is nested too deeply, since editors of the file would fail on it. Raises `ValueError`."""
     level = [document]
     for _ in range(_DEEPEST):
-        inner = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list))
-        level = [each for values in inner for each in values]
+        inner = (node.values() if isinstance(node, dict) else node for node in level if isinstance(node, dict | list))
+        level = [value for values in inner for value in values]
         if not level:
             return
     raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
@@ -625,17 +627,17 @@ def _check_depth(document: object) -> None:
 def _explain(problem: Any, document: dict[str, Any]) -> str:
     """Return a pydantic problem as a sentence with its position and, for unknown keys, the nearest name."""
     where = tuple(part for part in problem["loc"] if part != "[key]")
-    place = ".".join(str(part) for part in where) or "the file"
+    key_path = ".".join(str(part) for part in where) or "the file"
     if problem["type"] == "string_pattern_mismatch":
-        return f"{place}: {_FORMS.get(problem['ctx']['pattern'], problem['msg'])}"
+        return f"{key_path}: {_FORMS.get(problem['ctx']['pattern'], problem['msg'])}"
     if problem["type"] != "extra_forbidden":
-        return f"{place}: {problem['msg'].removeprefix('Value error, ')}"
+        return f"{key_path}: {problem['msg'].removeprefix('Value error, ')}"
     valid = _valid_keys(problem["loc"][:-1], document)
     if wrong := _of_another(problem["loc"], document, valid):
-        return f"{place}: {wrong}"
+        return f"{key_path}: {wrong}"
     near = difflib.get_close_matches(str(problem["loc"][-1]), valid, n=1, cutoff=0.5)
     suggestion = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}"
-    return f"{place}: unknown key; {suggestion}"
+    return f"{key_path}: unknown key; {suggestion}"
 
 
 _FORMS = {
@@ -665,13 +667,13 @@ _FORMS = {
 
 def _of_another(location: tuple[str | int, ...], document: dict[str, Any], valid: list[str]) -> str:
     """Describe that a key belongs to another task, engine or kind than its table; empty if it does not."""
-    place = _chosen_at(location[:-1], document)
-    if place is None:
+    chosen_section = _chosen_at(location[:-1], document)
+    if chosen_section is None:
         return ""
-    chosen, table = place
+    chosen, table = chosen_section
     other = chosen.others_with(str(location[-1]))
-    found = f"{chosen.key} {table.get(chosen.key, chosen.usual)!r}"
-    return f"a key of {chosen.key} {other}; {found} has {', '.join(valid)}" if other else ""
+    stated = f"{chosen.key} {table.get(chosen.key, chosen.usual)!r}"
+    return f"a key of {chosen.key} {other}; {stated} has {', '.join(valid)}" if other else ""
 
 
 def _chosen_at(location: tuple[str | int, ...], document: dict[str, Any]) -> tuple[Choice, dict[str, Any]] | None:
@@ -687,8 +689,10 @@ def _valid_keys(location: tuple[str | int, ...], document: dict[str, Any]) -> li
     """Return the field names of the section at a pydantic location."""
     section: Any = Config
     for depth, part in enumerate(location, start=1):
-        place = _chosen_at(location[:depth], document)
-        section = _step_into(section, str(part)) if place is None else place[0].of_table(place[1])
+        chosen_section = _chosen_at(location[:depth], document)
+        section = (
+            _step_into(section, str(part)) if chosen_section is None else chosen_section[0].of_table(chosen_section[1])
+        )
     fields = section.model_fields.items() if hasattr(section, "model_fields") else ()
     return sorted(field.validation_alias or name for name, field in fields)
 

@@ -42,9 +42,9 @@ def no_credentials(address: str, *, instead: str = "name the key: api_key = 'env
         ValueError: the address has one; the message says what to do instead.
     """
     try:
-        found = urlsplit(address)
-        secret = found.username is not None or found.password is not None
-        port = found.port  # refuses those beyond 65535
+        parts = urlsplit(address)
+        secret = parts.username is not None or parts.password is not None
+        port = parts.port  # refuses those beyond 65535
     except ValueError as error:
         raise ValueError("it is no address") from error
     if port == 0:

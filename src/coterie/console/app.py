@@ -163,7 +163,7 @@ class Console:
 
     def _handlers(self) -> list[tuple[str, tuple[str, ...], Callable[[HTTPRequest], Awaitable[Response]]]]:
         return [
-            *((each.path, (each.method,), self._handler(each)) for each in SCREENS),
+            *((screen.path, (screen.method,), self._handler(screen)) for screen in SCREENS),
             ("/sign-in", ("GET",), self._handler(Screen("GET", "/sign-in", signing.show_sign_in))),
             ("/sign-in", ("POST",), self._handler(Screen("POST", "/sign-in", signing.sign_in))),
             ("/sign-out", ("POST",), self._handler(Screen("POST", "/sign-out", signing.sign_out))),
@@ -242,15 +242,15 @@ class Door:
             refuse_foreign(http.headers)
             enter(scope, None)
             return None
-        found = self._place.sessions.read(http.cookies.get(COOKIE, ""), ring)
-        if found is None:
+        session = self._place.sessions.read(http.cookies.get(COOKIE, ""), ring)
+        if session is None:
             if not scope["path"].startswith(_OPEN):
                 raise WireError("key_missing", "Sign in with a key.")
             enter(scope, None)
             scope["coterie.stranger"] = True
             return None
-        enter(scope, found[0])
-        return found[1]
+        enter(scope, session[0])
+        return session[1]
 
     @staticmethod
     def _refuse(error: Exception, scope: Scope) -> Response:

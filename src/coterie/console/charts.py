@@ -42,14 +42,14 @@ def columns(labels: Sequence[str], bands: Sequence[Band], *, description: str, s
             tall = band.values[at] / axis.high * (height - bottom - top)
             y -= tall
             if tall > 0:
-                said = escape(f"{label}: {band.name} {show.format(band.values[at])}")
+                tooltip = escape(f"{label}: {band.name} {show.format(band.values[at])}")
                 parts.append(
                     f'<rect class="column {escape(band.class_)}" x="{x + gap:.1f}" y="{y:.1f}" '
-                    f'width="{max(step - 2 * gap, 0.8):.1f}" height="{tall:.2f}"><title>{said}</title></rect>'
+                    f'width="{max(step - 2 * gap, 0.8):.1f}" height="{tall:.2f}"><title>{tooltip}</title></rect>'
                 )
         if at % every == 0:
-            place = f'x="{x + step / 2:.1f}" y="{height - 6:.1f}"'
-            parts.append(f'<text class="tick middle" {place}>{escape(label[5:])}</text>')
+            position = f'x="{x + step / 2:.1f}" y="{height - 6:.1f}"'
+            parts.append(f'<text class="tick middle" {position}>{escape(label[5:])}</text>')
     return Markup('<svg class="chart" viewBox="0 0 {:g} {:g}" role="img">{}</svg>').format(
         width,
         height,
@@ -155,7 +155,7 @@ def timeline(bars: Sequence[Bar], whole: float) -> Markup:
     for at, bar in enumerate(bars):
         y = at * row
         x, long = left + bar.begin * scale, max(bar.milliseconds * scale, 1.5)
-        said = f"{bar.milliseconds:.1f}" if bar.milliseconds < 100 else f"{bar.milliseconds:,.0f}"
+        duration = f"{bar.milliseconds:.1f}" if bar.milliseconds < 100 else f"{bar.milliseconds:,.0f}"
         parts.append(
             Markup(
                 '<text class="label end" x="{:.1f}" y="{:.1f}">{}</text><line class="grid" x1="{:.1f}" x2="{:.1f}" '
@@ -163,7 +163,7 @@ def timeline(bars: Sequence[Bar], whole: float) -> Markup:
                 '<title>{}</title></rect><text class="tick" x="{:.1f}" y="{:.1f}">{} ms</text>'
             ).format(
                 left - 12, y + 16, _cut(f"{bar.name} {bar.note}".strip()), left, width - 4, y + 23.5, y + 23.5, x,
-                y + 6, long, bar.note or bar.name, min(x + long + 6, width - 62), y + 16, said,
+                y + 6, long, bar.note or bar.name, min(x + long + 6, width - 62), y + 16, duration,
             )
         )  # fmt: skip
     return Markup('<svg class="chart timeline" viewBox="0 0 {:g} {:g}" role="img">{}</svg>').format(
@@ -177,7 +177,7 @@ def _cut(text: str, most: int = 22) -> str:
 
 def marked(text: str, spans: Sequence[tuple[int, int]], *, around: int = 600) -> Markup:
     """Return a text with its quotes marked; a long text is cut to the surroundings of the quotes."""
-    found: list[Markup] = []
+    pieces: list[Markup] = []
     at = 0
     wanted = sorted((max(0, a), min(len(text), b)) for a, b in spans if a < b)
     if not wanted:
@@ -186,26 +186,26 @@ def marked(text: str, spans: Sequence[tuple[int, int]], *, around: int = 600) ->
         if begin < at:
             continue
         if begin - at > around:
-            found.append(
+            pieces.append(
                 Markup('<span class="cut">… </span>')
                 if at == 0
                 else escape(text[at : at + around // 2]) + Markup(" … ")
             )
             at = begin - around // 2
-        found.append(escape(text[at:begin]) + Markup("<mark>{}</mark>").format(text[begin:end]))
+        pieces.append(escape(text[at:begin]) + Markup("<mark>{}</mark>").format(text[begin:end]))
         at = end
     rest = text[at : at + around // 2]
-    return Markup().join(found) + escape(rest) + (Markup(" …") if at + len(rest) < len(text) else Markup())
+    return Markup().join(pieces) + escape(rest) + (Markup(" …") if at + len(rest) < len(text) else Markup())
 
 
 def withheld(omitted: Iterable[Omission]) -> list[tuple[str, list[str]]]:
     """Return the items that were withheld from a specialist, by reason."""
-    found: dict[str, list[str]] = {}
-    for each in omitted:
-        found.setdefault(str(each.reason), []).append(each.what)
-    return list(found.items())
+    by_reason: dict[str, list[str]] = {}
+    for omission in omitted:
+        by_reason.setdefault(str(omission.reason), []).append(omission.what)
+    return list(by_reason.items())
 
 
 def top(values: Mapping[str, float], count: int = 12) -> list[tuple[str, float]]:
     """Return the largest values in descending order."""
-    return sorted(values.items(), key=lambda each: -each[1])[:count]
+    return sorted(values.items(), key=lambda pair: -pair[1])[:count]

@@ -35,19 +35,19 @@ async def show_flywheel(visit: Visit) -> Response:
     counted = await _counted(visit, books, section)
     deployments = counted.deployments
     alarms = await books.alarms(open_only=True)
-    shown = {each for alarm in alarms for each in alarm.examples[:_EXAMPLES]}
+    shown = {example for alarm in alarms for example in alarm.examples[:_EXAMPLES]}
     rows = await books.store.examples_of(sorted(shown)) if shown and visit.may("manage") else {}
     seen = {key: row for key, row in rows.items() if visit.clearance is None or row.label <= visit.clearance}
-    steps = {each.id: (await books.transitions(each.id))[-3:] for each in deployments}
+    steps = {deployment.id: (await books.transitions(deployment.id))[-3:] for deployment in deployments}
     return await visit.page(
         "flywheel.html.j2",
         title="Flywheel",
         jobs=counted.jobs,
         counted=counted.time,
         names={job.id: job.name for job in await books.jobs()},
-        lanes=[(lane, [each for each in deployments if each.state == lane]) for lane in LANES],
-        retired=[each for each in deployments if each.state == "retired"],
-        alarms=[(alarm, [seen[each] for each in alarm.examples if each in seen]) for alarm in alarms],
+        lanes=[(lane, [deployment for deployment in deployments if deployment.state == lane]) for lane in LANES],
+        retired=[deployment for deployment in deployments if deployment.state == "retired"],
+        alarms=[(alarm, [seen[example] for example in alarm.examples if example in seen]) for alarm in alarms],
         steps=steps,
         capture=visit.config.capture,
         section_of=section,
@@ -61,9 +61,9 @@ async def _counted(visit: Visit, books: Deployments, section: FlywheelSection) -
     Counting hundreds of thousands of calls takes longer than a page may.
     """
     now = visit.gateway.network.clock()
-    state = {each.id: each.revision for each in await books.deployments()}
-    state |= {each.id: each.revision for each in await books.jobs()}
-    state |= {each.id: each.revision for each in await books.alarms(open_only=True)}
+    state = {deployment.id: deployment.revision for deployment in await books.deployments()}
+    state |= {job.id: job.revision for job in await books.jobs()}
+    state |= {alarm.id: alarm.revision for alarm in await books.alarms(open_only=True)}
     key = books.tenant, visit.clearance
     held = visit.console.counted.get(key)
     if held is None or held.state != state or not 0 <= now - held.time < _SECONDS:
@@ -83,7 +83,7 @@ async def act(visit: Visit) -> Response:
     by, reason = visit.caller.key.name if visit.caller.key else "console", visit.value("reason")
     try:
         if what == "resolve":
-            alarm = next((each for each in await books.alarms() if each.id == visit.value("alarm")), None)
+            alarm = next((alarm for alarm in await books.alarms() if alarm.id == visit.value("alarm")), None)
             if alarm is None:
                 raise InputError("There is no such alarm.", hint="It may be dealt with already.")
             await books.resolve(alarm)

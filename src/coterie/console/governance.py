@@ -46,7 +46,7 @@ def logs_of(config: Config, folder: Path) -> Sequence[Path]:
     """Return the audit log, and the logs of further processes beside it."""
     path = folder / config.audit.path
     beside = sorted(path.parent.glob(f"{path.stem}.*{path.suffix}"))
-    return [each for each in (path, *beside) if each.is_file()]
+    return [log for log in (path, *beside) if log.is_file()]
 
 
 def _log_of(visit: Visit) -> tuple[Path | None, Sequence[str]]:
@@ -95,15 +95,15 @@ async def _page_of(visit: Visit, *, kind: str, since: float = 0.0) -> dict[str, 
 
 async def show_audit(visit: Visit) -> Response:
     """Show the newest entries of the audit log, page by page."""
-    found = await _page_of(visit, kind=visit.query("kind"))
-    return await visit.page("audit.html.j2", title="Audit log", checks=None, **found)
+    page = await _page_of(visit, kind=visit.query("kind"))
+    return await visit.page("audit.html.j2", title="Audit log", checks=None, **page)
 
 
 async def verify(visit: Visit) -> Response:
     """Check every line of every log."""
     checks = await visit.aside(_check, visit)
-    found = await _page_of(visit, kind="")
-    return await visit.page("audit.html.j2", title="Audit log", checks=checks, **found)
+    page = await _page_of(visit, kind="")
+    return await visit.page("audit.html.j2", title="Audit log", checks=checks, **page)
 
 
 def _check(visit: Visit) -> list[tuple[str, Any]]:
@@ -120,7 +120,7 @@ def _check(visit: Visit) -> list[tuple[str, Any]]:
 async def show_egress(visit: Visit) -> Response:
     """Show prompts that left this machine today, or were about to: by model, and one by one."""
     since = visit.gateway.network.clock() - _DAY
-    found = await _page_of(visit, kind=EGRESS, since=since)
+    page = await _page_of(visit, kind=EGRESS, since=since)
     whole = visit.caller.tenant == OWN_TENANT and visit.may("metrics")
     whose = None if whole else visit.caller.tenant
     totals = await visit.reads.totals(since=since, tenant=whose, hours=True, parts=["models"])
@@ -131,7 +131,7 @@ async def show_egress(visit: Visit) -> Response:
         rows=[row for row in totals.models if row.key in remote],
         config=visit.config,
         whole=whole,
-        **found,
+        **page,
     )
 
 
@@ -173,7 +173,7 @@ async def change_keys(visit: Visit) -> Response:
             name,
             role=cast("Role", chosen(visit.value("role", "member"), PERMISSIONS, "The role")),
             tenant=visit.value("tenant") or OWN_TENANT,
-            specialists=[each for each in visit.fields.get("specialists", ()) if each],
+            specialists=[specialist for specialist in visit.fields.get("specialists", ()) if specialist],
             clearance=Label(chosen(visit.value("clearance"), LABELS, "The clearance"))
             if visit.value("clearance")
             else None,
@@ -215,12 +215,12 @@ async def erase(visit: Visit) -> Response:
     tenant = given["tenant"] or (OWN_TENANT if given["session"] else None)
     scope = ErasureScope(tenant=tenant, session=given["session"] or None, mention=mention)
     confirmed = visit.value("confirm") == "erase"
-    found = await erase_scope(visit.folder, visit.config, scope, dry_run=not confirmed)
-    if mention is not None and not found.left:
+    erased = await erase_scope(visit.folder, visit.config, scope, dry_run=not confirmed)
+    if mention is not None and not erased.left:
         beside = await find_mentions(visit.folder, visit.config, mention)
-        found = replace(found, mentioning=beside.mentioning, left=beside.left)
+        erased = replace(erased, mentioning=beside.mentioning, left=beside.left)
     if confirmed:
         network = visit.gateway.network
         hashed = {} if network.audit is None else {n: network.audit.digest(v) for n, v in given.items() if v}
-        await visit.log("erase", **hashed, traces=len(found.holdings.traces), keys=list(found.keys))
-    return await visit.page("erasure.html.j2", title="Erasure", preview=found, done=confirmed, given=given)
+        await visit.log("erase", **hashed, traces=len(erased.holdings.traces), keys=list(erased.keys))
+    return await visit.page("erasure.html.j2", title="Erasure", preview=erased, done=confirmed, given=given)

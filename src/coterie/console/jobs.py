@@ -207,27 +207,27 @@ class Jobs:
 
     def list(self, kind: str = "") -> Sequence[StartedJob]:
         """Return the newest jobs, of one kind or of all."""
-        names = sorted((each.name for each in self.folder.glob("*-*")), reverse=True)[:_MOST_SHOWN]
-        found = [self.show(name) for name in names if _ID.fullmatch(name)]
-        return [each for each in found if kind in {"", each.kind}]
+        names = sorted((folder.name for folder in self.folder.glob("*-*")), reverse=True)[:_MOST_SHOWN]
+        views = [self.show(name) for name in names if _ID.fullmatch(name)]
+        return [view for view in views if kind in {"", view.kind}]
 
 
-def announce(place: Path, process: int) -> None:
+def announce(folder: Path, process: int) -> None:
     """Record the running job, and the process to stop: 0 for none yet."""
-    lock = os.open(place.parent / _LOCK, os.O_RDWR)
-    os.pwrite(lock, f"{place.name} {process}".encode().ljust(_MARK), 0)
+    lock = os.open(folder.parent / _LOCK, os.O_RDWR)
+    os.pwrite(lock, f"{folder.name} {process}".encode().ljust(_MARK), 0)
     os.close(lock)
 
 
-def read_view(place: Path) -> dict[str, Any]:
+def read_view(folder: Path) -> dict[str, Any]:
     """Read a job's record."""
-    found: dict[str, Any] = parse_json((place / "job.json").read_bytes())
-    return found
+    view: dict[str, Any] = parse_json((folder / "job.json").read_bytes())
+    return view
 
 
-def write_view(place: Path, view: dict[str, Any]) -> None:
+def write_view(folder: Path, view: dict[str, Any]) -> None:
     """Write a job's record."""
-    write_bytes(place / "job.json", json.dumps(view).encode())
+    write_bytes(folder / "job.json", json.dumps(view).encode())
 
 
 def _readable(lines: Sequence[str]) -> Sequence[str]:
@@ -235,9 +235,9 @@ def _readable(lines: Sequence[str]) -> Sequence[str]:
     return [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line.rsplit("\r", 1)[-1]) for line in lines]
 
 
-def run(network: Path, place: Path) -> int:
+def run(network: Path, folder: Path) -> int:
     """Run a job's commands until one fails; return the exit code of the last one."""
-    view, code, stopped = read_view(place), 1, False
+    view, code, stopped = read_view(folder), 1, False
     running: subprocess.Popen[bytes] | None = None
 
     def stop(_number: int, _frame: object) -> None:
@@ -247,19 +247,19 @@ def run(network: Path, place: Path) -> int:
         stopped = True
 
     signal.signal(signal.SIGINT, stop)
-    announce(place, os.getpid())
+    announce(folder, os.getpid())
     if hasattr(os, "nice"):
         os.nice(10)
     for command in view["commands"]:
         if stopped:
             break
-        with (place / "log").open("ab") as log, (place / "result.json").open("wb") as result:
+        with (folder / "log").open("ab") as log, (folder / "result.json").open("wb") as result:
             whole = [sys.executable, "-m", "coterie", "-C", str(network), *command]
             running = subprocess.Popen(whole, stdin=subprocess.DEVNULL, stdout=result, stderr=log)  # noqa: S603
             code = _wait(running, lambda: stopped)
         if code not in {0, BAR_MISSED}:
             break
-    write_view(place, {**view, "ended": time.time(), "code": -signal.SIGINT if stopped else code})
+    write_view(folder, {**view, "ended": time.time(), "code": -signal.SIGINT if stopped else code})
     return code
 
 

@@ -68,7 +68,7 @@ class Picture:
 
     def at(self, node: str) -> PictureNode:
         """Return the node with this id."""
-        return next(each for each in self.nodes if each.id == node)
+        return next(drawn for drawn in self.nodes if drawn.id == node)
 
 
 NODE_WIDTH, NODE_HEIGHT, _GAP_X, _GAP_Y = 200.0, 66.0, 70.0, 16.0
@@ -81,15 +81,15 @@ def draw(nodes: Sequence[PictureNode], edges: Sequence[tuple[str, str]]) -> Pict
     order = ("caller", "router", "specialist", "inside", "remote")
     column = {"index": "inside", "model": "inside"}
     columns = [[n for n in nodes if column.get(n.kind, n.kind) == kind] for kind in order]
-    columns = [each for each in columns if each]
-    height = max(len(each) for each in columns) * (NODE_HEIGHT + _GAP_Y) + _GAP_Y
+    columns = [column for column in columns if column]
+    height = max(len(column) for column in columns) * (NODE_HEIGHT + _GAP_Y) + _GAP_Y
     placed = []
     border = None
-    for at, each in enumerate(columns):
-        if each[0].kind == "remote":
+    for at, column_nodes in enumerate(columns):
+        if column_nodes[0].kind == "remote":
             border = at * (NODE_WIDTH + _GAP_X) - _GAP_X / 2
-        whole = len(each) * (NODE_HEIGHT + _GAP_Y) - _GAP_Y
-        for row, node in enumerate(each):
+        whole = len(column_nodes) * (NODE_HEIGHT + _GAP_Y) - _GAP_Y
+        for row, node in enumerate(column_nodes):
             y = (height - whole) / 2 + row * (NODE_HEIGHT + _GAP_Y)
             placed.append(PictureNode(**{**vars(node), "x": at * (NODE_WIDTH + _GAP_X) + 1, "y": y}))
     width = len(columns) * (NODE_WIDTH + _GAP_X) - _GAP_X + 2
@@ -160,10 +160,10 @@ def _indexes(visit: Visit, config: Config) -> Mapping[str, Any]:
 def _picture(
     visit: Visit, config: Config, totals: Totals, waiting: Sequence[str]
 ) -> tuple[list[PictureNode], list[tuple[str, str]]]:
-    asked = totals.total.requests
+    all_requests = totals.total.requests
     nodes = [
         PictureNode(id="caller", kind="caller", name="Callers", note="HTTP, OpenAI, MCP", link="connect"),
-        PictureNode(id="router", kind="router", name="Router", note=config.router.kind, figure=_today(asked)),
+        PictureNode(id="router", kind="router", name="Router", note=config.router.kind, figure=_today(all_requests)),
     ]
     edges = [("caller", "router")]
     indexes = _indexes(visit, config)
@@ -172,7 +172,7 @@ def _picture(
         if not visit.caller.sees(name):
             continue
         card = specialist.card
-        nodes.append(_specialist_node(name, f"{card.task}, {card.rung}", rows.get(name), asked))
+        nodes.append(_specialist_node(name, f"{card.task}, {card.rung}", rows.get(name), all_requests))
         edges.append(("router", f"s:{name}"))
         edges += [(f"s:{name}", f"k:{index}") for index in card.knowledge if index in indexes]
         asks = config.specialists[name].model if name in config.specialists else None
@@ -186,16 +186,16 @@ def _picture(
     ]
     nodes += [
         PictureNode(
-            id=f"k:{name}", kind="index", name=name, note=f"index, {each.label or config.network.default_label}"
+            id=f"k:{name}", kind="index", name=name, note=f"index, {index_card.label or config.network.default_label}"
         )
-        for name, each in indexes.items()
+        for name, index_card in indexes.items()
     ]
     calls = {row.key: row.requests for row in totals.models}
     for name, model in config.models.items():
         sees = f"sees {model.clearance}" if isinstance(model, RemoteModel) else ""
         kind, note = ("remote", sees) if sees else ("model", "in this process")
         count = calls.get(name, 0)
-        share = min(count / asked, 1.0) if asked else 0.0
+        share = min(count / all_requests, 1.0) if all_requests else 0.0
         nodes.append(PictureNode(id=f"m:{name}", kind=kind, name=name, note=note, figure=_today(count), share=share))
     if config.generalist is not None and config.generalist.model in config.models:
         edges.append(("router", f"m:{config.generalist.model}"))
@@ -206,7 +206,7 @@ def _today(count: int) -> str:
     return f"{count:,} in 24 h" if count else ""
 
 
-def _specialist_node(name: str, note: str, row: LedgerRow | None, asked: int) -> PictureNode:
+def _specialist_node(name: str, note: str, row: LedgerRow | None, all_requests: int) -> PictureNode:
     """Return the node of a serving specialist, with its volume and its share of answered requests."""
     node = PictureNode(id=f"s:{name}", kind="specialist", name=name, note=note, link=f"specialists/{name}")
     if row is None or not row.requests:
@@ -216,7 +216,7 @@ def _specialist_node(name: str, note: str, row: LedgerRow | None, asked: int) ->
         node,
         figure=f"{_today(row.requests)}, {answered:.0%} answered",
         health="good" if answered > 1 - _MOST_ABSTAINED else "warn",
-        share=min(row.requests / asked, 1.0) if asked else 0.0,
+        share=min(row.requests / all_requests, 1.0) if all_requests else 0.0,
     )
 
 
@@ -240,8 +240,8 @@ def _seen(visit: Visit) -> str:
     """Return the specialist in the URL. Raises `UnknownSpecialist`, also where the caller may not see it."""
     name: str = visit.http.path_params["name"]
     if name not in visit.config.specialists or not visit.caller.sees(name):
-        known = [each for each in visit.config.specialists if visit.caller.sees(each)]
-        raise UnknownSpecialist(f"There is no specialist {name[:100]!r}; there are {known}.", hint="See the network.")
+        visible = [specialist for specialist in visit.config.specialists if visit.caller.sees(specialist)]
+        raise UnknownSpecialist(f"There is no specialist {name[:100]!r}; there are {visible}.", hint="See the network.")
     return name
 
 
@@ -281,7 +281,7 @@ def _about(visit: Visit, name: str, version: str) -> dict[str, Any]:
     """Return the facts about a specialist from files; called in a thread."""
     registry = visit.registry
     champion, candidate = registry.alias(name, CHAMPION), registry.alias(name, CANDIDATE)
-    versions = [_line(registry, name, each) for each in reversed(registry.versions(name))]
+    versions = [_line(registry, name, version_id) for version_id in reversed(registry.versions(name))]
     loaded = registry.load(name, version) if version else None
     report: Mapping[str, Any] = loaded.report if loaded else {}
     other = None
@@ -399,20 +399,20 @@ def _measured_rows(visit: Visit, name: str, report: Mapping[str, Any]) -> Sequen
 def _wrong_rows(rows: Sequence[Row], report: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return texts of wrongly answered rows, by label."""
     slices = report.get("slices") or {}
-    found: dict[str, list[str]] = {}
+    texts_by_label: dict[str, list[str]] = {}
     by_label: dict[str, list[Row]] = {}
     for row in rows:
         for label in row.labels:
             by_label.setdefault(label, []).append(row)
-    for label, each in slices.items() if len(slices) <= _MOST_LABELS else ():
-        if "right" not in each:
+    for label, slice_ in slices.items() if len(slices) <= _MOST_LABELS else ():
+        if "right" not in slice_:
             continue
         of_label = by_label.get(label, [])
-        bits = np.unpackbits(np.frombuffer(bytes.fromhex(each["right"]), dtype=np.uint8))[: each["n"]]
-        if len(of_label) == each["n"]:
+        bits = np.unpackbits(np.frombuffer(bytes.fromhex(slice_["right"]), dtype=np.uint8))[: slice_["n"]]
+        if len(of_label) == slice_["n"]:
             texts = [_text(row) for row, right in zip(of_label, bits, strict=True) if not right]
-            found[label] = texts[:_MOST_EXAMPLES]
-    return {label: texts for label, texts in found.items() if texts}
+            texts_by_label[label] = texts[:_MOST_EXAMPLES]
+    return {label: texts for label, texts in texts_by_label.items() if texts}
 
 
 def _confused(rows: Sequence[Row], report: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], list[str]]]:

@@ -37,13 +37,13 @@ _STREAM = "x-console-stream"
 
 async def show_playground(visit: Visit) -> Response:
     """Show the form, and the last request of it."""
-    found: dict[str, Any] = {"trace": None}
+    about: dict[str, Any] = {"trace": None}
     if visit.query("trace"):
-        found = await about_trace(visit, await shown_trace(visit, visit.query("trace")))
+        about = await about_trace(visit, await shown_trace(visit, visit.query("trace")))
     choices = _choices(visit)
-    if found["trace"] is not None and not choices["given"]["text"]:
-        choices["given"]["text"] = _text_of(found["trace"])
-    return await visit.page("playground.html.j2", title="Playground", **{**choices, **found})
+    if about["trace"] is not None and not choices["given"]["text"]:
+        choices["given"]["text"] = _text_of(about["trace"])
+    return await visit.page("playground.html.j2", title="Playground", **{**choices, **about})
 
 
 def _text_of(trace: Trace) -> str:
@@ -69,14 +69,14 @@ def _choices(visit: Visit) -> dict[str, Any]:
 
 async def ask(visit: Visit) -> Response:
     """Ask once: respond with a stream for the page's script, else with the page of the trace."""
-    handler, body = _asked(visit)
+    handler, body = _request_of_form(visit)
     if _STREAM in visit.http.headers:
         return _Passed(Work(handler), encode({**body, "stream": True}))
     trace_id = await _run(visit, handler, body)
     return visit.go(f"playground?trace={trace_id}" if trace_id else "playground")
 
 
-def _asked(visit: Visit) -> tuple[Any, dict[str, Any]]:
+def _request_of_form(visit: Visit) -> tuple[Any, dict[str, Any]]:
     """Return the form's request as a body of the API, and the function that answers it. Raises `InputError`."""
     questions = _questions(visit.value("questions"))
     extension = _extension(visit)
@@ -101,28 +101,28 @@ def _chat(visit: Visit, target: str, extension: dict[str, Any]) -> dict[str, Any
 
 def _extension(visit: Visit) -> dict[str, Any]:
     """Return the `coterie` object: label, session, columns and document."""
-    found: dict[str, Any] = {}
+    extension: dict[str, Any] = {}
     if visit.value("label"):
-        found["label"] = chosen(visit.value("label"), LABELS, "The label")
+        extension["label"] = chosen(visit.value("label"), LABELS, "The label")
     if visit.value("session"):
-        found["session"] = visit.value("session")
+        extension["session"] = visit.value("session")
     if visit.value("columns"):
-        found["columns"] = _columns(visit.value("columns"))
+        extension["columns"] = _columns(visit.value("columns"))
     document = visit.files.get("file")
     text = document.content.decode("utf-8", "replace") if document else visit.value("document")
     if text:
-        found["document"] = {"text": text, "name": document.name if document else "document"}
-    return found
+        extension["document"] = {"text": text, "name": document.name if document else "document"}
+    return extension
 
 
 def _columns(text: str) -> dict[str, Any]:
     """Read a row of columns: a JSON object, or `name = value` a line. Raises `InputError`."""
     if text.startswith("{"):
         try:
-            found: dict[str, Any] = json.loads(text)
+            columns: dict[str, Any] = json.loads(text)
         except ValueError as error:
             raise InputError(f"The columns are no JSON: {error}.", hint="Write one `name = value` a line.") from error
-        return found
+        return columns
     rows: dict[str, Any] = {}
     for line in filter(str.strip, text.splitlines()):
         name, equals, value = line.partition("=")
@@ -137,20 +137,20 @@ def _columns(text: str) -> dict[str, Any]:
 
 def _questions(text: str) -> list[dict[str, Any]]:
     """Read typed questions, one a line: `name: a | b | c` is a choice, `name?` a yes or no. Raises `InputError`."""
-    found: list[dict[str, Any]] = []
+    parsed: list[dict[str, Any]] = []
     for line in filter(None, map(str.strip, text.splitlines())):
         name, colon, options = line.partition(":")
         if colon and "|" in options:
-            names = [{"value": each.strip()} for each in options.split("|") if each.strip()]
-            found.append({"type": "choice", "name": _name(name), "instructions": name.strip(), "choices": names})
+            names = [{"value": option.strip()} for option in options.split("|") if option.strip()]
+            parsed.append({"type": "choice", "name": _name(name), "instructions": name.strip(), "choices": names})
         elif asks(line):
-            found.append({"type": "predicate", "name": _name(line), "instructions": line})
+            parsed.append({"type": "predicate", "name": _name(line), "instructions": line})
         else:
             raise InputError(
                 f"A question is {line[:80]!r}.",
                 hint="Write `topic: billing | delivery` for a choice, `Is it urgent?` for yes or no.",
             )
-    return found
+    return parsed
 
 
 def _name(text: str) -> str:
@@ -170,9 +170,9 @@ async def _run(visit: Visit, handler: Any, body: dict[str, Any]) -> str:  # noqa
 class _Passed(Response):
     """A response that stands for one that an API endpoint sends by itself."""
 
-    def __init__(self, work: Work, asked: bytes) -> None:
+    def __init__(self, work: Work, body: bytes) -> None:
         super().__init__()
-        self._work, self._asked = work, asked
+        self._work, self._asked = work, body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the endpoint send its response."""
@@ -185,7 +185,7 @@ class _Passed(Response):
 async def show_comparison(visit: Visit) -> Response:
     """Show the form, and two traces side by side."""
     ids = [visit.query(name) for name in ("a", "b")]
-    sides = [await about_trace(visit, await shown_trace(visit, each)) for each in ids if each]
+    sides = [await about_trace(visit, await shown_trace(visit, id_)) for id_ in ids if id_]
     choices = _choices(visit)
     if sides and not choices["given"]["text"]:
         choices["given"]["text"] = _text_of(sides[0]["trace"])
@@ -209,9 +209,11 @@ def _versions(visit: Visit) -> Sequence[str]:
 
 async def compare(visit: Visit) -> Response:
     """Ask two targets, one after the other, and show both traces."""
-    asked = [visit.value(side) for side in ("a", "b")]
-    found = [await _ask_side(visit, each) for each in asked]
-    return visit.go(f"compare?{urlencode({'a': found[0], 'b': found[1], 'asked_a': asked[0], 'asked_b': asked[1]})}")
+    questions = [visit.value(side) for side in ("a", "b")]
+    trace_ids = [await _ask_side(visit, text) for text in questions]
+    return visit.go(
+        f"compare?{urlencode({'a': trace_ids[0], 'b': trace_ids[1], 'asked_a': questions[0], 'asked_b': questions[1]})}"
+    )
 
 
 async def _ask_side(visit: Visit, target: str) -> str:
@@ -243,11 +245,13 @@ async def show_snippets(visit: Visit) -> Response:
     target = visit.query("target")
     target = target if target in names else ""
     address = f"{scheme}://{host}"
-    found = list(_snippets(visit, address, target or (names[0] if names else ""), keyed=visit.caller.key is not None))
+    snippets = list(
+        _snippets(visit, address, target or (names[0] if names else ""), keyed=visit.caller.key is not None)
+    )
     return await visit.page(
         "connect.html.j2",
         title="Connect",
-        snippets=found,
+        snippets=snippets,
         names=names,
         target=target,
         address=address,

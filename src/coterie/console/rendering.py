@@ -78,7 +78,7 @@ _DIGEST = re.compile(r"[0-9a-f]{32,64}")
 def plain(value: object, most: int = 80) -> str:
     """Format a value of an entry: names with their values, lists; a digest is shortened."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{plain(key)}: {plain(each)}" if each else plain(key) for key, each in value.items())
+        return ", ".join(f"{plain(key)}: {plain(item)}" if item else plain(key) for key, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(plain, value))
     text = str(value)

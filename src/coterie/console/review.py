@@ -87,14 +87,14 @@ async def show_review(visit: Visit) -> Response:
     """Show the queues, and the next items of one."""
     queues = await _queues(visit)
     wanted, first = visit.query("queue") or (queues[0].id if queues else ""), None
-    if visit.query("first") and any(each.id == wanted for each in queues) and wanted.startswith(_SPOT):
+    if visit.query("first") and any(queue.id == wanted for queue in queues) and wanted.startswith(_SPOT):
         first = await _spot_of(visit, visit.query("first"), wanted)
     return await _desk(visit, wanted, queues, first=first)
 
 
 async def _desk(visit: Visit, wanted: str, queues: Sequence[Queue], *, first: Item | None = None) -> Response:
     """Show the next items of a queue; after `undo` the undone item comes first."""
-    queue = next((each for each in queues if each.id == wanted), None)
+    queue = next((queue for queue in queues if queue.id == wanted), None)
     if queue is None and wanted and queues:
         raise InputError(
             f"There is no queue {wanted[:60]!r}.", hint="It may be gone: the page of review has the others."
@@ -106,7 +106,7 @@ async def _desk(visit: Visit, wanted: str, queues: Sequence[Queue], *, first: It
         return await visit.page("part_progress.html.j2", progress=progress)
     items = [] if queue is None else await _upcoming(visit, queue)
     if first is not None:
-        items = [first, *(each for each in items if each.id != first.id)][:_AHEAD]
+        items = [first, *(item for item in items if item.id != first.id)][:_AHEAD]
     full = not items and queue is not None and queue.id.startswith(_JOB) and await _book(visit).left() <= 0
     return await visit.page(
         "part_review.html.j2" if visit.wants_part else "review.html.j2",
@@ -160,7 +160,7 @@ def _chosen(visit: Visit) -> dict[str, str]:
 def _looked_at(visit: Visit, queue: str) -> list[str]:
     """Return the spot checks of a queue that the person has seen, the last one last."""
     name, *looked = unquote(visit.http.cookies.get(_LOOKED_AT, "")).split(" ")
-    return [each for each in looked if each] if name == queue else []
+    return [item for item in looked if item] if name == queue else []
 
 
 # --- Queues.
@@ -168,16 +168,16 @@ def _looked_at(visit: Visit, queue: str) -> list[str]:
 
 async def _queues(visit: Visit) -> list[Queue]:
     """Return the jobs with differing answers, then the specialists with labels."""
-    found: list[Queue] = []
+    queues: list[Queue] = []
     if visit.may("ask") and visit.caller.tenant == OWN_TENANT and not visit.caller.specialists:
         with suppress(SetupError):
-            found = [
+            queues = [
                 Queue(id=f"{_JOB}{job.id}", name=job.name, about="calls of a job of the flywheel")
                 for job in await books_of(visit).jobs()
                 if not job.ignored and job.shape in TRAINABLE
             ]
     network = visit.gateway.network
-    return found + [
+    return queues + [
         Queue(id=f"{_SPOT}{name}", name=name, about="answers that nobody has judged")
         for name, specialist in sorted(network.specialists.items())
         if visit.caller.sees(name) and specialist.card.labels
@@ -216,14 +216,14 @@ async def _progress(visit: Visit, queue: Queue) -> dict[str, str]:
     """Return how many items of a queue are labelled, and how far people agree."""
     if queue.id.startswith(_SPOT):
         return await _spot_progress(visit, queue.name)
-    found = await _book(visit).progress(queue.id.removeprefix(_JOB))
+    progress = await _book(visit).progress(queue.id.removeprefix(_JOB))
     return {
-        "labelled": f"{found.labelled:,}, this week {found.week:,} of {found.budget:,}",
-        "differences that wait": f"{found.pending:,}" + (" or more" if found.pending >= _COUNTED else ""),
-        "audit slice": f"{found.audits_missing:,} labels are missing",
-        "reviewers": _counted(found.reviewers),
-        "agreement of two": _agreed(found.agreement, found.twice),
-        "the model of today is right": _share_of(found.teacher) if found.teacher.worth else "not known yet",
+        "labelled": f"{progress.labelled:,}, this week {progress.week:,} of {progress.budget:,}",
+        "differences that wait": f"{progress.pending:,}" + (" or more" if progress.pending >= _COUNTED else ""),
+        "audit slice": f"{progress.audits_missing:,} labels are missing",
+        "reviewers": _counted(progress.reviewers),
+        "agreement of two": _agreed(progress.agreement, progress.twice),
+        "the model of today is right": _share_of(progress.teacher) if progress.teacher.worth else "not known yet",
     }
 
 
@@ -235,31 +235,35 @@ def _agreed(kappa: float | None, twice: int) -> str:
     return "nothing labelled twice yet" if kappa is None else f"kappa {kappa:.2f} on {twice:,}"
 
 
-def _share_of(found: Estimate) -> str:
-    return f"{found.share:.1%} ({found.low:.1%} to {found.high:.1%})"
+def _share_of(estimate: Estimate) -> str:
+    return f"{estimate.share:.1%} ({estimate.low:.1%} to {estimate.high:.1%})"
 
 
 async def _spot_progress(visit: Visit, name: str) -> dict[str, str]:
     """Return the feedback on a specialist's answers in the last week, the last one of each person per answer."""
     since = visit.gateway.network.clock() - 7 * _DAY
     tenant = visit.caller.tenant
-    said = await visit.reads.opinions(name, tenant, since=since)
+    opinions = await visit.reads.opinions(name, tenant, since=since)
     totals = await visit.reads.totals(since=since, tenant=tenant, parts=["specialists"], name=name)
-    asked = sum(row.requests for row in totals.specialists)
+    all_requests = sum(row.requests for row in totals.specialists)
     share = visit.config.policy.spot_checks
-    judged = {each.request: each.correct for each in said}
+    judged = {opinion.request: opinion.correct for opinion in opinions}
     right = await visit.aside(exact, sum(judged.values()), len(judged))
-    last = {(each.request, each.key): each for each in said if each.value is not None or not each.correct}
+    last = {
+        (opinion.request, opinion.key): opinion
+        for opinion in opinions
+        if opinion.value is not None or not opinion.correct
+    }
     ring = visit.gateway.ring
-    names = {} if ring is None else {each.id: each.name for each in await visit.aside(ring.keys)}
-    kappa, twice = agreement_of([(each.request, each.value) for each in last.values()])
+    names = {} if ring is None else {key.id: key.name for key in await visit.aside(ring.keys)}
+    kappa, twice = agreement_of([(opinion.request, opinion.value) for opinion in last.values()])
     return {
-        "judged, 7 days": f"{len(judged):,} of {asked:,} requests",
-        "chosen for a look": f"{share:.1%}, some {share * asked:,.0f} of these"
+        "judged, 7 days": f"{len(judged):,} of {all_requests:,} requests",
+        "chosen for a look": f"{share:.1%}, some {share * all_requests:,.0f} of these"
         if share
         else "none: the newest come first",
         "answers judged right": _share_of(right) if judged else "not known yet",
-        "people": _counted(Counter(names.get(each.key, each.key) or "this machine" for each in said)),
+        "people": _counted(Counter(names.get(opinion.key, opinion.key) or "this machine" for opinion in opinions)),
         "agreement of two": _agreed(kappa, twice),
     }
 
@@ -270,9 +274,9 @@ async def _label(visit: Visit, wanted: str, item: str, value: str | None) -> Non
         await _book(visit).answer(item, value, reviewer=_by(visit))
         await visit.log("review", job=wanted.removeprefix(_JOB), example=item, by_hand=_by(visit))
         return
-    said = {"trace_id": item, "specialist": ""}
-    said |= {"thumb": "down", "comment": "none of the labels"} if value is None else {"value": value}
-    await run_app(take_feedback(visit.gateway, visit.caller, encode(said)), visit)
+    feedback = {"trace_id": item, "specialist": ""}
+    feedback |= {"thumb": "down", "comment": "none of the labels"} if value is None else {"value": value}
+    await run_app(take_feedback(visit.gateway, visit.caller, encode(feedback)), visit)
 
 
 async def _undo(visit: Visit, wanted: str, looked: list[str]) -> Item | None:
@@ -304,20 +308,20 @@ async def _spots(visit: Visit, name: str) -> list[Item]:
     done = set(_looked_at(visit, f"{_SPOT}{name}"))
     share = visit.config.policy.spot_checks
     wanted = RequestFilter(tenant=visit.caller.tenant, specialist=name)
-    found: list[tuple[bool, Item]] = []
+    candidates: list[tuple[bool, Item]] = []
     for _ in range(_PAGES):
         page = await visit.reads.request_page(wanted)
         for line in page.lines:
-            if line.id not in done and len(found) < 4 * _AHEAD and await _is_open(visit, line):
+            if line.id not in done and len(candidates) < 4 * _AHEAD and await _is_open(visit, line):
                 with suppress(CoterieError, WireError):
                     trace = await find_trace(visit.gateway, visit.caller, line.id)
                     item = _spot(visit, trace, name)
                     if item is not None:
-                        found.append((not (share and is_chosen(trace.id, share)), item))
-        if page.after is None or len(found) >= 4 * _AHEAD:
+                        candidates.append((not (share and is_chosen(trace.id, share)), item))
+        if page.after is None or len(candidates) >= 4 * _AHEAD:
             break
         wanted = replace(wanted, after=page.after)
-    return [item for _, item in sorted(found, key=lambda each: each[0])][:_AHEAD]
+    return [item for _, item in sorted(candidates, key=lambda candidate: candidate[0])][:_AHEAD]
 
 
 async def _is_open(visit: Visit, line: RequestLine) -> bool:
@@ -326,7 +330,7 @@ async def _is_open(visit: Visit, line: RequestLine) -> bool:
         return True
     if visit.caller.key is None or not drawn(line.id, TWICE, salt="twice"):
         return False
-    people = {each.key for each in await visit.reads.said(line.id, visit.caller.tenant)}
+    people = {opinion.key for opinion in await visit.reads.said(line.id, visit.caller.tenant)}
     return len(people) == 1 and visit.caller.key_id not in people
 
 
@@ -336,10 +340,10 @@ def _spot(visit: Visit, trace: Trace, name: str) -> Item | None:
     if visit.clearance is not None and Label(label) > visit.clearance:
         return None
     text = next((part.text for part in trace.route.parts if name in part.specialists), "")
-    finding: Finding | None = next((each for each in trace.findings if each.specialist == name), None)
+    finding: Finding | None = next((finding for finding in trace.findings if finding.specialist == name), None)
     labels = visit.gateway.network.specialists[name].card.labels
     if not text or finding is None or is_dropped(text):
         return None
-    said = finding.value if isinstance(finding.value, tuple) else (finding.value,)
-    answers = tuple(str(each) for each in said if each is not None)
+    values = finding.value if isinstance(finding.value, tuple) else (finding.value,)
+    answers = tuple(str(value) for value in values if value is not None)
     return Item(id=trace.id, text=text, answers=answers, labels=labels)

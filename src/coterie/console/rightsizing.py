@@ -55,21 +55,23 @@ async def start(visit: Visit) -> Response:
 
 def _options(visit: Visit, task: str) -> list[str]:
     """Return the form's command options: names of columns, and the bar."""
-    found = []
+    arguments = []
     for name in _COLUMNS:
         if visit.value(name):
-            found += [f"--{name.replace('_', '-')}", visit.value(name)]
+            arguments += [f"--{name.replace('_', '-')}", visit.value(name)]
     if visit.value("bar"):
         measure = {"score": "auc"}.get(task, "accuracy")
-        found += ["--bar", f"{measure}={_share(visit.value('bar'))}"]
-    return found
+        arguments += ["--bar", f"{measure}={_share(visit.value('bar'))}"]
+    return arguments
 
 
 def _given(command: Sequence[str]) -> dict[str, str]:
     """Return the options made by `_options` as fields of a form."""
     pairs = dict(pairwise(command))
-    found = {name: pairs[f"--{name.replace('_', '-')}"] for name in _COLUMNS if f"--{name.replace('_', '-')}" in pairs}
-    return found | ({"bar": pairs["--bar"].partition("=")[2]} if "--bar" in pairs else {})
+    given_values = {
+        name: pairs[f"--{name.replace('_', '-')}"] for name in _COLUMNS if f"--{name.replace('_', '-')}" in pairs
+    }
+    return given_values | ({"bar": pairs["--bar"].partition("=")[2]} if "--bar" in pairs else {})
 
 
 def _share(text: str) -> float:
@@ -90,10 +92,10 @@ def _keep(visit: Visit) -> str:
     name = re.sub(r"[^\w.-]+", "_", file.name)[-100:]
     if not name.lower().endswith(_SUFFIXES):
         raise InputError(f"The file is {file.name[:100]!r}.", hint=f"Send one that ends in {', '.join(_SUFFIXES)}.")
-    place = visit.folder / _UPLOADS
-    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = visit.folder / _UPLOADS
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     kept = f"{secrets.token_hex(4)}-{name}"
-    write_new(place / kept, file.content, mode=0o600)
+    write_new(folder / kept, file.content, mode=0o600)
     return kept
 
 

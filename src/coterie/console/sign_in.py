@@ -89,9 +89,9 @@ async def sign_out(visit: Visit) -> Response:
     return response
 
 
-def provider_routes(place: Place) -> Sequence[Route]:
+def provider_routes(console: Place) -> Sequence[Route]:
     """Return the two routes of signing in at the provider; none without `[oidc]`. Raises `SetupError`."""
-    section, ring = place.oidc, place.gateway.ring
+    section, ring = console.oidc, console.gateway.ring
     if section is None or ring is None:
         return ()
     try:
@@ -104,7 +104,7 @@ def provider_routes(place: Place) -> Sequence[Route]:
     from coterie.engines.fetch import fetch_json  # noqa: PLC0415
 
     async def welcome(http: HTTPRequest, key: Key, person: Person, back: str) -> Response:
-        visit = Visit(http, place)
+        visit = Visit(http, console)
         goal = visit.base + (local_goal(back.lstrip("/")) or "./")
         text = await visit.aside(
             render,
@@ -112,7 +112,7 @@ def provider_routes(place: Place) -> Sequence[Route]:
             title="Signed in",
             base=visit.base,
             theme="auto",
-            network=place.gateway.network.name,
+            network=console.gateway.network.name,
             person=person,
             goal=goal,
         )
@@ -120,4 +120,4 @@ def provider_routes(place: Place) -> Sequence[Route]:
         await _begin(visit, key, response, secure=section.address.startswith("https:"), by="oidc")
         return response
 
-    return oidc_routes(OidcSignIn(section, fetch_json, clock=place.gateway.network.clock), ring, welcome)
+    return oidc_routes(OidcSignIn(section, fetch_json, clock=console.gateway.network.clock), ring, welcome)

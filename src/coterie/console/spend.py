@@ -69,7 +69,7 @@ def _charts(totals: Totals, currency: str, labels: list[str]) -> dict[str, Any]:
         band("by the large model", "c1", "escalated"),
         band("not answered", "c2", "abstained"),
     ]
-    found: dict[str, Any] = {
+    charts: dict[str, Any] = {
         "unit": unit,
         "requests": columns(labels, statuses, description="Requests by time and how they ended"),
         "energy": columns(
@@ -83,13 +83,13 @@ def _charts(totals: Totals, currency: str, labels: list[str]) -> dict[str, Any]:
         ),
     }
     if totals.total.compared:
-        found["counterfactual"] = columns(
+        charts["counterfactual"] = columns(
             labels,
             [band(f"the large model alone, {unit}", "c3", "counterfactual_cost", times)],
             description="What the large model alone would have cost, by time",
             show="{:,.3g}",
         )
-    return found
+    return charts
 
 
 def _budgets(visit: Visit) -> list[tuple[Spending, BudgetSection, list[tuple[str, float, float]]]]:
@@ -97,7 +97,7 @@ def _budgets(visit: Visit) -> list[tuple[Spending, BudgetSection, list[tuple[str
     limits = visit.gateway.network.limits
     if not isinstance(limits, StoredLimits):
         return []
-    found = []
+    spending = []
     for spent in limits.spending():
         section = visit.config.budgets.get(spent.name)
         if section is None:
@@ -107,5 +107,5 @@ def _budgets(visit: Visit) -> list[tuple[Spending, BudgetSection, list[tuple[str
             for unit in ("requests", "tokens", "money", "joules")
             if (limit := getattr(section, unit)) is not None
         ]
-        found.append((spent, section, taken))
-    return found
+        spending.append((spent, section, taken))
+    return spending

@@ -72,9 +72,9 @@ class Ticker:
         before = await self.now()
         while self._streams and not self.gateway.draining:
             await asyncio.sleep(_SECONDS)
-            found = await self.now()
-            if found != before or self.gateway.draining:
-                before, changed, self._changed = found, self._changed, asyncio.Event()
+            counts = await self.now()
+            if counts != before or self.gateway.draining:
+                before, changed, self._changed = counts, self._changed, asyncio.Event()
                 changed.set()
 
     @property
@@ -83,8 +83,8 @@ class Ticker:
         return self._streams >= _MOST
 
 
-def _event(found: dict[str, int]) -> bytes:
-    return b"data: " + json.dumps(found).encode() + b"\n\n"
+def _event(counts: dict[str, int]) -> bytes:
+    return b"data: " + json.dumps(counts).encode() + b"\n\n"
 
 
 @dataclass
@@ -108,7 +108,7 @@ class SharedViews:
             async def made() -> T:
                 return await make()
 
-            self._held = {each: one for each, one in self._held.items() if now - one[0] < _KEPT}
+            self._held = {key: one for key, one in self._held.items() if now - one[0] < _KEPT}
             held = self._held[key] = now, asyncio.create_task(made())
         return cast("T", await asyncio.shield(held[1]))
 

@@ -44,8 +44,8 @@ async def waiting_corrections(visit: Visit, name: str) -> list[tuple[str, str]]:
     section = visit.config.specialists[name]
     if not correctable(section):
         return []
-    found = await visit.reads.corrections(name, visit.caller.tenant)
-    return await visit.aside(_new_rows, visit.folder / str(section.data), section, name, found)
+    corrections = await visit.reads.corrections(name, visit.caller.tenant)
+    return await visit.aside(_new_rows, visit.folder / str(section.data), section, name, corrections)
 
 
 async def teach(visit: Visit, name: str, text: str, label: str) -> bool:
@@ -54,7 +54,7 @@ async def teach(visit: Visit, name: str, text: str, label: str) -> bool:
     if not correctable(section):
         raise InputError(f"{name!r} has no data that one row can be added to.", hint="Leave the text out.")
     path = visit.folder / str(section.data)
-    if text in {known for known, _ in await visit.aside(_rows_of, path, section)}:
+    if text in {known_text for known_text, _ in await visit.aside(_rows_of, path, section)}:
         return False
     await visit.aside(_append, path, section, [(text, label)])
     return True
@@ -70,13 +70,13 @@ async def learn_corrections(visit: Visit, name: str) -> int:
 
 
 def _new_rows(
-    path: Path, section: SpecialistSection, name: str, found: Sequence[tuple[Trace, Feedback]]
+    path: Path, section: SpecialistSection, name: str, corrections: Sequence[tuple[Trace, Feedback]]
 ) -> list[tuple[str, str]]:
-    known = {text for text, _ in _rows_of(path, section)}
+    known_texts = {text for text, _ in _rows_of(path, section)}
     rows: dict[str, str] = {}
-    for trace, feedback in found:
+    for trace, feedback in corrections:
         text = next((part.text for part in trace.route.parts if name in part.specialists), "")
-        if text and text not in known and isinstance(feedback.value, str) and not is_dropped(text):
+        if text and text not in known_texts and isinstance(feedback.value, str) and not is_dropped(text):
             rows[text] = feedback.value
     return list(rows.items())
 
@@ -131,7 +131,7 @@ async def show_traffic(visit: Visit) -> Response:
     if visit.query("id"):
         return visit.go(f"traffic/{quote(visit.query('id'), safe='')}")
     given = {name: visit.query(name) for name in _FILTERS}
-    wanted = replace(RequestFilter(tenant=visit.caller.tenant, after=_place(visit.query("after"))), **given)  # type: ignore[arg-type] # names of texts
+    wanted = replace(RequestFilter(tenant=visit.caller.tenant, after=_page_start(visit.query("after"))), **given)  # type: ignore[arg-type] # names of texts
     page = await visit.reads.request_page(wanted)
     lines = [line for line in page.lines if await _seen(visit, line)]
     names = sorted(name for name in visit.gateway.network.specialists if visit.caller.sees(name))
@@ -161,7 +161,7 @@ async def _seen(visit: Visit, line: RequestLine) -> bool:
     return True
 
 
-def _place(text: str) -> tuple[float, str] | None:
+def _page_start(text: str) -> tuple[float, str] | None:
     """Return the start of a page. Raises `WireError` for an invalid one."""
     if not text:
         return None
@@ -194,7 +194,7 @@ async def about_trace(visit: Visit, trace: Trace) -> dict[str, Any]:
     documents = {} if above else await _documents(visit, trace)
     explained = None if above else await _explained(visit, trace)
     shown = without_content(trace) if above else trace
-    said = await visit.reads.said(trace.id, visit.caller.tenant)
+    opinions = await visit.reads.said(trace.id, visit.caller.tenant)
     ends = [stage.after + stage.milliseconds for stage in trace.stages]
     return {
         "trace": shown,
@@ -202,7 +202,7 @@ async def about_trace(visit: Visit, trace: Trace) -> dict[str, Any]:
         "above": above,
         "documents": documents,
         "explained": explained,
-        "said": said if not above else (),
+        "said": opinions if not above else (),
         "whole": max([trace.usage.milliseconds, *ends]),
         "bars": [charts.Bar(s.name, s.after, s.milliseconds, s.note) for s in trace.stages if s.name != _FIRST],
         "first": next((s.milliseconds for s in trace.stages if s.name == _FIRST), None),
@@ -220,7 +220,11 @@ def _answers(trace: Trace) -> list[Finding]:
     """Return the findings whose answers the caller received: the accepted ones of the last stage."""
     last = {name for part in trace.route.parts for name in (part.stages[-1] if part.stages else ())}
     handed_on = {name for part in trace.route.parts for name in part.specialists} - last
-    return [each for each in trace.findings if each.accepted and each.text and each.specialist not in handed_on]
+    return [
+        finding
+        for finding in trace.findings
+        if finding.accepted and finding.text and finding.specialist not in handed_on
+    ]
 
 
 async def _explained(visit: Visit, trace: Trace) -> Any:  # noqa: ANN401 - the router's
@@ -240,7 +244,7 @@ async def _documents(visit: Visit, trace: Trace) -> Mapping[str, Any]:
     for finding in trace.findings:
         for citation in finding.citations:
             cited.setdefault((citation.index, citation.document), []).append(citation)
-    found = {}
+    marked_texts = {}
     for (name, document), citations in cited.items():
         index = visit.gateway.network.knowledge.get(name)
         if not isinstance(index, DocumentIndex):
@@ -250,8 +254,8 @@ async def _documents(visit: Visit, trace: Trace) -> Mapping[str, Any]:
                 document, 0, _LONGEST_DOCUMENT, clearance=visit.clearance or Label.RESTRICTED, tenant=trace.tenant
             )
             if text is not None:
-                found[document] = charts.marked(text, [(each.start, each.end) for each in citations])
-    return found
+                marked_texts[document] = charts.marked(text, [(citation.start, citation.end) for citation in citations])
+    return marked_texts
 
 
 async def give_feedback(visit: Visit) -> Response:
@@ -273,8 +277,8 @@ async def give_feedback(visit: Visit) -> Response:
         added = await teach(visit, name, taught, value)
         await visit.log("teach", name=name, trace=trace_id, added=added)
     if visit.wants_part:
-        said = await visit.reads.said(trace_id, visit.caller.tenant)
-        return await visit.page("part_said.html.j2", said=said, now=visit.gateway.network.clock())
+        opinions = await visit.reads.said(trace_id, visit.caller.tenant)
+        return await visit.page("part_said.html.j2", said=opinions, now=visit.gateway.network.clock())
     return visit.go(f"traffic/{trace_id}", note="Kept. Thank you.")
 
 
@@ -299,7 +303,7 @@ async def run_app(app: Any, visit: Visit) -> tuple[int, dict[str, str], bytes]: 
 
 async def show_sessions(visit: Visit) -> Response:
     """Show the sessions of the caller's tenant, the most recently used first."""
-    page = await visit.reads.session_page(visit.caller.tenant, after=_place(visit.query("after")))
+    page = await visit.reads.session_page(visit.caller.tenant, after=_page_start(visit.query("after")))
     return await visit.page(
         "sessions.html.j2",
         title="Sessions",
@@ -317,7 +321,7 @@ async def show_session(visit: Visit) -> Response:
     if not context.entries and not page.lines:
         raise no_trace(session)
     hidden = visit.clearance
-    entries = [(each, hidden is not None and each.label > hidden) for each in context.entries]
+    entries = [(entry, hidden is not None and entry.label > hidden) for entry in context.entries]
     lines = [line for line in page.lines if await _seen(visit, line)]
     return await visit.page(
         "session.html.j2",

@@ -65,12 +65,12 @@ class Sessions:
 
     def read(self, cookie: str, ring: KeyRing) -> tuple[Key, str | None] | None:
         """Return the key of a cookie, and a renewed cookie if one is due; None for a void cookie."""
-        found = _FORM.fullmatch(cookie)
-        key = ring.named(found[1]) if found else None
-        if found is None or key is None or not self._path.exists():
+        match = _FORM.fullmatch(cookie)
+        key = ring.named(match[1]) if match else None
+        if match is None or key is None or not self._path.exists():
             return None
-        began, used, now = int(found[2]), int(found[3]), self._clock()
-        if not hmac.compare_digest(found[4], self._sign(key, began, used)):
+        began, used, now = int(match[2]), int(match[3]), self._clock()
+        if not hmac.compare_digest(match[4], self._sign(key, began, used)):
             return None
         if not (-SKEW <= now - used <= IDLE and now - began <= LONGEST):
             return None
@@ -210,8 +210,8 @@ class Visit:
 
     def query(self, name: str, default: str = "") -> str:
         """Return a value of the query string."""
-        found: str = self.http.query_params.get(name, default)
-        return found.strip()
+        value: str = self.http.query_params.get(name, default)
+        return value.strip()
 
     def value(self, name: str, default: str = "") -> str:
         """Return a value of the form."""
@@ -310,13 +310,13 @@ def _read_parts(parameters: str, body: bytes) -> tuple[dict[str, list[str]], dic
 def _disposition(head: str) -> dict[str, str]:
     """Return the parameters of a part: browsers quote their values, and encode a quote in them as %22."""
     line = next(line for line in head.split("\r\n") if line.lower().startswith("content-disposition:"))
-    found = {}
-    for each in line.split("; ")[1:]:
-        name, _, value = each.partition("=")
-        found[name.strip().lower()] = value.strip().strip('"').replace("%22", '"')
-    if "name" not in found:
+    fields = {}
+    for part in line.split("; ")[1:]:
+        name, _, value = part.partition("=")
+        fields[name.strip().lower()] = value.strip().strip('"').replace("%22", '"')
+    if "name" not in fields:
         raise ValueError("a part has no name")
-    return found
+    return fields
 
 
 def chosen(value: str, options: object, what: str) -> str:

@@ -29,20 +29,20 @@ from coterie.types import (
 _NEAR = 4  # labels beside the best that a guess names
 
 
-def entries_of(found: Iterable[tuple[Finding, ContextView]], *, now: float) -> tuple[Entry, ...]:
+def entries_of(findings: Iterable[tuple[Finding, ContextView]], *, now: float) -> tuple[Entry, ...]:
     """Return the entries of concurrent findings, each with the view of its specialist.
 
     Facts come last, ordered by confidence: where two contradict each other, the most confident counts as the newest.
     Facts are written by accepted findings only; a retraction is valid for any finding, since doubt is a reason for
     one.
     """
-    found = list(found)
-    facts = [(fact, finding) for finding, _ in found if finding.accepted for fact in finding.facts]
+    findings = list(findings)
+    facts = [(fact, finding) for finding, _ in findings if finding.accepted for fact in finding.facts]
     facts.sort(key=lambda pair: pair[0].confidence)
     return (
-        *(_entry(Retraction(name=name), finding, now) for finding, _ in found for name in finding.retracts),
-        *(_entry(_summary(finding), finding, now) for finding, _ in found),
-        *_cited(found),
+        *(_entry(Retraction(name=name), finding, now) for finding, _ in findings for name in finding.retracts),
+        *(_entry(_summary(finding), finding, now) for finding, _ in findings),
+        *_cited(findings),
         *(_entry(fact, finding, now) for fact, finding in facts),
     )
 
@@ -74,21 +74,21 @@ def _guess(finding: Finding) -> str:
 
     Their shares are in brackets: `password: 0.02` would be read as a password, which may not be sent.
     """
-    others = [each for each in finding.evidence if each.kind == "alternative" and each.name != finding.value]
-    near = [f"{each.name} ({each.weight:.0%})" for each in others]
+    others = [item for item in finding.evidence if item.kind == "alternative" and item.name != finding.value]
+    near = [f"{other.name} ({other.weight:.0%})" for other in others]
     return "; or ".join([finding.text, *near[:_NEAR]]) if finding.text else ""
 
 
-def _cited(found: Iterable[tuple[Finding, ContextView]]) -> Iterator[Entry]:
+def _cited(findings: Iterable[tuple[Finding, ContextView]]) -> Iterator[Entry]:
     seen: set[tuple[str, str, int, int]] = set()
-    for finding, view in found:
+    for finding, view in findings:
         for entry in view.entries:
             passage = entry.content
-            if not isinstance(passage, Passage) or not any(_cites(each, passage) for each in finding.citations):
+            if not isinstance(passage, Passage) or not any(_cites(citation, passage) for citation in finding.citations):
                 continue
-            place = passage.index, passage.document, passage.start, passage.end
-            if place not in seen:
-                seen.add(place)
+            span_key = passage.index, passage.document, passage.start, passage.end
+            if span_key not in seen:
+                seen.add(span_key)
                 yield entry
 
 
@@ -153,7 +153,7 @@ def why_superseded(entries: Sequence[Entry]) -> list[Superseded | None]:
     """
     newest: dict[str, str] = {}  # producer by name of a fact
     taken_back: set[tuple[str, str]] = set()  # producer, name
-    found: set[tuple[str, str, int, int]] = set()
+    spans: set[tuple[str, str, int, int]] = set()
     gone: list[Superseded | None] = []
     for entry in reversed(entries):
         why: Superseded | None = None
@@ -168,9 +168,9 @@ def why_superseded(entries: Sequence[Entry]) -> list[Superseded | None]:
                     why = Superseded("superseded", Reason("omit.superseded", by=newest[name]))
                 newest.setdefault(name, entry.producer)
             case Passage(index=index, document=document, start=start, end=end):
-                if (place := (index, document, start, end)) in found:
+                if (span_key := (index, document, start, end)) in spans:
                     why = Superseded("repeated", Reason("omit.found_again"))
-                found.add(place)
+                spans.add(span_key)
         gone.append(why)
     return gone[::-1]
 

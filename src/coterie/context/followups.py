@@ -123,11 +123,11 @@ def _about(topic: Turn, output: Output, now: Output, text: str, turns: TurnModel
     if len(words) > 1:
         return topic.found
     # One word ("book", "cancel") may be a label of several specialists.
-    found, scores = turns.missing(topic.question, output, now, text)
-    chosen = [word for word, score in zip(found, scores, strict=True) if score > 0]
+    all_words, scores = turns.missing(topic.question, output, now, text)
+    chosen = [word for word, score in zip(all_words, scores, strict=True) if score > 0]
     if not chosen:
         best = sorted(np.argsort(-np.asarray(scores), kind="stable")[:_FEW])
-        chosen = [found[at] for at in best]
+        chosen = [all_words[at] for at in best]
     if marks(text):  # "and on pier A?" has a letter of its own in place of the earlier one
         chosen = [word for word in chosen if word.casefold() not in marks(topic.question)]
     return " ".join(dict.fromkeys([*words, *chosen])) or topic.question.strip().rstrip(".?!")
@@ -136,8 +136,8 @@ def _about(topic: Turn, output: Output, now: Output, text: str, turns: TurnModel
 def turns_of(context: Context) -> Sequence[Turn]:
     """Return the beginnings of the caller's last questions, oldest first, each with its label."""
     turns: list[Turn] = []
-    asked = (at for at in range(len(context.entries) - 1, -1, -1) if _is_question(context.entries[at]))
-    for entry in context.entries[min(islice(asked, _REMEMBERED), default=0) :]:
+    question_positions = (at for at in range(len(context.entries) - 1, -1, -1) if _is_question(context.entries[at]))
+    for entry in context.entries[min(islice(question_positions, _REMEMBERED), default=0) :]:
         match entry.content:
             case Message(role="user", text=text):
                 turns.append(Turn(text[:_READ], "", entry.label, label_without_pii(entry)))
@@ -152,6 +152,6 @@ def _is_question(entry: Entry) -> bool:
     return isinstance(entry.content, Message) and entry.content.role == "user"
 
 
-def _words(found: str) -> str:
+def _words(match_text: str) -> str:
     """Return a label as words: `card_arrival` is "card arrival"."""
-    return re.sub(r"[\W_]+", " ", found).strip()
+    return re.sub(r"[\W_]+", " ", match_text).strip()

@@ -50,15 +50,15 @@ def worth(log: Sequence[Entry], *, first_found: int) -> list[float]:
         first_found: Position of the first of these passages.
     """
     age, values = 1, [0.0] * len(log)
-    for place in reversed(range(first_found)):
-        values[place] = _value(log[place], age)
-        age += isinstance(log[place].content, Message) and log[place].producer == "user"
+    for position in reversed(range(first_found)):
+        values[position] = _value(log[position], age)
+        age += isinstance(log[position].content, Message) and log[position].producer == "user"
     values[first_found:] = [_PASSAGE] * (len(log) - first_found)
     ranks: Counter[tuple[str, float]] = Counter()
-    for place, entry in enumerate(log):
+    for index, entry in enumerate(log):
         if isinstance(entry.content, Passage):
             search = (entry.producer, entry.time)
-            values[place] *= _NEXT_PASSAGE ** ranks[search]
+            values[index] *= _NEXT_PASSAGE ** ranks[search]
             ranks[search] += 1
     return values
 
@@ -90,12 +90,12 @@ def pack(values: Sequence[float], sizes: Sequence[int], budget: int | None) -> l
     if budget is None or sum(sizes) <= budget:
         return [True] * len(values)
     left, taken = budget, [False] * len(values)
-    for place in sorted(range(len(values)), key=lambda i: (-values[i] / sizes[i], -i)):
-        if sizes[place] <= left:
-            taken[place], left = True, left - sizes[place]
+    for position in sorted(range(len(values)), key=lambda i: (-values[i] / sizes[i], -i)):
+        if sizes[position] <= left:
+            taken[position], left = True, left - sizes[position]
     alone = max((i for i, size in enumerate(sizes) if size <= budget), key=lambda i: (values[i], i), default=None)
     if alone is not None and values[alone] > sum(value for value, take in zip(values, taken, strict=True) if take):
-        return [place == alone for place in range(len(values))]
+        return [position == alone for position in range(len(values))]
     return taken
 
 
@@ -106,7 +106,10 @@ FINDINGS = "findings"
 
 
 def build_view(
-    context: Context, card: SpecialistCard, found: Sequence[Entry] = (), unsearched: Mapping[str, str] | None = None
+    context: Context,
+    card: SpecialistCard,
+    new_entries: Sequence[Entry] = (),
+    unsearched: Mapping[str, str] | None = None,
 ) -> ContextView:
     """Build the view of a specialist: the newest fact of each name it reads, its passages, the conversation.
 
@@ -117,26 +120,26 @@ def build_view(
     Args:
         context: Everything the network knows in this session that the caller may see, oldest first.
         card: The specialist's card; its `reads`, `knowledge`, `clearance` and `view_tokens` count.
-        found: Passages looked up for it now, the best of each index first.
+        new_entries: Passages looked up for it now, the best of each index first.
         unsearched: Indexes that could not be searched for it, and why.
 
     Returns:
         The entries in their order; each of the others is counted once in `omitted`, with its reason.
     """
-    if not (context.entries or found or unsearched):
+    if not (context.entries or new_entries or unsearched):
         return ContextView(omitted=context.omitted, budget=card.view_tokens)
-    log = [*context.entries, *found]
+    log = [*context.entries, *new_entries]
     gone = why_superseded(log)
-    reads = [_is_read(entry, card) for entry in context.entries] + [True] * len(found)
+    reads = [_is_read(entry, card) for entry in context.entries] + [True] * len(new_entries)
     reasons = [_why_not(entry, card, why, read=read) for entry, why, read in zip(log, gone, reads, strict=True)]
-    wanted = [place for place, reason in enumerate(reasons) if not reason]
+    wanted = [index for index, reason in enumerate(reasons) if not reason]
     sizes = [tokens_of(log[place]) for place in wanted]
     fitting = [True] * len(wanted)
     if card.view_tokens is not None and sum(sizes) > card.view_tokens:
         values = worth(log, first_found=len(context.entries))
         fitting = pack([values[place] for place in wanted], sizes, card.view_tokens)
-    for place, fits in zip(wanted, fitting, strict=True):
-        reasons[place] = None if fits else Reason("omit.budget", tokens=card.view_tokens)
+    for position, fits in zip(wanted, fitting, strict=True):
+        reasons[position] = None if fits else Reason("omit.budget", tokens=card.view_tokens)
     seen = tuple(entry for entry, reason in zip(log, reasons, strict=True) if not reason)
     superseded = [entry for entry, why in zip(log, gone, strict=True) if why is not None and why.why == "superseded"]
     return ContextView(

@@ -59,8 +59,8 @@ def assign(
 def _named(question: Question, site: SiteSection, card: SpecialistCard) -> Assignment | None:
     if question.kind == "predicate" or not card.options:
         event = site.label or ""
-        known = not card.options or any(label.name == event for label in card.options)
-        return Assignment(specialist=card.name, event=event) if known else None
+        is_known = not card.options or any(label.name == event for label in card.options)
+        return Assignment(specialist=card.name, event=event) if is_known else None
     labels = {**_labels_of(question, card), **site.labels}
     chosen = {option: labels[option] for option in question.names if option in labels}
     return Assignment(specialist=card.name, labels=chosen) if len(chosen) == len(question.names) else None
@@ -70,12 +70,12 @@ def _matching(question: Question, cards: Mapping[str, SpecialistCard]) -> Assign
     """Return the specialist with the fewest labels that include all options; None if two qualify."""
     if len(question.names) < _FEWEST:
         return None
-    found = [
+    matches = [
         (len(card.options), card.name, labels)
         for card in cards.values()
         if len(labels := _labels_of(question, card)) == len(question.names)
     ]
-    least = [each for each in found if each[0] == min(found)[0]]
+    least = [match for match in matches if match[0] == min(matches)[0]]
     return Assignment(specialist=least[0][1], labels=least[0][2]) if len(least) == 1 else None
 
 
@@ -86,8 +86,8 @@ def _labels_of(question: Question, card: SpecialistCard) -> dict[str, str]:
         return {option: option for option in question.names}
     alike = Counter(folded(name) for name in exact)
     by_fold = {folded(name): name for name in exact if alike[folded(name)] == 1}
-    found = {option: by_fold[folded(option)] for option in question.names if folded(option) in by_fold}
-    return found if len(found) == len(set(found.values())) else {}
+    labels = {option: by_fold[folded(option)] for option in question.names if folded(option) in by_fold}
+    return labels if len(labels) == len(set(labels.values())) else {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,16 +106,16 @@ def read_finding(question: Question, assignment: Assignment, finding: Finding) -
         return None
     if isinstance(finding.value, int | float):
         return _of_number(question, float(finding.value), finding)
-    known = distribution_of(finding)
+    distribution = distribution_of(finding)
     if question.kind == "predicate":
-        true = known.get(assignment.event, 0.0)
+        true = distribution.get(assignment.event, 0.0)
         return AnswerWeights(
             probabilities=(1.0 - true, true),
             confidence=max(true, 1.0 - true),
             accepted=finding.accepted,
             reason=finding.reason,
         )
-    weights = [known.get(assignment.labels[option], 0.0) for option in question.names]
+    weights = [distribution.get(assignment.labels[option], 0.0) for option in question.names]
     total = sum(weights)
     chosen = finding.value in assignment.labels.values()
     probabilities = tuple(weight / total for weight in weights) if total > 0 else _even(len(weights))
@@ -128,15 +128,17 @@ def distribution_of(finding: Finding) -> Mapping[str, float]:
     """Return the probability of each label; a specialist that names only some labels gives only those."""
     if finding.distribution:
         return finding.distribution
-    named = {each.name: each.weight for each in finding.evidence if each.kind == "alternative"}
+    named = {
+        alternative.name: alternative.weight for alternative in finding.evidence if alternative.kind == "alternative"
+    }
     return {**named, str(finding.value): finding.confidence}
 
 
 def _of_number(question: Question, probability: float, finding: Finding) -> AnswerWeights:
     """Convert the probability of a `score` specialist: of true, or as a position between lowest and highest level."""
     levels = question.names if question.kind == "score" else ("", YES)
-    place = min(max(probability, 0.0), 1.0) * (len(levels) - 1)
-    weights = tuple(max(0.0, 1.0 - abs(place - level)) for level in range(len(levels)))
+    position = min(max(probability, 0.0), 1.0) * (len(levels) - 1)
+    weights = tuple(max(0.0, 1.0 - abs(position - level)) for level in range(len(levels)))
     return AnswerWeights(
         probabilities=weights, confidence=finding.confidence, accepted=finding.accepted, reason=finding.reason
     )
@@ -175,7 +177,7 @@ class Decider:
 
     @property
     def _weighing(self) -> list[str]:
-        return [getattr(each, "sha256", each.name) for each in self.choosing or (self.encoder,)]
+        return [getattr(encoder, "sha256", encoder.name) for encoder in self.choosing or (self.encoder,)]
 
     def check(self, questions: Sequence[Question]) -> None:
         """Check that the questions can be answered. Raises `InputError`."""
@@ -203,25 +205,28 @@ class Decider:
         """
         sites = [fingerprint(question) for question in questions]
         cards = {
-            name: each.card
-            for name, each in self.specialists.items()
+            name: specialist.card
+            for name, specialist in self.specialists.items()
             if (not only or name in only) and pinned in {None, name}
         }
         different = dict(zip(sites, questions, strict=True))
         assigned = {site: self._assign(question, site, cards, pinned) for site, question in different.items()}
         state, steps = await self._encoded(state, call)
-        asked = dict.fromkeys(each.specialist for each in assigned.values() if each is not None)
+        specialists_asked = dict.fromkeys(each.specialist for each in assigned.values() if each is not None)
         task = replace(state, distribution=True)
-        findings = {name: await consult(self.specialists[name], task) for name in asked}
+        findings = {name: await consult(self.specialists[name], task) for name in specialists_asked}
         answers: dict[str, Decision] = {}
-        for site, each in assigned.items():
-            if each is not None:
-                found = read_finding(different[site], each, findings[each.specialist])
-                if found is not None:
-                    answers[site] = _decision(different[site], site, found, each.specialist, "specialist")
+        for site, assignment in assigned.items():
+            if assignment is not None:
+                read = read_finding(different[site], assignment, findings[assignment.specialist])
+                if read is not None:
+                    answers[site] = _decision(different[site], site, read, assignment.specialist, "specialist")
         entered = {site: self._entered(state, q, site, call) for site, q in different.items() if assigned[site] is None}
-        for site, each in entered.items():
-            if self.flywheel is not None and (found_there := await self.flywheel.answer(each, call=call)) is not None:
+        for site, open_question in entered.items():
+            if (
+                self.flywheel is not None
+                and (found_there := await self.flywheel.answer(open_question, call=call)) is not None
+            ):
                 steps = (*steps, *found_there.steps)
                 if (decided_there := _deployed(different[site], site, found_there)) is not None:
                     answers[site] = decided_there
@@ -232,10 +237,10 @@ class Decider:
         for name, group in self._by_model(rest, only).items():
             decided, took = await self._zero_shot(name, state, {site: rest[site] for site in group}, call)
             answers, steps = {**answers, **decided}, (*steps, *took)
-        for site, each in entered.items():
+        for site, open_question in entered.items():
             if self.flywheel is not None:
                 by = "" if answers[site].method == "specialist" else answers[site].answered_by
-                self.flywheel.leave(each, answers[site].choice, model=by)
+                self.flywheel.leave(open_question, answers[site].choice, model=by)
         return Deciding(
             decisions=tuple(
                 _as_listed(answers[site], question) for site, question in zip(sites, questions, strict=True)
@@ -261,13 +266,13 @@ class Decider:
     def _assign(
         self, question: Question, site: str, cards: Mapping[str, SpecialistCard], pinned: str | None
     ) -> Assignment | None:
-        found = assign(question, site, cards, self.section)
-        if found is None and pinned is not None:
+        assignment = assign(question, site, cards, self.section)
+        if assignment is None and pinned is not None:
             raise InputError(
                 f"Specialist {pinned!r} cannot answer question {question.name!r}: its labels are not its options.",
                 hint="Name its labels as options, or name it under [decisions.sites] in coterie.toml.",
             )
-        return found
+        return assignment
 
     async def _encoded(self, state: Task, call: CallContext) -> tuple[Task, tuple[Step, ...]]:
         if not state.text.strip():
@@ -290,26 +295,26 @@ class Decider:
     ) -> tuple[dict[str, Decision], tuple[Step, ...]]:
         """Return the answers of a model, and those of the encoder where the model has none."""
         answerer: ZeroShot = self.models[name] if name else self.floor
-        asked, failed = dict(questions), None
+        open_questions, failed = dict(questions), None
         steps: tuple[Step, ...] = ()
         answers: dict[str, Decision] = {}
         if answerer is not self.floor:
             try:
-                found, steps = await answerer.weigh(state, list(asked.values()), call=call)
+                weights_of_all, steps = await answerer.weigh(state, list(open_questions.values()), call=call)
             except AuditError:  # what cannot be written down is not done: no answer of ours hides it
                 raise
             except (EngineError, InputError, PolicyError, SetupError) as error:
                 failed = Reason("note.floor_instead", model=name, why=error.reason)
             else:
-                for (site, question), weights in zip(list(asked.items()), found, strict=True):
+                for (site, question), weights in zip(list(open_questions.items()), weights_of_all, strict=True):
                     if len(weights):
                         answers[site] = _guess(question, site, weights, answerer, state)
-                        del asked[site]
-        if not asked:
+                        del open_questions[site]
+        if not open_questions:
             return answers, steps
-        behind = {site: self._texts_behind(question, call) for site, question in asked.items()}
-        found, took = await self.floor.weigh(state, list(asked.values()), call=call)
-        for (site, question), weights in zip(asked.items(), found, strict=True):
+        behind = {site: self._texts_behind(question, call) for site, question in open_questions.items()}
+        weights_of_all, took = await self.floor.weigh(state, list(open_questions.values()), call=call)
+        for (site, question), weights in zip(open_questions.items(), weights_of_all, strict=True):
             decision = _guess(question, site, weights, self.floor, state)
             if behind[site]:
                 note = Reason("note.fitted_options", texts=behind[site])
@@ -326,8 +331,8 @@ class Decider:
 def _deployed(question: Question, site: str, finding: Finding) -> Decision | None:
     """Return the answer of a deployment, whose labels are the options; None if its finding has no value."""
     own = Assignment(specialist=finding.specialist, labels={name: name for name in question.names}, event=YES)
-    found = read_finding(question, own, finding)
-    return None if found is None else _decision(question, site, found, finding.specialist, "specialist")
+    weights = read_finding(question, own, finding)
+    return None if weights is None else _decision(question, site, weights, finding.specialist, "specialist")
 
 
 _ALIKE = 1e-5
@@ -342,20 +347,22 @@ def _guess(question: Question, site: str, weights: np.ndarray, answerer: ZeroSho
     alike = int((weights > confidence - _ALIKE).sum())
     if alike > 1 and question.kind != "predicate" and answerer.method == "similarity":
         reason = reason.noting(Reason("note.alike_options", by=answerer.name, options=alike))
-    found = AnswerWeights(probabilities=tuple(weights.tolist()), confidence=confidence, accepted=False, reason=reason)
-    return _decision(question, site, found, answerer.name, answerer.method)
+    weights_ = AnswerWeights(
+        probabilities=tuple(weights.tolist()), confidence=confidence, accepted=False, reason=reason
+    )
+    return _decision(question, site, weights_, answerer.name, answerer.method)
 
 
-def _decision(question: Question, site: str, found: AnswerWeights, by: str, method: DecisionMethod) -> Decision:
+def _decision(question: Question, site: str, weights: AnswerWeights, by: str, method: DecisionMethod) -> Decision:
     return Decision(
         question=question.name,
         site=site,
         kind=question.kind,
         options=question.names,
-        probabilities=found.probabilities,
-        confidence=found.confidence,
-        accepted=found.accepted,
-        reason=found.reason,
+        probabilities=weights.probabilities,
+        confidence=weights.confidence,
+        accepted=weights.accepted,
+        reason=weights.reason,
         answered_by=by,
         method=method,
         instructions=question.instructions,
@@ -365,7 +372,7 @@ def _decision(question: Question, site: str, found: AnswerWeights, by: str, meth
 def _as_listed(decision: Decision, question: Question) -> Decision:
     """Return the answer for this question, whose options may have another order or white space."""
     if decision.options != question.names:
-        known = dict(zip(map(spaced, decision.options), decision.probabilities, strict=True))
-        probabilities = tuple(known[spaced(name)] for name in question.names)
+        by_option = dict(zip(map(spaced, decision.options), decision.probabilities, strict=True))
+        probabilities = tuple(by_option[spaced(name)] for name in question.names)
         decision = replace(decision, options=question.names, probabilities=probabilities)
     return replace(decision, question=question.name)

@@ -28,10 +28,10 @@ def check_questions(questions: Sequence[Question]) -> None:
             f"Found {len(questions)} questions; 1 to {MOST_QUESTIONS} can be asked at once.",
             hint="Give at least one (`coterie decide`: --choice NAME=A|B), or ask in several calls.",
         )
-    if (options := sum(len(ensure_question(each).options) for each in questions)) > MOST_IN_ALL:
+    if (options := sum(len(ensure_question(question).options) for question in questions)) > MOST_IN_ALL:
         raise InputError(f"The questions have {options} options together; at most {MOST_IN_ALL} are weighed at once.")
-    for place, question in enumerate(questions):
-        _check(question, f"Question {question.name[:100]!r}" if question.name else f"Question {place}")
+    for index, question in enumerate(questions):
+        _check(question, f"Question {question.name[:100]!r}" if question.name else f"Question {index}")
     if twice := _first_repeated(question.name for question in questions if question.name):
         raise InputError(f"Two questions have the name {twice[:100]!r}.", hint="Give each a name of its own.")
 
@@ -108,8 +108,8 @@ def request_about(state: object) -> Request:
         text = render_record(state)
     elif isinstance(state, Sequence):
         turns = [_turn(item) for item in state]
-        known = [turn for turn in turns if turn is not None]
-        text = render_messages(known) if turns and len(known) == len(turns) else render_record(state)
+        messages = [turn for turn in turns if turn is not None]
+        text = render_messages(messages) if turns and len(messages) == len(turns) else render_record(state)
     else:
         raise InputError(f"The state is a {type(state).__name__}.", hint="It is a text, a JSON object or a list.")
     if not text.strip():
@@ -122,10 +122,10 @@ def request_about(state: object) -> Request:
 def _object(text: str) -> dict[str, object] | None:
     """Return the JSON object in a text, as a network reads structured input."""
     try:
-        found = json.loads(text, parse_constant=lambda _: None)
+        parsed = json.loads(text, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return parsed if isinstance(parsed, dict) else None
 
 
 def _turn(item: object) -> Message | None:

@@ -46,7 +46,7 @@ class DrawnOptions:
 
     def __init__(self, options: Sequence[str], names: np.ndarray) -> None:  # names (L, D), unit length
         centred = _unit(names - _COMMON * names.mean(axis=0))
-        self._places = {spaced(name): place for place, name in enumerate(options)}
+        self._places = {spaced(name): index for index, name in enumerate(options)}
         self._sums, self._vectors = _NAMES * centred, centred  # (L, D)
         self._shares = np.full(len(names), 2.0, dtype=np.float32)  # (L,)
         self._common = np.zeros(names.shape[1], dtype=np.float32)  # (D,)
@@ -191,7 +191,7 @@ class Similarity:
                 own = encoder is self.encoder
                 side, cosines, held, took = await self._compare(encoder, again, state, vector if own else None, call)
                 seen, tables, near, steps = [*seen, side], [*tables, held], [*near, cosines], (*steps, *took)
-            mean = {text: sum(each[text] for each in near) / len(near) for text in again}
+            mean = {text: sum(neighbour[text] for neighbour in near) / len(near) for text in again}
         weighed = [
             _weights(
                 question,
@@ -205,11 +205,11 @@ class Similarity:
             sharpness = _SHARPNESS_OF_TWO if self.choosing else _SHARPNESS
             encoders = self.choosing or (self.encoder,)
             sharpness *= sum(1 / (1 - self._floors[id(encoder)]) for encoder in encoders) / len(encoders)
-            for place, question in enumerate(questions):
+            for index, question in enumerate(questions):
                 if question.kind == "choice":
-                    names = partial(_names, texts[place], tables)
+                    names = partial(_names, texts[index], tables)
                     options = self.drawing.of(call.principal.tenant, question, names)
-                    weighed[place] = options.weigh(state.text, drawn_by, question.names, sharpness)
+                    weighed[index] = options.weigh(state.text, drawn_by, question.names, sharpness)
                     await asyncio.sleep(0)  # a question of 255 options takes a millisecond: others get their turn
         return Weighed(weighed, steps)
 
@@ -217,8 +217,8 @@ class Similarity:
         self, encoder: Engine, texts: Sequence[str], state: Task, vector: np.ndarray | None, call: CallContext
     ) -> tuple[np.ndarray, Mapping[str, float], Mapping[str, np.ndarray], tuple[Step, ...]]:
         """Return the state's vector, its cosines to texts, the texts' vectors, and the steps."""
-        known = self._known[id(encoder)]
-        held = {text: known[text] for text in texts if text in known}  # other questions' texts may put these out
+        vectors = self._known[id(encoder)]
+        held = {text: vectors[text] for text in texts if text in vectors}  # other questions' texts may put these out
         fresh, steps = await self._encode(encoder, [text for text in texts if text not in held], call)
         held |= fresh
         if vector is None:
@@ -239,17 +239,17 @@ class Similarity:
         for start in range(0, len(texts), _AT_ONCE):
             batch = [Prompt(text=text) for text in texts[start : start + _AT_ONCE]]
             outputs += await encoder.run(batch, call=call)
-        vectors = {text: np.asarray(each.vector) for text, each in zip(texts, outputs, strict=True)}
-        return vectors, tuple(_step(encoder, each) for each in outputs)
+        vectors = {text: np.asarray(output.vector) for text, output in zip(texts, outputs, strict=True)}
+        return vectors, tuple(_step(encoder, output) for output in outputs)
 
     def _remember(self, encoder: Engine, vectors: Mapping[str, np.ndarray]) -> None:
         """Cache vectors as the most recently used."""
-        known = self._known[id(encoder)]
+        vectors_ = self._known[id(encoder)]
         for text, vector in vectors.items():
-            known[text] = vector
-            known.move_to_end(text)
-        while len(known) > _REMEMBERED:
-            known.popitem(last=False)
+            vectors_[text] = vector
+            vectors_.move_to_end(text)
+        while len(vectors_) > _REMEMBERED:
+            vectors_.popitem(last=False)
 
 
 def _names(forms: Sequence[Sequence[str]], tables: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:  # (L, D)
@@ -264,8 +264,8 @@ def _names(forms: Sequence[Sequence[str]], tables: Sequence[Mapping[str, np.ndar
 def forms_of(question: Question, option: Option) -> tuple[str, ...]:
     """Return the texts that are compared with the state for an option; none for a case without a description."""
     if question.kind == "predicate":
-        said = option.description or (question.instructions if option.name == YES else "")
-        return (said,) if said.strip() else ()
+        description = option.description or (question.instructions if option.name == YES else "")
+        return (description,) if description.strip() else ()
     name = folded(option.name) or option.name
     return (name, f"{name}?", *((option.description,) if option.description.strip() else ()))
 
@@ -321,24 +321,24 @@ class Likelihood:
 
     async def weigh(self, state: Task, questions: Sequence[Question], *, call: CallContext) -> Weighed:
         """Return the encoder's probabilities, where those of the most likely options are multiplied by the model's."""
-        found, steps = await self.floor.weigh(state, questions, call=call)
-        best = [np.sort(np.argsort(-each, kind="stable")[:_LOOKED_AT]) for each in found]
+        all_weights, steps = await self.floor.weigh(state, questions, call=call)
+        best = [np.sort(np.argsort(-weights, kind="stable")[:_LOOKED_AT]) for weights in all_weights]
         prompts = [_prompt(question, places, state) for question, places in zip(questions, best, strict=True)]
         bare = [_prompt(question, places, None) for question, places in zip(questions, best, strict=True)]
         outputs = await self.engine.run([*prompts, *bare], call=call)
         for number, places in enumerate(best):
             with_state, without = (np.asarray(outputs[at].scores) for at in (number, len(prompts) + number))
             gains = np.nan_to_num(with_state - without, neginf=-50.0)
-            weighed = np.log(np.maximum(found[number], 1e-12))
+            weighed = np.log(np.maximum(all_weights[number], 1e-12))
             weighed[places] += self.weight * (gains - gains.mean())
-            found[number] = softmax(weighed)
-        took = tuple(Step(producer=PRODUCER, engine=self.engine.name, usage=each.usage) for each in outputs)
-        return Weighed(found, (*steps, *took))
+            all_weights[number] = softmax(weighed)
+        took = tuple(Step(producer=PRODUCER, engine=self.engine.name, usage=output.usage) for output in outputs)
+        return Weighed(all_weights, (*steps, *took))
 
 
 def _prompt(question: Question, places: np.ndarray, state: Task | None) -> Prompt:
     """Return the prompt of a base model: question, options if they are few, state; without a state, "N/A"."""
-    options = [question.options[place] for place in places]
+    options = [question.options[position] for position in places]
     listed = [f"- {_described(option)}" for option in question.options] if len(question.options) <= _LISTED else []
     instruction = "\n".join(filter(None, [" ".join(question.instructions.split()), *listed]))
     text = "N/A" if state is None else state.text
@@ -369,39 +369,41 @@ class RemoteAnswerer:
 
     async def weigh(self, state: Task, questions: Sequence[Question], *, call: CallContext) -> Weighed:
         """Return the model's probabilities. A model without probabilities gives all to its answer."""
-        said = Message(role="user", text=state.text)
+        message = Message(role="user", text=state.text)
         if self.typed:
             prompt = Prompt(
-                messages=(said,),
+                messages=(message,),
                 questions=tuple(questions),
                 label=state.label,
                 label_without_pii=state.label_without_pii,
             )
             outputs = await self.engine.run([prompt], call=call)
             rows = np.exp(np.asarray(outputs[0].scores))  # (Q, L)
-            found = [row[: len(question.options)] for question, row in zip(questions, rows, strict=True)]
-            found = [row if row.sum() > 0 else row[:0] for row in found]
+            all_weights = [row[: len(question.options)] for question, row in zip(questions, rows, strict=True)]
+            all_weights = [row if row.sum() > 0 else row[:0] for row in all_weights]
         else:
-            prompts = [_schema_prompt(question, said, state) for question in questions]
+            prompts = [_schema_prompt(question, message, state) for question in questions]
             outputs = await self.engine.run(prompts, call=call)
             try:
-                found = [_read(self.name, question, each) for question, each in zip(questions, outputs, strict=True)]
+                all_weights = [
+                    _read(self.name, question, output) for question, output in zip(questions, outputs, strict=True)
+                ]
             except EngineBroken:
                 for output in outputs:  # what cannot be read is paid all the same
                     call.charge(self.name, output.usage)
                 raise
         return Weighed(
-            found, tuple(Step(producer=PRODUCER, engine=self.name, usage=output.usage) for output in outputs)
+            all_weights, tuple(Step(producer=PRODUCER, engine=self.name, usage=output.usage) for output in outputs)
         )
 
 
-def _schema_prompt(question: Question, said: Message, state: Task) -> Prompt:
+def _schema_prompt(question: Question, message: Message, state: Task) -> Prompt:
     listed = "\n".join(f"- {_described(option)}" for option in question.options)
     instruction = f'{question.instructions}\nAnswer with a JSON object, {{"label": ...}}, one of these:\n{listed}'
     label = {"type": "string", "enum": list(question.names)}
     schema = {"type": "object", "properties": {"label": label}, "required": ["label"], "additionalProperties": False}
     return Prompt(
-        messages=(Message(role="system", text=instruction.strip()), said),
+        messages=(Message(role="system", text=instruction.strip()), message),
         json_schema=schema,
         label=state.label,
         label_without_pii=state.label_without_pii,
@@ -412,10 +414,10 @@ def _schema_prompt(question: Question, said: Message, state: Task) -> Prompt:
 
 def _read(engine: str, question: Question, output: Output) -> np.ndarray:  # (L,)
     try:
-        said = json.loads(output.text)["label"]
-        place = question.names.index(said)
+        answer = json.loads(output.text)["label"]
+        position = question.names.index(answer)
     except (ValueError, LookupError, TypeError, RecursionError):
         raise EngineBroken(f"Model {engine!r} named none of the options.", engine=engine) from None
     sure = 1.0 if output.logprob is None else max(math.exp(min(output.logprob, 0.0)), 1 / len(question.names))
     rest = (1.0 - sure) / (len(question.names) - 1)
-    return np.array([sure if at == place else rest for at in range(len(question.names))])
+    return np.array([sure if at == position else rest for at in range(len(question.names))])

@@ -190,13 +190,13 @@ def _leave_out(site: Path, imported: Sequence[Path]) -> None:
 
 def _shared_libraries(binaries: Iterable[Path]) -> dict[str, Path]:
     """Return the libraries that these binaries need and that not every Linux has, by name."""
-    found: dict[str, Path] = {}
+    libraries: dict[str, Path] = {}
     for binary in binaries:
-        told = subprocess.run(["ldd", str(binary)], capture_output=True, check=False, text=True).stdout  # noqa: S603, S607
-        for name, path in re.findall(r"^\s*(\S+) => (/\S+)", told, re.MULTILINE):
+        listing = subprocess.run(["ldd", str(binary)], capture_output=True, check=False, text=True).stdout  # noqa: S603, S607
+        for name, path in re.findall(r"^\s*(\S+) => (/\S+)", listing, re.MULTILINE):
             if not _SYSTEM.match(name):
-                found[name] = Path(path).resolve()
-    return found
+                libraries[name] = Path(path).resolve()
+    return libraries
 
 
 def _strip(library: Path) -> None:
@@ -222,18 +222,22 @@ def _distributions(imported: Sequence[Path]) -> list[metadata.Distribution]:
 
 def _required(name: str) -> set[str]:
     """Return the names of all direct and indirect requirements of a distribution, without extras and training ones."""
-    found: set[str] = set()
+    required: set[str] = set()
     left = [name]
     while left:
         try:
             wanted = metadata.requires(left.pop()) or []
         except metadata.PackageNotFoundError:
             continue  # of another system
-        names = {canonical(re.split(r"[^A-Za-z0-9._-]", each)[0]) for each in wanted if "extra ==" not in each}
-        new = names - found - _TRAINS
-        found |= new
+        names = {
+            canonical(re.split(r"[^A-Za-z0-9._-]", requirement)[0])
+            for requirement in wanted
+            if "extra ==" not in requirement
+        }
+        new = names - required - _TRAINS
+        required |= new
         left += new
-    return found
+    return required
 
 
 def canonical(name: str) -> str:

@@ -82,17 +82,17 @@ def check_release(folder: Path, *, trusted: Collection[str]) -> BundleRelease:
         raise _refused(folder, f"has a manifest that cannot be read ({type(error).__name__})") from error
     if made_for != (here := _system()):
         raise _refused(folder, f"is made for {made_for}; this is {here}")
-    found = files_of(folder)
-    if odd := sorted((found.keys() - {MANIFEST, SIGNATURE}) ^ listed.keys()):
+    paths = files_of(folder)
+    if odd := sorted((paths.keys() - {MANIFEST, SIGNATURE}) ^ listed.keys()):
         raise _refused(folder, f"has or lacks files beside its manifest, such as {odd[0]!r}")
     names = list(listed)
     batches = [names[at : at + _BATCH] for at in range(0, len(names), _BATCH)]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        sums = pool.map(lambda batch: [_sum(found[name]) for name in batch], batches)
+        sums = pool.map(lambda batch: [_sum(paths[name]) for name in batch], batches)
         for name, digest in zip(names, chain.from_iterable(sums), strict=True):
             if digest != listed[name]:
                 raise _refused(folder, f"has another {name!r} than was signed")
-    size = sum(os.stat(found[name]).st_size for name in names)  # noqa: PTH116 - thousands of paths
+    size = sum(os.stat(paths[name]).st_size for name in names)  # noqa: PTH116 - thousands of paths
     return BundleRelease(**about, key=key, files=len(listed), bytes=size)
 
 
@@ -103,15 +103,15 @@ def install(release: Path, device: Path) -> BundleRelease:
         ArtefactRefused: the release is invalid, or not newer than every release that was installed before.
     """
     trusted, highest = trusted_keys(device), _highest(device)
-    found = check_release(release, trusted=trusted)
-    if (runs := _network_of(device / CURRENT)) not in {None, found.network}:
+    release_ = check_release(release, trusted=trusted)
+    if (runs := _network_of(device / CURRENT)) not in {None, release_.network}:
         raise ArtefactRefused(
-            f"A release of the network {found.network!r} was to be installed; this device runs {runs!r}.",
+            f"A release of the network {release_.network!r} was to be installed; this device runs {runs!r}.",
             hint="Install a release of this network, or begin a device of the other one in a folder of its own.",
         )
-    if found.number <= highest:
+    if release_.number <= highest:
         raise ArtefactRefused(
-            f"Release {found.number} was to be installed; release {highest} was installed already.",
+            f"Release {release_.number} was to be installed; release {highest} was installed already.",
             hint="A release is installed once, and never an older one: `run revert` goes back to the other slot.",
         )
     slot = device / next(name for name in SLOTS if name != _running(device))
@@ -123,17 +123,19 @@ def install(release: Path, device: Path) -> BundleRelease:
     for path in files_of(draft).values():
         _sync(Path(path))
     draft.rename(slot)
-    _write(device / RELEASE, f"{found.number}\n")  # before the switch: a power cut between them costs a release number
+    _write(
+        device / RELEASE, f"{release_.number}\n"
+    )  # before the switch: a power cut between them costs a release number
     switch(device, slot.name)
-    return found
+    return release_
 
 
 def revert(device: Path) -> BundleRelease:
     """Switch to the other slot. Raises `ArtefactRefused` if there is no complete release in it."""
     other = next(name for name in SLOTS if name != _running(device))
-    found = check_release(device / other, trusted=trusted_keys(device))
+    release = check_release(device / other, trusted=trusted_keys(device))
     switch(device, other)
-    return found
+    return release
 
 
 def switch(device: Path, slot: str) -> None:
@@ -145,12 +147,12 @@ def switch(device: Path, slot: str) -> None:
     _sync(device)
 
 
-def prepare(device: Path, place: Path | None = None) -> Path:
+def prepare(device: Path, device_network: Path | None = None) -> Path:
     """Check the running slot, and return the folder of the network, with the slot's files in it.
 
     Args:
-        device: The bundle's folder; it may be read-only where `place` is given.
-        place: The folder of the network; by default inside the device.
+        device: The bundle's folder; it may be read-only where `device_network` is given.
+        device_network: The folder of the network; by default inside the device.
 
     Raises:
         ArtefactRefused: a byte of the slot does not match the signature.
@@ -158,14 +160,14 @@ def prepare(device: Path, place: Path | None = None) -> Path:
     """
     slot = device / CURRENT
     check_release(slot.resolve(), trusted=trusted_keys(device))
-    network = device / NETWORK if place is None else place
+    network = device / NETWORK if device_network is None else device_network
     shipped = slot / NETWORK
-    inside = Path("..") / CURRENT / NETWORK if place is None else shipped.absolute()
+    inside = Path("..") / CURRENT / NETWORK if device_network is None else shipped.absolute()
     try:
         (network / STATE).mkdir(parents=True, exist_ok=True)
         _link(network, inside, [path.name for path in shipped.iterdir() if path.name != STATE])
         if (shipped / STATE).is_dir():
-            above = inside / STATE if place is not None else Path("..") / inside / STATE
+            above = inside / STATE if device_network is not None else Path("..") / inside / STATE
             _link(network / STATE, above, [path.name for path in (shipped / STATE).iterdir()])
     except OSError as error:
         raise SetupError(
@@ -192,22 +194,22 @@ def main(arguments: Sequence[str]) -> int:
     try:
         match command:
             case "verify":
-                found = check_release((device / CURRENT).resolve(), trusted=trusted_keys(device))
+                release = check_release((device / CURRENT).resolve(), trusted=trusted_keys(device))
             case "install":
-                found = install(Path(rest[0]), device)
+                release = install(Path(rest[0]), device)
             case "revert":
-                found = revert(device)
+                release = revert(device)
             case _:
-                place = os.environ.get(PLACE)
-                return _run(prepare(device, Path(place) if place else None), [command, *rest])
+                place_ = os.environ.get(PLACE)
+                return _run(prepare(device, Path(place_) if place_ else None), [command, *rest])
     except CoterieError as error:
         sys.stderr.write(f"{error.message} {error.hint or ''}\n")
         return 5
     except IndexError:
         sys.stderr.write("run install RELEASE: which folder has the release?\n")
         return 2
-    about = {"release": found.number, "network": found.network, "files": found.files, "bytes": found.bytes}
-    sys.stdout.write(json.dumps({**about, "key": found.key}) + "\n")
+    about = {"release": release.number, "network": release.network, "files": release.files, "bytes": release.bytes}
+    sys.stdout.write(json.dumps({**about, "key": release.key}) + "\n")
     return 0
 
 
@@ -220,12 +222,12 @@ def _run(network: Path, words: list[str]) -> int:
 def _link(folder: Path, target: Path, names: Sequence[str]) -> None:
     """Link to files of the running slot through the link `current`, so that a switch changes all of them."""
     for name in names:
-        place = folder / name
-        if place.is_symlink() and place.readlink() == target / name:
+        link = folder / name
+        if link.is_symlink() and link.readlink() == target / name:
             continue
-        if place.is_symlink() or not place.exists():
-            place.unlink(missing_ok=True)
-            place.symlink_to(target / name)
+        if link.is_symlink() or not link.exists():
+            link.unlink(missing_ok=True)
+            link.symlink_to(target / name)
 
 
 def _running(device: Path) -> str:
@@ -254,10 +256,10 @@ def _network_of(slot: Path) -> str | None:
 def _manifest_of(slot: Path) -> dict[str, Any]:
     """Return the unchecked manifest of a slot; empty where it cannot be read."""
     try:
-        found = json.loads((slot / MANIFEST).read_bytes())
+        manifest = json.loads((slot / MANIFEST).read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def _is_signed(key: str, signature: bytes, manifest: bytes) -> bool:
@@ -268,18 +270,18 @@ def _is_signed(key: str, signature: bytes, manifest: bytes) -> bool:
 
 def files_of(folder: Path) -> dict[str, str]:
     """Return everything that is no folder, by its path below; a link counts as a link, also one to a folder."""
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
     left = [("", str(folder))]
     while left:
-        above, place = left.pop()
-        with os.scandir(place) as entries:
+        above, directory = left.pop()
+        with os.scandir(directory) as entries:
             for entry in entries:
                 name = above + entry.name
                 if entry.is_dir(follow_symlinks=False):
                     left.append((f"{name}/", entry.path))
                 else:
-                    found[name] = entry.path
-    return found
+                    paths[name] = entry.path
+    return paths
 
 
 def _sum(path: str) -> str:

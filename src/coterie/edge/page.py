@@ -131,7 +131,7 @@ def build_page(folder: Path, out: Path, *, runtime: str | None = None) -> WebPag
 def _versions(folder: Path, config: Config) -> tuple[dict[str, Version], dict[str, str]]:
     """Return the champions that a browser can run, and the reasons for the others."""
     registry = open_registry(folder, config.registry)
-    found, left_out = {}, {}
+    versions, left_out = {}, {}
     for name in config.specialists:
         try:
             version = registry.champion(name)
@@ -146,8 +146,8 @@ def _versions(folder: Path, config: Config) -> tuple[dict[str, Version], dict[st
         elif described.get("record"):
             left_out[name] = "trained on records"
         else:
-            found[name] = version
-    return found, left_out
+            versions[name] = version
+    return versions, left_out
 
 
 def _bundle(config: Config, folder: Path, page: _Folder, versions: Mapping[str, Version]) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def _tokenizer(name: str, stored: Mapping[str, Any], provenance: Mapping[str, An
     """Return a tokenizer as the page reads it. Raises `SetupError` for any but BERT's: words, signs, word pieces."""
     kinds = tuple((stored.get(key) or {}).get("type") for key in ("normalizer", "pre_tokenizer", "model"))
     added = stored.get("added_tokens", ())
-    plain = not any(each[key] for each in added for key in ("single_word", "lstrip", "rstrip", "normalized"))
+    plain = not any(token[key] for token in added for key in ("single_word", "lstrip", "rstrip", "normalized"))
     lower = (stored.get("normalizer") or {}).get("lowercase")
     wanted = ("BertNormalizer", "BertPreTokenizer", "WordPiece")
     if kinds != wanted or not plain or not lower or provenance.get("prefix"):
@@ -224,7 +224,7 @@ def _tokenizer(name: str, stored: Mapping[str, Any], provenance: Mapping[str, An
     window = int(provenance["max_tokens"])
     return {
         "model": stored["model"],
-        "added": {each["content"]: each["id"] for each in added},
+        "added": {token["content"]: token["id"] for token in added},
         "ends": ids,
         "window": window,
         "read": window * PREFIX_CHARACTERS,
@@ -249,11 +249,11 @@ def _character_tables(tokenizer: Tokenizer) -> dict[str, list[int]]:
     normal = tokenizer.normalizer.normalize_str(_MARK.join(map(chr, points))).split(_MARK)
     pieces = tokenizer.pre_tokenizer.pre_tokenize_str("".join(f"a{chr(point)}a " for point in points))
     signs = {piece for piece, _ in pieces if len(piece) == 1} - {"a"}
-    found = list(zip(points, normal, strict=True))
+    pairs = list(zip(points, normal, strict=True))
     return {
-        "space": _ranges([point for point, text in found if text and not text.strip(" ")]),
-        "apart": _ranges([point for point, text in found if len(text) > 2 and text[0] == text[-1] == " "]),
-        "removed": _ranges([point for point, text in found if not text]),
+        "space": _ranges([point for point, text in pairs if text and not text.strip(" ")]),
+        "apart": _ranges([point for point, text in pairs if len(text) > 2 and text[0] == text[-1] == " "]),
+        "removed": _ranges([point for point, text in pairs if not text]),
         "signs": _ranges([point for point in points if chr(point) in signs]),
     }
 

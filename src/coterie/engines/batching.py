@@ -230,7 +230,7 @@ class _Queue(Generic[T, R]):
 def _tell(ended: Sequence[_Ended[T, R]]) -> None:
     """Deliver results to the callers: one wake-up of each event loop for a whole batch."""
     for loop in {job.loop for job, *_ in ended}:
-        own = [each for each in ended if each[0].loop is loop]
+        own = [item for item in ended if item[0].loop is loop]
         with suppress(RuntimeError):  # it is closed: nobody waits there any more
             loop.call_soon_threadsafe(_settle, own)
 

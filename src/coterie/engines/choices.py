@@ -137,7 +137,7 @@ class _Walk:
     def is_open(self) -> bool:
         """Return whether the unexplored part could still matter."""
         followed = sum(map(math.exp, self._done.values()))
-        return self._reads < _MOST_READS and sum(each.mass for each in self._queue) > _TOLERANCE * followed
+        return self._reads < _MOST_READS and sum(node.mass for node in self._queue) > _TOLERANCE * followed
 
     def step(self) -> None:
         """Ask the model once, at the likeliest node."""
@@ -223,15 +223,15 @@ def cut_words(texts: Iterable[str], header: GGUFHeader) -> dict[str, tuple[int, 
     tokens = {str(token): number for number, token in enumerate(vocabulary)}
     ranks = {tuple(str(merge).split(" ")): rank for rank, merge in enumerate(merges)}
     words: dict[str, tuple[int, ...]] = {}
-    found = {}
+    tokens_of_text = {}
     for text in filter(_PLAIN.fullmatch, texts):
         for word in set(text.split()) - words.keys():
             pieces = _merge([_SPACE, *word], ranks)
             if all(piece in tokens for piece in pieces):
                 words[word] = tuple(tokens[piece] for piece in pieces)
         if all(word in words for word in text.split()):
-            found[text] = tuple(token for word in text.split() for token in words[word])
-    return found
+            tokens_of_text[text] = tuple(token for word in text.split() for token in words[word])
+    return tokens_of_text
 
 
 def _merge(pieces: list[str], ranks: Mapping[tuple[str, ...], int]) -> list[str]:
@@ -281,24 +281,24 @@ class Scoring:
 
     def down(self, path: tuple[int, ...], tokens: Sequence[int], most: int) -> list[Read]:
         """Generate after the prompt and a path, with some tokens favoured."""
-        found: list[Read] = []
+        reads: list[Read] = []
 
         def take(chunk: Mapping[str, Any]) -> bool:
             self._count(chunk)
-            found.extend(map(_read, _steps(chunk)))
+            reads.extend(map(_read, _steps(chunk)))
             return any(choice.get("text") and not choice.get("logprobs") for choice in chunk.get("choices", ()))
 
         favoured = [[token, _FAVOUR] for token in tokens]
         self._ask(self._body([self._text, *path], favoured, max_tokens=most, temperature=0.0), take)
-        self.tokens_out += len(found)
-        return found
+        self.tokens_out += len(reads)
+        return reads
 
     def among(self, path: tuple[int, ...], tokens: Sequence[int]) -> dict[int, float]:
         """Return the log-probability of each of these tokens, given that the next one is one of them."""
         favoured: list[list[Any]] = [[token, _FAVOUR] for token in tokens]
-        found = self._likely([self._text, *path], favoured, listed=len(tokens))
+        likely = self._likely([self._text, *path], favoured, listed=len(tokens))
         smallest = math.log(_FAVOURED)
-        return {token: math.log(found[token].probability) if token in found else smallest for token in tokens}
+        return {token: math.log(likely[token].probability) if token in likely else smallest for token in tokens}
 
     def tokens_of(self, choice: str) -> tuple[int, ...]:
         """Return the tokens of a choice, as llama.cpp's tokenizer splits it.
@@ -310,37 +310,37 @@ class Scoring:
         Raises:
             ValueError: the tokens do not form the text.
         """
-        found: dict[int, bytes] = {}
+        pieces: dict[int, bytes] = {}
         for _ in range(_MOST_TRIES):
-            if not (new := self._favoured_by(choice, found)):
+            if not (new := self._favoured_by(choice, pieces)):
                 break
-            found |= new
+            pieces |= new
             with suppress(ValueError):
-                return arrange(choice.encode(), found)
-        return arrange(choice.encode(), found)
+                return arrange(choice.encode(), pieces)
+        return arrange(choice.encode(), pieces)
 
     def _favoured_by(self, choice: str, banned: Mapping[int, bytes]) -> dict[int, bytes]:
         """Return the likeliest tokens, with their bytes, where those of a choice are favoured and some are banned."""
         biases: list[list[Any]] = [[choice, _FAVOUR], *([token, False] for token in banned)]
-        found = self._likely([self._text], biases, listed=max(_LISTED, len(choice.encode())))
-        return {token: each.piece for token, each in found.items()}
+        likely = self._likely([self._text], biases, listed=max(_LISTED, len(choice.encode())))
+        return {token: item.piece for token, item in likely.items()}
 
     def _likely(self, prompt: list[str | int], biases: list[list[Any]], *, listed: int) -> dict[int, _Likely]:
         """Return the tokens that may come next with these biases."""
-        found: dict[int, _Likely] = {}
+        likely: dict[int, _Likely] = {}
 
         def take(chunk: Mapping[str, Any]) -> bool:
             self._count(chunk)
             for step in _steps(chunk):
                 for token in step["top_probs"]:
                     if token["prob"] > _FAVOURED:
-                        found[token["id"]] = _Likely(bytes(token["bytes"]), token["prob"])
+                        likely[token["id"]] = _Likely(bytes(token["bytes"]), token["prob"])
             return False
 
         body = self._body(prompt, biases, max_tokens=1, temperature=1.0, logprobs=listed)
         self._ask(body | {"samplers": [], "post_sampling_probs": True}, take)
         self.tokens_out += 1
-        return found
+        return likely
 
     def _body(self, prompt: list[str | int], favoured: list[list[Any]], **options: object) -> dict[str, object]:
         return {
@@ -377,7 +377,7 @@ def arrange(text: bytes, tokens: Mapping[int, bytes]) -> tuple[int, ...]:
 
 def _steps(chunk: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the tokens of a chunk that come with probabilities."""
-    return [step for each in chunk.get("choices", ()) for step in (each.get("logprobs") or {}).get("content", ())]
+    return [step for choice in chunk.get("choices", ()) for step in (choice.get("logprobs") or {}).get("content", ())]
 
 
 def _read(step: Mapping[str, Any]) -> Read:

@@ -105,13 +105,18 @@ class Comparer:
             )
         return TokenComparison(pair, (x, y))
 
-    def _seen(self, side: int, own: ReadText, other: ReadText, found: Matches) -> Floats:  # (N, W)
+    def _seen(self, side: int, own: ReadText, other: ReadText, matched: Matches) -> Floats:  # (N, W)
         """Return the input features of each token with its match."""
-        mine, theirs = own.states @ self._small.T, (other.states @ self._small.T)[found.at]
+        mine, theirs = own.states @ self._small.T, (other.states @ self._small.T)[matched.at]
         before, after, moved, sides = self._order
-        order = [before[found.before], after[found.after], moved[found.moved], np.tile(sides[side], (len(mine), 1))]
-        x = np.concatenate([found.marks, *order, mine, theirs, np.abs(mine - theirs), mine * theirs], axis=-1)
-        return np.asarray(_normed(gelu(of(x, self._first)), self._norms[0]) * found.real[:, None])
+        order = [
+            before[matched.before],
+            after[matched.after],
+            moved[matched.moved],
+            np.tile(sides[side], (len(mine), 1)),
+        ]
+        x = np.concatenate([matched.marks, *order, mine, theirs, np.abs(mine - theirs), mine * theirs], axis=-1)
+        return np.asarray(_normed(gelu(of(x, self._first)), self._norms[0]) * matched.real[:, None])
 
 
 class TokenComparison(NamedTuple):
@@ -122,10 +127,10 @@ class TokenComparison(NamedTuple):
 
     def pooled(self) -> list[Floats]:  # four of (W,)
         """Return mean and maximum of each text's features over the tokens that may match; each text needs one."""
-        found = []
+        parts = []
         for own, of_own in zip(self.tokens, self.pair, strict=True):
-            found += [own[of_own.real].mean(axis=0), own[of_own.real].max(axis=0)]
-        return found
+            parts += [own[of_own.real].mean(axis=0), own[of_own.real].max(axis=0)]
+        return parts
 
     def gap(self, first: Floats, second: Floats) -> Floats:  # (Q, D), (N, D) -> (D,)
         """Return the mean absolute difference of the first text's tokens and their matches, in upper-layer states."""
@@ -170,11 +175,11 @@ def gelu(x: Floats) -> Floats:
 
 def float_arrays(file: bytes) -> dict[str, Floats]:
     """Return the weights of a safetensors file by name, converted to float32."""
-    return {name: each.astype(np.float32) for name, each in load_arrays(file).items()}
+    return {name: array.astype(np.float32) for name, array in load_arrays(file).items()}
 
 
 def check_finite(arrays: Mapping[str, Floats]) -> None:
     """Check that all weights are finite. Raise `ValueError` otherwise."""
-    for name, each in arrays.items():
-        if not np.isfinite(each).all():
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
             raise ValueError(f"{name!r} is not finite")

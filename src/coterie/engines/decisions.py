@@ -59,13 +59,13 @@ class DecisionEngine(OpenAIEngine):
 
     def _body(self, prompt: Prompt, *, stream: bool) -> dict[str, object]:  # noqa: ARG002 - nothing is streamed
         questions = questions_of(prompt)
-        said = [message for message in prompt.messages if message.role != "system" or prompt.questions]
+        turns_ = [message for message in prompt.messages if message.role != "system" or prompt.questions]
         if self.path == "decisions":
-            turns = [{"role": each.role, "content": valid_text(each.text)} for each in said]
+            turns = [{"role": message.role, "content": valid_text(message.text)} for message in turns_]
             return {"model": self._model.name, "input": turns, "questions": list(map(_openai_question, questions))}
-        state: object = valid_text(said[0].text) if len(said) == 1 else [_turn(each) for each in said]
-        asked = {f"q{place}": _typesafe_question(question) for place, question in enumerate(questions)}
-        return {"model": self._model.name, "state": state, "questions": asked}
+        state: object = valid_text(turns_[0].text) if len(turns_) == 1 else [_turn(message) for message in turns_]
+        questions_ = {f"q{index}": _typesafe_question(question) for index, question in enumerate(questions)}
+        return {"model": self._model.name, "state": state, "questions": questions_}
 
 
 def questions_of(prompt: Prompt) -> tuple[Question, ...]:
@@ -77,8 +77,10 @@ def questions_of(prompt: Prompt) -> tuple[Question, ...]:
     labels = label.get("enum") if isinstance(label, Mapping) else None
     if not isinstance(labels, Sequence) or len(labels) < 2:
         return ()
-    told = "\n".join(message.text for message in prompt.messages if message.role == "system")
-    return (Question(kind="choice", options=tuple(Option(name=str(each)) for each in labels), instructions=told),)
+    instructions = "\n".join(message.text for message in prompt.messages if message.role == "system")
+    return (
+        Question(kind="choice", options=tuple(Option(name=str(label)) for label in labels), instructions=instructions),
+    )
 
 
 def _turn(message: Message) -> dict[str, str]:
@@ -86,11 +88,11 @@ def _turn(message: Message) -> dict[str, str]:
 
 
 def _typesafe_question(question: Question) -> dict[str, object]:
-    described = {valid_text(each.name): valid_text(each.description) or None for each in question.options}
-    told = {"instructions": valid_text(question.instructions)} if question.instructions else {}
+    described = {valid_text(option.name): valid_text(option.description) or None for option in question.options}
+    stated = {"instructions": valid_text(question.instructions)} if question.instructions else {}
     if question.kind == "score":
-        return {"type": "score", **told, "criteria": [_level(each) for each in question.options]}
-    return {"type": "noul" if question.kind == "predicate" else "choice", **told, "criteria": described}
+        return {"type": "score", **stated, "criteria": [_level(option) for option in question.options]}
+    return {"type": "noul" if question.kind == "predicate" else "choice", **stated, "criteria": described}
 
 
 def _level(option: Option) -> str:
@@ -98,16 +100,16 @@ def _level(option: Option) -> str:
 
 
 def _openai_question(question: Question) -> dict[str, object]:
-    told: dict[str, object] = {"type": question.kind, "instructions": valid_text(question.instructions) or _ASKED}
+    stated: dict[str, object] = {"type": question.kind, "instructions": valid_text(question.instructions) or _ASKED}
     if question.kind == "predicate":
-        described = [f"{each.name}: {each.description}" for each in question.options if each.description]
-        return told | {"instructions": valid_text("\n".join([question.instructions, *described]).strip())}
+        described = [f"{option.name}: {option.description}" for option in question.options if option.description]
+        return stated | {"instructions": valid_text("\n".join([question.instructions, *described]).strip())}
     named, each_is = ("levels", "label") if question.kind == "score" else ("choices", "value")
     options = []
     for option in question.options:
         described_as = {"description": valid_text(option.description)} if option.description else {}
         options.append({each_is: valid_text(option.name), **described_as})
-    return {**told, named: options}
+    return {**stated, named: options}
 
 
 @dataclass(kw_only=True)
@@ -123,7 +125,7 @@ class TypedAnswers(Transcript):
         content = read_json(data, self.engine)
         questions = questions_of(self.prompt)
         try:
-            rows = [self._row(content["answers"], place, question) for place, question in enumerate(questions)]
+            rows = [self._row(content["answers"], index, question) for index, question in enumerate(questions)]
         except (LookupError, TypeError, ValueError) as error:
             raise EngineBroken(
                 f"Engine {self.engine!r} sent answers that do not fit the questions ({type(error).__name__}).",
@@ -131,8 +133,8 @@ class TypedAnswers(Transcript):
             ) from None
         self.scores = np.full((len(rows), max(map(len, rows))), -math.inf)
         with np.errstate(divide="ignore"):
-            for place, row in enumerate(rows):
-                self.scores[place, : len(row)] = np.log(row)
+            for index, row in enumerate(rows):
+                self.scores[index, : len(row)] = np.log(row)
         usage = content.get("usage")
         if isinstance(usage, Mapping):
             counts = [usage.get(name) for name in ("input_tokens", "output_tokens")]
@@ -150,9 +152,9 @@ class TypedAnswers(Transcript):
         """Return the answers. Raises `EngineBroken` if there are none."""
         return replace(super().output(), scores=self.scores)
 
-    def _row(self, answers: Any, place: int, question: Question) -> np.ndarray:  # noqa: ANN401 - what a server sent
+    def _row(self, answers: Any, number: int, question: Question) -> np.ndarray:  # noqa: ANN401 - what a server sent
         """Return the probabilities (L,) of one question's options; zeros for a refusal."""
-        answer = answers[place] if self.api == "decisions" else answers[f"q{place}"]
+        answer = answers[number] if self.api == "decisions" else answers[f"q{number}"]
         if answer["type"] == "refusal":
             return np.zeros(len(question.options))
         if question.kind == "predicate":
@@ -160,7 +162,7 @@ class TypedAnswers(Transcript):
             return _checked([true if option.name == YES else 1 - true for option in question.options])
         listed = answer["probabilities"]
         if self.api == "decisions":
-            listed = {str(each["value"]): each["probability"] for each in listed}
+            listed = {str(option["value"]): option["probability"] for option in listed}
         names = map(str, range(len(question.options))) if question.kind == "score" else map(valid_text, question.names)
         return _checked([listed[name] for name in names])
 

@@ -40,7 +40,7 @@ def stored_array(arrays: Mapping[str, np.ndarray], name: str, *shape: int | None
         raise ValueError(f"there is no array {name!r}")
     array = arrays[name]
     fits = len(array.shape) == len(shape) and all(
-        wanted in {None, found} for wanted, found in zip(shape, array.shape, strict=True)
+        wanted in {None, size} for wanted, size in zip(shape, array.shape, strict=True)
     )
     if not fits:
         raise ValueError(f"array {name!r} has the shape {array.shape}, not {shape}")
@@ -129,15 +129,15 @@ class NgramFeatures:
 
     def _in_word(self, word: str) -> tuple[int, ...]:
         """Return the positions of the known n-grams of one word, cached for recent words."""
-        known = self._words.get(word)
-        if known is None:
-            found = map(self.terms.get, self.grams(word))
-            known = tuple(position for position in found if position is not None)
+        positions = self._words.get(word)
+        if positions is None:
+            terms = map(self.terms.get, self.grams(word))
+            positions = tuple(position for position in terms if position is not None)
             if len(word) <= _LONGEST_WORD:
                 if len(self._words) >= _MOST_WORDS:
                     self._words.clear()
-                self._words[word] = known
-        return known
+                self._words[word] = positions
+        return positions
 
     @cached_property
     def _words(self) -> dict[str, tuple[int, ...]]:

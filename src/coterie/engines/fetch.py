@@ -19,7 +19,7 @@ async def fetch_json(address: str, form: Mapping[str, str] | None = None) -> Map
     Raises:
         SetupError: there is no answer in time, or none that is a JSON object of at most 1 MiB.
     """
-    place = address.split("?", maxsplit=1)[0]
+    shown_address = address.split("?", maxsplit=1)[0]
     try:
         timeout = aiohttp.ClientTimeout(total=_SECONDS)
         async with (
@@ -28,10 +28,10 @@ async def fetch_json(address: str, form: Mapping[str, str] | None = None) -> Map
         ):
             body = await response.content.read(_MOST)
             if response.status != 200:
-                raise SetupError(f"{place!r} answered {response.status}.", hint="Check [oidc] in coterie.toml.")
-        found = parse_json(body)
+                raise SetupError(f"{shown_address!r} answered {response.status}.", hint="Check [oidc] in coterie.toml.")
+        document = parse_json(body)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise SetupError(f"{place!r} cannot be read ({type(error).__name__}).", hint="Check [oidc].") from error
-    if not isinstance(found, dict):
-        raise SetupError(f"{place!r} sent no JSON object.", hint="Check [oidc] in coterie.toml.")
-    return found
+        raise SetupError(f"{shown_address!r} cannot be read ({type(error).__name__}).", hint="Check [oidc].") from error
+    if not isinstance(document, dict):
+        raise SetupError(f"{shown_address!r} sent no JSON object.", hint="Check [oidc] in coterie.toml.")
+    return document

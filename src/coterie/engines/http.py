@@ -98,13 +98,13 @@ class HttpConnection(asyncio.Protocol):
 
     def take(self) -> bytes:
         """Return the data that has arrived."""
-        found = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        joined = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._size = 0
         if self._paused and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
-        return found
+        return joined
 
     def close(self) -> None:
         """Close the connection at once."""
@@ -157,8 +157,8 @@ class HttpConnection(asyncio.Protocol):
         """Read a header."""
         if self._spoiled:
             return
-        key, said = name.decode("latin-1").lower(), value.decode("latin-1").strip()
-        self.headers[key] = f"{self.headers[key]}, {said}" if key in self.headers else said
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip()
+        self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
 
     def on_headers_complete(self) -> None:
         """Read the status; one below 200 is not the answer yet."""
@@ -192,18 +192,18 @@ class HttpTransport(AiohttpTransport):
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, until: float) -> ServerAnswer:
         """See `Transport`."""
-        place = self._place(url)
-        if place is None:
+        target = self._target(url)
+        if target is None:
             return await super().post(url, headers, body, until=until)
         await self._enter(until)
-        connection, trouble = self._kept(place), None
+        connection, trouble = self._kept(target), None
         try:
-            head = place.head(headers, len(body))
+            head = target.head(headers, len(body))
             async with asyncio.timeout_at(until):
                 if connection is None:
-                    connection = await self._connected(place)
+                    connection = await self._connected(target)
                 await connection.ask(head, body)
-            return _KeptAnswer(self, place, connection)
+            return _KeptAnswer(self, target, connection)
         except TransportError as error:
             trouble = TransportError(error.kind, error.about, sent=error.sent)
         except TimeoutError as error:
@@ -212,20 +212,20 @@ class HttpTransport(AiohttpTransport):
             trouble = TransportError("unusable", type(error).__name__, sent=False)
         finally:
             if connection is None or not connection.status:
-                self.give_back(place, connection)
+                self.give_back(target, connection)
         raise trouble
 
     async def close(self) -> None:
         """See `Transport`."""
         idle, self._idle = self._idle, {}
-        for _, connection in (each for kept in idle.values() for each in kept):
+        for _, connection in (idle_one for kept in idle.values() for idle_one in kept):
             connection.close()
         if self._reaper is not None:
             self._reaper.cancel()
             self._reaper = None
         await super().close()
 
-    def give_back(self, place: _Place, connection: HttpConnection | None) -> None:
+    def give_back(self, target: _Place, connection: HttpConnection | None) -> None:
         """Release a connection, or its slot, for another request."""
         self._free.release()
         if connection is None:
@@ -235,19 +235,19 @@ class HttpTransport(AiohttpTransport):
             return
         loop = asyncio.get_running_loop()
         connection.begun = False
-        self._idle.setdefault((place.host, place.port), []).append((loop.time(), connection))
+        self._idle.setdefault((target.host, target.port), []).append((loop.time(), connection))
         if self._reaper is None:
             self._reaper = loop.call_later(KEPT_SECONDS, self._reap)
 
-    def _place(self, url: str) -> _Place | None:
+    def _target(self, url: str) -> _Place | None:
         if url not in self._places:
-            place = _place_of(url)
-            self._places[url] = None if place is None or self._address(url)[1] is not None else place
+            target = _place_of(url)
+            self._places[url] = None if target is None or self._address(url)[1] is not None else target
         return self._places[url]
 
-    def _kept(self, place: _Place) -> HttpConnection | None:
+    def _kept(self, target: _Place) -> HttpConnection | None:
         """Return the most recently used connection, if it is still usable."""
-        kept = self._idle.get((place.host, place.port))
+        kept = self._idle.get((target.host, target.port))
         oldest = asyncio.get_running_loop().time() - KEPT_SECONDS
         while kept:
             since, connection = kept.pop()
@@ -257,16 +257,16 @@ class HttpTransport(AiohttpTransport):
         return None
 
     @staticmethod
-    async def _connected(place: _Place) -> HttpConnection:
+    async def _connected(target: _Place) -> HttpConnection:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                _, connection = await loop.create_connection(HttpConnection, place.host, place.port)
+                _, connection = await loop.create_connection(HttpConnection, target.host, target.port)
         except TimeoutError:
             raise
         except OSError as error:
             why = error.strerror or type(error).__name__
-            trouble = TransportError("unreachable", f"{place.host}:{place.port}: {why}", sent=False)
+            trouble = TransportError("unreachable", f"{target.host}:{target.port}: {why}", sent=False)
         else:
             return connection
         raise trouble
@@ -277,9 +277,9 @@ class HttpTransport(AiohttpTransport):
         loop = asyncio.get_running_loop()
         oldest = loop.time() - KEPT_SECONDS
         for key, kept in list(self._idle.items()):
-            for _, connection in (each for each in kept if each[0] <= oldest):
+            for _, connection in (item for item in kept if item[0] <= oldest):
                 connection.close()
-            self._idle[key] = [each for each in kept if each[0] > oldest]
+            self._idle[key] = [item for item in kept if item[0] > oldest]
             if not self._idle[key]:
                 del self._idle[key]
         if self._idle:

@@ -149,9 +149,9 @@ class TextHead:
         """Return the prompt's vector, if it comes from the encoder of the kernel's landmarks."""
         dimension = self.kernel.landmarks.shape[1] if self.kernel is not None else 0
         if prompt.vector is None or prompt.vector.shape != (dimension,):
-            found = "none" if prompt.vector is None else f"one of shape {prompt.vector.shape}"
+            problem = "none" if prompt.vector is None else f"one of shape {prompt.vector.shape}"
             raise EngineRejected(
-                f"This head needs the text's vector of {dimension} numbers; got {found}.", engine="linear"
+                f"This head needs the text's vector of {dimension} numbers; got {problem}.", engine="linear"
             )
         return prompt.vector
 

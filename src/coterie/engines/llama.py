@@ -190,8 +190,10 @@ class LlamaEngine:
             wanted = "text to score choices after" if prompt.choices else "messages"
             raise EngineRejected(f"Model {self.name!r} was given a prompt without {wanted}.", engine=self.name)
         if prompt.adapter is not None and prompt.adapter not in self._model.adapters:
-            known = sorted(self._model.adapters)
-            raise EngineRejected(f"Model {self.name!r} has no adapter {prompt.adapter!r}: {known}.", engine=self.name)
+            adapters = sorted(self._model.adapters)
+            raise EngineRejected(
+                f"Model {self.name!r} has no adapter {prompt.adapter!r}: {adapters}.", engine=self.name
+            )
         return Generation(prompt=prompt, say=say)
 
     async def _finish(self, generation: Generation, pieces: asyncio.Queue[Any]) -> Output:

@@ -110,7 +110,7 @@ class Slots:
                     and not any(slot.adapter != adapter and slot.overtaken >= _MOST_OVERTAKES for slot in self._held)
                 )
             )
-            slot = max(self._free, key=lambda each: (_shared(each, adapter, text), -each.turn))
+            slot = max(self._free, key=lambda slot: (_shared(slot, adapter, text), -slot.turn))
             self._take(slot, adapter, text)
         try:
             yield slot.index
@@ -123,8 +123,8 @@ class Slots:
     def _wait_for_like(self, adapter: str | None, text: str) -> None:
         """Wait while a held slot shares so much more of the text than any free one that waiting pays."""
         for _ in range(_MOST_WAITING):
-            like = max(self._held, key=lambda each: _shared(each, adapter, text), default=None)
-            free = max((_shared(each, adapter, text) for each in self._free), default=0)
+            like = max(self._held, key=lambda slot: _shared(slot, adapter, text), default=None)
+            free = max((_shared(slot, adapter, text) for slot in self._free), default=0)
             if like is None or like.waiting >= _MOST_WAITING or _shared(like, adapter, text) - free < _WORTH_WAITING:
                 return
             self._wait_for_turn(like)
@@ -440,7 +440,7 @@ class LoadedLlama:
 
     def choose(self, waiting: Sequence[Generation]) -> int:
         """Choose the first with the adapter of a running one: llama.cpp takes steps for one adapter at a time."""
-        alike = (index for index, each in enumerate(waiting) if self._running[each.prompt.adapter])
+        alike = (index for index, waiter in enumerate(waiting) if self._running[waiter.prompt.adapter])
         return next(alike, 0)
 
     def _generate(self, generation: Generation) -> Output:
@@ -595,8 +595,8 @@ class LoadedLlama:
         if isinstance(value, str):
             return defuse(value, self._control_tokens)
         if isinstance(value, list):
-            return [self._defused(each) for each in value]
-        return {name: self._defused(each) for name, each in value.items()} if isinstance(value, dict) else value
+            return [self._defused(item) for item in value]
+        return {name: self._defused(item) for name, item in value.items()} if isinstance(value, dict) else value
 
     def _refusal(self, error: Mapping[str, Any]) -> CoterieError:
         if error.get("type") == "exceed_context_size_error":

@@ -52,11 +52,11 @@ class McpEngine:
     async def tools(self) -> Sequence[Mapping[str, Any]]:
         """Return name, description and parameters of each allowed tool; requested once per connection."""
         if self._tools is None:
-            found: list[Mapping[str, Any]] = []
+            functions: list[Mapping[str, Any]] = []
             cursor: str | None = None
             for _ in range(_PAGES):
                 page = await self._do(partial(_page, cursor=cursor))
-                found += [
+                functions += [
                     {"name": t.name, "description": t.description or "", "parameters": t.input_schema}
                     for t in page.tools
                 ]
@@ -64,7 +64,7 @@ class McpEngine:
                 if cursor is None:
                     break
             allowed = self._section.tools
-            self._tools = [each for each in found if allowed is None or each["name"] in allowed]
+            self._tools = [tool for tool in functions if allowed is None or tool["name"] in allowed]
         return self._tools
 
     async def run(
@@ -79,8 +79,8 @@ class McpEngine:
     async def _one(self, prompt: Prompt) -> Output:
         start = time.perf_counter()
         try:
-            asked = json.loads(prompt.text)
-            name, arguments = str(asked["name"]), dict(asked["arguments"])
+            call = json.loads(prompt.text)
+            name, arguments = str(call["name"]), dict(call["arguments"])
         except (ValueError, LookupError, TypeError):
             raise EngineRejected(f"The call of {self.name!r} is no JSON any more.", engine=self.name) from None
         result = await self._do(lambda client: client.call_tool(name, arguments))
@@ -116,8 +116,8 @@ class McpEngine:
             return self._result(done)
         done.cancel()
         if not self._server.done():
-            said = f"{self.name!r} gave no result in {self._section.timeout:g} seconds."
-            raise EngineTimeout(said, engine=self.name)
+            message = f"{self.name!r} gave no result in {self._section.timeout:g} seconds."
+            raise EngineTimeout(message, engine=self.name)
         error = None if self._server.cancelled() else self._server.exception()
         raise EngineUnavailable(f"{self.name!r} cannot be reached: {_words(error)}.", engine=self.name) from None
 
@@ -153,7 +153,7 @@ async def _page(client: Any, *, cursor: str | None) -> Any:  # noqa: ANN401 - th
 async def _finish(client: object, what: Callable[[Any], Any], done: asyncio.Future[Any]) -> None:
     """Set a future to the client's result; stop when nothing waits for it any more."""
     task = asyncio.ensure_future(what(client))
-    done.add_done_callback(lambda each: task.cancel() if each.cancelled() else None)
+    done.add_done_callback(lambda task_done: task.cancel() if task_done.cancelled() else None)
     try:
         result = await task
     except asyncio.CancelledError:

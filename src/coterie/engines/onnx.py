@@ -184,9 +184,9 @@ class OnnxEncoder:
 
     def shared(self) -> OnnxEncoder:
         """Return the same model and cached texts with a separate queue: closing one leaves the other open."""
-        found = copy.copy(self)
-        found._batcher = self._queue()  # noqa: SLF001 - of this class
-        return found
+        copied = copy.copy(self)
+        copied._batcher = self._queue()  # noqa: SLF001 - of this class
+        return copied
 
     @classmethod
     def bundled(cls, *, threads: int = 1, max_batch: int = 32) -> OnnxEncoder:
@@ -230,7 +230,7 @@ class OnnxEncoder:
     def follow(self, memo: BatchMemo[Any]) -> None:
         """Keep a memo prepared in the encoder's thread, unless texts wait, as long as the memo is referenced."""
         model = self._model
-        model.followers = (*(each for each in model.followers if each() is not None), weakref.ref(memo))
+        model.followers = (*(follower for follower in model.followers if follower() is not None), weakref.ref(memo))
 
     def count_tokens(self, text: str) -> int:
         """Return the tokens of the whole text, also beyond the window."""
@@ -260,25 +260,27 @@ class OnnxEncoder:
         texts are waiting.
         """
         start, tenant = time.perf_counter(), call.principal.tenant
-        known = [None if prompt.states else self._known.get(tenant, prompt.text) for prompt in batch]
-        missing = [prompt for prompt, found in zip(batch, known, strict=True) if found is None]
-        asked = [_Asked(prompt.text, prompt.states) for prompt in missing]
-        encoded = iter(await self._batcher.run(asked) if asked else ())
+        cached_outputs = [None if prompt.states else self._known.get(tenant, prompt.text) for prompt in batch]
+        missing = [prompt for prompt, found in zip(batch, cached_outputs, strict=True) if found is None]
+        texts = [_Asked(prompt.text, prompt.states) for prompt in missing]
+        encoded = iter(await self._batcher.run(texts) if texts else ())
         milliseconds = (time.perf_counter() - start) * 1000
         outputs = []
-        for prompt, found in zip(batch, known, strict=True):
-            each = _Encoded(found.vector, found.tokens, found.truncated, 0.0) if found else next(encoded)
-            if found is None and each.states is None:
-                vector = each.vector.copy()  # one of its own: a row would keep the whole batch
+        for prompt, cached in zip(batch, cached_outputs, strict=True):
+            encoded_one = _Encoded(cached.vector, cached.tokens, cached.truncated, 0.0) if cached else next(encoded)
+            if cached is None and encoded_one.states is None:
+                vector = encoded_one.vector.copy()  # one of its own: a row would keep the whole batch
                 vector.flags.writeable = False
-                self._known.put(tenant, prompt.text, KnownVector(vector, each.tokens, each.truncated))
+                self._known.put(tenant, prompt.text, KnownVector(vector, encoded_one.tokens, encoded_one.truncated))
             outputs.append(
                 Output(
-                    vector=each.vector,
-                    finish="length" if each.truncated else "stop",
-                    states=each.states,
-                    offsets=each.offsets,
-                    usage=Usage(tokens_in=each.tokens, milliseconds=milliseconds, cpu_seconds=each.cpu_seconds),
+                    vector=encoded_one.vector,
+                    finish="length" if encoded_one.truncated else "stop",
+                    states=encoded_one.states,
+                    offsets=encoded_one.offsets,
+                    usage=Usage(
+                        tokens_in=encoded_one.tokens, milliseconds=milliseconds, cpu_seconds=encoded_one.cpu_seconds
+                    ),
                 )
             )
         return outputs
@@ -324,9 +326,9 @@ class OnnxEncoder:
 
         def one(rows: list[int]) -> None:
             vectors[rows], states = self._model.states([pieces[row] for row in rows])
-            for row, each in zip(rows, states, strict=True):
+            for row, state in zip(rows, states, strict=True):
                 inner = slice(self._model.lead, len(pieces[row]) - 1)
-                reduced[row] = reduce(TokenStates(pieces[row][inner], each[inner]))
+                reduced[row] = reduce(TokenStates(pieces[row][inner], state[inner]))
 
         groups = reversed(list(group_rows([len(ids) for ids in pieces], self._max_batch)))
         with ThreadPoolExecutor(max_workers=self._threads) as pool:
@@ -407,7 +409,7 @@ class OnnxModel:
                 self._session, self._stateful = self._opened_with_states(files[GRAPH_FILE]), True
         if not self._stateful:
             self._session = open_graph(files[GRAPH_FILE] if graph is None else str(graph))
-        self._inputs = {each.name for each in self._session.get_inputs()}
+        self._inputs = {input_.name for input_ in self._session.get_inputs()}
 
     @property
     def vocabulary(self) -> int:
@@ -452,16 +454,16 @@ class OnnxModel:
         valid = valid_text(text)
         return self.tokenizer.encode(valid) if len(valid) <= _SHORT else self.tokenizer.encode_batch([valid])[0]
 
-    def encode(self, asked: Sequence[_Asked]) -> list[_Encoded]:
+    def encode(self, texts: Sequence[_Asked]) -> list[_Encoded]:
         """Return vectors and the cost of each: the work of a `Batcher`."""
-        results: list[_Encoded | None] = [None] * len(asked)
+        results: list[_Encoded | None] = [None] * len(texts)
         with CpuSpan() as cutting:
-            pieces = [self.cut(each.text) for each in asked]
+            pieces = [self.cut(text.text) for text in texts]
         tokenising = cutting.cpu_seconds / max(sum(len(piece.ids) for piece in pieces), 1)
-        for rows in group_rows([len(piece.ids) for piece in pieces], len(asked)):
+        for rows in group_rows([len(piece.ids) for piece in pieces], len(texts)):
             ids = [pieces[row].ids for row in rows]
             with CpuSpan() as call:
-                stateful = any(asked[row].states for row in rows)
+                stateful = any(texts[row].states for row in rows)
                 vectors, states = self.states(ids) if stateful else (self.vectors(ids), [None] * len(rows))
             spent = tokenising + call.cpu_seconds / max(sum(map(len, ids)), 1)  # a token
             for row, vector, of_tokens in zip(rows, vectors, states, strict=True):
@@ -472,14 +474,18 @@ class OnnxModel:
                     len(piece.ids),
                     piece.truncated,
                     spent * len(piece.ids),
-                    *((of_tokens[inner], np.array(piece.offsets[inner])) if asked[row].states else ()),
+                    *((of_tokens[inner], np.array(piece.offsets[inner])) if texts[row].states else ()),
                 )
         return [result for result in results if result is not None]
 
     def prepare(self, encoded: Sequence[_Encoded], waiting: int) -> None:
         """Prepare the memos of a batch, unless texts wait: then there is more time for it elsewhere."""
-        memos = [memo for each in self.followers if (memo := each()) is not None]
-        batches = {id(each.vector.base): each.vector.base for each in encoded} if memos and not waiting else {}
+        memos = [memo for follower in self.followers if (memo := follower()) is not None]
+        batches = (
+            {id(encoded_one.vector.base): encoded_one.vector.base for encoded_one in encoded}
+            if memos and not waiting
+            else {}
+        )
         for batch, memo in product(batches.values(), memos):
             if batch is not None:
                 memo.prepare(batch)
@@ -501,17 +507,17 @@ class OnnxModel:
         with self._opening:
             if not self._stateful:
                 self._session, self._stateful = self._opened_with_states(), True
-        found, states = self._session.run([output, self._states], self._feed(ids))
-        return np.asarray(found, dtype=np.float32), np.asarray(states, dtype=np.float32)
+        outputs, states = self._session.run([output, self._states], self._feed(ids))
+        return np.asarray(outputs, dtype=np.float32), np.asarray(states, dtype=np.float32)
 
     def _feed(self, ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
         """Return the graph's inputs for these tokens: not every architecture has token types."""
-        width = max(len(each) for each in ids)
+        width = max(len(id_) for id_ in ids)
         tokens = np.zeros((len(ids), width), dtype=np.int64)  # (B, T)
         mask = np.zeros_like(tokens)
-        for row, each in enumerate(ids):
-            tokens[row, : len(each)] = each
-            mask[row, : len(each)] = 1
+        for row, id_ in enumerate(ids):
+            tokens[row, : len(id_)] = id_
+            mask[row, : len(id_)] = 1
         feed = {"input_ids": tokens, "attention_mask": mask}
         return feed | {name: np.zeros_like(tokens) for name in self._inputs - feed.keys()}
 
@@ -571,7 +577,7 @@ def _opened_lightly(content: bytes) -> onnxruntime.InferenceSession:
         os.close(file)
 
 
-def _read_provenance(files: Mapping[str, bytes], place: str) -> _Provenance:
+def _read_provenance(files: Mapping[str, bytes], where: str) -> _Provenance:
     try:
         content = parse_json(files[PROVENANCE_FILE])
         return _Provenance(
@@ -584,18 +590,18 @@ def _read_provenance(files: Mapping[str, bytes], place: str) -> _Provenance:
             states=str(content.get("states", _STATES)),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _refused(place, PROVENANCE_FILE, f"{type(error).__name__}: {error}") from error
+        raise _refused(where, PROVENANCE_FILE, f"{type(error).__name__}: {error}") from error
 
 
-def _verify(files: Mapping[str, bytes], name: str, checksum: str, place: str) -> None:
-    found = hashlib.sha256(files.get(name, b"")).hexdigest()
-    if found != checksum:
-        raise _refused(place, name, f"its checksum is {found}, {PROVENANCE_FILE} says {checksum}")
+def _verify(files: Mapping[str, bytes], name: str, checksum: str, where: str) -> None:
+    actual = hashlib.sha256(files.get(name, b"")).hexdigest()
+    if actual != checksum:
+        raise _refused(where, name, f"its checksum is {actual}, {PROVENANCE_FILE} says {checksum}")
 
 
-def _refused(place: str, name: str, found: str) -> ArtefactRefused:
+def _refused(where: str, name: str, problem: str) -> ArtefactRefused:
     return ArtefactRefused(
-        f"Encoder file {name!r} of {place!r} is not usable: {found}.",
+        f"Encoder file {name!r} of {where!r} is not usable: {problem}.",
         hint="Reinstall the package (pip install --force-reinstall coterie), or train the specialist again.",
     )
 
@@ -657,16 +663,16 @@ class OnnxTagger:
         milliseconds = (time.perf_counter() - start) * 1000
         return [
             Output(
-                scores=each.tags.logits,
-                offsets=each.tags.offsets,
-                usage=Usage(tokens_in=each.tokens, milliseconds=milliseconds, cpu_seconds=each.cpu_seconds),
+                scores=item.tags.logits,
+                offsets=item.tags.offsets,
+                usage=Usage(tokens_in=item.tokens, milliseconds=milliseconds, cpu_seconds=item.cpu_seconds),
             )
-            for each in tagged
+            for item in tagged
         ]
 
     def tag(self, texts: Sequence[str]) -> list[TokenTags]:
         """Tag all texts while the caller blocks: for training."""
-        return [each.tags for each in self._tag(texts)]
+        return [item.tags for item in self._tag(texts)]
 
     async def close(self) -> None:
         """Finish the queued texts and end the worker."""
@@ -676,8 +682,8 @@ class OnnxTagger:
         """Tag a batch: the work of the `Batcher`."""
         with CpuSpan() as took:
             encodings = [self._model.tokenizer.encode(valid_text(text)) for text in texts]
-            cut = [windows(each.ids, self._model.max_tokens) for each in encodings]
-            every = [ids for each in cut for ids in each]
+            cut = [windows(encoding.ids, self._model.max_tokens) for encoding in encodings]
+            every = [ids for cut_text in cut for ids in cut_text]
             read: list[np.ndarray] = [np.empty(0)] * len(every)
             for rows in group_rows([len(ids) for ids in every], max(len(every), 1)):
                 ids = [every[row] for row in rows]

@@ -228,8 +228,10 @@ class OpenAIEngine:
         with self._breaker.attempt() as answered, self._cards.call() as energy:
             async with self._connection.post(prompt.verbatim, deadline, path=path) as response:
                 if response.status in _OUR_KEY:
-                    said = await self._connection.read_refusal(response, deadline)
-                    raise refusal(response.status, read_error(said), engine=self.name, said="", retry_after=None)
+                    refusal_body = await self._connection.read_refusal(response, deadline)
+                    raise refusal(
+                        response.status, read_error(refusal_body), engine=self.name, said="", retry_after=None
+                    )
                 kept = {name: value for name in _RELAYED if (value := response.headers.get(name)) is not None}
                 streamed = kept.get("content-type", "").startswith("text/event-stream")
                 body = b"" if streamed else self._connection.arrived(response) or b""
@@ -274,17 +276,17 @@ class OpenAIEngine:
     ) -> bool:
         """Wait before the next try; return False when there should be none, or when no budget is left for it."""
         attempt = len(failures) - 1
-        asked = getattr(error, "retry_after", None) or 0.0
+        wait = getattr(error, "retry_after", None) or 0.0
         longest = waits.longest
         last = attempt >= self._model.retries
-        if last or not error.retryable or self._breaker.is_open or asked > longest:
+        if last or not error.retryable or self._breaker.is_open or wait > longest:
             return False
         if call.before_retry is not None and not failures[-1].turned_away:
             try:
                 await call.before_retry(prompt)
             except BudgetExceeded:
                 return False
-        pause = asked + self._random() * min(_FIRST_PAUSE * 2**attempt, longest)
+        pause = wait + self._random() * min(_FIRST_PAUSE * 2**attempt, longest)
         waits.waited += pause
         await self._sleep(pause)
         return True
@@ -292,9 +294,9 @@ class OpenAIEngine:
     def _check(self, prompt: Prompt) -> None:
         """Check what no server would accept, before anything is sent."""
         if prompt.choices or prompt.adapter is not None:
-            asked = "score choices" if prompt.choices else f"use adapter {prompt.adapter!r}"
+            wish = "score choices" if prompt.choices else f"use adapter {prompt.adapter!r}"
             raise EngineRejected(
-                f"Engine {self.name!r} was asked to {asked}; servers are not.",
+                f"Engine {self.name!r} was asked to {wish}; servers are not.",
                 engine=self.name,
                 hint="Use a model with engine = 'llama'. A server like vLLM has an adapter as a model of its own name.",
             )

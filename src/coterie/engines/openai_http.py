@@ -87,11 +87,11 @@ class ModelConnection:
         """Return a deadline of the configured time from now on, or of `least` seconds if that is more."""
         return Deadline(max(self._timeout, least))
 
-    def scrubbed(self, said: str) -> str:
+    def scrubbed(self, text: str) -> str:
         """Remove the key from a server's text, in case the server repeats it."""
         for form in self._headers.forms():
-            said = said.replace(form, "[key]")
-        return said
+            text = text.replace(form, "[key]")
+        return text
 
     def post(
         self, body: Mapping[str, object] | bytes, deadline: Deadline, *, path: str = "/chat/completions"
@@ -180,28 +180,28 @@ class ModelConnection:
             full = Overloaded(f"Engine {engine!r}: {error.about}.")
             full.sent = error.sent
             return full
-        found: EngineRejected | EngineBroken | EngineTimeout | EngineUnavailable
+        mapped: EngineRejected | EngineBroken | EngineTimeout | EngineUnavailable
         if error.kind == "late":
-            found = EngineTimeout(f"Engine {engine!r} gave no answer within {self._timeout:g} s.", engine=engine)
+            mapped = EngineTimeout(f"Engine {engine!r} gave no answer within {self._timeout:g} s.", engine=engine)
         elif error.kind == "unreachable":
-            found = EngineUnavailable(f"Engine {engine!r} cannot be reached: {error.about}.", engine=engine)
+            mapped = EngineUnavailable(f"Engine {engine!r} cannot be reached: {error.about}.", engine=engine)
         elif answering:
-            found = EngineBroken(
+            mapped = EngineBroken(
                 f"Engine {engine!r} broke off in the middle of its answer ({error.about}).", engine=engine
             )
         elif error.kind == "dropped":
-            found = EngineUnavailable(f"Engine {engine!r} dropped the connection ({error.about}).", engine=engine)
-            found.turned_away = False  # it may have read the prompt by then
+            mapped = EngineUnavailable(f"Engine {engine!r} dropped the connection ({error.about}).", engine=engine)
+            mapped.turned_away = False  # it may have read the prompt by then
         else:
-            found = EngineRejected(
+            mapped = EngineRejected(
                 f"The request to {engine!r} cannot be made ({error.about}).",
                 engine=engine,
                 hint="Check the model's `base_url` in coterie.toml.",
             )
         if not error.sent:
-            found.turned_away = True  # it waited for a connection until its time was up: nothing was sent
-            found.sent = False
-        return found
+            mapped.turned_away = True  # it waited for a connection until its time was up: nothing was sent
+            mapped.sent = False
+        return mapped
 
 
 class RequestHeaders(Mapping[str, str]):

@@ -75,7 +75,7 @@ def portable(schema: Mapping[str, object]) -> dict[str, object]:
 
 def _without_bounds(node: object, *, names: bool = False) -> object:
     if isinstance(node, list):
-        return [_without_bounds(each) for each in node]
+        return [_without_bounds(item) for item in node]
     if not isinstance(node, dict):
         return node
     kept = {key: value for key, value in node.items() if names or key not in _BOUNDS}
@@ -142,9 +142,9 @@ class Transcript:
         """Read a chunk of a stream (`delta`) or a whole answer (`message`) and return its text."""
         content = read_json(data, self.engine)
         if content.get("error"):  # servers send it in the middle of a stream, where there is no status left
-            said = quotable(read_error(data), self.prompt)
+            problem = quotable(read_error(data), self.prompt)
             raise EngineBroken(
-                f"Engine {self.engine!r} failed while it answered{_after_colon(said)}.", engine=self.engine
+                f"Engine {self.engine!r} failed while it answered{_after_colon(problem)}.", engine=self.engine
             )
         choices = content.get("choices")
         if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
@@ -195,17 +195,17 @@ class Transcript:
             if '"usage"' not in line and streamed:
                 continue
             with suppress(ValueError, RecursionError):
-                said = parse_json(line)
-                for place in (said, said.get("response"), said.get("message")) if isinstance(said, dict) else ():
-                    usage = place.get("usage") if isinstance(place, dict) else None
+                event = parse_json(line)
+                for part in (event, event.get("response"), event.get("message")) if isinstance(event, dict) else ():
+                    usage = part.get("usage") if isinstance(part, dict) else None
                     self.tokens = _tokens(usage) or self.tokens
                     self.cached = _cached(usage) or self.cached
         self.texts.append(text)
         return self._usage()
 
     def _estimated(self) -> tuple[int, int]:
-        asked = sum(estimate_tokens(message.text) for message in self.prompt.messages)
-        return asked, estimate_tokens("".join(self.texts))
+        tokens_in = sum(estimate_tokens(message.text) for message in self.prompt.messages)
+        return tokens_in, estimate_tokens("".join(self.texts))
 
     def _usage(self) -> Usage:
         """Return the usage so far."""
@@ -276,9 +276,9 @@ def refusal(
     return EngineRejected(message, engine=engine, hint=_HINTS.get(status, ""))
 
 
-def _after_colon(said: str) -> str:
+def _after_colon(quoted: str) -> str:
     """Return a provider's message in quotation marks: quoted text is content, which a trace keeps only if allowed."""
-    return "" if not said else f": {said if said == _REPEATS else repr(said)}"
+    return "" if not quoted else f": {quoted if quoted == _REPEATS else repr(quoted)}"
 
 
 def quotable(error: Mapping[str, Any], prompt: Prompt) -> str:
@@ -287,7 +287,7 @@ def quotable(error: Mapping[str, Any], prompt: Prompt) -> str:
     if not isinstance(message, str) or not message.strip():
         return ""
     message = " ".join(message[: 4 * _LONGEST_MESSAGE].split())[:_LONGEST_MESSAGE]
-    sent = " ".join(" ".join(each.text for each in prompt.messages).split())
+    sent = " ".join(" ".join(message.text for message in prompt.messages).split())
     windows = range(max(len(message) - _ECHO + 1, 0))
     if any(message[at : at + _ECHO] in sent for at in windows):
         return _REPEATS
@@ -338,9 +338,9 @@ def _tokens(usage: object) -> tuple[int, int] | None:
 class ChatChunks:
     """The chunks of one answer in the format of an OpenAI-compatible server."""
 
-    def __init__(self, model: str, asked: Mapping[str, Any]) -> None:
-        self._model, self._streamed = model, bool(asked.get("stream"))
-        self._with_usage = bool((asked.get("stream_options") or {}).get("include_usage"))
+    def __init__(self, model: str, body: Mapping[str, Any]) -> None:
+        self._model, self._streamed = model, bool(body.get("stream"))
+        self._with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
         self._head: dict[str, Any] = {}
         self._message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
         self._calls: dict[int, dict[str, Any]] = {}
@@ -353,11 +353,11 @@ class ChatChunks:
         self._usage = {key: n for key, n in (chunk.get("usage") or self._usage).items() if key.endswith("_tokens")}
         for choice in chunk.get("choices", ()):
             self._keep(choice)
-        choices = [each for each in chunk.get("choices") or () if each.get("finish_reason") or any(_news(each))]
+        choices = [choice for choice in chunk.get("choices") or () if choice.get("finish_reason") or any(_news(choice))]
         if not self._streamed or not (choices or (chunk.get("usage") and self._with_usage)):
             return b""
-        told = {**self._head, "object": "chat.completion.chunk", "choices": choices}
-        return _event(told | ({} if choices else {"usage": self._usage}))
+        chunk_ = {**self._head, "object": "chat.completion.chunk", "choices": choices}
+        return _event(chunk_ | ({} if choices else {"usage": self._usage}))
 
     def end(self) -> bytes:
         """Return the end of the stream, or the whole answer."""
@@ -366,8 +366,8 @@ class ChatChunks:
         message = self._message | ({"tool_calls": list(self._calls.values())} if self._calls else {})
         logprobs = {"content": self._logprobs} if self._logprobs else None
         choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": self._finish}
-        told = {**self._head, "object": "chat.completion", "choices": [choice], "usage": self._usage}
-        return json.dumps(told, ensure_ascii=False).encode("utf-8", "replace")
+        answer = {**self._head, "object": "chat.completion", "choices": [choice], "usage": self._usage}
+        return json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace")
 
     def _keep(self, choice: Mapping[str, Any]) -> None:
         delta = choice.get("delta") or {}
@@ -377,12 +377,12 @@ class ChatChunks:
                 self._message[name] = (self._message.get(name) or "") + delta[name]
         self._logprobs += (choice.get("logprobs") or {}).get("content") or ()
         for call in delta.get("tool_calls") or ():
-            known = self._calls.setdefault(
+            known_call = self._calls.setdefault(
                 call.get("index", 0), {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
             )
-            known["id"] = call.get("id") or known["id"]
+            known_call["id"] = call.get("id") or known_call["id"]
             for name, value in (call.get("function") or {}).items():
-                known["function"][name] = known["function"].get(name, "") + (value or "")
+                known_call["function"][name] = known_call["function"].get(name, "") + (value or "")
 
 
 def _news(choice: Mapping[str, Any]) -> list[Any]:

@@ -99,12 +99,12 @@ class LowerLayers:
 
     def passage(self, sentences: Sequence[str]) -> tuple[ReadText, Floats]:  # the text, (N,) int
         """Read a passage of these sentences, cut if it is too long, and the sentence number of each token, or -1."""
-        piece = self.model.cut(_PASSAGE + "\n".join(each.strip() for each in sentences))
+        piece = self.model.cut(_PASSAGE + "\n".join(sentence.strip() for sentence in sentences))
         ids, offsets = piece.ids, np.array(piece.offsets)
         if len(ids) > _MOST_PASSAGE:
             ids = [*ids[: _MOST_PASSAGE - 1], ids[-1]]
             offsets = np.concatenate([offsets[: _MOST_PASSAGE - 1], offsets[-1:]])
-        starts = np.cumsum([0, *(len(each.strip()) + 1 for each in sentences[:-1])])
+        starts = np.cumsum([0, *(len(sentence.strip()) + 1 for sentence in sentences[:-1])])
         owners = np.searchsorted(starts + len(_PASSAGE), offsets[:, 0], side="right") - 1
         owners[(offsets[:, 1] <= offsets[:, 0]) | (offsets[:, 0] < len(_PASSAGE))] = -1
         return self._below(ids, _SHIFT, _LEADS[1]), owners
@@ -163,21 +163,21 @@ class ReadingModel:
     def read(self, question: str, sentences: Sequence[str]) -> PassageRead:
         """Score the sentences of a passage, in their order, for a question; a long passage is read in parts."""
         scores, answers = np.full(len(sentences), _NEVER), [_NEVER]
-        asked = self._question(question)
+        question_text = self._question(question)
         for part in self._parts(tuple(sentences)):
-            found = self._read(asked, part)
-            scores[part.first : part.first + len(found.sentences)] = found.sentences
-            answers.append(found.answers)
+            read_part = self._read(question_text, part)
+            scores[part.first : part.first + len(read_part.sentences)] = read_part.sentences
+            answers.append(read_part.answers)
         return PassageRead(scores, max(answers))
 
-    def _read(self, asked: ReadText, part: _Part) -> PassageRead:
+    def _read(self, question: ReadText, part: _Part) -> PassageRead:
         """Run lower and upper layers on one part."""
-        if not (asked.ids > 0).any() or not (part.text.ids > 0).any():  # not a word
+        if not (question.ids > 0).any() or not (part.text.ids > 0).any():  # not a word
             return PassageRead(np.full(int(part.owners.max(initial=-1)) + 1, _NEVER), _NEVER)
-        compared = self._heads.compare(asked, part.text)
-        joined = self._heads.join(asked, part.text, compared)[None].astype(np.float32)
+        compared = self._heads.compare(question, part.text)
+        joined = self._heads.join(question, part.text, compared)[None].astype(np.float32)
         states = np.asarray(self._upper.run(["states"], {"joined": joined})[0])[0]
-        return self._heads.read(states[: len(asked.ids)], states[len(asked.ids) :], part.owners, compared)
+        return self._heads.read(states[: len(question.ids)], states[len(question.ids) :], part.owners, compared)
 
     def _parts(self, sentences: tuple[str, ...]) -> list[_Part]:
         """Return the lower layers' states of a passage, cached or new."""
@@ -185,14 +185,14 @@ class ReadingModel:
             if sentences in self._known:
                 self._known.move_to_end(sentences)
                 return [_as(part, np.float32) for part in self._known[sentences]]
-        found = [_as(part, np.float16) for part in self._new_parts(sentences)]  # what is read first is as what is kept
+        parts = [_as(part, np.float16) for part in self._new_parts(sentences)]  # what is read first is as what is kept
         with self._lock:
             if sentences not in self._known:
-                self._known[sentences] = found
+                self._known[sentences] = parts
                 self._size += _bytes(self._known[sentences])
             while self._size > _KEPT:
                 self._size -= _bytes(self._known.popitem(last=False)[1])
-        return [_as(part, np.float32) for part in found]
+        return [_as(part, np.float32) for part in parts]
 
     def _new_parts(self, sentences: Sequence[str]) -> Iterator[_Part]:
         first = 0
@@ -248,13 +248,13 @@ class ReadingHeads:
         self._joined = float(arrays["joined"].item())
         self._of = {name: [line(arrays, f"{name}.{at}") for at in (0, 2)] for name in ("sentence", "answer")}
 
-    def join(self, asked: ReadText, passage: ReadText, compared: TokenComparison) -> Floats:  # (Q + N, D)
+    def join(self, question: ReadText, passage: ReadText, compared: TokenComparison) -> Floats:  # (Q + N, D)
         """Concatenate both texts, each token with its match and the features of the comparison."""
         return np.concatenate(
             [
-                text.states + self._side[at] + found.marks @ self._marked.T + tokens @ self._told.T
-                for at, (text, found, tokens) in enumerate(
-                    zip((asked, passage), compared.pair, compared.tokens, strict=True)
+                text.states + self._side[at] + matches.marks @ self._marked.T + tokens @ self._told.T
+                for at, (text, matches, tokens) in enumerate(
+                    zip((question, passage), compared.pair, compared.tokens, strict=True)
                 )
             ]
         )
@@ -265,14 +265,22 @@ class ReadingHeads:
         """Return the scores of each sentence with tokens and of the passage, from the states of the upper layers."""
         count = int(owners.max(initial=-1)) + 1
         rows, scores = [], np.full(count, _NEVER)
-        told = [number for number in range(count) if (owners == number).any()]
-        for number in told:
-            own, found = passage[owners == number], compared.tokens[1][owners == number]
+        numbers = [number for number in range(count) if (owners == number).any()]
+        for number in numbers:
+            own, compared_tokens = passage[owners == number], compared.tokens[1][owners == number]
             rows.append(
-                np.concatenate([own.mean(axis=0), own.max(axis=0), question[0], found.mean(axis=0), found.max(axis=0)])
+                np.concatenate(
+                    [
+                        own.mean(axis=0),
+                        own.max(axis=0),
+                        question[0],
+                        compared_tokens.mean(axis=0),
+                        compared_tokens.max(axis=0),
+                    ]
+                )
             )
-        if told:
-            scores[told] = self._say("sentence", np.stack(rows))[:, 0]
+        if numbers:
+            scores[numbers] = self._say("sentence", np.stack(rows))[:, 0]
         states = [question[0], question.mean(axis=0), passage.max(axis=0), passage[0]]
         whole = np.concatenate([*states, compared.gap(question, passage), *compared.pooled()])[None]
         answers = float(self._say("answer", whole)[0, 0])
@@ -294,9 +302,9 @@ def read_files(folder: Path, names: Sequence[str], what: str) -> dict[str, bytes
     return files
 
 
-def refused(what: str, place: str, name: str, found: str) -> ArtefactRefused:
+def refused(what: str, where: str, name: str, problem: str) -> ArtefactRefused:
     """Return the error for a file of a model that ships with the package."""
     return ArtefactRefused(
-        f"{what} file {name!r} of {place!r} is not usable: {found}.",
+        f"{what} file {name!r} of {where!r} is not usable: {problem}.",
         hint="Reinstall the package: pip install --force-reinstall coterie",
     )

@@ -112,27 +112,27 @@ class StatementModel:
 
     def judge(self, statement: str, sentences: Sequence[str]) -> StatementVerdict:
         """Judge a statement by a source of these sentences, in order. Without a sentence the result is unknown."""
-        told = self._lower.question(statement, _MOST_STATEMENT)
-        if not statement.strip() or not (told.ids > 0).any() or not sentences:
+        statement_text = self._lower.question(statement, _MOST_STATEMENT)
+        if not statement.strip() or not (statement_text.ids > 0).any() or not sentences:
             return StatementVerdict(0.0, 0.0, 1.0)
-        shown, nearest = self._nearest(told, sentences)
+        shown, nearest = self._nearest(statement_text, sentences)
         source, _ = self._lower.passage([sentences[row] for row in shown])
         if not (source.ids > 0).any():  # no sentence, or none with a word
             return StatementVerdict(0.0, 0.0, 1.0)
-        compared = self._head.compare(told, source)
-        joined = self._head.join(told, source, compared)[None].astype(np.float32)
+        compared = self._head.compare(statement_text, source)
+        joined = self._head.join(statement_text, source, compared)[None].astype(np.float32)
         states = np.asarray(self._upper.run(["states"], {"joined": joined})[0])[0]
-        said = self._head.scores(states[: len(told.ids)], states[len(told.ids) :], compared)
-        odds = np.exp(said - said.max())
+        scores = self._head.scores(states[: len(statement_text.ids)], states[len(statement_text.ids) :], compared)
+        odds = np.exp(scores - scores.max())
         supported, refuted, unknown = (odds / odds.sum()).tolist()
         return StatementVerdict(supported, refuted, unknown, tuple(shown), nearest)
 
-    def _nearest(self, told: ReadText, sentences: Sequence[str]) -> tuple[list[int], tuple[int, ...]]:
+    def _nearest(self, statement: ReadText, sentences: Sequence[str]) -> tuple[list[int], tuple[int, ...]]:
         """Choose the sentences to read with a statement, in their order; and the nearest to cite, nearest first."""
-        own = unit(told.states[told.ids > 0])
+        own = unit(statement.states[statement.ids > 0])
         near, lengths = np.zeros((len(sentences), len(own))), []  # (S, Q)
-        for row, each in enumerate(sentences):
-            text = self._sentence(each)
+        for row, sentence in enumerate(sentences):
+            text = self._sentence(sentence)
             lengths.append(len(text.ids))
             if (text.ids > 0).any():
                 near[row] = (own @ unit(text.states[text.ids > 0]).T).max(axis=1)
@@ -143,7 +143,7 @@ class StatementModel:
             gains = np.maximum(near - best, 0.0).sum(axis=1)
             gains[chosen] = -1.0
             row = int(gains.argmax())
-            if chosen and (gains[row] < _LEAST_GAIN or sum(lengths[each] for each in [*chosen, row]) > _SHOWN):
+            if chosen and (gains[row] < _LEAST_GAIN or sum(lengths[at] for at in [*chosen, row]) > _SHOWN):
                 break
             told_by += not chosen or gains[row] >= _CITED_GAIN
             chosen.append(row)
@@ -184,12 +184,12 @@ class StatementHead:
         self.compare = Comparer(arrays).compare
         self._verdict = [line(arrays, f"verdict.{at}") for at in (0, 2)]
 
-    def join(self, told: ReadText, source: ReadText, compared: TokenComparison) -> Floats:  # (Q + N, D)
+    def join(self, statement: ReadText, source: ReadText, compared: TokenComparison) -> Floats:  # (Q + N, D)
         """Concatenate both texts, each token with the features of the comparison."""
         return np.concatenate(
             [
                 text.states + self._side[side] + compared.tokens[side] @ self._told.T
-                for side, text in enumerate((told, source))
+                for side, text in enumerate((statement, source))
             ]
         )
 

@@ -114,10 +114,10 @@ class ServedAdapters:
         seen = folder
         if self._model.registry is not None:
             seen = Path(PurePosixPath(self._model.registry) / folder.parent.name / folder.name)
-        status, said = await self._post("/load_lora_adapter", {"lora_name": name, "lora_path": str(seen)})
+        status, body = await self._post("/load_lora_adapter", {"lora_name": name, "lora_path": str(seen)})
         if status == HTTPStatus.OK:
             return True
-        if "already" in str(said.get("message", "")):
+        if "already" in str(body.get("message", "")):
             return False
         raise EngineRejected(
             f"The server of model {self._model.name!r} did not load adapter {name!r} from {str(seen)!r} "
@@ -173,14 +173,14 @@ class VllmEngine(OpenAIEngine):
     async def _answer(self, prompt: Prompt, call: CallContext) -> Output:
         async with self._adapted(prompt) as named:
             try:
-                return await self._asked(named, call)
+                return await self._scored_answer(named, call)
             except EngineRejected:
                 # Another worker may have made room for an adapter of its own, or the server was started again.
                 if prompt.adapter is None or not await self._served.restore(prompt.adapter):
                     raise
-                return await self._asked(named, call)
+                return await self._scored_answer(named, call)
 
-    async def _asked(self, prompt: Prompt, call: CallContext) -> Output:
+    async def _scored_answer(self, prompt: Prompt, call: CallContext) -> Output:
         if not prompt.choices:
             return await super()._answer(prompt, call)
         with self._breaker.attempt(), self._cards.call() as energy:
@@ -244,7 +244,7 @@ class VllmEngine(OpenAIEngine):
             answer = await self._complete(
                 {"model": model, "prompt": [*texts, self._end], "max_tokens": 1, "return_token_ids": True}
             )
-            cut = {int(each["index"]): tuple(each["prompt_token_ids"]) for each in answer["choices"]}
+            cut = {int(choice["index"]): tuple(choice["prompt_token_ids"]) for choice in answer["choices"]}
             *tokens, end = (cut[index] for index in range(len(cut)))
             if len(end) != 1:
                 raise EngineRejected(
@@ -254,18 +254,18 @@ class VllmEngine(OpenAIEngine):
                 )
             if len(self._trees) >= _MOST_TREES:
                 self._trees.clear()
-            self._trees[choices] = tree_of([(*each, *end) for each in tokens])
+            self._trees[choices] = tree_of([(*token, *end) for token in tokens])
         return self._trees[choices]
 
     async def _complete(self, body: Mapping[str, object]) -> Mapping[str, Any]:
         """Return the answer of `/completions`. Raises `EngineBroken` for another format, and what a refusal raises."""
-        status, said = await self._post("/completions", {"add_special_tokens": False, "temperature": 0, **body})
+        status, body_ = await self._post("/completions", {"add_special_tokens": False, "temperature": 0, **body})
         if status != HTTPStatus.OK:
-            quoted = quotable(said, Prompt(text=str(body.get("prompt", ""))))
-            raise refusal(status, said, engine=self.name, said=quoted, retry_after=None)
-        if not isinstance(said.get("choices"), list):
+            quoted = quotable(body_, Prompt(text=str(body.get("prompt", ""))))
+            raise refusal(status, body_, engine=self.name, said=quoted, retry_after=None)
+        if not isinstance(body_.get("choices"), list):
             raise EngineBroken(f"Engine {self.name!r} sent an answer without choices.", engine=self.name)
-        return said
+        return body_
 
     async def _post(self, path: str, body: Mapping[str, object]) -> tuple[int, Mapping[str, Any]]:
         deadline = self._connection.deadline()
@@ -293,20 +293,20 @@ class _Scorer:
     def down(self, path: tuple[int, ...], tokens: Sequence[int], most: int) -> list[Read]:
         """Generate with only these tokens allowed; the probabilities are those among all tokens."""
         answer = self._ask(path, tokens, most=most, listed=_LISTED)
-        found = []
+        reads = []
         for token, logprob, listed in zip(*(answer[key] for key in _LOGPROBS), strict=True):
             others = {_number(name): float(value) for name, value in (listed or {}).items()}
-            found.append(Read(_number(token), float(logprob), others))
-        return found
+            reads.append(Read(_number(token), float(logprob), others))
+        return reads
 
     def among(self, path: tuple[int, ...], tokens: Sequence[int]) -> dict[int, float]:
         """Return the log-probability of each of these tokens; those not listed are requested one by one."""
-        found: dict[int, float] = {}
-        while missing := [token for token in tokens if token not in found]:
+        by_token: dict[int, float] = {}
+        while missing := [token for token in tokens if token not in by_token]:
             (read,) = self.down(path, missing, 1)
             listed = {token: value for token, value in read.listed.items() if token in missing}
-            found |= {read.token: read.log_probability} | listed
-        return found
+            by_token |= {read.token: read.log_probability} | listed
+        return by_token
 
     def _ask(self, path: tuple[int, ...], tokens: Sequence[int], *, most: int, listed: int) -> Mapping[str, Any]:
         body: dict[str, object] = {
@@ -325,8 +325,8 @@ class _Scorer:
             self._ids = list(choice["prompt_token_ids"])
             self.tokens_in = len(self._ids)
         self.tokens_out += int(usage.get("completion_tokens", 0))
-        found: Mapping[str, Any] = choice["logprobs"]
-        return found
+        logprobs: Mapping[str, Any] = choice["logprobs"]
+        return logprobs
 
 
 _LOGPROBS = ("tokens", "token_logprobs", "top_logprobs")

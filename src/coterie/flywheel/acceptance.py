@@ -153,23 +153,23 @@ def live_rows(
         given: The model's answers, folded, for the calls that count.
         truths: The right answers by people, by example.
     """
-    rows = [each for each in compared if not each.failed and each.example in given]
-    right = [fold(each.answer) == truths.get(each.example) for each in rows]
+    rows = [comparison for comparison in compared if not comparison.failed and comparison.example in given]
+    right = [fold(row.answer) == truths.get(row.example) for row in rows]
     return LiveRows(
-        confidence=np.asarray([each.confidence for each in rows], dtype=float),
-        differs=np.asarray([not each.same for each in rows], dtype=bool),
-        gains=row_gains(right, [truths.get(each.example) for each in rows], [given[each.example] for each in rows]),
+        confidence=np.asarray([row.confidence for row in rows], dtype=float),
+        differs=np.asarray([not row.same for row in rows], dtype=bool),
+        gains=row_gains(right, [truths.get(row.example) for row in rows], [given[row.example] for row in rows]),
     )
 
 
 def asked_before(texts: Sequence[str]) -> np.ndarray:  # (N,) bool
     """Return whether each text, in order of time, repeats an earlier one, ignoring case and white space."""
-    known: set[str] = set()
-    found = []
-    for each in map(plain, texts):
-        found.append(each in known)
-        known.add(each)
-    return np.asarray(found, dtype=bool)
+    seen: set[str] = set()
+    repeated = []
+    for text in map(plain, texts):
+        repeated.append(text in seen)
+        seen.add(text)
+    return np.asarray(repeated, dtype=bool)
 
 
 def model_slips(
@@ -186,17 +186,24 @@ def model_slips(
         compared: Answers of its specialists, earlier ones included, to calls that the model answered.
         truths: The right answers by people, by example.
     """
-    answers = {each.id: fold(each.answer) for each in examples if not each.failed and not each.by_specialist}
+    answers = {
+        example.id: fold(example.answer) for example in examples if not example.failed and not example.by_specialist
+    }
     formed = {key for key, answer in answers.items() if answer in labels}
     rows = {
-        each.example: each for each in compared if each.accepted and not each.failed and each.example in formed
+        comparison.example: comparison
+        for comparison in compared
+        if comparison.accepted and not comparison.failed and comparison.example in formed
     }  # of several specialists that answered a call the last
-    judged = [each for each in rows.values() if not each.same and each.example in truths]
+    judged = [row for row in rows.values() if not row.same and row.example in truths]
     return ModelSlips(
         slips=1 - len(formed) / len(answers) if answers else 0.0,
-        sure=tuple(each.confidence for each in judged),
-        won=tuple(truths[each.example] is not None and fold(each.answer) == truths[each.example] for each in judged),
-        lost=tuple(answers[each.example] == truths[each.example] for each in judged),
+        sure=tuple(row.confidence for row in judged),
+        won=tuple(
+            truths[comparison.example] is not None and fold(comparison.answer) == truths[comparison.example]
+            for comparison in judged
+        ),
+        lost=tuple(answers[comparison.example] == truths[comparison.example] for comparison in judged),
     )
 
 
@@ -237,13 +244,13 @@ def break_even(
     wins = np.where(np.isnan(known_gains), differs * model.wins(confidence), known_gains > 0)
     losses = np.where(np.isnan(known_gains), differs * model.losses(confidence), known_gains < 0)
     order = np.argsort(-confidence, kind="stable")
-    known = (
+    is_known = (
         np.concatenate([confidence[order][1:] < confidence[order][:-1], [True]]) if len(order) else np.zeros(0, bool)
     )
     taken, other = np.cumsum(weights[order]), np.cumsum((weights * differs)[order])
     won, lost = np.cumsum((weights * wins)[order]), np.cumsum((weights * losses)[order])
     total = float(taken[-1]) if len(taken) else 0.0
-    even = (lost + 1 <= won + model.slips * taken + ALLOWED * margin * total) & known
+    even = (lost + 1 <= won + model.slips * taken + ALLOWED * margin * total) & is_known
     places = np.flatnonzero(even & (np.arange(len(order)) >= _FEWEST - 1))
     if len(places) and within is not None:
         accepted = taken[places] / total
@@ -253,9 +260,9 @@ def break_even(
         served = np.maximum(accepted - within.answered, 0.0) * np.maximum(left, 0.0)
         places = places[: int(served.argmax()) + 1] if served.any() else places
     if not len(places) or taken[places[-1]] < _LEAST_SHARE * total:
-        if within is None or model.judged >= _KNOWN or not known.any() or taken[-1] <= 0:
+        if within is None or model.judged >= _KNOWN or not is_known.any() or taken[-1] <= 0:
             return BreakEven(confidence=None, accepted=0.0, differing=0.0, allowed=model.slips)
-        places = np.flatnonzero(known & (taken >= min(_TRIED * total, taken[known][-1])))[:1]
+        places = np.flatnonzero(is_known & (taken >= min(_TRIED * total, taken[is_known][-1])))[:1]
     last = int(places[-1])
     return BreakEven(
         confidence=float(confidence[order[last]]),
@@ -273,7 +280,9 @@ def row_differences(right: Sequence[bool], labels: Sequence[str], answers: Seque
         labels: Its label, folded: a person's where there is one.
         answers: The model's answers, folded.
     """
-    return np.asarray([good != (label == said) for good, label, said in zip(right, labels, answers, strict=True)], bool)
+    return np.asarray(
+        [good != (label == answer) for good, label, answer in zip(right, labels, answers, strict=True)], bool
+    )
 
 
 def row_gains(
@@ -288,8 +297,8 @@ def row_gains(
     """
     return np.asarray(
         [
-            np.nan if truth is None else float(good) - float(truth == said)
-            for good, truth, said in zip(right, truths, answers, strict=True)
+            np.nan if truth is None else float(good) - float(truth == answer)
+            for good, truth, answer in zip(right, truths, answers, strict=True)
         ]
     )
 
@@ -337,7 +346,9 @@ def row_weights(examples: Sequence[CapturedExample], accepted: Mapping[str, bool
         accepted: By example, whether a serving deployment would have answered.
     """
     weights = [
-        min(_HEAVIEST, 1 / max(each.propensity, 1e-6)) if accepted.get(each.id) and each.confidence is None else 1.0
-        for each in examples
+        min(_HEAVIEST, 1 / max(example.propensity, 1e-6))
+        if accepted.get(example.id) and example.confidence is None
+        else 1.0
+        for example in examples
     ]
     return np.asarray(weights, dtype=float)

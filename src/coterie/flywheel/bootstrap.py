@@ -53,7 +53,7 @@ _SPREAD = 3.0
 
 
 def true_labels(
-    examples: np.ndarray, labels: Sequence[int], texts: np.ndarray, said: Sequence[int], count: int
+    examples: np.ndarray, labels: Sequence[int], texts: np.ndarray, answered: Sequence[int], count: int
 ) -> np.ndarray:  # (S, D), (S,), (T, D), (T,) -> (T, L)
     """Return the probability of each label for each text, from the text and the teacher's answer.
 
@@ -61,10 +61,10 @@ def true_labels(
         examples: Unit vectors of the examples. Shape (S, D).
         labels: Their labels, each of `range(count)` at least once.
         texts: Unit vectors of the texts that the teacher labelled. Shape (T, D).
-        said: The teacher's answer to each: a label, or a number from `count` on for each answer that is no label.
+        answered: The teacher's answer to each: a label, or a number from `count` on for each answer that is no label.
         count: Number of labels, L.
     """
-    given, heard = np.asarray(labels), np.asarray(said)
+    given, heard = np.asarray(labels), np.asarray(answered)
     centres = np.stack([examples[given == label].mean(axis=0) for label in range(count)])
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
     by_text = _softmax(_SHARPNESS * texts @ centres.T)
@@ -174,8 +174,8 @@ def read_examples(path: Path) -> list[tuple[str, str]]:
     """Read at most 20 examples: a file of rows as `coterie add` reads it, with text and label. Raises `DataError`."""
     with open_lines(path) as lines:
         records = read_records(lines, wanted=_COLUMNS, check_names=partial(_check_columns, path.name))
-        found = [tuple(str(each.cells.get(name) or "").strip() for name in _COLUMNS) for each in records]
-    examples = [(text, label) for text, label in found]
+        cells = [tuple(str(record.cells.get(name) or "").strip() for name in _COLUMNS) for record in records]
+    examples = [(text, label) for text, label in cells]
     if not examples or len(examples) > MOST_EXAMPLES or any(not text or not label for text, label in examples):
         raise DataError(
             f"{path.name} has {len(examples)} examples; it takes 1 to {MOST_EXAMPLES}, each with a text and a label.",
@@ -258,7 +258,7 @@ def _least(teacher: AskedModel, prompts: Sequence[Prompt]) -> Decimal | None:
 
 def _cost(teacher: AskedModel) -> Decimal | None:
     taken = [usage for _, usage in teacher.bill]
-    return teacher.money(sum(each.tokens_in for each in taken), sum(each.tokens_out for each in taken))
+    return teacher.money(sum(output.tokens_in for output in taken), sum(output.tokens_out for output in taken))
 
 
 @dataclass(frozen=True)
@@ -274,44 +274,44 @@ class _Brief:
         """Return prompts for new texts, one example at a time, so that each text has one origin."""
         draw = random.Random(seed)  # noqa: S311 - it orders examples
         by_label: dict[str, list[int]] = defaultdict(list)
-        for place, (_, label) in enumerate(self.examples):
-            by_label[label].append(place)
+        for index, (_, label) in enumerate(self.examples):
+            by_label[label].append(index)
         plan = []
         for batch in range(-(-rows // (_AT_A_TIME * len(self.labels)))):
             for label in self.labels:
-                place = by_label[label][batch % len(by_label[label])]
-                other = draw.choice([each for each in self.examples if each[1] != label])
-                plan.append((self._writing(self.examples[place], other, batch), {"label": label, "seed": str(place)}))
+                index = by_label[label][batch % len(by_label[label])]
+                other = draw.choice([example for example in self.examples if example[1] != label])
+                plan.append((self._writing(self.examples[index], other, batch), {"label": label, "seed": str(index)}))
         return plan
 
     def _writing(self, example: tuple[str, str], other: tuple[str, str], batch: int) -> Prompt:
-        told = (
+        instruction = (
             f"{self.describe}\nLabels: {', '.join(self.labels)}.\n"
             f"A text of the label {example[1]!r}: {example[0]}\nA text of another, {other[1]!r}: {other[0]}\n"
             f"Write {_AT_A_TIME} new texts of the label {example[1]!r}, as different people would: other words, other "
             f"details, short and long. Batch {batch + 1}: repeat nothing of the text above. "
             'Answer with JSON: {"texts": ["...", ...]}'
         )
-        messages = (Message(role="user", text=told),)
+        messages = (Message(role="user", text=instruction),)
         return Prompt(messages=messages, label=self.label, max_tokens=_TOKENS, json_schema=_SCHEMA)
 
     def to_label(self, text: str) -> Prompt:
         """Return the prompt for the label of a text."""
         shown = "\n".join(f"{example}\n=> {label}" for example, label in self.examples)
-        told = (
+        instruction = (
             f"{self.describe}\nAnswer with one of these labels alone: {', '.join(self.labels)}.\n\n"
             f"{shown}\n{text[:_LONGEST]}\n=>"
         )
-        return Prompt(messages=(Message(role="user", text=told),), label=self.label, max_tokens=40)
+        return Prompt(messages=(Message(role="user", text=instruction),), label=self.label, max_tokens=40)
 
 
-def _take(made: Bootstrapped, said: str, about: Mapping[str, str]) -> None:
+def _take(made: Bootstrapped, answer_text: str, about: Mapping[str, str]) -> None:
     """Read the teacher's answer: texts as rows, or a label to be weighed with the others."""
     if "text" in about:
-        made.heard.append((about["text"], " ".join(said.split())[:_LONGEST_ANSWER]))
+        made.heard.append((about["text"], " ".join(answer_text.split())[:_LONGEST_ANSWER]))
         return
     try:
-        texts = json.loads(said[said.index("{") : said.rindex("}") + 1])["texts"]
+        texts = json.loads(answer_text[answer_text.index("{") : answer_text.rindex("}") + 1])["texts"]
     except (ValueError, KeyError, TypeError, RecursionError):
         made.dropped["malformed"] += 1
         return
@@ -329,24 +329,24 @@ def _take_labels(
     spelled = {fold(label): label for label in labels}
     labels, named = list(spelled.values()), {folded: number for number, folded in enumerate(spelled)}
     if encode is None or not made.heard:
-        for text, said in made.heard:
-            if (number := named.get(fold(said))) is None:
+        for text, answer in made.heard:
+            if (number := named.get(fold(answer))) is None:
                 made.dropped["no_label"] += 1
             else:
-                _add(made, text, labels[number], str(len(made.rows)), said=said)
+                _add(made, text, labels[number], str(len(made.rows)), said=answer)
         return
     numbers = dict(named)
-    heard = [numbers.setdefault(fold(said), len(numbers)) for _, said in made.heard]
+    heard = [numbers.setdefault(fold(answer), len(numbers)) for _, answer in made.heard]
     vectors = encode([text for text, _ in examples] + [text for text, _ in made.heard])
     vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     own = [named[fold(label)] for _, label in examples]
     likely = true_labels(vectors[: len(own)], own, vectors[len(own) :], heard, len(labels))
-    for (text, said), shares in zip(made.heard, likely, strict=True):
+    for (text, answer), shares in zip(made.heard, likely, strict=True):
         best = int(shares.argmax())
         if shares[best] < _SURE:
             made.dropped["doubtful"] += 1
         else:
-            _add(made, text, labels[best], str(len(made.rows)), said=said, likely=round(float(shares[best]), 3))
+            _add(made, text, labels[best], str(len(made.rows)), said=answer, likely=round(float(shares[best]), 3))
 
 
 def _add(made: Bootstrapped, text: str, label: str, seed: str, *, said: str = "", likely: float | None = None) -> None:

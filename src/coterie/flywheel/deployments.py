@@ -188,12 +188,12 @@ class Deployments:
     async def job(self, key: str) -> KnownJob:
         """Return a job by its id or its name. Raises `InputError` if there is none."""
         jobs = await self.jobs()
-        found = next((each for each in jobs if key in {each.id, each.name}), None)
-        if found is None:
+        match = next((job for job in jobs if key in {job.id, job.name}), None)
+        if match is None:
             raise InputError(
-                f"Asked for the job {key!r}; there are {[each.name for each in jobs]}.", hint="Use one of these names."
+                f"Asked for the job {key!r}; there are {[job.name for job in jobs]}.", hint="Use one of these names."
             )
-        return found
+        return match
 
     async def put_job(self, job: KnownJob) -> None:
         """Write a job. Raises `FlywheelChanged`."""
@@ -210,8 +210,8 @@ class Deployments:
         record = await self.store.record(_DEPLOYMENT, key)
         found = await self.seen([] if record is None else [_read(Deployment, record)])
         if not found:
-            known = [each.id for each in await self.deployments()]
-            raise InputError(f"There is no deployment {key!r}; there are {known}.", hint="Use one of these ids.")
+            names = [deployment.id for deployment in await self.deployments()]
+            raise InputError(f"There is no deployment {key!r}; there are {names}.", hint="Use one of these ids.")
         return found[0]
 
     async def begin(
@@ -277,7 +277,7 @@ class Deployments:
         now = self.clock()
         moved = replace(deployment, state=state, share=share if state in SERVING else 0.0, stage=stage, since=now)
         changes = [(deployment, moved, reason)]
-        others = [each for each in await self.deployments(deployment.job) if each.id != deployment.id]
+        others = [other for other in await self.deployments(deployment.job) if other.id != deployment.id]
         for other in others if state in SERVING else ():
             older = state == "champion" and other.state == "shadow" and other.created < deployment.created
             if other.state == state or older:  # one canary and one champion a job
@@ -294,7 +294,7 @@ class Deployments:
     async def transitions(self, deployment: str) -> list[Transition]:
         """Return the steps of a deployment, the first one first."""
         records = await self.store.records(_TRANSITION)
-        return [step for step in (_read(Transition, each) for each in records) if step.deployment == deployment]
+        return [step for step in (_read(Transition, record) for record in records) if step.deployment == deployment]
 
     @staticmethod
     def _transition(step: Transition, deployment: Deployment) -> FlywheelRecord:
@@ -313,7 +313,7 @@ class Deployments:
     async def alarms(self, *, open_only: bool = False) -> list[JobAlarm]:
         """Return alarms, the oldest first."""
         found = await self.seen([_read(JobAlarm, each) for each in await self.store.records(_ALARM)])
-        return [each for each in found if each.resolved is None or not open_only]
+        return [alarm for alarm in found if alarm.resolved is None or not open_only]
 
     def alarm_of(
         self,

@@ -163,22 +163,22 @@ def discover(
     sample = [calls[i] for i in range(0, len(calls), step)]
     learnt = _Templates.learn(sample, support=max(min(support, _FEWEST_LEARNT), support // step))
     homes, merged = _recognised(calls, learnt, support, progress)
-    told = [learnt.leave_what_tells(each, homes, calls) for each in merged]
-    if any(told):
+    left_out = [learnt.leave_what_tells(group, homes, calls) for group in merged]
+    if any(left_out):
         homes, merged = _recognised(calls, learnt, support, lambda _: None)
-    found = homes.tolist()
-    loose = np.flatnonzero(np.isin(homes, [t for each in merged for t in each.templates], invert=True))
+    template_numbers = homes.tolist()
+    loose = np.flatnonzero(np.isin(homes, [t for group in merged for t in group.templates], invert=True))
     _take_in(calls, loose.tolist(), merged)
-    jobs = [each.job(calls, learnt) for each in merged if each.members]
+    jobs = [group.job(calls, learnt) for group in merged if group.members]
     shown = sorted((job for job in jobs if job.callers >= callers), key=lambda job: -len(job.calls))
     taken = {i for job in shown for i in job.calls}
     rest = tuple(i for i in range(len(calls)) if i not in taken)
-    numbers = {t: place for each in merged for place, t in enumerate(t for t in each.templates if t >= 0)}
+    numbers = {t: index for group in merged for index, t in enumerate(t for t in group.templates if t >= 0)}
     return Discovery(
         jobs=tuple(shown),
         rest=rest,
-        template_of=lambda i: numbers.get(found[i], -1),
-        input_of=lambda i: learnt.input_of(found[i], calls[i]),
+        template_of=lambda i: numbers.get(template_numbers[i], -1),
+        input_of=lambda i: learnt.input_of(template_numbers[i], calls[i]),
     )
 
 
@@ -186,13 +186,13 @@ def _recognised(
     calls: Sequence[RecordedCall], learnt: _Templates, support: int, progress: Callable[[int], None]
 ) -> tuple[np.ndarray, list[TemplateGroup]]:
     """Return the template of each call (N,), and the templates with enough calls, grouped by job."""
-    found: list[int] = []
+    numbers: list[int] = []
     recognise = learnt.recogniser()
     for begin in range(0, len(calls), _SHOWN):
         some = calls[begin : begin + _SHOWN]
-        found += map(recognise, some)
+        numbers += map(recognise, some)
         progress(len(some))
-    homes = np.asarray(found)
+    homes = np.asarray(numbers)
     groups = [TemplateGroup.of(calls, np.flatnonzero(homes == t), learnt, t) for t in range(len(learnt.constants))]
     return homes, _merge([each for each in groups if len(each.members) >= support], learnt)
 
@@ -220,11 +220,11 @@ class _Templates:
     def learn(cls, sample: Sequence[RecordedCall], *, support: int) -> _Templates:
         """Group calls by the shingles that they share."""
         held, shingles = _features_of([_shingles(words_of(call.prompt)) for call in sample], support)
-        weights = Counter({feature: len(each) for feature, each in shingles.items()})
+        weights = Counter({feature: len(members) for feature, members in shingles.items()})
         templates = cls([], [], sample)
         for constant, members in _split(list(range(len(held))), held, frozenset(), support, weights):
             if _size(constant, weights) >= _FEWEST_SHINGLES:
-                templates.constants.append(frozenset(each for feature in constant for each in shingles[feature]))
+                templates.constants.append(frozenset(shingle for feature in constant for shingle in shingles[feature]))
                 templates.members.append(members)
         return templates
 
@@ -247,10 +247,10 @@ class _Templates:
             for shingle in self.constants[t]:
                 within[shingle].add(t)
         at, answers = homes[job.members], np.asarray([fold(calls[i].answer) for i in job.members])
-        sets = {frozenset(each) for each in within.values() if len(each) < len(templates)}
-        telling = {each for each in sets if _tells(np.isin(at, list(each)), answers)}
+        sets = {frozenset(members) for members in within.values() if len(members) < len(templates)}
+        telling = {positions for positions in sets if _tells(np.isin(at, list(positions)), answers)}
         kept = {t: frozenset(s for s in self.constants[t] if frozenset(within[s]) not in telling) for t in templates}
-        if not telling or any(len(each) < _FEWEST_SHINGLES for each in kept.values()):
+        if not telling or any(len(members) < _FEWEST_SHINGLES for members in kept.values()):
             return False
         firsts: dict[frozenset[int], int] = {}
         for t in templates:
@@ -271,13 +271,13 @@ class _Templates:
         telling = [self._pieces(t, texts) for t in range(len(self.constants))]
         pieces = self.pieces = [piece for piece, _ in telling]
         order = sorted((t for t, piece in enumerate(pieces) if piece), key=lambda t: -len(self.members[t]))
-        known = {i: t for t, members in enumerate(self.members) for i in members}
-        exact = {texts[i]: t for i, t in known.items()}
+        template_of_text = {i: t for t, members in enumerate(self.members) for i in members}
+        exact = {texts[i]: t for i, t in template_of_text.items()}
 
         def recognise(call: RecordedCall) -> int:
             text = "\n".join(text for _, text in call.prompt)
-            if (found := exact.get(text)) is not None:
-                return found
+            if (number := exact.get(text)) is not None:
+                return number
             return max(
                 (t for t in order if all(piece in text for piece in telling[t])),
                 key=lambda t: len(self.constants[t]),
@@ -306,7 +306,7 @@ class _Templates:
     def _others(self, t: int) -> list[int]:
         """Return some calls of the other templates, except those that refine this one: they hold its text too."""
         own = self.constants[t]
-        other = (u for u, each in enumerate(self.constants) if len(own & each) < 0.9 * len(own))
+        other = (u for u, constant in enumerate(self.constants) if len(own & constant) < 0.9 * len(own))
         return [i for u in other for i in self.members[u][:50]]
 
     def _runs(self, t: int, call: RecordedCall) -> Iterable[str]:
@@ -331,9 +331,12 @@ class _Templates:
 
     def template(self, t: int) -> Template:
         """Return a template as a value."""
-        known = self.constants[t]
+        constant = self.constants[t]
         runs = dict.fromkeys(
-            run for i in self.members[t][:5] for run in runs_of(words_of(self.sample[i].prompt)) if hash(run) in known
+            run
+            for i in self.members[t][:5]
+            for run in runs_of(words_of(self.sample[i].prompt))
+            if hash(run) in constant
         )
         return Template(piece=self.pieces[t], runs=tuple(runs))
 
@@ -347,8 +350,8 @@ def _tells(inside: np.ndarray, answers: np.ndarray) -> bool:  # (N,) bool, (N,) 
     table = table[:, table.sum(axis=0) >= _FOLDS]
     if table.shape[1] < 2 or not table.sum(axis=1).all():
         return False
-    found = chi2_contingency(table, correction=False)
-    return bool(found.pvalue < _CHANCE and found.statistic >= _TELLING**2 * table.sum())
+    test = chi2_contingency(table, correction=False)
+    return bool(test.pvalue < _CHANCE and test.statistic >= _TELLING**2 * table.sum())
 
 
 def _covered(call: RecordedCall, constant: frozenset[int]) -> list[tuple[int, int, int]]:
@@ -362,13 +365,13 @@ def _features_of(calls: Sequence[Sequence[int]], support: int) -> tuple[list[fro
 
     Shingles of exactly the same calls are one feature: a list of labels in a template is hundreds of shingles.
     """
-    sets = [frozenset(each) for each in calls]
+    sets = [frozenset(call) for call in calls]
     counts = Counter(shingle for each in sets for shingle in each)
     chance = random.Random(0)  # noqa: S311 - it names sets
     where: dict[int, int] = defaultdict(int)
-    for each in sets:
+    for features in sets:
         bits = chance.getrandbits(64)
-        for shingle in each:
+        for shingle in features:
             if counts[shingle] >= support:
                 where[shingle] ^= bits
     together: dict[int, list[int]] = defaultdict(list)
@@ -378,7 +381,7 @@ def _features_of(calls: Sequence[Sequence[int]], support: int) -> tuple[list[fro
 
 
 def _size(features: Iterable[int], weights: Mapping[int, int]) -> int:
-    return sum(weights[each] for each in features)
+    return sum(weights[feature] for feature in features)
 
 
 def _split(
@@ -389,7 +392,7 @@ def _split(
     weights: Mapping[int, int],
 ) -> list[tuple[frozenset[int], list[int]]]:
     """Split calls into templates: those of the most shared feature first, and so on; finer ones below each."""
-    found: list[tuple[frozenset[int], list[int]]] = []
+    parts: list[tuple[frozenset[int], list[int]]] = []
     left, tried = members, set(above)
     while len(left) >= support:
         counts = Counter(feature for i in left for feature in held[i] if feature not in tried)
@@ -398,20 +401,20 @@ def _split(
             if n < support:
                 break
             inside = [i for i in left if feature in held[i]]
-            within = Counter(each for i in inside for each in held[i])
-            constant = frozenset(each for each, k in within.items() if k >= _CONSTANT * n)
-            own = {each for each in constant - above if counts[each] <= 1.25 * n}
+            within = Counter(feature for i in inside for feature in held[i])
+            constant = frozenset(feature for feature, k in within.items() if k >= _CONSTANT * n)
+            own = {feature for feature in constant - above if counts[feature] <= 1.25 * n}
             enough = _size(own, weights) >= _FEWEST_SHINGLES
             tried |= own if enough else {feature}
             if enough:
                 group = inside
-                found += _refined(group, constant, held, support, weights)
+                parts += _refined(group, constant, held, support, weights)
                 break
         if not group:
             break
         kept = set(group)
         left = [i for i in left if i not in kept]
-    return found
+    return parts
 
 
 def _refined(
@@ -435,7 +438,7 @@ def _refined(
 
 def answers_of(answers: Sequence[str]) -> Answers:
     """Determine the shape of answers."""
-    objects = [tuple(found) for answer in answers[:2000] if (found := json_object(answer)) is not None]
+    objects = [tuple(answer_object) for answer in answers[:2000] if (answer_object := json_object(answer)) is not None]
     if len(objects) >= 0.5 * len(answers[:2000]):
         counts = Counter(key for keys in objects for key in keys)
         return Answers(shape="json", labels={k: n for k, n in counts.most_common() if n >= 0.2 * len(objects)})
@@ -533,7 +536,7 @@ def _usual_length(answers: Iterable[str]) -> int:
 def _folded_values(value: object) -> object:
     """Texts of a value as labels are compared; a list of plain values as a set."""
     if isinstance(value, dict):
-        return {key: _folded_values(each) for key, each in value.items()}
+        return {key: _folded_values(item) for key, item in value.items()}
     if isinstance(value, list):
         if any(isinstance(each, dict | list) for each in value):
             return [_folded_values(each) for each in value]
@@ -594,13 +597,13 @@ class TemplateGroup:
     def job(self, calls: Sequence[RecordedCall], templates: _Templates) -> FoundJob:
         """Return the job of these calls."""
         costs = [calls[i].cost for i in self.members]
-        known = [cost for cost in costs if cost is not None]
+        known_costs = [cost for cost in costs if cost is not None]
         return FoundJob(
             calls=tuple(sorted(self.members)),
             templates=tuple(_shown(templates, t) for t in self.templates if t >= 0),
             answers=answers_of([calls[i].answer for i in self.members]),
             callers=len({calls[i].caller for i in self.members}),
-            cost=sum(known) if len(known) == len(costs) else None,
+            cost=sum(known_costs) if len(known_costs) == len(costs) else None,
             inputs=tuple(dict.fromkeys(self.inputs[:: max(1, len(self.inputs) // 5)])),
             wordings=tuple(templates.template(t) for t in self.templates if t >= 0),
         )
@@ -617,7 +620,7 @@ def _shown(templates: _Templates, t: int) -> str:
 def _merge(groups: list[TemplateGroup], templates: _Templates) -> list[TemplateGroup]:
     """Merge wordings of one job, the largest first."""
     merged: list[TemplateGroup] = []
-    for group in sorted(groups, key=lambda each: -len(each.members)):
+    for group in sorted(groups, key=lambda group: -len(group.members)):
         same = next((each for each in merged if _same_job(each, group) or _one_question(each, group, templates)), None)
         if same is None:
             merged.append(group)
@@ -719,7 +722,7 @@ def _transfers(a: TemplateGroup, b: TemplateGroup) -> bool:
     """
     ours, theirs = _told(a.answers, a.outcomes), _told(a.answers, b.outcomes)
     counts = Counter(ours.tolist())
-    kept = np.asarray([counts[each] >= _FOLDS for each in ours])
+    kept = np.asarray([counts[label] >= _FOLDS for label in ours])
     here = np.isin(theirs, ours[kept])
     if len(set(ours[kept])) < 2 or not here.any():
         return _alike(a, b)
@@ -759,12 +762,12 @@ def _take_in(calls: Sequence[RecordedCall], loose: list[int], groups: list[Templ
     """
     closed = [group for group in groups if group.answers.shape in _CLOSED_SHAPES]
     free = [group for group in groups if group.answers.shape == "text"]
-    asked = [*loose, *(i for group in free for i in group.members)]
+    members = [*loose, *(i for group in free for i in group.members)]
     homes = {
         outcome: [g for g, group in enumerate(closed) if _holds(group.answers, outcome)]
-        for outcome in {fold(calls[i].answer) for i in asked}
+        for outcome in {fold(calls[i].answer) for i in members}
     }
-    candidates = [(i, at) for i in asked if (at := homes[fold(calls[i].answer)])]
+    candidates = [(i, at) for i in members if (at := homes[fold(calls[i].answer)])]
     if not candidates:
         return
     texts = [text for group in closed for text in group.inputs[:600]]

@@ -153,7 +153,7 @@ def estimate(
     Raises:
         ValueError: `right` and `predicted` differ in length.
     """
-    right, predicted, unlabelled = (np.asarray(each, dtype=float) for each in (right, predicted, unlabelled))
+    right, predicted, unlabelled = (np.asarray(array, dtype=float) for array in (right, predicted, unlabelled))
     if right.shape != predicted.shape:
         raise ValueError(f"{len(right)} labels, but {len(predicted)} predictions for them")
     count, ones = len(right), int(right.sum())

@@ -42,10 +42,10 @@ def values_of(answer: str, keys: Sequence[str]) -> dict[str, str] | None:
         if found_items is None:
             return None
         return {"": _json(list(found_items) if "[" in answer else answer.strip())}
-    found = json_object(answer)
-    if found is None or set(found) != set(keys):
+    answer_object = json_object(answer)
+    if answer_object is None or set(answer_object) != set(keys):
         return None
-    return {key: _json(found[key]) for key in keys}
+    return {key: _json(answer_object[key]) for key in keys}
 
 
 def object_of(values: Mapping[str, str]) -> str:
@@ -210,19 +210,19 @@ class FieldsSpecialist:
         """Answer with the object; accepted if each field is, and the joint confidence suffices."""
         override = task.acceptance_override
         inner = task if override is None else replace(task, acceptance_override=replace(override, confidence=0.0))
-        found = {key: await part.consult(inner, view, call=call) for key, part in self.parts.items()}
-        confidence = prod(each.confidence for each in found.values())
-        values = {key: self._written(key, each) for key, each in found.items()}
-        unsure = [key for key, each in found.items() if not each.accepted or values[key] is None]
+        findings = {key: await part.consult(inner, view, call=call) for key, part in self.parts.items()}
+        confidence = prod(finding.confidence for finding in findings.values())
+        values = {key: self._written(key, each) for key, each in findings.items()}
+        unsure = [key for key, each in findings.items() if not each.accepted or values[key] is None]
         named = ", ".join(key or "labels" for key in unsure)
-        about: dict[str, Any] = {"sure": len(found) - len(unsure), "fields": len(found), "unsure": named}
+        about: dict[str, Any] = {"sure": len(findings) - len(unsure), "fields": len(findings), "unsure": named}
         accepted, reason = not unsure, Reason("abstain.fields" if unsure else "accept.fields", **about)
         if override is not None and not unsure:
             accepted, reason = overridden(confidence, override)
-        first = next(iter(found.values()))
+        first = next(iter(findings.values()))
         whole = {key: value or "null" for key, value in values.items()} | dict(self.constants)
         text = object_of({key: whole[key] for key in self.keys})
-        scopes = [each.in_scope for each in found.values() if each.in_scope is not None]
+        scopes = [finding.in_scope for finding in findings.values() if finding.in_scope is not None]
         return replace(
             first,
             specialist=self.card.name,
@@ -235,7 +235,7 @@ class FieldsSpecialist:
             evidence=(),
             distribution={},
             form="text",
-            steps=tuple(step for each in found.values() for step in each.steps),
+            steps=tuple(step for finding in findings.values() for step in finding.steps),
         )
 
     def _written(self, key: str, found: Finding) -> str | None:

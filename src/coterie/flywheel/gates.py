@@ -57,13 +57,13 @@ def is_audit(example: str, share: float) -> bool:
 
 def truths_of(labels: Iterable[GivenLabel]) -> dict[str, str | None]:
     """Return people's label of each example: the majority, the latest for a tie. Feedback does not count as a label."""
-    said: dict[str, list[str | None]] = defaultdict(list)
-    for label in sorted(labels, key=lambda each: each.time):
+    values_by_example: dict[str, list[str | None]] = defaultdict(list)
+    for label in sorted(labels, key=lambda label: label.time):
         if label.origin == "person":
-            said[label.example].append(None if label.value is None else fold(label.value))
+            values_by_example[label.example].append(None if label.value is None else fold(label.value))
     return {
         example: max(reversed(values), key=values.count)  # of equally many the latest
-        for example, values in said.items()
+        for example, values in values_by_example.items()
     }
 
 
@@ -124,24 +124,24 @@ def judge_differences(stream: ComparedStream, truths: Truths, *, margin: float, 
     judged: list[tuple[int, int]] = []
     pending: list[str] = []
     erased, end = 0, stream.compared
-    for each in stream.differing:
-        if each.given is None:  # an erased call is no row
+    for difference in stream.differing:
+        if difference.given is None:  # an erased call is no row
             erased += 1
-        elif each.example not in truths:
+        elif difference.example not in truths:
             if not pending:
-                end = each.place - erased
-            pending.append(each.example)
+                end = difference.place - erased
+            pending.append(difference.example)
         elif not pending:
-            truth = truths[each.example]
-            row = int(fold(each.answer) == truth) - int(fold(each.given) == truth)
-            judged.append((each.place - erased, row))
+            truth = truths[difference.example]
+            row = int(fold(difference.answer) == truth) - int(fold(difference.given) == truth)
+            judged.append((difference.place - erased, row))
     rows = end if pending else stream.compared - erased
     places = np.unique(np.linspace(0, rows - 1, min(rows, _PLACES)).astype(int)) if rows else np.zeros(0, int)
-    at = np.asarray([place for place, row in judged if row], dtype=int)
+    at = np.asarray([number for number, row in judged if row], dtype=int)
     signs = np.asarray([row for _, row in judged if row], dtype=int)
     grown = [path / -math.log(alpha) for path in paths_at(places, at, signs, margin=margin)]
     better, is_worse = (float(path[-1]) if len(path) else 0.0 for path in grown)
-    differing = sum(each.given is not None for each in stream.differing) / max(1, stream.compared - erased)
+    differing = sum(row.given is not None for row in stream.differing) / max(1, stream.compared - erased)
     shares = [
         differing * (int((signs == sign).sum()) + part * _BEFORE) / (len(judged) + _BEFORE)
         for sign, part in ((1, _WON), (-1, _LOST))
@@ -161,7 +161,8 @@ def judge_differences(stream: ComparedStream, truths: Truths, *, margin: float, 
         is_worse=is_worse,
         rows_left=0.0 if better >= 1 else max(needed - rows, _LEAST_LEFT * needed),
         growth=tuple(
-            (int(place) + 1, round(float(a), 4), round(float(b), 4)) for place, a, b in zip(places, *grown, strict=True)
+            (int(number) + 1, round(float(a), 4), round(float(b), 4))
+            for number, a, b in zip(places, *grown, strict=True)
         ),
     )
 
@@ -190,22 +191,26 @@ class FrozenEvidence:
         return {"frozen_rows": self.rows, "right": self.right, "before": self.before, "worse": list(self.worse)}
 
 
-def judge_frozen(truths: Truths, given: Mapping[str, str], found: Mapping[str, str | None]) -> FrozenEvidence:
+def judge_frozen(truths: Truths, given: Mapping[str, str], answers: Mapping[str, str | None]) -> FrozenEvidence:
     """Return the evidence of held-out rows.
 
     Args:
         truths: The right answers by people, by example.
         given: The given answers.
-        found: The candidate's answers; None where it abstains.
+        answers: The candidate's answers; None where it abstains.
     """
-    examples = [each for each in truths if each in given and each in found]
-    before = np.asarray([fold(given[each]) == truths[each] for each in examples], dtype=bool)
+    examples = [example for example in truths if example in given and example in answers]
+    before = np.asarray([fold(given[example]) == truths[example] for example in examples], dtype=bool)
     after = np.asarray(
-        [fold(given[each] if found[each] is None else found[each] or "") == truths[each] for each in examples], bool
+        [
+            fold(given[example] if answers[example] is None else answers[example] or "") == truths[example]
+            for example in examples
+        ],
+        bool,
     )
     if not examples:
         return FrozenEvidence(rows=0, right=0, before=0, chance=None, worse=())
-    names = np.asarray([truths[each] or "" for each in examples])
+    names = np.asarray([truths[example] or "" for example in examples])
     overall = float(paired_drop(before, after))
     slices = {str(name): float(paired_drop(before[names == name], after[names == name])) for name in sorted(set(names))}
     verdicts = worse(list(slices.values()))
@@ -224,14 +229,14 @@ def audit_sample(examples: Iterable[CapturedExample | AnsweredCall], size: int, 
     strata: dict[str, list[str]] = defaultdict(list)
     folded: dict[str, str] = {}  # many calls have few answers
     total = 0
-    for each in examples:
-        if not each.failed and not each.by_specialist:
+    for candidate in examples:
+        if not candidate.failed and not candidate.by_specialist:
             total += 1
-            if each.answer not in folded:
-                folded[each.answer] = fold(each.answer)
-            strata[folded[each.answer]].append(each.id)
+            if candidate.answer not in folded:
+                folded[candidate.answer] = fold(candidate.answer)
+            strata[folded[candidate.answer]].append(candidate.id)
     wanted = {name: len(ids) / total * size for name, ids in strata.items()}
-    counts = {name: int(each) for name, each in wanted.items()}
+    counts = {name: int(size) for name, size in wanted.items()}
     rest = sorted(wanted, key=lambda name: (counts[name] - wanted[name], name))
     for name in rest[: min(size, total) - sum(counts.values())]:
         counts[name] += 1
@@ -263,15 +268,15 @@ def teacher_accuracy(
         compared: A specialist's answers to them.
         sample: The sample of `audit_sample`.
     """
-    by_model = {each.id: each for each in examples if not each.failed and not each.by_specialist}
+    by_model = {example.id: example for example in examples if not example.failed and not example.by_specialist}
     likely = {
-        each.example: each.confidence if each.same else 1 - each.confidence
-        for each in compared
-        if isinstance(each, ComparedConfidence) or not each.failed
+        comparison.example: comparison.confidence if comparison.same else 1 - comparison.confidence
+        for comparison in compared
+        if isinstance(comparison, ComparedConfidence) or not comparison.failed
     }
-    known = [each for each in sample if each in truths and each in by_model]
-    right = np.asarray([fold(by_model[each].answer) == truths[each] for each in known], dtype=float)
-    if not known or any(each not in likely for each in known):
+    judged = [example for example in sample if example in truths and example in by_model]
+    right = np.asarray([fold(by_model[example].answer) == truths[example] for example in judged], dtype=float)
+    if not judged or any(example not in likely for example in judged):
         return exact(int(right.sum()), len(right))
-    others = np.asarray([likely[each] for each in by_model if each in likely and each not in truths])
-    return estimate(right, np.asarray([likely[each] for each in known]), others)
+    others = np.asarray([likely[example] for example in by_model if example in likely and example not in truths])
+    return estimate(right, np.asarray([likely[example] for example in judged]), others)

@@ -216,10 +216,10 @@ class LiveFlywheel:
         """Enter a relayed request; None if it does not concern the flywheel."""
         if path not in _APIS or (self._capture.models and model not in self._capture.models):
             return None
-        asked = read_question(content)
-        if asked is None:
+        question = read_question(content)
+        if question is None:
             return None
-        system, text = asked
+        system, text = question
         if len(system) + len(text) > LONGEST_CALL:
             self.counts["too_long"] += 1
             return None
@@ -279,16 +279,16 @@ class LiveFlywheel:
     def _choose(self, entered: EnteredCall, session: str) -> None:
         """Choose which deployment answers: the same for all calls of a session."""
         live = self._snapshot.live.get(entered.example.job, ())
-        serving = sorted((each for each in live if each.deployment.serves), key=lambda each: each.deployment.state)
+        serving = sorted((lane for lane in live if lane.deployment.serves), key=lambda lane: lane.deployment.state)
         propensity = 1.0
-        for each in serving if entered.plain else ():  # the canary first
-            share = each.deployment.share
-            if drawn(session, share, salt=each.deployment.job + each.deployment.state):
-                entered.arm = each
+        for lane in serving if entered.plain else ():  # the canary first
+            share = lane.deployment.share
+            if drawn(session, share, salt=lane.deployment.job + lane.deployment.state):
+                entered.arm = lane
                 propensity *= share
                 break
             propensity *= 1 - share
-        entered.others = [each for each in live if each is not entered.arm]
+        entered.others = [lane for lane in live if lane is not entered.arm]
         policy = entered.example.policy if entered.arm is None else entered.arm.deployment.id
         entered.example = replace(entered.example, policy=policy, propensity=propensity)
 
@@ -319,7 +319,7 @@ class LiveFlywheel:
             milliseconds: Duration of the answer.
             failed: Whether there is no answer.
         """
-        found = entered.found
+        finding = entered.found
         by_arm = not model and entered.arm is not None
         entered.example = replace(
             entered.example,
@@ -327,8 +327,8 @@ class LiveFlywheel:
             cost=cost,
             milliseconds=milliseconds,
             failed=failed,
-            confidence=None if found is None else found.confidence,
-            in_scope=None if found is None else found.in_scope,
+            confidence=None if finding is None else finding.confidence,
+            in_scope=None if finding is None else finding.in_scope,
         )
         try:
             self._queue.put_nowait((entered, answer))
@@ -375,7 +375,7 @@ class LiveFlywheel:
             return
         if self.section.on_alarm == "back":
             live = {
-                job: [each for each in some if each.deployment.id != deployment.id]
+                job: [lane for lane in some if lane.deployment.id != deployment.id]
                 for job, some in self._snapshot.live.items()
             }
             self._snapshot = replace(self._snapshot, live=live)
@@ -393,7 +393,7 @@ class LiveFlywheel:
             drift.kind,
             since=recent[0].time if recent else example.time,
             figures={"calls_watched": drift.rows, "calls_since": drift.back, "patience": self.section.patience},
-            examples=[each.id for each in recent[:: max(1, len(recent) // _EXAMPLES)][:_EXAMPLES]],
+            examples=[row.id for row in recent[:: max(1, len(recent) // _EXAMPLES)][:_EXAMPLES]],
             back=back,
         )
         try:
@@ -431,16 +431,16 @@ class LiveFlywheel:
         process = await asyncio.create_subprocess_exec(
             *self._command, *words, "--json", stdin=DEVNULL, stdout=PIPE, stderr=PIPE, preexec_fn=_step_back
         )
-        said, problem = await process.communicate()
+        output, problem = await process.communicate()
         try:
-            found: dict[str, Any] = json.loads(said)
+            document: dict[str, Any] = json.loads(output)
         except ValueError:
             ended = f"`coterie {' '.join(words)}` ended with {process.returncode}: {problem.decode()[-500:]}"
             raise SetupError(ended, hint="Run it by hand.") from None
-        if "error" in found:
-            raise InputError(str(found["error"].get("message")), hint=str(found["error"].get("hint", "")))
+        if "error" in document:
+            raise InputError(str(document["error"].get("message")), hint=str(document["error"].get("hint", "")))
         await self.follow()
-        return found
+        return document
 
     # --- following the store ---------------------------------------------------------------------
 
@@ -456,17 +456,17 @@ class LiveFlywheel:
     async def follow(self) -> None:
         """Read jobs and deployments, load new specialists, and use them from the next request on."""
         revision = await self.store.revision()
-        jobs = {each.id: each for each in await self.books.jobs() if not each.ignored}
+        jobs = {job.id: job for job in await self.books.jobs() if not job.ignored}
         live: dict[str, list[Serving]] = {}
-        for each in await self.books.deployments():
-            if each.state in LIVE and each.job in jobs:
-                serving = await self._serving(jobs[each.job], each)
+        for deployment in await self.books.deployments():
+            if deployment.state in LIVE and deployment.job in jobs:
+                serving = await self._serving(jobs[deployment.job], deployment)
                 if serving is not None:
-                    live.setdefault(each.job, []).append(serving)
+                    live.setdefault(deployment.job, []).append(serving)
         templates: dict[str, list[tuple[str, int, Template]]] = {}
         for job in jobs.values():
             templates.setdefault(job.tenant, []).extend((job.id, n, each) for n, each in enumerate(job.templates))
-        self._loaded = {each.deployment.id: each for some in live.values() for each in some}
+        self._loaded = {lane.deployment.id: lane for some in live.values() for lane in some}
         recognisers = {tenant: Recogniser(some) for tenant, some in templates.items()}
         self._snapshot = _Snapshot(recognisers=recognisers, jobs=jobs, live=live)
         self._revision = revision
@@ -485,9 +485,9 @@ class LiveFlywheel:
                 await self.books.move(deployment, "retired", by="flywheel", reason=reason, alarm=alarm)
             return None
         before = (await self.store.comparisons(deployment.id))[-CALIBRATION:]
-        given = await self.store.examples_of([each.example for each in before]) if deployment.serves else {}
+        given = await self.store.examples_of([comparison.example for comparison in before]) if deployment.serves else {}
         # Beside a champion a shadow was compared with what that one said, and not with the model.
-        beside = frozenset(key for key, each in given.items() if each.by_specialist)
+        beside = frozenset(key for key, example in given.items() if example.by_specialist)
         watch = DeploymentWatch(before, self.section.patience, beside=beside)
         return Serving(deployment=deployment, specialist=specialist, watch=watch)
 
@@ -527,32 +527,32 @@ class LiveFlywheel:
                 compared += await self._compare(entered, answer)
         if not self._capture.enabled:
             return
-        kept = [each for each in read if drawn(each[0].example.id, self._capture.sample, salt="sample")]
-        examples = await asyncio.to_thread(lambda: [self._scrubbed(*each) for each in kept])
-        ids = {each.id for each in examples}
+        kept = [pair for pair in read if drawn(pair[0].example.id, self._capture.sample, salt="sample")]
+        examples = await asyncio.to_thread(lambda: [self._scrubbed(*pair) for pair in kept])
+        ids = {example.id for example in examples}
         # What a specialist says is a label that it was trained with, and stands in the store already.
-        await self.store.add_examples(examples, [each for each in compared if each.example in ids])
+        await self.store.add_examples(examples, [comparison for comparison in compared if comparison.example in ids])
         self.counts["kept"] += len(examples)
 
     async def _compare(self, entered: EnteredCall, answer: str) -> list[ComparedAnswer]:
         """Return the deployments' answers to a call that the model answered."""
-        found: list[ComparedAnswer] = []
+        compared: list[ComparedAnswer] = []
         if entered.arm is not None and entered.found is not None and not entered.found.accepted:
-            found.append(_compared(entered.arm.deployment, entered, entered.found, answer, 0.0))
+            compared.append(_compared(entered.arm.deployment, entered, entered.found, answer, 0.0))
         if self._queue.qsize() > _SHADOWS_UP_TO:
             self.counts["shadows_left_out"] += len(entered.others)
-            return found
-        for each in entered.others:
+            return compared
+        for other in entered.others:
             start = perf_counter()
             call = replace(SYSTEM, principal=Principal(tenant=entered.example.tenant, clearance=Label.RESTRICTED))
-            finding = await self._ask(each, entered, call)
+            finding = await self._ask(other, entered, call)
             took = (perf_counter() - start) * 1000
-            row = _compared(each.deployment, entered, finding, answer, took)
-            found.append(row)
+            row = _compared(other.deployment, entered, finding, answer, took)
+            compared.append(row)
             self.counts["shadows"] += 1
             if row.accepted and not row.failed and not entered.example.by_specialist:
-                self._alarmed(each, each.watch.compared(same=row.same), entered.example)
-        return found
+                self._alarmed(other, other.watch.compared(same=row.same), entered.example)
+        return compared
 
     def _scrubbed(self, entered: EnteredCall, answer: str) -> CapturedExample:
         example = entered.example
@@ -561,10 +561,10 @@ class LiveFlywheel:
         parts = items_in(answer) if job is not None and job.shape == "lists" else (answer,)
         # Labels of the job stand in the store already.
         known = job is not None and parts is not None and all(fold(str(each)) in job.labels for each in parts)
-        *prompt, left, said = scrub([*texts, entered.raw_input, "" if known else answer], self._detector)
+        *prompt, left, answered = scrub([*texts, entered.raw_input, "" if known else answer], self._detector)
         roles = [role for role, _ in example.prompt]
         prompts = tuple(zip(roles, prompt, strict=True))
-        return replace(example, prompt=prompts, input=left, answer=answer if known else said)
+        return replace(example, prompt=prompts, input=left, answer=answer if known else answered)
 
 
 def scrub(texts: Sequence[str], detector: Detector) -> list[str]:
@@ -576,16 +576,16 @@ def scrub(texts: Sequence[str], detector: Detector) -> list[str]:
     numbers: dict[tuple[str, str], int] = {}
     done: list[str] = []
 
-    def is_hidden(text: str, each: PersonalData) -> bool:
-        if label_of(each.kind) is None:
+    def is_hidden(text: str, item: PersonalData) -> bool:
+        if label_of(item.kind) is None:
             return False  # a town or a date says nothing of anybody who is not named
-        words = plain(text[each.start : each.end])
-        named = each.kind == Kind.PERSON and (each.kind, words) not in numbers
+        words = plain(text[item.start : item.end])
+        named = item.kind == Kind.PERSON and (item.kind, words) not in numbers
         return not (named and any(_holds(before, words) for before in done))
 
     for text in texts:
-        found = detector.find(text) if text else ()
-        done.append(redact(text, (each for each in found if is_hidden(text, each)), numbers))
+        personal_data = detector.find(text) if text else ()
+        done.append(redact(text, (item for item in personal_data if is_hidden(text, item)), numbers))
     return done
 
 
@@ -603,8 +603,8 @@ def _answer_in(body: bytes | str) -> str | None:
     """Return the answer in a response's body as text; None if there is none."""
     if isinstance(body, str):
         return body
-    found = read_answer(body.decode("utf-8", "replace"))
-    return found if found is None or isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+    read = read_answer(body.decode("utf-8", "replace"))
+    return read if read is None or isinstance(read, str) else json.dumps(read, ensure_ascii=False)
 
 
 def _compared(
@@ -653,7 +653,7 @@ def _has_other_parts(messages: object) -> bool:
     """Return whether a message has a part that is no text."""
     if not isinstance(messages, list):
         return False
-    parts = [part for each in messages if isinstance(each, dict) for part in _parts(each.get("content"))]
+    parts = [part for message in messages if isinstance(message, dict) for part in _parts(message.get("content"))]
     return any(isinstance(part, dict) and "text" not in str(part.get("type", "text")) for part in parts)
 
 

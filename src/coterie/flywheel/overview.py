@@ -110,10 +110,10 @@ async def job_views(books: Deployments, section: FlywheelSection, *, clearance: 
 
     Inputs are shown up to the clearance; None shows all.
     """
-    volumes = {each.job: each for each in await books.store.volumes()}
+    volumes = {volume.job: volume for volume in await books.store.volumes()}
     by_job: dict[str, list[Deployment]] = {}
-    for each in await books.deployments():
-        by_job.setdefault(each.job, []).append(each)
+    for deployment in await books.deployments():
+        by_job.setdefault(deployment.job, []).append(deployment)
     views = []
     for job in await books.jobs():
         if job.merged_into:
@@ -125,7 +125,7 @@ async def job_views(books: Deployments, section: FlywheelSection, *, clearance: 
             newest = await books.store.newest(job=job.id, limit=_EXAMPLES)
             inputs = [each.input for each in newest if clearance is None or each.label <= clearance]
             views.append(_job_view(job, volume, section, furthest, coverage, inputs=inputs))
-    return sorted(views, key=lambda each: (-(each.monthly_cost or 0), -each.calls))
+    return sorted(views, key=lambda view: (-(view.monthly_cost or 0), -view.calls))
 
 
 async def _coverage(books: Deployments, deployment: Deployment | None) -> float | None:
@@ -148,9 +148,9 @@ def _job_view(
 ) -> JobView:
     calls = volume.calls if volume else 0
     span = max(volume.last - volume.first, 86_400.0) if volume else 86_400.0
-    known = calls - (volume.unpriced if volume else 0)
+    priced_calls = calls - (volume.unpriced if volume else 0)
     monthly = calls * _MONTH / span
-    cost = monthly * volume.cost / known if volume and known else None
+    cost = monthly * volume.cost / priced_calls if volume and priced_calls else None
     state = "ignored" if job.ignored else "found" if calls >= section.calls else "small"
     if furthest is not None and furthest.state != "retired":
         state = furthest.state
@@ -181,7 +181,7 @@ def _job_view(
 async def served_share(books: Deployments, job: str) -> float:
     """Return the share of a job's newest calls that its deployments answered."""
     calls = await books.store.answered(job, limit=_LATELY)
-    return sum(each.by_specialist for each in calls) / len(calls) if calls else 0.0
+    return sum(call.by_specialist for call in calls) / len(calls) if calls else 0.0
 
 
 async def evidence_of(books: Deployments, section: FlywheelSection, deployment: Deployment) -> StreamEvidence:
@@ -195,46 +195,48 @@ async def deployment_views(
     books: Deployments, section: FlywheelSection, *, job: str | None = None
 ) -> list[DeploymentView]:
     """Return deployments, those that serve first, then the latest. Raises `InputError` if there is no such job."""
-    jobs = {each.id: each for each in ([await books.job(job)] if job is not None else await books.jobs())}
+    jobs = {job_.id: job_ for job_ in ([await books.job(job)] if job is not None else await books.jobs())}
     alarms = await books.alarms(open_only=True)
     volumes = await books.store.volumes()
     views = []
-    for each in await books.deployments():
-        if each.job not in jobs:
+    for deployment in await books.deployments():
+        if deployment.job not in jobs:
             continue
-        evidence = await evidence_of(books, section, each)
-        steps = await books.transitions(each.id)
-        state, _, share = step_after(each, section, volumes)
-        last = each.state in {"champion", "retired"}
+        evidence = await evidence_of(books, section, deployment)
+        steps = await books.transitions(deployment.id)
+        state, _, share = step_after(deployment, section, volumes)
+        last = deployment.state in {"champion", "retired"}
         views.append(
             DeploymentView(
-                id=each.id,
-                job=each.job,
-                job_name=jobs[each.job].name,
-                specialist=each.specialist,
-                version=each.version,
-                state=each.state,
-                stage=each.stage,
-                share=each.share,
-                created=each.created,
-                since=each.since,
+                id=deployment.id,
+                job=deployment.job,
+                job_name=jobs[deployment.job].name,
+                specialist=deployment.specialist,
+                version=deployment.version,
+                state=deployment.state,
+                stage=deployment.stage,
+                share=deployment.share,
+                created=deployment.created,
+                since=deployment.since,
                 evidence=evidence,
-                covers=await served_share(books, each.job) if each.state == "champion" else evidence.coverage,
+                covers=await served_share(books, deployment.job)
+                if deployment.state == "champion"
+                else evidence.coverage,
                 next_state=None if last else state,
                 next_share=0.0 if last else share,
-                why="" if last else waits_for(evidence, each) or await also_waits_for(books, section, each),
-                open_alarms=tuple(alarm.id for alarm in alarms if alarm.deployment == each.id),
+                why="" if last else waits_for(evidence, deployment) or await also_waits_for(books, section, deployment),
+                open_alarms=tuple(alarm.id for alarm in alarms if alarm.deployment == deployment.id),
                 figures=steps[-1].figures if steps else {},
             )
         )
-    return sorted(views, key=lambda each: (_ORDER.index(each.state), -each.since))
+    return sorted(views, key=lambda view: (_ORDER.index(view.state), -view.since))
 
 
 def step_after(
     deployment: Deployment, section: FlywheelSection, volumes: Sequence[JobVolume]
 ) -> tuple[DeploymentState, int, float]:
     """Return the next step of a deployment, with canary stages that fit the calls of its job."""
-    volume = next((each for each in volumes if each.job == deployment.job), None)
+    volume = next((volume for volume in volumes if volume.job == deployment.job), None)
     if volume is None:
         return next_step(deployment, section.canary, control=section.control)
     days = max(volume.last - volume.first, _DAY) / _DAY
@@ -260,22 +262,22 @@ async def also_waits_for(books: Deployments, section: FlywheelSection, deploymen
     job, store = deployment.job, books.store
     if deployment.state == "shadow":
         others = await books.deployments(job)
-        if any(each.state == "canary" for each in others):
+        if any(other.state == "canary" for other in others):
             return "another deployment of the job is in canary"
         labels = await store.labels(job=job)
         truths = truths_of(labels)
         calls = await store.answered(job, limit=NEWEST_ROWS)  # without their prompts: a page asks this, too
         sample = audit_sample(calls, section.audits, share=section.audit_share)
-        audited = {each.example for each in labels if each.purpose == "audit"}
+        audited = {label.example for label in labels if label.purpose == "audit"}
         # The sample moves on with each call; what was labelled for it stays.
-        if (missing := len(sample) - len(audited.union(each for each in sample if each in truths))) > 0:
+        if (missing := len(sample) - len(audited.union(example for example in sample if example in truths))) > 0:
             return f"{count(missing, 'example')} of the audit slice to be labelled by a person"
-        champion = next((each for each in others if each.state == "champion"), None)
+        champion = next((other for other in others if other.state == "champion"), None)
         if champion is None:
             return ""
         return await _covers_less(books, deployment, champion, await store.newest(job=job, limit=NEWEST_ROWS))
     rows = await store.examples(job=job, after=(deployment.since, ""), limit=NEWEST_ROWS)
-    served = sum(each.policy == deployment.id for each in rows)
+    served = sum(row.policy == deployment.id for row in rows)
     hours = (books.clock() - deployment.since) / 3600
     if served >= section.canary_calls or hours >= _NEARLY * section.canary_hours:
         return ""
@@ -287,12 +289,12 @@ async def _covers_less(
     books: Deployments, deployment: Deployment, champion: Deployment, examples: Sequence[CapturedExample]
 ) -> str:
     """Describe that a shadow would answer fewer of the same calls than the champion; empty if it would not."""
-    mine = {each.example: each.accepted for each in await books.store.comparisons(deployment.id)}
-    theirs = {each.example: each.accepted for each in await books.store.comparisons(champion.id)}
+    mine = {comparison.example: comparison.accepted for comparison in await books.store.comparisons(deployment.id)}
+    theirs = {comparison.example: comparison.accepted for comparison in await books.store.comparisons(champion.id)}
     both = [
-        (mine[each.id], each.policy == champion.id or theirs.get(each.id, False))
-        for each in examples
-        if each.id in mine and each.time >= champion.since
+        (mine[example.id], example.policy == champion.id or theirs.get(example.id, False))
+        for example in examples
+        if example.id in mine and example.time >= champion.since
     ]
     if len(both) < _COVERED_BY:
         return ""
@@ -318,19 +320,19 @@ async def promote(
         FlywheelChanged: the deployment was moved meanwhile.
     """
     _check_reason(reason)
-    found = await books.deployment(deployment)
-    if found.state == "champion":
+    current = await books.deployment(deployment)
+    if current.state == "champion":
         raise InputError(f"Deployment {deployment!r} is champion: there is no next step.")
-    evidence = await evidence_of(books, section, found)
+    evidence = await evidence_of(books, section, current)
     passed = evidence.decision == "better"  # one that is forced goes through every stage
-    state, stage, share = step_after(found, section, await books.store.volumes() if passed else ())
-    if found.state not in {"candidate", "retired"} and not force and (why := waits_for(evidence, found)):
+    state, stage, share = step_after(current, section, await books.store.volumes() if passed else ())
+    if current.state not in {"candidate", "retired"} and not force and (why := waits_for(evidence, current)):
         raise InputError(
             f"Deployment {deployment!r} cannot be promoted: {why}.",
             hint='Decide it all the same with --force (`"force": true` over HTTP) and a reason.',
         )
     figures = {**evidence.figures(), "forced": force and not passed}
-    return await books.move(found, state, by=by, reason=reason, share=share, stage=stage, figures=figures)
+    return await books.move(current, state, by=by, reason=reason, share=share, stage=stage, figures=figures)
 
 
 async def roll_back(books: Deployments, deployment: str, *, by: str, reason: str) -> Deployment:
@@ -344,10 +346,10 @@ async def roll_back(books: Deployments, deployment: str, *, by: str, reason: str
         FlywheelChanged: the deployment was moved meanwhile.
     """
     _check_reason(reason)
-    found = await books.deployment(deployment)
-    if found.state == "retired":
+    current = await books.deployment(deployment)
+    if current.state == "retired":
         raise InputError(f"Deployment {deployment!r} is retired already.")
-    return await books.move(found, "retired", by=by, reason=reason)
+    return await books.move(current, "retired", by=by, reason=reason)
 
 
 def _check_reason(reason: str) -> None:

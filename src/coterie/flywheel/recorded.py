@@ -40,15 +40,15 @@ def read_calls(files: Sequence[Path]) -> Recorded:
     Raises:
         DataError: a file cannot be read, or has records and no call among them.
     """
-    found = Recorded()
-    reader = CallReader(skipped=found.skipped)
+    recorded = Recorded()
+    reader = CallReader(skipped=recorded.skipped)
     for path in files:
-        for record in read_log(path, found.skipped):
-            found.calls += map(_call, reader.read(record.value))
+        for record in read_log(path, recorded.skipped):
+            recorded.calls += map(_call, reader.read(record.value))
     reader.finish()
-    if not found.calls and any(found.skipped.values()):
-        raise nothing_in(files, found.skipped)
-    return found
+    if not recorded.calls and any(recorded.skipped.values()):
+        raise nothing_in(files, recorded.skipped)
+    return recorded
 
 
 def _call(logged: LoggedCall) -> RecordedCall:
@@ -64,7 +64,7 @@ def _call(logged: LoggedCall) -> RecordedCall:
     )
 
 
-def write_rows(path: Path, job: FoundJob, found: Discovery, calls: Sequence[RecordedCall]) -> int:
+def write_rows(path: Path, job: FoundJob, discovery: Discovery, calls: Sequence[RecordedCall]) -> int:
     """Write a `classify` job's calls as a CSV with the columns text and label; return the number of rows.
 
     A label is spelled as most answers spell it; bars separate the labels of a list. Calls whose answer is none of the
@@ -78,7 +78,7 @@ def write_rows(path: Path, job: FoundJob, found: Discovery, calls: Sequence[Reco
     names = {label: spelled[label].most_common(1)[0][0] for label in job.answers.labels}
     folded = {i: [fold(str(each)) for each in parts] for i, parts in said.items()}
     rows = dict.fromkeys(
-        (found.input_of(i), "|".join(names[label] for label in labels))
+        (discovery.input_of(i), "|".join(names[label] for label in labels))
         for i, labels in folded.items()
         if names.keys() >= set(labels)
     )
@@ -110,16 +110,16 @@ def priced(recorded: Recorded, models: Mapping[str, object], *, until: float) ->
     Returns:
         Number of calls that were priced.
     """
-    entries = {key: each for key, each in models.items() if isinstance(each, RemoteModel)}
-    entries = {**{str(getattr(each, "name", key)): each for key, each in entries.items()}, **entries}
-    known = {name: each.prices_at(until) for name, each in entries.items()}
+    entries = {key: model for key, model in models.items() if isinstance(model, RemoteModel)}
+    entries = {**{str(getattr(model, "name", key)): model for key, model in entries.items()}, **entries}
+    models_at = {name: model.prices_at(until) for name, model in entries.items()}
     count = 0
-    for place, call in enumerate(recorded.calls):
-        prices = known.get(call.model) or known.get(call.model.rpartition("/")[2])
+    for index, call in enumerate(recorded.calls):
+        prices = models_at.get(call.model) or models_at.get(call.model.rpartition("/")[2])
         if call.cost is None and call.tokens is not None and prices is not None:
             read, written = map(Decimal, call.tokens)
             cost = token_money(read, written, price_in=prices.tokens_in, price_out=prices.tokens_out)
-            recorded.calls[place] = replace(call, cost=None if cost is None else float(cost))
+            recorded.calls[index] = replace(call, cost=None if cost is None else float(cost))
             count += cost is not None
     return count
 
@@ -138,16 +138,16 @@ def log_examples(
         until: Time of the last call, in seconds since the epoch; earlier ones are a second apart, since logs write time
             in many formats.
     """
-    for place, call in enumerate(recorded.calls):
+    for index, call in enumerate(recorded.calls):
         texts = [text for _, text in call.prompt]
         if sum(map(len, texts)) + len(call.answer) > LONGEST_CALL:
             recorded.skipped["long_call"] += 1
             continue
         *prompt, answer = scrub([*texts, call.answer], detector)
-        known = "\0".join([*texts, call.answer, str(place)]).encode("utf-8", "replace")
+        identity = "\0".join([*texts, call.answer, str(index)]).encode("utf-8", "replace")
         yield CapturedExample(
-            id=f"log-{_hash(known, secret)}",
-            time=until - (len(recorded.calls) - place) * _SECOND,
+            id=f"log-{_hash(identity, secret)}",
+            time=until - (len(recorded.calls) - index) * _SECOND,
             tenant=tenant,
             label=label,
             api="log",
@@ -166,8 +166,8 @@ def _hash(content: bytes, secret: bytes) -> str:
 def batches(examples: Iterator[CapturedExample], size: int = 500) -> Iterator[Sequence[CapturedExample]]:
     """Yield examples in batches of `size`."""
     some: list[CapturedExample] = []
-    for each in examples:
-        some.append(each)
+    for example in examples:
+        some.append(example)
         if len(some) == size:
             yield some
             some = []

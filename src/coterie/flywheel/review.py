@@ -185,8 +185,8 @@ class ReviewQueue:
         With `waited_for`, only items that a promotion needs. The item is reserved for five minutes. Raises
         `InputError` for an unknown job.
         """
-        found = await self.upcoming(job, 1, reviewer=reviewer, now=now, only_waited_for=waited_for)
-        return next(iter(found), None)
+        items = await self.upcoming(job, 1, reviewer=reviewer, now=now, only_waited_for=waited_for)
+        return next(iter(items), None)
 
     async def upcoming(
         self, job: str, count: int, *, reviewer: str, now: float | None = None, only_waited_for: bool = False
@@ -197,26 +197,26 @@ class ReviewQueue:
         if left <= 0:
             return []
         desk = await self._desk(job)
-        found: list[tuple[str, ReviewPurpose]] = []
-        claims = {each.id: each for each in await self.books.store.records(_CLAIM, since=now - _DAY)}
-        mine = {each.example for each in desk.labels if each.by == reviewer and each.origin == "person"}
+        taken: list[tuple[str, ReviewPurpose]] = []
+        claims = {record.id: record for record in await self.books.store.records(_CLAIM, since=now - _DAY)}
+        mine = {label.example for label in desk.labels if label.by == reviewer and label.origin == "person"}
         spare = left - int(_SPARED * self.section.labels)
         waited_for, others = await asyncio.to_thread(self._order, desk)
         order = [*waited_for, *(() if only_waited_for else others)]
         hidden = await self._hidden([example for example, _ in order])
         for place, (example, purpose) in enumerate(order):
-            if place >= len(waited_for) and purpose in {"audit", "doubt"} and len(found) >= spare:
+            if place >= len(waited_for) and purpose in {"audit", "doubt"} and len(taken) >= spare:
                 continue
             if example in mine or example in hidden or _is_taken(claims.get(example), reviewer, now):
                 continue
             if _is_held(claims.get(example), reviewer, now, purpose) or await self._claim(
                 example, reviewer, now, purpose=purpose
             ):
-                found.append((example, purpose))
-            if len(found) >= min(count, left):
+                taken.append((example, purpose))
+            if len(taken) >= min(count, left):
                 break
-        examples = await self.books.store.examples_of([example for example, _ in found])
-        return [self._item(desk, examples[example], purpose) for example, purpose in found if example in examples]
+        examples = await self.books.store.examples_of([example for example, _ in taken])
+        return [self._item(desk, examples[example], purpose) for example, purpose in taken if example in examples]
 
     async def _hidden(self, examples: Sequence[str]) -> set[str]:
         """Those whose text the reviewer may not see."""
@@ -227,13 +227,13 @@ class ReviewQueue:
 
     async def worth(self) -> list[JobWorth]:
         """Return the jobs that people can label, the most useful first, since a week has few labels."""
-        volumes = {each.job: each for each in await self.books.store.volumes()}
-        found = []
+        volumes = {volume.job: volume for volume in await self.books.store.volumes()}
+        worths = []
         for job in await self.books.jobs():
             volume = volumes.get(job.id)
             if job.labels and not job.ignored and job.shape in TRAINABLE and volume is not None:
-                found.append(await self._worth(job, volume))
-        return sorted(found, key=lambda each: -each.each)
+                worths.append(await self._worth(job, volume))
+        return sorted(worths, key=lambda job_worth: -job_worth.each)
 
     async def next_of_all(self, *, reviewer: str) -> tuple[str, ReviewItem | None]:
         """Return the most useful job that has an item to label, and its next item.
@@ -245,10 +245,10 @@ class ReviewQueue:
         if not worth:
             raise InputError("There is no job that people can label yet.", hint="See `coterie flywheel status`.")
         for waited_for in (True, False):
-            for each in worth:
-                item = await self.next(each.job, reviewer=reviewer, waited_for=waited_for)
+            for job_worth in worth:
+                item = await self.next(job_worth.job, reviewer=reviewer, waited_for=waited_for)
                 if item is not None:
-                    return each.job, item
+                    return job_worth.job, item
         return worth[0].job, None
 
     async def _worth(self, job: KnownJob, volume: JobVolume) -> JobWorth:
@@ -256,18 +256,18 @@ class ReviewQueue:
         labels = await self.books.store.labels(job=job.id, feedback=False)
         truths, best = truths_of(labels), JobWorth(job=job.id, calls=0.0, labels=0.0)
         pace = volume.calls * _MONTH / max(volume.last - volume.first, _DAY)
-        lanes = [each for each in await self.books.deployments(job.id) if each.state in LIVE]
+        lanes = [deployment for deployment in await self.books.deployments(job.id) if deployment.state in LIVE]
         margin, alpha = self.section.margin, self.section.alpha
         streams = {each.id: await self.books.store.stream(each.id) for each in lanes}
         judged = {
-            key: await asyncio.to_thread(judge_differences, each, truths, margin=margin, alpha=alpha)
-            for key, each in streams.items()
+            key: await asyncio.to_thread(judge_differences, stream, truths, margin=margin, alpha=alpha)
+            for key, stream in streams.items()
         }
         served = await served_share(self.books, job.id)
-        audits = max(0, self.section.audits - sum(each.purpose == "audit" for each in labels))
-        for each in lanes:
-            evidence = judged[each.id]
-            if each.serves or evidence.decision != "open" or not evidence.compared:
+        audits = max(0, self.section.audits - sum(label.purpose == "audit" for label in labels))
+        for lane in lanes:
+            evidence = judged[lane.id]
+            if lane.serves or evidence.decision != "open" or not evidence.compared:
                 continue
             # Differences that wait beyond the rows that its gate still takes need no label.
             needed = evidence.rows_left * evidence.disagreement * evidence.coverage + audits
@@ -343,23 +343,23 @@ class ReviewQueue:
     async def progress(self, job: str) -> ReviewProgress:
         """Return the progress of labelling a job. Raises `InputError` for an unknown job."""
         desk = await self._desk(job)
-        people = [each for each in desk.labels if each.origin == "person"]
+        people = [label for label in desk.labels if label.origin == "person"]
         truths = truths_of(people)
-        waiting = {each.example for each in [*desk.differing, *desk.late] if each.example not in truths}
-        first = await self.books.store.examples_of([each.id for each in desk.answered[:1]])
-        since = min((each.time for each in first.values()), default=0.0)
-        compared = [row for each in desk.live for row in await self.books.store.confidences(each.id, since=since)]
+        waiting = {row.example for row in [*desk.differing, *desk.late] if row.example not in truths}
+        first = await self.books.store.examples_of([row.id for row in desk.answered[:1]])
+        since = min((example.time for example in first.values()), default=0.0)
+        compared = [row for lane in desk.live for row in await self.books.store.confidences(lane.id, since=since)]
         sample = desk.sample
-        agreement, twice = agreement_of([(each.example, each.value) for each in people])
+        agreement, twice = agreement_of([(person.example, person.value) for person in people])
         return ReviewProgress(
             job=desk.job.id,
             labelled=len(truths),
-            by_purpose=dict(Counter(each.purpose for each in people)),
+            by_purpose=dict(Counter(person.purpose for person in people)),
             pending=len(waiting),
-            audits_missing=sum(each not in truths for each in sample),
+            audits_missing=sum(example not in truths for example in sample),
             week=await self.books.store.given(since=self.books.clock() - _WEEK),
             budget=self.section.labels,
-            reviewers=dict(Counter(each.by for each in people)),
+            reviewers=dict(Counter(person.by for person in people)),
             agreement=agreement,
             twice=twice,
             teacher=await asyncio.to_thread(teacher_accuracy, truths, desk.answered, compared, sample),
@@ -369,26 +369,30 @@ class ReviewQueue:
 
     def _order(self, desk: _Desk) -> tuple[Asked, Asked]:
         """Return examples to label, the most useful first: those that gates need, and the others."""
-        people = [each for each in desk.labels if each.origin == "person"]
-        said = Counter(each.example for each in people)
-        done = {example for example, n in said.items() if n > drawn(example, TWICE, salt="twice")}
-        again = [each.example for each in people if each.purpose == "disagreement" and each.example not in done]
-        differing = deque(dict.fromkeys([*again, *(each.example for each in desk.differing)]))
-        audits = deque(each for each in desk.sample if each not in said)
-        given = {each.example for each in people if each.purpose == "audit"}.union(said.keys() & set(desk.sample))
+        people = [label for label in desk.labels if label.origin == "person"]
+        label_counts = Counter(person.example for person in people)
+        done = {example for example, n in label_counts.items() if n > drawn(example, TWICE, salt="twice")}
+        again = [person.example for person in people if person.purpose == "disagreement" and person.example not in done]
+        differing = deque(dict.fromkeys([*again, *(row.example for row in desk.differing)]))
+        audits = deque(example for example in desk.sample if example not in label_counts)
+        given = {person.example for person in people if person.purpose == "audit"}.union(
+            label_counts.keys() & set(desk.sample)
+        )
         missing = max(0, len(desk.sample) - len(given))  # that a promotion waits for; the sample moves on all the time
-        found: list[tuple[str, ReviewPurpose]] = []
+        order: list[tuple[str, ReviewPurpose]] = []
         while differing or (audits and missing):
-            audit = bool(audits and missing) and (not differing or (len(said) + len(found)) % _ONE_IN == _ONE_IN - 1)
+            audit = bool(audits and missing) and (
+                not differing or (len(label_counts) + len(order)) % _ONE_IN == _ONE_IN - 1
+            )
             missing -= audit
-            found.append((audits.popleft(), "audit") if audit else (differing.popleft(), "disagreement"))
-        asked = {example for example, _ in found}
-        twice = [each for each in desk.sample if each in said and each not in done]
-        others: list[tuple[str, ReviewPurpose]] = [(each, "audit") for each in [*twice, *audits]]
-        others += [(each, "doubt") for each in desk.job.doubtful if each not in said]
-        others += [(each.example, "margin") for each in desk.unsure if each.example not in said][:_SHOWN]
-        late = dict.fromkeys(each.example for each in desk.late if each.example not in asked)
-        return found, [*others, *((each, "disagreement") for each in late)]
+            order.append((audits.popleft(), "audit") if audit else (differing.popleft(), "disagreement"))
+        chosen = {example for example, _ in order}
+        twice = [example for example in desk.sample if example in label_counts and example not in done]
+        others: list[tuple[str, ReviewPurpose]] = [(example, "audit") for example in [*twice, *audits]]
+        others += [(example, "doubt") for example in desk.job.doubtful if example not in label_counts]
+        others += [(row.example, "margin") for row in desk.unsure if row.example not in label_counts][:_SHOWN]
+        late = dict.fromkeys(row.example for row in desk.late if row.example not in chosen)
+        return order, [*others, *((example, "disagreement") for example in late)]
 
     def _sample(self, job: KnownJob, live: Sequence[Deployment], answered: Sequence[AnsweredCall]) -> list[str]:
         """Return examples of the audit slice that need a label: for closed answers, once there is a specialist."""
@@ -401,19 +405,19 @@ class ReviewQueue:
     async def _desk(self, key: str) -> _Desk:
         job = await self.books.job(key)
         store = self.books.store
-        live = [each for each in await self.books.deployments(job.id) if each.state in LIVE]
+        live = [deployment for deployment in await self.books.deployments(job.id) if deployment.state in LIVE]
         labels = list(await store.labels(job=job.id, feedback=False))
         served = await served_share(self.books, job.id)
         open_: list[tuple[float, ComparedAnswer]] = []
         late: list[ComparedAnswer] = []
-        for each in live:
-            waiting = await store.differences(each.id)
-            price = await self._price(each, labels, served) if waiting else None
+        for deployment in live:
+            waiting = await store.differences(deployment.id)
+            price = await self._price(deployment, labels, served) if waiting else None
             if price is None:
                 late += waiting
             else:
                 open_ += [(price, row) for row in waiting]
-        unsure = [row for each in live for row in await store.unsure(each.id, limit=_SHOWN)]
+        unsure = [row for deployment in live for row in await store.unsure(deployment.id, limit=_SHOWN)]
         answered, sample, (fields, several) = await self._lately(("calls", job.id), partial(self._calls, job, live))
         return _Desk(
             job=job,
@@ -422,7 +426,7 @@ class ReviewQueue:
             fields=fields,
             several=several,
             live=live,
-            differing=[row for _, row in sorted(open_, key=lambda each: (each[0], each[1].time, each[1].example))],
+            differing=[row for _, row in sorted(open_, key=lambda item: (item[0], item[1].time, item[1].example))],
             late=sorted(late, key=lambda row: (row.time, row.example)),
             unsure=sorted(unsure, key=lambda row: row.confidence),
             labels=labels,
@@ -435,15 +439,19 @@ class ReviewQueue:
         """
         if deployment.serves:
             return None
-        if sum(each.purpose == "disagreement" for each in labels) < _DECIDES:
+        if sum(label.purpose == "disagreement" for label in labels) < _DECIDES:
             return 0.0
 
         async def judged() -> float | None:
             stream, truths = await self.books.store.stream(deployment.id), truths_of(labels)
             margin, alpha = self.section.margin, self.section.alpha
-            found = await asyncio.to_thread(judge_differences, stream, truths, margin=margin, alpha=alpha)
-            more = max(found.coverage - served, _LEAST_GAIN)
-            return found.rows_left * found.disagreement * found.coverage / more if found.decision == "open" else None
+            evidence = await asyncio.to_thread(judge_differences, stream, truths, margin=margin, alpha=alpha)
+            more = max(evidence.coverage - served, _LEAST_GAIN)
+            return (
+                evidence.rows_left * evidence.disagreement * evidence.coverage / more
+                if evidence.decision == "open"
+                else None
+            )
 
         return await self._lately(("decided", deployment.id), judged)
 
@@ -468,7 +476,7 @@ class ReviewQueue:
     @staticmethod
     def _item(desk: _Desk, example: CapturedExample, purpose: ReviewPurpose) -> ReviewItem:
         rows = [*desk.differing, *desk.late]
-        other = next((each.answer for each in rows if each.example == example.id), None)
+        other = next((row.answer for row in rows if row.example == example.id), None)
         answers = (example.answer,) if other is None else (example.answer, other)
         shown = () if purpose in {"audit", "doubt"} else answers[:: -1 if drawn(example.id, 0.5, salt="order") else 1]
         labels: Sequence[str] = ()

@@ -223,8 +223,8 @@ class FlywheelRunner:
     async def _spent(self) -> float:
         """Return CPU-seconds of trainings in the last week."""
         since = self.books.clock() - _WEEK
-        found = await self.books.store.records(_SPENT)
-        return float(sum(each.body["cpu_seconds"] for each in found if each.time >= since))
+        records = await self.books.store.records(_SPENT)
+        return float(sum(record.body["cpu_seconds"] for record in records if record.time >= since))
 
     # --- what is old, and what is new ------------------------------------------------------------
 
@@ -243,8 +243,11 @@ class FlywheelRunner:
         """
         await self._find_sites(dry_run=dry_run)
         store, section = self.books.store, self.config.flywheel
-        volumes = [each for each in await store.volumes() if not each.job.startswith("site-")]
-        loose, total = sum(each.calls for each in volumes if not each.job), sum(each.calls for each in volumes)
+        volumes = [volume for volume in await store.volumes() if not volume.job.startswith("site-")]
+        loose, total = (
+            sum(volume.calls for volume in volumes if not volume.job),
+            sum(volume.calls for volume in volumes),
+        )
         old = await store.record(_LOOK, "discover")
         grown = len(volumes) > 1 and total >= section.growth * (old.body["calls"] if old else 0)
         more = loose >= section.support + _LEFT_OVER * (old.body.get("loose", 0) if old else 0)
@@ -263,12 +266,14 @@ class FlywheelRunner:
                 RecordedCall(prompt=each.prompt, answer=each.answer, caller=each.caller, cost=each.cost)
                 for each in calls
             ]
-            found = await asyncio.to_thread(partial(discover, logged, support=section.support, callers=section.callers))
-            known = {job.id: job for job in await self.books.jobs()}
+            discovery = await asyncio.to_thread(
+                partial(discover, logged, support=section.support, callers=section.callers)
+            )
+            jobs = {job.id: job for job in await self.books.jobs()}
             taken: dict[str, FoundJob] = {}
-            for each in found.jobs:  # the largest first; none takes the place of another one
-                await self._keep_job(each, found, calls, known, taken)
-            await self._part_wordings({key: job for key, job in known.items() if job.tenant == tenant}, taken)
+            for found_job in discovery.jobs:  # the largest first; none takes the place of another one
+                await self._keep_job(found_job, discovery, calls, jobs, taken)
+            await self._part_wordings({key: job for key, job in jobs.items() if job.tenant == tenant}, taken)
         left = sum(each.calls for each in await store.volumes() if not each.job)
         looked = FlywheelRecord(
             kind=_LOOK,
@@ -281,10 +286,10 @@ class FlywheelRunner:
 
     async def _keep_job(
         self,
-        found: FoundJob,
+        found_job: FoundJob,
         discovery: Discovery,
         calls: Sequence[CapturedExample],
-        known: dict[str, KnownJob],
+        known_jobs: dict[str, KnownJob],
         taken: dict[str, FoundJob],
     ) -> None:
         """Write a found job, or the changes of a known one, and assign its calls.
@@ -292,38 +297,38 @@ class FlywheelRunner:
         Jobs that share a system prompt look like one while there are few calls: the largest keeps the record, the
         others get their own, and with it their wordings.
         """
-        homes = Counter(calls[i].job for i in found.calls if calls[i].job in known)
-        deployed = {each.job for each in await self.books.deployments() if each.state != "retired"}
-        homes = Counter({key: n for key, n in homes.items() if not known[key].ignored and key not in taken})
+        homes = Counter(calls[i].job for i in found_job.calls if calls[i].job in known_jobs)
+        deployed = {deployment.job for deployment in await self.books.deployments() if deployment.state != "retired"}
+        homes = Counter({key: n for key, n in homes.items() if not known_jobs[key].ignored and key not in taken})
         first = max(homes, key=lambda key: (key in deployed, homes[key]), default="")
-        new_job = _new_job(found, calls, taken={each.name for each in known.values()}, now=self.books.clock())
+        new_job = _new_job(found_job, calls, taken={job.name for job in known_jobs.values()}, now=self.books.clock())
         if new_job.id in taken:
             new_job = replace(new_job, id=f"{new_job.id}-{len(taken)}")
-        old = known.get(first or new_job.id)  # one that is found again, after its examples expired
+        old = known_jobs.get(first or new_job.id)  # one that is found again, after its examples expired
         if old is None:
             job = new_job
         else:
-            new = _unknown_wordings(found, discovery, calls, homes)
-            labels = _spelled(found.answers, (calls[i].answer for i in found.calls))
+            new = _unknown_wordings(found_job, discovery, calls, homes)
+            labels = _spelled(found_job.answers, (calls[i].answer for i in found_job.calls))
             job = replace(old, templates=(*old.templates, *new), labels={**labels, **old.labels})
             if old.merged_into:  # it stands apart again
                 job = replace(job, templates=new_job.templates, ignored=False, merged_into="")
-            better = (old.shape, found.answers.shape) == ("labels", "lists")  # what serves goes on as it was
-            if (first not in deployed or better) and old.shape != found.answers.shape:  # few calls do not show it
-                job = replace(job, shape=found.answers.shape, task=found.task, labels=labels)
-        taken[job.id] = found
+            better = (old.shape, found_job.answers.shape) == ("labels", "lists")  # what serves goes on as it was
+            if (first not in deployed or better) and old.shape != found_job.answers.shape:  # few calls do not show it
+                job = replace(job, shape=found_job.answers.shape, task=found_job.task, labels=labels)
+        taken[job.id] = found_job
         for key in homes:  # wordings that were taken for jobs of their own while there were few calls
-            whole = sum(each.job == key for each in calls)
+            whole = sum(call.job == key for call in calls)
             if key != first and key not in deployed and homes[key] > whole / 2:
-                job = replace(job, templates=(*job.templates, *known[key].templates))
-                known[key] = replace(known[key], ignored=True, merged_into=job.id, templates=())
-                await self.books.put_job(known[key])
-                known[key] = await self.books.job(key)
+                job = replace(job, templates=(*job.templates, *known_jobs[key].templates))
+                known_jobs[key] = replace(known_jobs[key], ignored=True, merged_into=job.id, templates=())
+                await self.books.put_job(known_jobs[key])
+                known_jobs[key] = await self.books.job(key)
         if job != old:
             await self.books.put_job(job)
             kept = await self.books.job(job.id)
-            known[job.id] = kept
-            calls_in = len(found.calls)
+            known_jobs[job.id] = kept
+            calls_in = len(found_job.calls)
             why = (
                 f"{count(calls_in, 'call')} of {count(len(kept.templates), 'wording')}"
                 if old is None
@@ -333,30 +338,41 @@ class FlywheelRunner:
         numbers = {template.piece: number for number, template in enumerate(job.templates)}
         await self.books.store.assign(
             [
-                (calls[i].id, job.id, numbers.get(_piece(found, discovery.template_of(i)), -1), discovery.input_of(i))
-                for i in found.calls
+                (
+                    calls[i].id,
+                    job.id,
+                    numbers.get(_piece(found_job, discovery.template_of(i)), -1),
+                    discovery.input_of(i),
+                )
+                for i in found_job.calls
                 if calls[i].job != job.id
             ]
         )
 
-    async def _part_wordings(self, known: Mapping[str, KnownJob], taken: Mapping[str, FoundJob]) -> None:
+    async def _part_wordings(self, jobs: Mapping[str, KnownJob], taken: Mapping[str, FoundJob]) -> None:
         """Assign each wording to the job in which it was found now, except for jobs with a deployment."""
-        deployed = {each.job for each in await self.books.deployments() if each.state != "retired"}
+        deployed = {deployment.job for deployment in await self.books.deployments() if deployment.state != "retired"}
         for key in taken:
-            others = {template.piece for other, each in taken.items() if other != key for template in each.wordings}
+            others = {
+                template.piece for other, found_job in taken.items() if other != key for template in found_job.wordings
+            }
             own = {template.piece for template in taken[key].wordings}
-            kept = tuple(each for each in known[key].templates if each.piece not in others - own)
-            if key not in deployed and len(kept) < len(known[key].templates):
-                await self.books.put_job(replace(known[key], templates=kept))
+            kept = tuple(template for template in jobs[key].templates if template.piece not in others - own)
+            if key not in deployed and len(kept) < len(jobs[key].templates):
+                await self.books.put_job(replace(jobs[key], templates=kept))
 
     async def _find_sites(self, *, dry_run: bool) -> None:
         """Record new typed questions, which are jobs without a search."""
-        known = {job.id for job in await self.books.jobs()}
+        known_jobs = {job.id for job in await self.books.jobs()}
         for volume in await self.books.store.volumes():
-            if not volume.job.startswith("site-") or volume.job in known or volume.calls < self.config.flywheel.support:
+            if (
+                not volume.job.startswith("site-")
+                or volume.job in known_jobs
+                or volume.calls < self.config.flywheel.support
+            ):
                 continue
             some = await self.books.store.newest(job=volume.job, limit=2_000)
-            answers = Counter(each.answer for each in some if each.answer)
+            answers = Counter(example.answer for example in some if example.answer)
             name = f"{_slug(some[-1].prompt[0][1])[:40].strip('-')}-{volume.job[5:9]}"
             job = KnownJob(
                 id=volume.job,
@@ -374,18 +390,20 @@ class FlywheelRunner:
 
     async def _work_on(self, job: KnownJob, *, dry_run: bool, retrain: bool) -> None:
         under_way: list[Deployment] = []
-        for each in await self.books.deployments(job.id):
-            if each.state == "candidate":
-                await self._to_shadow(job, each, dry_run=dry_run)
-            elif each.state in {"shadow", "canary"} and await self._advance(job, each, dry_run=dry_run):
-                under_way.append(each)
-            elif each.state == "champion":
-                await self._check_serving(job, each, dry_run=dry_run)
+        for deployment in await self.books.deployments(job.id):
+            if deployment.state == "candidate":
+                await self._to_shadow(job, deployment, dry_run=dry_run)
+            elif deployment.state in {"shadow", "canary"} and await self._advance(job, deployment, dry_run=dry_run):
+                under_way.append(deployment)
+            elif deployment.state == "champion":
+                await self._check_serving(job, deployment, dry_run=dry_run)
         if (again := await self._after_alarm(job, dry_run=dry_run)) is not None:
             under_way.append(again)
             job = await self.books.job(job.id)
-        now = {each.id: each for each in await self.books.deployments(job.id)}  # a new champion retired older shadows
-        under_way = [now[each.id] for each in under_way if now[each.id].state in {"shadow", "canary"}]
+        now = {
+            deployment.id: deployment for deployment in await self.books.deployments(job.id)
+        }  # a new champion retired older shadows
+        under_way = [now[deployment.id] for deployment in under_way if now[deployment.id].state in {"shadow", "canary"}]
         full = len(under_way) >= _SIDE_BY_SIDE and not retrain
         oldest = await self._least_shown(under_way) if full else None
         if not full or oldest is not None:
@@ -397,16 +415,16 @@ class FlywheelRunner:
         Some alarms are false, and some versions still answer well after a drift: then the version passes its gate
         again.
         """
-        lanes = {each.id: each for each in await self.books.deployments(job.id)}
+        lanes = {deployment.id: deployment for deployment in await self.books.deployments(job.id)}
         taken = [
-            each for each in await self.books.alarms(open_only=True) if each.job == job.id and each.kind in MONITORS
+            alarm for alarm in await self.books.alarms(open_only=True) if alarm.job == job.id and alarm.kind in MONITORS
         ]
-        alarm = max(taken, key=lambda each: each.time, default=None)
+        alarm = max(taken, key=lambda alarm: alarm.time, default=None)
         old = None if alarm is None else lanes.get(alarm.deployment)
-        if alarm is None or old is None or old.state != "retired" or any(each.serves for each in lanes.values()):
+        if alarm is None or old is None or old.state != "retired" or any(lane.serves for lane in lanes.values()):
             return None
-        later = [each for each in lanes.values() if each.created >= alarm.time and each.id != old.id]
-        if any(each.version == old.version for each in later):
+        later = [lane for lane in lanes.values() if lane.created >= alarm.time and lane.id != old.id]
+        if any(lane.version == old.version for lane in later):
             return None
         if dry_run:
             self._note("shadow", f"again after {alarm.id}", job=job.name, deployment=old.id)
@@ -427,12 +445,12 @@ class FlywheelRunner:
 
     async def _least_shown(self, under_way: Sequence[Deployment]) -> Deployment | None:
         """Return the shadow whose gate is farthest from passed; None where each is near it, or in canary."""
-        found = []
-        for each in under_way:
-            if each.state == "shadow":
-                evidence = await evidence_of(self.books, self.config.flywheel, each)
-                found.append((evidence.rows_left, -each.created, each))
-        least = max(found, key=lambda item: item[:2], default=None)
+        candidates = []
+        for deployment in under_way:
+            if deployment.state == "shadow":
+                evidence = await evidence_of(self.books, self.config.flywheel, deployment)
+                candidates.append((evidence.rows_left, -deployment.created, deployment))
+        least = max(candidates, key=lambda item: item[:2], default=None)
         return least[2] if least is not None and least[0] > _NEAR else None
 
     async def _train(
@@ -441,8 +459,8 @@ class FlywheelRunner:
         """Train a version if it is due, and let it shadow, in place of one whose gate was not passed yet."""
         section = self.config.flywheel
         examples = await self.books.store.newest(job=job.id, limit=NEWEST_ROWS)
-        callers = len({each.caller for each in examples})
-        alarms = [each for each in await self.books.alarms(open_only=True) if each.job == job.id]
+        callers = len({example.caller for example in examples})
+        alarms = [alarm for alarm in await self.books.alarms(open_only=True) if alarm.job == job.id]
         labels = await self.books.store.labels(job=job.id)
         judged = len(truths_of(labels)) if alone else 0
         why = self._due(job, examples, alarms, callers=callers, judged=judged, retrain=retrain)
@@ -453,8 +471,8 @@ class FlywheelRunner:
         job = _with_new_labels(job, examples)
         rows = rows_of(job, examples, labels, audit_share=section.audit_share)
         if rows.open_fields:
-            said = ", ".join(map(repr, rows.open_fields))
-            self._note("wait", f"{said} of its objects: no closed set of values", job=job.name)
+            fields = ", ".join(map(repr, rows.open_fields))
+            self._note("wait", f"{fields} of its objects: no closed set of values", job=job.name)
             return
         if len({label for _, label in rows.rows}) < 2:
             self._note("wait", "its answers are all the same", job=job.name)
@@ -486,11 +504,11 @@ class FlywheelRunner:
             return f"answers are {job.shape}: train a specialist of the task {job.task} by hand"
         if callers < section.callers:
             return f"{callers} callers, and a job has at least {section.callers}"
-        since = max((each.since for each in alarms if each.kind != _DAMAGED), default=None)
-        have = sum(1 for each in examples if not each.by_specialist and (since is None or each.time >= since))
+        since = max((alarm.since for alarm in alarms if alarm.kind != _DAMAGED), default=None)
+        have = sum(1 for example in examples if not example.by_specialist and (since is None or example.time >= since))
         needed = section.calls if not job.trained or alarms else int(job.trained * section.growth)
-        told = job.trained > 0 and judged >= max(_TOLD, 2 * job.judged)  # labels say from where on it may answer
-        if retrain or have >= needed or told:
+        more_judged = job.trained > 0 and judged >= max(_TOLD, 2 * job.judged)  # labels say from where on it may answer
+        if retrain or have >= needed or more_judged:
             return ""
         return f"{have} of {count(needed, 'call')}" + ("" if since is None else " since the alarm")
 
@@ -515,7 +533,9 @@ class FlywheelRunner:
         )
         truths = truths_of(await self.books.store.labels(job=job.id))
         versions = made.report.get("fields")
-        fields = {str(key): str(each) for key, each in versions.items()} if isinstance(versions, Mapping) else {}
+        fields = (
+            {str(key): str(version_id) for key, version_id in versions.items()} if isinstance(versions, Mapping) else {}
+        )
         tried = Deployment(
             id="",
             job=job.id,
@@ -535,12 +555,12 @@ class FlywheelRunner:
         noisy = tuple(rows.examples[i] for i in odd if rows.examples[i] not in truths)
         changed = replace(job, trained=len(rows.rows), judged=len(truths), doubtful=noisy[:_DOUBTFUL])
         lost = {each.deployment for each in await self.books.alarms() if each.kind == _DAMAGED}
-        known = [
-            each
-            for each in await self.books.deployments(job.id)
-            if each.version == made.version and each.id not in lost
+        earlier = [
+            deployment
+            for deployment in await self.books.deployments(job.id)
+            if deployment.version == made.version and deployment.id not in lost
         ]
-        if any(_nearly(each.accepts_from, even.confidence) for each in known):
+        if any(_nearly(other.accepts_from, even.confidence) for other in earlier):
             self._note("wait", f"the rows give version {made.version}, which is known", job=job.name)
             await self.books.put_job(changed)
             return None
@@ -607,14 +627,14 @@ class FlywheelRunner:
     ) -> BreakEven:
         """Return the confidence from which a version loses nothing against the current model."""
         lanes = await self.books.deployments(job.id)
-        compared = {each.id: await self._compared(each) for each in lanes}
+        compared = {lane.id: await self._compared(lane) for lane in lanes}
         before = [row for rows_of_one in compared.values() for row in rows_of_one]
-        served = {row.example: row.accepted for each in lanes if each.serves for row in compared[each.id]}
-        said = await self._said(job, tried, truths)
+        served = {row.example: row.accepted for lane in lanes if lane.serves for row in compared[lane.id]}
+        rejudged = await self._audit_answers(job, tried, truths)
         labels, right = [fold(label) for _, label in rows.rows], outcomes.right.tolist()
         slips = frozenset[str]() if rows.lists else unforeseen(labels, right)  # sets of labels are seldom, not slips
         formed = rows.formed - slips
-        model = model_slips(formed, examples, [*before, *said], truths)
+        model = model_slips(formed, examples, [*before, *rejudged], truths)
         section = self.config.flywheel
         month = max(self._a_month_of(examples), _LEAST_MONTH * section.calls)
         # Of all jobs: the queue gives them to the one where they bring most.
@@ -624,15 +644,15 @@ class FlywheelRunner:
             calls=min(_MONTHS * month, max(until_next, section.calls)),
             alpha=section.alpha,
             labels=labels_a_month / month,
-            answered=await served_share(self.books, job.id) if any(each.serves for each in lanes) else 0.0,
+            answered=await served_share(self.books, job.id) if any(lane.serves for lane in lanes) else 0.0,
         )
-        late = sorted(lanes, key=lambda each: each.created)[-_LATE:]
+        late = sorted(lanes, key=lambda lane: lane.created)[-_LATE:]
         alone = {
-            each.id: answer
-            for each in examples
-            if each.propensity == 1.0 and not each.by_specialist and (answer := fold(each.answer)) in formed
+            example.id: answer
+            for example in examples
+            if example.propensity == 1.0 and not example.by_specialist and (answer := fold(example.answer)) in formed
         }
-        live = live_rows([row for each in late for row in compared[each.id]], alone, truths)
+        live = live_rows([row for lane in late for row in compared[lane.id]], alone, truths)
         if len(live.confidence) >= _ENOUGH_LIVE:
             return break_even(
                 live.confidence,
@@ -643,11 +663,11 @@ class FlywheelRunner:
                 gains=live.gains,
                 within=within,
             )
-        by_id = {each.id: each for each in examples}
-        kept = [by_id[each] for each in rows.examples]
-        answers = [fold(each.answer) for each in kept]
+        by_id = {example.id: example for example in examples}
+        kept = [by_id[example] for example in rows.examples]
+        answers = [fold(example.answer) for example in kept]
         differs = row_differences(right, labels, answers)
-        gains = row_gains(right, [truths.get(each) for each in rows.examples], answers)
+        gains = row_gains(right, [truths.get(example) for example in rows.examples], answers)
         weights = row_weights(kept, served) * [label not in slips for label in labels]
         again = await self._repeats(job, tried, rows, weights)
         return break_even(
@@ -664,7 +684,7 @@ class FlywheelRunner:
     def _a_month_of(self, examples: Sequence[CapturedExample]) -> float:
         """Return the calls of a month, at the rate of the last week."""
         now = self.books.clock()
-        late = [each.time for each in examples if each.time >= now - _WEEK]
+        late = [example.time for example in examples if example.time >= now - _WEEK]
         return len(late) * _MONTH / max(now - late[0], 86_400.0) if late else 0.0
 
     async def _repeats(
@@ -682,15 +702,15 @@ class FlywheelRunner:
             return None
         specialist = await self.load(job, tried)
         sure, differs = [], []
-        for place in places:
-            text, label = rows.rows[place]
+        for number in places:
+            text, label = rows.rows[number]
             task = Task(text=text, acceptance_override=tried.acceptance)
             finding = await specialist.consult(task, ContextView(), call=SYSTEM)
-            said = fold(finding.value if isinstance(finding.value, str) else finding.text)
+            answer = fold(finding.value if isinstance(finding.value, str) else finding.text)
             others = list(answers[plain(text)])
             others.remove(fold(label))
             sure.append(finding.confidence)
-            differs.append(said not in others)
+            differs.append(answer not in others)
         return Repeats(confidence=np.asarray(sure), differs=np.asarray(differs, dtype=bool), share=share)
 
     async def _compared(self, deployment: Deployment) -> Sequence[ComparedAnswer]:
@@ -698,34 +718,34 @@ class FlywheelRunner:
 
     # --- gates -----------------------------------------------------------------------------------
 
-    async def _said(
+    async def _audit_answers(
         self, job: KnownJob, deployment: Deployment, truths: Mapping[str, str | None]
     ) -> list[ComparedAnswer]:
         """Return a version's answers to the labelled rows of the audit slice that a model answered."""
         share = self.config.flywheel.audit_share
-        rows = await self.books.store.examples_of([each for each in truths if is_audit(each, share)])
+        rows = await self.books.store.examples_of([example for example in truths if is_audit(example, share)])
         specialist = await self.load(job, deployment)
-        found = []
-        for key, each in rows.items():
-            if each.failed or not each.answer:
+        compared = []
+        for key, example in rows.items():
+            if example.failed or not example.answer:
                 continue
-            task = Task(text=each.input, label=each.label, acceptance_override=deployment.acceptance)
+            task = Task(text=example.input, label=example.label, acceptance_override=deployment.acceptance)
             finding = await specialist.consult(task, ContextView(), call=SYSTEM)
-            said = finding.value if isinstance(finding.value, str) else finding.text
-            row = ComparedAnswer(deployment=deployment.id, example=key, time=each.time, answer=said)
-            same = fold(said) == fold(each.answer)
-            found.append(replace(row, accepted=finding.accepted, confidence=finding.confidence, same=same))
-        return found
+            answer = finding.value if isinstance(finding.value, str) else finding.text
+            row = ComparedAnswer(deployment=deployment.id, example=key, time=example.time, answer=answer)
+            same = fold(answer) == fold(example.answer)
+            compared.append(replace(row, accepted=finding.accepted, confidence=finding.confidence, same=same))
+        return compared
 
     async def _frozen(self, job: KnownJob, deployment: Deployment) -> FrozenEvidence:
         """Return the evidence of the audit slice's labelled rows on a version."""
         truths = truths_of(await self.books.store.labels(job=job.id))
-        said = await self._said(job, deployment, truths)
-        given = await self.books.store.examples_of([each.example for each in said])
+        answers = await self._audit_answers(job, deployment, truths)
+        given = await self.books.store.examples_of([comparison.example for comparison in answers])
         return judge_frozen(
             truths,
-            {key: each.answer for key, each in given.items()},
-            {each.example: each.answer if each.accepted else None for each in said},
+            {key: example.answer for key, example in given.items()},
+            {comparison.example: comparison.answer if comparison.accepted else None for comparison in answers},
         )
 
     async def _to_shadow(self, job: KnownJob, deployment: Deployment, *, dry_run: bool) -> None:
@@ -793,22 +813,27 @@ class FlywheelRunner:
         steps = await self.books.transitions(deployment.id)
         first = min((step.time for step in steps if step.after == "canary"), default=deployment.since)
         rows = await store.examples(job=job.id, after=(first, ""), limit=NEWEST_ROWS)
-        ours = sum(each.policy == deployment.id for each in rows)
-        theirs = sum(each.policy.startswith("model:") for each in rows)
-        said = await store.complaints(since=first)
-        against = said.get(deployment.id, 0)
-        models = {each.policy for each in rows if each.policy.startswith("model:")}
-        others = sum(said.get(policy, 0) for policy in models)
+        ours = sum(row.policy == deployment.id for row in rows)
+        theirs = sum(row.policy.startswith("model:") for row in rows)
+        complaints = await store.complaints(since=first)
+        against = complaints.get(deployment.id, 0)
+        models = {row.policy for row in rows if row.policy.startswith("model:")}
+        others = sum(complaints.get(policy, 0) for policy in models)
         compared = list(await store.comparisons(deployment.id))
-        before = [each for each in compared if each.time < first]
-        after = [each for each in compared if each.time >= first]  # what it abstained from, and what others answered
-        kept_back = sum(not each.accepted for each in after)
-        gave = sum(each.accepted for each in after) + ours
+        before = [comparison for comparison in compared if comparison.time < first]
+        after = [
+            comparison for comparison in compared if comparison.time >= first
+        ]  # what it abstained from, and what others answered
+        kept_back = sum(not comparison.accepted for comparison in after)
+        gave = sum(comparison.accepted for comparison in after) + ours
         pairs = {
             "complaints": ((against, ours - against), (others, theirs - others)),
             "abstention": (
                 (kept_back, gave),
-                (sum(not each.accepted for each in before), sum(each.accepted for each in before)),
+                (
+                    sum(not comparison.accepted for comparison in before),
+                    sum(comparison.accepted for comparison in before),
+                ),
             ),
         }
         from scipy.stats import fisher_exact  # noqa: PLC0415 - serving needs none of it
@@ -837,7 +862,7 @@ class FlywheelRunner:
         if dry_run:
             self._note("alarm", kind, job=job.name, deployment=deployment.id, figures=figures)
             return
-        last = [each.id for each in rows if each.policy == deployment.id][-5:]
+        last = [row.id for row in rows if row.policy == deployment.id][-5:]
         alarm = self.books.alarm_of(deployment, kind, since=deployment.since, figures=figures, examples=last, back=back)
         if back:
             await self.books.move(deployment, "retired", by="flywheel", reason=f"alarm: {kind}", alarm=alarm)
@@ -876,9 +901,9 @@ def _has_ended(owner: str) -> bool:
 # --- Found jobs as known ones.
 
 
-def _new_job(found: FoundJob, calls: Sequence[CapturedExample], *, taken: set[str], now: float) -> KnownJob:
-    first, tenant = found.wordings[0] if found.wordings else None, calls[found.calls[0]].tenant
-    known_by = repr((tenant, first.runs if first else found.inputs)).encode("utf-8", "replace")
+def _new_job(found_job: FoundJob, calls: Sequence[CapturedExample], *, taken: set[str], now: float) -> KnownJob:
+    first, tenant = found_job.wordings[0] if found_job.wordings else None, calls[found_job.calls[0]].tenant
+    known_by = repr((tenant, first.runs if first else found_job.inputs)).encode("utf-8", "replace")
     key = hashlib.blake2b(known_by, digest_size=6).hexdigest()
     pieces = (first.piece if first else "job").split()
     cut = len(pieces) > 1 and len(_slug(pieces[0])) < 2  # what is left of a word, as of "Dr. Berg's desk"
@@ -888,10 +913,10 @@ def _new_job(found: FoundJob, calls: Sequence[CapturedExample], *, taken: set[st
         id=f"job-{key}",
         name=name.strip("-"),
         tenant=tenant,
-        task=found.task,
-        shape=found.answers.shape,
-        labels=_spelled(found.answers, (calls[i].answer for i in found.calls)),
-        templates=found.wordings,
+        task=found_job.task,
+        shape=found_job.answers.shape,
+        labels=_spelled(found_job.answers, (calls[i].answer for i in found_job.calls)),
+        templates=found_job.wordings,
         found=now,
     )
 
@@ -917,14 +942,14 @@ def _with_new_labels(job: KnownJob, examples: Sequence[CapturedExample]) -> Know
 
 
 def _unknown_wordings(
-    found: FoundJob, discovery: Discovery, calls: Sequence[CapturedExample], homes: Mapping[str, int]
+    found_job: FoundJob, discovery: Discovery, calls: Sequence[CapturedExample], homes: Mapping[str, int]
 ) -> tuple[Template, ...]:
     """Return the wordings of whose calls most were recognised as none of these jobs."""
     members: dict[int, list[int]] = {}
-    for i in found.calls:
+    for i in found_job.calls:
         members.setdefault(discovery.template_of(i), []).append(i)
     unknown = []
-    for number, template in enumerate(found.wordings):
+    for number, template in enumerate(found_job.wordings):
         some = members.get(number, [])
         recognised = sum(calls[i].job in homes and calls[i].template >= 0 for i in some)
         if some and template.piece and recognised < _RECOGNISED * len(some):
@@ -937,8 +962,8 @@ def _nearly(a: float | None, b: float | None) -> bool:
     return a == b if a is None or b is None else abs(a - b) < _SAME_THRESHOLD
 
 
-def _piece(found: FoundJob, number: int) -> str:
-    return found.wordings[number].piece if 0 <= number < len(found.wordings) else ""
+def _piece(found_job: FoundJob, number: int) -> str:
+    return found_job.wordings[number].piece if 0 <= number < len(found_job.wordings) else ""
 
 
 def _slug(text: str) -> str:

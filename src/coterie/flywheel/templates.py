@@ -40,22 +40,22 @@ def pieces_of(text: str) -> Iterator[tuple[int, str]]:
 
 def words_of(prompt: Prompt) -> list[str]:
     """Return the words of a prompt, the role before each message. All digits are equal."""
-    found: list[str] = []
+    words: list[str] = []
     for role, text in prompt:
-        found.append(f"<{role}>")
+        words.append(f"<{role}>")
         for _, piece in pieces_of(text):
-            found += _WORD.findall(_DIGITS.sub("0", piece))
-    return found
+            words += _WORD.findall(_DIGITS.sub("0", piece))
+    return words
 
 
 def places_of(prompt: Prompt) -> list[tuple[int, int, int]]:
     """Return the message, start and end of each word of `words_of`."""
-    found: list[tuple[int, int, int]] = []
+    positions: list[tuple[int, int, int]] = []
     for message, (_, text) in enumerate(prompt):
-        found.append((message, 0, 0))
+        positions.append((message, 0, 0))
         for at, piece in pieces_of(text):
-            found += [(message, at + word.start(), at + word.end()) for word in _WORD.finditer(piece)]
-    return found
+            positions += [(message, at + word.start(), at + word.end()) for word in _WORD.finditer(piece)]
+    return positions
 
 
 def runs_of(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -74,16 +74,16 @@ def covered(prompt: Prompt, inside: np.ndarray) -> list[tuple[int, int, int]]:
     for i in np.flatnonzero(inside).tolist():
         words[i : i + RUN] = True
     places = places_of(prompt)
-    found: list[tuple[int, int, int]] = []
+    spans: list[tuple[int, int, int]] = []
     previous = -2
     for i in np.flatnonzero(words).tolist():
         message, start, end = places[i]
-        if i == previous + 1 and found and found[-1][0] == message:
-            found[-1] = (message, found[-1][1], end)
+        if i == previous + 1 and spans and spans[-1][0] == message:
+            spans[-1] = (message, spans[-1][1], end)
         else:
-            found.append((message, start, end))
+            spans.append((message, start, end))
         previous = i
-    return found
+    return spans
 
 
 def left_over(prompt: Prompt, stretches: Sequence[tuple[int, int, int]]) -> str:
@@ -97,7 +97,7 @@ def left_over(prompt: Prompt, stretches: Sequence[tuple[int, int, int]]) -> str:
         for start, end in [*held[message], (len(text), len(text))]:
             left.append(text[at:start].strip())
             at = end
-    return "\n".join(each for each in left if any(map(str.isalnum, each)))
+    return "\n".join(piece for piece in left if any(map(str.isalnum, piece)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +112,10 @@ class Template:
     _telling: frozenset[tuple[str, ...]] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        known = frozenset(map(tuple, self.runs))
-        object.__setattr__(self, "_known", known)
+        known_runs = frozenset(map(tuple, self.runs))
+        object.__setattr__(self, "_known", known_runs)
         object.__setattr__(
-            self, "_telling", frozenset(each for each in known if _STANDING_IN.isdisjoint(each)) or known
+            self, "_telling", frozenset(run for run in known_runs if _STANDING_IN.isdisjoint(run)) or known_runs
         )
 
     def held_by(self, runs: AbstractSet[tuple[str, ...]]) -> int:
@@ -140,10 +140,10 @@ class Recogniser:
     def job_of(self, prompt: Prompt) -> tuple[str, int, str] | None:
         """Return job, wording and input of a prompt; None if no template matches or nothing is left."""
         text = "\n".join(text for _, text in prompt)
-        fitting = [each for each in self.templates if each[2].piece and each[2].piece in text]
+        fitting = [template for template in self.templates if template[2].piece and template[2].piece in text]
         runs = list(runs_of(words_of(prompt))) if fitting else []
         distinct = set(runs)
-        held = [each[2].held_by(distinct) for each in fitting]
+        held = [template[2].held_by(distinct) for template in fitting]
         if not any(held):
             return None
         job, number, template = fitting[int(np.argmax(held))]

@@ -89,35 +89,37 @@ def rows_of(
         labels: Labels of people and feedback.
         audit_share: Share of examples that are left out.
     """
-    said: dict[str, tuple[int, str]] = {}
+    labels_by_example: dict[str, tuple[int, str]] = {}
     for label in labels:
         rank = _ORDER[label.origin]
-        if label.value is not None and rank >= said.get(label.example, (0, ""))[0]:
-            said[label.example] = rank, label.value
-    found: dict[str, tuple[str, str, LabelOrigin]] = {}
+        if label.value is not None and rank >= labels_by_example.get(label.example, (0, ""))[0]:
+            labels_by_example[label.example] = rank, label.value
+    labelled: dict[str, tuple[str, str, LabelOrigin]] = {}
     left_out = 0
-    for each in examples:
-        if is_audit(each.id, audit_share):
+    for example in examples:
+        if is_audit(example.id, audit_share):
             left_out += 1
             continue
-        rank, value = said.get(each.id, (0, ""))
-        if not rank and (each.failed or each.by_specialist):
+        rank, value = labels_by_example.get(example.id, (0, ""))
+        if not rank and (example.failed or example.by_specialist):
             continue
-        spelled = _spelled(job, value or each.answer)
-        if spelled is not None and each.input.strip():
+        spelled = _spelled(job, value or example.answer)
+        if spelled is not None and example.input.strip():
             origin = next(name for name, order in _ORDER.items() if order == rank)
-            found[each.id] = each.input, spelled, origin
+            labelled[example.id] = example.input, spelled, origin
     closed = None
     if keys := keys_of(job.shape, job.labels):
-        objects = {key: values_of(label, keys) or {} for key, (_, label, _) in found.items()}
+        objects = {key: values_of(label, keys) or {} for key, (_, label, _) in labelled.items()}
         closed = ClosedFields.of(list(objects.values()), keys)
         whole = {key: closed.row(each) for key, each in objects.items()}
-        kept = {key: (found[key][0], object_of(row), found[key][2]) for key, row in whole.items() if row is not None}
+        kept = {
+            key: (labelled[key][0], object_of(row), labelled[key][2]) for key, row in whole.items() if row is not None
+        }
         answers = {each.answer for each in examples if not each.failed}
         formed = {fold(each) for each in answers if closed.row(values_of(each, keys)) is not None}
     else:
-        counts = Counter(label for _, label, _ in found.values())
-        kept = {key: row for key, row in found.items() if counts[row[1]] >= FEWEST}
+        counts = Counter(label for _, label, _ in labelled.values())
+        kept = {key: row for key, row in labelled.items() if counts[row[1]] >= FEWEST}
         formed = set(job.labels)
     return JobRows(
         rows=tuple((text, label) for text, label, _ in kept.values()),
@@ -208,7 +210,9 @@ def parts_of(job: KnownJob, version: str, fields: Mapping[str, str]) -> dict[str
     """Return the versions of a deployment, by the name of their specialist in the registry."""
     if not fields:
         return {job.name: version}
-    return {field_name(job, key): each for key, each in fields.items() if not each.startswith(CONSTANT)}
+    return {
+        field_name(job, key): version_id for key, version_id in fields.items() if not version_id.startswith(CONSTANT)
+    }
 
 
 def outcomes_of(
@@ -221,15 +225,17 @@ def outcomes_of(
     registry = open_registry(folder, config.registry)
     parts = parts_of(job, version, fields)
     try:
-        found = [CalibrationOutcomes.from_files(registry.load(name, each).files) for name, each in parts.items()]
+        outcomes = [
+            CalibrationOutcomes.from_files(registry.load(name, version_id).files) for name, version_id in parts.items()
+        ]
     except (CoterieError, ValueError, LookupError):
         return None
-    whole = [each for each in found if each is not None]
-    if len(whole) < len(parts) or len({len(each.right) for each in whole}) != 1:
+    whole = [outcome for outcome in outcomes if outcome is not None]
+    if len(whole) < len(parts) or len({len(outcome.right) for outcome in whole}) != 1:
         return None
     return CalibrationOutcomes(
-        confidence=np.prod([each.confidence for each in whole], axis=0),
-        right=np.all([each.right for each in whole], axis=0),
+        confidence=np.prod([outcome.confidence for outcome in whole], axis=0),
+        right=np.all([outcome.right for outcome in whole], axis=0),
         group=whole[0].group,
     )
 
@@ -261,7 +267,9 @@ async def load_version(
 
     if not deployment.fields:
         return await asyncio.to_thread(load, job.name, deployment.version)
-    constants = {key: each[1:] for key, each in deployment.fields.items() if each.startswith(CONSTANT)}
+    constants = {
+        key: version_id[1:] for key, version_id in deployment.fields.items() if version_id.startswith(CONSTANT)
+    }
     parts = {
         key: await asyncio.to_thread(load, field_name(job, key), version)
         for key, version in deployment.fields.items()

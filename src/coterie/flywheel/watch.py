@@ -96,7 +96,7 @@ class Watch:
             if self._logs[i] <= 0:
                 self._logs[i], self._since[i] = 0.0, self.rows
             self._logs[i] += math.log(power) + (power - 1) * math.log(max(p, _LEAST_P))
-        if sum(math.exp(min(each, 700)) for each in self._logs) / len(_POWERS) < self._line:
+        if sum(math.exp(min(log, 700)) for log in self._logs) / len(_POWERS) < self._line:
             return None
         return Alarm(row=self.rows, since=self._since[max(range(len(_POWERS)), key=self._logs.__getitem__)])
 
@@ -145,11 +145,11 @@ class DeploymentWatch:
     _failed: deque[bool] = field(init=False, default_factory=lambda: deque(maxlen=_LAST))
 
     def __post_init__(self) -> None:
-        rows = [each for each in self.before if not each.failed][-CALIBRATION:]
+        rows = [comparison for comparison in self.before if not comparison.failed][-CALIBRATION:]
         self._scores = {
-            "confidence": [each.confidence for each in rows],
-            "scope": [each.in_scope for each in rows if each.in_scope is not None],
-            "disagreement": [float(each.same) for each in rows if each.accepted and each.example not in self.beside],
+            "confidence": [row.confidence for row in rows],
+            "scope": [row.in_scope for row in rows if row.in_scope is not None],
+            "disagreement": [float(row.same) for row in rows if row.accepted and row.example not in self.beside],
         }
         self.before = ()
         for kind in MONITORS:
@@ -163,8 +163,8 @@ class DeploymentWatch:
     def answered(self, confidence: float, in_scope: float | None) -> Drift | None:
         """Add an answer or an abstention of the deployment."""
         self._failed.append(False)
-        found = self._see("confidence", confidence)
-        return found or (None if in_scope is None else self._see("scope", in_scope))
+        alarm = self._see("confidence", confidence)
+        return alarm or (None if in_scope is None else self._see("scope", in_scope))
 
     def compared(self, *, same: bool) -> Drift | None:
         """Add whether an accepted answer equals the previous model's."""

@@ -150,10 +150,10 @@ class Endpoint:
 
 def describe_api(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of these endpoints."""
-    asked = {model for e in endpoints for model in (e.request,) if model}
-    told = {model for e in endpoints for model in (e.response, e.streamed, e.failed) if model}
-    ordered = sorted(asked | told, key=lambda model: model.__name__)
-    wanted = [(model, "validation" if model in asked else "serialization") for model in ordered]
+    requests = {model for e in endpoints for model in (e.request,) if model}
+    responses = {model for e in endpoints for model in (e.response, e.streamed, e.failed) if model}
+    ordered = sorted(requests | responses, key=lambda model: model.__name__)
+    wanted = [(model, "validation" if model in requests else "serialization") for model in ordered]
     _, schemas = models_json_schema(wanted, ref_template=_REFERENCE)  # type: ignore[arg-type]
     paths: dict[str, Any] = {}
     for endpoint in endpoints:
@@ -297,7 +297,7 @@ def _written_api() -> bytes:
     return encode(describe_api(ENDPOINTS))
 
 
-def _asked(path: str, serve: Callable[..., ASGIApp], summary: str, **wire: Any) -> Endpoint:  # noqa: ANN401 - classes of the wire
+def _ask_endpoint(path: str, serve: Callable[..., ASGIApp], summary: str, **wire: Any) -> Endpoint:  # noqa: ANN401 - classes of the wire
     """Return an endpoint that asks the network."""
     return Endpoint(method="POST", path=path, serve=Work(serve), summary=summary, needs="ask", **wire)
 
@@ -318,7 +318,7 @@ def _flywheel(
 
 
 ENDPOINTS: Sequence[Endpoint] = (
-    _asked(
+    _ask_endpoint(
         "/v1/chat/completions",
         relaying("/chat/completions", complete_chat, chat_directly, chat_format),
         "Ask the network; `stream` gives the answer as it is made.",
@@ -326,14 +326,14 @@ ENDPOINTS: Sequence[Endpoint] = (
         response=ChatCompletion,
         streamed=ChatChunk,
     ),
-    _asked(
+    _ask_endpoint(
         "/v1/decisions",
         relaying("/decisions", decide_openai, aliases=OPENAI_ALIASES),
         "Answer typed questions with probabilities: OpenAI's Decisions API.",
         request=DecisionsRequest,
         response=DecisionsResponse,
     ),
-    _asked(
+    _ask_endpoint(
         "/v1/responses",
         relaying("/responses", respond, respond_directly, response_format),
         "Ask the network through the Responses API, on the session of an earlier response or by itself.",
@@ -341,7 +341,7 @@ ENDPOINTS: Sequence[Endpoint] = (
         response=ResponseView,
         streamed=ResponseEvent,
     ),
-    _asked(
+    _ask_endpoint(
         SYSTEM_ONE,
         relaying("/systemone", decide_systemone, aliases=SYSTEM_ONE_ALIASES, extension="x_coterie"),
         "Answer typed questions with probabilities: TypeSafe's System One.",
@@ -349,7 +349,7 @@ ENDPOINTS: Sequence[Endpoint] = (
         response=SystemOneResponse,
         failed=SystemOneError,
     ),
-    _asked(
+    _ask_endpoint(
         "/v1/messages",
         relaying("/messages", answer_message, message_directly, message_format),
         "Ask the network through Anthropic's Messages API.",
@@ -358,7 +358,7 @@ ENDPOINTS: Sequence[Endpoint] = (
         streamed=MessageEvent,
         failed=AnthropicError,
     ),
-    _asked(
+    _ask_endpoint(
         "/v1/completions",
         relaying("/completions", complete_text, complete_directly, completion_format),
         "Ask the network with a prompt, for clients that know no chat.",
@@ -366,21 +366,21 @@ ENDPOINTS: Sequence[Endpoint] = (
         response=CompletionView,
         streamed=CompletionView,
     ),
-    _asked(
+    _ask_endpoint(
         "/v1/embeddings",
         relaying("/embeddings", embed),
         "Vectors of texts, from the encoder that router and specialists share.",
         request=EmbeddingsRequest,
         response=Embeddings,
     ),
-    _asked(
+    _ask_endpoint(
         "/v1/rerank",
         relaying("/rerank", rerank),
         "Order documents by how well they fit a query.",
         request=RerankRequest,
         response=RerankResponse,
     ),
-    _asked(
+    _ask_endpoint(
         "/v1/score",
         relaying("/score", score),
         "How well texts fit others, a score a pair.",
@@ -393,7 +393,7 @@ ENDPOINTS: Sequence[Endpoint] = (
     Endpoint(
         method="GET", path="/v1/models/{model:path}", serve=show_model, summary="One of them.", response=ModelView
     ),
-    _asked(
+    _ask_endpoint(
         "/mcp",
         speak_mcp,
         "The Model Context Protocol: specialists as tools, indexes as resources. Needs the extra `mcp`.",
@@ -407,7 +407,7 @@ ENDPOINTS: Sequence[Endpoint] = (
         summary="One request's whole life.",
         needs="traces",
     ),
-    _asked(
+    _ask_endpoint(
         "/api/feedback",
         take_feedback,
         "Say whether an answer was right.",

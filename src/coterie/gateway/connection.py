@@ -85,7 +85,7 @@ class Bodies:
     def _drop_slowest(self) -> None:
         """Drop the slowest incoming body; of equally slow ones the oldest."""
         now = asyncio.get_running_loop().time()
-        slowest = min(self._arriving, key=lambda each: each.pace(now))
+        slowest = min(self._arriving, key=lambda arrival: arrival.pace(now))
         del self._arriving[slowest]
         slowest.limit.reschedule(now)
 
@@ -94,9 +94,9 @@ class Bodies:
             return WireError("body_timeout", f"{self._most} bodies were arriving, and this one was the slowest.")
         return WireError("body_timeout", f"The body was not complete after {self._seconds:g} seconds.")
 
-    def _too_large(self, found: str) -> WireError:
+    def _too_large(self, size: str) -> WireError:
         return WireError(
-            "body_too_large", f"The body has {found} bytes; the limit is {self._limit} ([gateway] max_body)."
+            "body_too_large", f"The body has {size} bytes; the limit is {self._limit} ([gateway] max_body)."
         )
 
 

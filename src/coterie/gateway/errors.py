@@ -137,10 +137,10 @@ class ErrorResponse(Response):
     def for_path(self, path: str) -> Response:
         """Return the response in the format of the API at this path, with its parameter names."""
         if (param := self.error["param"]) is not None and (own := _own_name(param, path)) != param:
-            said = str(self.error["message"])
-            said = own + said.removeprefix(param) if said.startswith(f"{param}:") else said
+            message = str(self.error["message"])
+            message = own + message.removeprefix(param) if message.startswith(f"{param}:") else message
             kept = {name: value for name, value in self.headers.items() if not name.startswith("content-")}
-            renamed = ErrorResponse(self.status_code, str(self.error["code"]), said, param=own, headers=kept)
+            renamed = ErrorResponse(self.status_code, str(self.error["code"]), message, param=own, headers=kept)
             return renamed.for_path(path)
         shape = next((shape for begin, shape in _SHAPES.items() if path.startswith(begin)), None)
         return self if shape is None else shape(self)
@@ -175,8 +175,8 @@ _NAMES: Mapping[str, Mapping[str, str]] = {
 def as_anthropic(error: Mapping[str, object], status: int) -> dict[str, object]:
     """Return an error in Anthropic's format, with Coterie's code and the parameter in addition."""
     kind = _ANTHROPIC.get(status, "invalid_request_error" if status < 500 else "api_error")
-    told = {"type": kind, "message": error["message"], "code": error["code"], "param": error["param"]}
-    return {"type": "error", "error": told}
+    details = {"type": kind, "message": error["message"], "code": error["code"], "param": error["param"]}
+    return {"type": "error", "error": details}
 
 
 _ANTHROPIC: Mapping[int, str] = {
@@ -264,12 +264,12 @@ def _invalid(error: ValidationError) -> ErrorResponse:
     depth = max(len(problem["loc"]) for problem in problems)
     deepest = [problem for problem in problems if len(problem["loc"]) == depth]
     param = _param(deepest[0]["loc"])
-    said = " or ".join(
+    details = " or ".join(
         dict.fromkeys(
             _sentence(problem["type"], problem["msg"]) for problem in deepest if _param(problem["loc"]) == param
         )
     )
-    message = f"{param}: {said}." if param else f"{said}."
+    message = f"{param}: {details}." if param else f"{details}."
     return ErrorResponse(400, "invalid_request", message, param=param)
 
 
@@ -287,11 +287,11 @@ def _param(location: tuple[str | int, ...]) -> str | None:
 @cache
 def _members() -> frozenset[str]:
     """Return the names of union members in pydantic locations: those of simple types and of Coterie's models."""
-    models, found = [BaseModel], {"bool", "int", "float", "str"}
+    models, names = [BaseModel], {"bool", "int", "float", "str"}
     while models:
-        models += (each := models.pop()).__subclasses__()
-        found |= {each.__name__} if each.__module__.startswith("coterie.gateway.") else set()
-    return frozenset(found)
+        models += (model := models.pop()).__subclasses__()
+        names |= {model.__name__} if model.__module__.startswith("coterie.gateway.") else set()
+    return frozenset(names)
 
 
 def _sentence(kind: str, message: str) -> str:

@@ -180,9 +180,10 @@ class Exchange:
             aclosing(self._pieces(events)) as pieces,
         ):
             first, written, offered = await anext(pieces)
-            told = {**STREAM_HEADERS, EGRESS_HEADER: EGRESS_IN_STREAM}
+            streamed_headers = {**STREAM_HEADERS, EGRESS_HEADER: EGRESS_IN_STREAM}
             headers = [
-                (k.encode(), v.encode()) for k, v in (told | self._headers(written=written, offered=offered)).items()
+                (k.encode(), v.encode())
+                for k, v in (streamed_headers | self._headers(written=written, offered=offered)).items()
             ]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send_event(send, first)

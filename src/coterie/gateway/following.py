@@ -48,8 +48,10 @@ class Follower:
                 async with asyncio.timeout(seconds := self._gateway.section.start_seconds):
                     network = await self._open(config)
             except TimeoutError:
-                said = f"The network was not open within {seconds:g} seconds ([gateway] start_seconds)."
-                raise SetupError(said, hint="What served before goes on; the next change is looked at again.") from None
+                problem = f"The network was not open within {seconds:g} seconds ([gateway] start_seconds)."
+                raise SetupError(
+                    problem, hint="What served before goes on; the next change is looked at again."
+                ) from None
             await self._gateway.replace_network(network)
         return config
 
@@ -61,11 +63,11 @@ class Follower:
 
     async def look(self) -> None:
         """Check once, and reopen at a change that was seen twice in the same form."""
-        found, before = files_of(self._folder), self._last
-        self._last = found
-        if found != before or found == self._seen or self._reopening.locked():
+        files, before = files_of(self._folder), self._last
+        self._last = files
+        if files != before or files == self._seen or self._reopening.locked():
             return
-        self._seen = found
+        self._seen = files
         try:
             config = await self.reopen()
         except CoterieError as error:
@@ -87,9 +89,9 @@ def watch_process(folder: Path) -> Callable[[], Hashable]:
 
     def look() -> Hashable:
         nonlocal before, known
-        found = _mark(f"{folder}/{FILE_NAME}")
-        if found != before:
-            before = found
+        mark = _mark(f"{folder}/{FILE_NAME}")
+        if mark != before:
+            before = mark
             with suppress(CoterieError):
                 known = of_a_process(load_config(folder))
         return known
@@ -110,12 +112,12 @@ def files_of(folder: Path) -> Hashable:
     except OSError:
         names = []
     champions = [_mark(f"{folder}/registry/{name}/champion") for name in names]
-    return _mark(f"{folder}/{FILE_NAME}"), *(each for each in champions if not isinstance(each, str))
+    return _mark(f"{folder}/{FILE_NAME}"), *(champion for champion in champions if not isinstance(champion, str))
 
 
 def _mark(path: str) -> Hashable:
     try:
-        found = os.stat(path)  # noqa: PTH116
+        status = os.stat(path)  # noqa: PTH116
     except OSError:
         return path
-    return path, found.st_mtime_ns, found.st_size, found.st_ino
+    return path, status.st_mtime_ns, status.st_size, status.st_ino

@@ -79,9 +79,9 @@ class OpenConnections:
 
     def make_room(self, client: str | None = None) -> None:
         """Close the connection that has been waiting longest: of a client, or of the client with the most of them."""
-        waiting = [each for each in self._silent if client in (None, each.peer)]
+        waiting = [connection for connection in self._silent if client in (None, connection.peer)]
         if waiting:
-            max(waiting, key=lambda each: self.open.of(each.peer)).drop()
+            max(waiting, key=lambda connection: self.open.of(connection.peer)).drop()
 
 
 class HeadWithBody:
@@ -158,8 +158,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self._uncount()
         listeners, self._listeners = self._listeners, None
         super().connection_lost(exc)
-        for each in listeners or ():
-            each()
+        for listener in listeners or ():
+            listener()
 
     def on_lost(self, call: Callable[[], None]) -> Callable[[], None]:
         """Register a callback for the loss of the connection, and return the function that removes it.
@@ -393,8 +393,8 @@ class _Server(uvicorn.Server):
         """Listen, then report the address."""
         asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
         await super().startup(sockets if self._place is None else [])
-        for each in sockets or ():
-            each.listen(_BACKLOG)  # uvicorn's is also how many are taken at once
+        for bound in sockets or ():
+            bound.listen(_BACKLOG)  # uvicorn's is also how many are taken at once
         if self._place is not None:
             asyncio.get_running_loop().add_reader(self._place.life, self._bereaved)
             self._acceptor = SharedAcceptor(
@@ -536,8 +536,8 @@ def _descriptors(wanted: int) -> int:
             most = most if hard == resource.RLIM_INFINITY else min(most, hard)
             resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    place = next((place for place in ("/proc/self/fd", "/dev/fd") if os.path.isdir(place)), "")  # noqa: PTH112
-    used = len(os.listdir(place)) if place else 0  # noqa: PTH208
+    folder = next((path for path in ("/proc/self/fd", "/dev/fd") if os.path.isdir(path)), "")  # noqa: PTH112
+    used = len(os.listdir(folder)) if folder else 0  # noqa: PTH208
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft - used
 
 
@@ -575,16 +575,16 @@ def bind(section: GatewaySection) -> socket.socket:
 
 
 def _refused(section: GatewaySection, error: OSError) -> SetupError:
-    place = f"{section.host}:{section.port}"
+    address = f"{section.host}:{section.port}"
     if error.errno == errno.EADDRINUSE:
         return SetupError(
-            f"Cannot listen on {place}: another program already does.",
+            f"Cannot listen on {address}: another program already does.",
             hint=f"Stop it, or take another port: `coterie serve --port {section.port + 1}` (0 takes any free one).",
         )
     if error.errno == errno.EACCES:
         hint = "Take a port of 1024 or more: `coterie serve --port 8321`."
-        return SetupError(f"Cannot listen on {place}: not allowed to this user.", hint=hint)
-    return SetupError(f"Cannot listen on {place}: {error.strerror or error}.", hint="Use `--host 127.0.0.1`.")
+        return SetupError(f"Cannot listen on {address}: not allowed to this user.", hint=hint)
+    return SetupError(f"Cannot listen on {address}: {error.strerror or error}.", hint="Use `--host 127.0.0.1`.")
 
 
 def address_of(listener: socket.socket) -> str:

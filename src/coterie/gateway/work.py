@@ -127,8 +127,8 @@ class WorkerSlots:
     def check(self, client: str) -> None:
         """Check that a client may have another admission. Raise `Overloaded` otherwise."""
         if not self.admissions.free(client):
-            mine, each = self.admissions.of(client), self.admissions.most_each
-            whose = f"; {mine} of them are of this client, which may have {each}" if mine >= each else ""
+            mine, most = self.admissions.of(client), self.admissions.most_each
+            whose = f"; {mine} of them are of this client, which may have {most}" if mine >= most else ""
             raise Overloaded(
                 f"{self.working} requests at work and {self.waiting} waiting: the gateway takes {self.admissions.most} "
                 f"at once{whose}.",
@@ -166,7 +166,7 @@ class WorkerSlots:
         if self._lately.inside:
             self._earlier.add(self._lately)
             self._lately = _Entered()
-        return [each.gone for each in self._earlier]
+        return [waiting.gone for waiting in self._earlier]
 
     async def acquire(self, client: str) -> None:
         """Wait for a slot and take it; requests of one client are served in order."""
@@ -206,8 +206,8 @@ class WorkerSlots:
 
     def remember(self, began: float) -> None:
         """Record how long a request held its slot, from the given time on."""
-        seconds, known = self._clock() - began, self._mean_seconds > 0
-        self._mean_seconds = _MEMORY * self._mean_seconds + (1 - _MEMORY) * seconds if known else seconds
+        seconds, measured_before = self._clock() - began, self._mean_seconds > 0
+        self._mean_seconds = _MEMORY * self._mean_seconds + (1 - _MEMORY) * seconds if measured_before else seconds
 
     def _retry_after(self) -> float:
         """Return the estimated whole seconds until the waiting requests have been served."""
@@ -319,9 +319,9 @@ class Gateway:
     """Tasks that close replaced networks."""
 
     @staticmethod
-    def of(place: HTTPConnection | Scope) -> Gateway:
+    def of(connection: HTTPConnection | Scope) -> Gateway:
         """Return the gateway that serves this request."""
-        gateway: Gateway = place["app"].state.gateway
+        gateway: Gateway = connection["app"].state.gateway
         return gateway
 
     async def replace_network(self, network: Network) -> None:

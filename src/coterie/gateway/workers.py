@@ -250,10 +250,10 @@ class Supervisor:
         if now < self._look_again:
             return
         self._look_again = now + _WATCH_SECONDS
-        found, before = self.watched(), self._last
-        self._last = found
-        if self._announced and found == before and found != self._seen:
-            self._seen = found
+        state, before = self.watched(), self._last
+        self._last = state
+        if self._announced and state == before and state != self._seen:
+            self._seen = state
             self._replace_all("what they serve has changed")
 
     def _replace_next(self) -> None:
@@ -277,17 +277,17 @@ class Supervisor:
 
     def _spawn(self, seat: int) -> _Worker | None:
         """Fork a worker and return it; in the worker itself, store its place and return None."""
-        said, saying = os.pipe()
+        reading, saying = os.pipe()
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # one for the worker must not wake up the supervisor
         pid = os.fork()
         if pid == 0:
             self._is_worker, self._own = True, (seat, saying)
-            os.close(said)
+            os.close(reading)
             return None
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(saying)
-        worker = self._alive[pid] = _Worker(pid, seat, said, time.monotonic() + self.start_seconds)
-        self._selector.register(said, selectors.EVENT_READ, lambda: self._listen(worker))
+        worker = self._alive[pid] = _Worker(pid, seat, reading, time.monotonic() + self.start_seconds)
+        self._selector.register(reading, selectors.EVENT_READ, lambda: self._listen(worker))
         return worker
 
     def _listen(self, worker: _Worker) -> None:

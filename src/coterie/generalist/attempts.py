@@ -70,9 +70,9 @@ class _Try:
 
     def so_far(self) -> Usage:
         """Return the estimated usage so far: it may be billed although the answer is no longer waited for."""
-        asked = sum(estimate_tokens(message.text) for message in self.prompt.messages)
+        tokens_in = sum(estimate_tokens(message.text) for message in self.prompt.messages)
         milliseconds = (perf_counter() - self.start) * 1000
-        return Usage(tokens_in=asked, tokens_out=estimate_tokens("".join(self.texts)), milliseconds=milliseconds)
+        return Usage(tokens_in=tokens_in, tokens_out=estimate_tokens("".join(self.texts)), milliseconds=milliseconds)
 
 
 class Tries:
@@ -122,22 +122,22 @@ class Tries:
                 happened = await self._wait()
                 if happened is None:
                     continue
-                each, event = happened
-                if each not in self._running:
+                attempt, event = happened
+                if attempt not in self._running:
                     continue  # given up meanwhile
                 if isinstance(event, Delta):
-                    each.texts.append(event.text)
-                    if self._heard is each:
+                    attempt.texts.append(event.text)
+                    if self._heard is attempt:
                         yield event
                     elif event.text.strip():  # white space is no beginning
-                        self._listen_to(each)
-                        yield Delta(text="".join(each.texts))
+                        self._listen_to(attempt)
+                        yield Delta(text="".join(attempt.texts))
                 elif isinstance(event, Output) and event.text.strip():
-                    self._listen_to(each)
-                    yield self._ending(each, event)
+                    self._listen_to(attempt)
+                    yield self._ending(attempt, event)
                     return
                 else:
-                    self._lost(each, event)
+                    self._lost(attempt, event)
             yield self._ending(self._heard, None)
         finally:
             await cancel(self._tasks)
@@ -163,20 +163,20 @@ class Tries:
         except InputError as error:
             self._reasons.append(error.reason)
             return self._ending(None, None)
-        each = _Try(candidate=candidate, prompt=prompt, note="")
+        attempt = _Try(candidate=candidate, prompt=prompt, note="")
         event: Output | Exception
         try:
             async with asyncio.timeout_at(self._deadline):
                 (event,) = await candidate.engine.run([prompt], call=self._call)
         except TimeoutError:
-            self._reasons.append(Reason("attempt.out_of_time", model=each.name))
-            self._steps.append(self._step(each, each.so_far(), f"given up: {self._reasons[-1]}"))
+            self._reasons.append(Reason("attempt.out_of_time", model=attempt.name))
+            self._steps.append(self._step(attempt, attempt.so_far(), f"given up: {self._reasons[-1]}"))
             return self._ending(None, None)
         except Exception as error:  # noqa: BLE001 - raised again if it is not an expected one
             event = error
         if isinstance(event, Output) and event.text.strip():
-            return self._ending(each, event)
-        self._lost(each, event)
+            return self._ending(attempt, event)
+        self._lost(attempt, event)
         return self._ending(None, None)
 
     async def _wait(self) -> tuple[_Try, Delta | Output | Exception] | None:
@@ -204,13 +204,13 @@ class Tries:
         if not self._waiting and self._spare is not None:
             self._waiting.append(self._spare)
         self._spare = None
-        silent = ", ".join(repr(each.name) for each in self._running)
+        silent = ", ".join(repr(attempt.name) for attempt in self._running)
         self._ask_next(f"hedge: {silent} had said nothing after {self._hedge_after:g} s")
 
     def _out_of_time(self) -> None:
         self._waiting.clear()
-        for each in list(self._running):
-            self._give_up(each, Reason("attempt.out_of_time", model=each.name))
+        for attempt in list(self._running):
+            self._give_up(attempt, Reason("attempt.out_of_time", model=attempt.name))
 
     def _ask_next(self, note: str) -> None:
         """Ask the next model whose window fits the question, if there is one."""
@@ -221,9 +221,9 @@ class Tries:
             except InputError as error:
                 self._reasons.append(error.reason)
                 continue
-            each = _Try(candidate=candidate, prompt=replace(prompt, patience=self._patience()), note=note)
-            self._running[each] = asyncio.create_task(self._follow(each))
-            self._tasks.append(self._running[each])
+            attempt = _Try(candidate=candidate, prompt=replace(prompt, patience=self._patience()), note=note)
+            self._running[attempt] = asyncio.create_task(self._follow(attempt))
+            self._tasks.append(self._running[attempt])
             self._last_asked = asyncio.get_running_loop().time()
             return
 
@@ -232,59 +232,59 @@ class Tries:
         left = max(0.0, self._deadline - asyncio.get_running_loop().time())
         return min(left, _IMPATIENCE) if self._waiting else left
 
-    async def _follow(self, each: _Try) -> None:
+    async def _follow(self, attempt: _Try) -> None:
         """Put a model's output into the queue."""
-        stream: AsyncIterator[Delta | Output] = each.candidate.engine.stream(each.prompt, call=self._call)
+        stream: AsyncIterator[Delta | Output] = attempt.candidate.engine.stream(attempt.prompt, call=self._call)
         try:
             async with aclosing(cast("AsyncGenerator[Delta | Output, None]", stream)) as events:
                 async for event in events:
                     if isinstance(event, Output) or event.text:
-                        self._events.put_nowait((each, event))
+                        self._events.put_nowait((attempt, event))
         except Exception as error:  # noqa: BLE001 - raised again by whoever reads the queue, if it is not an expected one
-            self._events.put_nowait((each, error))
+            self._events.put_nowait((attempt, error))
 
     def _listen_to(self, heard: _Try) -> None:
         self._heard = heard
         self._waiting.clear()
         self._spare = None
-        for other in [each for each in self._running if each is not heard]:
+        for other in [attempt for attempt in self._running if attempt is not heard]:
             self._give_up(other, Reason("attempt.other_first", model=heard.name), failed=False)
 
-    def _give_up(self, each: _Try, why: Reason, *, failed: bool = True) -> None:
-        self._running.pop(each).cancel()
+    def _give_up(self, attempt: _Try, why: Reason, *, failed: bool = True) -> None:
+        self._running.pop(attempt).cancel()
         if failed:
             self._reasons.append(why)
-        self._steps.append(self._step(each, each.so_far(), f"given up: {why}"))
+        self._steps.append(self._step(attempt, attempt.so_far(), f"given up: {why}"))
 
-    def _lost(self, each: _Try, event: Output | Exception) -> None:
+    def _lost(self, attempt: _Try, event: Output | Exception) -> None:
         """Record a model's failure, and ask the next if no other is running."""
-        self._running.pop(each, None)
+        self._running.pop(attempt, None)
         if isinstance(event, Output):
-            self._take_failures(each, event.failures)
-            self._take(each, event.usage, Reason("attempt.empty", model=each.name), event.verdict)
+            self._take_failures(attempt, event.failures)
+            self._take(attempt, event.usage, Reason("attempt.empty", model=attempt.name), event.verdict)
         elif isinstance(event, PolicyError):
             self._verdicts.append(event.verdict)
             self._reasons.append(event.reason)
         elif isinstance(event, _EXPECTED) and not isinstance(event, AuditError):
             failures = getattr(event, "failures", ()) or (Failure(reason=event.message),)
-            self._take_failures(each, failures)
+            self._take_failures(attempt, failures)
             self._reasons.append(event.reason)
         else:
             raise event
         if not self._running and self._heard is None:
-            self._ask_next(f"fallback: {each.name!r} failed")
+            self._ask_next(f"fallback: {attempt.name!r} failed")
 
-    def _take(self, each: _Try, usage: Usage, why: Reason, verdict: Verdict | None) -> None:
+    def _take(self, attempt: _Try, usage: Usage, why: Reason, verdict: Verdict | None) -> None:
         self._verdicts += [verdict] if verdict is not None else []
         self._reasons.append(why)
-        self._steps.append(self._step(each, usage, f"failed: {why}"))
+        self._steps.append(self._step(attempt, usage, f"failed: {why}"))
 
-    def _take_failures(self, each: _Try, failures: Sequence[Failure]) -> None:
-        self._steps += [self._step(each, failure.usage, f"failed: {failure.reason}") for failure in failures]
+    def _take_failures(self, attempt: _Try, failures: Sequence[Failure]) -> None:
+        self._steps += [self._step(attempt, failure.usage, f"failed: {failure.reason}") for failure in failures]
 
-    def _step(self, each: _Try, usage: Usage, note: str) -> Step:
-        notes = "; ".join(part for part in (each.note, note) if part)
-        return Step(producer=self._producer, engine=each.name, usage=usage, note=notes)
+    def _step(self, attempt: _Try, usage: Usage, note: str) -> Step:
+        notes = "; ".join(part for part in (attempt.note, note) if part)
+        return Step(producer=self._producer, engine=attempt.name, usage=usage, note=notes)
 
     def _ending(self, heard: _Try | None, output: Output | None) -> ModelReply:
         if heard is not None and output is not None:
@@ -292,9 +292,9 @@ class Tries:
             self._take_failures(heard, output.failures)
             self._steps.append(self._step(heard, output.usage, ""))
             self._verdicts += [output.verdict] if output.verdict is not None else []
-        said = "".join(heard.texts) if heard is not None else ""
+        text = "".join(heard.texts) if heard is not None else ""
         return ModelReply(
-            text=said or (output.text if output is not None else ""),
+            text=text or (output.text if output is not None else ""),
             output=output,
             engine=heard.name if heard is not None else "",
             steps=tuple(self._steps),

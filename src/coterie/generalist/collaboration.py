@@ -153,15 +153,17 @@ class Collaboration:
         quotes = sum(len(extract.citations) for extract in read)
         silent = sum(extract.absent for extract in read)
         stretches = read[0].stretches if read else 0
-        said = f"{stretches} stretch(es) for {len(read)} question(s): {quotes} quote(s), {silent} not here"
-        self._note("read", said)
+        counts = f"{stretches} stretch(es) for {len(read)} question(s): {quotes} quote(s), {silent} not here"
+        self._note("read", counts)
 
     # --- conclude --------------------------------------------------------------------------------
 
     async def _conclude(self, *, last: bool) -> tuple[Finding | None, list[str]]:
         """Return the generalist's answer, or further questions to read; neither where it may not or cannot answer."""
         quotes = list(
-            {(each.start, each.end): each for extract in self._extracts for each in extract.citations}.values()
+            {
+                (citation.start, citation.end): citation for extract in self._extracts for citation in extract.citations
+            }.values()
         )
         if self.large is None or not quotes:
             return None, []
@@ -171,13 +173,15 @@ class Collaboration:
         left = 0 if last else self.large.section.jobs - len(self._extracts)
         notes = self._notes(quotes)
         schema = _schema(answer=True, questions=max(left, 0))
-        found = await self._structured("conclude", CONCLUDE, notes, self, schema)
-        if found is None:
+        conclusion = await self._structured("conclude", CONCLUDE, notes, self, schema)
+        if conclusion is None:
             return None, []
         self._seen = len(quotes)
-        answer = found.get("answer")
+        answer = conclusion.get("answer")
         if not isinstance(answer, str) or not answer.strip():
-            more = _questions(found.get("questions"), max(left, 0), known=[each.question for each in self._extracts])
+            more = _questions(
+                conclusion.get("questions"), max(left, 0), known=[extract.question for extract in self._extracts]
+            )
             self._note(
                 "conclude", f"the generalist asks for {len(more)} more" if more else "the generalist cannot tell"
             )
@@ -224,7 +228,7 @@ class Collaboration:
 
     def _notes(self, quotes: Sequence[Citation]) -> list[str]:
         """Return the notes for the generalist: each question with its quotes, by number, or that there is none."""
-        number = {(each.start, each.end): place for place, each in enumerate(quotes, start=1)}
+        number = {(quote.start, quote.end): index for index, quote in enumerate(quotes, start=1)}
         notes = []
         for extract in self._extracts:
             lines = [
@@ -239,10 +243,14 @@ class Collaboration:
     def _locally(self) -> Finding:
         """Return the reader's accepted quotes, or that the document has no answer, or why that is undecided."""
         sure = [extract.finding for extract in self._extracts if extract.sure]
-        asked = next((each for each in self._extracts if each.question == self.task.text), None)
+        own = next((extract for extract in self._extracts if extract.question == self.task.text), None)
         if sure:
-            quotes = list({(each.start, each.end): each for finding in sure for each in finding.citations}.values())
-            lines = [f"{_flat(each.text)} [{number}]" for number, each in enumerate(quotes, start=1)]
+            quotes = list(
+                {
+                    (citation.start, citation.end): citation for finding in sure for citation in finding.citations
+                }.values()
+            )
+            lines = [f"{_flat(quote.text)} [{number}]" for number, quote in enumerate(quotes, start=1)]
             best = max(sure, key=lambda finding: finding.confidence)
             return self._finding(
                 self.reader.card.name,
@@ -253,10 +261,10 @@ class Collaboration:
             )
         if self._extracts and all(extract.absent for extract in self._extracts):
             doubt = min(self._extracts, key=lambda extract: extract.finding.confidence).finding
-            said = "Not in the document."
-            finding = self._finding(self.reader.card.name, said, doubt.reason, confidence=doubt.confidence)
+            text = "Not in the document."
+            finding = self._finding(self.reader.card.name, text, doubt.reason, confidence=doubt.confidence)
             return replace(finding, value=NOT_STATED)
-        nearest = asked or self._extracts[0]
+        nearest = own or self._extracts[0]
         notes = [Reason("note.nearest", quote=_flat(nearest.citations[0].text))] if nearest.citations else []
         reason = nearest.finding.reason.noting(*notes)
         return replace(
@@ -273,8 +281,10 @@ class Collaboration:
         """Return a line for each part of the question without a quote, so that the answer is not taken as complete."""
         rest = [extract for extract in self._extracts if not extract.sure and extract.question != self.task.text]
         return [
-            f"Not in the document: “{each.question}”" if each.absent else f"Nothing sure was found on “{each.question}”"
-            for each in rest
+            f"Not in the document: “{extract.question}”"
+            if extract.absent
+            else f"Nothing sure was found on “{extract.question}”"
+            for extract in rest
         ]
 
     def _finding(
@@ -303,11 +313,11 @@ def _schema(*, answer: bool = False, questions: int) -> dict[str, object]:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
-def _questions(said: object, most: int, *, known: Sequence[str]) -> list[str]:
+def _questions(value: object, most: int, *, known: Sequence[str]) -> list[str]:
     """Return the valid questions of a response: texts, not too long, no repeats; a model may return anything."""
     texts = (
-        [" ".join(each.split())[:_LONGEST_QUESTION] for each in said if isinstance(each, str)]
-        if isinstance(said, list)
+        [" ".join(item.split())[:_LONGEST_QUESTION] for item in value if isinstance(item, str)]
+        if isinstance(value, list)
         else []
     )
     return [text for text in dict.fromkeys(texts) if text and text not in known][:most]

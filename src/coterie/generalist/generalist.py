@@ -266,21 +266,21 @@ class Asking:
             if not reply.wrong:
                 break
         if reply.calls:
-            why = Reason("accept.called", model=heard.engine, functions=", ".join(each.name for each in reply.calls))
+            why = Reason("accept.called", model=heard.engine, functions=", ".join(call.name for call in reply.calls))
             text = written_calls(reply.calls)
             return replace(finding, value=text, text=text, reason=why, offered=True, called=True)
         if reply.wrong or not reply.answer:
-            found = reply.wrong or "its answer is empty"
-            why = Reason("abstain.not_in_schema", model=heard.engine, found=found)
+            problem = reply.wrong or "its answer is empty"
+            why = Reason("abstain.not_in_schema", model=heard.engine, found=problem)
             return replace(finding, value=None, text="", accepted=False, reason=why, confidence=0.0)
         return replace(finding, value=reply.answer, text=reply.answer, offered=True)
 
     def _escalation(self, task: Task, view: ContextView, level: int = 0) -> Callable[[CandidateModel], Prompt]:
-        asked = question_of(task)
+        question = question_of(task)
         instruction = f"{INSTRUCTION} {LABEL}" if any(map(_names_labels, view.entries)) else INSTRUCTION
         if task.schema is not None:
-            told = AS_OBJECT if is_free(task.schema) else f"{AS_JSON}\n{json.dumps(task.schema, ensure_ascii=False)}"
-            instruction = f"{INSTRUCTION} {told}"
+            form = AS_OBJECT if is_free(task.schema) else f"{AS_JSON}\n{json.dumps(task.schema, ensure_ascii=False)}"
+            instruction = f"{INSTRUCTION} {form}"
         since = () if task.tools is None else task.tools.since
         schema: Mapping[str, Any] | None = None if task.schema is None else decodable(task.schema, level)
         if schema is None and task.tools is not None and task.tools.functions:
@@ -289,17 +289,17 @@ class Asking:
 
         def prompt(candidate: CandidateModel) -> Prompt:
             if candidate.typed:
-                return self._fitting(candidate, _typed(task, asked))
+                return self._fitting(candidate, _typed(task, question))
             usual = _LONGEST if schema is None else candidate.window // _SHARE
             longest = min(task.max_tokens or usual, candidate.window // _SHARE)
-            room = candidate.window - longest - _tokens((*lay_out((), instruction=instruction, asked=asked), *since))
+            room = candidate.window - longest - _tokens((*lay_out((), instruction=instruction, asked=question), *since))
             seen = narrowed(
                 view,
                 replace(self.card, pseudonymised=candidate.pseudonymised),
                 clearance=candidate.engine.clearance,
                 room=room,
             ).entries
-            messages = (*lay_out(seen, instruction=instruction, asked=asked), *since)
+            messages = (*lay_out(seen, instruction=instruction, asked=question), *since)
             label, bare = _Sensitivity.of(task, *seen)
             whole = Prompt(messages=messages, label=label, label_without_pii=bare, max_tokens=longest)
             return self._fitting(candidate, replace(whole.sampled(task.sampling), json_schema=schema))
@@ -318,7 +318,7 @@ class Asking:
         heard = await self._ask(TOGETHER, task.text, notes, source, call, max_tokens=task.max_tokens)
         finding = _answered(heard, source)
         sources = [task.text, *notes]
-        marks = max((len(each.citations) for each in findings), default=0)
+        marks = max((len(finding.citations) for finding in findings), default=0)
         language = language_of(finding.text, task.language or "en")
         if finding.accepted and (added := hallucinated(finding.text, sources, marks=marks, language=language)):
             reason = Reason("abstain.unsupported", added=", ".join(map(repr, added)))
@@ -328,7 +328,7 @@ class Asking:
     async def structured(
         self,
         instruction: str,
-        asked: str,
+        question: str,
         notes: Sequence[str],
         label: Labelled,
         *,
@@ -339,13 +339,13 @@ class Asking:
 
         Args:
             instruction: What to do.
-            asked: The input of the instruction.
+            question: The input of the instruction.
             notes: Known facts.
             label: Has the labels of all of it.
             schema: Schema of the answer.
             call: The caller's context.
         """
-        heard = await self._ask(instruction, asked, notes, _Sensitivity.of(label), call, schema=schema)
+        heard = await self._ask(instruction, question, notes, _Sensitivity.of(label), call, schema=schema)
         try:
             content = parse_json(heard.text) if heard.output is not None else None
         except ValueError:
@@ -355,7 +355,7 @@ class Asking:
     async def _ask(
         self,
         instruction: str,
-        asked: str,
+        question: str,
         notes: Sequence[str],
         source: _Sensitivity,
         call: CallContext,
@@ -363,8 +363,8 @@ class Asking:
         schema: Mapping[str, object] | None = None,
         max_tokens: int | None = None,
     ) -> ModelReply:
-        known = (Message(role="system", text="\n\n".join(notes)),) if notes else ()
-        messages = (*known, Message(role="user", text=f"{instruction}\n\n{asked}"))
+        first = (Message(role="system", text="\n\n".join(notes)),) if notes else ()
+        messages = (*first, Message(role="user", text=f"{instruction}\n\n{question}"))
 
         def prompt(candidate: CandidateModel) -> Prompt:
             longest = min(max_tokens or _LONGEST, candidate.window // _SHARE)
@@ -414,19 +414,21 @@ class Asking:
         return prompt
 
 
-def _typed(task: Task, asked: str) -> Prompt:
+def _typed(task: Task, question: str) -> Prompt:
     """Return a task as a choice among labels; without labels, as a prompt that a decision model refuses."""
     choice = (Question(kind="choice", options=task.labels),) if len(task.labels) > 1 else ()
-    said = (Message(role="user", text=asked),)
+    messages = (Message(role="user", text=question),)
     return Prompt(
-        messages=said, questions=choice, label=task.label, label_without_pii=task.label_without_pii, max_tokens=1
+        messages=messages, questions=choice, label=task.label, label_without_pii=task.label_without_pii, max_tokens=1
     )
 
 
 def _names_labels(entry: Entry) -> bool:
     """Return whether an entry is a guess at a label, which the caller may want."""
-    known = entry.content
-    return isinstance(known, FindingSummary) and known.form == "label" and not known.accepted and bool(known.guess)
+    summary = entry.content
+    return (
+        isinstance(summary, FindingSummary) and summary.form == "label" and not summary.accepted and bool(summary.guess)
+    )
 
 
 class _Sensitivity(NamedTuple):
@@ -476,9 +478,9 @@ def _broken_off(heard: ModelReply) -> str:
 
 def _version(model: ModelEntry) -> str:
     """Return the model file's checksum; for a remote model only the name is known."""
-    known = CATALOGUE.get(model.name) if isinstance(model, LlamaModel) else None
+    listed = CATALOGUE.get(model.name) if isinstance(model, LlamaModel) else None
     checksum = model.sha256 if isinstance(model, LlamaModel) else None
-    return (known.sha256 if known else checksum) or model.name
+    return (listed.sha256 if listed else checksum) or model.name
 
 
 def _tokens(messages: Sequence[Message]) -> int:

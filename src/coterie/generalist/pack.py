@@ -48,8 +48,8 @@ def lay_out(entries: Sequence[Entry], *, instruction: str, asked: str) -> tuple[
     """Return the messages of a prompt: the pack, the conversation if the pack has it, the instruction and its input."""
     prepared = "\n".join(filter(None, (_in_words(entry) for entry in entries)))
     first = (Message(role="system", text=f"{_PREPARED}\n\n{prepared}"),) if prepared else ()
-    said = [entry.content for entry in entries if isinstance(entry.content, Message)]
-    return (*first, *said, Message(role="user", text=f"{instruction}\n\n{asked}"))
+    turns = [entry.content for entry in entries if isinstance(entry.content, Message)]
+    return (*first, *turns, Message(role="user", text=f"{instruction}\n\n{asked}"))
 
 
 def question_of(task: Task) -> str:
@@ -60,7 +60,10 @@ def question_of(task: Task) -> str:
 
 def in_words(finding: Finding) -> str:
     """Return a finding with its quotes and confidence as text, for a model that combines several."""
-    quotes = [f'  [{number}] "{each.text}" ({each.document})' for number, each in enumerate(finding.citations, start=1)]
+    quotes = [
+        f'  [{number}] "{citation.text}" ({citation.document})'
+        for number, citation in enumerate(finding.citations, start=1)
+    ]
     if not finding.accepted:
         return f"{finding.specialist} found nothing to rely on: {finding.reason}"
     sure = f" ({finding.confidence:.0%} sure)" if finding.confidence else ""
@@ -91,11 +94,11 @@ _LONGEST_TOPIC = 80  # characters of a part that are repeated before its answer
 _CERTAIN = 0.995  # from here on a share would round to 100%
 
 
-def say(found: Sequence[Finding], *, named: bool) -> str:
+def say(findings: Sequence[Finding], *, named: bool) -> str:
     """Return accepted findings as text; with `named`, a single one also has its specialist's name."""
-    if len(found) == 1 and not named:
-        return found[0].text
-    return "\n".join(attributed(each) for each in found)
+    if len(findings) == 1 and not named:
+        return findings[0].text
+    return "\n".join(attributed(finding) for finding in findings)
 
 
 def attributed(finding: Finding) -> str:
@@ -126,7 +129,7 @@ def guess_of(findings: Sequence[Finding]) -> str:
     ]
     if not guesses:
         return ""
-    best = max(guesses, key=lambda each: each.confidence)
+    best = max(guesses, key=lambda finding: finding.confidence)
     text = _label_in_words(best.text) if best.form == "label" else best.text.strip()
     return f"Best guess, not sure: {text} ({best.specialist}, {how_sure(best.confidence)})"
 
@@ -144,4 +147,4 @@ def _field_in_words(line: str) -> str:
 
 def _label_in_words(text: str) -> str:
     """Return a label in words: `card_arrival` is "card arrival"; text with spaces is unchanged."""
-    return ", ".join(each if " " in each else each.replace("_", " ") for each in text.split(", "))
+    return ", ".join(label if " " in label else label.replace("_", " ") for label in text.split(", "))

@@ -62,19 +62,19 @@ def hallucinated(text: str, sources: Sequence[str], *, marks: int = 0, language:
         language: Language in which numbers are read; None for that of the text.
     """
     language = language or language_of(text, "en")
-    said = " ".join(sources)
-    known, flat = _figures(said, language_of(said, language)), _flat(said)
+    source_text = " ".join(sources)
+    known_figures, flat = _figures(source_text, language_of(source_text, language)), _flat(source_text)
     wrong_marks = [mark for mark in _MARK.findall(text) if not 1 <= int(mark[1:-1]) <= marks]
     bare = _ITEM.sub("", _MARK.sub(" ", text))
-    figures = [shown for value, shown in _figures(bare, language).items() if not _stands(value, known)]
+    figures = [shown for value, shown in _figures(bare, language).items() if not _stands(value, known_figures)]
     quotes = [quote for quote in _QUOTED.findall(bare) if _flat(quote) and _flat(quote) not in flat]
     return tuple(dict.fromkeys([*wrong_marks, *figures, *quotes]))
 
 
 def _figures(text: str, language: str) -> dict[str, str]:
-    found = {_plain(each, language): each for each in _FIGURE.findall(text)}
+    figures = {_plain(figure, language): figure for figure in _FIGURE.findall(text)}
     words = [numeral for numeral in find_numerals(text, language) if numeral.value > 1]  # "one" is a pronoun too often
-    return {str(word.value): text[word.start : word.end] for word in words} | found
+    return {str(word.value): text[word.start : word.end] for word in words} | figures
 
 
 def _plain(figure: str, language: str) -> str:
@@ -84,15 +84,15 @@ def _plain(figure: str, language: str) -> str:
     return plain + "%" * figure.endswith("%")
 
 
-def _stands(figure: str, known: dict[str, str]) -> bool:
+def _stands(figure: str, figures: dict[str, str]) -> bool:
     """Return whether the sources contain a figure; a share may occur as a part of one, a bare number as a share."""
-    if figure in known or f"{figure}%" in known:
+    if figure in figures or f"{figure}%" in figures:
         return True
     if not figure.endswith("%"):
         return False
     bare = figure.removesuffix("%")
     is_number = re.fullmatch(r"\d+(?:\.\d+)?", bare) is not None
-    return is_number and (bare in known or _plain(f"{float(bare) / 100:.6f}", "en") in known)
+    return is_number and (bare in figures or _plain(f"{float(bare) / 100:.6f}", "en") in figures)
 
 
 def _flat(text: str) -> str:
@@ -142,13 +142,13 @@ def passages_of(document: Document, label: Label) -> tuple[Passage, ...]:
     return tuple(
         Passage(
             document=document.name,
-            start=each.start,
-            end=each.end,
-            text=document.text[each.start : each.end],
+            start=piece.start,
+            end=piece.end,
+            text=document.text[piece.start : piece.end],
             score=0.0,
             label=label,
         )
-        for each in chunk(Parsed(text=document.text), lambda texts: [estimate_tokens(text) for text in texts])
+        for piece in chunk(Parsed(text=document.text), lambda texts: [estimate_tokens(text) for text in texts])
     )
 
 
@@ -208,7 +208,7 @@ class DocumentReader:
         shared = dict(zip(self.passages, self._shared(question), strict=True))
         stretches = [self.passages[start : start + STRETCH] for start in range(0, len(self.passages), STRETCH)]
         first = await asyncio.gather(*(self._read(task, stretch, shared, call) for stretch in stretches))
-        found = [finding for finding in first if finding.citations]
+        with_citations = [finding for finding in first if finding.citations]
         cited = [
             passage
             for finding, stretch in sorted(zip(first, stretches, strict=True), key=lambda pair: _promise(pair[0]))
@@ -223,7 +223,7 @@ class DocumentReader:
             question=question,
             finding=replace(last, steps=(*spent, *last.steps)),
             stretches=len(stretches),
-            answered=len(found),
+            answered=len(with_citations),
         )
 
     async def _read(
@@ -237,9 +237,11 @@ class DocumentReader:
 
     def _shared(self, question: str) -> list[float]:
         """Return the share of the question's words in each passage, weighted by their rarity in the document."""
-        asked = set(terms(question, self._language))
-        rarity = {word: log(1 + len(self.passages) / self._spread[word]) for word in asked if self._spread[word]}
-        return [sum(rarity.get(word, 0.0) for word in words & asked) for words in self._words]
+        question_words = set(terms(question, self._language))
+        rarity = {
+            word: log(1 + len(self.passages) / self._spread[word]) for word in question_words if self._spread[word]
+        }
+        return [sum(rarity.get(word, 0.0) for word in words & question_words) for words in self._words]
 
 
 def _promise(finding: Finding) -> float:
@@ -248,11 +250,11 @@ def _promise(finding: Finding) -> float:
 
 
 def _quotes(finding: Finding) -> tuple[Citation, ...]:
-    nearest = (each for each in finding.evidence if each.kind == "quote")
+    nearest = (quote for quote in finding.evidence if quote.kind == "quote")
     return finding.citations or tuple(
-        Citation(document=each.name, start=each.start, end=each.end, text=each.text, label=finding.label)
-        for each in nearest
-        if each.start is not None and each.end is not None
+        Citation(document=quote.name, start=quote.start, end=quote.end, text=quote.text, label=finding.label)
+        for quote in nearest
+        if quote.start is not None and quote.end is not None
     )
 
 

@@ -150,7 +150,7 @@ class AuditLog:
             on_disk: Called as soon as they are; the head, for which nothing needs to wait, counts them after that.
         """
         with self._audit_errors, self._locked() as file:
-            if self._uncounted is not None and any(abs(each.time - self._uncounted) > _JUMP for each in events):
+            if self._uncounted is not None and any(abs(event.time - self._uncounted) > _JUMP for event in events):
                 self._append(file, ())  # the clock was set: what stands there is counted, not taken for old later
                 self._sync(file)
                 self._keep_head(self._place)
@@ -229,14 +229,14 @@ class AuditLog:
         with self._audit_errors:
             with self._locked() as file:
                 self._append(file, ())
-                place, own = self._place, os.open(self._path, os.O_RDONLY)
+                position, own = self._place, os.open(self._path, os.O_RDONLY)
             try:
                 self._sync(own)
                 with self._locked() as file:
                     head = read_head(self._path)
-                    behind = head is None or head.place.n < place.n
+                    behind = head is None or head.place.n < position.n
                     if behind and os.path.sameopenfile(own, file):  # nobody moved the log away meanwhile
-                        self._keep_head(place)
+                        self._keep_head(position)
             finally:
                 os.close(own)
 
@@ -316,12 +316,12 @@ class AuditLog:
     def _append(self, file: int, events: Sequence[AuditEvent]) -> int:
         """Append entries to the file; return the offset in bytes at which they begin."""
         begin, repairs = self._find_end(file)
-        place, lines = self._place, []
+        position, lines = self._place, []
         for event in [*repairs, *events]:
-            line, place = write_line(place, event.time, event.kind, event.tenant, event.about)
+            line, position = write_line(position, event.time, event.kind, event.tenant, event.about)
             lines.append(line)
-            if self._signer is not None and place.n % self._every == 0:
-                line, place = self._checkpoint(place, self._signer)
+            if self._signer is not None and position.n % self._every == 0:
+                line, position = self._checkpoint(position, self._signer)
                 lines.append(line)
         content = b"".join(line + b"\n" for line in lines)
         left = memoryview(content)
@@ -331,7 +331,7 @@ class AuditLog:
         except OSError:
             self._undo(file, begin)
             raise
-        self._end, self._place = begin + len(content), place
+        self._end, self._place = begin + len(content), position
         return begin
 
     def _undo(self, file: int, size: int) -> None:
@@ -374,16 +374,16 @@ class AuditLog:
     def _repair(self, about: Mapping[str, object]) -> AuditEvent:
         return AuditEvent(kind=REPAIR, time=self._clock(), about=about)
 
-    def _checkpoint(self, place: LogPosition, signer: Attester) -> tuple[bytes, LogPosition]:
-        about = {"key": signer.public, "signature": signer.attest("audit", place.statement)}
-        return write_line(place, self._clock(), CHECKPOINT, "", about)
+    def _checkpoint(self, position: LogPosition, signer: Attester) -> tuple[bytes, LogPosition]:
+        about = {"key": signer.public, "signature": signer.attest("audit", position.statement)}
+        return write_line(position, self._clock(), CHECKPOINT, "", about)
 
-    def _keep_head(self, place: LogPosition) -> None:
+    def _keep_head(self, position: LogPosition) -> None:
         """Write the position of the log's end to the disk, in place and within one sector, which is written whole."""
         self._uncounted = None
-        head: dict[str, object] = {"n": place.n, "hash": place.digest}
+        head: dict[str, object] = {"n": position.n, "hash": position.digest}
         if self._signer is not None:
-            head |= {"key": self._signer.public, "signature": self._signer.attest("audit", place.statement)}
+            head |= {"key": self._signer.public, "signature": self._signer.attest("audit", position.statement)}
         file = _private(self._head_name, os.O_WRONLY | os.O_CREAT)
         try:
             os.write(file, json.dumps(head).encode().ljust(_SECTOR - 1) + b"\n")
@@ -434,10 +434,10 @@ def read_head(path: Path) -> AuditHead | None:
     """Return the head of a log; None if it is not known."""
     try:
         head = parse_json(head_of(path).read_bytes())
-        place = LogPosition(int(head["n"]), str(head["hash"]))
-        if place.n < 1 and place != START:
+        position = LogPosition(int(head["n"]), str(head["hash"]))
+        if position.n < 1 and position != START:
             return None
-        return AuditHead(place, {name: str(head[name]) for name in ("key", "signature") if "signature" in head})
+        return AuditHead(position, {name: str(head[name]) for name in ("key", "signature") if "signature" in head})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -497,6 +497,6 @@ def open_audit(section: AuditSection, folder: Path) -> AuditLog | None:
     )
 
 
-def attests(place: LogPosition, key: str, signature: str) -> bool:
+def attests(position: LogPosition, key: str, signature: str) -> bool:
     """Return whether the holder of this key signed this position of an audit log."""
-    return is_attested("audit", place.statement, key=key, signature=signature)
+    return is_attested("audit", position.statement, key=key, signature=signature)

@@ -64,15 +64,15 @@ def write_line(
 
 def read_beginning(line: bytes) -> tuple[str, int] | None:
     """Return the hash of the previous line and the number that a line names; None if it is not an audit log's line."""
-    found = _BEGINNING.match(line)
-    return (found[1].decode(), int(found[2])) if found else None
+    match = _BEGINNING.match(line)
+    return (match[1].decode(), int(match[2])) if match else None
 
 
 def read_time(line: bytes) -> float | None:
     """Return the time at which a line says it was written; None if it names no time."""
-    found = _TIME.search(line, 0, 200)
+    match = _TIME.search(line, 0, 200)
     try:
-        return float(found[1]) if found else None
+        return float(match[1]) if match else None
     except ValueError:
         return None
 
@@ -111,7 +111,7 @@ def audit_request(
         cards: The specialists' cards, for the versions of the specialists that were asked.
         digest: Returns the digest that is written in place of content.
     """
-    asked = dict.fromkeys(finding.specialist for finding in trace.findings)
+    specialists = dict.fromkeys(finding.specialist for finding in trace.findings)
     about: dict[str, object] = {
         "trace": trace.id,
         "key": request.key,
@@ -122,10 +122,10 @@ def audit_request(
         "asked": digest(request.text),
         **({} if request.document is None else {"document": digest(request.document.text)}),
         "answered": digest(answer),
-        "specialists": {name: cards[name].version if name in cards else "" for name in asked},
+        "specialists": {name: cards[name].version if name in cards else "" for name in specialists},
         "verdicts": [_readable(verdict) for verdict in trace.verdicts],
         "cost": None if trace.usage.cost is None else str(trace.usage.cost),
-        **({"egress": {each.id: each.outcome for each in trace.egress}} if trace.egress else {}),
+        **({"egress": {crossing.id: crossing.outcome for crossing in trace.egress}} if trace.egress else {}),
     }
     return AuditEvent(kind="request", time=trace.time, tenant=trace.tenant, about=about)
 
@@ -143,7 +143,7 @@ def audit_egress(egress: Egress, call: CallContext, *, time: float) -> AuditEven
 
 def audit_outcome(sent: Iterable[Egress], call: CallContext, *, time: float) -> AuditEvent:
     """Return the entry with the outcome of egresses that belong to no request, as in training."""
-    about = {"egress": {each.id: each.outcome for each in sent}}
+    about = {"egress": {crossing.id: crossing.outcome for crossing in sent}}
     return AuditEvent(kind="egress_outcome", time=time, tenant=call.principal.tenant, about=about)
 
 

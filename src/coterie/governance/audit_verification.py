@@ -194,15 +194,15 @@ class _Check:
             about = entry["about"]
             if entry["kind"] == EGRESS:
                 named = (str(about[name]) for name in ("id", "trace", "engine"))
-                found = OpenEgress(entry["n"], entry["time"], str(entry.get("tenant")), *named)
-                if found.id in self.early:
-                    self.early.discard(found.id)
+                egress = OpenEgress(entry["n"], entry["time"], str(entry.get("tenant")), *named)
+                if egress.id in self.early:
+                    self.early.discard(egress.id)
                 else:
-                    self.open[found.id] = found
+                    self.open[egress.id] = egress
             elif isinstance(about.get("egress"), dict):
-                for each in about["egress"]:
-                    if self.open.pop(each, None) is None:
-                        self.early.add(each)
+                for crossing in about["egress"]:
+                    if self.open.pop(crossing, None) is None:
+                        self.early.add(crossing)
 
     def fault_of_end(self, path: Path) -> Fault | None:
         """Return the fault of a missing end; None if the log ends where it should."""
@@ -211,11 +211,11 @@ class _Check:
             missing = self._cut(self.at.n, "it is known to have had")
         return missing
 
-    def _fault_of_place(self, number: int, known: LogPosition | None) -> Fault | None:
+    def _fault_of_place(self, number: int, earlier: LogPosition | None) -> Fault | None:
         """Return a fault if the log's position after this line differs from a known position."""
-        if known is None or known.n != self.place.n or known == self.place:
+        if earlier is None or earlier.n != self.place.n or earlier == self.place:
             return None
-        reason = f"entry {known.n} had the hash {known.digest}; now it has {self.place.digest}"
+        reason = f"entry {earlier.n} had the hash {earlier.digest}; now it has {self.place.digest}"
         return Fault(line=number, kind="edited", reason=reason)
 
     def _fault_at_head(self, number: int) -> Fault | None:
@@ -238,10 +238,10 @@ class _Check:
         return Fault(line=head.n + 1, kind="unvouched", reason=reason)
 
     def _fault_of(self, number: int, line: bytes) -> Fault | None:
-        found = read_beginning(line)
-        if found is None:
+        beginning = read_beginning(line)
+        if beginning is None:
             return Fault(line=number, kind="edited", reason=f"line {number} is no entry of an audit log")
-        named, n = found
+        named, n = beginning
         due = self.place.n + 1
         if n == due:
             if named == self.place.digest:
@@ -392,10 +392,10 @@ def _marks(kind: str, tenant: str | None) -> tuple[bytes, ...]:
 def _page(
     entries: list[Mapping[str, Any]], last: bytes | None, outcomes: dict[str, str], *, complete: bool
 ) -> AuditPage:
-    found = read_beginning(last or b"")
+    beginning = read_beginning(last or b"")
     return AuditPage(
         entries=tuple(entries),
-        before=found[1] if found else None,
+        before=beginning[1] if beginning else None,
         complete=complete,
         reached=read_time(last or b""),
         outcomes=outcomes,
@@ -418,11 +418,11 @@ def _place_of(file: BinaryIO, number: int | None) -> int:
         return high
     while high - low > _BLOCK:  # entries before `low` have lower numbers, `high` lies behind one that has not
         middle = (low + high) // 2
-        found = _first_entry(file, middle, high)
-        if found is None or found[1] >= number:
+        entry = _first_entry(file, middle, high)
+        if entry is None or entry[1] >= number:
             high = middle
         else:
-            low = found[0]
+            low = entry[0]
     file.seek(low)
     for line in file:
         found_number = read_beginning(line)
@@ -438,9 +438,9 @@ def _first_entry(file: BinaryIO, at: int, end: int) -> tuple[int, int] | None:
     at += len(file.readline())
     while at < end:
         line = file.readline()
-        found = read_beginning(line)
-        if found:
-            return at, found[1]
+        beginning = read_beginning(line)
+        if beginning:
+            return at, beginning[1]
         if not line:
             return None
         at += len(line)
@@ -458,32 +458,32 @@ def _lines_back(file: BinaryIO, end: int, marks: Sequence[bytes]) -> Iterator[tu
         size = min(_BLOCK, at)
         at -= size
         file.seek(at)
-        found = file.read(size) + rest
-        head = found.find(b"\n") + 1
+        block = file.read(size) + rest
+        head = block.find(b"\n") + 1
         if not head and at:  # a line that is longer than a block
-            rest = found
+            rest = block
             continue
-        rest, first = (found[:head], head) if at else (b"", 0)
-        lines = {first: _line_at(found, first), **dict(_marked(found[first:], marks, first))}
-        for place in sorted(lines, reverse=True):
-            if lines[place]:
-                yield at + place, lines[place]
+        rest, first = (block[:head], head) if at else (b"", 0)
+        lines = {first: _line_at(block, first), **dict(_marked(block[first:], marks, first))}
+        for line in sorted(lines, reverse=True):
+            if lines[line]:
+                yield at + line, lines[line]
 
 
 def _marked(text: bytes, marks: Sequence[bytes], begin: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield the lines that contain one of the marks (all lines without marks), with their offsets."""
     if not marks:
-        place = 0
+        offset = 0
         for line in text.split(b"\n"):
-            yield begin + place, line
-            place += len(line) + 1
+            yield begin + offset, line
+            offset += len(line) + 1
     for mark in marks:
-        place = text.find(mark)
-        while place >= 0:
-            start = text.rfind(b"\n", 0, place) + 1
+        offset = text.find(mark)
+        while offset >= 0:
+            start = text.rfind(b"\n", 0, offset) + 1
             line = _line_at(text, start)
             yield begin + start, line
-            place = text.find(mark, start + len(line))
+            offset = text.find(mark, start + len(line))
 
 
 def _line_at(text: bytes, start: int) -> bytes:

@@ -71,8 +71,8 @@ class Look:
             clean: Texts in which it is known to find nothing.
         """
         read = list(filter(None, dict.fromkeys(texts)))
-        found = [() if text in clean else detector.find(text) for text in read]
-        return cls(texts=read, found=found, cut=find_between(read, found))
+        personal_data = [() if text in clean else detector.find(text) for text in read]
+        return cls(texts=read, found=personal_data, cut=find_between(read, personal_data))
 
     def sighting(self, *, ignore: Callable[[str], bool] | None = None) -> Sighting:
         """Return the findings that count, by kind.
@@ -86,8 +86,8 @@ class Look:
             counted = kind == Kind.SECRET or ignore is None or not all(map(ignore, values))
             return counted and label_of(kind) is not None
 
-        for text, each in ((text, each) for text, own in zip(self.texts, self.found, strict=True) for each in own):
-            counts[str(each.kind)] += is_seen(each.kind, [text[each.start : each.end]])
+        for text, item in ((text, each) for text, own in zip(self.texts, self.found, strict=True) for each in own):
+            counts[str(item.kind)] += is_seen(item.kind, [text[item.start : item.end]])
         for value in self.cut:
             counts[str(value.kind)] += is_seen(value.kind, [self.texts[i][a:b] for i, a, b, _ in value.pieces])
         return Sighting(counts=+counts)
@@ -222,28 +222,28 @@ class Restorer:
         first = len(small)
         while first and small[first - 1] in self._shapes.signs:
             first -= 1
-        for place in range(first, len(small)):
-            if small[place] not in self._shapes.firsts:
+        for index in range(first, len(small)):
+            if small[index] not in self._shapes.firsts:
                 continue
-            at = begin + place
+            at = begin + index
             if at and _IN_WORD.match(text, at - 1):
                 continue
-            if any(_may_become(small[place:], form) for form in self._shapes.forms):
+            if any(_may_become(small[index:], form) for form in self._shapes.forms):
                 return at
         return len(text)
 
     def _give(self, text: str, cut: int) -> str:
         """Return the text before `cut`, restored; the rest is held back."""
-        place, said = len(self._before), []
-        for match in self._pattern.finditer(text, place) if self._may_hold(text) else ():
+        position, pieces = len(self._before), []
+        for match in self._pattern.finditer(text, position) if self._may_hold(text) else ():
             if match.end() > cut:
-                cut = min(cut, max(match.start(), place)) if match.start() < cut else cut
+                cut = min(cut, max(match.start(), position)) if match.start() < cut else cut
                 break
-            said += [text[place : match.start()], self._put_back(match)]
-            place = match.end()
-        said.append(text[place:cut])
+            pieces += [text[position : match.start()], self._put_back(match)]
+            position = match.end()
+        pieces.append(text[position:cut])
         self._held, self._before = text[cut:], text[:cut][-1:]
-        return "".join(said)
+        return "".join(pieces)
 
     def _put_back(self, match: re.Match[str]) -> str:
         kind = self._shapes.kinds[_FLAT.sub("", (match["kind"] or match["bare"]).lower())]
@@ -301,7 +301,8 @@ def _may_become(text: str, form: Sequence[tuple[str, ...]]) -> bool:
         number = _DIGITS.match(text)
         return number is not None and (number.end() == len(text) or _may_become(text[number.end() :], form[1:]))
     return any(
-        _may_become(text[len(each) :], form[1:]) if text.startswith(each) else each.startswith(text) for each in form[0]
+        _may_become(text[len(pseudonym) :], form[1:]) if text.startswith(pseudonym) else pseudonym.startswith(text)
+        for pseudonym in form[0]
     )
 
 
@@ -358,9 +359,9 @@ def disguise(
     hidden = changed(prompt, work.hide, vector=None, label=label, label_without_pii=None)
     if work.used and hidden.messages:
         notice = NOTICE.format(kind=next(iter(work.used.values())).kind)
-        names = {each.name for each in work.used.values()}
-        again = (each for each in work.used.values() if each.form and (each.kind, each.number, 0) in names)
-        notice += "".join(f" {each.pseudonym} is <{each.kind}_{each.number}>, named otherwise." for each in again)
+        names = {value.name for value in work.used.values()}
+        again = (value for value in work.used.values() if value.form and (value.kind, value.number, 0) in names)
+        notice += "".join(f" {value.pseudonym} is <{value.kind}_{value.number}>, named otherwise." for value in again)
         hidden = replace(hidden, messages=(Message(role="system", text=notice), *hidden.messages))
     return Disguised(prompt=hidden, values=tuple(work.used.values()))
 
@@ -387,9 +388,9 @@ def _fields(prompt: Prompt, change: Callable[[str], str]) -> dict[str, Any]:
     return {
         "text": change(prompt.text),
         "columns": None if prompt.columns is None else _walk(prompt.columns, change),
-        "messages": tuple(_said(message, change(message.text)) for message in prompt.messages),
+        "messages": tuple(_with_text(message, change(message.text)) for message in prompt.messages),
         "json_schema": None if prompt.json_schema is None else _walk(prompt.json_schema, change),
-        "questions": tuple(_asked(question, change) for question in prompt.questions),
+        "questions": tuple(_changed_question(question, change) for question in prompt.questions),
         "grammar": None if prompt.grammar is None else change(prompt.grammar),
         "adapter": None if prompt.adapter is None else change(prompt.adapter),
         "choices": tuple(map(change, prompt.choices)),
@@ -397,13 +398,13 @@ def _fields(prompt: Prompt, change: Callable[[str], str]) -> dict[str, Any]:
     }
 
 
-def _said(message: Message, text: str) -> Message:
+def _with_text(message: Message, text: str) -> Message:
     return message if text == message.text else replace(message, text=text)
 
 
-def _asked(question: Question, change: Callable[[str], str]) -> Question:
+def _changed_question(question: Question, change: Callable[[str], str]) -> Question:
     options = tuple(
-        replace(each, name=change(each.name), description=change(each.description)) for each in question.options
+        replace(option, name=change(option.name), description=change(option.description)) for option in question.options
     )
     return replace(question, options=options, instructions=change(question.instructions), name=change(question.name))
 
@@ -413,9 +414,9 @@ def _walk(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401 - JS
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
-        return {_walk(name, change): _walk(each, change) for name, each in value.items()}
+        return {_walk(name, change): _walk(item, change) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_walk(each, change) for each in value]
+        return [_walk(item, change) for item in value]
     if value is None or isinstance(value, bool):
         return value
     text = change(str(value))
@@ -439,11 +440,11 @@ class _Work:
     def learn(self, look: Look) -> None:
         """Assign pseudonyms to everything found, before any text is changed: a value may stand in other texts too."""
         texts = look.texts
-        for text, found in zip(texts, look.found, strict=True):
-            self._found[text] = _hideable(found)
+        for text, personal_data in zip(texts, look.found, strict=True):
+            self._found[text] = _hideable(personal_data)
         for text in texts:
-            for each in self._found[text]:
-                self._of(each.kind, text[each.start : each.end])
+            for item in self._found[text]:
+                self._of(item.kind, text[item.start : item.end])
         for value in look.cut:
             if value.kind == Kind.SECRET:
                 raise Undisguisable("a secret has no pseudonym")
@@ -470,8 +471,8 @@ class _Work:
             last = len(parts) - 1
             again = [
                 piece
-                for place, part in enumerate(parts)
-                for piece in self._once_more(part, after=place > 0, before=place < last)
+                for index, part in enumerate(parts)
+                for piece in self._once_more(part, after=index > 0, before=index < last)
             ]
             if again == parts:
                 return "".join(self._use(part) if isinstance(part, PseudonymValue) else part for part in parts)
@@ -506,12 +507,16 @@ class _Work:
 
     def _spans(self, text: str) -> list[tuple[int, int, PseudonymValue]]:
         """Return spans with values: findings, known values of the session, and text that looks like a pseudonym."""
-        spans = [(each.start, each.end, self._of(each.kind, text[each.start : each.end])) for each in self._find(text)]
+        spans = [(item.start, item.end, self._of(item.kind, text[item.start : item.end])) for item in self._find(text)]
         spans += self._pieces.get(text, ())
         folded = fold(text)
         small = lowered(text if folded is None else folded.text)
-        known = _places([value for value in self.pseudonyms.near(small) if value.kind != LITERAL], small)
-        spans += known if folded is None else [(*folded.span(start, end), value) for start, end, value in known]
+        known_places = _places([value for value in self.pseudonyms.near(small) if value.kind != LITERAL], small)
+        spans += (
+            known_places
+            if folded is None
+            else [(*folded.span(start, end), value) for start, end, value in known_places]
+        )
         kinds = frozenset({*self.pseudonyms.kinds(), LITERAL})
         if not any(kind.partition("_")[0].lower() in small for kind in kinds):
             return spans  # nothing that looks like one
@@ -529,20 +534,20 @@ class _Work:
             if end > start and not (used[start] or used[end - 1]):
                 taken.append((start, end, value))
                 used[start:end] = b"\1" * (end - start)
-        place = 0
+        position = 0
         for start, end, value in sorted(taken, key=lambda span: span[0]):
-            if place < start:
-                yield text[place:start]
+            if position < start:
+                yield text[position:start]
             yield value
-            place = end
-        if place < len(text):
-            yield text[place:]
+            position = end
+        if position < len(text):
+            yield text[position:]
 
 
-def _hideable(found: Iterable[PersonalData]) -> tuple[PersonalData, ...]:
+def _hideable(personal_data: Iterable[PersonalData]) -> tuple[PersonalData, ...]:
     """Return the findings that have a label. Raises `Undisguisable` for a secret."""
-    labelled = tuple(each for each in found if label_of(each.kind) is not None)
-    if any(each.kind == Kind.SECRET for each in labelled):
+    labelled = tuple(item for item in personal_data if label_of(item.kind) is not None)
+    if any(item.kind == Kind.SECRET for item in labelled):
         raise Undisguisable("a secret has no pseudonym")
     return labelled
 
@@ -576,15 +581,15 @@ def _each_place(written: _Written, flat: str) -> Iterator[tuple[int, int, Pseudo
 
 
 def _all_places(written: _Written, flat: str) -> Iterator[tuple[int, int, PseudonymValue]]:
-    known: dict[str, dict[tuple[int, int], dict[str, PseudonymValue]]] = {}
+    by_first_word: dict[str, dict[tuple[int, int], dict[str, PseudonymValue]]] = {}
     for words, value in written:
         if first := _WORD.search(words):
-            known.setdefault(first[0], {}).setdefault((first.start(), len(words)), {})[words] = value
+            by_first_word.setdefault(first[0], {}).setdefault((first.start(), len(words)), {})[words] = value
     for word in _WORD.finditer(flat):
-        for (before, length), written_so in known.get(word[0], {}).items():
+        for (before, length), written_so in by_first_word.get(word[0], {}).items():
             start, end = word.start() - before, word.start() - before + length
-            if start >= 0 and (found := written_so.get(flat[start:end])):
-                yield start, end, found
+            if start >= 0 and (pseudonym := written_so.get(flat[start:end])):
+                yield start, end, pseudonym
 
 
 class _Flat(NamedTuple):

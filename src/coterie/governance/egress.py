@@ -162,7 +162,7 @@ class _Sent:
         if prompt.verbatim is not None:
             text = prompt.verbatim.decode("utf-8", "replace")
         else:
-            messages = [f"{each.role}: {each.text}" for each in prompt.messages]
+            messages = [f"{message.role}: {message.text}" for message in prompt.messages]
             text = "\n\n".join([prompt.text, *messages] if prompt.text else messages)
         return Egress(
             id=f"{call.trace}.{len(call.outgoing)}" if call.trace and call.outgoing is not None else uuid.uuid4().hex,
@@ -204,17 +204,17 @@ class _Crossing:
     async def __aenter__(self) -> Callable[[], None]:
         audit, call = self._journal.audit, self._call
         try:
-            for each in self._sent:
-                egress = each.egress(self._engine, call, audit)
+            for sent in self._sent:
+                egress = sent.egress(self._engine, call, audit)
                 self._leaving.append(egress)
                 call.left(egress)
             if audit is not None:  # all of them share a write and a sync, with those of other callers
                 now = self._journal.clock()
                 await side_by_side(
-                    audit.append(audit_egress(each, call, time=now), sync=True) for each in self._leaving
+                    audit.append(audit_egress(sent, call, time=now), sync=True) for sent in self._leaving
                 )
-            for each in self._sent:
-                call.decided(each.verdict)
+            for sent in self._sent:
+                call.decided(sent.verdict)
         except BaseException as error:
             await self.__aexit__(type(error), error, None)
             raise
@@ -227,7 +227,7 @@ class _Crossing:
             alone = len(self._leaving) == 1  # of several, others may have been sent
             unsent = alone and _stayed_here(error)
             self._outcome = NOT_SENT if unsent else getattr(error, "code", type(error).__name__)
-        leaving = [replace(each, outcome=self._outcome) for each in self._leaving]
+        leaving = [replace(sent, outcome=self._outcome) for sent in self._leaving]
         for done in leaving:
             self._call.left(done)
         audit = self._journal.audit
@@ -242,7 +242,7 @@ class _Crossing:
 def _stayed_here(error: Exception) -> bool:
     """Return whether an engine's error means that no attempt left: no connection, or a paused engine."""
     tries = (error, *error.failures) if isinstance(error, EngineError | Overloaded) else ()
-    return bool(tries) and not any(each.sent for each in tries)
+    return bool(tries) and not any(attempt.sent for attempt in tries)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,11 +268,15 @@ class _Judge:
 
     def _judge(self, prompt: Prompt, texts: Sequence[str], call: CallContext) -> _Sent:
         tenant = call.principal.tenant
-        ours = [each.text for each in prompt.messages if each.role == "system" and len(each.text) <= _LONGEST_KNOWN]
+        ours = [
+            message.text
+            for message in prompt.messages
+            if message.role == "system" and len(message.text) <= _LONGEST_KNOWN
+        ]
         clean = {text for text in ours if self.clean.get(tenant, text)}
         look = Look.at(self.detector, texts, clean=clean)
-        for text, found in zip(look.texts, look.found, strict=True):
-            if not found and text in ours and text not in clean:
+        for text, personal_data in zip(look.texts, look.found, strict=True):
+            if not personal_data and text in ours and text not in clean:
                 self.clean.put(tenant, text, known=True)
         seen = look.sighting(ignore=call.sent.has if call.released and call.sent is not None else None)
         label = max(Label(prompt.label), seen.label)
@@ -330,7 +334,7 @@ class _GatedEngine:
         """Return one answer a prompt, with its verdict. Raises `EgressRefused` if one is refused, sending nothing."""
         prompts = tuple(batch)  # what is judged is what is sent
         sent = [await self._judge.judge(prompt, call) for prompt in prompts]
-        prompts = tuple(each.prompt for each in sent)
+        prompts = tuple(sent_prompt.prompt for sent_prompt in sent)
         async with (
             self._limits.held(prompts, self._judge.model, self.name, call) as held,
             self._journal.around(sent, self.name, call) as answered,
@@ -339,7 +343,7 @@ class _GatedEngine:
             async with call.release_slot():
                 held.outputs = outputs = await self._engine.run(held.prompts, call=inner)
             answered()
-        return [_read(output, each) for output, each in zip(outputs, sent, strict=True)]
+        return [_read(output, sent_prompt) for output, sent_prompt in zip(outputs, sent, strict=True)]
 
     async def stream(self, prompt: Prompt, *, call: CallContext) -> AsyncIterator[Delta | Output]:
         """Yield pieces as they arrive, then the answer with its verdict. Raises `EgressRefused` before any sending.
@@ -415,11 +419,11 @@ class McpServer:
 
     async def functions(self) -> Sequence[Function]:
         """Return the callable tools with valid parameters. Nothing of a request is sent for that."""
-        found = []
+        functions_ = []
         for tool in await self.server.tools():
             with suppress(InputError):
-                found.append(function_of(**tool))
-        return found
+                functions_.append(function_of(**tool))
+        return functions_
 
     async def call(
         self, about: FunctionCall, *, label: Label, label_without_pii: Label | None, call: CallContext
@@ -448,10 +452,10 @@ class McpServer:
 def _restorer(hidden: Disguised, call: CallContext, *, as_json: bool) -> Restorer | None:
     """Return a restorer for values of this prompt that the principal may see; it ignores invented pseudonyms."""
     shown = {value.name: value for value in hidden.values if call.knows(value)}
-    for each in tuple(
+    for pseudonym in tuple(
         shown.values()
     ):  # of a person who is named in another form only, that is how the model names them
-        shown.setdefault((each.kind, each.number, 0), each)
+        shown.setdefault((pseudonym.kind, pseudonym.number, 0), pseudonym)
     if not shown:
         return None
     return Restorer(lambda *name: shown.get(name), {kind for kind, *_ in shown}, as_json=as_json)

@@ -137,20 +137,20 @@ def _drop_drafts(folder: Path) -> None:
 
 async def _take_out(folder: Path, config: Config, tenant: str, *, dry_run: bool) -> Mapping[str, tuple[str, ...]]:
     """Remove a tenant's own documents from the indexes; return them by index."""
-    found: dict[str, tuple[str, ...]] = {}
+    by_index: dict[str, tuple[str, ...]] = {}
     async with _indexes(folder, config) as indexes:
         for name, index in indexes.items():
             theirs = [document for document in await _names(index) if await _is_theirs(index, document, tenant)]
             if theirs and not dry_run:
                 await index.update((), theirs)
             if theirs:
-                found[name] = tuple(sorted(theirs))
-    return found
+                by_index[name] = tuple(sorted(theirs))
+    return by_index
 
 
 async def _mentioning(folder: Path, config: Config, mention: Mention) -> Mapping[str, tuple[str, ...]]:
     """Return the documents that mention somebody, by index."""
-    found: dict[str, tuple[str, ...]] = {}
+    by_index: dict[str, tuple[str, ...]] = {}
     async with _indexes(folder, config) as indexes:
         for name, index in indexes.items():
             names = await _names(index)
@@ -158,8 +158,8 @@ async def _mentioning(folder: Path, config: Config, mention: Mention) -> Mapping
             texts = [(document, await _text(index, document, tenants)) for document in names]
             about = [document for document, text in texts if mention.within(document) or mention.within(text)]
             if about:
-                found[name] = tuple(sorted(about))
-    return found
+                by_index[name] = tuple(sorted(about))
+    return by_index
 
 
 async def _names(index: DocumentIndex) -> Sequence[str]:
@@ -215,4 +215,4 @@ def _kind(path: Path, folder: Path, config: Config) -> Kind:
         "index": folder / KNOWLEDGE_FOLDER,
         "version": folder / REGISTRY_FOLDER,
     }
-    return next((kind for kind, place in places.items() if path.is_relative_to(place)), "file")
+    return next((kind for kind, folder in places.items() if path.is_relative_to(folder)), "file")

@@ -69,7 +69,7 @@ class _Letters(dict[int, str]):
 
 _UNSEEN = frozenset({"Cf", "Mn", "Me"})
 _LETTERS = _Letters()
-_LETTERS.update({ord(each): " " for each in "\t\n\r"})
+_LETTERS.update({ord(character): " " for character in "\t\n\r"})
 
 
 def plain(text: str) -> str:
@@ -89,13 +89,13 @@ class Pieces(NamedTuple):
 def pieces(read: str) -> Pieces:
     """Return the pieces of a normalised text."""
     letters = np.frombuffer(read.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
-    running, found = letters * _PRIME, []
+    running, hashes = letters * _PRIME, []
     for size in range(2, _SIZES[-1] + 1):
         running = (running[:-1] ^ letters[size - 1 :]) * _PRIME
         if size in _SIZES:
-            found.append(running)
-    hashed = ((np.concatenate(found) * _MIXED) >> _TOP).view(np.int64)
-    return Pieces(hashed, np.array([0, *accumulate(map(len, found))]))
+            hashes.append(running)
+    hashed = ((np.concatenate(hashes) * _MIXED) >> _TOP).view(np.int64)
+    return Pieces(hashed, np.array([0, *accumulate(map(len, hashes))]))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -117,18 +117,18 @@ class OrderModel:
         """Return the kinds of orders in a text, in the order of `KINDS`; the time grows with its length."""
         is_said = np.zeros(len(KINDS), dtype=bool)
         for block in blocks(plain(text)):
-            found, starts = _stretches(block)
-            orders = starts[self._odds(found, starts, slice(0, 1))[0] >= self.least]
+            pieces_, starts = _stretches(block)
+            orders = starts[self._odds(pieces_, starts, slice(0, 1))[0] >= self.least]
             if len(orders):
-                each = self._odds(found, orders, slice(1, None))
-                is_said |= ((each > 0) | (each == each.max(axis=0))).any(axis=1)
+                by_kind = self._odds(pieces_, orders, slice(1, None))
+                is_said |= ((by_kind > 0) | (by_kind == by_kind.max(axis=0))).any(axis=1)
         return tuple(kind for kind, is_one in zip(KINDS, is_said, strict=True) if is_one)
 
-    def _odds(self, found: Pieces, starts: np.ndarray, rows: slice) -> np.ndarray:  # (R, W)
+    def _odds(self, pieces_: Pieces, starts: np.ndarray, rows: slice) -> np.ndarray:  # (R, W)
         """Return the log-odds of some rows of the weights for the windows with these starts."""
-        summed = np.zeros((len(self.weights[rows]), len(found.hashed) + 1), dtype=np.int64)
-        np.cumsum(self.weights[rows, found.hashed], axis=1, out=summed[:, 1:])
-        first, beyond = found.first[:-1, None], found.first[1:, None]  # (S, 1)
+        summed = np.zeros((len(self.weights[rows]), len(pieces_.hashed) + 1), dtype=np.int64)
+        np.cumsum(self.weights[rows, pieces_.hashed], axis=1, out=summed[:, 1:])
+        first, beyond = pieces_.first[:-1, None], pieces_.first[1:, None]  # (S, 1)
         last = np.minimum(first + np.maximum(starts + WINDOW + 1 - _LENGTHS, 0), beyond)  # (S, W)
         first = np.minimum(first + starts, last)
         total, counts = (summed[:, last] - summed[:, first]).sum(axis=1), (last - first).sum(axis=0)
@@ -174,7 +174,7 @@ def suspect(texts: Iterable[str], where: str) -> tuple[Verdict, ...]:
 
 def orders_in(texts: Iterable[str]) -> tuple[str, ...]:
     """Return the kinds of orders that some texts hold, each once (`KINDS`)."""
-    found: dict[str, None] = {}
+    kinds: dict[str, None] = {}
     for text in filter(None, texts):
-        found |= dict.fromkeys(bundled_orders().kinds(text[:_LONGEST]))
-    return tuple(found)
+        kinds |= dict.fromkeys(bundled_orders().kinds(text[:_LONGEST]))
+    return tuple(kinds)

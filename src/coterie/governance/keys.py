@@ -210,17 +210,17 @@ class KeyRing:
         """
         with self._changing() as keys:
             now = self._clock()
-            known = [key for key in keys.values() if key.name == name]
-            if known and all(key.state(now) != "valid" for key in known):
+            same_name = [key for key in keys.values() if key.name == name]
+            if same_name and all(key.state(now) != "valid" for key in same_name):
                 raise InputError(
-                    f"The key {name!r} is {known[-1].state(now)}.", hint="Whoever runs the network did so."
+                    f"The key {name!r} is {same_name[-1].state(now)}.", hint="Whoever runs the network did so."
                 )
-            found = next((key for key in known if key.state(now) == "valid"), None)
-            if found is None:
+            current = next((key for key in same_name if key.state(now) == "valid"), None)
+            if current is None:
                 key_id, secret = _secret()
-                found = Key(id=key_id, name=name, role=role, tenant=tenant, digest=_digest(secret), created=now)
-            keys[found.id] = replace(found, role=role, tenant=tenant)
-            return keys[found.id]
+                current = Key(id=key_id, name=name, role=role, tenant=tenant, digest=_digest(secret), created=now)
+            keys[current.id] = replace(current, role=role, tenant=tenant)
+            return keys[current.id]
 
     def use_once(self, token: str, *, until: float) -> bool:
         """Return whether a token is used for the first time, in whichever process.
@@ -240,7 +240,7 @@ class KeyRing:
                 if _digest(token) in used:
                     return False
                 since = self._clock() - FORGOTTEN
-                kept = {each: end for each, end in used.items() if end > since} | {_digest(token): until}
+                kept = {digest: end for digest, end in used.items() if end > since} | {_digest(token): until}
                 with replacing(path) as draft:
                     write_new(draft, json.dumps(kept).encode(), mode=0o600)
         except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -281,17 +281,17 @@ class KeyRing:
         if not self.of(tenant):
             return []
         with self._changing() as keys:
-            found = [key for key in keys.values() if key.tenant == tenant and key.name != _ERASED]
-            for key in found:
+            tenant_keys = [key for key in keys.values() if key.tenant == tenant and key.name != _ERASED]
+            for key in tenant_keys:
                 keys[key.id] = replace(key, name=_ERASED, revoked=key.revoked or self._clock())
-        return found
+        return tenant_keys
 
     def _valid(self, keys: Mapping[str, Key], name: str) -> Key:
         now = self._clock()
-        found = [key for key in keys.values() if name in {key.name, key.id} and key.state(now) == "valid"]
-        if not found:
+        matching = [key for key in keys.values() if name in {key.name, key.id} and key.state(now) == "valid"]
+        if not matching:
             raise InputError(f"There is no valid key {name[:100]!r}.", hint="`coterie keys list` shows them.")
-        return found[0]
+        return matching[0]
 
     # --- the file --------------------------------------------------------------------------------
 
@@ -473,8 +473,8 @@ class TableKeyRing(KeyRing):
 
 
 def _select(connection: PostgresConnection) -> dict[str, Key]:
-    found = connection.execute("SELECT body FROM keys").fetchall()
-    return {key.id: key for key in (read_key(parse_json(body)) for (body,) in found)}
+    rows = connection.execute("SELECT body FROM keys").fetchall()
+    return {key.id: key for key in (read_key(parse_json(body)) for (body,) in rows)}
 
 
 # --- Where a network's keys are: a file of its folder, or its database.

@@ -73,7 +73,7 @@ class OidcSignIn:
         provider = await self._discover()
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
-        asked = {
+        query = {
             "response_type": "code",
             "client_id": self._section.client_id,
             "redirect_uri": self._callback,
@@ -86,7 +86,7 @@ class OidcSignIn:
         local = back if back.startswith("/") and not back.startswith(("//", "/\\")) and back.isprintable() else "/"
         kept = {"state": state, "nonce": nonce, "verifier": verifier, "back": local}
         cookie = self._seal({**kept, "until": self._clock() + MINUTES * 60})
-        return SignInRequest(address=f"{provider['authorization_endpoint']}?{urlencode(asked)}", cookie=cookie)
+        return SignInRequest(address=f"{provider['authorization_endpoint']}?{urlencode(query)}", cookie=cookie)
 
     async def finish(self, query: Mapping[str, str], cookie: str) -> tuple[Person, str]:
         """Return the person who came back from the provider, and the path they wanted.
@@ -139,16 +139,16 @@ class OidcSignIn:
 
     async def _discover(self) -> Mapping[str, Any]:
         if self._provider is None:
-            found = await self._fetch(f"{self._section.issuer.rstrip('/')}/.well-known/openid-configuration", None)
+            provider = await self._fetch(f"{self._section.issuer.rstrip('/')}/.well-known/openid-configuration", None)
             wanted = ("authorization_endpoint", "token_endpoint", "jwks_uri")
-            if found.get("issuer") != self._section.issuer or not all(
-                isinstance(found.get(key), str) for key in wanted
+            if provider.get("issuer") != self._section.issuer or not all(
+                isinstance(provider.get(key), str) for key in wanted
             ):
                 raise SetupError(
-                    f"[oidc] issuer is {self._section.issuer!r}; the provider calls itself {found.get('issuer')!r}.",
+                    f"[oidc] issuer is {self._section.issuer!r}; the provider calls itself {provider.get('issuer')!r}.",
                     hint="Write `issuer` as the provider does, to the last slash.",
                 )
-            self._provider = found
+            self._provider = provider
         return self._provider
 
     async def _checked(self, token: str, *, nonce: str) -> Mapping[str, Any]:
@@ -157,9 +157,9 @@ class OidcSignIn:
         The provider is asked for its keys each time, so that a withdrawn key signs nothing more.
         """
         provider = await self._discover()
-        found = await self._fetch(str(provider["jwks_uri"]), None)
+        key_set = await self._fetch(str(provider["jwks_uri"]), None)
         try:
-            keys = KeySet.import_key_set(cast("Any", found))
+            keys = KeySet.import_key_set(cast("Any", key_set))
             decoded = jwt.decode(token, keys, algorithms=list(_ALGORITHMS))
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise _refused(f"its token does not hold ({type(error).__name__})") from error
@@ -186,8 +186,8 @@ class OidcSignIn:
         return claims
 
     def _person(self, claims: Mapping[str, Any]) -> Person:
-        said = claims.get(self._section.claim)
-        values = said if isinstance(said, list) else [said]
+        claim = claims.get(self._section.claim)
+        values = claim if isinstance(claim, list) else [claim]
         role = next((role for value, role in self._section.roles.items() if value in values), None)
         if role is None:
             raise _refused(f"none of [oidc] roles is in its claim {self._section.claim!r}")

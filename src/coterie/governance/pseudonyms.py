@@ -77,7 +77,7 @@ class SessionPseudonyms:
 
     def _named(self, kind: str, text: str, label: Label) -> PseudonymValue:
         """Return a new value: another form of a person's name, if it is part of one person's alone, or a new one."""
-        words = frozenset(map(self._known, _words_of(text))) if kind == Kind.PERSON else frozenset()
+        words = frozenset(map(self._without_genitive, _words_of(text))) if kind == Kind.PERSON else frozenset()
         whole = set[int].intersection(*(self._people.get(word, set()) for word in words)) if words else set()
         if len(whole) == 1:
             (number,) = whole
@@ -90,7 +90,7 @@ class SessionPseudonyms:
             self._forms[number] = 1
         return PseudonymValue(kind=kind, number=number, text=text, label=label)
 
-    def _known(self, word: str) -> str:
+    def _without_genitive(self, word: str) -> str:
         """Return a word of a name without a genitive or plural `s`, if that is a known name: `annas` becomes `anna`."""
         bare = word.removesuffix("s")
         return bare if word not in self._people and bare in self._people else word
@@ -148,11 +148,11 @@ class PseudonymBook:
         now = self._clock()
         while self._sessions and next(iter(self._sessions.values()))[0] < now - self._idle:
             self._sessions.popitem(last=False)
-        _, found = self._sessions.pop((tenant, session), (now, SessionPseudonyms()))
-        self._sessions[tenant, session] = now, found
+        _, pseudonyms = self._sessions.pop((tenant, session), (now, SessionPseudonyms()))
+        self._sessions[tenant, session] = now, pseudonyms
         if len(self._sessions) > self._most:
             self._sessions.popitem(last=False)
-        return found
+        return pseudonyms
 
     def forget(self, tenant: str, session: str) -> None:
         """Forget a session's pseudonyms. Requests under way keep theirs until they are answered."""
@@ -188,17 +188,17 @@ class OwnTexts:
 
     def has(self, value: str) -> bool:
         """Return whether the principal wrote a value, in any spelling, and not within a word (`Ann` in `announced`)."""
-        wanted, said = normal(value), self._said
-        start = said.find(wanted)
+        wanted, own_text = normal(value), self._joined_text
+        start = own_text.find(wanted)
         while start >= 0:
             end = start + len(wanted)
-            if not (_within_word(said[start - 1 : start + 1]) or _within_word(said[end - 1 : end + 1])):
+            if not (_within_word(own_text[start - 1 : start + 1]) or _within_word(own_text[end - 1 : end + 1])):
                 return True
-            start = said.find(wanted, start + 1)
+            start = own_text.find(wanted, start + 1)
         return False
 
     @cached_property
-    def _said(self) -> str:
+    def _joined_text(self) -> str:
         return "\n".join(map(normal, self._texts))
 
 
@@ -222,7 +222,9 @@ def texts_of(request: Request) -> Sequence[str]:
         return (request.text,)  # as nearly all are; a request is asked for its texts some ten times
     texts = [turn.text for turn in request.history]
     if request.tools is not None:
-        texts += texts_of_json([(each.name, each.description, each.parameters) for each in request.tools.functions])
+        texts += texts_of_json(
+            [(function.name, function.description, function.parameters) for function in request.tools.functions]
+        )
         texts += [turn.text for turn in request.tools.since]
     return (*texts, request.text, *texts_of_json(request.columns), *texts_of_json(request.schema))
 
@@ -230,9 +232,9 @@ def texts_of(request: Request) -> Sequence[str]:
 def texts_of_json(value: object) -> Iterator[str]:
     """Yield the texts in JSON, names included; a number may be an account number, so it counts as text."""
     if isinstance(value, Mapping):
-        value = [each for pair in value.items() for each in pair]
+        value = [item for pair in value.items() for item in pair]
     if isinstance(value, list | tuple):
-        for each in value:
-            yield from texts_of_json(each)
+        for item in value:
+            yield from texts_of_json(item)
     elif value is not None and not isinstance(value, bool):
         yield str(value)

@@ -127,8 +127,8 @@ class BuildDraft:
         """Return a connection to a draft of this encoder. Raises `sqlite3.Error`."""
         connection = self._connect()
         try:
-            known = connection.execute("select sha256 from encoder").fetchall()
-            if known and known != [(encoder,)]:
+            encoders = connection.execute("select sha256 from encoder").fetchall()
+            if encoders and encoders != [(encoder,)]:
                 connection.close()
                 self._remove()
                 connection = self._connect()
@@ -167,9 +167,9 @@ class BuildDraft:
         sha256, text, label, tenant, chunks, vectors, tokens = self._connection.execute(
             "select sha256, text, label, tenant, chunks, vectors, tokens from draft where name = ?", (name,)
         ).fetchone()
-        found = np.frombuffer(vectors, dtype=np.float16).reshape(-1, self._dimension)
+        stored_vectors = np.frombuffer(vectors, dtype=np.float16).reshape(-1, self._dimension)
         dated, *listed = parse_json(chunks)
-        ends = np.cumsum([0, *(each[-1] for each in listed)]).tolist()
+        ends = np.cumsum([0, *(lengths[-1] for lengths in listed)]).tolist()
         return IndexedDocument(
             name=name,
             sha256=sha256,
@@ -177,7 +177,7 @@ class BuildDraft:
             label=Label(label),
             tenant=tenant,
             chunks=tuple(Chunk(start=a, end=b, heading=h, page=page) for a, b, h, page, _ in listed),
-            vectors=found,
+            vectors=stored_vectors,
             dated=dated,
             tokens=tuple(tokens[a:b] for a, b in pairwise(ends)) if tokens else (),
         )
@@ -195,7 +195,7 @@ _NOBODY = ""
 
 async def is_outgrown(index: DocumentIndex, name: str, *, label: Label, tenant: str | None) -> bool:
     """Return whether a caller who may not see a document of this label and tenant can see the indexed version."""
-    lower = max((each for each in Label if each < label), default=None)
+    lower = max((candidate for candidate in Label if candidate < label), default=None)
     for caller in (*await index.tenants(), _NOBODY):
         clearance = Label.RESTRICTED if tenant not in {None, caller} else lower
         seen = clearance is not None and await index.text(name, 0, 1, clearance=clearance, tenant=caller) is not None
@@ -298,7 +298,7 @@ class Indexed:
 
 async def build_index(
     index: DocumentIndex,
-    found: FoundFiles,
+    files: FoundFiles,
     *,
     encoder: DocumentEncoder,
     folder: Path,
@@ -312,7 +312,7 @@ async def build_index(
 
     Args:
         index: The index to fill.
-        found: The documents that the index is to hold.
+        files: The documents that the index is to hold.
         encoder: Makes the vectors; the encoder that the index searches with.
         folder: The folder of the draft and the lock.
         name: The index's name, for messages.
@@ -327,54 +327,54 @@ async def build_index(
         InputError: nothing was found, and the index has nothing that could be gone.
     """
     start = time.monotonic()
-    if found.nothing is not None and not any(found.scope(each) for each in await index.documents()):
-        raise found.nothing
+    if files.nothing is not None and not any(files.scope(document) for document in await index.documents()):
+        raise files.nothing
     with sole_writer(folder / "building.lock", f"index {name!r}"):
         present = dict(await index.documents())
         with closing(BuildDraft(folder / DRAFT, encoder.sha256, encoder.dimension)) as draft:
-            build = _Build(found, present, _Batch(encoder, reranker, draft), progress)
+            build = _Build(files, present, _Batch(encoder, reranker, draft), progress)
             # The tokens of a passage are a small product: BLAS threads would wait for each other in a loop, and that
             # takes a third of the cores from the encoder.
             with threadpool_limits(1, user_api="blas"):
                 report = await _stoppable(build.read)
-            outgrown = await _outgrown(index, found, present, report.failed)
-            gone = [each for each in present if each in outgrown or (found.scope(each) and each not in build.known)]
+            outgrown = await _outgrown(index, files, present, report.failed)
+            gone = [name for name in present if name in outgrown or (files.scope(name) and name not in build.known)]
             if build.wanted or gone:
                 progress.start("writing the index", None)
                 await index.update(build.ready(), gone)
                 progress.finish("")
             build.done()
-            remember_names(folder, found.remembered)
+            remember_names(folder, files.remembered)
             if declared is not None:
-                whole = all(found.scope(each) or below(each, found.closed) for each in present)
+                whole = all(files.scope(name) or below(name, files.closed) for name in present)
                 keep_access(folder, declared, whole=whole, given=given or IndexedAccess())
     documents = len(present) - len(gone) + report.added
-    failed = _failed(report.failed, found, outgrown, {*present}.difference(gone))
+    failed = _failed(report.failed, files, outgrown, {*present}.difference(gone))
     return replace(report, documents=documents, removed=len(gone), failed=failed, seconds=time.monotonic() - start)
 
 
 def _failed(
-    failed: Sequence[UnreadableDocument], found: FoundFiles, outgrown: Collection[str], stayed: Collection[str]
+    failed: Sequence[UnreadableDocument], files_found: FoundFiles, outgrown: Collection[str], stayed: Collection[str]
 ) -> tuple[UnreadableDocument, ...]:
     """Return the unreadable documents, with the fate of their earlier versions, then the unreadable folders."""
-    files = (replace(each, kept=False, withdrawn=True) if each.document in outgrown else each for each in failed)
+    files = (replace(file, kept=False, withdrawn=True) if file.document in outgrown else file for file in failed)
     folders = (
-        UnreadableDocument(document=folder, reason=reason, kept=any(below(each, (folder,)) for each in stayed))
-        for folder, reason in found.closed.items()
+        UnreadableDocument(document=folder, reason=reason, kept=any(below(document, (folder,)) for document in stayed))
+        for folder, reason in files_found.closed.items()
     )
     return (*files, *folders)
 
 
 async def _outgrown(
-    index: DocumentIndex, found: FoundFiles, present: Mapping[str, str], failed: Sequence[UnreadableDocument]
+    index: DocumentIndex, files: FoundFiles, present: Mapping[str, str], failed: Sequence[UnreadableDocument]
 ) -> frozenset[str]:
     """Return the unreadable documents whose indexed version more callers can see than may see the document now."""
-    kinds = {source.name: (source.label, source.tenant) for source in found.sources}
-    unread = {each.document: kinds[each.document] for each in failed if each.kept}
-    if found.access is not None:
+    kinds = {source.name: (source.label, source.tenant) for source in files.sources}
+    unread = {file.document: kinds[file.document] for file in failed if file.kept}
+    if files.access is not None:
         for name in present:
-            if below(name, found.closed):
-                unread[name] = found.access.of(name), found.access.tenant
+            if below(name, files.closed):
+                unread[name] = files.access.of(name), files.access.tenant
     return frozenset(
         [name for name, (label, tenant) in unread.items() if await is_outgrown(index, name, label=label, tenant=tenant)]
     )
@@ -395,11 +395,11 @@ async def _stoppable(work: Callable[[threading.Event], T]) -> T:
 class _Build:
     """One blocking run over all documents that were found."""
 
-    def __init__(self, found: FoundFiles, present: Mapping[str, str], batch: _Batch, progress: BuildProgress) -> None:
-        self._found, self._present, self._batch, self._progress = found, present, batch, progress
+    def __init__(self, files: FoundFiles, present: Mapping[str, str], batch: _Batch, progress: BuildProgress) -> None:
+        self._found, self._present, self._batch, self._progress = files, present, batch, progress
         self._draft = batch.draft
         self.wanted: list[str] = []
-        self.known = {source.name for source in found.sources}
+        self.known = {source.name for source in files.sources}
 
     def read(self, stop: threading.Event) -> Indexed:
         """Read and encode the changed documents into the draft; when stopped, keep those that are finished."""
@@ -477,9 +477,9 @@ class _Batch:
 
     def flush(self) -> None:
         texts = [
-            encoded_text(parsed.text[each.start : each.end], each.heading)
+            encoded_text(parsed.text[piece.start : piece.end], piece.heading)
             for _, _, parsed, chunks in self._waiting
-            for each in chunks
+            for piece in chunks
         ]
         tokens: list[bytes] = []
         if self._reranker is None:
@@ -533,12 +533,12 @@ def _fingerprint(source: Source, packing: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def changed_documents(folder: Path, found: FoundFiles, *, packing: str) -> list[str]:
+def changed_documents(folder: Path, source_files: FoundFiles, *, packing: str) -> list[str]:
     """Return the names of documents that differ from the index in a folder: changed, missing from it, or gone.
 
     Args:
         folder: The folder of an index of local files.
-        found: The documents that the index is to hold.
+        source_files: The documents that the index is to hold.
         packing: The `packing` of the reranker; empty without one.
 
     Raises:
@@ -546,11 +546,11 @@ def changed_documents(folder: Path, found: FoundFiles, *, packing: str) -> list[
     """
     generation = present(folder)
     if generation is None:
-        return [source.name for source in found.sources]
+        return [source.name for source in source_files.sources]
     with closing(open_read(generation / DATABASE)) as connection:
         stand = hashes(connection)
     files = {}
-    for source in found.sources:
+    for source in source_files.sources:
         with suppress(Unreadable):
             files[source.name] = _fingerprint(source, packing)
     return sorted(name for name in {*stand, *files} if stand.get(name) != files.get(name))

@@ -67,23 +67,23 @@ def chunk(parsed: Parsed, measure: Measure, *, tokens: int = CHUNK_TOKENS) -> tu
     """
     language = language_of(parsed.text, "en")
     pages, layout = parsed.pages, _layout(parsed)
-    found: list[Chunk] = []
+    chunks: list[Chunk] = []
     page = 0
     for heading, body in _sections(parsed):
         for span in _pack(parsed.text, body, measure, tokens, language=language, rows=layout.rows):
             while page < len(pages) and pages[page] <= span.start:
                 page += 1
             above = _path_to(heading, span.start, layout.tables)
-            found.append(Chunk(start=span.start, end=span.end, heading=above, page=page if pages else None))
-    return tuple(found)
+            chunks.append(Chunk(start=span.start, end=span.end, heading=above, page=page if pages else None))
+    return tuple(chunks)
 
 
 def _layout(parsed: Parsed) -> _Layout:
     """Return the rows of all tables of a text, in its order, and its Markdown tables."""
-    found = list(_TABLE.finditer(parsed.text)) if not parsed.rows else []
-    lines = (line.span() for table in found for line in _LINE.finditer(parsed.text, *table.span("rows")))
-    tables = [_Table(table.end("names"), table.end(), table["names"]) for table in found]
-    return _Layout([Span(*each) for each in (parsed.rows or lines)], tables)
+    matches = list(_TABLE.finditer(parsed.text)) if not parsed.rows else []
+    lines = (line.span() for table in matches for line in _LINE.finditer(parsed.text, *table.span("rows")))
+    tables = [_Table(table.end("names"), table.end(), table["names"]) for table in matches]
+    return _Layout([Span(*span) for span in (parsed.rows or lines)], tables)
 
 
 def _sections(parsed: Parsed) -> Iterator[tuple[str, Span]]:
@@ -95,7 +95,7 @@ def _sections(parsed: Parsed) -> Iterator[tuple[str, Span]]:
             continue  # overlaps the one before
         alone = bool(path) and heading.level <= path[-1].level and not parsed.text[begin : heading.start].strip()
         yield _path(path[:-1] if alone else path), Span(own if alone else begin, heading.start)
-        path = [*(each for each in path if each.level < heading.level), heading]
+        path = [*(earlier for earlier in path if earlier.level < heading.level), heading]
         own, begin = heading.start, heading.end
     alone = bool(path) and not parsed.text[begin:].strip()
     yield _path(path[:-1] if alone else path), Span(own if alone else begin, len(parsed.text))
@@ -140,8 +140,8 @@ def _pack(
 
     No chunk is longer than `tokens`, except for a row that is so long itself.
     """
-    found = list(_spans(text, body, language, rows))
-    spans, whole = [span for span, _ in found], {span.start for span, is_row in found if is_row}
+    spans_ = list(_spans(text, body, language, rows))
+    spans, whole = [span for span, _ in spans_], {span.start for span, is_row in spans_ if is_row}
     lengths = _lengths(text, spans, measure)
     spans, lengths = _shortened(text, spans, lengths, measure, tokens, whole=whole)
     total = sum(lengths)
@@ -150,11 +150,11 @@ def _pack(
     # A last chunk of three words would say nothing: the cuts are spread evenly.
     share = total / max(1, -(-total // tokens))
     begin, length = 0, 0
-    for index, each in enumerate(lengths):
-        if index > begin and (length + each > tokens or length + each / 2 > share):
+    for index, size in enumerate(lengths):
+        if index > begin and (length + size > tokens or length + size / 2 > share):
             yield Span(spans[begin].start, spans[index - 1].end)
             begin, length = index, 0
-        length += each
+        length += size
     yield Span(spans[begin].start, spans[-1].end)
 
 

@@ -44,8 +44,8 @@ def read_queries(path: Path) -> dict[str, str]:
     for number, line in enumerate(read_lines(path), start=1):
         if line.strip():
             try:
-                found = parse_json(line)
-                queries[str(found["_id"])] = str(found["text"])
+                record = parse_json(line)
+                queries[str(record["_id"])] = str(record["text"])
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(
                     f"Line {number} of {str(path)!r} is no query ({type(error).__name__}: {error}).",
@@ -94,29 +94,31 @@ async def evaluate(
     Raises:
         DataError: no query has one.
     """
-    asked = [query for query in queries if any(grade > 0 for grade in judged.get(query, {}).values())]
-    if not asked:
+    judged_queries = [query for query in queries if any(grade > 0 for grade in judged.get(query, {}).values())]
+    if not judged_queries:
         raise DataError(
             "No query has a relevant document in the judgements.",
             hint="Give queries and qrels of the same data set: their ids must agree.",
         )
     gains, recalls = {}, []
-    for query in asked:
+    for query in judged_queries:
         passages = await index.search(queries[query], k=_PASSAGES, clearance=clearance, tenant=tenant, mode=mode)
         documents = list(dict.fromkeys(passage.document for passage in passages))[:_DOCUMENTS]
         gains[query] = ndcg(documents[:10], judged[query])
         relevant = {document for document, grade in judged[query].items() if grade > 0}
         recalls.append(len(relevant & set(documents)) / len(relevant))
         progress(1)
-    return Scores(queries=len(asked), ndcg_at_10=fmean(gains.values()), recall_at_100=fmean(recalls), by_query=gains)
+    return Scores(
+        queries=len(judged_queries), ndcg_at_10=fmean(gains.values()), recall_at_100=fmean(recalls), by_query=gains
+    )
 
 
 def ndcg(documents: Sequence[str], grades: Mapping[str, int]) -> float:
     """Return the normalised discounted cumulative gain at ten (Järvelin, Kekäläinen 2002), with the grades as gains."""
     ideal = sorted((grade for grade in grades.values() if grade > 0), reverse=True)[:10]
-    found = [max(grades.get(document, 0), 0) for document in documents]
+    gains = [max(grades.get(document, 0), 0) for document in documents]
     best = _discounted(ideal)
-    return _discounted(found) / best if best else 0.0
+    return _discounted(gains) / best if best else 0.0
 
 
 def _discounted(gains: Sequence[int]) -> float:

@@ -103,8 +103,8 @@ def reopen(path: Path) -> sqlite3.Connection:
 
 def _dated(connection: sqlite3.Connection) -> str:
     """Return the column with a document's date, which older files do not have."""
-    found = connection.execute("select 1 from pragma_table_info('document') where name = 'dated'").fetchone()
-    return "dated" if found else "null"
+    column = connection.execute("select 1 from pragma_table_info('document') where name = 'dated'").fetchone()
+    return "dated" if column else "null"
 
 
 def _writable(path: Path) -> sqlite3.Connection:
@@ -158,26 +158,26 @@ def put(connection: sqlite3.Connection, document: IndexedDocument) -> Group:
 
 def hashes(connection: sqlite3.Connection, clearance: Label | None = None, tenant: str = "default") -> dict[str, str]:
     """Return the hash of every document, by name; with a clearance, of those that this reader may see."""
-    found = connection.execute("select name, sha256, label, tenant from document order by name")
+    cursor = connection.execute("select name, sha256, label, tenant from document order by name")
     return {
         name: sha256
-        for name, sha256, label, owner in found
+        for name, sha256, label, owner in cursor
         if clearance is None or Group(Label(label), owner).visible(clearance, tenant)
     }
 
 
 def tenants(connection: sqlite3.Connection) -> frozenset[str]:
     """Return every tenant that has documents of its own."""
-    found = connection.execute("select distinct tenant from document where tenant is not null")
-    return frozenset(tenant for (tenant,) in found)
+    cursor = connection.execute("select distinct tenant from document where tenant is not null")
+    return frozenset(tenant for (tenant,) in cursor)
 
 
 def groups(connection: sqlite3.Connection) -> dict[Group, int]:
     """Return every group that has chunks, with their number."""
-    found = connection.execute(
+    cursor = connection.execute(
         "select label, tenant, count(*) from document join chunk on chunk.document = document.id group by 1, 2"
     )
-    return {Group(Label(label), tenant): int(count) for label, tenant, count in found}
+    return {Group(Label(label), tenant): int(count) for label, tenant, count in cursor}
 
 
 def group_texts(connection: sqlite3.Connection, group: Group) -> Iterator[tuple[int, str, str]]:
@@ -206,7 +206,7 @@ def _group(connection: sqlite3.Connection, group: Group, columns: str) -> Iterab
 
 def rows(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, ChunkRow]:
     """Return chunks by key."""
-    found: dict[int, ChunkRow] = {}
+    by_key: dict[int, ChunkRow] = {}
     dated = _dated(connection)
     for begin in range(0, len(keys), _MANY):
         some = tuple(keys[begin : begin + _MANY])
@@ -214,48 +214,48 @@ def rows(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, Chunk
         for key, name, start, end, heading, page, label, number, text, day in connection.execute(query, some):
             at = number * _PIECE
             part = text[max(start - at, 0) : end - at]
-            if key in found:  # it goes on in the next piece
-                part = found[key].text + part
-            found[key] = ChunkRow(key, name, start, end, part, heading, page, Label(label), day)
-    return found
+            if key in by_key:  # it goes on in the next piece
+                part = by_key[key].text + part
+            by_key[key] = ChunkRow(key, name, start, end, part, heading, page, Label(label), day)
+    return by_key
 
 
 def document_keys(connection: sqlite3.Connection, name: str) -> tuple[Group | None, list[int]]:
     """Return a document's group and the keys of its chunks in its order; None if there is no such document."""
-    found = connection.execute("select id, label, tenant from document where name = ?", (name,)).fetchone()
-    if found is None:
+    row = connection.execute("select id, label, tenant from document where name = ?", (name,)).fetchone()
+    if row is None:
         return None, []
-    keys = connection.execute("select id from chunk where document = ? order by start", (found[0],))
-    return Group(Label(found[1]), found[2]), [int(key) for (key,) in keys]
+    keys = connection.execute("select id from chunk where document = ? order by start", (row[0],))
+    return Group(Label(row[1]), row[2]), [int(key) for (key,) in keys]
 
 
 def signs(connection: sqlite3.Connection, keys: Sequence[int]) -> dict[int, tuple[np.ndarray, bytes]]:
     """Return (vector (D,) float16, packed tokens) of chunks by key, for the reranker."""
-    found = {}
+    by_key = {}
     for begin in range(0, len(keys), _MANY):
         some = tuple(keys[begin : begin + _MANY])
         marks = ", ".join("?" * len(some))
         for key, vector, tokens in connection.execute(_SIGNS.format(marks=marks), some):
-            found[key] = np.frombuffer(vector, dtype=np.float16), tokens or b""
-    return found
+            by_key[key] = np.frombuffer(vector, dtype=np.float16), tokens or b""
+    return by_key
 
 
 def text_of(connection: sqlite3.Connection, name: str, start: int, end: int) -> tuple[Group, str] | None:
     """Return a part of a document's text and the document's group; None if there is no such document."""
-    found = connection.execute("select id, label, tenant from document where name = ?", (name,)).fetchone()
-    if found is None:
+    row = connection.execute("select id, label, tenant from document where name = ?", (name,)).fetchone()
+    if row is None:
         return None
-    return Group(Label(found[1]), found[2]), _read(connection, found[0], max(start, 0), max(end, 0))
+    return Group(Label(row[1]), row[2]), _read(connection, row[0], max(start, 0), max(end, 0))
 
 
 def _read(connection: sqlite3.Connection, document: int, start: int, end: int) -> str:
     """Return `text[start:end]` of a document."""
     first = start // _PIECE
-    found = connection.execute(
+    pieces = connection.execute(
         "select text from piece where document = ? and number between ? and ? order by number",
         (document, first, max(end - 1, 0) // _PIECE),
     )
-    text = "".join(piece for (piece,) in found)
+    text = "".join(piece for (piece,) in pieces)
     return text[start - first * _PIECE : max(end - first * _PIECE, 0)]
 
 
@@ -395,25 +395,25 @@ def read_manifest(generation: Path) -> dict[str, Any]:
     if _OWN in content and content[_OWN] != _own(content):
         raise ValueError(f"{_FILE} is not as it was written")
     for name, size in content["files"].items():
-        if (found := (generation / name).stat().st_size) != size:
-            raise ValueError(f"{name} has {found} bytes, not {size}")
-    for name, known in content.get("checksums", {}).items():
-        if _checksum(generation / name) != known:
+        if (actual := (generation / name).stat().st_size) != size:
+            raise ValueError(f"{name} has {actual} bytes, not {size}")
+    for name, checksum in content.get("checksums", {}).items():
+        if _checksum(generation / name) != checksum:
             raise ValueError(f"{name} is not as it was written: its checksum is another")
     return dict(content)
 
 
 def _own(content: Mapping[str, object]) -> int:
     """Return the checksum of the manifest's other fields."""
-    said = {name: value for name, value in content.items() if name != _OWN}
-    return crc32(json.dumps(said, sort_keys=True).encode())
+    content_ = {name: value for name, value in content.items() if name != _OWN}
+    return crc32(json.dumps(content_, sort_keys=True).encode())
 
 
 def _checksum(path: Path) -> int:
     """Return the checksum of a file, read piece by piece, so that the memory does not grow with the file."""
-    found, piece = 0, bytearray(_AT_ONCE)
+    checksum, piece = 0, bytearray(_AT_ONCE)
     view = memoryview(piece)
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(piece):
-            found = crc32(view[:count], found)
-    return found
+            checksum = crc32(view[:count], checksum)
+    return checksum

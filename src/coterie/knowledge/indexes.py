@@ -195,14 +195,16 @@ class Term(NamedTuple):
 def search_keywords(groups: Sequence[KeywordIndex], query: str, limit: int) -> list[Hit]:
     """Return the best chunks of all these groups, best first; equals in the order of indexing."""
     chunks = sum(group.chunks for group in groups)
-    found = {
+    groups_by_term = {
         term: [group.frequency(term) for group in groups] for term in dict.fromkeys(analyse(query[:LONGEST_QUERY]))
     }
-    counts = {term: sum(each) for term, each in found.items() if any(each)}
+    counts = {term: sum(matches) for term, matches in groups_by_term.items() if any(matches)}
     wanted = rarest(counts, chunks)
     hits: list[Hit] = []
-    for place, group in enumerate(groups):
-        hits += group.search((Term(term, rarity(counts[term], chunks), found[term][place]) for term in wanted), limit)
+    for index, group in enumerate(groups):
+        hits += group.search(
+            (Term(term, rarity(counts[term], chunks), groups_by_term[term][index]) for term in wanted), limit
+        )
     return sorted(sorted(hits), key=_SCORE, reverse=True)[:limit]  # stable: of equals the lowest key stays first
 
 
@@ -213,15 +215,15 @@ def rarest(counts: Mapping[str, int], chunks: int) -> list[str]:
         counts: Number of chunks that contain each term, for terms that occur.
         chunks: Number of chunks.
     """
-    found = sorted(counts, key=counts.__getitem__)[:_MOST_TERMS]
+    by_rarity = sorted(counts, key=counts.__getitem__)[:_MOST_TERMS]
     if chunks <= _LARGE:
-        return found
-    return [term for term in found if counts[term] <= _COMMON * chunks] or found
+        return by_rarity
+    return [term for term in by_rarity if counts[term] <= _COMMON * chunks] or by_rarity
 
 
-def rarity(found: int, chunks: int) -> float:
+def rarity(matching: int, chunks: int) -> float:
     """Return the inverse document frequency of BM25 in Lucene and tantivy: ln(1 + (N - n + 0.5) / (n + 0.5))."""
-    return math.log(1 + (chunks - found + 0.5) / (found + 0.5))
+    return math.log(1 + (chunks - matching + 0.5) / (matching + 0.5))
 
 
 def with_heading(heading: str, text: str) -> str:
@@ -443,8 +445,8 @@ class Reranker:
         """Return how well each passage fits the query; higher is better."""
         keyword = np.array([candidate.keyword for candidate in candidates], dtype=np.float32)
         best = max(float(keyword.max(initial=0.0)), 1e-9)
-        cosine = np.array([each.cosine for each in candidates], dtype=np.float32)
-        interaction = self._interaction(query, [each.tokens for each in candidates], cosine)
+        cosine = np.array([candidate.cosine for candidate in candidates], dtype=np.float32)
+        interaction = self._interaction(query, [candidate.tokens for candidate in candidates], cosine)
         weights = self._weights
         scores = weights.keyword * keyword / best + weights.cosine * cosine + weights.interaction * interaction
         return np.asarray(scores, dtype=np.float32)
@@ -456,15 +458,15 @@ class Reranker:
             return cosine
         own = _unit(query.states @ self._projection)  # (Q, P)
         share = rarity / rarity.sum()
-        lengths = [len(each) // self.width for each in packed]
+        lengths = [len(tokens) // self.width for tokens in packed]
         everything = np.frombuffer(b"".join(packed), dtype=np.int8).reshape(-1, self.width).astype(np.float32)
         matches = own @ _unit(everything).T  # (Q, all tokens)
-        found = np.empty(len(packed), dtype=np.float32)
+        scores = np.empty(len(packed), dtype=np.float32)
         at = 0
         for row, length in enumerate(lengths):
-            found[row] = share @ matches[:, at : at + length].max(axis=1) if length else cosine[row]
+            scores[row] = share @ matches[:, at : at + length].max(axis=1) if length else cosine[row]
             at += length
-        return found
+        return scores
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

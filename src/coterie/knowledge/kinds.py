@@ -35,18 +35,18 @@ class LocalType(IndexType[KnowledgeSection]):
 
     section = KnowledgeSection
 
-    def open(self, section: KnowledgeSection, place: IndexPlace) -> DocumentIndex:
+    def open(self, section: KnowledgeSection, at: IndexPlace) -> DocumentIndex:
         """Return the index in its own folder."""
         from coterie.knowledge.local import LocalIndex  # as below: a section is checked without numpy
 
-        reranker = open_reranker(section, place.encoder.sha256)
+        reranker = open_reranker(section, at.encoder.sha256)
         return LocalIndex(
-            place.folder,
-            name=place.name,
-            encoder=place.encoder,
+            at.folder,
+            name=at.name,
+            encoder=at.encoder,
             mode=_mode(section),
-            rerank=None if reranker is None else (reranker, place.encoder),
-            rebuild=place.rebuild,
+            rerank=None if reranker is None else (reranker, at.encoder),
+            rebuild=at.rebuild,
         )
 
 

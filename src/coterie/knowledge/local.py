@@ -86,7 +86,7 @@ def rank_within(rows: Sequence[W], query: str, vectors: np.ndarray, vector: np.n
     if vector is not None and rows:
         rankings.append(_ranked(vectors @ vector))
     fused = fuse(rankings)
-    return [(rows[place], score) for place, score in fused.items()]
+    return [(rows[index], score) for index, score in fused.items()]
 
 
 def _ranked(scores: np.ndarray) -> list[int]:
@@ -100,8 +100,8 @@ def _keyword_scores(rows: Sequence[Worded], query: str) -> np.ndarray:  # (N,)
     scores = np.zeros(len(rows))
     for term in dict.fromkeys(analyse(query[:LONGEST_QUERY])):
         times = np.array([count[term] for count in counts], dtype=float)
-        if found := int((times > 0).sum()):
-            scores += rarity(found, len(rows)) * times * (1 + _SATURATION) / (times + norms)
+        if matching := int((times > 0).sum()):
+            scores += rarity(matching, len(rows)) * times * (1 + _SATURATION) / (times + norms)
     return scores
 
 
@@ -200,10 +200,10 @@ class LocalIndex:
         if document is not None:
             within = partial(self._search_within, document, query, vector, clearance=clearance, tenant=tenant)
             return [self._passage(row, score) for row, score in (await self._reading(within, call))[:k]]
-        found = await self._reading(
+        ranked = await self._reading(
             partial(self._search, query, vector, tokens, k=k, clearance=clearance, tenant=tenant, mode=mode), call
         )
-        return [self._passage(row, score) for row, score in found]
+        return [self._passage(row, score) for row, score in ranked]
 
     async def documents(self, *, clearance: Label | None = None, tenant: str = "default") -> Mapping[str, str]:
         """Return the hash of every document that may be seen, by name; none if nothing is indexed yet."""
@@ -215,8 +215,8 @@ class LocalIndex:
 
     async def text(self, name: str, start: int, end: int, *, clearance: Label, tenant: str = "default") -> str | None:
         """Return `text[start:end]` of a document; None if it does not exist or may not be seen."""
-        found = await self._in_thread(lambda: table.text_of(self._fresh_or_raise().rows, name, start, end))
-        return found[1] if found is not None and found[0].visible(clearance, tenant) else None
+        stored = await self._in_thread(lambda: table.text_of(self._fresh_or_raise().rows, name, start, end))
+        return stored[1] if stored is not None and stored[0].visible(clearance, tenant) else None
 
     async def update(self, put: Sequence[IndexedDocument], remove: Collection[str] = ()) -> None:
         """Put documents and remove others, as a whole or not at all.
@@ -320,7 +320,7 @@ class LocalIndex:
             for key in best
         ]
         scores = reranker.score(tokens, candidates).tolist()
-        ranked = dict(sorted(zip(best, scores, strict=True), key=lambda each: (-each[1], each[0])))
+        ranked = dict(sorted(zip(best, scores, strict=True), key=lambda pair: (-pair[1], pair[0])))
         floor = min(scores) - (fused[rest[0]] if rest else 0.0)
         return ranked | {key: floor + fused[key] for key in rest}
 
@@ -413,9 +413,9 @@ class _Generation:
         if manifest["format"] != FORMAT:
             raise ValueError(f"it has format {manifest['format']!r}, not {FORMAT}")
         parts = {}
-        for each in manifest["groups"]:
-            folder = path / each["folder"]
-            parts[Group(Label(each["label"]), each["tenant"])] = _Part(
+        for group in manifest["groups"]:
+            folder = path / group["folder"]
+            parts[Group(Label(group["label"]), group["tenant"])] = _Part(
                 KeywordIndex(folder / "keyword"),
                 VectorIndex.open(folder / "vectors.npy"),
                 np.load(folder / "keys.npy", allow_pickle=False),
@@ -440,18 +440,18 @@ def _fused(rankings: Sequence[Sequence[int]]) -> dict[int, float]:
 
 
 def _nearest(groups: Sequence[_Part], vector: np.ndarray, depth: int) -> list[tuple[int, float]]:
-    found: list[tuple[int, float]] = []
+    nearest_rows: list[tuple[int, float]] = []
     for part in groups:
         rows, cosines = part.vectors.search(vector, depth)
-        found += zip(part.keys[rows].tolist(), cosines.tolist(), strict=True)
-    return sorted(found, key=lambda each: (-each[1], each[0]))[:depth]
+        nearest_rows += zip(part.keys[rows].tolist(), cosines.tolist(), strict=True)
+    return sorted(nearest_rows, key=lambda pair: (-pair[1], pair[0]))[:depth]
 
 
 def _write(
     old: Path | None, new: Path, put: Sequence[IndexedDocument], remove: Collection[str], *, encoder: Encoder
 ) -> None:
     """Fill the folder of the next generation."""
-    known = _folders(old)
+    group_folders = _folders(old)
     if old is None:
         connection = table.create(new / table.DATABASE)
     else:
@@ -468,8 +468,8 @@ def _write(
         listed = []
         for number, (group, count) in enumerate(groups.items()):
             folder = new / f"group-{number}"
-            if old is not None and group in known and group not in changed:
-                shutil.copytree(known[group], folder, copy_function=_link)
+            if old is not None and group in group_folders and group not in changed:
+                shutil.copytree(group_folders[group], folder, copy_function=_link)
             else:
                 _build_group(connection, group, count, folder, encoder.dimension)
             listed.append({"label": group.label.value, "tenant": group.tenant, "folder": folder.name})

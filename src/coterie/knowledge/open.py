@@ -67,16 +67,16 @@ def keep_access(folder: Path, declared: Access, *, whole: bool, given: IndexedAc
 def known_access(folder: Path) -> Access | None:
     """Return the access that the file declared when this index was indexed; None if it is not recorded."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        found = parse_json((folder / _FILE).read_text(encoding="utf-8"))
-        return from_json(Access, found, unknown="ignore")
+        stored = parse_json((folder / _FILE).read_text(encoding="utf-8"))
+        return from_json(Access, stored, unknown="ignore")
     return None
 
 
 def indexed_access(folder: Path) -> IndexedAccess:
     """Return the access that the command line gave when the index was indexed; nothing if it is not recorded."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        found = parse_json((folder / _FILE).read_text(encoding="utf-8"))["given"]
-        return from_json(IndexedAccess, found)
+        stored = parse_json((folder / _FILE).read_text(encoding="utf-8"))["given"]
+        return from_json(IndexedAccess, stored)
     return IndexedAccess()
 
 
@@ -218,6 +218,6 @@ def open_index(
         ExtraMissing: the package that connects to the database is not installed.
     """
     own = index_folder(folder, name)
-    place = IndexPlace(name=name, folder=own, network=network, encoder=encoder, rebuild=rebuild)
-    index = INDEX_TYPES.load(section.index_kind).open(section, place)
+    place_ = IndexPlace(name=name, folder=own, network=network, encoder=encoder, rebuild=rebuild)
+    index = INDEX_TYPES.load(section.index_kind).open(section, place_)
     return index if declared is None else GuardedIndex(index, own, declared, name=name)

@@ -175,7 +175,7 @@ class FileReader:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 # This process's own path: it may have been started with another one than the child would find.
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(folder for folder in sys.path if folder)},
             )
         return self._process
 
@@ -196,15 +196,15 @@ class FileReader:
 
     def _understood(self, answer: bytes) -> Parsed:
         try:
-            found = parse_json(answer)
-            if "error" not in found:
-                return from_json(Parsed, found)
+            document = parse_json(answer)
+            if "error" not in document:
+                return from_json(Parsed, document)
         except (ValueError, KeyError, TypeError) as error:
             self.close()
             raise Unreadable("reading it gave no text") from error
-        if found.get("end"):
+        if document.get("end"):
             self.close()
-        raise Unreadable(str(found["error"]))
+        raise Unreadable(str(document["error"]))
 
     def _ended(self) -> str:
         process = self._process

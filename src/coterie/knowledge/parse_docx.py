@@ -56,17 +56,17 @@ class Numbers:
         self._levels, self._same = levels, same
         self._counts: defaultdict[str, list[int]] = defaultdict(list)
 
-    def next(self, place: Numbered | None) -> str:
+    def next(self, numbered: Numbered | None) -> str:
         """Return the number before the next paragraph, with a blank; nothing without a list or with a bullet."""
-        levels = self._levels.get(place.list, ()) if place else ()
-        if place is None or not 0 <= place.level < len(levels):
+        levels = self._levels.get(numbered.list, ()) if numbered else ()
+        if numbered is None or not 0 <= numbered.level < len(levels):
             return ""
-        counts = self._counts[self._same.get(place.list, place.list)]
-        while len(counts) <= place.level:
-            counts.append(levels[len(counts)].start - (len(counts) == place.level))
-        counts[place.level] += 1
-        del counts[place.level + 1 :]
-        level = levels[place.level]
+        counts = self._counts[self._same.get(numbered.list, numbered.list)]
+        while len(counts) <= numbered.level:
+            counts.append(levels[len(counts)].start - (len(counts) == numbered.level))
+        counts[numbered.level] += 1
+        del counts[numbered.level + 1 :]
+        level = levels[numbered.level]
         if level.style in {"bullet", "none"}:
             return ""
 
@@ -192,15 +192,18 @@ def _lists(numbering: ET.Element | None) -> tuple[dict[str, list[Level]], dict[s
     of_styles: dict[tuple[str, str], int] = {}
     if numbering is None:
         return levels, same, of_styles
-    kinds = {_attribute(each, "abstractNumId"): list(_named(each, "lvl")) for each in _named(numbering, "abstractNum")}
-    for each in _named(numbering, "num"):
-        number, kind = _attribute(each, "numId") or "", _value(each, "abstractNumId")
-        own = [part for part in _named(each, "lvlOverride") if _value(part, "startOverride") is not None]
+    kinds = {
+        _attribute(definition, "abstractNumId"): list(_named(definition, "lvl"))
+        for definition in _named(numbering, "abstractNum")
+    }
+    for definition in _named(numbering, "num"):
+        number, kind = _attribute(definition, "numId") or "", _value(definition, "abstractNumId")
+        own = [part for part in _named(definition, "lvlOverride") if _value(part, "startOverride") is not None]
         same[number] = number if own else f"kind {kind}"
         levels[number] = [_list_level(lvl, own) for lvl in kinds.get(kind, [])]
-        for place, lvl in enumerate(kinds.get(kind, [])):
+        for index, lvl in enumerate(kinds.get(kind, [])):
             if style := _value(lvl, "pStyle"):
-                of_styles[number, style] = place
+                of_styles[number, style] = index
     return levels, same, of_styles
 
 
@@ -214,26 +217,26 @@ def _list_level(level: ET.Element, overrides: Sequence[ET.Element]) -> Level:
 
 
 def _listed(styles: ET.Element, of_styles: Mapping[tuple[str, str], int]) -> dict[str, Numbered]:
-    found = {}
+    listed = {}
     for style in _named(styles, "style"):
         name, number = _attribute(style, "styleId") or "", _value(style, "pPr", "numPr", "numId")
         if number:
             level = _whole(_value(style, "pPr", "numPr", "ilvl"), otherwise=of_styles.get((number, name), 0))
-            found[name] = Numbered(number, level)
-    return found
+            listed[name] = Numbered(number, level)
+    return listed
 
 
 def _notes(packed: zipfile.ZipFile) -> dict[tuple[str, str], str]:
-    found = {}
+    notes = {}
     for name in _NOTES.values():
         root = _part(packed, name)
         for note in root if root is not None else ():
             if _attribute(note, "type") in {None, "normal"}:
                 paragraphs = _named(note, "p")
-                found[name, _attribute(note, "id") or ""] = " ".join(
+                notes[name, _attribute(note, "id") or ""] = " ".join(
                     "".join(_words(paragraph)) for paragraph in paragraphs
                 )
-    return found
+    return notes
 
 
 def _part(packed: zipfile.ZipFile, name: str) -> ET.Element | None:
@@ -297,7 +300,7 @@ def _below_title(parsed: Parsed) -> Parsed:
     """Move all headings one level down if a title stands above them; the title has the first level."""
     if all(heading.level for heading in parsed.headings):
         return parsed
-    return replace(parsed, headings=tuple(each._replace(level=each.level + 1) for each in parsed.headings))
+    return replace(parsed, headings=tuple(heading._replace(level=heading.level + 1) for heading in parsed.headings))
 
 
 def _elements(file: _Limited) -> Iterator[tuple[str, bool, ET.Element]]:
@@ -355,7 +358,7 @@ def _words(element: ET.Element) -> Iterator[str]:
 
 
 def _noted(paragraph: ET.Element, notes: Mapping[tuple[str, str], str]) -> list[str]:
-    references = ((_NOTES.get(_name(each)), _attribute(each, "id")) for each in paragraph.iter())
+    references = ((_NOTES.get(_name(node)), _attribute(node, "id")) for node in paragraph.iter())
     return [notes.get((part, number or ""), "") for part, number in references if part is not None]
 
 
@@ -383,7 +386,7 @@ def _whole(text: str | None, *, otherwise: int) -> int:
 
 
 def _named(element: ET.Element, name: str) -> Iterator[ET.Element]:
-    return (each for each in element.iter() if _name(each) == name)
+    return (node for node in element.iter() if _name(node) == name)
 
 
 def _name(element: ET.Element) -> str:
@@ -392,10 +395,10 @@ def _name(element: ET.Element) -> str:
 
 
 def _child(element: ET.Element, *path: str) -> ET.Element | None:
-    found: ET.Element | None = element
+    current: ET.Element | None = element
     for name in path:
-        found = next((each for each in found if _name(each) == name), None) if found is not None else None
-    return found
+        current = next((child for child in current if _name(child) == name), None) if current is not None else None
+    return current
 
 
 def _attribute(element: ET.Element, name: str) -> str | None:
@@ -404,5 +407,5 @@ def _attribute(element: ET.Element, name: str) -> str | None:
 
 def _value(element: ET.Element, *path: str) -> str | None:
     """Return the value of a child element, the empty string without a value; None without such a child."""
-    found = _child(element, *path)
-    return None if found is None else _attribute(found, "val") or ""
+    child = _child(element, *path)
+    return None if child is None else _attribute(child, "val") or ""

@@ -101,15 +101,15 @@ def _tables(
     """Yield tables as the filled cells of each row; a blank row ends a table."""
     block: list[list[_Cell]] = []
     for cells in rows:
-        found, inside = [], False
+        filled_cells, inside = [], False
         for column, cell in enumerate(cells, start=1):
             columns, below = spans.get((getattr(cell, "row", 0), column), (1, 1))
             inside = inside or not columns
             text = "" if cell.value is None or not columns else _written(cell.value, cell.number_format or "")
             if text:
-                found.append(_Cell(column, text, columns, below))
-        if found or (inside and block):
-            block.append(found)
+                filled_cells.append(_Cell(column, text, columns, below))
+        if filled_cells or (inside and block):
+            block.append(filled_cells)
         elif block:
             yield block
             block = []
@@ -231,13 +231,19 @@ def _chart(chart: Any) -> Grid:  # noqa: ANN401 - as above
     """Return the data of a chart: its categories, with the value of each series."""
     grid = Grid()
     plot = next(iter(chart.plots), None)
-    names = [str(each.name or "") for each in plot.series] if plot is not None else []
-    categories = [str(each) for each in plot.categories] if plot is not None else []
+    names = [str(series.name or "") for series in plot.series] if plot is not None else []
+    categories = [str(category) for category in plot.categories] if plot is not None else []
     if plot is not None and categories:
         grid.row(["", *names], head=True)
-        values = [list(each.values) for each in plot.series]
+        values = [list(series.values) for series in plot.series]
         for at, category in enumerate(categories):
             grid.row(
-                [category, *(f"{each[at]:g}" if at < len(each) and each[at] is not None else "" for each in values)]
+                [
+                    category,
+                    *(
+                        f"{series_values[at]:g}" if at < len(series_values) and series_values[at] is not None else ""
+                        for series_values in values
+                    ),
+                ]
             )
     return grid

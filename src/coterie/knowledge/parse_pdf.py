@@ -78,8 +78,8 @@ def read_lines(page: pypdf.PageObject) -> list[PageLine]:
         x, y = tm[4], tm[5]
         scale = hypot(tm[2], tm[3]) * hypot(cm[2], cm[3])
         name = str((font or {}).get("/BaseFont", "")).casefold()
-        place = (x * cm[0] + y * cm[2] + cm[4], x * cm[1] + y * cm[3] + cm[5])
-        pieces.append(_Piece(text.translate(_LIGATURES), *place, size * scale, any(each in name for each in _HEAVY)))
+        origin = (x * cm[0] + y * cm[2] + cm[4], x * cm[1] + y * cm[3] + cm[5])
+        pieces.append(_Piece(text.translate(_LIGATURES), *origin, size * scale, any(word in name for word in _HEAVY)))
 
     page.extract_text(visitor_text=see)
     return list(_lines(pieces))
@@ -97,14 +97,14 @@ def _lines(pieces: Sequence[_Piece]) -> Iterator[PageLine]:
 
 
 def _line(pieces: Sequence[_Piece]) -> Iterator[PageLine]:
-    said = [piece for piece in pieces if piece.text.strip()]
-    if said:
+    filled = [piece for piece in pieces if piece.text.strip()]
+    if filled:
         sizes = Counter[float]()
-        for piece in said:
+        for piece in filled:
             sizes[round(piece.size, 1)] += len(piece.text)
         text = "".join(piece.text for piece in pieces).rstrip()
         size = sizes.most_common(1)[0][0]
-        yield PageLine(text, said[0].x, said[0].y, size, all(piece.bold for piece in said))
+        yield PageLine(text, filled[0].x, filled[0].y, size, all(piece.bold for piece in filled))
 
 
 def set_apart(pages: Sequence[Sequence[PageLine]]) -> list[str]:
@@ -145,18 +145,18 @@ def find_titles(pages: Sequence[Sequence[PageLine]]) -> list[Title]:
         return []
     text = sizes.most_common(1)[0][0]
     heavy = bold > sizes.total() / 2
-    found: list[tuple[float, int, str]] = []
+    titles: list[tuple[float, int, str]] = []
     for number, page in enumerate(pages):
         for run in _alike([line for line in page if not line.row]):
             title = " ".join(" ".join(line.text for line in run).split())
             size = run[0].size
             marked = size > _LARGER * text or (run[0].bold and not heavy and size >= text)
             if marked and len(run) <= _MOST_LINES and _is_title(title):
-                found.append((size, number, title))
-    if sum(len(title) for _, _, title in found) > _MOST * sizes.total():
+                titles.append((size, number, title))
+    if sum(len(title) for _, _, title in titles) > _MOST * sizes.total():
         return []
-    ranks = {size: min(rank, _LEVELS) for rank, size in enumerate(sorted({s for s, _, _ in found}, reverse=True), 1)}
-    return [Title(ranks[size], page, title) for size, page, title in found]
+    ranks = {size: min(rank, _LEVELS) for rank, size in enumerate(sorted({s for s, _, _ in titles}, reverse=True), 1)}
+    return [Title(ranks[size], page, title) for size, page, title in titles]
 
 
 def _alike(page: Sequence[PageLine]) -> Iterator[list[PageLine]]:
@@ -225,8 +225,8 @@ def _without_edges(pages: Sequence[list[str]], kept: frozenset[str]) -> list[str
     """Return the pages' texts without lines that are printed on every page."""
     edges = [_edges(page) for page in pages]
     lines = [{line for edge in both for _, line in edge} for both in edges]
-    said = Counter(line for each in lines for line in each)
-    offsets = Counter(offset for number, each in enumerate(lines) for offset in _offsets(number, each))
+    line_counts = Counter(line for page_lines in lines for line in page_lines)
+    offsets = Counter(offset for number, line in enumerate(lines) for offset in _offsets(number, line))
     least = max(_FEWEST, _SHARE * len(pages))
     seen: set[str] = set()
     texts = []
@@ -235,19 +235,21 @@ def _without_edges(pages: Sequence[list[str]], kept: frozenset[str]) -> list[str
         def printed(line: str, number: int = number) -> bool:
             numbered = _NUMBERED.match(line)
             counted = numbered is not None and offsets[int(numbered[1]) - number] >= least
-            return line not in kept and (counted or said[line] >= least)
+            return line not in kept and (counted or line_counts[line] >= least)
 
         # From the edge inwards: what stands behind a line of the text is text, whatever other pages have there.
-        outer = [each for edge in edges[number] for each in takewhile(lambda each: printed(each[1]), edge)]
-        gone = {place for place, line in outer if line in seen or _NUMBERED.match(line)}
+        outer = [
+            numbered_line for edge in edges[number] for numbered_line in takewhile(lambda each: printed(each[1]), edge)
+        ]
+        gone = {index for index, line in outer if line in seen or _NUMBERED.match(line)}
         seen.update(line for _, line in outer)
-        texts.append("\n".join(line for place, line in enumerate(page) if place not in gone).strip())
+        texts.append("\n".join(line for index, line in enumerate(page) if index not in gone).strip())
     return texts
 
 
 def _edges(page: Sequence[str]) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
     """Return the first and last non-blank lines of a page with their positions, from the edge inwards."""
-    lines = [(place, " ".join(line.split())) for place, line in enumerate(page) if line.strip()]
+    lines = [(index, " ".join(line.split())) for index, line in enumerate(page) if line.strip()]
     return lines[:_EDGE], lines[: -_EDGE - 1 : -1]
 
 
@@ -258,7 +260,7 @@ def _whole_words(pages: Sequence[str]) -> list[str]:
     """
     if not any(_BROKEN.search(page) for page in pages):
         return list(pages)
-    known = {word for page in pages for word in _WORD.findall(_BROKEN.sub(" ", page).lower())}
+    whole_words = {word for page in pages for word in _WORD.findall(_BROKEN.sub(" ", page).lower())}
 
     def whole(match: re.Match[str]) -> str:
         first, rest = match[1], match[2]
@@ -266,7 +268,9 @@ def _whole_words(pages: Sequence[str]) -> list[str]:
         if second is None or not rest[0].islower():
             return match[0]
         halves = (first.lower(), second[0].lower())
-        compound = "-".join(halves) in known or ("".join(halves) not in known and set(halves) <= known)
+        compound = "-".join(halves) in whole_words or (
+            "".join(halves) not in whole_words and set(halves) <= whole_words
+        )
         return f"{first}{'-' if compound else ''}{rest}\n"
 
     return [_BROKEN.sub(whole, page).rstrip("\n") for page in pages]
@@ -317,7 +321,7 @@ def parse_pdf(content: bytes) -> Parsed:
     return Parsed(
         text=parsed.text,
         pages=parsed.pages,
-        headings=tuple(_found(parsed, titles, lines=not entries)),
+        headings=tuple(_headings_of(parsed, titles, lines=not entries)),
         rows=tuple(_places(parsed.text, rows)),
         dated="-".join(day.groups()) if day else None,
         note=note,
@@ -327,8 +331,8 @@ def parse_pdf(content: bytes) -> Parsed:
 def _put(table: PdfTable, lines: list[PageLine]) -> None:
     """Replace a table's lines on the page by its rows; do nothing if none of the lines is found."""
     own = [
-        place
-        for place, line in enumerate(lines)
+        index
+        for index, line in enumerate(lines)
         if not line.row
         and (not table.upright or table.low - _NEAR <= line.y <= table.high + _NEAR)
         and sum(word in table.words for word in line.text.split()) >= _SAME * len(line.text.split())
@@ -336,7 +340,7 @@ def _put(table: PdfTable, lines: list[PageLine]) -> None:
     if own:
         first = lines[own[0]]
         rows = [PageLine(row, first.x, first.y, first.size, bold=False, row=True) for row in table.rows]
-        lines[:] = [line for place, line in enumerate(lines) if place not in own or place == own[0]]
+        lines[:] = [line for index, line in enumerate(lines) if index not in own or index == own[0]]
         lines[own[0] : own[0] + 1] = rows
 
 
@@ -352,10 +356,10 @@ def _filled(page: pypdf.PageObject) -> list[PageLine]:
     """Return the lines of a page; the value of a form field follows the words beside it."""
     lines = read_lines(page)
     for left, low, high, name, value in _fields(page):
-        beside = [place for place, line in enumerate(lines) if low - _NEAR <= line.y <= high + _NEAR and line.x < left]
+        beside = [index for index, line in enumerate(lines) if low - _NEAR <= line.y <= high + _NEAR and line.x < left]
         if beside:
-            place = max(beside, key=lambda each: lines[each].x)
-            lines[place] = lines[place]._replace(text=f"{lines[place].text.rstrip(' :')}: {value}")
+            nearest = max(beside, key=lambda index: lines[index].x)
+            lines[nearest] = lines[nearest]._replace(text=f"{lines[nearest].text.rstrip(' :')}: {value}")
         else:
             lines.append(PageLine(f"{name}: {value}", left, low, lines[-1].size if lines else high - low, bold=False))
     return lines
@@ -367,7 +371,7 @@ def _fields(page: pypdf.PageObject) -> Iterator[tuple[float, float, float, str, 
         try:
             note = reference.get_object()
             value = _value(note) if _of(note, "/Subtype") == "/Widget" else ""
-            x, low, right, high = (float(each) for each in _of(note, "/Rect")) if value else (0.0,) * 4
+            x, low, right, high = (float(number) for number in _of(note, "/Rect")) if value else (0.0,) * 4
             name = str(_inherited(note, "/TU") or _inherited(note, "/T") or "") if value else ""
         except Exception:  # noqa: BLE001, S112 - whatever a form's field is, the text of its page can be read
             continue
@@ -386,8 +390,8 @@ def _value(field: Any) -> str:  # noqa: ANN401 - pypdf's dictionaries have no ty
         return "yes" if state.casefold() in {"yes", "on", "1"} else state
     if kind not in {"/Tx", "/Ch"} or (kind == "/Tx" and flags & _PASSWORD) or value is None:
         return ""
-    values = [each.get_object() for each in value] if isinstance(value, list) else [value]
-    return ", ".join(" ".join(str(each).split()) for each in values)
+    values = [item.get_object() for item in value] if isinstance(value, list) else [value]
+    return ", ".join(" ".join(str(value).split()) for value in values)
 
 
 def _inherited(field: Any, key: str) -> Any:  # noqa: ANN401 - as above
@@ -400,19 +404,19 @@ def _inherited(field: Any, key: str) -> Any:  # noqa: ANN401 - as above
 
 
 def _of(holder: Any, key: str) -> Any:  # noqa: ANN401 - as above
-    found = holder.get(key)
-    return found.get_object() if hasattr(found, "get_object") else found
+    value = holder.get(key)
+    return value.get_object() if hasattr(value, "get_object") else value
 
 
 def _entries(reader: pypdf.PdfReader, outline: list[Any], level: int = 1) -> Iterator[Title]:
-    for each in outline:
-        if isinstance(each, list):
-            yield from _entries(reader, each, level + 1)
-        elif (page := reader.get_destination_page_number(each)) is not None and page >= 0:
-            yield Title(level, page, str(each.title or ""))
+    for item in outline:
+        if isinstance(item, list):
+            yield from _entries(reader, item, level + 1)
+        elif (page := reader.get_destination_page_number(item)) is not None and page >= 0:
+            yield Title(level, page, str(item.title or ""))
 
 
-def _found(parsed: Parsed, titles: Sequence[Title], *, lines: bool) -> Iterator[Heading]:
+def _headings_of(parsed: Parsed, titles: Sequence[Title], *, lines: bool) -> Iterator[Heading]:
     """Yield the titles that are found on their page, each after the previous one; with `lines`, as whole lines only."""
     at = 0
     for level, page, title in titles:
@@ -420,8 +424,8 @@ def _found(parsed: Parsed, titles: Sequence[Title], *, lines: bool) -> Iterator[
         if not words or page >= len(parsed.pages):
             continue
         end = parsed.pages[page + 1] if page + 1 < len(parsed.pages) else len(parsed.text)
-        said = r"\s+".join(map(re.escape, words))
-        pattern = re.compile(rf"^{said}$" if lines else said, re.IGNORECASE | re.MULTILINE)
+        words_pattern = r"\s+".join(map(re.escape, words))
+        pattern = re.compile(rf"^{words_pattern}$" if lines else words_pattern, re.IGNORECASE | re.MULTILINE)
         if match := pattern.search(parsed.text, max(at, parsed.pages[page]), end):
             at = match.end()
             yield Heading(match.start(), match.end(), level, " ".join(words))

@@ -91,13 +91,13 @@ def _collect(pages: Sequence[Any], likely: Sequence[int], tables: list[PdfTable]
             return f"tables from page {number + 1} on are read as plain text: looking for them took too long"
         page = pages[number]
         words = page.extract_words()
-        for place, found in enumerate(_on_page(page, words)):
-            goes_on = before is not None and place == 0 and last == number - 1 and _is_continued(before, found, words)
-            own = found.grid.names()
-            rows = list(found.grid.paragraphs(names if goes_on and names and own != names else None))
+        for index, table in enumerate(_on_page(page, words)):
+            goes_on = before is not None and index == 0 and last == number - 1 and _is_continued(before, table, words)
+            own = table.grid.names()
+            rows = list(table.grid.paragraphs(names if goes_on and names and own != names else None))
             names = names if goes_on and names else own
-            before, last = found, number
-            tables.append(_table(number, page, found, rows))
+            before, last = table, number
+            tables.append(_table(number, page, table, rows))
         page.close()
     return ""
 
@@ -113,18 +113,18 @@ def _may_have(page: pypdf.PageObject) -> bool:
     return rules <= _MOST_RULES and (rules >= _FEWEST_RULES or texts > 2 * _FEWEST_LINES)
 
 
-def _table(number: int, page: Any, found: _Found, rows: list[str]) -> PdfTable:  # noqa: ANN401 - pdfplumber has no types
-    left, top, right, bottom = found.box
-    words = frozenset(word for row in found.grid.rows for cell in row for word in cell.split())
+def _table(number: int, page: Any, table: _Found, rows: list[str]) -> PdfTable:  # noqa: ANN401 - pdfplumber has no types
+    left, top, right, bottom = table.box
+    words = frozenset(word for row in table.grid.rows for cell in row for word in cell.split())
     base = float(page.bbox[1]) + float(page.height)
     return PdfTable(number, left, base - bottom, right, base - top, rows, words, not page.rotation)
 
 
 def _on_page(page: Any, words: Sequence[dict[str, Any]]) -> list[_Found]:  # noqa: ANN401 - as above
     """Return the tables of a page from top to bottom: ruled ones, then aligned text outside of them."""
-    ruled = [each for each in (_ruled(table, words) for table in page.find_tables()) if each is not None]
-    outside = [word for word in words if word["upright"] and not any(_inside(word, found.box) for found in ruled)]
-    return sorted([*ruled, *_unruled(_lines(outside))], key=lambda found: found.box[1])
+    ruled = [table_ for table_ in (_ruled(table, words) for table in page.find_tables()) if table_ is not None]
+    outside = [word for word in words if word["upright"] and not any(_inside(word, table.box) for table in ruled)]
+    return sorted([*ruled, *_unruled(_lines(outside))], key=lambda table: table.box[1])
 
 
 def _inside(word: dict[str, Any], box: tuple[float, float, float, float]) -> bool:
@@ -217,8 +217,8 @@ def _unruled(lines: Sequence[_Line]) -> Iterator[_Found]:
             continue
         while block and len(block[-1].cells) < 2:
             block.pop()
-        if (found := _columned(block)) is not None:
-            yield found
+        if (columned := _columned(block)) is not None:
+            yield columned
         block = [line] if line is not None and len(line.cells) > 1 else []
 
 
@@ -228,7 +228,7 @@ def _belongs(block: Sequence[_Line], line: _Line) -> bool:
     if len(line.cells) > 1:
         return True
     # A cell that goes on: it begins where a cell above does that is not the first of its row.
-    above = [cell.left for each in block[-2:] for cell in each.cells[1:]]
+    above = [cell.left for line in block[-2:] for cell in line.cells[1:]]
     return any(abs(line.cells[0].left - left) < 3 for left in above)
 
 
@@ -271,10 +271,10 @@ def _columned(block: Sequence[_Line]) -> _Found | None:
     return _Found(grid, box, lefts)
 
 
-def _is_continued(before: _Found, found: _Found, words: Sequence[dict[str, Any]]) -> bool:
+def _is_continued(before: _Found, table: _Found, words: Sequence[dict[str, Any]]) -> bool:
     """Return whether a table continues at the top of the next page: same columns, nothing but a running head above."""
-    same = len(before.columns) == len(found.columns) and all(
-        abs(a - b) < _NEAR for a, b in zip(before.columns, found.columns, strict=True)
+    same = len(before.columns) == len(table.columns) and all(
+        abs(a - b) < _NEAR for a, b in zip(before.columns, table.columns, strict=True)
     )
-    above = {round(word["top"]) for word in words if word["bottom"] < found.box[1]}
+    above = {round(word["top"]) for word in words if word["bottom"] < table.box[1]}
     return same and sum(b - a > 2 for a, b in pairwise(sorted({-9, *above}))) <= 2

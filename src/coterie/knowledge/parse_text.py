@@ -155,9 +155,9 @@ def parse_csv(content: bytes) -> Parsed:
     """Return a paragraph a row, with `column: value` lines, so that a row can be read without the header."""
     text, note = decode(content)
     csv.field_size_limit(len(text) + 1)
-    said = _SEPARATOR.match(text)
+    declared = _SEPARATOR.match(text)
     try:
-        rows = _rows(text[said.end() :], said[1]) if said else _rows(text, _delimiter(text))
+        rows = _rows(text[declared.end() :], declared[1]) if declared else _rows(text, _delimiter(text))
     except csv.Error as error:
         raise Unreadable(f"it is no CSV: {error}") from error
     writer, width = TextBuilder(), max(map(len, rows), default=0)
@@ -176,8 +176,8 @@ def parse_csv(content: bytes) -> Parsed:
 
 def _rows(text: str, delimiter: str) -> list[list[str]]:
     """Return the rows that are not empty. Raises `csv.Error`."""
-    found = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
-    return [row for row in found if any(cell.strip() for cell in row)]
+    records = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
+    return [row for row in records if any(cell.strip() for cell in row)]
 
 
 def _delimiter(text: str) -> str:
@@ -194,7 +194,7 @@ def _delimiter(text: str) -> str:
         several = [(count, width) for width, count in widths.items() if width > 1]
         if several:
             count, width = max(several)
-            best = max(best, (count / widths.total(), width, delimiter), key=lambda each: each[:2])
+            best = max(best, (count / widths.total(), width, delimiter), key=lambda candidate: candidate[:2])
     return best[2]
 
 

@@ -132,11 +132,11 @@ def document_date(name: str, parsed: Parsed) -> str | None:
     title = parsed.headings[0].title if parsed.headings else head.strip().partition("\n")[0]
     file = _JOINED.sub(" ", _COMPACT.sub(r"\1-\2-\3", PurePath(name).stem))
     for text, years in ((file, True), (title, not title.endswith((".", "!", "?"))), (head, False)):
-        days = {each.value for each in find_dates(text, language)}
+        days = {date.value for date in find_dates(text, language)}
         if len(days) < len({*_FIGURES.findall(text)}):
             return None  # in figures that can be read in two ways
-        found = [days, {"-".join(each) for each in _MONTH.findall(text)}, {*_YEAR.findall(text)}]
-        for dates in found if years else found[:1]:
+        dates_by_kind = [days, {"-".join(parts) for parts in _MONTH.findall(text)}, {*_YEAR.findall(text)}]
+        for dates in dates_by_kind if years else dates_by_kind[:1]:
             if len(dates) == 1:
                 return str(dates.pop())
             if dates:
@@ -146,10 +146,10 @@ def document_date(name: str, parsed: Parsed) -> str | None:
 
 def newest(dates: Sequence[str | None]) -> int | None:
     """Return the position of the latest date; None if a date is unknown, or two cannot be told apart."""
-    known = [date for date in dates if date]
-    if len(known) < len(dates) or not known:
+    known_dates = [date for date in dates if date]
+    if len(known_dates) < len(dates) or not known_dates:
         return None
-    last = max(range(len(known)), key=lambda at: known[at])
-    others = (date for at, date in enumerate(known) if at != last)
-    least = all(date[: len(known[last])] < known[last][: len(date)] for date in others)
+    last = max(range(len(known_dates)), key=lambda at: known_dates[at])
+    others = (date for at, date in enumerate(known_dates) if at != last)
+    least = all(date[: len(known_dates[last])] < known_dates[last][: len(date)] for date in others)
     return last if least else None

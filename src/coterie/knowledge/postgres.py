@@ -127,9 +127,9 @@ class PostgresIndex:
                 within = await select_within(connection, caller, document, query, unit)
                 await self._require(encoder)
                 return within[: max(k, 0)]
-            found = await look_up(connection, caller, "" if mode == "vector" else query)  # sent with the one before
+            ranking = await look_up(connection, caller, "" if mode == "vector" else query)  # sent with the one before
             await self._require(encoder)
-            return await select_passages(connection, self._name, found, unit, k) if k > 0 else []
+            return await select_passages(connection, self._name, ranking, unit, k) if k > 0 else []
 
         return await self._read(ask, _SEARCHING)
 
@@ -139,14 +139,14 @@ class PostgresIndex:
 
         async def ask(connection: Connection) -> dict[str, str]:
             encoder = await self._encoder_of(connection)
-            found = await connection.execute(
+            cursor = await connection.execute(
                 "SELECT d.name, d.sha256 FROM documents d JOIN compartments c ON c.id = d.compartment"
                 " JOIN shelves s ON s.id = d.shelf WHERE s.network = %s AND s.name = %s AND (%s::smallint IS NULL"
                 " OR c.label <= %s AND (c.tenant IS NULL OR c.tenant = %s)) ORDER BY d.name",
                 [self._network, self._name, rank, rank, storable(tenant)],
             )
             await self._require(encoder, there=False)
-            return dict(await found.fetchall())
+            return dict(await cursor.fetchall())
 
         return {} if self._rebuild else await self._read(ask)
 
@@ -154,12 +154,12 @@ class PostgresIndex:
         """Return every tenant that has documents of its own."""
 
         async def ask(connection: Connection) -> frozenset[str]:
-            found = await connection.execute(
+            cursor = await connection.execute(
                 "SELECT DISTINCT c.tenant FROM documents d JOIN compartments c ON c.id = d.compartment"
                 " JOIN shelves s ON s.id = c.shelf WHERE s.network = %s AND s.name = %s AND c.tenant IS NOT NULL",
                 [self._network, self._name],
             )
-            return frozenset(str(tenant) for (tenant,) in await found.fetchall())
+            return frozenset(str(tenant) for (tenant,) in await cursor.fetchall())
 
         return frozenset() if self._rebuild else await self._read(ask)
 
@@ -198,20 +198,20 @@ class PostgresIndex:
     async def text(self, name: str, start: int, end: int, *, clearance: Label, tenant: str = "default") -> str | None:
         """Return `text[start:end]` of a document, clipped to its length; None if it is missing or not visible."""
         start = max(start, 0)
-        asked = {"start": start + 1, "length": max(end - start, 0), "document": storable(name)}
+        parameters = {"start": start + 1, "length": max(end - start, 0), "document": storable(name)}
         caller = SearchScope(self._network, self._name, clearance, tenant)
 
         async def ask(connection: Connection) -> str | None:
             encoder = await self._encoder_of(connection)
-            found = await connection.execute(
+            cursor = await connection.execute(
                 "SELECT substr(d.body, %(start)s, %(length)s) FROM documents d"
                 " JOIN compartments c ON c.id = d.compartment JOIN shelves s ON s.id = d.shelf"
                 " WHERE s.network = %(network)s AND s.name = %(index_name)s AND d.name = %(document)s"
                 " AND c.label <= %(clearance)s AND (c.tenant IS NULL OR c.tenant = %(tenant)s)",
-                {**caller.parameters, **asked},
+                {**caller.parameters, **parameters},
             )
             await self._require(encoder)
-            row = await found.fetchone()
+            row = await cursor.fetchone()
             return None if row is None else str(row[0])
 
         return await self._read(ask)
@@ -249,14 +249,14 @@ class PostgresIndex:
             "SELECT encoder FROM shelves WHERE network = %s AND name = %s", [self._network, self._name]
         )
 
-    async def _require(self, asked: Cursor, *, there: bool = True) -> None:
+    async def _require(self, cursor: Cursor, *, there: bool = True) -> None:
         """Check the encoder of the index. Raises `ArtefactRefused` and `NotIndexed`.
 
         Raises:
             ArtefactRefused: the index was made with another encoder.
             NotIndexed: `there` is set and there is no index.
         """
-        row = await asked.fetchone()
+        row = await cursor.fetchone()
         if there and (row is None or self._rebuild):
             raise NotIndexed(
                 f"Nothing has been indexed for index {self._name!r} ({self._connections.place} has none for network "

@@ -159,8 +159,8 @@ class Connections:
 class _Explaining:
     """Converts errors of the library into Coterie's own."""
 
-    def __init__(self, place: str) -> None:
-        self._place = place
+    def __init__(self, where: str) -> None:
+        self._place = where
 
     def __enter__(self) -> None:
         """Do nothing: there is nothing to prepare."""
@@ -268,8 +268,8 @@ async def m001_shelves(connection: Connection) -> None:
 
 async def m002_words(connection: Connection) -> None:
     """Split texts into words here and not in the server, as for an index in a folder."""
-    found = await connection.execute("SELECT id FROM compartments ORDER BY id")
-    for (number,) in await found.fetchall():
+    cursor = await connection.execute("SELECT id FROM compartments ORDER BY id")
+    for (number,) in await cursor.fetchall():
         names = tables(number)
         await connection.execute(sql.SQL("ALTER TABLE {chunks} ALTER words DROP EXPRESSION").format(**names))
         await reword(connection, number, names["chunks"])
@@ -297,8 +297,8 @@ async def prepare(connection: Connection) -> str:
     if await _version(connection) == len(MIGRATIONS):
         return await _find_tables(connection)  # whoever may only read comes no further
     await connection.execute("SELECT pg_advisory_xact_lock(%s, 0)", [_LOCK])
-    found = await connection.execute("SELECT to_regnamespace(%s) IS NULL", [SCHEMA])
-    row = await found.fetchone()
+    cursor = await connection.execute("SELECT to_regnamespace(%s) IS NULL", [SCHEMA])
+    row = await cursor.fetchone()
     if row and row[0]:  # asked first: IF NOT EXISTS wants the right to make schemas even if there is nothing to make
         await connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCHEMA)))
     await connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
@@ -313,11 +313,11 @@ async def prepare(connection: Connection) -> str:
 
 async def _find_tables(connection: Connection) -> str:
     """Return our schema and pgvector's, as a setting. Raises `StoreError` if there is no pgvector."""
-    found = await connection.execute(
+    cursor = await connection.execute(
         "SELECT quote_ident(nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace"
         " WHERE extname = 'vector'"
     )
-    row = await found.fetchone()
+    row = await cursor.fetchone()
     if row is None:
         raise StoreError(
             "The database has no pgvector.", hint="As its owner, run in the database: CREATE EXTENSION vector"
@@ -375,14 +375,14 @@ def tables(compartment: int) -> dict[str, sql.Identifier]:
 
 async def _version(connection: Connection) -> int:
     """Return the number of migrations that the database has."""
-    found = await connection.execute("SELECT to_regclass(%s) IS NOT NULL", [f"{SCHEMA}.migrations"])
-    row = await found.fetchone()
+    cursor = await connection.execute("SELECT to_regclass(%s) IS NOT NULL", [f"{SCHEMA}.migrations"])
+    row = await cursor.fetchone()
     if row is None or not row[0]:
         return 0
-    found = await connection.execute(
+    cursor = await connection.execute(
         sql.SQL("SELECT coalesce(max(version), 0) FROM {}").format(sql.Identifier(SCHEMA, "migrations"))
     )
-    row = await found.fetchone()
+    row = await cursor.fetchone()
     version = int(row[0]) if row else 0
     if version > len(MIGRATIONS):
         raise StoreError(
@@ -407,8 +407,8 @@ async def _check_server(connection: Connection) -> None:
 
 
 async def _check_extension(connection: Connection) -> None:
-    found = await connection.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
-    row = await found.fetchone()
+    cursor = await connection.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+    row = await cursor.fetchone()
     version = str(row[0]) if row else "0"
     if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_PGVECTOR:
         raise StoreError(
@@ -441,10 +441,10 @@ async def lock_index(connection: Connection, network: str, name: str, encoder: s
         "INSERT INTO shelves (network, name, encoder, dimension) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
         [network, name, encoder, dimension],
     )
-    found = await connection.execute(
+    cursor = await connection.execute(
         "SELECT id, dimension FROM shelves WHERE network = %s AND name = %s FOR UPDATE", [network, name]
     )
-    (row,) = await found.fetchall()
+    (row,) = await cursor.fetchall()
     return IndexRow(*row)
 
 
@@ -457,12 +457,12 @@ async def set_aside(connection: Connection, network: str, name: str) -> None:
 
 async def old_compartments(connection: Connection, network: str, name: str) -> list[int]:
     """Return the compartments of indexes that were set aside."""
-    found = await connection.execute(
+    cursor = await connection.execute(
         "SELECT c.id FROM compartments c JOIN shelves s ON s.id = c.shelf"
         " WHERE s.network = %s AND starts_with(s.name, %s)",
         [network, f"{name} ("],
     )
-    return [int(row[0]) for row in await found.fetchall()]
+    return [int(row[0]) for row in await cursor.fetchall()]
 
 
 async def drop_table(connection: Connection, table: sql.Identifier) -> None:
@@ -487,11 +487,11 @@ async def forget_old(connection: Connection, network: str, name: str, compartmen
 
 async def remove_documents(connection: Connection, index: int, names: Collection[str]) -> None:
     """Remove documents with their chunks and counts; names that do not exist are ignored."""
-    found = await connection.execute(
+    cursor = await connection.execute(
         "DELETE FROM documents WHERE shelf = %s AND name = ANY(%s) RETURNING compartment, id", [index, list(names)]
     )
     by_compartment: dict[int, list[int]] = defaultdict(list)
-    for compartment, document in await found.fetchall():
+    for compartment, document in await cursor.fetchall():
         by_compartment[compartment].append(document)
     for compartment, documents in by_compartment.items():
         await _count(connection, compartment, documents, sign=-1)
@@ -539,10 +539,10 @@ async def _write(
     compartments: Mapping[tuple[Label, str | None], int],
 ) -> None:
     """Write documents whose names do not exist (any more)."""
-    found = await connection.execute(
+    cursor_ = await connection.execute(
         "SELECT nextval(pg_get_serial_sequence('documents', 'id')) FROM generate_series(1, %s)", [len(documents)]
     )
-    ids = [int(row[0]) for row in await found.fetchall()]
+    ids = [int(row[0]) for row in await cursor_.fetchall()]
     by_compartment: dict[int, list[tuple[int, IndexedDocument]]] = defaultdict(list)
     columns = "COPY documents (id, shelf, compartment, name, sha256, body, dated) FROM STDIN"
     async with connection.cursor() as cursor, cursor.copy(columns) as copy:
@@ -596,10 +596,10 @@ def _vectors(document: IndexedDocument, dimension: int) -> np.ndarray:  # (N, D)
 async def _compartment(connection: Connection, index: IndexRow, label: Label, tenant: str | None) -> int:
     """Return the compartment of a label and a tenant, created if missing."""
     kind = [index.id, label.rank, tenant]
-    found = await connection.execute(
+    cursor = await connection.execute(
         "SELECT id FROM compartments WHERE shelf = %s AND label = %s AND tenant IS NOT DISTINCT FROM %s", kind
     )
-    if (row := await found.fetchone()) is not None:
+    if (row := await cursor.fetchone()) is not None:
         return int(row[0])
     made = await connection.execute(
         "INSERT INTO compartments (shelf, label, tenant) VALUES (%s, %s, %s) RETURNING id", kind
@@ -618,8 +618,8 @@ async def _write_chunks(
             text = storable(document.text)
             for position, chunk in enumerate(document.chunks):
                 body, heading = text[chunk.start : chunk.end], storable(chunk.heading)
-                place = (number, position, chunk.start, chunk.end, heading, chunk.page)
-                await copy.write_row((*place, body, vector_of(heading, body)))
+                fields = (number, position, chunk.start, chunk.end, heading, chunk.page)
+                await copy.write_row((*fields, body, vector_of(heading, body)))
 
 
 async def _write_vectors(
@@ -664,15 +664,15 @@ async def _count(connection: Connection, compartment: int, documents: Sequence[i
 async def _look_after(connection: Connection, compartment: int, graph_from: int) -> None:
     """Build the HNSW index once there are enough vectors, and update the planner's statistics of grown tables."""
     names = tables(compartment)
-    found = await connection.execute(
+    cursor = await connection.execute(
         "SELECT c.chunks, c.graph, greatest(r.reltuples, 0) FROM compartments c"
         " JOIN pg_class r ON r.oid = to_regclass(%s) WHERE c.id = %s",
         [f"coterie.chunks_{compartment}", compartment],
     )
-    (chunks, graph, known), *_ = await found.fetchall()
+    (chunks, graph, analysed), *_ = await cursor.fetchall()
     if chunks >= graph_from and not graph:
         await create_graph(connection, compartment)
-    if abs(chunks - known) > 0.2 * chunks:
+    if abs(chunks - analysed) > 0.2 * chunks:
         for table in names.values():
             await connection.execute(sql.SQL("ANALYZE {}").format(table))
 
@@ -757,22 +757,22 @@ async def look_up(connection: Connection, caller: SearchScope, query: str) -> Ra
 
 
 async def select_passages(
-    connection: Connection, index: str, found: Ranking, vector: np.ndarray | None, k: int
+    connection: Connection, index: str, ranking_read: Ranking, vector: np.ndarray | None, k: int
 ) -> list[Passage]:
     """Return the best `k` chunks of the looked-up compartments, best first.
 
     Without a `vector` (D,), of length 1, rank by words alone; without words, by the vector alone.
     """
-    if not found.compartments:
+    if not ranking_read.compartments:
         return []
     depth = max(2 * k, _DEPTH)
-    asked = []
+    lists = []
     if vector is not None:
-        asked.append((await by_vector(connection, found.compartments, vector, depth), -1.0))
-    if found.words:
-        asked.append((await by_words(connection, found.compartments, found.words, depth), 1.0))
+        lists.append((await by_vector(connection, ranking_read.compartments, vector, depth), -1.0))
+    if ranking_read.words:
+        lists.append((await by_words(connection, ranking_read.compartments, ranking_read.words, depth), 1.0))
     rankings = [
-        [(PostgresHit(*row[:3]), sign * float(row[3])) for row in await cursor.fetchall()] for cursor, sign in asked
+        [(PostgresHit(*row[:3]), sign * float(row[3])) for row in await cursor.fetchall()] for cursor, sign in lists
     ]
     if len(rankings) == 1:
         ranked = rankings[0]
@@ -786,24 +786,24 @@ async def select_within(
     connection: Connection, caller: SearchScope, document: str, query: str, vector: np.ndarray | None
 ) -> list[Passage]:
     """Return the chunks of one document, best first; none if it does not exist or may not be seen."""
-    found = await connection.execute(
+    cursor = await connection.execute(
         sql.SQL(
             "SELECT c.id, d.id FROM documents d JOIN ({}) c ON c.id = d.compartment WHERE d.name = %(name)s"
         ).format(sql.SQL("SELECT c.id FROM ") + _VISIBLE),
         {**caller.parameters, "name": storable(document)},
     )
-    place = await found.fetchone()
-    if place is None:
+    stored = await cursor.fetchone()
+    if stored is None:
         return []
-    compartment, number = int(place[0]), int(place[1])
-    asked = await connection.execute(
+    compartment, number = int(stored[0]), int(stored[1])
+    cursor = await connection.execute(
         sql.SQL(
             "SELECT position, vector::text FROM {chunks} JOIN {vectors} USING (document, position)"
             " WHERE document = %s ORDER BY position"
         ).format(**tables(compartment)),
         [number],
     )
-    rows = await asked.fetchall()
+    rows = await cursor.fetchall()
     if not rows:
         return []
     hits = [(PostgresHit(compartment, number, int(position)), 0.0) for position, _ in rows]
@@ -823,12 +823,12 @@ async def by_words(
         for word in words
     )
     wanted = sql.Literal(" | ".join(word.quoted for word in _rarest(words)))
-    each = sql.SQL(
+    query = sql.SQL(
         "(SELECT {compartment}, document, position, {score} FROM {chunks} WHERE words @@ {wanted}::tsquery"
         " ORDER BY 4 DESC, 2, 3 LIMIT {depth})"
     )
     return await _best(
-        connection, each, compartments, sql.SQL("DESC"), score=score, wanted=wanted, depth=sql.Literal(depth)
+        connection, query, compartments, sql.SQL("DESC"), score=score, wanted=wanted, depth=sql.Literal(depth)
     )
 
 
@@ -845,23 +845,23 @@ def _rarest(words: Sequence[QueryTerm]) -> Sequence[QueryTerm]:
 async def by_vector(connection: Connection, compartments: Sequence[int], vector: np.ndarray, depth: int) -> Cursor:
     """Query the chunks nearest to the vector, nearest first: a `Hit` and its distance each."""
     text = "[" + ",".join(map(repr, vector.tolist())) + "]"
-    each = sql.SQL(
+    query = sql.SQL(
         "(SELECT {compartment}, document, position, vector <#> {vector}::halfvec FROM {vectors}"
         " ORDER BY vector <#> {vector}::halfvec LIMIT {depth})"
     )
     return await _best(
-        connection, each, compartments, sql.SQL("ASC"), vector=sql.Literal(text), depth=sql.Literal(depth)
+        connection, query, compartments, sql.SQL("ASC"), vector=sql.Literal(text), depth=sql.Literal(depth)
     )
 
 
 async def _best(
-    connection: Connection, each: sql.SQL, compartments: Sequence[int], order: sql.SQL, **parts: sql.Composable
+    connection: Connection, query: sql.SQL, compartments: Sequence[int], order: sql.SQL, **parts: sql.Composable
 ) -> Cursor:
     """Query the best chunks of several compartments: one statement each, combined into one query."""
-    asked = sql.SQL(" UNION ALL ").join(
-        each.format(compartment=sql.Literal(number), **tables(number), **parts) for number in compartments
+    union = sql.SQL(" UNION ALL ").join(
+        query.format(compartment=sql.Literal(number), **tables(number), **parts) for number in compartments
     )
-    statement = sql.SQL("SELECT * FROM ({}) AS hits ORDER BY 4 {}, 2, 3 LIMIT {}").format(asked, order, parts["depth"])
+    statement = sql.SQL("SELECT * FROM ({}) AS hits ORDER BY 4 {}, 2, 3 LIMIT {}").format(union, order, parts["depth"])
     return await connection.execute(statement)
 
 
@@ -872,13 +872,13 @@ async def _passages(connection: Connection, index: str, ranked: Sequence[tuple[P
     by_compartment: dict[int, list[PostgresHit]] = defaultdict(list)
     for hit, _ in ranked:
         by_compartment[hit.compartment].append(hit)
-    each = sql.SQL(
+    query = sql.SQL(
         "SELECT {compartment}, t.document, t.position, d.name, t.start, t.stop, t.body, c.label, t.heading, t.page,"
         " d.dated FROM {chunks} t JOIN documents d ON d.id = t.document JOIN compartments c ON c.id = d.compartment"
         " JOIN unnest({documents}::bigint[], {positions}::int[]) AS hit (document, position) USING (document, position)"
     )
-    asked = [
-        each.format(
+    queries = [
+        query.format(
             compartment=sql.Literal(compartment),
             documents=sql.Literal([hit.document for hit in hits]),
             positions=sql.Literal([hit.position for hit in hits]),
@@ -886,8 +886,8 @@ async def _passages(connection: Connection, index: str, ranked: Sequence[tuple[P
         )
         for compartment, hits in by_compartment.items()
     ]
-    found = await connection.execute(sql.SQL(" UNION ALL ").join(asked))
-    rows = {PostgresHit(*row[:3]): row[3:] for row in await found.fetchall()}
+    cursor = await connection.execute(sql.SQL(" UNION ALL ").join(queries))
+    rows = {PostgresHit(*row[:3]): row[3:] for row in await cursor.fetchall()}
     passages = []
     for hit, score in ranked:
         document, start, end, text, label, heading, page, dated = rows[hit]

@@ -41,16 +41,16 @@ class Walk:
 
 def walk(root: Path) -> Walk:
     """List everything below a real folder, in order."""
-    found = Walk()
-    _walk(root, root, found)
-    return found
+    tree = Walk()
+    _walk(root, root, tree)
+    return tree
 
 
-def _walk(folder: Path, root: Path, found: Walk) -> None:
+def _walk(folder: Path, root: Path, tree: Walk) -> None:
     try:
         inside = sorted(folder.iterdir())
     except OSError as error:
-        found.closed[folder] = error.strerror or type(error).__name__
+        tree.closed[folder] = error.strerror or type(error).__name__
         return
     for path in inside:
         if path.name.startswith("."):
@@ -58,15 +58,15 @@ def _walk(folder: Path, root: Path, found: Walk) -> None:
         if path.is_symlink():
             target = Path(os.path.realpath(path))  # a link to itself is no error here
             if not target.is_relative_to(root):
-                found.outside.append(path)
+                tree.outside.append(path)
                 continue
-            found.links.append((path, target))
+            tree.links.append((path, target))
         if path.is_file():
-            found.files.append(path)
+            tree.files.append(path)
         elif (
             path.is_dir() and not path.is_symlink()
         ):  # what a link leads to is found where it is; one upwards never ends
-            _walk(path, root, found)
+            _walk(path, root, tree)
 
 
 class Names:
@@ -142,18 +142,18 @@ class Naming:
 
     def _declare(self, folder: Path, places: Sequence[Path]) -> None:
         self._home, forms = folder.resolve(), _forms(folder.absolute())
-        named = {root: place for place in reversed(places) if not (root := place.resolve()).is_relative_to(self._home)}
+        named = {root: path for path in reversed(places) if not (root := path.resolve()).is_relative_to(self._home)}
         self._roots: dict[Path, str] = {}
-        for root, place in named.items():
+        for root, path in named.items():
             if not any(other in root.parents for other in named):
-                below = (each.relative_to(home) for each in _forms(place)[:2] for home in forms if home in each.parents)
+                below = (form.relative_to(home) for form in _forms(path)[:2] for home in forms if home in form.parents)
                 self._roots[root] = next(map(Path.as_posix, below), "") or self._end(root, named)
 
     def _end(self, root: Path, others: Iterable[Path], taken: Collection[str] = ()) -> str:
         for end in _ends(root):
             if (
                 not (self._home / end).exists()
-                and all(each == root or each.parts[-len(end.parts) :] != end.parts for each in others)
+                and all(other == root or other.parts[-len(end.parts) :] != end.parts for other in others)
                 and end.as_posix() not in self._roots.values()
                 and _digest(end) not in taken
             ):
@@ -162,11 +162,13 @@ class Naming:
 
     def _root(self, path: Path) -> tuple[Path, str] | None:
         """Return the nearest path above that has a name, and the name; None if there is none."""
-        for each in (path, *path.parents):
-            if each in self._roots:
-                return each, self._roots[each]
-            if (name := self.remembered.get(_digest(each))) is not None:
-                return each, next((end.as_posix() for end in _ends(each) if _digest(end) == name), each.as_posix())
+        for folder in (path, *path.parents):
+            if folder in self._roots:
+                return folder, self._roots[folder]
+            if (name := self.remembered.get(_digest(folder))) is not None:
+                return folder, next(
+                    (end.as_posix() for end in _ends(folder) if _digest(end) == name), folder.as_posix()
+                )
         return None
 
     def of(self, path: Path) -> str:
@@ -220,14 +222,14 @@ class Access:
     def of(self, *names: str) -> Label:
         """Return the label of a document known by these names: the most sensitive of all that apply."""
         return max(
-            [self.label, *(self.labels[pattern] for pattern in self.matching(*names))], key=lambda each: each.rank
+            [self.label, *(self.labels[pattern] for pattern in self.matching(*names))], key=lambda label: label.rank
         )
 
     def matching(self, *names: str) -> list[str]:
         """Return the patterns that match a document known by these names."""
-        known = [normalize("NFC", name) for name in names]  # some systems write an accent as a character of its own
+        forms = [normalize("NFC", name) for name in names]  # some systems write an accent as a character of its own
         return [
-            pattern for pattern in self.labels if any(fnmatchcase(name, normalize("NFC", pattern)) for name in known)
+            pattern for pattern in self.labels if any(fnmatchcase(name, normalize("NFC", pattern)) for name in forms)
         ]
 
     def idle(self, matched: Collection[str]) -> dict[str, str]:
@@ -237,8 +239,8 @@ class Access:
             if pattern not in matched:
                 reasons[pattern] = f"labels[{pattern!r}] matches no document, so none is {label.value} by it"
             elif label.rank <= self.label.rank:
-                said = f"labels[{pattern!r}] = {label.value!r} changes nothing"
-                reasons[pattern] = f"{said}: the index is {self.label.value!r}, and the most sensitive label counts"
+                change = f"labels[{pattern!r}] = {label.value!r} changes nothing"
+                reasons[pattern] = f"{change}: the index is {self.label.value!r}, and the most sensitive label counts"
         return reasons
 
 
@@ -306,29 +308,29 @@ def find_files(
         InputError: a path does not exist.
     """
     places = [_located(folder, path) for path in paths]
-    roots = [place.resolve() for place in places]
+    roots = [path.resolve() for path in places]
     walks = [Walk() if root.is_file() else walk(root) for root in roots]
-    whole = [place for path in index if (place := _place(folder, path)) is not None]
+    whole = [path_ for path in index if (path_ := _existing_path(folder, path)) is not None]
     naming = Naming(folder, whole, roots, remembered)
     called = naming.of
     names = _names(folder, places, walks, whole) if access.labels else None
     sources: dict[str, Source] = {}
     kinds, matched = Counter[str](), set[str]()
-    for place, root, walked in zip(places, roots, walks, strict=True):
+    for path_, root, walked in zip(places, roots, walks, strict=True):
         for file in [root] if root.is_file() else walked.files:
             if file != root and file.suffix.lower() not in SUFFIXES:
                 kinds[file.suffix.lower()] += 1
                 continue
             name = called(file)
-            known = (name, *(() if names is None else names.of(place / file.relative_to(root), file)))
-            label = access.of(*known)
-            matched.update(access.matching(*known))
+            names_of_file = (name, *(() if names is None else names.of(path_ / file.relative_to(root), file)))
+            label = access.of(*names_of_file)
+            matched.update(access.matching(*names_of_file))
             if name in sources:  # found below two of the paths
-                label = max(label, sources[name].label, key=lambda each: each.rank)
+                label = max(label, sources[name].label, key=lambda label: label.rank)
             sources[name] = Source(name=name, label=label, tenant=access.tenant, path=file)
-    outside = tuple(called(link) for each in walks for link in each.outside)
-    closed = {called(path): reason for each in walks for path, reason in each.closed.items()}
-    kept = [each for root in roots for each in (called(root), root.as_posix())]  # their names were whole paths before
+    outside = tuple(called(link) for tree in walks for link in tree.outside)
+    closed = {called(path): reason for tree in walks for path, reason in tree.closed.items()}
+    kept = [form for root in roots for form in (called(root), root.as_posix())]  # their names were whole paths before
     return FoundFiles(
         sources=tuple(sources.values()),
         kinds=kinds,
@@ -366,9 +368,9 @@ def below(name: str, folders: Iterable[str]) -> bool:
 
 def _names(folder: Path, places: Sequence[Path], walks: Sequence[Walk], index: Sequence[Path]) -> Names:
     """Return the names of files, with the whole index's links, so that a part of it keeps its labels."""
-    whole = [place for place in index if place not in places]
-    walks = [*walks, *(walk(place.resolve()) for place in whole if place.is_dir())]
-    return Names([folder, *places, *whole], [link for each in walks for link in each.links])
+    whole = [path for path in index if path not in places]
+    walks = [*walks, *(walk(path.resolve()) for path in whole if path.is_dir())]
+    return Names([folder, *places, *whole], [link for tree in walks for link in tree.links])
 
 
 def _nothing(
@@ -388,8 +390,8 @@ def name_kinds(kinds: Mapping[str, int]) -> str:
     listed = [f"{count:,} {end or 'without an ending'}" for end, count in Counter(kinds).most_common(_MOST_KINDS)]
     more = [f"{len(kinds) - _MOST_KINDS:,} other endings"] if len(kinds) > _MOST_KINDS else []
     total = sum(kinds.values())
-    said = "1 file is of another kind" if total == 1 else f"{total:,} files are of other kinds"
-    return f"{said} ({', '.join([*listed, *more])})" if total else said
+    others = "1 file is of another kind" if total == 1 else f"{total:,} files are of other kinds"
+    return f"{others} ({', '.join([*listed, *more])})" if total else others
 
 
 def read_corpus(path: Path, access: Access) -> FoundFiles:
@@ -403,8 +405,8 @@ def read_corpus(path: Path, access: Access) -> FoundFiles:
         if not line.strip():
             continue
         try:
-            found = parse_json(line)
-            name, title, text = str(found["_id"]), str(found.get("title") or ""), str(found.get("text") or "")
+            record = parse_json(line)
+            name, title, text = str(record["_id"]), str(record.get("title") or ""), str(record.get("text") or "")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"Line {number} of {str(path)!r} is no document of a BEIR corpus ({type(error).__name__}: {error}).",
@@ -427,14 +429,14 @@ def read_corpus(path: Path, access: Access) -> FoundFiles:
 
 
 def _located(folder: Path, path: Path) -> Path:
-    place = _place(folder, path)
-    if place is None:
+    located = _existing_path(folder, path)
+    if located is None:
         raise InputError(
             f"There is no file or folder {str(path)!r}, neither in {str(Path.cwd())!r} nor in the network's folder.",
             hint="Give the path of a file or a folder with documents.",
         )
-    return place
+    return located
 
 
-def _place(folder: Path, path: Path) -> Path | None:
-    return next((place.absolute() for place in (path, folder / path) if place.exists()), None)
+def _existing_path(folder: Path, path: Path) -> Path | None:
+    return next((candidate.absolute() for candidate in (path, folder / path) if candidate.exists()), None)

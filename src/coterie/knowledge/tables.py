@@ -128,7 +128,7 @@ class Grid:
             head, body = block
             if head:
                 table.names = _joined(head)
-                body = [row for row in body if all(row.cells != each.cells for each in head)]
+                body = [row for row in body if all(row.cells != header.cells for header in head)]
                 if not body:
                     body, table.names = head, []
             for row in body:
@@ -138,7 +138,7 @@ class Grid:
 
     def names(self) -> list[str]:
         """Return the names of the last columns that have any; empty for a table without names."""
-        rows = [TableRow(*each) for each in zip(self.rows, self._widths, self.heads, strict=True) if any(each[0])]
+        rows = [TableRow(*parts) for parts in zip(self.rows, self._widths, self.heads, strict=True) if any(parts[0])]
         heads = [block[0] for block in _blocks(rows, guess=True) if not isinstance(block, str) and block[0]]
         return _joined(heads[-1]) if heads else []
 
@@ -192,13 +192,13 @@ def _blocks(rows: Sequence[TableRow], *, guess: bool) -> Iterator[str | tuple[li
 
 def _parts_of_groups(rows: Sequence[TableRow]) -> list[TableRow]:
     """Return the rows; below a name row with a group of columns, the next row becomes a name row for its parts."""
-    found = list(rows)
+    merged = list(rows)
     for at, (row, below) in enumerate(pairwise(rows)):
         group = row.head and not row.title and any(width > 1 for width in row.widths)
-        valued = any(_has_digit(cell) for each in rows[at + 2 : at + _LOOKED_AT] for cell in each.cells[1:])
+        valued = any(_has_digit(cell) for row in rows[at + 2 : at + _LOOKED_AT] for cell in row.cells[1:])
         if group and valued and all(_YEAR.fullmatch(cell) or not _has_digit(cell) for cell in below.cells):
-            found[at + 1] = below._replace(head=True)
-    return found
+            merged[at + 1] = below._replace(head=True)
+    return merged
 
 
 def _grouped(rows: Sequence[TableRow]) -> Sequence[TableRow]:
@@ -288,12 +288,12 @@ def _short(lines: Sequence[str]) -> Iterator[str]:
     lengths = [len(_PIECE.findall(line)) for line in lines]
     of = lines[:1] if lengths[0] <= _LONG_NAME else []
     piece, length = list(lines[:1]), lengths[0]
-    for line, each in zip(lines[1:], lengths[1:], strict=True):
-        if length + each > _LONG_ROW and len(piece) > len(of):
+    for line, size in zip(lines[1:], lengths[1:], strict=True):
+        if length + size > _LONG_ROW and len(piece) > len(of):
             yield "\n".join(piece)
             piece, length = list(of), lengths[0] if of else 0
         piece.append(line)
-        length += each
+        length += size
     yield "\n".join(piece)
 
 

@@ -44,7 +44,7 @@ class KeptAnswers:
             raise StoreError(f"Cannot read the kept answers in {str(path)!r}: {error.strerror}.") from error
         # A line that a killed run left unfinished must not spoil the one that comes next.
         self._start = b"" if content.endswith(b"\n") or not content else b"\n"
-        self._known.update(found for line in content.splitlines() if (found := _read_answer(line)) is not None)
+        self._known.update(answer for line in content.splitlines() if (answer := _read_answer(line)) is not None)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -86,16 +86,16 @@ def _written(output: Output) -> dict[str, object]:
 
 def _read_answer(line: bytes) -> tuple[str, Output] | None:
     try:
-        found: dict[str, Any] = json.loads(line)
+        record: dict[str, Any] = json.loads(line)
         usage = Usage(
-            tokens_in=int(found["tokens_in"]),
-            tokens_out=int(found["tokens_out"]),
-            milliseconds=float(found["milliseconds"]),
-            cpu_seconds=float(found["cpu_seconds"]),
+            tokens_in=int(record["tokens_in"]),
+            tokens_out=int(record["tokens_out"]),
+            milliseconds=float(record["milliseconds"]),
+            cpu_seconds=float(record["cpu_seconds"]),
         )
-        logprob = None if found["logprob"] is None else float(found["logprob"])
-        finish: Literal["length", "stop"] = "length" if found["finish"] == "length" else "stop"
-        return str(found["asked"]), Output(text=str(found["text"]), finish=finish, logprob=logprob, usage=usage)
+        logprob = None if record["logprob"] is None else float(record["logprob"])
+        finish: Literal["length", "stop"] = "length" if record["finish"] == "length" else "stop"
+        return str(record["asked"]), Output(text=str(record["text"]), finish=finish, logprob=logprob, usage=usage)
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
@@ -170,7 +170,7 @@ class RememberingEngine:
 
     def _key(self, prompt: Prompt) -> str:
         """Return a hash of the model and of everything that determines its answer."""
-        asked: Mapping[str, object] = {
+        request: Mapping[str, object] = {
             "model": self._identity,
             "messages": [[message.role, message.text] for message in prompt.messages],
             "schema": prompt.json_schema,
@@ -181,7 +181,7 @@ class RememberingEngine:
             "seed": prompt.seed,
             "logprobs": prompt.logprobs,
         }
-        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 
 @asynccontextmanager

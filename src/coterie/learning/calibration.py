@@ -220,9 +220,9 @@ def fit_pool(logits: Sequence[np.ndarray], targets: np.ndarray) -> np.ndarray:
     loss = _independent_loss if targets.ndim == 2 else _exclusive_loss
     start = np.full(len(stacked), 1.0 / len(stacked))
     bounds = [(0.0, _LARGEST)] * len(stacked)
-    found = minimize(loss, start, args=(stacked, targets), jac=True, method="L-BFGS-B", bounds=bounds)
-    total = found.x.sum()
-    return np.asarray(found.x / total if total else start)
+    optimum = minimize(loss, start, args=(stacked, targets), jac=True, method="L-BFGS-B", bounds=bounds)
+    total = optimum.x.sum()
+    return np.asarray(optimum.x / total if total else start)
 
 
 def _exclusive_loss(weights: np.ndarray, stacked: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:

@@ -107,12 +107,12 @@ def choose(candidates: Sequence[Candidate], bar: Mapping[str, float]) -> RungCho
         bar: The value that each measure must reach, if any.
     """
     best = max(candidates, key=lambda candidate: candidate.figure.value)
-    enough = [each for each in candidates if _suffices(each, best, bar)] or [best]
+    enough = [candidate for candidate in candidates if _suffices(candidate, best, bar)] or [best]
     if not bar and (richer := _richer(enough[0], candidates)) is not None:
         return RungChoice(candidate=richer, reason=_why_richer(richer, enough[0]))
     taken, most = enough[0], max(enough, key=_covers)
     if not bar and taken.answered and most.answered and not taken.answered.reaches(most.answered):
-        alike = (each for each in enough if each.answered and each.answered.reaches(most.answered))
+        alike = (candidate for candidate in enough if candidate.answered and candidate.answered.reaches(most.answered))
         return RungChoice(candidate=(chosen := next(alike)), reason=_why_covering(chosen, taken))
     return RungChoice(candidate=taken, reason=_why(taken, best, bar, alone=len(candidates) == 1))
 
@@ -142,8 +142,10 @@ def expected_gain(richer: Candidate, cheaper: Candidate) -> float | None:
 
 def _richer(taken: Candidate, candidates: Sequence[Candidate]) -> Candidate | None:
     """Return the rung whose expected gain over the chosen one exceeds the tolerance; None if there is none."""
-    gains = ((expected_gain(each, taken), each) for each in candidates if each.quality == "accuracy")
-    return next((each for gain, each in gains if gain is not None and gain > _TOLERATED), None)
+    gains = (
+        (expected_gain(candidate, taken), candidate) for candidate in candidates if candidate.quality == "accuracy"
+    )
+    return next((candidate for gain, candidate in gains if gain is not None and gain > _TOLERATED), None)
 
 
 def _why_richer(richer: Candidate, cheaper: Candidate) -> Reason:
@@ -160,7 +162,7 @@ def _why_richer(richer: Candidate, cheaper: Candidate) -> Reason:
 
 def choose_chain(candidates: Sequence[Candidate]) -> RungChoice | None:
     """Choose the chain of rungs if it was requested: its rungs by themselves are only for comparison."""
-    chain = next((each for each in candidates if each.rung == "chain"), None)
+    chain = next((candidate for candidate in candidates if candidate.rung == "chain"), None)
     if chain is None:
         return None
     rungs = chain.notes.get("chain")
@@ -171,7 +173,9 @@ def choose_chain(candidates: Sequence[Candidate]) -> RungChoice | None:
 
 def floor_of(candidates: Sequence[Candidate], taken: Candidate) -> Candidate | None:
     """Return the lexical floor if the chosen rung is measurably worse than it."""
-    floor = next((each for each in candidates if each.rung == "lexical" and each is not taken), None)
+    floor = next(
+        (candidate for candidate in candidates if candidate.rung == "lexical" and candidate is not taken), None
+    )
     if floor is None or floor.quality != taken.quality or taken.figure.interval.high >= floor.figure.value:
         return None
     return floor
@@ -192,15 +196,18 @@ def _covers(candidate: Candidate) -> tuple[float, float]:
 
 
 def _why_covering(taken: Candidate, cheaper: Candidate) -> Reason:
-    shares = [each.answered.accepted / each.answered.rows if each.answered else 0.0 for each in (taken, cheaper)]
-    risks = [each.answered.risk if each.answered else 1.0 for each in (taken, cheaper)]
+    shares = [
+        candidate.answered.accepted / candidate.answered.rows if candidate.answered else 0.0
+        for candidate in (taken, cheaper)
+    ]
+    risks = [candidate.answered.risk if candidate.answered else 1.0 for candidate in (taken, cheaper)]
     return Reason("rung.covers", share=shares[0], risk=risks[0], cheaper=cheaper.rung, covers=shares[1], at=risks[1])
 
 
 def _suffices(candidate: Candidate, best: Candidate, bar: Mapping[str, float]) -> bool:
     if not bar:
-        found, most = candidate.figure, best.figure
-        return found.interval.high >= most.value or found.value >= most.interval.low
+        figure, most = candidate.figure, best.figure
+        return figure.interval.high >= most.value or figure.value >= most.interval.low
     return all(candidate.validation[measure].interval.low >= least for measure, least in bar.items())
 
 

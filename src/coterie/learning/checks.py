@@ -85,7 +85,7 @@ class ParsedRows:
 
 def check(
     name: str,
-    found: ParsedRows,
+    parsed: ParsedRows,
     problems: Sequence[Callable[[ParsedRows], Iterator[Problem]]],
     warnings: Sequence[Callable[[ParsedRows], Iterator[str]]],
 ) -> list[str]:
@@ -94,14 +94,14 @@ def check(
     Raises:
         DataError: the rows cannot be used; every problem is listed.
     """
-    wrong = [problem for examine in problems for problem in examine(found)]
+    wrong = [problem for examine in problems for problem in examine(parsed)]
     if wrong:
-        raise _explain(name, wrong, found)
-    return [warning for warn in warnings for warning in warn(found)]
+        raise _explain(name, wrong, parsed)
+    return [warning for warn in warnings for warning in warn(parsed)]
 
 
-def _explain(name: str, problems: Sequence[Problem], found: ParsedRows) -> DataError:
-    purpose = "measure" if found.for_evaluation else "train"
+def _explain(name: str, problems: Sequence[Problem], parsed: ParsedRows) -> DataError:
+    purpose = "measure" if parsed.for_evaluation else "train"
     listed = "".join(f"\n  - {problem.what}" for problem in problems)
     hint = " ".join(dict.fromkeys(problem.advice for problem in problems if problem.advice))
     return DataError(f"{name} cannot be used to {purpose}:{listed}", hint=hint)
@@ -110,41 +110,41 @@ def _explain(name: str, problems: Sequence[Problem], found: ParsedRows) -> DataE
 # --- Problems ------------------------------------------------------------------------------------
 
 
-def too_few(found: ParsedRows) -> Iterator[Problem]:
+def too_few(parsed: ParsedRows) -> Iterator[Problem]:
     """Check for too few rows."""
-    if len(found.rows) < found.fewest:
+    if len(parsed.rows) < parsed.fewest:
         yield Problem(
-            f"it has {count(len(found.rows), 'row')}; at least {found.fewest} are needed",
-            "About 20 examples a label are a good start." if found.fewest > 1 else "",
+            f"it has {count(len(parsed.rows), 'row')}; at least {parsed.fewest} are needed",
+            "About 20 examples a label are a good start." if parsed.fewest > 1 else "",
         )
 
 
-def empty_texts(found: ParsedRows) -> Iterator[Problem]:
+def empty_texts(parsed: ParsedRows) -> Iterator[Problem]:
     """Check for rows without a text."""
-    empty = [row.line for row in found.rows if not row.text.strip()]
+    empty = [row.line for row in parsed.rows if not row.text.strip()]
     if empty:
         yield Problem(
             f"{count(len(empty), 'row')} with an empty text: {lines(empty)}", "Remove these rows or fill them."
         )
 
 
-def unlabelled(found: ParsedRows) -> Iterator[Problem]:
+def unlabelled(parsed: ParsedRows) -> Iterator[Problem]:
     """Check for training rows without a label."""
-    bare = [row.line for row in found.rows if not row.labels]
-    if bare and not found.multi_label and not found.for_evaluation:
+    bare = [row.line for row in parsed.rows if not row.labels]
+    if bare and not parsed.multi_label and not parsed.for_evaluation:
         yield Problem(
             f"{count(len(bare), 'row')} without a label: {lines(bare)}",
             "Training learns from labelled rows only; rows out of scope belong into evaluation data.",
         )
 
 
-def spelled_in_several_ways(found: ParsedRows) -> Iterator[Problem]:
+def spelled_in_several_ways(parsed: ParsedRows) -> Iterator[Problem]:
     """Check for labels that differ only in case or spaces."""
     ways: dict[str, Counter[str]] = defaultdict(Counter)
-    for label, raw in found.raw_labels.items():
+    for label, raw in parsed.raw_labels.items():
         ways[fold_label(label)].update(raw)
     several = [written for written in ways.values() if len(written) > 1]
-    if several and not any(free_text_labels(found)):
+    if several and not any(free_text_labels(parsed)):
         seen = [listing(f"{quote(raw)} ({count(n, 'row')})" for raw, n in way.most_common()) for way in several]
         yield Problem(
             f"labels that differ only by case or spaces: {'; '.join(seen[:3])}"
@@ -158,27 +158,27 @@ def fold_label(label: str) -> str:
     return plain(unicodedata.normalize("NFKC", label))
 
 
-def free_text_labels(found: ParsedRows) -> Iterator[Problem]:
+def free_text_labels(parsed: ParsedRows) -> Iterator[Problem]:
     """Check for labels of which most occur once."""
-    counts = label_counts(found.rows)
-    if found.for_evaluation or len(found.rows) < FEWEST_ROWS:
+    counts = label_counts(parsed.rows)
+    if parsed.for_evaluation or len(parsed.rows) < FEWEST_ROWS:
         return
     single = [label for label, n in counts.items() if n == 1]
-    if len(single) > len(found.rows) / 2:
+    if len(single) > len(parsed.rows) / 2:
         yield Problem(
-            f"{len(counts):,} different labels on {count(len(found.rows), 'row')}, "
+            f"{len(counts):,} different labels on {count(len(parsed.rows), 'row')}, "
             f"such as {listing(map(quote, single))}: this looks like free text or a key, not like labels",
             "Name the column with the labels: label_column.",
         )
 
 
-def single_examples(found: ParsedRows) -> Iterator[Problem]:
+def single_examples(parsed: ParsedRows) -> Iterator[Problem]:
     """Check for labels that occur once: they can be learned or measured, but not both."""
-    if found.for_evaluation or any(free_text_labels(found)):
+    if parsed.for_evaluation or any(free_text_labels(parsed)):
         return
-    counts = label_counts(found.rows)
+    counts = label_counts(parsed.rows)
     single = {label for label, n in counts.items() if n == 1}
-    where = [f"{quote(label)} (line {row.line})" for row in found.rows for label in row.labels if label in single]
+    where = [f"{quote(label)} (line {row.line})" for row in parsed.rows for label in row.labels if label in single]
     if where:
         noun = "label" if len(where) == 1 else "labels"
         yield Problem(
@@ -187,23 +187,23 @@ def single_examples(found: ParsedRows) -> Iterator[Problem]:
         )
 
 
-def one_label(found: ParsedRows) -> Iterator[Problem]:
+def one_label(parsed: ParsedRows) -> Iterator[Problem]:
     """Check for rows that all have the same label, or none."""
-    counts = label_counts(found.rows)
-    bare = any(not row.labels for row in found.rows)
-    if not counts and found.multi_label and not found.for_evaluation and found.rows:
+    counts = label_counts(parsed.rows)
+    bare = any(not row.labels for row in parsed.rows)
+    if not counts and parsed.multi_label and not parsed.for_evaluation and parsed.rows:
         yield Problem("no row has a label", "Name the column with the labels: label_column.")
-    if len(counts) == 1 and not found.for_evaluation and not (found.multi_label and bare):
+    if len(counts) == 1 and not parsed.for_evaluation and not (parsed.multi_label and bare):
         yield Problem(f"every row has the same label: {quote(next(iter(counts)))}", "At least two are needed.")
 
 
-def contradictions(found: ParsedRows) -> Iterator[Problem]:
+def contradictions(parsed: ParsedRows) -> Iterator[Problem]:
     """Check whether most rows have a text that occurs with several labels."""
-    conflicts = _conflicts(found)
+    conflicts = _conflicts(parsed)
     rows = sum(map(len, conflicts))
-    if rows > len(found.rows) / 2 and not found.for_evaluation:
+    if rows > len(parsed.rows) / 2 and not parsed.for_evaluation:
         yield Problem(
-            f"{rows:,} of {count(len(found.rows), 'row')} have a text that occurs with several labels, "
+            f"{rows:,} of {count(len(parsed.rows), 'row')} have a text that occurs with several labels, "
             f"such as {_conflict(conflicts[0])}",
             "Is this the column with the text? If a text may have several labels, set multi_label = true.",
         )
@@ -212,11 +212,11 @@ def contradictions(found: ParsedRows) -> Iterator[Problem]:
 # --- Warnings ------------------------------------------------------------------------------------
 
 
-def repeated(found: ParsedRows) -> Iterator[str]:
+def repeated(parsed: ParsedRows) -> Iterator[str]:
     """Check for rows that repeat an earlier one."""
     seen: set[object] = set()
     again = []
-    for row in found.rows:
+    for row in parsed.rows:
         key = (normalise(row.text), row.labels, tuple(row.columns.items()))
         if key in seen:
             again.append(row.line)
@@ -225,51 +225,51 @@ def repeated(found: ParsedRows) -> Iterator[str]:
         yield f"{count(len(again), 'row')} repeating an earlier one, case and punctuation aside: {lines(again)}"
 
 
-def contradicting(found: ParsedRows) -> Iterator[str]:
+def contradicting(parsed: ParsedRows) -> Iterator[str]:
     """Check for texts that occur with several labels."""
-    conflicts = _conflicts(found)
+    conflicts = _conflicts(parsed)
     if conflicts:
         rows = sum(map(len, conflicts))
         yield f"{count(rows, 'row')} have a text that occurs with several labels, such as {_conflict(conflicts[0])}"
 
 
-def bars_in_labels(found: ParsedRows) -> Iterator[str]:
+def bars_in_labels(parsed: ParsedRows) -> Iterator[str]:
     """Check for a bar in a label where one label is expected."""
-    odd = [label for label in label_counts(found.rows) if "|" in label]
-    if odd and not found.multi_label:
+    odd = [label for label in label_counts(parsed.rows) if "|" in label]
+    if odd and not parsed.multi_label:
         yield f"{quote(odd[0])} is read as one label; if it means several, set multi_label = true"
 
 
-def any_of_several(found: ParsedRows) -> Iterator[str]:
+def any_of_several(parsed: ParsedRows) -> Iterator[str]:
     """Check for lists of labels where one label is expected."""
-    several = sum(len(row.labels) > 1 for row in found.rows)
-    if several and not found.multi_label:
+    several = sum(len(row.labels) > 1 for row in parsed.rows)
+    if several and not parsed.multi_label:
         yield (
             f"{count(several, 'row')} with a list of labels: any one of them counts as right; if they hold together, "
             "set multi_label = true"
         )
 
 
-def few_to_calibrate(found: ParsedRows) -> Iterator[str]:
+def few_to_calibrate(parsed: ParsedRows) -> Iterator[str]:
     """Check for too few rows to show a low risk."""
-    if not found.for_evaluation and len(found.rows) < CALIBRATED_ROWS:
+    if not parsed.for_evaluation and len(parsed.rows) < CALIBRATED_ROWS:
         yield (
-            f"only {count(len(found.rows), 'row')}: fewer than {CALIBRATED_ROWS} cannot show a low risk with "
+            f"only {count(len(parsed.rows), 'row')}: fewer than {CALIBRATED_ROWS} cannot show a low risk with "
             "confidence, so expect abstentions; about 20 examples a label are a good start"
         )
 
 
-def ungrouped(found: ParsedRows) -> Iterator[str]:
+def ungrouped(parsed: ParsedRows) -> Iterator[str]:
     """Check for rows without a group in a file with groups."""
-    bare = [row.line for row in found.rows if row.group is None]
-    if found.group_column is not None and bare:
-        yield f"{count(len(bare), 'row')} without a {found.group_column!r}: each counts as a group of its own"
+    bare = [row.line for row in parsed.rows if row.group is None]
+    if parsed.group_column is not None and bare:
+        yield f"{count(len(bare), 'row')} without a {parsed.group_column!r}: each counts as a group of its own"
 
 
-def out_of_scope(found: ParsedRows) -> Iterator[str]:
+def out_of_scope(parsed: ParsedRows) -> Iterator[str]:
     """Check for rows without a label, which are out of scope."""
-    bare = sum(not row.labels for row in found.rows)
-    if bare and found.for_evaluation and not found.multi_label:
+    bare = sum(not row.labels for row in parsed.rows)
+    if bare and parsed.for_evaluation and not parsed.multi_label:
         yield f"{count(bare, 'row')} without a label: taken for out of scope, where an abstention is right"
 
 
@@ -281,12 +281,12 @@ def label_counts(rows: Sequence[Row]) -> Counter[str]:
     return Counter(label for row in rows for label in row.labels)
 
 
-def _conflicts(found: ParsedRows) -> list[list[Row]]:
+def _conflicts(parsed: ParsedRows) -> list[list[Row]]:
     """Return groups of rows with one text that no label fits; none if a text may have several labels."""
-    if found.multi_label:
+    if parsed.multi_label:
         return []
     by_text: dict[object, list[Row]] = defaultdict(list)
-    for row in found.rows:
+    for row in parsed.rows:
         if row.labels:
             by_text[normalise(row.text), tuple(row.columns.items())].append(row)
     return [rows for rows in by_text.values() if not set.intersection(*(set(row.labels) for row in rows))]

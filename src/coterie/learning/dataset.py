@@ -119,7 +119,7 @@ class Dataset:
         """Return the rows on which figures may be measured."""
         if not any(row.learn_only for row in self.rows):
             return self
-        return self.take([place for place, row in enumerate(self.rows) if not row.learn_only])
+        return self.take([index for index, row in enumerate(self.rows) if not row.learn_only])
 
     def take(self, indices: Sequence[int], *, warnings: Sequence[str] = ()) -> Dataset:
         """Return the rows at these positions, in this order, with these warnings added."""

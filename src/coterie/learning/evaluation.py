@@ -258,16 +258,16 @@ def label_cases(
 
 def evaluation_of(figures: Figures, *, n: int, labelled: int) -> Evaluation:
     """Return an evaluation with these figures; figures that are not numbers are left out."""
-    values: dict[str, Any] = {name: each.value for name, each in figures.items() if not math.isnan(each.value)}
-    named = {each.name for each in fields(Evaluation)}
-    known = {name: value for name, value in values.items() if name in named}
+    values: dict[str, Any] = {name: figure.value for name, figure in figures.items() if not math.isnan(figure.value)}
+    named = {field_.name for field_ in fields(Evaluation)}
+    fields_ = {name: value for name, value in values.items() if name in named}
     others = {name: value for name, value in values.items() if name not in named}
     intervals = {
-        name: each.interval
-        for name, each in figures.items()
-        if each.interval is not None and not math.isnan(each.interval.low)
+        name: figure.interval
+        for name, figure in figures.items()
+        if figure.interval is not None and not math.isnan(figure.interval.low)
     }
-    return replace(nothing_measured(n, labelled), intervals=intervals, others=others, **known)
+    return replace(nothing_measured(n, labelled), intervals=intervals, others=others, **fields_)
 
 
 def nothing_measured(n: int, labelled: int) -> Evaluation:
@@ -330,12 +330,12 @@ def _label_figures(cases: Sequence[Case], seed: int) -> Figures:
 
 def _sets(cases: Sequence[Case]) -> tuple[Bools, Bools]:
     """Return right and found labels as (N, L) arrays of booleans."""
-    found = [_said(case.value) for case in cases]
+    guesses = [_labels_of(case.value) for case in cases]
     numbers = {
-        label: i for i, label in enumerate(sorted({name for case in cases for name in case.row.labels}.union(*found)))
+        label: i for i, label in enumerate(sorted({name for case in cases for name in case.row.labels}.union(*guesses)))
     }
     truth, guess = (np.zeros((len(cases), len(numbers)), dtype=bool) for _ in range(2))
-    for i, (case, labels) in enumerate(zip(cases, found, strict=True)):
+    for i, (case, labels) in enumerate(zip(cases, guesses, strict=True)):
         truth[i, [numbers[label] for label in case.row.labels]] = True
         guess[i, [numbers[label] for label in labels]] = True
     return truth, guess
@@ -345,11 +345,11 @@ def _slices(cases: Sequence[Case]) -> dict[str, Slice]:
     """Return figures by label. A row with several right labels counts under its first one, whatever was found."""
     several = any(isinstance(case.value, tuple) for case in cases)
     truth = [case.row.labels if several else case.row.labels[:1] for case in cases]
-    found = [case.row.labels[:1] if case.correct and not several else _said(case.value) for case in cases]
-    return slice_labels(truth, found)
+    guesses = [case.row.labels[:1] if case.correct and not several else _labels_of(case.value) for case in cases]
+    return slice_labels(truth, guesses)
 
 
-def _said(value: Value) -> tuple[str, ...]:
+def _labels_of(value: Value) -> tuple[str, ...]:
     if isinstance(value, tuple):
         return value
     return () if value is None else (value,)
@@ -389,6 +389,6 @@ def _confusions(cases: Sequence[Case], numbers: Sequence[int]) -> tuple[Confusio
             wrong.setdefault((case.row.labels[0], case.value), []).append(number)
     ranked = sorted(wrong.items(), key=lambda item: (-len(item[1]), item[0][0], str(item[0][1])))[:_CONFUSIONS]
     return tuple(
-        Confusion(label=label, predicted=value, count=len(found), rows=tuple(found[:_CONFUSED_ROWS]))
-        for (label, value), found in ranked
+        Confusion(label=label, predicted=value, count=len(rows), rows=tuple(rows[:_CONFUSED_ROWS]))
+        for (label, value), rows in ranked
     )

@@ -86,8 +86,8 @@ def in_turn(examples: TextExamples, most: int) -> np.ndarray:  # (M,)
     first = examples.hot.argmax(axis=1)
     seen = np.zeros(examples.labels, dtype=np.int64)
     rounds = np.empty(len(order), dtype=np.int64)
-    for place, row in enumerate(order):
-        rounds[place] = seen[first[row]]
+    for index, row in enumerate(order):
+        rounds[index] = seen[first[row]]
         seen[first[row]] += 1
     return np.sort(order[np.argsort(rounds, kind="stable")][:most])
 

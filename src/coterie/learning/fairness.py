@@ -104,8 +104,8 @@ class Fairness:
     def gap(self, share: Literal["approved", "refused_wrongly", "approved_wrongly"]) -> float:
         """Return the largest difference of a share between two groups that are large enough; 0 with fewer than two."""
         values = [getattr(group, share).value for group in self.groups if group.n >= LEAST]
-        known = [value for value in values if not math.isnan(value)]
-        return max(known) - min(known) if known else 0.0
+        numbers = [value for value in values if not math.isnan(value)]
+        return max(numbers) - min(numbers) if numbers else 0.0
 
     def to_json(self) -> dict[str, object]:
         """Return the figures as plain values."""
@@ -134,7 +134,7 @@ def fairness(
         line: Probability from which a row is refused.
     """
     refused = np.asarray(probabilities, dtype=float) >= line
-    known = np.array([outcome is not None for outcome in outcomes])
+    is_known = np.array([outcome is not None for outcome in outcomes])
     bad = np.array([outcome == 1 for outcome in outcomes])
     of = np.asarray(groups)
     names = sorted(set(groups), key=_order)
@@ -148,10 +148,10 @@ def fairness(
             GroupFigures(
                 name=name,
                 n=int(here.sum()),
-                base=share(bad[here & known]),
+                base=share(bad[here & is_known]),
                 approved=share(~refused[here]),
                 alone=share(np.asarray(alone)[here]),
-                refused_wrongly=share(refused[here & known & ~bad]),
+                refused_wrongly=share(refused[here & is_known & ~bad]),
                 approved_wrongly=share(~refused[here & bad]),
                 mean=float(np.asarray(probabilities, dtype=float)[here].mean()),
                 ratio=ratio,
@@ -163,11 +163,11 @@ def fairness(
 
 def share(yes: ArrayLike) -> GroupShare:
     """Return the share of true values in (N,), with Wilson's interval."""
-    found = np.asarray(yes, dtype=bool)
-    n = len(found)
+    flags = np.asarray(yes, dtype=bool)
+    n = len(flags)
     if not n:
         return GroupShare(math.nan, Interval(math.nan, math.nan), 0)
-    p = float(found.mean())
+    p = float(flags.mean())
     centre, width = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n), _Z / (1 + _Z**2 / n)
     half = width * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
     return GroupShare(p, Interval(max(0.0, centre - half), min(1.0, centre + half)), n)
@@ -207,12 +207,12 @@ def group_names(values: Sequence[Scalar], cuts: Sequence[float] = ()) -> list[st
 
 
 def _stretch(number: float, edges: Sequence[float]) -> str:
-    place = int(np.searchsorted(edges, number, side="right"))
-    if place == 0:
+    bin_index = int(np.searchsorted(edges, number, side="right"))
+    if bin_index == 0:
         return f"below {edges[0]:g}"
-    if place == len(edges):
+    if bin_index == len(edges):
         return f"{edges[-1]:g} or more"
-    return f"{edges[place - 1]:g} to below {edges[place]:g}"
+    return f"{edges[bin_index - 1]:g} to below {edges[bin_index]:g}"
 
 
 def _order(name: str) -> tuple[int, float, str]:
@@ -221,8 +221,8 @@ def _order(name: str) -> tuple[int, float, str]:
         return 2, 0.0, name
     words = name.split()
     first = as_number(words[1] if words[:1] == ["below"] and len(words) > 1 else (words or [""])[0])
-    place = 0.0 if first is None else first - (0.5 if name.startswith("below ") else 0.0)
-    return (0, place, name) if first is not None else (1, 0.0, name)
+    rank = 0.0 if first is None else first - (0.5 if name.startswith("below ") else 0.0)
+    return (0, rank, name) if first is not None else (1, 0.0, name)
 
 
 # --- What gives a protected attribute away although it is not used: other columns, all of them together, the score
@@ -288,17 +288,17 @@ def find_proxies(
     of = np.asarray(groups)
     compared = [name for name in sorted(set(groups) - {MISSING}) if LEAST <= (of == name).sum() <= len(of) - LEAST]
     folds = np.random.default_rng(seed).permutation(len(of)) % _FOLDS
-    found = [
+    candidates = [
         _best(name, {group: _rates(codes, of == group, folds) for group in compared}, of)
         for name, codes in columns.items()
     ]
-    known = sorted((proxy for proxy in found if proxy is not None), key=lambda proxy: -proxy.auc)
+    proxies = sorted((proxy for proxy in candidates if proxy is not None), key=lambda proxy: -proxy.auc)
     hot = np.hstack([np.eye(int(codes.max(initial=0)) + 1)[codes] for codes in columns.values()])
     together = {group: _regression(hot, of == group, folds) for group in compared}
     both = {group: _turned(score, of == group) for group in compared}
     return Proxies(
         attribute=attribute,
-        columns=tuple(known),
+        columns=tuple(proxies),
         together=_best("all columns", together, of),
         score=_best("the score", both, of),
     )

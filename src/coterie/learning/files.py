@@ -130,9 +130,9 @@ class Lines:
                 "Convert the file, for example: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW",
             ) from None
 
-    def error(self, found: str, hint: str = "", *, line: int | None = None) -> DataError:
+    def error(self, problem: str, hint: str = "", *, line: int | None = None) -> DataError:
         """Return an error about a line: the last one read, or another one."""
-        return DataError(f"{self.name}, line {line or self.number} {found}.", hint=hint)
+        return DataError(f"{self.name}, line {line or self.number} {problem}.", hint=hint)
 
     @property
     def sha256(self) -> str:
@@ -232,12 +232,12 @@ def flatten_chat(record: Record, *, text: str, label: str, lines: Lines) -> Reco
     messages = record.cells["messages"]
     if not isinstance(messages, list) or not all(isinstance(m, dict) and "role" in m for m in messages):
         raise lines.error(f"has messages that are no list of roles and contents: {quote(messages)}")
-    asked = [i for i, message in enumerate(messages) if message["role"] == "user"]
-    if not asked:
+    user_turns = [i for i, message in enumerate(messages) if message["role"] == "user"]
+    if not user_turns:
         raise lines.error("has no message of role 'user'", "The last user message is the example's text.")
-    replies = [_content(m) for m in messages[asked[-1] + 1 :] if m["role"] == "assistant"]
+    replies = [_content(m) for m in messages[user_turns[-1] + 1 :] if m["role"] == "assistant"]
     cells = {name: value for name, value in record.cells.items() if name != "messages"}
-    cells |= {text: _content(messages[asked[-1]]), label: replies[-1] if replies else None}
+    cells |= {text: _content(messages[user_turns[-1]]), label: replies[-1] if replies else None}
     return Record(record.line, cells)
 
 
@@ -291,7 +291,7 @@ def _read_csv(lines: Lines, delimiter: str, check_names: Callable[[Sequence[str]
 
 def _header(cells: list[str], lines: Lines) -> list[str]:
     names = [cell.strip() for cell in cells]
-    blank = [str(place) for place, name in enumerate(names, 1) if not name]
+    blank = [str(index) for index, name in enumerate(names, 1) if not name]
     if blank:
         lines.warnings.append(f"column {', '.join(blank)} has no name in the header and is left out")
     twice = sorted({name for name in names if name and names.count(name) > 1})
@@ -305,8 +305,8 @@ def _cells(cells: list[str], names: list[str], lines: Lines, start: int, delimit
     extra = [cell for cell in cells[len(names) :] if cell.strip()]
     if extra or len(cells) < len(names):
         hint = f"A text that contains {delimiter!r} or a line break goes between double quotes."
-        found = f"has {len(cells)} cells, but the header has {len(names)}: {quote(delimiter.join(cells))}"
-        raise lines.error(found, hint, line=start)
+        problem = f"has {len(cells)} cells, but the header has {len(names)}: {quote(delimiter.join(cells))}"
+        raise lines.error(problem, hint, line=start)
     return {name: cell for name, cell in zip(names, cells, strict=False) if name}
 
 

@@ -231,17 +231,18 @@ def check_job(job: Job[S_co], folder: Path, models: Mapping[str, Model]) -> Job[
         ExtraMissing, ModelMissing, ArtefactRefused: something that a rung needs is missing.
         EgressRefused: the training texts may not go to the model of the rung `llm`.
     """
-    place, section = f"specialists.{job.name}", job.section
+    section_name, section = f"specialists.{job.name}", job.section
     measures = job.task.measures(section)
     if odd := [measure for measure in section.bar if measure not in measures]:
         raise ConfigError(
-            f"{place}.bar is about {odd[0]!r}; a {section.task!r} specialist is measured by {' or '.join(measures)}."
+            f"{section_name}.bar is about {odd[0]!r}; a {section.task!r} specialist is measured by "
+            f"{' or '.join(measures)}."
         )
     if job.task.is_measured(section) and not job.rungs:
         of_what = "of columns alone" if len(job.train) and not job.has_texts else "of a text"
         possible = " and ".join(map(repr, job.possible_rungs))
         raise ConfigError(
-            f"{place}.rungs is {list(section.rungs or ())}; a {section.task!r} {of_what} has {possible}.",
+            f"{section_name}.rungs is {list(section.rungs or ())}; a {section.task!r} {of_what} has {possible}.",
             hint="Correct `rungs` in coterie.toml, or leave it out.",
         )
     tuned = job.task.tuned_rungs(section, job.rungs)
@@ -260,7 +261,7 @@ def tunable_model(job: Job[S_co], models: Mapping[str, Model]) -> LlamaModel:
     model = models.get(str(job.section.model))
     if isinstance(model, LlamaModel):
         return model
-    here = sorted(key for key, each in models.items() if isinstance(each, LlamaModel))
+    here = sorted(key for key, name in models.items() if isinstance(name, LlamaModel))
     raise ConfigError(
         f"specialists.{job.name} tunes the model {job.section.model!r}; models that run in this process are {here}.",
         hint='Name one, or add it: [models.NAME] with engine = "llama" and name = "smollm2".',

@@ -80,8 +80,8 @@ def _fit(
     gram, moment = features.T @ features, features.T @ targets
     held = _out_of_fold(_Sums(features, targets, gram, moment), examples.folds, progress)
     rows = examples.folds != ALWAYS_SEEN
-    known = examples.take(np.flatnonzero(rows))
-    ridge = max(RIDGES, key=lambda ridge: _right(held[ridge][rows] + bias, known))
+    known_examples = examples.take(np.flatnonzero(rows))
+    ridge = max(RIDGES, key=lambda ridge: _right(held[ridge][rows] + bias, known_examples))
     solved = _solve(gram, moment, ridge)
     weights = solve_triangular(factor.T, solved, lower=False)  # (M, L)
     block = KernelBlock(landmarks=stored, weights=weights.astype(np.float32), gamma=GAMMA)
@@ -210,9 +210,9 @@ def _curve(
     curve = []
     for dealt in (hold_back_in_parts(folds, PARTS_OF_FEW), folds):
         again = replace(examples, folds=dealt, pieces=None)
-        said = fit_kernel(vectors, again, names=names).out_of_fold.argmax(axis=1)
+        predicted = fit_kernel(vectors, again, names=names).out_of_fold.argmax(axis=1)
         sizes = np.bincount(dealt)[dealt]
-        right = examples.hot[np.arange(len(said)), said]
+        right = examples.hot[np.arange(len(predicted)), predicted]
         curve.append((1.0 - float(sizes.mean()) / len(dealt), float(right.mean())))
     return curve
 
@@ -263,8 +263,8 @@ def hold_out_copies(examples: TextExamples, vectors: np.ndarray, groups: np.ndar
     of_label = (folds[rows > 0] for rows in examples.hot.T)
     largest = [(len(own), int(np.bincount(own).max())) for own in of_label if len(own) >= FOLDS]
     lonely = sum(most for whole, most in largest if most > _MOST_OF_LABEL * whole)
-    known = all(most < whole for whole, most in largest) and lonely <= _MOST_LONELY * len(folds)
-    return replace(examples, folds=folds, pieces=None) if known else None
+    provable = all(most < whole for whole, most in largest) and lonely <= _MOST_LONELY * len(folds)
+    return replace(examples, folds=folds, pieces=None) if provable else None
 
 
 def _kinds(vectors: np.ndarray, groups: np.ndarray) -> np.ndarray:  # (N, D), (N,) -> (N,)

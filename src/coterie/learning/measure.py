@@ -140,8 +140,8 @@ def ask_held_out(
     job.progress.start(f"{job.name}: measure {rung}", len(job.held_out))
     advance = job.progress.advance
     rows = job.held_out.rows
-    asked = consult_rows(specialist, rows, vectors=vectors, truncated=truncated, progress=advance, at_once=1)
-    findings = run(asked)
+    consulting = consult_rows(specialist, rows, vectors=vectors, truncated=truncated, progress=advance, at_once=1)
+    findings = run(consulting)
     job.progress.finish("")
     return findings
 
@@ -217,12 +217,14 @@ _FOREIGN = 0.1
 
 def foreign_languages(job: Job[SpecialistSection]) -> dict[str, float]:
     """Return the shares of training texts in languages that the encoder does not know; empty if they are few."""
-    known = {base(each) for each in job.encoder.languages}
-    if not job.has_texts or not known or "all" in known:
+    encoder_languages = {base(language) for language in job.encoder.languages}
+    if not job.has_texts or not encoder_languages or "all" in encoder_languages:
         return {}
     texts = job.train.texts[:: max(len(job.train) // _ASKED_OF, 1)]
-    found = Counter(language for text in texts if (language := detect(text)) is not None)
-    shares = {language: count / found.total() for language, count in found.items() if language not in known}
+    counts = Counter(language for text in texts if (language := detect(text)) is not None)
+    shares = {
+        language: count / counts.total() for language, count in counts.items() if language not in encoder_languages
+    }
     return shares if sum(shares.values()) >= _FOREIGN else {}
 
 
@@ -231,12 +233,12 @@ def language_warnings(job: Job[SpecialistSection]) -> Iterator[str]:
     foreign = foreign_languages(job)
     if not foreign:
         return
-    known = {base(each) for each in job.encoder.languages}
+    encoder_languages = {base(language) for language in job.encoder.languages}
     most = max(foreign, key=lambda language: (foreign[language], language))
     name = job.encoder.about.get("name")
     yield (
         f"{foreign[most]:.0%} of the texts are in {most!r}, which the encoder {name!r} does not know "
-        f"({', '.join(sorted(known))}): rungs and routes that use it are worse there; "
+        f"({', '.join(sorted(encoder_languages))}): rungs and routes that use it are worse there; "
         f"coterie models pull multilingual-e5-small --languages {most}, then name it as [network] encoder"
     )
 

@@ -78,11 +78,11 @@ def ece(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, equal_mass
         return _NAN
     if equal_mass:
         order = np.argsort(score, kind="stable")
-        place = np.empty(len(score), dtype=np.int64)
-        place[order] = np.arange(len(score)) * bins // len(score)
+        bin_of = np.empty(len(score), dtype=np.int64)
+        bin_of[order] = np.arange(len(score)) * bins // len(score)
     else:
-        place = np.clip(np.ceil(score * bins).astype(np.int64) - 1, 0, bins - 1)  # bins are (a, b]
-    gap = np.bincount(place, weights=score - right, minlength=bins)
+        bin_of = np.clip(np.ceil(score * bins).astype(np.int64) - 1, 0, bins - 1)  # bins are (a, b]
+    gap = np.bincount(bin_of, weights=score - right, minlength=bins)
     return float(np.abs(gap).sum() / len(score))
 
 
@@ -100,9 +100,9 @@ def auroc(score: ArrayLike, positive: ArrayLike) -> float:
     n_yes, n_no = int(yes.sum()), int((~yes).sum())
     if not n_yes or not n_no:
         return _NAN
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     rank = np.cumsum(counts) - (counts - 1) / 2  # mean rank of each distinct score, from 1
-    return float((rank[place][yes].sum() - n_yes * (n_yes + 1) / 2) / (n_yes * n_no))
+    return float((rank[inverse][yes].sum() - n_yes * (n_yes + 1) / 2) / (n_yes * n_no))
 
 
 def coverage(accepted: ArrayLike) -> float:
@@ -251,10 +251,10 @@ def bootstrap_mean(values: ArrayLike, *, seed: int, n: int = 1000, level: float 
 
 
 def _percentiles(values: np.ndarray, level: float) -> Interval:
-    known = values[~np.isnan(values)] if values.size else values
-    if not known.size:
+    numbers = values[~np.isnan(values)] if values.size else values
+    if not numbers.size:
         return Interval(float("nan"), float("nan"))
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(numbers, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 
 
@@ -268,29 +268,29 @@ def token_f1(text: str, reference: str) -> float:
 
     As in SQuAD (Rajpurkar et al. 2016, section 6.1), but articles count. Two texts without words are equal.
     """
-    said, wanted = _words(text), _words(reference)
-    return _f1((Counter(said) & Counter(wanted)).total(), said, wanted)
+    words, wanted = _words(text), _words(reference)
+    return _f1((Counter(words) & Counter(wanted)).total(), words, wanted)
 
 
 def best_f1(text: str, references: Sequence[str]) -> float:
     """Return the token F1 with the most similar reference; 0 for an empty text."""
-    return max((token_f1(text, each) for each in references), default=0.0) if text.strip() else 0.0
+    return max((token_f1(text, reference) for reference in references), default=0.0) if text.strip() else 0.0
 
 
 def rouge_l(text: str, reference: str) -> float:
     """Return the F1 of the longest common subsequence of words: order counts (Lin 2004, section 3.1, with beta = 1)."""
-    said, wanted = _words(text), _words(reference)
-    return _f1(_longest_common(said, wanted), said, wanted)
+    words, wanted = _words(text), _words(reference)
+    return _f1(_longest_common(words, wanted), words, wanted)
 
 
 def _words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
-def _f1(common: int, said: Sequence[str], wanted: Sequence[str]) -> float:
-    if not said and not wanted:
+def _f1(common: int, words: Sequence[str], wanted: Sequence[str]) -> float:
+    if not words and not wanted:
         return 1.0
-    return 2 * common / (len(said) + len(wanted))
+    return 2 * common / (len(words) + len(wanted))
 
 
 def _longest_common(first: Sequence[str], second: Sequence[str]) -> int:
@@ -298,8 +298,8 @@ def _longest_common(first: Sequence[str], second: Sequence[str]) -> int:
     best = [0] * (len(second) + 1)
     for word in first:
         before = 0  # the cell above and to the left
-        for place, other in enumerate(second, 1):
-            before, best[place] = best[place], before + 1 if word == other else max(best[place], best[place - 1])
+        for index, other in enumerate(second, 1):
+            before, best[index] = best[index], before + 1 if word == other else max(best[index], best[index - 1])
     return best[-1]
 
 
@@ -349,12 +349,12 @@ def worse(chances: Sequence[float]) -> list[bool]:
     The step-down procedure of Holm 1979: the smallest of m chances is compared with 0.05 / m, the next one with
     0.05 / (m - 1), and so on, up to the first that fails.
     """
-    found = [False] * len(chances)
+    flags = [False] * len(chances)
     for rank, index in enumerate(sorted(range(len(chances)), key=chances.__getitem__)):
         if chances[index] > LEVEL / (len(chances) - rank):
             break
-        found[index] = True
-    return found
+        flags[index] = True
+    return flags
 
 
 # --- How good a specialist is on the rows of each label: where an average hides that one of them got worse.
@@ -379,22 +379,22 @@ class Slice:
         return {**vars(self), "right": pack(self.right)}
 
 
-def slice_labels(truth: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) -> dict[str, Slice]:
+def slice_labels(truth: Sequence[Sequence[str]], guessed: Sequence[Sequence[str]]) -> dict[str, Slice]:
     """Return the slice of each label that a row has, by label.
 
     Args:
         truth: The right labels of each row.
-        found: The predicted labels of each row, accepted or not.
+        guessed: The predicted labels of each row, accepted or not.
     """
-    said: dict[str, int] = {}
-    for labels in found:
+    guessed_counts: dict[str, int] = {}
+    for labels in guessed:
         for label in set(labels):
-            said[label] = said.get(label, 0) + 1
+            guessed_counts[label] = guessed_counts.get(label, 0) + 1
     right: dict[str, list[bool]] = {}
-    for labels, guesses in zip(truth, found, strict=True):
+    for labels, guesses in zip(truth, guessed, strict=True):
         for label in labels:
             right.setdefault(label, []).append(label in guesses)
-    return {label: _slice(tuple(rows), said.get(label, 0)) for label, rows in sorted(right.items())}
+    return {label: _slice(tuple(rows), guessed_counts.get(label, 0)) for label, rows in sorted(right.items())}
 
 
 def pack(right: ArrayLike) -> str:  # (N,)
@@ -410,12 +410,12 @@ def unpack(digits: str, n: int) -> np.ndarray:
     return bits[:n].astype(bool)
 
 
-def _slice(right: tuple[bool, ...], said: int) -> Slice:
+def _slice(right: tuple[bool, ...], guessed: int) -> Slice:
     hits = sum(right)
     return Slice(
         n=len(right),
         recall=hits / len(right),
-        precision=hits / said if said else None,
-        f1=2 * hits / (len(right) + said),
+        precision=hits / guessed if guessed else None,
+        f1=2 * hits / (len(right) + guessed),
         right=right,
     )

@@ -137,7 +137,7 @@ class RowReader:
             raise DataError(f"{lines.name} has a header but no rows.", hint="Add one row an example.")
         self._check_columns(lines.name, read.names)
         rows, odd = self.finish(read)
-        found = ParsedRows(
+        parsed = ParsedRows(
             rows=rows,
             raw_labels=read.raw_labels,
             multi_label=self.multi_label,
@@ -146,7 +146,7 @@ class RowReader:
             group_column=self.group,
             others=tuple(read.others),
         )
-        odd = [*odd, *check(lines.name, found, self.problems, self.warnings)]
+        odd = [*odd, *check(lines.name, parsed, self.problems, self.warnings)]
         return Dataset(name=lines.name, rows=tuple(rows), sha256=lines.sha256, warnings=(*lines.warnings, *odd))
 
     def text_of(self, record: Record, lines: Lines) -> str:
@@ -301,13 +301,13 @@ def parse_outcomes(labels: Sequence[tuple[str, ...]], positive: str | None = Non
     With `positive`, that label is `1` and the only other one `0`; case and surrounding spaces do not count.
     """
     written = {label.casefold().strip() for row in labels for label in row}
-    known = next((way for way in _OUTCOMES if written <= way.keys()), None)
+    reading_of = next((way for way in _OUTCOMES if written <= way.keys()), None)
     if positive is not None:
         one = positive.casefold().strip()
-        known = dict.fromkeys(written, "0") | {one: "1"} if len(written | {one}) == 2 else None
-    if known is None:
+        reading_of = dict.fromkeys(written, "0") | {one: "1"} if len(written | {one}) == 2 else None
+    if reading_of is None:
         return list(labels)
-    return [tuple(known[label.casefold().strip()] for label in row) for row in labels]
+    return [tuple(reading_of[label.casefold().strip()] for label in row) for row in labels]
 
 
 def _text(cell: Scalar) -> str:

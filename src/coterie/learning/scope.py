@@ -104,14 +104,14 @@ class ScopeScore:
             logits: (L,) logits divided by the temperature.
             vector: (D,) the text's encoding.
         """
-        found = [memo.of(vector) for memo in self.memos]
-        signs = np.array([logits.max(), *(each[row] for each, row in found)])
+        signs_of_memos = [memo.of(vector) for memo in self.memos]
+        signs = np.array([logits.max(), *(sign[row] for sign, row in signs_of_memos)])
         return float(self.standardised(signs))
 
     @cached_property
     def memos(self) -> Sequence[BatchMemo[np.ndarray]]:
         """Computations that may be prepared for a batch of vectors."""
-        return [BatchMemo(each.of) for each in self.nearness]
+        return [BatchMemo(nearness.of) for nearness in self.nearness]
 
     def standardised(self, signs: np.ndarray) -> np.ndarray:  # (..., 1 + K) -> (...)
         """Return the score of a largest logit and each nearness."""
@@ -119,7 +119,9 @@ class ScopeScore:
 
     def to_files(self) -> dict[str, bytes]:
         """Return the file that is stored with a version."""
-        arrays = {name: np.ascontiguousarray(array) for each in self.nearness for name, array in each.arrays().items()}
+        arrays = {
+            name: np.ascontiguousarray(array) for nearness in self.nearness for name, array in nearness.arrays().items()
+        }
         return {SCOPE_FILE: save_arrays(arrays | {"usual": self.usual})}
 
     @classmethod

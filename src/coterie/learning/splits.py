@@ -63,16 +63,16 @@ def near_duplicates(a: Sequence[str], b: Sequence[str]) -> list[Duplicate]:
     """
     plain_a, plain_b = [normalise(text) for text in a], [normalise(text) for text in b]
     first = {text: i for i, text in reversed(list(enumerate(plain_a)))}
-    found = {j: Duplicate(first[text], j, 1.0) for j, text in enumerate(plain_b) if text and text in first}
+    duplicates = {j: Duplicate(first[text], j, 1.0) for j, text in enumerate(plain_b) if text and text in first}
     # Each distinct text is compared once; its first position stands for it.
     left = list(first.values())
-    right = list(dict.fromkeys(j for j, text in enumerate(plain_b) if text and j not in found))
+    right = list(dict.fromkeys(j for j, text in enumerate(plain_b) if text and j not in duplicates))
     for i, j, similarity in _join([plain_a[i] for i in left], [plain_b[j] for j in right]):
         pair = Duplicate(left[i], right[j], similarity)
-        best = found.get(pair.b)
+        best = duplicates.get(pair.b)
         if best is None or (-pair.similarity, pair.a) < (-best.similarity, best.a):
-            found[pair.b] = pair
-    return [found[j] for j in sorted(found)]
+            duplicates[pair.b] = pair
+    return [duplicates[j] for j in sorted(duplicates)]
 
 
 def duplicate_groups(texts: Sequence[str], *, nearly: bool = True) -> Ints:
@@ -117,22 +117,22 @@ def pattern_groups(texts: Sequence[str], labels: Sequence[str]) -> Ints | None:
     if not 0 < len(texts) <= _MOST_TEXTS:
         return None
     of_label: dict[str, list[int]] = {}
-    for place, label in enumerate(labels):
-        of_label.setdefault(label, []).append(place)
+    for index, label in enumerate(labels):
+        of_label.setdefault(label, []).append(index)
     pieces = [_pieces(text) for text in texts]
     spread = Counter(piece for rows in of_label.values() for piece in {each for row in rows for each in pieces[row]})
     weights = {
         piece: 0.0 if _DIGIT.search(piece) else math.log(len(of_label) / several) + _COMMON
         for piece, several in spread.items()
     }
-    found, surely, start = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.int64), 0
+    alike_groups, surely, start = np.zeros(len(texts), np.int64), np.zeros(len(texts), np.int64), 0
     for rows in of_label.values():
         tree = _linked([pieces[row] for row in rows], weights)
-        for groups, alike in ((found, _ALIKE), (surely, _SURELY_ALIKE)):
+        for groups, alike in ((alike_groups, _ALIKE), (surely, _SURELY_ALIKE)):
             groups[rows] = start + (0 if tree is None else fcluster(tree, 1 - alike, "distance"))
         start += len(rows) + 1
     patterned = np.mean(np.bincount(surely)[surely] >= _OF_ONE) >= _PATTERNED
-    return found if patterned else None
+    return alike_groups if patterned else None
 
 
 def _pieces(text: str) -> list[str]:
@@ -202,8 +202,8 @@ def _prefixes(rows: sparse.csr_array) -> sparse.csr_array:
     """
     sizes = np.diff(rows.indptr)
     kept = np.minimum(sizes, sizes - np.ceil(SIMILARITY * sizes - 1e-9).astype(int) + _SHARED)
-    place = np.arange(rows.nnz) - np.repeat(rows.indptr[:-1], sizes)
-    inside = place < np.repeat(kept, sizes)
+    rank_in_row = np.arange(rows.nnz) - np.repeat(rows.indptr[:-1], sizes)
+    inside = rank_in_row < np.repeat(kept, sizes)
     starts = np.concatenate([[0], np.cumsum(kept)])
     return sparse.csr_array((rows.data[inside], rows.indices[inside], starts), shape=rows.shape)
 
@@ -337,13 +337,13 @@ def compare_datasets(train: Dataset, test: Dataset) -> tuple[str, ...]:
 def find_copies(train: Sequence[Row], test: Sequence[Row]) -> list[Duplicate]:
     """Return the rows of `test` that occur in `train`: nearly the same text, or without a text the same columns."""
     by_text = near_duplicates([row.text for row in train], [row.text for row in test])
-    known: dict[object, int] = {}
+    rows_by_key: dict[object, int] = {}
     for i, row in enumerate(train):
-        known.setdefault(_columns_key(row), i)
+        rows_by_key.setdefault(_columns_key(row), i)
     by_columns = [
-        Duplicate(known[key], j, 1.0)
+        Duplicate(rows_by_key[key], j, 1.0)
         for j, row in enumerate(test)
-        if (key := _columns_key(row)) is not None and key in known
+        if (key := _columns_key(row)) is not None and key in rows_by_key
     ]
     return sorted([*by_text, *by_columns], key=lambda pair: pair.b)
 
@@ -545,7 +545,7 @@ def _spread(table: _Table, dealt: Ints, k: int) -> None:
 def _without_copies(dataset: Dataset, train: Ints, test: Ints) -> Dataset:
     """Return the held-out rows that do not occur in training."""
     copies = {pair.b for pair in find_copies([dataset.rows[i] for i in train], [dataset.rows[i] for i in test])}
-    kept = [int(i) for place, i in enumerate(test) if place not in copies]
+    kept = [int(i) for index, i in enumerate(test) if index not in copies]
     if not copies or not kept:
         return dataset.take(test.tolist())
     warning = f"{count(len(copies), 'held-out row')} left out because the text also occurs in a training row"
@@ -559,37 +559,37 @@ def shared_rows(train: Dataset, test: Dataset) -> list[str]:
         return []
     pair = next((pair for pair in copies if pair.similarity < 1), copies[0])
     same = sum(pair.similarity == 1 for pair in copies)
-    found = f"{len(copies):,} of {count(len(test), 'row')} of {test.name} also in {train.name}"
+    sentence = f"{len(copies):,} of {count(len(test), 'row')} of {test.name} also in {train.name}"
     example = f"such as {_show(test.rows[pair.b])} and {_show(train.rows[pair.a])}"
-    return [f"{found} ({same:,} word for word), {example}: figures on them flatter"]
+    return [f"{sentence} ({same:,} word for word), {example}: figures on them flatter"]
 
 
 def _show(row: Row) -> str:
     return f"{quote(row.text or dict(row.columns))} at line {row.line}"
 
 
-def unknown_labels(test: Dataset, known: Collection[str]) -> dict[str, int]:
+def unknown_labels(test: Dataset, labels: Collection[str]) -> dict[str, int]:
     """Return labels of `test` that are not known, with their number of rows, the most frequent first."""
-    found = Counter({label: n for label, n in test.label_counts.items() if label not in set(known)})
-    return dict(found.most_common())
+    counts = Counter({label: n for label, n in test.label_counts.items() if label not in set(labels)})
+    return dict(counts.most_common())
 
 
-def describe_unknown(test: Dataset, known: Collection[str], place: str) -> list[str]:
+def describe_unknown(test: Dataset, labels: Collection[str], where: str) -> list[str]:
     """Return `unknown_labels` as a sentence, with the label that was probably meant; empty if all are known.
 
     Args:
         test: The rows.
-        known: Labels that may be right.
-        place: The source of the known labels.
+        labels: Labels that may be right.
+        where: The source of the known labels.
     """
-    unknown = unknown_labels(test, known)
+    unknown = unknown_labels(test, labels)
     if not unknown:
         return []
-    named = [f"{quote(label)} ({count(n, 'row')}{_meant(label, set(known))})" for label, n in unknown.items()]
-    return [f"{count(len(unknown), 'label')} of {test.name} not in {place}: {listing(named)}"]
+    named = [f"{quote(label)} ({count(n, 'row')}{_meant(label, set(labels))})" for label, n in unknown.items()]
+    return [f"{count(len(unknown), 'label')} of {test.name} not in {where}: {listing(named)}"]
 
 
-def _meant(label: str, known: set[str]) -> str:
-    same = next((other for other in sorted(known) if fold_label(other) == fold_label(label)), None)
-    near = same or nearest(label, sorted(known))
+def _meant(label: str, labels: set[str]) -> str:
+    same = next((other for other in sorted(labels) if fold_label(other) == fold_label(label)), None)
+    near = same or nearest(label, sorted(labels))
     return f", did you mean {near!r}?" if near else ""

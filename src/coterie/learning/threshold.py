@@ -284,26 +284,26 @@ USUAL = ConfidencePrior()
 
 
 def prior_threshold(
-    said: np.ndarray, right: np.ndarray, *, target_risk: float, level: float, prior: ConfidencePrior = USUAL
+    confidence: np.ndarray, right: np.ndarray, *, target_risk: float, level: float, prior: ConfidencePrior = USUAL
 ) -> float | None:
     """Return the lowest probability from which at most `target_risk` is wrong, with posterior probability 1 - level.
 
     Args:
-        said: (N,) the largest softmax probability of rows that the weights were not fitted on.
+        confidence: (N,) the largest softmax probability of rows that the weights were not fitted on.
         right: (N,) whether that label was right.
         target_risk: Highest share of wrong answers among accepted ones.
         level: Highest posterior probability of ending up above it.
         prior: The prior of confidences.
 
     Returns:
-        One of `said`; None accepts nothing.
+        One of `confidence`; None accepts nothing.
     """
     from scipy.stats import norm  # noqa: PLC0415 - training alone needs it
 
-    if not _FEWEST <= len(said) <= MOST_ROWS:
+    if not _FEWEST <= len(confidence) <= MOST_ROWS:
         return None
-    order = np.argsort(-said, kind="stable")
-    odds, hits = logit(np.clip(said[order], _SUREST, 1 - _SUREST)), right[order]
+    order = np.argsort(-confidence, kind="stable")
+    odds, hits = logit(np.clip(confidence[order], _SUREST, 1 - _SUREST)), right[order]
     chance, log_prior = _grid(odds, prior)  # (N, G), (G,)
     surprise = log_prior + np.where(hits[:, None], np.log(chance), np.log1p(-chance)).sum(axis=0)
     weight = np.exp(surprise - surprise.max())
@@ -312,17 +312,17 @@ def prior_threshold(
     # The rows accepted are a sample of those to come: the mean of their risks has a standard error.
     spread = np.sqrt(np.maximum(np.cumsum((1 - chance) ** 2, axis=0) / accepted - risk**2, 0) / accepted) + 1e-9
     held = norm.cdf((target_risk - risk) / spread) @ (weight / weight.sum())  # (N,)
-    last = np.append(said[order][1:] != said[order][:-1], True)  # equal ones are accepted together
+    last = np.append(confidence[order][1:] != confidence[order][:-1], True)  # equal ones are accepted together
     good = np.flatnonzero((held >= 1 - level) & (accepted[:, 0] >= _FEWEST) & last)
-    return float(said[order][good[-1]]) if len(good) else None
+    return float(confidence[order][good[-1]]) if len(good) else None
 
 
 def _grid(odds: np.ndarray, prior: ConfidencePrior) -> tuple[np.ndarray, np.ndarray]:
     """Return P(right) of each row for each shape (N, G), and the shapes' log prior (G,); 3 deviations each way."""
     steps = np.linspace(-3, 3, 13)
     slope, intercept, floor = (
-        each.ravel()
-        for each in np.meshgrid(
+        axis.ravel()
+        for axis in np.meshgrid(
             np.maximum(prior.slope[0] + prior.slope[1] * steps, 0.05),
             prior.intercept[0] + prior.intercept[1] * steps,
             np.arange(len(prior.floors)),
@@ -394,8 +394,8 @@ def provable(
     if first.value is None or first.coverage < 1 / _MORE:
         shown = showable(confidence, right, groups, delta=delta)
         if shown is not None:
-            risk, found = shown
-            laxer = as_met(found, confidence, right, target)
+            risk, threshold = shown
+            laxer = as_met(threshold, confidence, right, target)
             if first.value is None or laxer.coverage >= _MORE * first.coverage:
                 return Provable(threshold=laxer, risk=risk, warning=_warn(target, risk, first.coverage, laxer.coverage))
     return Provable(threshold=first, risk=target, warning=warn_silent(first, RISKS[-1]))
@@ -405,14 +405,14 @@ def _with_prior(
     shown: Threshold,
     confidence: np.ndarray,
     right: np.ndarray,
-    said: np.ndarray,
+    raw_confidence: np.ndarray,
     *,
     least: float | None,
     target: float,
     delta: float,
 ) -> Threshold:
     """Return the threshold by the prior, if it accepts more than the one that the rows show by themselves."""
-    kept = said >= (np.inf if least is None else least)
+    kept = raw_confidence >= (np.inf if least is None else least)
     if kept.mean() <= shown.coverage:
         return shown
     value, accepted, wrong = float(confidence[kept].min()), int(kept.sum()), int((~right[kept]).sum())
@@ -429,9 +429,9 @@ def showable(
 ) -> tuple[float, Threshold] | None:
     """Return the smallest laxer risk above `above` that rows can show, with its threshold; None if there is none."""
     for risk, level in _levels(len(confidence), delta):
-        found = accept_threshold(confidence, right, target_risk=risk, delta=level, groups=groups)
-        if risk > above and found.value is not None:
-            return risk, found
+        threshold = accept_threshold(confidence, right, target_risk=risk, delta=level, groups=groups)
+        if risk > above and threshold.value is not None:
+            return risk, threshold
     return None
 
 
@@ -447,17 +447,17 @@ def _levels(rows: int, delta: float) -> list[tuple[float, float]]:
     return [(risk, delta / 2 if risk == RISKS[-1] else delta / 2 / (len(risks) - 1)) for risk in risks]
 
 
-def as_met(found: Threshold, confidence: np.ndarray, right: np.ndarray, target: float) -> Threshold:
+def as_met(threshold: Threshold, confidence: np.ndarray, right: np.ndarray, target: float) -> Threshold:
     """Return a laxer risk's threshold, raised to where these rows met the target: not shown, but likelier."""
     met = met_from(confidence, right, target)
-    if found.value is None or met is None or met <= found.value:
-        return found
+    if threshold.value is None or met is None or met <= threshold.value:
+        return threshold
     kept = confidence >= met
     accepted, wrong = int(kept.sum()), int((~right[kept]).sum())
     raised = {"value": met, "accepted": accepted, "wrong": wrong, "share": wrong / accepted}
-    values = {**found.reason.values, **raised, "shown_from": found.value, "target": target}
+    values = {**threshold.reason.values, **raised, "shown_from": threshold.value, "target": target}
     return replace(
-        found,
+        threshold,
         value=met,
         coverage=float(kept.mean()),
         realised_risk=wrong / accepted,
@@ -494,9 +494,9 @@ def warn_silent(threshold: Threshold, risk: float, shows: float | None = None) -
 
 
 def _warn(target: float, risk: float, shown: float, answered: float) -> str:
-    known = f"cannot show an error of {target:.0%} or below, only of {risk:.0%}"
+    can_show = f"cannot show an error of {target:.0%} or below, only of {risk:.0%}"
     if shown:
-        known = (
+        can_show = (
             f"show an error of {target:.0%} or below for {shown:.0%} of the answers, of {risk:.0%} for {answered:.0%}"
         )
-    return f"its rows {known}: it answers at that; more examples show less, and a target_risk that you set is held"
+    return f"its rows {can_show}: it answers at that; more examples show less, and a target_risk that you set is held"

@@ -32,13 +32,13 @@ class TypedValue(NamedTuple):
 
 
 _READERS: Mapping[str, Callable[[str, str | None], list[TypedValue]]] = {
-    "date": lambda text, language: [TypedValue(*each) for each in find_dates(text, language)],
-    "duration": lambda text, language: [TypedValue(*each) for each in find_durations(text, language)],
+    "date": lambda text, language: [TypedValue(*date) for date in find_dates(text, language)],
+    "duration": lambda text, language: [TypedValue(*duration) for duration in find_durations(text, language)],
     "money": lambda text, language: [
-        TypedValue(each.start, each.end, each.value) for each in find_money(text, language)
+        TypedValue(amount.start, amount.end, amount.value) for amount in find_money(text, language)
     ],
     "number": lambda text, language: [
-        TypedValue(each.start, each.end, as_plain(each.value)) for each in find_numbers(text, language)
+        TypedValue(number.start, number.end, as_plain(number.value)) for number in find_numbers(text, language)
     ],
 }
 
@@ -75,8 +75,8 @@ def normalise_value(kind: str, quote: str, choices: Sequence[str] = (), *, langu
         return _choose(quote, choices)
     if kind == "duration" and _ISO_DURATION.fullmatch(quote.strip()):
         return quote.strip()
-    found = find_values(kind, quote, language)
-    return found[0].value if found else None
+    values = find_values(kind, quote, language)
+    return values[0].value if values else None
 
 
 def _choose(quote: str, choices: Sequence[str]) -> str | None:

@@ -135,13 +135,17 @@ class Allotments:
     def take(self, needs: Sequence[Need]) -> list[int] | None:
         """Reserve in memory, under each budget or under none; return None if too little is leased."""
         with self._mutex:
-            found = [self._known.get((need.row, need.period)) for need in needs]
+            allotments = [self._known.get((need.row, need.period)) for need in needs]
             if not all(
-                each and need.row not in self._frozen and _covers(each.free, need.amount)
-                for each, need in zip(found, needs, strict=True)
+                allotment and need.row not in self._frozen and _covers(allotment.free, need.amount)
+                for allotment, need in zip(allotments, needs, strict=True)
             ):
                 return None
-            return [self._reserve(each, need.amount) for each, need in zip(found, needs, strict=True) if each]
+            return [
+                self._reserve(allotment, need.amount)
+                for allotment, need in zip(allotments, needs, strict=True)
+                if allotment
+            ]
 
     def lease(self, needs: Callable[[], Sequence[Need]], left: Left) -> list[int]:
         """Reserve, leasing from the storage what is lacking. Call it in a thread.
@@ -161,8 +165,8 @@ class Allotments:
             with self._mutex:
                 self._frozen = {need.row for need in wanted}
                 pieces = {(need.row, need.period) for need in wanted}
-                stale = [each for each in self._known.values() if each.row in self._frozen]
-                stale = [each for each in stale if (each.row, each.period) not in pieces]
+                stale = [allotment for allotment in self._known.values() if allotment.row in self._frozen]
+                stale = [allotment for allotment in stale if (allotment.row, allotment.period) not in pieces]
             try:
                 granted: list[tuple[Need, int, Amount, Amount]] = []
 
@@ -174,7 +178,7 @@ class Allotments:
 
                 self._write_back(stale, grant)
                 with self._mutex:
-                    return [self._granted(*each, (needs, left)) for each in granted]
+                    return [self._granted(*grant, (needs, left)) for grant in granted]
             finally:
                 with self._mutex:
                     self._frozen = set()
@@ -185,9 +189,9 @@ class Allotments:
         exact: list[str] = []
         with self._mutex:
             for number, amount in took.items():
-                if (found := self._reservations.pop(number, None)) is None:
+                if (reservation := self._reservations.pop(number, None)) is None:
                     continue
-                allotment, reserved = found
+                allotment, reserved = reservation
                 spent = reserved if amount is None else amount
                 if spent.requests > reserved.requests:
                     spent = spent._replace(requests=reserved.requests)
@@ -212,20 +216,21 @@ class Allotments:
         """
         with self._leasing:
             with self._mutex:
-                known = [each for each in self._known.values() if rows is None or each.row in rows]
-                for each in known:
-                    often = lease and self._pace(each.row).times > 1
-                    each.used = Amount(*(_WRITES * taken for taken in each.taken)) if often else Amount()
-            if known:
+                allotments = [each for each in self._known.values() if rows is None or each.row in rows]
+                for allotment in allotments:
+                    often = lease and self._pace(allotment.row).times > 1
+                    allotment.used = Amount(*(_WRITES * taken for taken in allotment.taken)) if often else Amount()
+            if allotments:
                 self._write_back(
-                    known, lambda connection: [grant for each in known for grant in self._renew(connection, each)]
+                    allotments,
+                    lambda connection: [grant for each in allotments for grant in self._renew(connection, each)],
                 )
 
     def free(self, row: str, period: str) -> Amount:
         """Return what this process may reserve without asking the storage."""
         with self._mutex:
-            known = self._known.get((row, period))
-            return Amount() if known is None else known.free
+            allotment = self._known.get((row, period))
+            return Amount() if allotment is None else allotment.free
 
     def dearest(self, row: str) -> int | None:
         """Return the energy of the most expensive request of any span; None if unknown: a lease fetches it."""
@@ -267,20 +272,20 @@ class Allotments:
 
     def _learn(self, connection: DatabaseConnection, row: str) -> None:
         """Fetch the energy of the most expensive request of a budget, in any process."""
-        known = table.dearest(connection, row)
+        stored = table.dearest(connection, row)
         with self._mutex:
-            self._dearest[row] = max(known, self._dearest.get(row, 0))
+            self._dearest[row] = max(stored, self._dearest.get(row, 0))
 
     def _grant(self, connection: DatabaseConnection, need: Need, left: Left) -> tuple[Need, int, Amount, Amount]:
         """Hold what is lacking in the storage, and more for a frequently used budget; return the grant."""
         with self._mutex:
-            known = self._known.get((need.row, need.period))
-            free = Amount() if known is None else known.free
+            allotment = self._known.get((need.row, need.period))
+            free = Amount() if allotment is None else allotment.free
             times = self._pace(need.row).times
         rest = left(connection, need, free)
         units = zip(need.amount, free, rest, strict=True)
-        amount = Amount(*(_lease_of(*each, times) for each in units))
-        number = self._storage.hold(connection, need.row, need.period, amount, known.number if known else None)
+        amount = Amount(*(_lease_of(*unit, times) for unit in units))
+        number = self._storage.hold(connection, need.row, need.period, amount, allotment.number if allotment else None)
         return need, number, amount, rest
 
     def _renew(self, connection: DatabaseConnection, allotment: _Allotment) -> Iterator[_Grant]:
@@ -289,7 +294,7 @@ class Allotments:
             return
         needs, left = allotment.lender
         try:
-            need = next(each for each in needs() if (each.row, each.period) == (allotment.row, allotment.period))
+            need = next(need for need in needs() if (need.row, need.period) == (allotment.row, allotment.period))
             rest = left(connection, replace(need, amount=Amount()), Amount())
         except (StopIteration, BudgetExceeded):
             return  # its piece of the span is over, or nothing is left
@@ -311,37 +316,39 @@ class Allotments:
         """
         changes = []
         with self._mutex:
-            for each in allotments:
-                free = zip(each.free, each.wanted, strict=True)
+            for allotment in allotments:
+                free = zip(allotment.free, allotment.wanted, strict=True)
                 back = Amount(*(max(0, amount - wanted) for amount, wanted in free))
                 # A request may take more than was reserved for it, but not what is reserved for others.
-                gone = Amount(*map(min, each.taken, (each.held - each.reserved - back)))
-                changes.append((each, each.taken, gone, back, each.dearest))
-                each.held -= back + gone
-                each.taken, each.dearest = Amount(), 0
+                gone = Amount(*map(min, allotment.taken, (allotment.held - allotment.reserved - back)))
+                changes.append((allotment, allotment.taken, gone, back, allotment.dearest))
+                allotment.held -= back + gone
+                allotment.taken, allotment.dearest = Amount(), 0
         doubtful = False
         try:
             with self._storage.writing() as connection:
-                for each, taken, gone, back, dearest in changes:
-                    last = not any(each.held)
-                    of = self._storage.owner, each.row, each.period
-                    table.write_back(connection, each.number, taken, gone + back, of=of, dearest=dearest, last=last)
+                for allotment, taken, gone, back, dearest in changes:
+                    last = not any(allotment.held)
+                    of = self._storage.owner, allotment.row, allotment.period
+                    table.write_back(
+                        connection, allotment.number, taken, gone + back, of=of, dearest=dearest, last=last
+                    )
                 granted = further(connection)
                 doubtful = True
         except BaseException:
             with self._mutex:
-                for each, taken, gone, back, dearest in changes:
-                    each.held += gone if doubtful else gone + back
-                    each.taken += taken
-                    each.dearest = max(each.dearest, dearest)
+                for allotment, taken, gone, back, dearest in changes:
+                    allotment.held += gone if doubtful else gone + back
+                    allotment.taken += taken
+                    allotment.dearest = max(allotment.dearest, dearest)
             raise
         with self._mutex:
-            for each, number, amount in granted:
-                each.number = number
-                each.held += amount
-            for each, *_ in changes:
-                if not any((*each.held, *each.reserved, *each.taken)):
-                    self._known.pop((each.row, each.period), None)
+            for allotment, number, amount in granted:
+                allotment.number = number
+                allotment.held += amount
+            for allotment, *_ in changes:
+                if not any((*allotment.held, *allotment.reserved, *allotment.taken)):
+                    self._known.pop((allotment.row, allotment.period), None)
 
     # --- the keeper --------------------------------------------------------------------------------
 

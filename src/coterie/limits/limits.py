@@ -87,9 +87,9 @@ def most_within(prompt: Prompt, prices: TokenPrices, left: Amount | None, *, lea
         return None
     read = most_read(prompt)
     room = left.tokens - read
-    each = _money(0, 1_000_000, prices)  # nano of a million
-    if each:
-        room = min(room, (left.nano - _money(read, 0, prices)) * 1_000_000 // each)
+    unit_price = _money(0, 1_000_000, prices)  # nano of a million
+    if unit_price:
+        room = min(room, (left.nano - _money(read, 0, prices)) * 1_000_000 // unit_price)
     while room > 0 and _money(read, room, prices) > left.nano:  # what is rounded up may be one too many
         room -= 1
     capped = min(room, prompt.max_tokens)
@@ -135,11 +135,11 @@ class UsualAnswers:
 def taken_by_answers(most: Sequence[Amount], outputs: Sequence[Output], prices: TokenPrices) -> Amount:
     """Return what answered calls took: their tokens, and the most of each earlier attempt that was not turned away."""
     took = Amount()
-    for each, output in zip(most, outputs, strict=True):
+    for tokens, output in zip(most, outputs, strict=True):
         read, written = output.usage.tokens_in, output.usage.tokens_out
         took += Amount(read + written, _money(read, written, prices))
         if output.failures:
-            took += each * _billed(output.failures)
+            took += tokens * _billed(output.failures)
     return took
 
 
@@ -316,7 +316,7 @@ class StoredLimits:
 
     async def _left(self, buckets: Sequence[Bucket], allowances: Sequence[Allowance]) -> Amount:
         """Return what the tightest of the limits has left, neither spent nor reserved."""
-        rooms = [each.room for each in allowances]
+        rooms = [allowance.room for allowance in allowances]
         if buckets:
             rooms += await asyncio.to_thread(self._rooms, buckets)
         return Amount(min(room.tokens for room in rooms), min(room.nano for room in rooms))
@@ -459,11 +459,11 @@ class StoredLimits:
     def _stand(self, connection: DatabaseConnection, name: str) -> Iterator[Spending]:
         section, span = self._sections[name], self._span(name)
         rows = [name] if section.each is None else table.budgets_like(connection, name + _OWN, span.since)
-        for each in rows:
-            row = table.row(connection, each, span.since)
+        for key in rows:
+            row = table.row(connection, key, span.since)
             money, held = (Decimal(value) / NANO for value in (row.taken.nano, row.held.nano))
             joules, held_joules = row.taken.micro / MICRO, row.held.micro / MICRO
-            whose, taken = each.partition(_OWN)[2], row.taken
+            whose, taken = key.partition(_OWN)[2], row.taken
             yield Spending(name, span.name, taken.requests, taken.tokens, money, held, joules, held_joules, whose)
 
     # --- spans and refusals ----------------------------------------------------------------------
@@ -488,7 +488,7 @@ class StoredLimits:
             if self._sections[bucket.name].money is not None:
                 reason = Reason("budget.unpriced", budget=bucket.name, model=name)
                 raise BudgetExceeded(_refusal(bucket.name, reason), hint=hint)
-        if any(each.limits_money for each in allowances):
+        if any(allowance.limits_money for allowance in allowances):
             reason = Reason("limit.price_unknown", model=name)
             raise BudgetExceeded(Verdict(allowed=False, rule=RULE, reason=reason), hint=hint)
 

@@ -245,13 +245,13 @@ class BudgetFile(BudgetStorage):
         declare(connection)
         connection.execute("UPDATE OR IGNORE spent SET period = ? WHERE period = 'ever'", (EVER,))
         connection.execute("UPDATE held SET period = ? WHERE period = 'ever'", (EVER,))
-        place = self._path.resolve()
+        path = self._path.resolve()
         for number, owner in connection.execute("SELECT id, owner FROM held").fetchall():
             # In a container the next process has the number of the one that was killed.
-            before = owner == os.getpid() and place not in _OPENED
+            before = owner == os.getpid() and path not in _OPENED
             if before or not self._is_alive(owner):
                 count_as_taken(connection, number)
-        _OPENED.add(place)
+        _OPENED.add(path)
 
 
 class BudgetDatabase(BudgetStorage):
@@ -346,30 +346,30 @@ def declare(connection: DatabaseConnection) -> None:
     for statement in filter(str.strip, _SCHEMA.split(";")):
         connection.execute(statement)
     for table, columns in _LATER.items():
-        known = {name for name, _ in columns_of(connection, table)}
+        column_names = {name for name, _ in columns_of(connection, table)}
         for column in columns:
-            if column not in known:
+            if column not in column_names:
                 connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} INTEGER DEFAULT 0")
 
 
 def row(connection: DatabaseConnection, budget: str, since: str) -> LimitRow:
     """Return the state of a budget in all pieces from one on; all 0 if nothing was taken."""
     sums = ", ".join(f"coalesce(sum({column}), 0) AS {column}" for column in _COLUMNS)
-    found = connection.execute(
+    numbers = connection.execute(
         f"SELECT {sums} FROM spent WHERE budget = ? AND period >= ?",  # noqa: S608 - our names
         (budget, since),
     ).fetchall()[0]
-    figures = [int(figure) for figure in found]
+    figures = [int(figure) for figure in numbers]
     return LimitRow(Amount(*figures[: len(_UNITS)]), Amount(*figures[len(_UNITS) :]))
 
 
 def freed_by(connection: DatabaseConnection, budget: str, since: str, unit: str, need: int) -> str | None:
     """Return the piece whose end frees so much of a unit, counting from the oldest; None if all do not suffice."""
-    found = connection.execute(
+    rows = connection.execute(
         f"SELECT period, {_TAKEN[unit]} FROM spent WHERE budget = ? AND period >= ? ORDER BY period",  # noqa: S608
         (budget, since),
     )
-    for period, taken in found.fetchall():
+    for period, taken in rows.fetchall():
         need -= taken
         if need <= 0:
             return str(period)
@@ -378,11 +378,11 @@ def freed_by(connection: DatabaseConnection, budget: str, since: str, unit: str,
 
 def budgets_like(connection: DatabaseConnection, start: str, since: str) -> list[str]:
     """Return the used budgets, from a piece on, whose names begin with `start`."""
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT DISTINCT budget FROM spent WHERE period >= ? AND substr(budget, 1, ?) = ? ORDER BY budget",
         (since, len(start), start),
     )
-    return [budget for (budget,) in found.fetchall()]
+    return [budget for (budget,) in rows.fetchall()]
 
 
 def forget(connection: DatabaseConnection, budget: str, before: str) -> None:
@@ -426,17 +426,17 @@ def write_back(
         dearest: The energy of the most expensive request among them.
         last: Nothing is held afterwards.
     """
-    found = next(dicts(connection.execute("SELECT * FROM held WHERE id = ?", (number,))), None)
-    if found is None or of not in {None, (found["owner"], found["budget"], found["period"])}:
+    held_row = next(dicts(connection.execute("SELECT * FROM held WHERE id = ?", (number,))), None)
+    if held_row is None or of not in {None, (held_row["owner"], held_row["budget"], held_row["period"])}:
         return  # it counts as taken, all of it
-    held = Amount(*(int(found[unit] or 0) for unit in _UNITS))
+    held = Amount(*(int(held_row[unit] or 0) for unit in _UNITS))
     freed = held if last else Amount(*map(min, freed, held))
     free = {f"held_{unit}": -value for unit, value in freed._asdict().items()}
-    _add(connection, found["budget"], found["period"], {**free, **taken._asdict()})
+    _add(connection, held_row["budget"], held_row["period"], {**free, **taken._asdict()})
     if dearest:
         connection.execute(
             "UPDATE spent SET most_micro = ? WHERE budget = ? AND period = ? AND coalesce(most_micro, 0) < ?",
-            (dearest, found["budget"], found["period"], dearest),
+            (dearest, held_row["budget"], held_row["period"], dearest),
         )
     if last:
         connection.execute("DELETE FROM held WHERE id = ?", (number,))
@@ -447,9 +447,9 @@ def write_back(
 
 def count_as_taken(connection: DatabaseConnection, number: int) -> None:
     """Count everything that a dead process held as taken; an unknown number counts nothing."""
-    found = next(dicts(connection.execute("SELECT * FROM held WHERE id = ?", (number,))), None)
-    if found is not None:
-        held = Amount(*(int(found[unit] or 0) for unit in _UNITS))
+    held_row = next(dicts(connection.execute("SELECT * FROM held WHERE id = ?", (number,))), None)
+    if held_row is not None:
+        held = Amount(*(int(held_row[unit] or 0) for unit in _UNITS))
         write_back(connection, number, held, held, dearest=0, last=True)
 
 

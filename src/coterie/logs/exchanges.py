@@ -85,7 +85,7 @@ class _Passed(Exception):
 def read_question(request: object) -> tuple[str, str] | None:
     """Return the system's instructions and the user's last message of a request's body; None if it asks nothing."""
     try:
-        return _asked(request)
+        return _question_of(request)
     except (_Passed, RecursionError):
         return None
 
@@ -110,7 +110,7 @@ class CallReader:
         """Yield the exchanges that a record holds."""
         for name, request, response, about in self._pairs(record):
             try:
-                system, text = _asked(request)
+                system, text = _question_of(request)
                 yield LoggedCall(
                     text=text,
                     answer=_answered(response),
@@ -161,7 +161,7 @@ def _caller(about: Json, request: Any) -> str:  # noqa: ANN401 - any JSON value
     own = body if isinstance(body, dict) else {}
     within = own.get("metadata")
     places = [about, own, within if isinstance(within, dict) else {}]
-    return str(next((place[key] for place in places for key in _CALLERS if place.get(key)), ""))
+    return str(next((holder[key] for holder in places for key in _CALLERS if holder.get(key)), ""))
 
 
 # --- Which format, and where request and response are in it ---------------------------------------
@@ -172,8 +172,8 @@ def _pair(record: Json) -> tuple[str, Any, Any, Json]:
     if _failed(record):
         raise _Passed("error")
     for shape in (_litellm, _expected, _turns, _observation, _instructions, _sides):
-        if (found := shape(record)) is not None:
-            return *found, record
+        if (shaped := shape(record)) is not None:
+            return *shaped, record
     raise _Passed("unknown")
 
 
@@ -185,8 +185,8 @@ def _litellm(record: Json) -> _Pair | None:
         return None
     if "embedding" in str(record.get("call_type", "")):
         raise _Passed("not_a_call")
-    asked = _parsed(record.get("messages")) or _parsed(record.get("proxy_server_request"))
-    return "litellm", asked, record.get("response")
+    request = _parsed(record.get("messages")) or _parsed(record.get("proxy_server_request"))
+    return "litellm", request, record.get("response")
 
 
 def _expected(record: Json) -> _Pair | None:
@@ -229,12 +229,12 @@ def _instructions(record: Json) -> _Pair | None:
 
 def _sides(record: Json) -> _Pair | None:
     """Return a request and a response under any usual pair of names; None without them."""
-    asked = next((key for key in _REQUESTS if key in record), None)
+    request_key = next((key for key in _REQUESTS if key in record), None)
     answered = next((key for key in _RESPONSES if key in record), None)
-    if asked is None or answered is None:
+    if request_key is None or answered is None:
         return None
-    name = "prompt_completion" if (asked, answered) == ("prompt", "completion") else "openai"
-    return name, record[asked], record[answered]
+    name = "prompt_completion" if (request_key, answered) == ("prompt", "completion") else "openai"
+    return name, record[request_key], record[answered]
 
 
 def _failed(record: Json) -> bool:
@@ -266,10 +266,10 @@ def _tokens(record: Json, response: object) -> tuple[int, int] | None:
     """Return the tokens of prompt and answer, if the record or the response's body states both; else None."""
     inner = _parsed(response)
     body = inner.get("body", inner) if isinstance(inner, dict) else {}
-    for place in (record, body):
-        if not isinstance(place, dict):
+    for holder in (record, body):
+        if not isinstance(holder, dict):
             continue
-        for usage in (*(_parsed(place.get(name)) for name in _USAGES), place):
+        for usage in (*(_parsed(holder.get(name)) for name in _USAGES), holder):
             if not isinstance(usage, dict):
                 continue
             counts = [
@@ -289,11 +289,11 @@ def _provenance(record: Json, response: object) -> dict[str, str]:
         "model": ("model", "provided_model_name", "gen_ai.response.model", "gen_ai.request.model"),
         "time": ("startTime", "start_time", "timestamp", "created", "startTimeUnixNano"),
     }
-    found = {
-        key: next((place[name] for place in places for name in some if isinstance(place.get(name), str | int)), None)
+    provenance = {
+        key: next((holder[name] for holder in places for name in some if isinstance(holder.get(name), str | int)), None)
         for key, some in names.items()
     }
-    return {key: str(value) for key, value in found.items() if value is not None}
+    return {key: str(value) for key, value in provenance.items() if value is not None}
 
 
 # --- OpenTelemetry -------------------------------------------------------------------------------
@@ -301,25 +301,25 @@ def _provenance(record: Json, response: object) -> dict[str, str]:
 
 def _spans(record: Json) -> list[dict[str, Any]]:
     """Return the spans of an OTLP export or a single span, with flat attributes, including those of events."""
-    found: list[dict[str, Any]] = []
+    spans: list[dict[str, Any]] = []
     for outer in _listed(record, "resourceSpans", "resource_spans"):
         for scope in _listed(outer, "scopeSpans", "scope_spans", "instrumentationLibrarySpans"):
-            found += [_flat(span) for span in _listed(scope, "spans")]
+            spans += [_flat(span) for span in _listed(scope, "spans")]
     calls: dict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
     for outer in _listed(record, "resourceLogs", "resource_logs"):
         for scope in _listed(outer, "scopeLogs", "scope_logs"):
             for log in _listed(scope, "logRecords", "log_records"):
                 call = calls[str(log.get("traceId", "")), str(log.get("spanId", ""))]
                 _add_event(call, {"name": log.get("eventName"), **log})
-    found += calls.values()
-    if not found and isinstance(record.get("attributes"), dict | list) and ("context" in record or "spanId" in record):
-        found = [_flat(record)]
-    return found
+    spans += calls.values()
+    if not spans and isinstance(record.get("attributes"), dict | list) and ("context" in record or "spanId" in record):
+        spans = [_flat(record)]
+    return spans
 
 
 def _listed(record: Json, *names: str) -> list[Any]:
     value: list[Any] = next((record[name] for name in names if isinstance(record.get(name), list)), [])
-    return [each for each in value if isinstance(each, dict)]
+    return [item for item in value if isinstance(item, dict)]
 
 
 def _flat(span: Json) -> dict[str, Any]:
@@ -351,7 +351,7 @@ def _attributes(given: object) -> dict[str, Any]:
     if isinstance(given, dict):
         return dict(given)
     pairs = given if isinstance(given, list) else []
-    return {str(each.get("key")): _any_value(each.get("value")) for each in pairs if isinstance(each, dict)}
+    return {str(pair.get("key")): _any_value(pair.get("value")) for pair in pairs if isinstance(pair, dict)}
 
 
 def _any_value(value: object) -> Any:  # noqa: ANN401 - any JSON value
@@ -360,7 +360,7 @@ def _any_value(value: object) -> Any:  # noqa: ANN401 - any JSON value
         return value
     ((kind, inner),) = value.items()
     if kind == "arrayValue":
-        return [_any_value(each) for each in _unlisted(inner)]
+        return [_any_value(item) for item in _unlisted(inner)]
     if kind == "kvlistValue":
         return _attributes(_unlisted(inner))
     return inner if kind in {"stringValue", "boolValue", "intValue", "doubleValue"} else value
@@ -382,25 +382,25 @@ def _span_pair(span: dict[str, Any]) -> tuple[str, Any, Any, Json]:
         raise _Passed("error")
     turns: dict[str, dict[int, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
     for key, value in span.items():
-        if found := _INDEXED.match(key):
-            turns[found[1]][int(found[2])][found[3].removeprefix("message.")] = value
+        if match := _INDEXED.match(key):
+            turns[match[1]][int(match[2])][match[3].removeprefix("message.")] = value
 
     def first(*names: str) -> Any:  # noqa: ANN401 - any JSON value
         indexed = ([turns[name][i] for i in sorted(turns[name])] for name in names if name in turns)
         plain = (_parsed(span[name]) for name in names if span.get(name))
         return next(indexed, None) or next(plain, None)
 
-    asked = first("gen_ai.input.messages", "gen_ai.prompt", "llm.input_messages", "input.value") or span.get("events")
+    request = first("gen_ai.input.messages", "gen_ai.prompt", "llm.input_messages", "input.value") or span.get("events")
     answered = first("gen_ai.output.messages", "gen_ai.completion", "llm.output_messages", "output.value")
     guide = _parsed(span.get("gen_ai.system_instructions"))
-    messages = {"messages": asked, "system": guide} if isinstance(asked, list) else asked
+    messages = {"messages": request, "system": guide} if isinstance(request, list) else request
     return "opentelemetry", messages, answered or span.get("choice"), span
 
 
 # --- What was asked ------------------------------------------------------------------------------
 
 
-def _asked(request: object) -> tuple[str, str]:
+def _question_of(request: object) -> tuple[str, str]:
     """Return the system's instructions and the user's last message. Raises `_Passed`."""
     request = _parsed(request)
     system, turns = "", request
@@ -411,14 +411,14 @@ def _asked(request: object) -> tuple[str, str]:
         key = next((key for key in ("messages", "input", "prompt", "contents") if request.get(key)), None)
         turns = _parsed(request[key]) if key else request
     if isinstance(turns, list):
-        messages = [each for each in turns if isinstance(each, dict)]
-        guides = [_text(each) for each in messages if _role(each) in _GUIDE]
+        messages = [turn for turn in turns if isinstance(turn, dict)]
+        guides = [_text(message) for message in messages if _role(message) in _GUIDE]
         system = "\n\n".join(filter(None, [system, *guides]))
-        text = next((_text(each) for each in reversed(messages) if _role(each) in _PERSON), "")
+        text = next((_text(message) for message in reversed(messages) if _role(message) in _PERSON), "")
         if not text and not any(map(_role, messages)):
             text = _text(turns)
     elif isinstance(turns, dict):
-        texts = [each for each in turns.values() if isinstance(each, str)]
+        texts = [turn for turn in turns.values() if isinstance(turn, str)]
         text = texts[0] if len(turns) == 1 and texts else json.dumps(turns, ensure_ascii=False) if turns else ""
     else:
         text = "" if turns is None else str(turns)
@@ -457,17 +457,17 @@ def _text(content: object) -> str:
 
 def _answered(response: object) -> Any:  # noqa: ANN401 - any JSON value
     """Return the answer as text or JSON. Raises `_Passed` if there is none, or it is an error or cut."""
-    found = _answer(_parsed(response) if not isinstance(response, str) else _envelope(response))
-    if found is None or (isinstance(found, str) and not found.strip()):
+    answer = _answer(_parsed(response) if not isinstance(response, str) else _envelope(response))
+    if answer is None or (isinstance(answer, str) and not answer.strip()):
         raise _Passed("no_answer")
-    return found
+    return answer
 
 
 def _envelope(text: str) -> object:
     """Return a response that was logged as a text: JSON in the shape of a response, or server-sent events."""
     if text.lstrip().startswith(("data:", "event:")):
         data = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
-        return [_parsed(each) for each in data if each != "[DONE]"]
+        return [_parsed(line) for line in data if line != "[DONE]"]
     parsed = _parsed(text)
     if isinstance(parsed, str):
         return parsed
@@ -476,7 +476,7 @@ def _envelope(text: str) -> object:
 
 
 def _is_turns(value: Sequence[object]) -> bool:
-    return bool(value) and all(isinstance(each, dict) and (_role(each) or "choices" in each) for each in value)
+    return bool(value) and all(isinstance(turn, dict) and (_role(turn) or "choices" in turn) for turn in value)
 
 
 def _answer(response: Any) -> Any:  # noqa: ANN401, PLR0911 - one return a shape
@@ -503,21 +503,21 @@ def _answer(response: Any) -> Any:  # noqa: ANN401, PLR0911 - one return a shape
 
 
 def _is_items(response: Json) -> bool:
-    return all(isinstance(each, dict) and "type" in each for each in response["output"])
+    return all(isinstance(item, dict) and "type" in item for item in response["output"])
 
 
 def _of_list(response: list[Any]) -> Any:  # noqa: ANN401
-    if response and all(isinstance(each, dict) and "choices" in each for each in response):
-        deltas = [choice.get("delta") or {} for each in response for choice in each["choices"][:1]]
+    if response and all(isinstance(item, dict) and "choices" in item for item in response):
+        deltas = [choice.get("delta") or {} for item in response for choice in item["choices"][:1]]
         return "".join(delta["content"] for delta in deltas if isinstance(delta.get("content"), str))
-    if response and all(isinstance(each, dict) and "type" in each for each in response) and _is_events(response):
+    if response and all(isinstance(item, dict) and "type" in item for item in response) and _is_events(response):
         return _of_events(response)
     if _is_turns(response):
         last = response[-1]
         if _role(last) not in _MODEL:
             raise _Passed("no_answer")
         return _message(last)
-    if response and all(isinstance(each, dict) and ("content" in each or "text" in each) for each in response):
+    if response and all(isinstance(item, dict) and ("content" in item or "text" in item) for item in response):
         return _message(response[-1])
     return response
 
@@ -528,14 +528,16 @@ def _is_events(events: Sequence[Json]) -> bool:
 
 def _of_events(events: Sequence[Json]) -> Any:  # noqa: ANN401
     """Return the answer of a stream of the Responses API, whose last event is complete, or of the Messages API."""
-    if any(each["type"] in {"error", "response.failed"} for each in events):
+    if any(event["type"] in {"error", "response.failed"} for event in events):
         raise _Passed("error")
     if events[0]["type"] == "response.created":
-        whole = next((each.get("response") for each in reversed(events) if each["type"] == "response.completed"), None)
+        whole = next(
+            (event.get("response") for event in reversed(events) if event["type"] == "response.completed"), None
+        )
         if whole is None:
             raise _Passed("cut")
         return _answer(whole)
-    deltas = [each.get("delta") or {} for each in events]
+    deltas = [event.get("delta") or {} for event in events]
     if all((delta.get("stop_reason") or "max_tokens") == "max_tokens" for delta in deltas):
         raise _Passed("cut")
     if any(delta.get("type") == "input_json_delta" for delta in deltas):
@@ -544,8 +546,8 @@ def _of_events(events: Sequence[Json]) -> Any:  # noqa: ANN401
 
 
 def _of_items(items: Iterable[Any]) -> Any:  # noqa: ANN401
-    calls = [each for each in items if isinstance(each, dict) and each.get("type") == "function_call"]
-    texts = [_text(each.get("content")) for each in items if isinstance(each, dict) and each.get("type") == "message"]
+    calls = [item for item in items if isinstance(item, dict) and item.get("type") == "function_call"]
+    texts = [_text(item.get("content")) for item in items if isinstance(item, dict) and item.get("type") == "message"]
     return _call(calls) if calls and not any(texts) else "\n".join(texts)
 
 

@@ -43,9 +43,9 @@ def fields_of(answer: Any) -> dict[str, Value]:  # noqa: ANN401 - any JSON value
         fenced = _FENCE.match(answer)
         answer = _parsed((fenced[1] if fenced else answer).strip())
     if isinstance(answer, dict):
-        found: dict[str, Value] = {}
-        _flatten(answer, "", found, _DEEPEST)
-        return found
+        fields: dict[str, Value] = {}
+        _flatten(answer, "", fields, _DEEPEST)
+        return fields
     return {ANSWER: _value(answer)}
 
 
@@ -58,17 +58,17 @@ def _parsed(text: str) -> Any:  # noqa: ANN401 - any JSON value
     return text
 
 
-def _flatten(value: Mapping[str, Any], prefix: str, found: dict[str, Value], depth: int) -> None:
+def _flatten(value: Mapping[str, Any], prefix: str, fields: dict[str, Value], depth: int) -> None:
     for key, inner in value.items():
         name = f"{prefix}{key}"
         if isinstance(inner, dict) and inner and depth > 1:
-            _flatten(inner, f"{name}.", found, depth - 1)
+            _flatten(inner, f"{name}.", fields, depth - 1)
         else:
-            found[name] = _value(inner)
+            fields[name] = _value(inner)
 
 
 def _value(value: Any) -> Value:  # noqa: ANN401 - any JSON value
-    if isinstance(value, list) and all(isinstance(each, str | int | float | bool) for each in value):
+    if isinstance(value, list) and all(isinstance(item, str | int | float | bool) for item in value):
         return value
     if value is None or isinstance(value, str | int | float | bool):
         return value
@@ -115,10 +115,10 @@ class FieldCounts:
         self.numbers += isinstance(value, int | float) and not isinstance(value, bool)
         values = value if isinstance(value, list) else [] if value is None else [value]
         self.nulls += value is None
-        for each in values:
-            text = written(each)
+        for item in values:
+            text = written(item)
             self.long += len(text) > _LONGEST_LABEL or "\n" in text
-            self.quoted += bool(text) and not isinstance(each, bool) and text in exchange.text
+            self.quoted += bool(text) and not isinstance(item, bool) and text in exchange.text
             if folded(text) in self.distinct or len(self.distinct) < _DISTINCT:
                 self.distinct.setdefault(folded(text), Counter())[text] += 1
             else:
@@ -141,7 +141,8 @@ class FieldCounts:
     def labels(self) -> dict[str, str]:
         """The most frequent spelling of each label, by its folded form."""
         return {
-            key: max(spellings, key=lambda each: (spellings[each], each)) for key, spellings in self.distinct.items()
+            key: max(spellings, key=lambda spelling: (spellings[spelling], spelling))
+            for key, spellings in self.distinct.items()
         }
 
     def form(self) -> Form | None:
@@ -210,7 +211,7 @@ class ImportedFile:
         words = [self.specialist, "--task", self.task, "--data", str(folder / self.name)]
         if self.form == "quotes":
             typed = [f"{key}={self.types[name]}" for name, key in self.keys.items()]
-            return [*words, *(word for each in typed for word in ("--field", each))]
+            return [*words, *(word for pair in typed for word in ("--field", pair))]
         return [*words, "--model", "MODEL"] if self.form == "reply" else words + ["--multi-label"] * self.multi_label
 
 
@@ -260,20 +261,22 @@ def import_logs(
         DataError: a file cannot be read, or the files hold nothing usable.
         InputError: a wanted field does not exist, or a file would be overwritten.
     """
-    found = Imported()
+    imported = Imported()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as spool:
-        for exchange, source in _exchanges(paths, found, progress):
-            _count(exchange, source, found, spool)
-        if not found.exchanges:
-            raise nothing_in(paths, found.skipped)
-        if missing := [name for name in only if name not in found.fields]:
-            raise InputError(f"No field {missing[0]!r} in the answers.", hint=f"There is: {', '.join(found.fields)}.")
-        plans = _plans(found, task, only)
+        for exchange, source in _exchanges(paths, imported, progress):
+            _count(exchange, source, imported, spool)
+        if not imported.exchanges:
+            raise nothing_in(paths, imported.skipped)
+        if missing := [name for name in only if name not in imported.fields]:
+            raise InputError(
+                f"No field {missing[0]!r} in the answers.", hint=f"There is: {', '.join(imported.fields)}."
+            )
+        plans = _plans(imported, task, only)
         spool.seek(0)
         with ExitStack() as files:
             targets = {plan.name: None if out is None else _open(out / plan.name, files) for plan in plans}
-            _write(map(json.loads, spool), plans, targets, found)
-    return found
+            _write(map(json.loads, spool), plans, targets, imported)
+    return imported
 
 
 def nothing_in(paths: Sequence[Path], skipped: Counter[str]) -> DataError:
@@ -286,34 +289,34 @@ def nothing_in(paths: Sequence[Path], skipped: Counter[str]) -> DataError:
 
 
 def _exchanges(
-    paths: Sequence[Path], found: Imported, progress: Callable[[Path, int], None]
+    paths: Sequence[Path], imported: Imported, progress: Callable[[Path, int], None]
 ) -> Iterator[tuple[LoggedCall, str]]:
-    reader = CallReader(skipped=found.skipped)
+    reader = CallReader(skipped=imported.skipped)
     for path in paths:
 
         def advance(done: int, path: Path = path) -> None:
             progress(path, done)
 
-        for record in read_log(path, found.skipped, advance):
-            found.records += 1
+        for record in read_log(path, imported.skipped, advance):
+            imported.records += 1
             for exchange in reader.read(record.value):
                 yield exchange, f"{path.name}:{record.line}"
     reader.finish()
 
 
-def _count(exchange: LoggedCall, source: str, found: Imported, spool: IO[str]) -> None:
+def _count(exchange: LoggedCall, source: str, imported: Imported, spool: IO[str]) -> None:
     """Count an exchange's fields and keep it for the second pass."""
-    found.exchanges += 1
-    found.formats[exchange.format] += 1
+    imported.exchanges += 1
+    imported.formats[exchange.format] += 1
     site = fingerprint(exchange.system)
-    found.sites.setdefault(site, exchange.system)
+    imported.sites.setdefault(site, exchange.system)
     fields: dict[str, Value] = {}
     for name, value in fields_of(exchange.answer).items():
-        if name in found.fields or len(found.fields) < MOST_FIELDS:
+        if name in imported.fields or len(imported.fields) < MOST_FIELDS:
             fields[name] = value
-            found.fields.setdefault(name, FieldCounts()).add(value, exchange, site)
+            imported.fields.setdefault(name, FieldCounts()).add(value, exchange, site)
         else:
-            found.skipped["too_many_fields"] += 1
+            imported.skipped["too_many_fields"] += 1
     about = {"source": source, **exchange.about}
     kept = {"text": exchange.text, "site": site, "fields": fields, "about": about}
     spool.write(json.dumps(kept, ensure_ascii=True) + "\n")
@@ -324,11 +327,11 @@ def _count(exchange: LoggedCall, source: str, found: Imported, spool: IO[str]) -
 _STRAY_LISTS = 0.1  # share of lists among a field's answers up to which the others are no lists of one label
 
 
-def _plans(found: Imported, task: str | None, only: Sequence[str]) -> list[ImportedFile]:
+def _plans(imported: Imported, task: str | None, only: Sequence[str]) -> list[ImportedFile]:
     """Return a file for each field and call site; the quoted fields of one call site share a file."""
     plans: list[ImportedFile] = []
     quoted: dict[str, dict[str, str]] = {}
-    for name, counts in found.fields.items():
+    for name, counts in imported.fields.items():
         form = TASKS[task] if task else counts.form()
         if form is None or (only and name not in only):
             continue
@@ -386,14 +389,14 @@ def _write(
     exchanges: Iterable[Mapping[str, Any]],
     plans: Sequence[ImportedFile],
     targets: Mapping[str, IO[str] | None],
-    found: Imported,
+    imported: Imported,
 ) -> None:
-    """Write every distinct row, and put the files with their counts into `found`."""
+    """Write every distinct row, and put the files with their counts into `imported`."""
     labels: dict[str, Counter[str]] = {plan.name: Counter() for plan in plans}
     written_rows: dict[str, set[tuple[bytes, bytes]]] = {plan.name: set() for plan in plans}
     firsts: dict[str, dict[bytes, bytes]] = {plan.name: {} for plan in plans}
-    sites = {plan.name: {each.site for each in plans if each.family == plan.family} for plan in plans}
-    spellings = {name: counts.labels for name, counts in found.fields.items()}
+    sites = {plan.name: {other.site for other in plans if other.family == plan.family} for plan in plans}
+    spellings = {name: counts.labels for name, counts in imported.fields.items()}
     for exchange in exchanges:
         for plan in plans:
             site = exchange["site"] if exchange["site"] in sites[plan.name] else OTHERS
@@ -401,14 +404,14 @@ def _write(
                 continue
             row = _row(plan, exchange, spellings)
             if isinstance(row, str):
-                found.skipped[row] += 1
+                imported.skipped[row] += 1
                 continue
             text, value = _hash(exchange["text"]), _hash(json.dumps(row))
             if (text, value) in written_rows[plan.name]:
-                found.skipped["duplicate"] += 1
+                imported.skipped["duplicate"] += 1
                 continue
             written_rows[plan.name].add((text, value))
-            found.conflicting += firsts[plan.name].setdefault(text, value) != value
+            imported.conflicting += firsts[plan.name].setdefault(text, value) != value
             label = row.get("label", [])
             labels[plan.name].update([label] if isinstance(label, str) else label)
             if (target := targets[plan.name]) is not None:
@@ -416,7 +419,7 @@ def _write(
                 target.write(json.dumps(whole, ensure_ascii=False) + "\n")
     for plan in plans:
         counts = dict(labels[plan.name].most_common())
-        found.files.append(replace(plan, rows=len(written_rows[plan.name]), labels=counts))
+        imported.files.append(replace(plan, rows=len(written_rows[plan.name]), labels=counts))
 
 
 def _hash(text: str) -> bytes:
@@ -431,7 +434,7 @@ def _row(
     if plan.form == "quotes":
         quotes = {key: _quotes(fields.get(name)) for name, key in plan.keys.items()}
         stated = [quote for quote in quotes.values() if quote]
-        if not all(each in text for quote in stated for each in ([quote] if isinstance(quote, str) else quote)):
+        if not all(part in text for quote in stated for part in ([quote] if isinstance(quote, str) else quote)):
             return "not_quoted"
         return {"fields": quotes}
     (name,) = plan.types
@@ -442,13 +445,13 @@ def _row(
         return {"reply": value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}
     if isinstance(value, list) and not plan.multi_label and len(value) != 1:
         return "stray_list"
-    values = [written(each) for each in (value if isinstance(value, list) else [value])]
-    labels = list(dict.fromkeys(spellings[name].get(folded(each), each) for each in values))
+    values = [written(item) for item in (value if isinstance(value, list) else [value])]
+    labels = list(dict.fromkeys(spellings[name].get(folded(value), value) for value in values))
     return {"label": labels if plan.multi_label else labels[0]}
 
 
 def _quotes(value: Value) -> str | list[str] | None:
     """Return the words of a field's value; None if it has none."""
     if isinstance(value, list):
-        return [written(each) for each in value] or None
+        return [written(item) for item in value] or None
     return None if value is None or value == "" else written(value)

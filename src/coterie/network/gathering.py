@@ -55,17 +55,17 @@ class SecretFinder:
         holds = {text: self._known[text] for text in texts if text in self._known}  # others may put these out meanwhile
         unknown = [text for text in texts if text not in holds]
         if worth_a_thread(self._detector, unknown):
-            found = await asyncio.to_thread(self._read, unknown)
+            with_secrets = await asyncio.to_thread(self._read, unknown)
         else:
-            found = self._read(unknown)
-        holds |= found
-        self._known |= found
+            with_secrets = self._read(unknown)
+        holds |= with_secrets
+        self._known |= with_secrets
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
-        return [replace(each, label=Label.RESTRICTED) if holds[each.text] else each for each in passages]
+        return [replace(passage, label=Label.RESTRICTED) if holds[passage.text] else passage for passage in passages]
 
     def _read(self, texts: Sequence[str]) -> dict[str, bool]:
-        return {text: any(each.kind == Kind.SECRET for each in self._detector.find(text)) for text in texts}
+        return {text: any(item.kind == Kind.SECRET for item in self._detector.find(text)) for text in texts}
 
 
 async def gather(
@@ -91,12 +91,14 @@ async def gather(
     bill: Bill = []
     own = replace(call, bill=bill)
     tried = await side_by_side(_search(indexes[name], card, task, own) for name in card.knowledge)
-    unsearched = {name: each for name, each in zip(card.knowledge, tried, strict=True) if isinstance(each, str)}
-    found = await secrets.marked([passage for each in tried if not isinstance(each, str) for passage in each])
+    unsearched = {name: result for name, result in zip(card.knowledge, tried, strict=True) if isinstance(result, str)}
+    all_passages = await secrets.marked(
+        [passage for result in tried if not isinstance(result, str) for passage in result]
+    )
     now = clock()
     passages = [
         Entry(content=passage, producer=passage.index, label=passage.label, time=now)
-        for passage in found
+        for passage in all_passages
         if passage.label <= min(task.clearance, card.clearance)
     ]
     return Gathered(build_view(context, card, passages, unsearched), charged((), card.name, bill))
@@ -114,18 +116,18 @@ async def fetch(
         InputError: there is no such index, or no such document that the principal may see.
     """
     index, text = indexes.get(document.index), None
-    found: Sequence[Passage] = ()
+    passages: Sequence[Passage] = ()
     clearance, tenant = request.clearance or Label.PUBLIC, request.tenant
     with suppress(NotIndexed):
         if isinstance(index, DocumentIndex):
             text = await index.text(document.name, 0, most + 1, clearance=clearance, tenant=tenant)
         if isinstance(index, DocumentIndex) and text is not None:
-            found = await index.search(
+            passages = await index.search(
                 request.text, k=1, clearance=clearance, tenant=tenant, document=document.name, call=call
             )
-    if text is None or not found:
+    if text is None or not passages:
         raise hidden(document)
-    return replace(document, text=text, label=max(found[0].label, document.label or Label.PUBLIC))
+    return replace(document, text=text, label=max(passages[0].label, document.label or Label.PUBLIC))
 
 
 def hidden(document: Document) -> InputError:
@@ -160,11 +162,11 @@ def _named_document(task: Task) -> dict[str, str]:
 
 def charged(steps: Sequence[Step], producer: str, bill: Sequence[tuple[str, Usage]]) -> tuple[Step, ...]:
     """Add the usage on a bill to the steps: to the last step of the same engine, or as a step of its own."""
-    found = list(steps)
+    priced = list(steps)
     for engine, usage in bill:
-        same = next((i for i in reversed(range(len(found))) if found[i].engine == engine), None)
+        same = next((i for i in reversed(range(len(priced))) if priced[i].engine == engine), None)
         if same is None:
-            found.append(Step(producer=producer, engine=engine, usage=usage))
+            priced.append(Step(producer=producer, engine=engine, usage=usage))
         else:
-            found[same] = replace(found[same], usage=found[same].usage + usage)
-    return tuple(found)
+            priced[same] = replace(priced[same], usage=priced[same].usage + usage)
+    return tuple(priced)

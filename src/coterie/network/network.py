@@ -50,8 +50,8 @@ class RandomIds:
         with self._lock:
             if not self._left or self._process != os.getpid():
                 self._left, self._process = os.urandom(_BYTES * _BLOCK), os.getpid()
-            found, self._left = self._left[:_BYTES], self._left[_BYTES:]
-        return f"{int(self._clock() * 1000) & _TIMES:012x}{found.hex()}"
+            random_bytes, self._left = self._left[:_BYTES], self._left[_BYTES:]
+        return f"{int(self._clock() * 1000) & _TIMES:012x}{random_bytes.hex()}"
 
 
 _MOST_LOOKED = 8192

@@ -70,11 +70,11 @@ class Outcome:
     @property
     def answering(self) -> tuple[Finding, ...]:
         """The accepted findings of the last stage that has any: it has read the earlier ones."""
-        asked = {finding.specialist: finding for finding in self.findings if finding.accepted}
+        by_specialist = {finding.specialist: finding for finding in self.findings if finding.accepted}
         stages = self.part.stages[-1:] if self.pinned else self.part.stages
         for stage in reversed(stages):
-            if found := tuple(asked[name] for name in stage if name in asked):
-                return found
+            if findings := tuple(by_specialist[name] for name in stage if name in by_specialist):
+                return findings
         return ()
 
 
@@ -93,16 +93,16 @@ def render(outcome: Outcome, *, part: bool) -> str:
         return outcome.filled
     if outcome.status == "accepted":
         return about + say(outcome.answering, named=part)
-    known = [finding.text for finding in outcome.findings if any(e.kind == "reason" for e in finding.evidence)]
-    guess = guess_of(outcome.findings) if outcome.degraded and not known else ""
+    reasons = [finding.text for finding in outcome.findings if any(e.kind == "reason" for e in finding.evidence)]
+    guess = guess_of(outcome.findings) if outcome.degraded and not reasons else ""
     why = f"not answered ({outcome.reason})." if part else f"Not answered: {outcome.reason}."
-    return about + "\n".join(filter(None, [why, *known, guess]))
+    return about + "\n".join(filter(None, [why, *reasons, guess]))
 
 
 def calls_of(outcome: Outcome) -> str:
     """Return the calls that answer, as JSON; empty if the answer is text, or there is none."""
-    found = {"escalated": outcome.findings[-1:], "accepted": outcome.answering}.get(outcome.status, ())
-    return next((finding.text for finding in found if finding.called), "")
+    findings = {"escalated": outcome.findings[-1:], "accepted": outcome.answering}.get(outcome.status, ())
+    return next((finding.text for finding in findings if finding.called), "")
 
 
 def kind_of(outcome: Outcome) -> Literal["found", "written", "abstained", "called"]:
@@ -165,7 +165,7 @@ def outcome_of(outcome: Outcome, answered: DocumentAnswer, *, now: float) -> Out
 
 def refused(finding: Finding) -> bool:
     """Return whether a finding abstains because the egress gate refused: a rule that applied, not a failure."""
-    return not finding.accepted and not finding.steps and any(not each.allowed for each in finding.verdicts)
+    return not finding.accepted and not finding.steps and any(not verdict.allowed for verdict in finding.verdicts)
 
 
 def overall_status(statuses: Sequence[Status]) -> Status:
@@ -210,15 +210,15 @@ def nothing_to_read(view: ContextView) -> Reason | None:
     return all_of(Reason("abstain.index_not_searched", index=name, why=why) for name, why in view.unsearched.items())
 
 
-def task_of(part: Part, request: Request, asked: str, *, whole: bool = True) -> Task:
+def task_of(part: Part, request: Request, question: str, *, whole: bool = True) -> Task:
     """Return the task of a part's specialists.
 
-    `asked` is the request in the principal's own words, and `whole` whether the part is all of it.
+    `question` is the request in the principal's own words, and `whole` whether the part is all of it.
     """
     return Task(
         text=part.text,
-        asked=asked,
-        rewritten=whole and request.text != asked,
+        asked=question,
+        rewritten=whole and request.text != question,
         columns=request.columns,
         label=label_of(request),
         label_without_pii=request.label_without_pii,
@@ -234,15 +234,15 @@ def task_of(part: Part, request: Request, asked: str, *, whole: bool = True) -> 
     )
 
 
-def for_generalist(task: Task, asked: Sequence[SpecialistCard]) -> Task:
+def for_generalist(task: Task, cards: Sequence[SpecialistCard]) -> Task:
     """Return the task for the generalist, after these specialists could not answer.
 
     If one of them is a score, the task has the columns that scores read and no others: the generalist must not
     decide by columns that a score leaves out, such as a protected attribute.
     """
-    labelled = [card.options for card in asked if card.options]
+    labelled = [card.options for card in cards if card.options]
     task = replace(task, labels=labelled[0] if len(labelled) == 1 else ())
-    scores = [card for card in asked if card.guards_columns]
+    scores = [card for card in cards if card.guards_columns]
     if not scores or not task.columns:
         return task
     read = {column for card in scores for column in card.columns}

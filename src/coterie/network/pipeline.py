@@ -232,7 +232,7 @@ class Pipeline(ABC):
 
         begin_questions(state)
         try:
-            found = await self.decider.decide(
+            deciding = await self.decider.decide(
                 state.task_of(0),
                 questions,
                 only=request.allowed,
@@ -242,8 +242,8 @@ class Pipeline(ABC):
             )
         finally:
             state.steps += map(self.meter.price, question_steps(bill))
-        state.steps += map(self.meter.price, found.steps)
-        record_answers(state, found)
+        state.steps += map(self.meter.price, deciding.steps)
+        record_answers(state, deciding)
 
     async def _run(self, state: RequestState) -> AsyncGenerator[Delta | Answer]:
         """Run the stages in order."""
@@ -283,8 +283,8 @@ class Pipeline(ABC):
             state.enter(await self._admit(state))
             self._check_somebody(state)
         with state.stage("rewrite") as note:
-            found = await self.admission.rewrite(state.request, state.context, call=state.call)
-            state.question, reason, steps = found
+            rewritten = await self.admission.rewrite(state.request, state.context, call=state.call)
+            state.question, reason, steps = rewritten
             state.steps += map(self.meter.price, steps)
             note(reason)
         with state.stage("route"):
@@ -412,7 +412,7 @@ class Pipeline(ABC):
             with state.stage("gather", note=", ".join(stage)):
                 views = await self._gather(stage, task, context, state)
             with state.stage("consult", note=", ".join(stage)):
-                found = await side_by_side(
+                consulted = await side_by_side(
                     self._consult(
                         self.specialists[name], self.policy.set_for(task, name, state.request), view, state, say
                     )
@@ -421,7 +421,7 @@ class Pipeline(ABC):
             with state.stage("verify", note=", ".join(stage)):
                 findings = [
                     verify(finding, self.specialists[name].card.writes, task, view)
-                    for finding, (name, view) in zip(found, views.items(), strict=True)
+                    for finding, (name, view) in zip(consulted, views.items(), strict=True)
                 ]
             outcome, context = verified(state.outcomes[index], findings, views, context, now=self.clock())
             state.outcomes[index] = outcome
@@ -433,7 +433,7 @@ class Pipeline(ABC):
         self, names: tuple[str, ...], task: Task, context: Context, state: RequestState
     ) -> dict[str, ContextView]:
         """Make the views of several specialists side by side."""
-        found = await side_by_side(
+        gathered_views = await side_by_side(
             gather(
                 self.knowledge,
                 self.specialists[name].card,
@@ -445,10 +445,10 @@ class Pipeline(ABC):
             )
             for name in names
         )
-        for each in found:
-            state.steps += map(self.meter.price, each.steps)
-        state.look_at(each.view for each in found)
-        return {name: each.view for name, each in zip(names, found, strict=True)}
+        for gathered in gathered_views:
+            state.steps += map(self.meter.price, gathered.steps)
+        state.look_at(each.view for each in gathered_views)
+        return {name: each.view for name, each in zip(names, gathered_views, strict=True)}
 
     async def _consult(
         self, specialist: Specialist, task: Task, view: ContextView, state: RequestState, say: Say | None
@@ -487,14 +487,14 @@ class Pipeline(ABC):
         off_topic = not self.escalate_out_of_scope and state.request.schema is None and not may_call
         if nobody_fits and (unread or off_topic):
             return outcome
-        asked = [self.specialists[each.specialist].card for each in outcome.findings]
-        task, view = handed_up(task, context, asked=asked, above=state.large.card)
+        cards_asked = [self.specialists[finding.specialist].card for finding in outcome.findings]
+        task, view = handed_up(task, context, asked=cards_asked, above=state.large.card)
         finding = await self._consult(state.large, task, view, state, say)
         above = escalated(outcome, finding, task, view, now=self.clock())
         if state.request.schema is None or above.status == "escalated" or calls_of(above):
             return above
-        known = filled(above, state.request.schema, state.slots, self._cards, nulls=True)
-        return known if known.status == "accepted" else above
+        typed = filled(above, state.request.schema, state.slots, self._cards, nulls=True)
+        return typed if typed.status == "accepted" else above
 
     async def _read_document(self, index: int, state: RequestState, channel: Channel | Collected) -> None:
         """Answer from the request's document. The answer is verified whole, so no piece of it is streamed."""

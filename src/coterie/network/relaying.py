@@ -172,7 +172,9 @@ class _Course:
         left = (self.call.outgoing or {}).values()
         return replace(
             event,
-            egress=summarise_egress(each if each.sent else replace(each, outcome=EGRESS_IN_STREAM) for each in left),
+            egress=summarise_egress(
+                crossing if crossing.sent else replace(crossing, outcome=EGRESS_IN_STREAM) for crossing in left
+            ),
         )
 
     @property
@@ -260,10 +262,10 @@ def _leave(network: RelayingNetwork, entered: Any, course: _Course) -> None:  # 
     """Give the answer to the flywheel."""
     if entered is None or network.flywheel is None:
         return
-    said = bytes(course.answer) if course.finding is None else answer_text(course.finding)
+    body = bytes(course.answer) if course.finding is None else answer_text(course.finding)
     network.flywheel.leave(
         entered,
-        said,
+        body,
         model=course.relayed.model if course.finding is None else "",
         cost=None if course.cost is None else float(course.cost),
         milliseconds=course.milliseconds,
@@ -299,16 +301,16 @@ def _prompt(relayed: Relayed, model: RelayModel, label: Label) -> Prompt:
 
 def _wishes(relayed: Relayed) -> list[int]:
     """Return the length limits that a request states."""
-    said = [relayed.content.get(name) for name in _WISHES.get(relayed.path, ())]
-    return [each for each in said if isinstance(each, int) and each > 0]
+    limits = [relayed.content.get(name) for name in _WISHES.get(relayed.path, ())]
+    return [limit for limit in limits if isinstance(limit, int) and limit > 0]
 
 
 def _answers(relayed: Relayed) -> int:
     """Return how many answers a request may produce: for each prompt, as many as requested."""
     content = relayed.content
-    times = [each for name in ("n", "best_of") if isinstance(each := content.get(name), int)]
+    times = [number for name in ("n", "best_of") if isinstance(number := content.get(name), int)]
     prompts = content.get("prompt") if relayed.path == "/completions" else None
-    several = len(prompts) if isinstance(prompts, list) and not all(isinstance(each, int) for each in prompts) else 1
+    several = len(prompts) if isinstance(prompts, list) and not all(isinstance(item, int) for item in prompts) else 1
     return max([1, *times]) * max(1, several)
 
 
@@ -318,13 +320,13 @@ def _collect(value: object, texts: list[str]) -> None:
         if value not in _STRUCTURE:
             texts.append(value)
     elif isinstance(value, dict):
-        for name, each in value.items():
+        for name, item in value.items():
             if name not in _STRUCTURE:
                 texts.append(name)
-            _collect(each, texts)
+            _collect(item, texts)
     elif isinstance(value, list):
-        for each in value:
-            _collect(each, texts)
+        for item in value:
+            _collect(item, texts)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         texts.append(str(value))
 
@@ -365,18 +367,20 @@ async def _settle(network: RelayingNetwork, course: _Course) -> Trace:
     """Write ledger, trace and audit entry, even if cancelled. Raises what the store or the log raises."""
     course.settled = True
     relayed, name = course.relayed, course.relayed.model
-    found = () if course.finding is None else (course.finding,)
-    steps = tuple(map(network.meter.price, found[0].steps)) if found else _step_of(network, course)
+    findings = () if course.finding is None else (course.finding,)
+    steps = tuple(map(network.meter.price, findings[0].steps)) if findings else _step_of(network, course)
     text, answer = relayed.body.decode("utf-8", "replace"), course.answer.decode("utf-8", "replace")
     key, tenant = relayed.principal.key, relayed.principal.tenant
     request = Request(text=text, tenant=tenant, key=key, clearance=relayed.principal.clearance, label=course.label)
-    asked, said = request, answer
-    if found:  # the least that the model would have read and written: texts without the form around them
-        asked = replace(request, text="\n".join(read_question(relayed.content) or (text,)))
-        said = answer_text(found[0])
+    question, reply = request, answer
+    if findings:  # the least that the model would have read and written: texts without the form around them
+        question = replace(request, text="\n".join(read_question(relayed.content) or (text,)))
+        reply = answer_text(findings[0])
     verdicts = tuple(course.call.egress or ())
     outgoing = tuple((course.call.outgoing or {}).values())
-    unasked = not found and (all(each.outcome == NOT_SENT for each in outgoing) if outgoing else bool(verdicts))
+    unasked = not findings and (
+        all(crossing.outcome == NOT_SENT for crossing in outgoing) if outgoing else bool(verdicts)
+    )
     steps = () if unasked else steps
     trace = Trace(
         id=course.trace_id,
@@ -384,16 +388,16 @@ async def _settle(network: RelayingNetwork, course: _Course) -> Trace:
         tenant=tenant,
         session=None,
         label=course.label,
-        status="accepted" if found else "abstained" if unasked else "escalated",
+        status="accepted" if findings else "abstained" if unasked else "escalated",
         route=Route(parts=(), reason=_why(course)),
-        findings=found,
+        findings=findings,
         views=(),
         verdicts=verdicts,
         egress=outgoing,
         stages=(),
         steps=steps,
         usage=replace(total_usage(step.usage for step in steps), milliseconds=(perf_counter() - course.start) * 1000),
-        counterfactual_cost=network.meter.counterfactual(asked, said, steps, named=name),
+        counterfactual_cost=network.meter.counterfactual(question, reply, steps, named=name),
     )
     course.cost = trace.usage.cost
     settlement = Settlement(trace=trace, texts=(text,))

@@ -79,13 +79,13 @@ def trace_of(state: RequestState, text: str, meter: Meter) -> Trace:
 def _unpaid(state: RequestState, steps: Sequence[Step]) -> Iterator[Step]:
     """Yield a step of unknown cost for each call that a provider may bill but no step covers (cut off or unusable)."""
     calls = (state.call.outgoing or {}).values()
-    answered = Counter(each.engine for each in calls if each.outcome == "answered")
+    answered = Counter(call.engine for call in calls if call.outcome == "answered")
     noted = Counter(step.engine for step in steps) - answered
-    for each in calls:
-        if each.outcome in _MAY_BE_BILLED:
-            noted[each.engine] -= 1
-            if noted[each.engine] < 0:
-                yield Step(producer=each.engine, engine=each.engine, usage=Usage(cost=None), note="cut off")
+    for call in calls:
+        if call.outcome in _MAY_BE_BILLED:
+            noted[call.engine] -= 1
+            if noted[call.engine] < 0:
+                yield Step(producer=call.engine, engine=call.engine, usage=Usage(cost=None), note="cut off")
 
 
 def texts_in(request: Request) -> tuple[str, ...]:
@@ -101,8 +101,8 @@ def session_entries(state: RequestState, text: str, *, producer: str, now: float
     """
     if state.request.session is None:
         return ()
-    found = [finding for outcome in state.outcomes for finding in outcome.findings]
-    asked = Entry(
+    findings = [finding for outcome in state.outcomes for finding in outcome.findings]
+    question = Entry(
         content=Message(role="user", text=state.request.text),
         producer="user",
         label=label_of(state.request),
@@ -112,11 +112,11 @@ def session_entries(state: RequestState, text: str, *, producer: str, now: float
     answered = Entry(
         content=Message(role="assistant", text=text),
         producer=producer,
-        label=max([label_of(state.question), *(finding.label for finding in found)]),
-        label_without_pii=label_without_pii(state.question, *found),
+        label=max([label_of(state.question), *(finding.label for finding in findings)]),
+        label_without_pii=label_without_pii(state.question, *findings),
         time=now,
     )
-    return (asked, *(entry for outcome in state.outcomes for entry in outcome.entries), answered)
+    return (question, *(entry for outcome in state.outcomes for entry in outcome.entries), answered)
 
 
 def audit_entry(
@@ -128,8 +128,8 @@ def audit_entry(
     digest: Callable[[str], str],
 ) -> AuditEvent:
     """Return the request's entry in the audit log."""
-    asked = {finding.specialist for finding in trace.findings}
-    cards = {name: specialists[name].card for name in asked & specialists.keys()}
+    consulted = {finding.specialist for finding in trace.findings}
+    cards = {name: specialists[name].card for name in consulted & specialists.keys()}
     return audit_request(trace, state.request, text, cards=cards, digest=digest)
 
 
@@ -156,17 +156,17 @@ def check_value(feedback: Feedback, trace: Trace, labels: Callable[[str], Collec
     """
     if feedback.value is None:
         return
-    about = {each.specialist for each in trace.findings if feedback.specialist in {"", each.specialist}}
-    known = [frozenset(labels(name)) for name in sorted(about)]
-    said = [str(each) for each in (feedback.value if isinstance(feedback.value, tuple) else [feedback.value])]
-    every = {label for each in known for label in each}
-    if not every or any(each.issuperset(said) for each in known if each):
+    about = {finding.specialist for finding in trace.findings if feedback.specialist in {"", finding.specialist}}
+    label_sets = [frozenset(labels(name)) for name in sorted(about)]
+    values = [str(value) for value in (feedback.value if isinstance(feedback.value, tuple) else [feedback.value])]
+    every = {label for labels in label_sets for label in labels}
+    if not every or any(label_set.issuperset(values) for label_set in label_sets if label_set):
         return
-    free = not all(known)
-    odd = next((value for value in said if value not in every), said[0])
+    free = not all(label_sets)
+    odd = next((value for value in values if value not in every), values[0])
     folded = {label.casefold(): label for label in sorted(every)}
     least = _MISSPELT if free else _LIKE
-    near = [folded[each] for each in difflib.get_close_matches(odd.casefold(), list(folded), n=_NAMED, cutoff=least)]
+    near = [folded[match] for match in difflib.get_close_matches(odd.casefold(), list(folded), n=_NAMED, cutoff=least)]
     if free and not near:
         return
     shown = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"There are: {', '.join(sorted(every)[:20])}."

@@ -93,9 +93,9 @@ def composing(large: Specialist | None, parts: Sequence[Part]) -> Generalist | N
 
 async def compose(generalist: Generalist, state: RequestState) -> Finding:
     """Return the generalist's text of all findings; an abstention if it may not say it."""
-    found = [finding for outcome in state.outcomes for finding in rendered_findings(outcome)]
+    findings = [finding for outcome in state.outcomes for finding in rendered_findings(outcome)]
     whole = Part(text=state.question.text, stages=(), score=0.0)
-    return await generalist.compose(task_of(whole, state.question, state.request.text), found, call=state.call)
+    return await generalist.compose(task_of(whole, state.question, state.request.text), findings, call=state.call)
 
 
 def heading(outcomes: Sequence[Outcome], index: int) -> tuple[str, str]:
@@ -187,8 +187,8 @@ def filled(
     if text:
         return replace(outcome, status="accepted", filled=text, degraded=lacks)
     reasons = [] if lacks is None else [lacks]
-    known = outcome.reason if outcome.status == "abstained" else None
-    return replace(outcome, status="abstained", reason=all_of([*reasons, *([known] if known else [])]))
+    reason = outcome.reason if outcome.status == "abstained" else None
+    return replace(outcome, status="abstained", reason=all_of([*reasons, *([reason] if reason else [])]))
 
 
 def handed_up(
@@ -247,12 +247,12 @@ def schema_route(
     """Return the route of a request for JSON: the specialists that fill it, or none. None if the router decides."""
     if request.schema is None or is_free(request.schema):
         return None, {}
-    asked = {request.specialist} if request.specialist is not None else set(request.allowed or cards)
-    makers = [name for name, card in cards.items() if name in asked and _makes(card, request)]
+    candidates = {request.specialist} if request.specialist is not None else set(request.allowed or cards)
+    makers = [name for name, card in cards.items() if name in candidates and _makes(card, request)]
     if len(makers) == 1:  # trained for this call, where others have fields or labels of its arguments' names
         part = Part(text=request.text, stages=plan_stages(makers[0], cards, readers=False), score=1.0)
         return Route(parts=(part,), reason=Reason("route.schema", specialists=makers[0])), {}
-    among = {name: card for name, card in cards.items() if name in asked}
+    among = {name: card for name, card in cards.items() if name in candidates}
     slots = assign(request.schema, among, pinned=request.specialist is not None)
     if isinstance(slots, Reason):
         return Route(parts=(), reason=slots), {}
@@ -272,12 +272,12 @@ def in_one(route: Route, request: Request) -> Route:
     if not route.parts:
         return route
     depth = max(len(part.stages) for part in route.parts)
-    asked: set[str] = set()
+    seen: set[str] = set()
     stages = []
     for i in range(depth):
         stage = dict.fromkeys(name for part in route.parts for name in (part.stages[i : i + 1] or ((),))[0])
-        stages.append(tuple(name for name in stage if name not in asked))
-        asked |= stage.keys()
+        stages.append(tuple(name for name in stage if name not in seen))
+        seen |= stage.keys()
     whole = Part(text=request.text, stages=tuple(filter(None, stages)), score=max(part.score for part in route.parts))
     return replace(route, parts=(whole if len(route.parts) > 1 else route.parts[0],))
 
@@ -294,14 +294,16 @@ def question_steps(bill: Bill) -> tuple[Step, ...]:
     return charged((), PRODUCER, bill)
 
 
-def record_answers(state: RequestState, found: Deciding) -> None:
+def record_answers(state: RequestState, deciding: Deciding) -> None:
     """Record in the state who was asked and the results; the text of the answers is for the audit log's digest."""
-    names = tuple(finding.specialist for finding in found.findings)
+    names = tuple(finding.specialist for finding in deciding.findings)
     part = replace(state.route.parts[0], stages=(names,) if names else ())
-    state.decisions = found.decisions
-    state.route = replace(state.route, parts=(part,), reason=_reason(found.decisions))
-    state.outcomes = [replace(state.outcomes[0], findings=found.findings, status=_status(found.decisions))]
-    state.shown.append("\n".join(f"{each.question or each.site}: {each.value}" for each in found.decisions))
+    state.decisions = deciding.decisions
+    state.route = replace(state.route, parts=(part,), reason=_reason(deciding.decisions))
+    state.outcomes = [replace(state.outcomes[0], findings=deciding.findings, status=_status(deciding.decisions))]
+    state.shown.append(
+        "\n".join(f"{decision.question or decision.site}: {decision.value}" for decision in deciding.decisions)
+    )
 
 
 def _status(decisions: Sequence[Decision]) -> Status:

@@ -151,8 +151,8 @@ class RequestState:
     @property
     def composable(self) -> bool:
         """Whether there are enough findings to combine: a single accepted one passes through as it is."""
-        found = (finding for outcome in self.outcomes for finding in rendered_findings(outcome))
-        return sum(finding.accepted for finding in found) >= _FEWEST_TO_COMPOSE
+        findings = (finding for outcome in self.outcomes for finding in rendered_findings(outcome))
+        return sum(finding.accepted for finding in findings) >= _FEWEST_TO_COMPOSE
 
     async def known_to(self, index: int) -> Context:
         """Return the context of a part, with the entries of the parts that it depends on, once these are done."""
@@ -165,18 +165,18 @@ class RequestState:
     def look_at(self, views: Iterable[ContextView]) -> None:
         """Note, once, that a passage in a view holds orders to a model."""
         entries = (entry.content for view in views for entry in view.entries)
-        found = suspect((each.text for each in entries if isinstance(each, Passage)), "a passage")
-        self.verdicts += tuple(each for each in found if each not in self.verdicts)
+        verdicts = suspect((entry.text for entry in entries if isinstance(entry, Passage)), "a passage")
+        self.verdicts += tuple(verdict for verdict in verdicts if verdict not in self.verdicts)
 
-    def decided(self, found: Iterable[Verdict]) -> tuple[Verdict, ...]:
+    def decided(self, verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
         """Return every verdict of this request: of its label, of the findings, and of other egresses.
 
         A failed or abandoned attempt is in no finding; its egress happened all the same.
         """
-        known = tuple(found)
-        rest = Counter(known)
-        lost = [each for each in self.call.egress or () if not _take(rest, each)]
-        return (*self.verdicts, *known, *lost)
+        verdicts_of_call = tuple(verdicts)
+        rest = Counter(verdicts_of_call)
+        lost = [verdict for verdict in self.call.egress or () if not _take(rest, verdict)]
+        return (*self.verdicts, *verdicts_of_call, *lost)
 
     async def pay(self, limits: Limits | None) -> None:
         """Settle the reservation with the limits, wherever the request ended."""
@@ -195,8 +195,10 @@ class RequestState:
         """What the generalist failed to do, and why; None if nothing failed."""
         composed = self.composed
         failed = None if composed is None or composed.accepted or refused(composed) else composed.reason
-        found = [each for each in [*(outcome.degraded for outcome in self.outcomes), failed] if each is not None]
-        return all_of(dict.fromkeys(found)) if found else None
+        reasons = [
+            reason for reason in [*(outcome.degraded for outcome in self.outcomes), failed] if reason is not None
+        ]
+        return all_of(dict.fromkeys(reasons)) if reasons else None
 
     def stage(self, name: str, *, note: str = "") -> StageTimer:
         """Return a context that times a stage and takes its note from the function it yields; parts have their own."""

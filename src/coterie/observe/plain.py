@@ -12,7 +12,7 @@ EGRESS_HEADER = "x-coterie-egress"
 
 def without_egress_text(trace: Trace) -> Trace:
     """Return the trace without the texts that left, which are shown on request only."""
-    return replace(trace, egress=tuple(replace(each, text="") for each in trace.egress))
+    return replace(trace, egress=tuple(replace(crossing, text="") for crossing in trace.egress))
 
 
 def summarise(trace: Trace) -> dict[str, Json]:
@@ -35,7 +35,7 @@ def summarise(trace: Trace) -> dict[str, Json]:
         **rewritten,
         **degraded,
         **guess,
-        "egress": {"summary": trace.egress_summary, "prompts": [_egress(each) for each in trace.egress]},
+        "egress": {"summary": trace.egress_summary, "prompts": [_egress(crossing) for crossing in trace.egress]},
         "findings": [_finding(finding) for finding in trace.findings],
         "usage": {
             "milliseconds": readable(usage.milliseconds),
@@ -61,7 +61,7 @@ def summarise_decisions(answer: Decisions) -> dict[str, Json]:
         "method",
         "zero_shot",
     )
-    decisions: list[Json] = [readable({key: getattr(each, key) for key in keys}) for each in answer.decisions]
+    decisions: list[Json] = [readable({key: getattr(decision, key) for key in keys}) for decision in answer.decisions]
     whole = summarise(answer.trace)
     return {key: whole[key] for key in ("trace_id", "status", "accepted", "egress")} | {
         "decisions": decisions,
@@ -83,7 +83,7 @@ def _finding(finding: Finding) -> Json:
         shown["fields"] = readable(finding.fields)
     if finding.citations:  # the answer's text refers to them by number
         shown["citations"] = [
-            {"number": number, **readable(each)} for number, each in enumerate(finding.citations, start=1)
+            {"number": number, **readable(citation)} for number, citation in enumerate(finding.citations, start=1)
         ]
     if finding.contradictions:
         shown["contradictions"] = readable(finding.contradictions)

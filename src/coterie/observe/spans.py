@@ -54,18 +54,18 @@ class SpanMaker:
         begin = int(trace.time * 1e9)
         end = begin + _nanoseconds(trace.usage.milliseconds)
         whole = self._span(f"invoke_workflow {self.network}", context, None, (begin, end), self._whole(trace))
-        found, place = [whole], 2
+        made, number_of_span = [whole], 2
         for producer in dict.fromkeys(step.producer for step in trace.steps if step.producer != OVERHEAD):
             steps = [step for step in trace.steps if step.producer == producer]
             start, stop = _where(trace, producer, begin, end)
-            agent, place = _context(number, place), place + 1
+            agent, number_of_span = _context(number, number_of_span), number_of_span + 1
             about = self._agent(producer, steps, trace)
-            found.append(self._span(f"invoke_agent {producer}", agent, context, (start, stop), about))
+            made.append(self._span(f"invoke_agent {producer}", agent, context, (start, stop), about))
             for step in steps:
                 over = start + _nanoseconds(step.usage.milliseconds)
-                found.append(self._step(step, _context(number, place), agent, (start, over)))
-                start, place = over, place + 1
-        return found
+                made.append(self._step(step, _context(number, number_of_span), agent, (start, over)))
+                start, number_of_span = over, number_of_span + 1
+        return made
 
     def _whole(self, trace: Trace) -> dict[str, Attribute | None]:
         own = total_usage(step.usage for step in trace.steps if step.producer == OVERHEAD)
@@ -85,14 +85,14 @@ class SpanMaker:
         }
 
     def _agent(self, producer: str, steps: Sequence[Step], trace: Trace) -> dict[str, Attribute | None]:
-        found = next((finding for finding in trace.findings if finding.specialist == producer), None)
-        sure = None if found is None else found.known_confidence
+        matching = next((finding for finding in trace.findings if finding.specialist == producer), None)
+        sure = None if matching is None else matching.known_confidence
         return {
             "gen_ai.operation.name": "invoke_agent",
             "gen_ai.agent.name": producer,
             "gen_ai.provider.name": "coterie",
             **self._usage(total_usage(step.usage for step in steps)),
-            "coterie.accepted": None if found is None else found.accepted,
+            "coterie.accepted": None if matching is None else matching.accepted,
             "coterie.confidence": None if sure is None else float(sure),
         }
 
@@ -112,9 +112,9 @@ class SpanMaker:
             about["gen_ai.provider.name"] = model.engine
             kind = SpanKind.CLIENT
         if isinstance(model, OpenAIModel):
-            place = urlsplit(model.base_url)
-            port = place.port or (443 if place.scheme == "https" else 80)
-            about |= {"server.address": place.hostname, "server.port": port}
+            address = urlsplit(model.base_url)
+            port = address.port or (443 if address.scheme == "https" else 80)
+            about |= {"server.address": address.hostname, "server.port": port}
         failed = any(part.startswith(("failed: ", "given up: it ")) for part in step.note.split("; "))
         about["error.type"] = "_OTHER" if failed else None  # the kind that the conventions have for no kind of theirs
         return self._span(f"{operation} {named}", context, parent, span, about, kind=kind, failed=failed)
@@ -146,13 +146,13 @@ class SpanMaker:
         kind: SpanKind = SpanKind.INTERNAL,
         failed: bool = False,
     ) -> ReadableSpan:
-        known: dict[str, Any] = {key: value for key, value in about.items() if value is not None}
+        present: dict[str, Any] = {key: value for key, value in about.items() if value is not None}
         return ReadableSpan(
             name=name,
             context=context,
             parent=parent,
             resource=self.resource,
-            attributes=known,
+            attributes=present,
             kind=kind,
             status=Status(StatusCode.ERROR if failed else StatusCode.UNSET),
             start_time=span[0],
@@ -210,8 +210,8 @@ def observed(store: Store, *, endpoint: str, network: str, models: Mapping[str, 
 def _where(trace: Trace, producer: str, begin: int, end: int) -> tuple[int, int]:
     """Return the time of the stage in which a producer worked: routing, consulting, or later stages."""
     for stage in trace.stages:
-        asked = stage.name == "consult" and producer in stage.note.split(", ")
-        if asked or (stage.name == "route" and producer == "router"):
+        consulted = stage.name == "consult" and producer in stage.note.split(", ")
+        if consulted or (stage.name == "route" and producer == "router"):
             start = begin + _nanoseconds(stage.after)
             return start, start + _nanoseconds(stage.milliseconds)
     late = [stage for stage in trace.stages if stage.name in {"decide", "compose"}]
@@ -237,10 +237,10 @@ def _trace_number(trace_id: str) -> int:
     return number if 0 < number < 1 << 128 else int.from_bytes(trace_id.encode()[:16].rjust(16, b"\x01"), "big")
 
 
-def _context(number: int, place: int) -> SpanContext:
+def _context(number: int, number_of_span: int) -> SpanContext:
     """Return the context of the span at this position of a trace; its id derives from both, so it is reproducible."""
-    span = ((number ^ number >> 64) + place * 0x9E3779B97F4A7C15) & (1 << 64) - 1
-    return SpanContext(number, span or place, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    span = ((number ^ number >> 64) + number_of_span * 0x9E3779B97F4A7C15) & (1 << 64) - 1
+    return SpanContext(number, span or number_of_span, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
 
 
 def _nanoseconds(milliseconds: float) -> int:

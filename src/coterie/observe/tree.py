@@ -38,12 +38,14 @@ def draw_trace(trace: Trace, *, currency: str = "USD") -> Tree:
         style = "green" if verdict.allowed else "red"
         root.add(_line(f"verdict {verdict.rule}", style, f"  {verdict.reason}"))
     egress = root.add(_line("egress", "bold", f"  {trace.egress_summary}"))
-    for each in trace.egress:
-        hidden = ", pseudonymised" if each.pseudonymised else ""
-        about = f"  {each.label.value}{hidden}, {each.characters:,} characters, {each.outcome}  {each.id}"
-        branch = egress.add(_line(each.engine, "magenta" if each.sent else "dim", about))
-        if each.text:
-            branch.add(_line("text", "dim", f"  {each.text}"))
+    for crossing in trace.egress:
+        hidden = ", pseudonymised" if crossing.pseudonymised else ""
+        about = (
+            f"  {crossing.label.value}{hidden}, {crossing.characters:,} characters, {crossing.outcome}  {crossing.id}"
+        )
+        branch = egress.add(_line(crossing.engine, "magenta" if crossing.sent else "dim", about))
+        if crossing.text:
+            branch.add(_line("text", "dim", f"  {crossing.text}"))
     stages = root.add(_line("stages", "bold"))
     for stage in trace.stages:
         stages.add(_line(stage.name, "cyan", f"  {stage.milliseconds:.2f} ms  {stage.note}".rstrip()))
@@ -62,7 +64,7 @@ def _draw_route(branch: Tree, trace: Trace) -> None:
 
 def _draw_finding(root: Tree, finding: Finding, view: ViewRecord | None) -> None:
     word, style = ("accepted", "green") if finding.accepted else ("abstained", "yellow")
-    sure = "" if (known := finding.known_confidence) is None else f" at {known:.3f}"
+    sure = "" if (confidence := finding.known_confidence) is None else f" at {confidence:.3f}"
     branch = root.add(_line(finding.specialist, style, f"  {word}{sure}  {finding.text}".rstrip()))
     branch.add(_line("why", "dim", f"  {finding.reason}"))
     if view is not None and (view.seen or view.omitted):
@@ -82,18 +84,20 @@ def _draw_finding(root: Tree, finding: Finding, view: ViewRecord | None) -> None
         branch.add(_line(f"and {len(finding.evidence) - _EVIDENCE_SHOWN} more", "dim"))
 
 
-def _draw_citation(number: int, each: Citation) -> Text:
-    page = "" if each.page is None else f"  page {each.page}"
-    heading = f"  {each.heading}" if each.heading else ""
-    return _line(f"[{number}]", "dim", f"  {each.document}{heading}{page}  {each.start}-{each.end}  {each.text}")
+def _draw_citation(number: int, citation: Citation) -> Text:
+    page = "" if citation.page is None else f"  page {citation.page}"
+    heading = f"  {citation.heading}" if citation.heading else ""
+    return _line(
+        f"[{number}]", "dim", f"  {citation.document}{heading}{page}  {citation.start}-{citation.end}  {citation.text}"
+    )
 
 
-def _draw_field(each: Field) -> Text:
-    style = "green" if each.accepted else "yellow"
-    if not each.stated:
-        return _line(each.name, style, f"  not stated  {each.confidence:.3f}")
-    value = "" if each.value is None else f"  {each.value}"
-    return _line(each.name, style, f"{value}  {each.confidence:.3f}  {each.start}-{each.end}  {each.text}")
+def _draw_field(field: Field) -> Text:
+    style = "green" if field.accepted else "yellow"
+    if not field.stated:
+        return _line(field.name, style, f"  not stated  {field.confidence:.3f}")
+    value = "" if field.value is None else f"  {field.value}"
+    return _line(field.name, style, f"{value}  {field.confidence:.3f}  {field.start}-{field.end}  {field.text}")
 
 
 def _draw_ledger(root: Tree, trace: Trace, currency: str) -> None:

@@ -147,7 +147,7 @@ def find_accept_threshold(outcomes: CalibrationOutcomes, *, quality: float, gene
     if n < _FEWEST:
         return nothing
     thresholds = np.sort(outcomes.confidence)[::-1][np.maximum(np.round(_SHARES * n).astype(int), 1) - 1]
-    shown = [_p_value(outcomes, float(each), aim, generalist) <= DELTA / len(_STARTS) for each in thresholds]
+    shown = [_p_value(outcomes, float(threshold), aim, generalist) <= DELTA / len(_STARTS) for threshold in thresholds]
     reached = [_last(shown, int(np.searchsorted(_SHARES, start - 1e-9))) for start in _STARTS]
     if max(reached) < 0:
         return nothing
@@ -160,10 +160,10 @@ def find_accept_threshold(outcomes: CalibrationOutcomes, *, quality: float, gene
 def _last(shown: Sequence[bool], start: int) -> int:
     """Return the last position of an unbroken run from `start`; -1 if `start` is not shown."""
     last = -1
-    for place in range(start, len(shown)):
-        if not shown[place]:
+    for index in range(start, len(shown)):
+        if not shown[index]:
             break
-        last = place
+        last = index
     return last
 
 

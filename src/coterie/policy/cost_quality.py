@@ -118,8 +118,8 @@ def _outcome(record: Record, lines: Lines) -> RecordedOutcome:
     if not isinstance(prompt, str) or not prompt.strip():
         raise lines.error(f"has the prompt {prompt!r}, which is no text", f"A record: {_HINT}", line=record.line)
     if not isinstance(models, dict) or not models:
-        found = f"has models {str(models)[:60]!r}, which are no object of models" if models else "has no models"
-        raise lines.error(found, f"A record: {_HINT}", line=record.line)
+        problem = f"has models {str(models)[:60]!r}, which are no object of models" if models else "has no models"
+        raise lines.error(problem, f"A record: {_HINT}", line=record.line)
     domain = record.cells.get("domain")
     if domain is not None and not isinstance(domain, str):
         raise lines.error(f"has the domain {domain!r}, which is no text", f"A record: {_HINT}", line=record.line)
@@ -132,8 +132,8 @@ def _attempt(name: str, cell: object, record: Record, lines: Lines) -> Attempt:
         raise lines.error(f"has {cell!r} for model {name!r}, not an object", f"A record: {_HINT}", line=record.line)
     unknown = sorted(map(str, cell.keys() - _KNOWN))
     if unknown:
-        known = f"Known keys are {', '.join(sorted(_KNOWN))}."
-        raise lines.error(f"has unknown keys {unknown} for model {name!r}", known, line=record.line)
+        hint = f"Known keys are {', '.join(sorted(_KNOWN))}."
+        raise lines.error(f"has unknown keys {unknown} for model {name!r}", hint, line=record.line)
 
     def number(key: str, low: float, high: float) -> float | None:
         return _number(cell.get(key), f"{key} of model {name!r}", (low, high), record, lines)
@@ -192,8 +192,8 @@ class Aim:
             try:
                 check_money(self.budget)
             except ValueError as error:
-                said = f"Asked for a budget of {str(self.budget)[:100]} per 1,000 requests; {error}."
-                raise InputError(said) from None
+                problem = f"Asked for a budget of {str(self.budget)[:100]} per 1,000 requests; {error}."
+                raise InputError(problem) from None
 
     def __str__(self) -> str:
         if self.quality is not None:
@@ -255,11 +255,11 @@ class CostQualityPolicy:
         return self._thresholds[key]
 
     def _find(self, specialist: str, quality: float) -> AcceptThreshold:
-        known, checks = self.known[specialist], self.checked.get(specialist)
+        outcomes, checks = self.known[specialist], self.checked.get(specialist)
         generalist = self._generalist_on(specialist)[0]
         if checks is None:
-            return find_accept_threshold(known, quality=quality, generalist=generalist)
-        return find_checked_threshold(known, checks, quality=quality, generalist=generalist)
+            return find_accept_threshold(outcomes, quality=quality, generalist=generalist)
+        return find_checked_threshold(outcomes, checks, quality=quality, generalist=generalist)
 
     def _generalist_on(self, specialist: str) -> tuple[float, str]:
         """Return the accuracy of the generalist on a specialist's prompts, and its source."""
@@ -285,13 +285,13 @@ def generalist_by_domain(outcomes: RecordedOutcomes, model: str) -> dict[str, tu
         DataError: the outcomes are of other models.
     """
     scores = outcomes.scores_of(model)
-    asked, domains = ~np.isnan(scores), outcomes.domains
-    found = {}
+    scored, domains = ~np.isnan(scores), outcomes.domains
+    by_domain = {}
     for domain in sorted(set(domains) - {""}):
-        rows = asked & (domains == domain)
+        rows = scored & (domains == domain)
         if rows.sum() >= _FEWEST:
-            found[domain] = _upper_end(scores[rows], f"recorded outcomes of {domain}")
-    return found
+            by_domain[domain] = _upper_end(scores[rows], f"recorded outcomes of {domain}")
+    return by_domain
 
 
 def _upper_end(scores: np.ndarray, what: str) -> tuple[float, str]:

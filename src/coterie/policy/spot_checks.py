@@ -60,7 +60,7 @@ class SpotChecks:
     def __post_init__(self) -> None:
         if not len(self.confidence) == len(self.right) == len(self.group):
             raise ValueError("its rows do not fit together")
-        if not all(0 <= each <= 1 for each in self.confidence):
+        if not all(0 <= confidence <= 1 for confidence in self.confidence):
             raise ValueError("a confidence is not within 0 and 1")
 
     def __len__(self) -> int:
@@ -93,11 +93,11 @@ def collect(
     confidence: list[float] = []
     right: list[bool | None] = []
     group: list[int] = []
-    for place, (trace, said) in enumerate(checked):
-        for finding in (each for each in trace.findings if each.specialist == specialist):
+    for index, (trace, feedback) in enumerate(checked):
+        for finding in (finding for finding in trace.findings if finding.specialist == specialist):
             confidence.append(finding.confidence)
-            right.append(_judgement(finding, trace, said))
-            group.append(place)
+            right.append(_judgement(finding, trace, feedback))
+            group.append(index)
     return SpotChecks(
         version=version,
         share=share,
@@ -109,11 +109,11 @@ def collect(
     )
 
 
-def _judgement(finding: Finding, trace: Trace, said: Sequence[Feedback]) -> bool | None:
+def _judgement(finding: Finding, trace: Trace, feedback: Sequence[Feedback]) -> bool | None:
     """Return whether a finding's value is right, by the newest feedback on it, else on the whole answer; else None."""
-    answering = {each.specialist for each in trace.findings if each.accepted}
+    answering = {finding.specialist for finding in trace.findings if finding.accepted}
     for about in (finding.specialist, ""):
-        for word in reversed([each for each in said if each.specialist == about]):
+        for word in reversed([opinion for opinion in feedback if opinion.specialist == about]):
             if word.value is not None:
                 return word.names(finding.value)
             if word.thumb is not None and (about or answering == {finding.specialist}):
@@ -163,7 +163,7 @@ def dump_checks(checks: Mapping[str, SpotChecks]) -> bytes:
 def load_checks(content: bytes) -> dict[str, SpotChecks]:
     """Return the stored spot checks by specialist. Raises `ArtefactRefused`."""
     try:
-        return {name: from_json(SpotChecks, each) for name, each in parse_json(content).items()}
+        return {name: from_json(SpotChecks, stored) for name, stored in parse_json(content).items()}
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ArtefactRefused(
             f"The spot checks in {SPOT_CHECKS_FILE!r} cannot be read: {type(error).__name__} {error}.",

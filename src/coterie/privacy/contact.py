@@ -103,10 +103,10 @@ def _looks_like_v6(address: str) -> bool:
 
 def _is_somebody(address: str) -> bool:
     try:
-        found = ipaddress.ip_address(address)
+        ip = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return not (found.is_loopback or found.is_unspecified)
+    return not (ip.is_loopback or ip.is_unspecified)
 
 
 # --- Dates, and which of them are somebody's birth.
@@ -156,8 +156,8 @@ def find_births(text: str) -> Iterator[PersonalData]:
         return
     before = 0
     for start, end in date_places(text):
-        said = last_before(_BIRTH, text, start, reach=min(_REACH, start - before))
-        if (said >= 0 and "\n\n" not in text[said:start]) or _BORN_BEHIND.match(text, end):
+        word_end = last_before(_BIRTH, text, start, reach=min(_REACH, start - before))
+        if (word_end >= 0 and "\n\n" not in text[word_end:start]) or _BORN_BEHIND.match(text, end):
             yield PersonalData(kind=Kind.DATE_OF_BIRTH, start=start, end=end, score=0.9)
         before = end
 
@@ -275,8 +275,8 @@ def said_of(text: str, start: int, end: int) -> bool | None:
     if _DOLLARS.search(text, max(0, start - 2), start):
         return False
     if phone < 0 and other < 0:
-        told = _is_said_behind(text, end) or _GET.search(text, max(0, start - 24), start)
-        return True if told or _is_beside_mail(text, start, end) else None
+        is_told = _is_said_behind(text, end) or _GET.search(text, max(0, start - 24), start)
+        return True if is_told or _is_beside_mail(text, start, end) else None
     if text[max(0, phone - 6) : max(0, phone)].lower() == "number" and other >= 0:
         return False  # "order number", "account number is"
     return phone > other
@@ -421,22 +421,22 @@ def _without_neighbours(text: str, start: int, end: int) -> int:
 
 def _score(text: str, start: int, end: int, *, goes_on: bool) -> float:
     """Return the confidence that this is a telephone number, perhaps one more of a list; 0 for none."""
-    found = text[start:end]
-    plain = _EXTENDED.sub("", found)
+    number = text[start:end]
+    plain = _EXTENDED.sub("", number)
     groups = _SPLIT.findall(plain)
     digits = digits_of("".join(groups))
     if not _FEWEST_DIGITS <= len(digits) <= _MOST_DIGITS or len(set(digits)) == 1 or _FRACTIONS.fullmatch(plain):
         return 0.0
     if _OF_DATE.fullmatch(plain) and text[start - 1 : start] == "/":
         return 0.0
-    said = goes_on or said_of(text, start, end)
-    if said is None and len(plain) < len(found):
-        said = True  # nothing else has an extension
-    if said is None and len(digits) >= _WHOLE and has_its_line(text, start, end):
-        said = True
-    if not _may_stand(text, start, end, plain, said=said is True):
+    is_said = goes_on or said_of(text, start, end)
+    if is_said is None and len(plain) < len(number):
+        is_said = True  # nothing else has an extension
+    if is_said is None and len(digits) >= _WHOLE and has_its_line(text, start, end):
+        is_said = True
+    if not _may_stand(text, start, end, plain, said=is_said is True):
         return 0.0
-    return _score_of(plain, groups, digits, said=False if _MONEY.match(text, end) else said)
+    return _score_of(plain, groups, digits, said=False if _MONEY.match(text, end) else is_said)
 
 
 def _may_stand(text: str, start: int, end: int, plain: str, *, said: bool) -> bool:
@@ -452,10 +452,10 @@ def _may_stand(text: str, start: int, end: int, plain: str, *, said: bool) -> bo
     return before not in _JOINED or not before or _is_joined(text, start, said=said)
 
 
-def _is_grouped(found: str) -> bool:
+def _is_grouped(number: str) -> bool:
     """Return whether a number's grouping alone identifies a telephone number."""
     forms = (_NORTH_AMERICAN, _BRACKETS, _TRUNK, _TRIPLES)
-    return found.startswith("+") or any(form.match(found) for form in forms)
+    return number.startswith("+") or any(form.match(number) for form in forms)
 
 
 def _is_joined(text: str, start: int, *, said: bool) -> bool:
@@ -464,20 +464,20 @@ def _is_joined(text: str, start: int, *, said: bool) -> bool:
     return said and (beside or is_called(text, start))
 
 
-def _score_of(found: str, groups: list[str], digits: str, *, said: bool | None) -> float:
+def _score_of(number: str, groups: list[str], digits: str, *, said: bool | None) -> float:
     """Return the confidence from the number's form, and from its context: None for no context."""
-    if found.lstrip("(").startswith("+") or digits.startswith("00"):
+    if number.lstrip("(").startswith("+") or digits.startswith("00"):
         return 0.95 if _is_possible(digits.lstrip("0")) else 0.0
-    if said is False or _is_range(groups, found):
+    if said is False or _is_range(groups, number):
         return 0.0
-    if _NORTH_AMERICAN.match(found) or (_BRACKETS.match(found) and len(digits) >= 7):
+    if _NORTH_AMERICAN.match(number) or (_BRACKETS.match(number) and len(digits) >= 7):
         return 0.9
     if said:
         return 0.85 if len(digits) >= 7 or len(groups) > 1 else 0.0
-    if _ONE_PIECE.fullmatch(found) or _TRIPLES.fullmatch(found):
+    if _ONE_PIECE.fullmatch(number) or _TRIPLES.fullmatch(number):
         return 0.6
-    grouped = len(groups) > 1 and not _THOUSANDS.fullmatch(found)
-    return 0.7 if grouped and 9 <= len(digits) <= 11 and _TRUNK.match(found) else 0.0
+    grouped = len(groups) > 1 and not _THOUSANDS.fullmatch(number)
+    return 0.7 if grouped and 9 <= len(digits) <= 11 and _TRUNK.match(number) else 0.0
 
 
 def _is_possible(digits: str) -> bool:
@@ -497,8 +497,8 @@ def _is_possible(digits: str) -> bool:
     return any(map(is_possible_number, numbers))
 
 
-def _is_range(groups: list[str], found: str) -> bool:
+def _is_range(groups: list[str], number: str) -> bool:
     """Return whether this is a range from one number to a greater one, as of pages or quantities."""
-    if _DECIMALS.fullmatch(found):
+    if _DECIMALS.fullmatch(number):
         return True
-    return _RANGE.fullmatch(found) is not None and len(groups[0]) == len(groups[1]) and groups[0] < groups[1]
+    return _RANGE.fullmatch(number) is not None and len(groups[0]) == len(groups[1]) and groups[0] < groups[1]

@@ -109,46 +109,48 @@ def label_of(kind: str) -> Label | None:
     return None if kind in _HARMLESS else Label.CONFIDENTIAL
 
 
-def least_label(found: Iterable[PersonalData]) -> Label | None:
+def least_label(personal_data: Iterable[PersonalData]) -> Label | None:
     """Return the lowest label of a text with all these findings; None if they require none."""
-    labels = [label for each in found if (label := label_of(each.kind)) is not None]
+    labels = [label for item in personal_data if (label := label_of(item.kind)) is not None]
     return max(labels, key=lambda label: label.rank, default=None)
 
 
-def settle(found: Iterable[PersonalData]) -> tuple[PersonalData, ...]:
+def settle(personal_data: Iterable[PersonalData]) -> tuple[PersonalData, ...]:
     """Resolve overlapping findings: keep the most confident, then the longest, then the first; in the text's order."""
-    several = set(found)
+    several = set(personal_data)
     if len(several) < 2:
         return tuple(several)
     starts: list[int] = []
     kept: list[PersonalData] = []
-    for each in sorted(several, key=lambda one: (-one.score, one.start - one.end, one.start, one.kind)):
-        place = bisect_left(starts, each.start)
-        after = place == len(kept) or kept[place].start >= each.end
-        before = place == 0 or kept[place - 1].end <= each.start
+    for item in sorted(several, key=lambda one: (-one.score, one.start - one.end, one.start, one.kind)):
+        position = bisect_left(starts, item.start)
+        after = position == len(kept) or kept[position].start >= item.end
+        before = position == 0 or kept[position - 1].end <= item.start
         if after and before:
-            starts.insert(place, each.start)
-            kept.insert(place, each)
+            starts.insert(position, item.start)
+            kept.insert(position, item)
     return tuple(kept)
 
 
-def redact(text: str, found: Iterable[PersonalData], known: dict[tuple[str, str], int] | None = None) -> str:
+def redact(
+    text: str, personal_data: Iterable[PersonalData], numbering: dict[tuple[str, str], int] | None = None
+) -> str:
     """Return the text with a typed placeholder for each finding: `<PERSON_1>`, the same for the same words.
 
     Args:
         text: The text that was searched.
-        found: A detector's findings in it, in the text's order, without overlaps.
-        known: Numbers of placeholders by kind and plain words; a kind with no words has its last number. Those of
+        personal_data: A detector's findings in it, in the text's order, without overlaps.
+        numbering: Numbers of placeholders by kind and plain words; a kind with no words has its last number. Those of
             this text are added.
     """
-    numbers = {} if known is None else known
+    numbers = {} if numbering is None else numbering
     pieces, at = [], 0
-    for each in found:
-        key = (each.kind, plain(text[each.start : each.end]))
+    for item in personal_data:
+        key = (item.kind, plain(text[item.start : item.end]))
         if key not in numbers:
-            numbers[key] = numbers[each.kind, ""] = numbers.get((each.kind, ""), 0) + 1
-        pieces += [text[at : each.start], f"<{each.kind}_{numbers[key]}>"]
-        at = each.end
+            numbers[key] = numbers[item.kind, ""] = numbers.get((item.kind, ""), 0) + 1
+        pieces += [text[at : item.start], f"<{item.kind}_{numbers[key]}>"]
+        at = item.end
     return "".join([*pieces, text[at:]])
 
 
@@ -211,16 +213,16 @@ class ContextWords:
             yield from (match.end() for match in self._within.finditer(text))
 
 
-def near(known: ContextWords, text: str, start: int, end: int) -> bool:
+def near(context_words: ContextWords, text: str, start: int, end: int) -> bool:
     """Return whether such a word stands before `text[start:end]` or closely after it."""
     sides = (text[max(0, start - BEFORE) : start], text[end : end + AFTER])
-    return any(True for side in sides for _ in known.ends(side))
+    return any(True for side in sides for _ in context_words.ends(side))
 
 
-def last_before(known: ContextWords, text: str, start: int, reach: int = BEFORE) -> int:
+def last_before(context_words: ContextWords, text: str, start: int, reach: int = BEFORE) -> int:
     """Return the position where the last such word before `start` ends; -1 if there is none within `reach`."""
     begin = max(0, start - reach)
-    return max((begin + end for end in known.ends(text[begin:start])), default=-1)
+    return max((begin + end for end in context_words.ends(text[begin:start])), default=-1)
 
 
 CASED = (
@@ -253,7 +255,7 @@ def has_digit(text: str) -> bool:
 def digits_between(text: str) -> tuple[int, int] | None:
     """Return the start of the first and the end of the last decimal digit of a text; None if there is none."""
     if text.isascii():  # ten looks for a sign are faster than one for any of them
-        places = [place for place in map(text.find, _ASCII_DIGITS) if place >= 0]
+        places = [index for index in map(text.find, _ASCII_DIGITS) if index >= 0]
         return (min(places), max(map(text.rfind, _ASCII_DIGITS)) + 1) if places else None
     places = [match.start() for match in _ANY_DIGIT.finditer(text)]
     return (places[0], places[-1] + 1) if places else None

@@ -72,11 +72,11 @@ def _text_of(record: Record, lines: Lines, unknown: Counter[str]) -> AnnotatedTe
     if not isinstance(text, str) or not isinstance(marked, list):
         raise lines.error("has no text, or no list of spans", _HINT, line=record.line)
     spans = []
-    for each in marked:
-        kind, start, end = _span(each, text, record, lines)
-        known = OTHER_NAMES.get(kind.upper(), kind.upper())
-        if known in set(Kind):
-            spans.append(PersonalData(kind=Kind(known), start=start, end=end, score=1.0))
+    for mark in marked:
+        kind, start, end = _span(mark, text, record, lines)
+        kind_name = OTHER_NAMES.get(kind.upper(), kind.upper())
+        if kind_name in set(Kind):
+            spans.append(PersonalData(kind=Kind(kind_name), start=start, end=end, score=1.0))
         else:
             unknown[kind] += 1
     spans.sort(key=lambda one: one.start)
@@ -119,23 +119,23 @@ def measure_detector(detector: Detector, texts: Iterable[AnnotatedText]) -> dict
     pairs = [(text, detector.find(text.text)) for text in texts]
     kinds = sorted({str(span.kind) for text, _ in pairs for span in text.spans})
     counts = {kind: [0, 0, 0] for kind in kinds}
-    for text, found in pairs:
-        wanted = {(str(each.kind), each.start, each.end) for each in text.spans}
-        have = {(str(each.kind), each.start, each.end) for each in found}
-        for place, some in enumerate((wanted, have, wanted & have)):
+    for text, detected in pairs:
+        wanted = {(str(span.kind), span.start, span.end) for span in text.spans}
+        have = {(str(item.kind), item.start, item.end) for item in detected}
+        for index, some in enumerate((wanted, have, wanted & have)):
             for kind, _, _ in some:
                 if kind in counts:
-                    counts[kind][place] += 1
-    whole = [sum(count[place] for count in counts.values()) for place in range(3)]
-    return {kind: _figures(*each) for kind, each in {**counts, "all": whole}.items()}
+                    counts[kind][index] += 1
+    whole = [sum(count[column] for count in counts.values()) for column in range(3)]
+    return {kind: _figures(*counted) for kind, counted in {**counts, "all": whole}.items()}
 
 
-def _figures(marked: int, found: int, right: int) -> SpanFigures:
+def _figures(marked: int, detected: int, right: int) -> SpanFigures:
     return SpanFigures(
-        precision=right / found if found else None,
+        precision=right / detected if detected else None,
         recall=right / marked if marked else None,
-        f1=2 * right / (marked + found) if marked + found else None,
+        f1=2 * right / (marked + detected) if marked + detected else None,
         marked=marked,
-        found=found,
+        found=detected,
         right=right,
     )

@@ -80,26 +80,26 @@ def cut_values(texts: Sequence[str]) -> list[CutValue]:
     numbered = [has_digit(text) for text in texts]
     if not any(numbered):
         return []
-    found = list[CutValue]()
+    cut = list[CutValue]()
     cards = sum(map(count_digits, texts)) >= _CARD_DIGITS[0] and any(map(CARD_WORDS.may_stand_in, texts))
     runs, numbers, words = (_Pieces(pattern, texts) for pattern in (_RUN, _CARD, _WORD))
     for index, text in enumerate(texts):
         if numbered[index]:
-            found += _cut_ibans(text, index, runs)
-            found += _cut_cards(texts, index, numbers) if cards else ()
+            cut += _cut_ibans(text, index, runs)
+            cut += _cut_cards(texts, index, numbers) if cards else ()
         if has_token_sign(text):
-            found += _cut_tokens(text, index, words)
-    return found
+            cut += _cut_tokens(text, index, words)
+    return cut
 
 
-def without_found(text: str, found: Iterable[PersonalData]) -> str:
+def without_found(text: str, personal_data: Iterable[PersonalData]) -> str:
     """Return the text with whole findings blanked: the rest, with telephone numbers, may be pieces of other values."""
     pieces, at = list[str](), 0
-    for each in sorted(found, key=lambda each: each.start):
-        if each.end > at and each.kind in WHOLE:
-            start = max(at, each.start)
-            pieces += [text[at:start], "\0" * (each.end - start)]
-            at = each.end
+    for item in sorted(personal_data, key=lambda each: each.start):
+        if item.end > at and item.kind in WHOLE:
+            start = max(at, item.start)
+            pieces += [text[at:start], "\0" * (item.end - start)]
+            at = item.end
     return "".join([*pieces, text[at:]]) if at else text
 
 
@@ -131,8 +131,8 @@ class _Pieces:
 
     def behind(self, first: ValuePiece) -> list[ValuePiece]:
         """Return the pieces after a piece that may belong to it."""
-        place = bisect_left(self.all, (first.text, first.end))
-        return self.all[place : place + (_BETWEEN + 1) * (_PIECES - 1)]
+        position = bisect_left(self.all, (first.text, first.end))
+        return self.all[position : position + (_BETWEEN + 1) * (_PIECES - 1)]
 
 
 def _joined(
@@ -145,7 +145,7 @@ def _joined(
     between: int = _BETWEEN,
 ) -> tuple[ValuePiece, ...] | None:
     """Return the first piece with those that complete it to a value, at most `left`; None if none do."""
-    for place, piece in enumerate(behind[: between + 1]):
+    for index, piece in enumerate(behind[: between + 1]):
         for head in heads(piece, first.signs):
             signs = first.signs + head.signs
             verdict = judge(signs)
@@ -153,7 +153,7 @@ def _joined(
                 return first, head
             if verdict is None and left > 1:
                 both = first._replace(signs=signs)
-                if more := _joined(both, behind[place + 1 :], judge, heads, left=left - 1, between=between):
+                if more := _joined(both, behind[index + 1 :], judge, heads, left=left - 1, between=between):
                     return first, head, *more[1:]
     return None
 
@@ -190,7 +190,7 @@ def _plain(written: str) -> str:
 def _heads_of_iban(piece: ValuePiece, most: int) -> Iterator[ValuePiece]:
     """Yield as many groups of a run as an IBAN lacks, with and without letters before its first digit."""
     groups = list(_LETTERS_AND_DIGITS.finditer(piece.signs))
-    first = next((place for place, group in enumerate(groups) if not group[0].isalpha()), 0)
+    first = next((index for index, group in enumerate(groups) if not group[0].isalpha()), 0)
     for begin in {0, first}:
         signs, end = "", 0
         for group in groups[begin:]:
@@ -269,10 +269,10 @@ def find_in_forms(text: str, find: Finder, find_exact: Finder, *, depth: int = _
         depth: Most times that a decoded text is decoded again.
     """
     folded = fold(text)
-    found = _find_read(text, folded, find, find_exact, depth)
+    personal_data = _find_read(text, folded, find, find_exact, depth)
     if folded is not None and folded.unclear:
-        found = [*found, *_find_read(text, fold(text, again=True), find, find_exact, depth)]
-    return found if isinstance(found, tuple) else settle(found)
+        personal_data = [*personal_data, *_find_read(text, fold(text, again=True), find, find_exact, depth)]
+    return personal_data if isinstance(personal_data, tuple) else settle(personal_data)
 
 
 def _find_read(
@@ -281,7 +281,7 @@ def _find_read(
     """Return the findings in one reading, at their places in the text; a list still has overlaps."""
     shown = text if folded is None else folded.text
     plain, alike = find(shown), skeleton(shown)
-    more = [] if alike is None else [each for each in find_exact(alike) if each.kind in _EXACT]
+    more = [] if alike is None else [item for item in find_exact(alike) if item.kind in _EXACT]
     numbered = has_digit(shown)
     if depth:
         more += _find_encoded(shown, find, find_exact, depth - 1, numbered=numbered)
@@ -291,38 +291,38 @@ def _find_read(
         more += [piece for value in cut_values([left]) for piece in value.found(0)]
     if folded is None:
         return [*plain, *more] if more else tuple(plain)
-    spans = ((each, *folded.span(each.start, each.end)) for each in [*plain, *more])
-    return [replace(each, start=start, end=end) for each, start, end in spans]
+    spans = ((item, *folded.span(item.start, item.end)) for item in [*plain, *more])
+    return [replace(item, start=start, end=end) for item, start, end in spans]
 
 
-def _find_untagged(text: str, find_exact: Finder, known: Sequence[PersonalData]) -> Iterator[PersonalData]:
+def _find_untagged(text: str, find_exact: Finder, exact: Sequence[PersonalData]) -> Iterator[PersonalData]:
     """Yield new findings that have their own form and HTML tags within them, with the span that includes the tags."""
     bare = untagged(text)
     if bare is None:
         return
-    stands = {kind: bytearray(len(text)) for kind in {each.kind for each in known}}
-    for each in known:
-        stands[each.kind][each.start : each.end] = b"\1" * (each.end - each.start)
-    for each in [*(one for one in find_exact(bare.text) if one.kind in _EXACT), *find_emails(bare.text)]:
-        start, end = bare.span(each.start, each.end)
-        if end - start > each.end - each.start and not any(stands.get(each.kind, b"")[start:end]):
-            yield replace(each, start=start, end=end)
+    stands = {kind: bytearray(len(text)) for kind in {each.kind for each in exact}}
+    for item in exact:
+        stands[item.kind][item.start : item.end] = b"\1" * (item.end - item.start)
+    for item in [*(one for one in find_exact(bare.text) if one.kind in _EXACT), *find_emails(bare.text)]:
+        start, end = bare.span(item.start, item.end)
+        if end - start > item.end - item.start and not any(stands.get(item.kind, b"")[start:end]):
+            yield replace(item, start=start, end=end)
 
 
-def find_between(texts: Sequence[str], found: Sequence[Iterable[PersonalData]]) -> list[CutValue]:
+def find_between(texts: Sequence[str], found_in_texts: Sequence[Iterable[PersonalData]]) -> list[CutValue]:
     """Return the values that are cut over several texts sent together, each with pieces in at least two of them.
 
     Args:
         texts: The texts in their order.
-        found: The findings in each text.
+        found_in_texts: The findings in each text.
     """
     if not _may_be_cut(texts):
         return []
     folds = [fold(text) for text in texts]
     # What was found is blanked where it is written: a blank as long is folded to one as long.
     left = [
-        without_found(text, each) if folded is None else _without(folded, text, each)
-        for text, folded, each in zip(texts, folds, found, strict=True)
+        without_found(text, own) if folded is None else _without(folded, text, own)
+        for text, folded, own in zip(texts, folds, found_in_texts, strict=True)
     ]
     cut = cut_values(left) if _may_be_cut(left) else ()  # what had digits may have been found whole
     values = [value for value in cut if len({piece.text for piece in value.pieces}) > 1]
@@ -337,11 +337,11 @@ def _may_be_cut(texts: Sequence[str]) -> bool:
     return numbered > 1 or (numbered == 1 and any(map(has_token_sign, texts)))
 
 
-def _without(folded: Folded, text: str, found: Iterable[PersonalData]) -> str:
+def _without(folded: Folded, text: str, personal_data: Iterable[PersonalData]) -> str:
     """Return a folded text in plain letters, with the findings in the original text blanked."""
     inside = bytearray(len(text))
-    for each in (each for each in found if each.kind in WHOLE):
-        inside[each.start : each.end] = b"\1" * (each.end - each.start)
+    for item in (each for each in personal_data if each.kind in WHOLE):
+        inside[item.start : item.end] = b"\1" * (item.end - item.start)
     shown = skeleton(folded.text) or folded.text
     if not any(inside):
         return shown
@@ -399,9 +399,9 @@ def _find_decoded(
     runs: Iterable[tuple[int, int, str]], find: Finder, find_exact: Finder, depth: int
 ) -> Iterator[PersonalData]:
     for start, end, decoded in runs:
-        found = [each for each in find_in_forms(decoded, find, find_exact, depth=depth) if label_of(each.kind)]
-        if found:
-            first = max(found, key=lambda each: (each.kind == Kind.SECRET, each.score))
+        personal_data = [item for item in find_in_forms(decoded, find, find_exact, depth=depth) if label_of(item.kind)]
+        if personal_data:
+            first = max(personal_data, key=lambda item: (item.kind == Kind.SECRET, item.score))
             yield PersonalData(kind=first.kind, start=start, end=end, score=first.score)
 
 

@@ -57,45 +57,45 @@ def find_national_ids(text: str) -> Iterator[PersonalData]:
     if count_digits(text) < _FEWEST_DIGITS and max(map(len, text.split()), default=0) < _CODE:
         return
     named = cache(lambda words: words.may_stand_in(text))
-    for place in _START.finditer(text):
-        if not _ANY.match(text, place.start()):
+    for start_match in _START.finditer(text):
+        if not _ANY.match(text, start_match.start()):
             continue
         for number in _NUMBERS:
-            match = number.form.match(text, place.start())
+            match = number.form.match(text, start_match.start())
             if match and (number.alone or named(number.said)) and number.check(match[0]):
-                said = number.said is not None and near(number.said, text, match.start(), match.end())
-                if said or number.alone:
-                    score = 0.97 if said else 0.93
+                is_said = number.said is not None and near(number.said, text, match.start(), match.end())
+                if is_said or number.alone:
+                    score = 0.97 if is_said else 0.93
                     yield PersonalData(kind=Kind.NATIONAL_ID, start=match.start(), end=match.end(), score=score)
 
 
 # --- Checks that python-stdnum does not have, or makes too narrow ---------------------------------
 
 
-def _us_ssn(found: str) -> bool:
+def _us_ssn(number: str) -> bool:
     """Return whether this is a US social security number, or an ITIN: area from 900, groups 50 to 65 too (IRS)."""
-    digits = digits_of(found)
+    digits = digits_of(number)
     if digits < "900":
         return ssn.is_valid(f"{digits[:3]}-{digits[3:5]}-{digits[5:]}")
     group = int(digits[3:5])
     return 50 <= group <= 65 or 70 <= group <= 88 or 90 <= group <= 92 or 94 <= group <= 99
 
 
-def _uk_nino(found: str) -> bool:
-    return found[:2].upper() not in {"BG", "GB", "KN", "NK", "NT", "TN", "ZZ"}
+def _uk_nino(number: str) -> bool:
+    return number[:2].upper() not in {"BG", "GB", "KN", "NK", "NT", "TN", "ZZ"}
 
 
-def _german_insurance(found: str) -> bool:
+def _german_insurance(number: str) -> bool:
     """Check a German insurance number: the letter as its position, own weights, digit sums (VKVV, section 4)."""
-    plain = re.sub(r"\s", "", found).upper()
+    plain = re.sub(r"\s", "", number).upper()
     spelled = plain[:8] + f"{ord(plain[8]) - 64:02d}" + plain[9:11]
     return _digit_sums(spelled, (2, 1, 2, 5, 7, 1, 2, 1, 2, 1, 2, 1)) % 10 == int(plain[11])
 
 
-def _german_health(found: str) -> bool:
+def _german_health(number: str) -> bool:
     """Check a German health number: the letter as its position, weights 1 and 2, digit sums (section 290 SGB V)."""
-    spelled = f"{ord(found[0].upper()) - 64:02d}" + found[1:9]
-    return _digit_sums(spelled, (1, 2) * 5) % 10 == int(found[9])
+    spelled = f"{ord(number[0].upper()) - 64:02d}" + number[1:9]
+    return _digit_sums(spelled, (1, 2) * 5) % 10 == int(number[9])
 
 
 def _digit_sums(digits: str, weights: tuple[int, ...]) -> int:
@@ -103,32 +103,32 @@ def _digit_sums(digits: str, weights: tuple[int, ...]) -> int:
     return sum(value // 10 + value % 10 for value in products)
 
 
-def _swedish_number(found: str) -> bool:
+def _swedish_number(number: str) -> bool:
     """Check a Swedish number, also a coordination number, whose day has 60 added."""
-    digits = digits_of(found)[-10:]
+    digits = digits_of(number)[-10:]
     month, day = int(digits[2:4]), int(digits[4:6])
     return luhn.is_valid(digits) and 1 <= month <= 12 and (1 <= day <= 31 or 61 <= day <= 91)
 
 
-def _finnish_code(found: str) -> bool:
-    return hetu.is_valid(found, allow_temporary=True)
+def _finnish_code(number: str) -> bool:
+    return hetu.is_valid(number, allow_temporary=True)
 
 
-def _spanish_id(found: str) -> bool:
-    return dni.is_valid(found) or nie.is_valid(found)
+def _spanish_id(number: str) -> bool:
+    return dni.is_valid(number) or nie.is_valid(number)
 
 
-def _belgian_number(found: str) -> bool:
-    return nn.is_valid(found) or bis.is_valid(found)
+def _belgian_number(number: str) -> bool:
+    return nn.is_valid(number) or bis.is_valid(number)
 
 
-def _brazilian_cpf(found: str) -> bool:
-    return len(set(digits_of(found))) > 1 and cpf.is_valid(found)
+def _brazilian_cpf(number: str) -> bool:
+    return len(set(digits_of(number))) > 1 and cpf.is_valid(number)
 
 
 def _digits(check: Check) -> Check:
     """Return a check of the digits alone, whatever stands between them."""
-    return lambda found: check(digits_of(found))
+    return lambda text: check(digits_of(text))
 
 
 # --- Forms ---------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ _NUMBERS = (
     _Number(form=_form(r"\d{2,3}/\d{3}/\d{4,5}"), said=ContextWords("steuernummer, steuernr, tax, finanzamt")),
     _Number(
         form=_form(r"[12][ .]?\d{2}[ .]?(?:0[1-9]|1[0-2]|[2-4]\d)[ .]?(?:\d{2}|2[ab])[ .]?\d{3}[ .]?\d{3}[ .]?\d{2}"),
-        check=lambda found: nir.is_valid(found.replace(".", "")),
+        check=lambda text: nir.is_valid(text.replace(".", "")),
         said=ContextWords("sécu*, secu*, insee, nir"),
         alone=True,
     ),
@@ -219,7 +219,7 @@ _NUMBERS = (
         said=ContextWords("aadhaar, aadhar, uidai"),
     ),
 )
-_BODIES = (each.form.pattern.removeprefix(_LEFT).removesuffix(_RIGHT) for each in _NUMBERS)
+_BODIES = (number.form.pattern.removeprefix(_LEFT).removesuffix(_RIGHT) for number in _NUMBERS)
 _ANY = re.compile(
     # A reference to a group would mean another one among so many forms: more may stand there than its form allows.
     rf"{_LEFT}(?={'|'.join(body.replace(chr(92) + '1', '[ .-]?') for body in _BODIES)}))",
@@ -375,9 +375,9 @@ def _iban_groups(text: str, start: int, length: int) -> list[re.Match[str]] | No
     return None
 
 
-def is_iban(found: str) -> bool:
+def is_iban(text: str) -> bool:
     """Check ISO 7064 MOD 97-10 over the number rotated at its fourth character, letters as 10 to 35."""
-    plain = "".join(_GROUP.findall(found)).upper()
+    plain = "".join(_GROUP.findall(text)).upper()
     return int((plain[4:] + plain[:4]).translate(_LETTER_VALUES)) % 97 == 1
 
 

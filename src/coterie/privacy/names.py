@@ -95,15 +95,15 @@ class Lexicon(NamedTuple):
     """By word, the logarithm of its rank, then its coarse, middle and fine group."""
 
 
-def read_words(text: str, found: Sequence[PersonalData]) -> list[TaggedWord]:
+def read_words(text: str, personal_data: Sequence[PersonalData]) -> list[TaggedWord]:
     """Return the tokens of a text, in order.
 
     Args:
         text: Any text.
-        found: The patterns' findings, in order; each is one token, and so is each further date.
+        personal_data: The patterns' findings, in order; each is one token, and so is each further date.
     """
     days = [PersonalData(kind="DATE", start=start, end=end, score=0.0) for start, end in date_places(text)]
-    spans = [(each.start, each.end, f"<{each.kind}>") for each in settle([*found, *days])]
+    spans = [(item.start, item.end, f"<{item.kind}>") for item in settle([*personal_data, *days])]
     words: list[TaggedWord] = []
     at = 0
     for start, end, form in [*spans, (len(text), len(text), "")]:
@@ -130,10 +130,10 @@ def shape(form: str) -> str:
 
 def case_of(shapes: Sequence[str]) -> str:
     """Return the use of capitals in the text: `l` for none, `u` for nearly all, `m` for normal."""
-    letters = [each for each in shapes if each[0] in "Aa"]
+    letters = [shape_ for shape_ in shapes if shape_[0] in "Aa"]
     if all(letter == "a" for letter in letters):
         return "l"
-    return "u" if sum(each in {"A", "AA"} for each in letters) > 0.8 * len(letters) else "m"
+    return "u" if sum(letter in {"A", "AA"} for letter in letters) > 0.8 * len(letters) else "m"
 
 
 def lower_of(word: TaggedWord) -> str:
@@ -164,7 +164,7 @@ def own_features(lower: str, form: str, case: str, lexicon: Lexicon) -> list[lis
         case: How the text uses capitals.
         lexicon: Common words.
     """
-    known = lexicon.groups.get(lower)
+    groups = lexicon.groups.get(lower)
     letters = lower[0].isalpha()
     here = [f"w={lower}", f"s={case}{form}"]
     if letters:
@@ -173,17 +173,17 @@ def own_features(lower: str, form: str, case: str, lexicon: Lexicon) -> list[lis
         if not lower.isascii():
             here.append("foreign")
     near = [[f"{-d}w={lower}"] for d in OFFSETS]
-    if known:
-        rank, coarse, middle, fine = known
+    if groups:
+        rank, coarse, middle, fine = groups
         here += [f"c0={coarse}", f"c1={middle}", f"c2={fine}", f"r={rank}{case}{form}", f"c1s={middle}{case}{form}"]
-        for place, d in enumerate(OFFSETS):
-            near[place].append(f"{-d}c1={middle}")
+        for index, d in enumerate(OFFSETS):
+            near[index].append(f"{-d}c1={middle}")
             if abs(d) == 1:
-                near[place].append(f"{-d}c2={fine}")
+                near[index].append(f"{-d}c2={fine}")
     elif letters:
         here.append(f"rare{case}{form}")
-        for place, d in enumerate(OFFSETS):
-            near[place].append(f"{-d}rare{form}")
+        for index, d in enumerate(OFFSETS):
+            near[index].append(f"{-d}rare{form}")
     if is_demonym(lower):
         here.append(f"demonym{case}{form}")
         near[1].append("1demonym")
@@ -210,8 +210,8 @@ def form_pairs(case: str, before: str, here: str, after: str) -> list[str]:
 
 def group_pairs(before: int, here: int, after: int) -> list[str]:
     """Return the features of the coarse groups of a word and its neighbours; -1 is none."""
-    found = [f"c-={before} {here}"] if here >= 0 and before >= 0 else []
-    return found + ([f"c+={here} {after}"] if here >= 0 and after >= 0 else [])
+    pairs = [f"c-={before} {here}"] if here >= 0 and before >= 0 else []
+    return pairs + ([f"c+={here} {after}"] if here >= 0 and after >= 0 else [])
 
 
 def text_features(words: Sequence[TaggedWord], lexicon: Lexicon, hidden: Collection[int] = ()) -> list[list[str]]:
@@ -225,20 +225,20 @@ def text_features(words: Sequence[TaggedWord], lexicon: Lexicon, hidden: Collect
     lower = [lower_of(word) for word in words]
     forms = [word.form if word.found else shape(word.form) for word in words]
     case = case_of(forms)
-    own = [own_features(each, form, case, lexicon) for each, form in zip(lower, forms, strict=True)]
+    own = [own_features(word, form, case, lexicon) for word, form in zip(lower, forms, strict=True)]
     for i in hidden:
         own[i] = [[name for name in names if not name.endswith(f"w={lower[i]}")] for names in own[i]]
-    groups = [lexicon.groups[each][1] if each in lexicon.groups else -1 for each in lower]
-    lower = [_HIDDEN if i in hidden else each for i, each in enumerate(lower)]
+    groups = [lexicon.groups[word][1] if word in lexicon.groups else -1 for word in lower]
+    lower = [_HIDDEN if i in hidden else word for i, word in enumerate(lower)]
     lower, forms, groups = ["^", "^", *lower, "$", "$"], ["^", "^", *forms, "$", "$"], [-1, -1, *groups, -1, -1]
-    found = []
+    features = []
     for i in range(len(words)):
         names = [name for name in pair_features(i, lower, forms, case, groups) if _HIDDEN not in name]
-        for place, offset in enumerate(OFFSETS):
+        for index, offset in enumerate(OFFSETS):
             if 0 <= i - offset < len(words):
-                names += own[i - offset][place]
-        found.append(names)
-    return found
+                names += own[i - offset][index]
+        features.append(names)
+    return features
 
 
 def pair_features(i: int, lower: Sequence[str], forms: Sequence[str], case: str, groups: Sequence[int]) -> list[str]:
@@ -314,19 +314,19 @@ class NameDetector:
         return find_in_forms(text, self._find, find_exact)
 
     def _find(self, text: str) -> tuple[PersonalData, ...]:
-        found = find_folded(text)
-        words = read_words(text, found)
+        personal_data = find_folded(text)
+        words = read_words(text, personal_data)
         if not words:
-            return found
+            return personal_data
         names = _with_nationalities(text, self._names(words))
-        return settle([*found, *names, *_passed_over(words, names)])
+        return settle([*personal_data, *names, *_passed_over(words, names)])
 
     def _names(self, words: Sequence[TaggedWord]) -> list[PersonalData]:
         chances = marginals(self._emissions(words), self._moves)
         named = np.concatenate([chances[:, :1], chances[:, 1::2] + chances[:, 2::2]], axis=1)  # (T, 1 + kinds)
         best = named.argmax(axis=1).tolist()
         begins = (chances[:, 1::2] > chances[:, 2::2]).tolist()
-        found: list[PersonalData] = []
+        personal_data: list[PersonalData] = []
         at = 0
         while at < len(words):
             kind = best[at]
@@ -343,23 +343,25 @@ class NameDetector:
                 score = float(named[at:end, kind].min())
                 if score >= self._least:
                     for own in _named_parts(kind, words[at:end]):
-                        found += _trimmed(NAME_KINDS[kind - 1], own, score)
+                        personal_data += _trimmed(NAME_KINDS[kind - 1], own, score)
             at = end
-        return found
+        return personal_data
 
     def _emissions(self, words: Sequence[TaggedWord]) -> Floats:  # (T, TAGS)
-        found = [word.found for word in words]
+        is_found = [word.found for word in words]
         lower = [lower_of(word) for word in words]
-        forms = [word.form if known else shape(word.form) for word, known in zip(words, found, strict=True)]
+        forms = [
+            word.form if is_pattern else shape(word.form) for word, is_pattern in zip(words, is_found, strict=True)
+        ]
         case = case_of(forms)
         own, groups = self._owned(lower, forms, case)  # (T, OFFSETS, TAGS)
         sums = self._pairs(lower, forms, case, groups)
-        for place, offset in enumerate(OFFSETS):
+        for index, offset in enumerate(OFFSETS):
             if abs(offset) < len(words):
                 sums[max(0, offset) : len(words) + min(0, offset)] += own[
-                    max(0, -offset) : len(words) - max(0, offset), place
+                    max(0, -offset) : len(words) - max(0, offset), index
                 ]
-        patterned = [i for i, known in enumerate(found) if known and words[i].form != "<DATE>"]
+        patterned = [i for i, is_pattern in enumerate(is_found) if is_pattern and words[i].form != "<DATE>"]
         if patterned:
             sums[patterned, 1:] = -_FORBIDDEN
         return sums
@@ -367,15 +369,15 @@ class NameDetector:
     def _owned(self, lower: list[str], forms: list[str], case: str) -> tuple[Floats, list[int]]:
         """Return each word's own weights for the words around it (T, OFFSETS, TAGS), and its coarse group."""
         keys = list(zip(lower, forms, repeat(case)))
-        known = {key: self._own.get(key) for key in keys}
-        if fresh := [key for key, sums in known.items() if sums is None]:
-            known |= (learnt := self._sum_own(fresh))
+        sums_by_key = {key: self._own.get(key) for key in keys}
+        if fresh := [key for key, sums in sums_by_key.items() if sums is None]:
+            sums_by_key |= (learnt := self._sum_own(fresh))
             if len(self._own) > _REMEMBERED:
                 self._own.clear()
             self._own.update(learnt)
         groups = self._model.lexicon.groups
         coarse = [groups[word][1] if word in groups else -1 for word in lower]
-        return np.array([known[key] for key in keys]), coarse
+        return np.array([sums_by_key[key] for key in keys]), coarse
 
     def _sum_own(self, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], Floats]:
         """Return the summed weights of words by word, shape and use of capitals: (OFFSETS, TAGS) each."""
@@ -425,12 +427,12 @@ def _join(one: str, other: str) -> str:
 
 def _rows_of_pairs(terms: Mapping[str, int], names: Sequence[str]) -> dict[str, tuple[tuple[int, ...], ...]]:
     """Return, for each pair of words, the rows of the features with these names before it."""
-    places, found = {name: place for place, name in enumerate(names)}, dict[str, list[tuple[int, ...]]]()
+    places, rows_by_pair = {name: index for index, name in enumerate(names)}, dict[str, list[tuple[int, ...]]]()
     for term, row in terms.items():
         name, _, pair = term.partition("=")
         if name in places:
-            found.setdefault(pair, [()] * len(names))[places[name]] = (row,)
-    return {pair: tuple(rows) for pair, rows in found.items()}
+            rows_by_pair.setdefault(pair, [()] * len(names))[places[name]] = (row,)
+    return {pair: tuple(rows) for pair, rows in rows_by_pair.items()}
 
 
 _FORBIDDEN = 1e3
@@ -479,7 +481,7 @@ def _named_parts(kind: int, words: Sequence[TaggedWord]) -> Iterator[Sequence[Ta
         return
     begin = 0
     for i in [*(i for i, is_plain in enumerate(plain) if is_plain), len(words)]:
-        places = [place for place in range(begin, i) if _is_capital(words[place])]
+        places = [index for index in range(begin, i) if _is_capital(words[index])]
         if places:
             yield words[places[0] : places[-1] + 1]
         begin = i + 1
@@ -511,8 +513,8 @@ def _with_nationalities(text: str, names: list[PersonalData]) -> list[PersonalDa
     """Return the names, with findings within a nationality of several words replaced by that nationality."""
     for start, end in demonyms_of_several_words(text):
         beside = [name for name in names if name.start < end and start < name.end]
-        if all(start <= each.start and each.end <= end for each in beside):  # not in the name of a company
-            names = [each for each in names if each not in beside]
+        if all(start <= item.start and item.end <= end for item in beside):  # not in the name of a company
+            names = [name for name in names if name not in beside]
             names.append(PersonalData(kind=Kind.NATIONALITY, start=start, end=end, score=0.99))
     return names
 

@@ -111,16 +111,16 @@ def find_exact(text: str) -> tuple[PersonalData, ...]:
 def _in_stretches(text: str, find: Finder) -> tuple[PersonalData, ...]:
     if len(text) <= _STEP + _AHEAD:
         return tuple(find(text))
-    found = list(find_long_secrets(text))
-    whole = len(found)
+    personal_data = list(find_long_secrets(text))
+    whole = len(personal_data)
     for begin in range(0, len(text), _STEP):
         still_wanted()
         first = max(0, begin - _BEFORE)
-        for each in find(text[first : begin + _STEP + _AHEAD]):
-            start = each.start + first
-            if begin <= start < begin + _STEP and (len(found) == whole or start >= found[-1].end):
-                found.append(replace(each, start=start, end=each.end + first))
-    return settle(found) if whole else tuple(found)
+        for item in find(text[first : begin + _STEP + _AHEAD]):
+            start = item.start + first
+            if begin <= start < begin + _STEP and (len(personal_data) == whole or start >= personal_data[-1].end):
+                personal_data.append(replace(item, start=start, end=item.end + first))
+    return settle(personal_data) if whole else tuple(personal_data)
 
 
 # A pattern that goes over a text keeps every other thread from running until it matches or ends. So a long text is read
@@ -136,38 +136,38 @@ Longer findings are those of `find_long_secrets`, which searches the whole text.
 
 def _find_exact(text: str) -> tuple[PersonalData, ...]:
     numbers = (find_ibans, find_national_ids, find_cards) if has_digit(text) else ()
-    return settle(each for find in (find_secrets, *numbers) for each in find(text))
+    return settle(item for find in (find_secrets, *numbers) for item in find(text))
 
 
 def _find(text: str) -> tuple[PersonalData, ...]:
-    found = [each for finder in _FINDERS for each in finder(text)]
+    personal_data = [item for finder in _FINDERS for item in finder(text)]
     if has_digit(text):
-        found += find_ibans(text)
-        begin, piece = _numbered(_claimed(text, found))
+        personal_data += find_ibans(text)
+        begin, piece = _numbered(_claimed(text, personal_data))
         digits = count_digits(piece)
-        numbers = (each for finder, fewest in _OF_NUMBERS if digits >= fewest for each in finder(piece))
-        found += (
+        numbers = (item for finder, fewest in _OF_NUMBERS if digits >= fewest for item in finder(piece))
+        personal_data += (
             replace(number, start=number.start + begin, end=number.end + begin) if begin else number
             for number in numbers
         )
-    return settle(found)
+    return settle(personal_data)
 
 
-def _claimed(text: str, found: Sequence[PersonalData]) -> str:
+def _claimed(text: str, personal_data: Sequence[PersonalData]) -> str:
     """Return the text with letters in place of the digits of certain findings, which are not searched again."""
     pieces, at = list[str](), 0
-    for each in sorted((each for each in found if each.score >= _CERTAIN), key=lambda one: one.start):
-        if each.end > at:
-            start = max(at, each.start)
-            pieces += [text[at:start], _DIGIT.sub("z", text[start : each.end])]
-            at = each.end
+    for item in sorted((each for each in personal_data if each.score >= _CERTAIN), key=lambda one: one.start):
+        if item.end > at:
+            start = max(at, item.start)
+            pieces += [text[at:start], _DIGIT.sub("z", text[start : item.end])]
+            at = item.end
     return "".join(pieces) + text[at:]
 
 
 def _numbered(text: str) -> tuple[int, str]:
     """Return the start of the part of a text with all its digits and their context, and the part."""
-    place = digits_between(text)
-    if place is None:
+    span = digits_between(text)
+    if span is None:
         return 0, ""
-    begin = max(0, place[0] - _AROUND)
-    return begin, text[begin : place[1] + _AROUND]
+    begin = max(0, span[0] - _AROUND)
+    return begin, text[begin : span[1] + _AROUND]

@@ -63,7 +63,7 @@ class PresidioDetector:
         return settle(
             [
                 *own,
-                *(found for found in theirs if not any(found.start < one.end and one.start < found.end for one in own)),
+                *(their for their in theirs if not any(their.start < one.end and one.start < their.end for one in own)),
             ]
         )
 

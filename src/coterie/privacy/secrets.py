@@ -126,9 +126,9 @@ def has_token_sign(text: str) -> bool:
     return any(sign in text and any(map(stands, begins)) for sign, begins in _BEGINNINGS.items())
 
 
-def is_token(found: str) -> bool:
+def is_token(text: str) -> bool:
     """Return whether the whole text is a key with a fixed form."""
-    return _SHAPES.fullmatch(found) is not None
+    return _SHAPES.fullmatch(text) is not None
 
 
 _SURE = 0.995

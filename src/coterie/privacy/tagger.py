@@ -63,24 +63,29 @@ class NameTagger:
         return find_in_forms(text, self._find, find_exact)
 
     def _find(self, text: str) -> tuple[PersonalData, ...]:
-        found = find_folded(text)
+        personal_data = find_folded(text)
         if not any(letter.isalpha() for letter in text):
-            return found
-        return settle([*found, *self._names(text)])
+            return personal_data
+        return settle([*personal_data, *self._names(text)])
 
     def _names(self, text: str) -> list[PersonalData]:
         (tags,) = self._tagger.tag([text])
         names: list[PersonalData] = []
-        for each in named_spans(text, tags):
-            if each.score < self._least:
+        for name_span in named_spans(text, tags):
+            if name_span.score < self._least:
                 continue
             last = names[-1] if names else None
-            if last and last.kind == each.kind and each.kind in _JOINED and text[last.end : each.start] in {"", " "}:
+            if (
+                last
+                and last.kind == name_span.kind
+                and name_span.kind in _JOINED
+                and text[last.end : name_span.start] in {"", " "}
+            ):
                 names[-1] = PersonalData(
-                    kind=each.kind, start=last.start, end=each.end, score=min(last.score, each.score)
+                    kind=name_span.kind, start=last.start, end=name_span.end, score=min(last.score, name_span.score)
                 )
             else:
-                names.append(each)
+                names.append(name_span)
         return names
 
 
@@ -91,7 +96,7 @@ def named_spans(text: str, tags: TokenTags) -> list[PersonalData]:
     shifted = tags.logits - tags.logits.max(axis=1, keepdims=True)
     logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))  # (T, TAGS)
     chances = np.exp(logs)
-    found: list[PersonalData] = []
+    personal_data: list[PersonalData] = []
     begun, open_at = 0, 0  # the kind of the name that is open, from 1; the token it began at
     path = [*best_tags(logs), 0]
     for at, tag in enumerate(path):
@@ -103,9 +108,9 @@ def named_spans(text: str, tags: TokenTags) -> list[PersonalData]:
             start, end = _whole(text, start, end)
             if start < end:
                 kind = NAME_KINDS[begun - 1]
-                found.append(PersonalData(kind=kind, start=start, end=end, score=float(sure.mean())))
+                personal_data.append(PersonalData(kind=kind, start=start, end=end, score=float(sure.mean())))
         begun, open_at = (tag + 1) // 2, at
-    return found
+    return personal_data
 
 
 _PERSON_GOES_ON = 2 + 2 * NAME_KINDS.index(Kind.PERSON)

@@ -54,10 +54,10 @@ _HEADER = ("rows", "bad outcome", "approved", "ratio", "refused wrongly", "appro
 def fairness_sections(report: Mapping[str, object]) -> list[str]:
     """Return the figures of protected attributes' groups, and the columns that reveal them; empty without any."""
     chosen = rung_row(report, report.get("rung"))
-    tables = [_groups(column, mapping(each)) for column, each in mapping(chosen.get("fairness")).items()]
+    tables = [_groups(column, mapping(groups)) for column, groups in mapping(chosen.get("fairness")).items()]
     if not tables:
         return []
-    proxies = [_proxies(name, mapping(each)) for name, each in mapping(chosen.get("proxies")).items()]
+    proxies = [_proxies(name, mapping(columns)) for name, columns in mapping(chosen.get("proxies")).items()]
     return ["## Fairness by group", _NOTE, *tables, *filter(None, proxies)]
 
 
@@ -86,19 +86,19 @@ def _share(value: object) -> str:
     if share is None:
         return "-"
     bounds = [number(bound) for bound in interval] if isinstance(interval, Sequence) else []
-    known = [f"{bound:.2f}" for bound in bounds if bound is not None]
-    return f"{share:.2f} [{', '.join(known)}]" if known else f"{share:.2f}"
+    bounds_ = [f"{bound:.2f}" for bound in bounds if bound is not None]
+    return f"{share:.2f} [{', '.join(bounds_)}]" if bounds_ else f"{share:.2f}"
 
 
 def _proxies(attribute: str, about: Mapping[str, object]) -> str:
     """Return the columns that reveal an unused attribute, the most predictive first."""
     columns = about.get("columns")
-    found = [mapping(column) for column in columns][:_MOST_PROXIES] if isinstance(columns, Sequence) else []
-    found += [mapping(about[name]) for name in ("together", "score") if mapping(about.get(name))]
+    columns_ = [mapping(column) for column in columns][:_MOST_PROXIES] if isinstance(columns, Sequence) else []
+    columns_ += [mapping(about[name]) for name in ("together", "score") if mapping(about.get(name))]
     proxies = [
-        f"{words(each.get('column'))} {_share({'value': each.get('auc'), 'interval': each.get('interval')})} "
-        f"({words(each.get('group'))})"
-        for each in found
+        f"{words(column.get('column'))} {_share({'value': column.get('auc'), 'interval': column.get('interval')})} "
+        f"({words(column.get('group'))})"
+        for column in columns_
     ]
     if not proxies:
         return ""
@@ -231,17 +231,19 @@ def _results(report: Mapping[str, object]) -> str:
 def _by_field(report: Mapping[str, object]) -> str:
     """Return how well each field of an `extract` specialist is found, and how well missing ones are recognised."""
     fields = mapping(mapping(report.get("metrics")).get("fields"))
-    rows = [(words(name), *(figure_of(mapping(each).get(key)) for key in _FIELD)) for name, each in fields.items()]
+    rows = [
+        (words(name), *(figure_of(mapping(figures).get(key)) for key in _FIELD)) for name, figures in fields.items()
+    ]
     return "By field:\n\n" + table([("field", *_FIELD), *rows]) if rows else ""
 
 
 def _weakest(report: Mapping[str, object]) -> str:
     """Return the labels with the lowest recall."""
-    slices = {label: mapping(each) for label, each in mapping(report.get("slices")).items()}
+    slices = {label: mapping(slice_) for label, slice_ in mapping(report.get("slices")).items()}
     ranked = sorted(slices.items(), key=lambda item: (number(item[1].get("recall")) or 0.0, item[0]))[:_WEAKEST]
     if not ranked:
         return ""
-    rows = [(words(label), *(figure_of(each.get(key)) for key in _SLICE)) for label, each in ranked]
+    rows = [(words(label), *(figure_of(slice_.get(key)) for key in _SLICE)) for label, slice_ in ranked]
     shown = f"the {len(rows)} found least often of {len(slices)}" if len(slices) > len(rows) else "all"
     return f"By label, {shown}:\n\n" + table([("label", *_SLICE), *rows])
 

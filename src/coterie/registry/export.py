@@ -88,12 +88,12 @@ def _subject(version: Version, report: Mapping[str, object]) -> Component:
     """Return the version as a component, with the fields of CycloneDX's model card."""
     figures = [
         {"type": name, "value": f"{value:.6g}"}
-        for name, each in mapping(report.get("metrics")).items()
-        if (value := number(each)) is not None
+        for name, value_ in mapping(report.get("metrics")).items()
+        if (value := number(value_)) is not None
     ]
     card: dict[str, Any] = {"modelParameters": {"task": str(report.get("task", ""))}}
     if data := list(_data(report)):
-        card["modelParameters"]["datasets"] = [{"ref": each["bom-ref"]} for each in data]
+        card["modelParameters"]["datasets"] = [{"ref": dataset["bom-ref"]} for dataset in data]
     if figures:
         card["quantitativeAnalysis"] = {"performanceMetrics": figures}
     return {
@@ -163,9 +163,9 @@ def _models(report: Mapping[str, object]) -> Iterator[Component]:
 
 
 def _libraries(report: Mapping[str, object]) -> Iterator[Component]:
-    for name, found in mapping(report.get("libraries")).items():
-        purl = f"pkg:pypi/{name.lower()}@{str(found).partition('+')[0]}"
-        yield {"type": "library", "bom-ref": purl, "name": name, "version": str(found), "purl": purl}
+    for name, version in mapping(report.get("libraries")).items():
+        purl = f"pkg:pypi/{name.lower()}@{str(version).partition('+')[0]}"
+        yield {"type": "library", "bom-ref": purl, "name": name, "version": str(version), "purl": purl}
 
 
 def _hashes(digest: str) -> list[dict[str, str]]:

@@ -37,8 +37,8 @@ def figure(report: Mapping[str, object], measure: str) -> float | None:
 def interval_of(report: Mapping[str, object], measure: str) -> tuple[float, float] | None:
     """Return the 95% interval of a figure; None if there is none."""
     bounds = sequence(mapping(mapping(report.get("metrics")).get("intervals")).get(measure))
-    known = [bound for bound in map(number, bounds) if bound is not None]
-    return next(pairwise(known), None)
+    numbers = [bound for bound in map(number, bounds) if bound is not None]
+    return next(pairwise(numbers), None)
 
 
 def measures(report: Mapping[str, object]) -> tuple[str, ...]:
@@ -58,8 +58,10 @@ def held_out_rows(report: Mapping[str, object]) -> str | None:
 def rung_row(report: Mapping[str, object], rung: object) -> Mapping[str, object]:
     """Return a report's entry of a rung; empty if it was not tried."""
     rows = report.get("rungs")
-    found = (mapping(row) for row in rows) if isinstance(rows, Sequence) and not isinstance(rows, str) else iter(())
-    return next((row for row in found if row.get("rung") == rung), {})
+    row_mappings = (
+        (mapping(row) for row in rows) if isinstance(rows, Sequence) and not isinstance(rows, str) else iter(())
+    )
+    return next((row for row in row_mappings if row.get("rung") == rung), {})
 
 
 # --- Comparison of two versions.
@@ -140,10 +142,10 @@ def _judged(changes: Iterator[Change]) -> tuple[Change, ...]:
     """Return the changes, each with whether it is a significant drop, all of them tested together."""
     from coterie.learning.metrics import worse  # noqa: PLC0415 - serving compares nothing, and it brings scipy
 
-    found = list(changes)
-    tested = [change for change in found if change.chance is not None]
+    all_changes = list(changes)
+    tested = [change for change in all_changes if change.chance is not None]
     verdicts = iter(worse([change.chance for change in tested if change.chance is not None]))
-    return tuple(replace(change, worse=change.chance is not None and next(verdicts)) for change in found)
+    return tuple(replace(change, worse=change.chance is not None and next(verdicts)) for change in all_changes)
 
 
 def _overall(before: Mapping[str, object], after: Mapping[str, object]) -> Iterator[Change]:
@@ -222,8 +224,8 @@ def _origin(report: Mapping[str, object]) -> dict[str, object]:
     return flat
 
 
-def _below(place: str, part: object) -> dict[str, object]:
-    return {f"{place}.{key}": value for key, value in mapping(part).items()}
+def _below(prefix: str, part: object) -> dict[str, object]:
+    return {f"{prefix}.{key}": value for key, value in mapping(part).items()}
 
 
 # --- Promotion.
@@ -268,7 +270,8 @@ def judge(version: Version, champion: Version | None) -> Verdict:
         against += [change.reason for change in comparison.regressions]
         code = "note.not_worse" if comparison.comparable else "note.not_comparable"
         figures = [
-            Reason("note.apart", what=each.what, before=each.before, after=each.after) for each in comparison.apart
+            Reason("note.apart", what=change.what, before=change.before, after=change.after)
+            for change in comparison.apart
         ]
         beside = Reason(code, *figures, champion=champion.version, why=comparison.reason)
     if against:

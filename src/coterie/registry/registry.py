@@ -152,19 +152,21 @@ def check_history(home: Path, champion: str | None, trust: Trust) -> HistoryChec
     """Check the history in a folder; return how far it is protected. Raises `ArtefactRefused` if it was changed."""
     path, head, lines = home / HISTORY, _read_head(home), _lines_of(home)
     changes = [_parse(path, number, line) for number, line in enumerate(lines, 1)]
-    chained = next((place for place, each in enumerate(changes) if each.before), len(changes))
-    for place in range(chained, len(lines)):
-        if changes[place].before != _digest_after(lines[:place]):
-            said = f"Line {place + 1} of {str(path)!r} names another line before it: one was changed, removed or added."
-            raise ArtefactRefused(said, hint=_HINT)
+    chained = next((place for place, change in enumerate(changes) if change.before), len(changes))
+    for index in range(chained, len(lines)):
+        if changes[index].before != _digest_after(lines[:index]):
+            problem = (
+                f"Line {index + 1} of {str(path)!r} names another line before it: one was changed, removed or added."
+            )
+            raise ArtefactRefused(problem, hint=_HINT)
     if head is None and chained < len(lines):
         raise ArtefactRefused(f"{str(home / HISTORY_HEAD)!r} is missing: where {HISTORY} ends is unknown.", hint=_HINT)
     if head is not None and (len(lines) < head.lines or _digest_after(lines[: head.lines]) != head.hash):
-        said = f"{str(path)!r} has {len(lines)} lines; its head knows {head.lines}, and they are not the same."
-        raise ArtefactRefused(said, hint=_HINT)
+        problem = f"{str(path)!r} has {len(lines)} lines; its head knows {head.lines}, and they are not the same."
+        raise ArtefactRefused(problem, hint=_HINT)
     counted = 0 if head is None else head.lines
     gap = f"{len(lines) - counted} line(s) stand behind its head" if head is not None and len(lines) > counted else ""
-    if champion is not None and champion not in {each.version for each in changes}:
+    if champion is not None and champion not in {change.version for change in changes}:
         gap = f"no line says how {champion} became champion"
     elif changes and changes[-1].version != champion:  # or whoever wrote the line was killed before it took effect
         gap = f"its last line made {changes[-1].version} champion, and {champion or 'none'} serves"
@@ -211,13 +213,13 @@ def read_history(home: Path, champion: str | None) -> tuple[Succession, ...]:
 def predecessor(history: Sequence[Succession], champion: str) -> str | None:
     """Return the champion before this one; rolled-back champions do not count. None if there is none."""
     line: list[str] = []
-    for each in history:
-        if each.replaced is not None and line[-1:] != [each.replaced]:
-            line.append(each.replaced)
-        if each.action == "rollback":
+    for change in history:
+        if change.replaced is not None and line[-1:] != [change.replaced]:
+            line.append(change.replaced)
+        if change.action == "rollback":
             del line[-1:]
-        if line[-1:] != [each.version]:
-            line.append(each.version)
+        if line[-1:] != [change.version]:
+            line.append(change.version)
     before = line[:-1] if line[-1:] == [champion] else line
     return before[-1] if before else None
 
@@ -416,8 +418,8 @@ class Registry:
         with explaining(f"list {str(home)!r}"):
             if not home.is_dir():
                 return ()
-            found = [path for path in home.iterdir() if is_version(path.name)]
-            return tuple(path.name for path in sorted(found, key=lambda path: (written(path), path.name)))
+            folders = [path for path in home.iterdir() if is_version(path.name)]
+            return tuple(path.name for path in sorted(folders, key=lambda path: (written(path), path.name)))
 
     def added(self, name: str, version: str) -> str:
         """Return when a version was stored, in ISO 8601: by its file system's clock, so a copy may be younger."""
@@ -440,14 +442,14 @@ class Registry:
             )
         if wanted in {CHAMPION, CANDIDATE}:
             return self._standing(name, wanted)
-        found = [version for version in stored if _PREFIX.fullmatch(wanted) and version.startswith(wanted)]
-        if len(found) != 1:
-            what = f"begins the versions {', '.join(found)}" if found else "names no stored version"
+        matching = [version for version in stored if _PREFIX.fullmatch(wanted) and version.startswith(wanted)]
+        if len(matching) != 1:
+            what = f"begins the versions {', '.join(matching)}" if matching else "names no stored version"
             raise InputError(
                 f"{wanted!r} {what} of {name!r}.",
                 hint=f"Give champion, candidate or 4 digits or more: coterie registry list {name}",
             )
-        return found[0]
+        return matching[0]
 
     def load(self, name: str, version: str) -> Version:
         """Return a version with its files, each checked against the manifest, and that against its name.

@@ -181,11 +181,11 @@ def _parse(content: bytes) -> tuple[str, bytes]:
     """Return the key and the signature in a signature's file."""
     try:
         document = parse_json(content)
-        known = document["algorithm"] == "ed25519" and re.fullmatch("[0-9a-f]{64}", document["key"])
+        is_valid = document["algorithm"] == "ed25519" and re.fullmatch("[0-9a-f]{64}", document["key"])
         signature = bytes.fromhex(document["signature"])
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError("is damaged") from error
-    if not known:
+    if not is_valid:
         raise ValueError("is no Ed25519 signature")
     return document["key"], signature
 

@@ -246,17 +246,17 @@ class Version:
 def load_version(home: Path, version: str, trust: Trust) -> Version:
     """Load a version of the specialist whose folder this is. Raises `ArtefactRefused`."""
     folder = home / version
-    found = read_folder(folder)
-    if found is None:
+    contents = read_folder(folder)
+    if contents is None:
         raise ArtefactRefused(f"Specialist {home.name!r} has no version {version}.", hint=train_again(home.name))
-    signed = found.pop(SIGNATURE, None)
-    files = _checked(folder, version, found)
+    signed = contents.pop(SIGNATURE, None)
+    files = _checked(folder, version, contents)
     try:
-        signature = check_signature(home.name, found[MANIFEST], signed, trust)
+        signature = check_signature(home.name, contents[MANIFEST], signed, trust)
     except ValueError as error:
         raise refused(folder, SIGNATURE, str(error)) from error
     return Version(
-        name=home.name, version=version, folder=folder, files=files, manifest=found[MANIFEST], signature=signature
+        name=home.name, version=version, folder=folder, files=files, manifest=contents[MANIFEST], signature=signature
     )
 
 
@@ -295,10 +295,10 @@ def _read(folder: Path, name: str) -> bytes:
 class _Files(Mapping[str, bytes]):
     """Files with the content of a manifest; large files are read and checked on access."""
 
-    def __init__(self, folder: Path, sums: Mapping[str, str], found: Mapping[str, bytes]) -> None:
+    def __init__(self, folder: Path, sums: Mapping[str, str], files: Mapping[str, bytes]) -> None:
         self._folder = folder
         self._sums = dict(sums)
-        self._small = {name: content for name, content in found.items() if len(content) <= _LARGE}
+        self._small = {name: content for name, content in files.items() if len(content) <= _LARGE}
 
     def __getitem__(self, name: str) -> bytes:
         if name in self._small or name not in self._sums:
@@ -321,16 +321,16 @@ class _Files(Mapping[str, bytes]):
         return len(self._sums)
 
 
-def _checked(folder: Path, version: str, found: Mapping[str, bytes]) -> Mapping[str, bytes]:
+def _checked(folder: Path, version: str, files: Mapping[str, bytes]) -> Mapping[str, bytes]:
     """Return the files of a version, if they are exactly those it was named after."""
-    sums = _sums(folder, version, found.get(MANIFEST), found.keys())
+    sums = _sums(folder, version, files.get(MANIFEST), files.keys())
     for name in sorted(sums):
-        if hashlib.sha256(found[name]).hexdigest() != sums[name]:
-            raise refused(folder, name, f"is not what was stored ({len(found[name])} bytes, wrong checksum)")
-    return _Files(folder, sums, {name: found[name] for name in sums})
+        if hashlib.sha256(files[name]).hexdigest() != sums[name]:
+            raise refused(folder, name, f"is not what was stored ({len(files[name])} bytes, wrong checksum)")
+    return _Files(folder, sums, {name: files[name] for name in sums})
 
 
-def _sums(folder: Path, version: str, manifest: bytes | None, found: AbstractSet[str]) -> Mapping[str, str]:
+def _sums(folder: Path, version: str, manifest: bytes | None, present: AbstractSet[str]) -> Mapping[str, str]:
     """Return the checksums of a version's files, if the files match its manifest."""
     if manifest is None or version_of(manifest) != version:
         raise refused(folder, MANIFEST, "is missing" if manifest is None else "does not match the version's name")
@@ -338,12 +338,12 @@ def _sums(folder: Path, version: str, manifest: bytes | None, found: AbstractSet
         sums = read_manifest(manifest)
     except ValueError as error:
         raise refused(folder, MANIFEST, f"is none: {error}") from error
-    for name in sorted(sums.keys() | (found - {MANIFEST})):
+    for name in sorted(sums.keys() | (present - {MANIFEST})):
         if not is_kind(name):
             raise refused(folder, name, f"is of a kind that no version holds (only {', '.join(KINDS)})")
         if name not in sums:
             raise refused(folder, name, "does not belong to the version")
-        if name not in found:
+        if name not in present:
             raise refused(folder, name, "is missing")
     return sums
 

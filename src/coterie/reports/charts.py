@@ -146,10 +146,10 @@ class Chart:
             _, y = self.at(self.x.low, tick)
             yield _element("line", x1=_LEFT, x2=right, y1=y, y2=y, class_="grid")
             yield _text(self.y.show(tick), x=_LEFT - 8, y=y + 4, class_="tick end")
-        for place, tick in enumerate(self.x.ticks()):
+        for index, tick in enumerate(self.x.ticks()):
             x, _ = self.at(tick, self.y.low)
             yield _element("line", x1=x, x2=x, y1=_TOP, y2=bottom, class_="grid")
-            narrow = ("", "omit" if self.x.title else "lower")[place % 2]
+            narrow = ("", "omit" if self.x.title else "lower")[index % 2]
             yield _text(self.x.show(tick), x=x, y=bottom + 17, class_=f"tick middle {narrow}".rstrip())
         if self.x.title:
             yield _text(self.x.title, x=(_LEFT + right) / 2, y=_HEIGHT - 6, class_="axis middle")

@@ -51,7 +51,7 @@ class Rows:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Warnings about the rows."""
-        odd = [f"{each.name}: {warning}" for each in (self.train, self.held_out) for warning in each.warnings]
+        odd = [f"{dataset.name}: {warning}" for dataset in (self.train, self.held_out) for warning in dataset.warnings]
         return tuple(dict.fromkeys((*odd, *compare_datasets(self.train, self.held_out))))
 
 
@@ -88,11 +88,11 @@ def read_rows(section: SpecialistSection) -> Rows:
 
 def _check_held_out(held_out: Dataset, section: SpecialistSection) -> None:
     """Check that the held-out rows allow figures. Raises `DataError`."""
-    found = held_out.label_names
-    if len(found) < task_of(section).least_labels:
+    labels = held_out.label_names
+    if len(labels) < task_of(section).least_labels:
         raise DataError(
-            f"The {len(held_out):,} held-out rows of {held_out.name} have {list(found) or 'no labels'}: nothing can be "
-            "measured on them.",
+            f"The {len(held_out):,} held-out rows of {held_out.name} have {list(labels) or 'no labels'}: nothing can "
+            "be measured on them.",
             hint="Give held-out rows with their labels, and for a score both outcomes: --test FILE",
         )
 
@@ -137,8 +137,8 @@ class Bench:
         version = self.registry.add(rung, candidate.files)
         rows = self._rows(candidate)
         findings = self._ask(rung, version, rows)
-        asked = self.asked if rung == "llm" else None
-        taken = self._probed(rung, version) if asked is None else _taken(findings)
+        asked_model = self.asked if rung == "llm" else None
+        taken = self._probed(rung, version) if asked_model is None else _taken(findings)
         held = self.rows.held_out.rows
         cases = self.rows.held.task.cases([held[i] for i in rows], findings)
         return RungRow(
@@ -152,7 +152,7 @@ class Bench:
             bare_bytes=taken.bare_bytes,
             bytes=sum(len(content) for content in candidate.files.values()),
             seconds=candidate.seconds,
-            per_1000=self._per_1000(taken.usages, "linear" if asked is None else asked.key),
+            per_1000=self._per_1000(taken.usages, "linear" if asked_model is None else asked_model.key),
             threshold=_threshold(candidate),
             cases=tuple(cases),
             positions=_positions(held, rows),
@@ -239,8 +239,8 @@ def _taken(findings: Sequence[Finding]) -> _Taken:
 
 def _positions(held: Sequence[Row], rows: Sequence[int]) -> tuple[int, ...]:
     labelled = [i for i, row in enumerate(held) if row.labels]
-    place = {i: position for position, i in enumerate(labelled)}
-    return tuple(place[i] for i in rows if i in place)
+    rank = {i: position for position, i in enumerate(labelled)}
+    return tuple(rank[i] for i in rows if i in rank)
 
 
 def _sample(rows: Sequence[Row], seed: int) -> list[Row]:
@@ -281,11 +281,11 @@ def chain_curve(candidates: Sequence[Candidate], rows: Sequence[RungRow]) -> tup
     )
 
 
-def _summed(costs: Sequence[Per1000], asked: Sequence[float]) -> Per1000:
+def _summed(costs: Sequence[Per1000], shares: Sequence[float]) -> Per1000:
     """Return the summed cost of rungs by how often they are asked; unknown if that of one is."""
-    pairs = [(each, share) for each, share in zip(costs, asked, strict=True) if share]
-    joules = [None if each.joules is None else each.joules * share for each, share in pairs]
-    money = [None if each.money is None else each.money * Decimal(str(share)) for each, share in pairs]
+    pairs = [(cost, share) for cost, share in zip(costs, shares, strict=True) if share]
+    joules = [None if cost.joules is None else cost.joules * share for cost, share in pairs]
+    money = [None if cost.money is None else cost.money * Decimal(str(share)) for cost, share in pairs]
     return Per1000(
         joules=None if None in joules else sum(part for part in joules if part is not None),
         money=None if None in money else sum((part for part in money if part is not None), Decimal(0)),

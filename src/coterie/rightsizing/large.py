@@ -66,13 +66,13 @@ def read_answers(path: Path, *, text_column: str = "text") -> list[RecordedAnswe
             )
 
     with open_lines(path) as lines:
-        found = [
+        answers = [
             _answer(record, text_column, lines)
             for record in read_records(lines, wanted=("answer", text_column, "row"), check_names=check)
         ]
-    if not found:
+    if not answers:
         raise DataError(f"{path.name} has no answers.", hint="One record an answer: text,answer")
-    return found
+    return answers
 
 
 def _answer(record: Record, text_column: str, lines: Lines) -> RecordedAnswer:
@@ -85,7 +85,7 @@ def _answer(record: Record, text_column: str, lines: Lines) -> RecordedAnswer:
     return RecordedAnswer(
         text=text if isinstance(text, str) and row is None else None,
         row=row,
-        answer=_said(cells["answer"]),
+        answer=_cell_text(cells["answer"]),
         tokens_in=_number(record, "tokens_in", int, lines),
         tokens_out=_number(record, "tokens_out", int, lines),
         milliseconds=_number(record, "milliseconds", float, lines),
@@ -93,7 +93,7 @@ def _answer(record: Record, text_column: str, lines: Lines) -> RecordedAnswer:
     )
 
 
-def _said(cell: object) -> str:
+def _cell_text(cell: object) -> str:
     return "|".join(map(str, cell)) if isinstance(cell, list) else str(cell)
 
 
@@ -115,8 +115,8 @@ def write_answers(answers: Sequence[RecordedAnswer]) -> bytes:
     """Return answers as JSONL that `read_answers` reads."""
     lines = []
     for answer in answers:
-        known = {name: value for name, value in to_json(answer).items() if value is not None}
-        lines.append(json.dumps(known, ensure_ascii=False))
+        fields = {name: value for name, value in to_json(answer).items() if value is not None}
+        lines.append(json.dumps(fields, ensure_ascii=False))
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -165,16 +165,16 @@ def judge_answers(
     """
     given = _match(answers, held)
     labelled = [i for i, row in enumerate(held.rows) if row.labels]
-    positions = tuple(place for place, i in enumerate(labelled) if i in given)
+    positions = tuple(index for index, i in enumerate(labelled) if i in given)
     if not positions:
         raise DataError(
             f"{source}: none of the {len(answers):,} answers belongs to one of the {len(labelled):,} held-out rows.",
             hint="`text` must be the row's text to the letter, or `row` its number in the data file, from 1.",
         )
-    matched = [given[labelled[place]] for place in positions]
-    findings = [_finding(name, each.answer, held) for each in matched]
+    matched = [given[labelled[position]] for position in positions]
+    findings = [_finding(name, answer.answer, held) for answer in matched]
     strangers = Counter(
-        each.answer.strip() for each, finding in zip(matched, findings, strict=True) if finding.value is None
+        answer.answer.strip() for answer, finding in zip(matched, findings, strict=True) if finding.value is None
     )
     if strangers.total() == len(matched):
         raise DataError(
@@ -182,14 +182,14 @@ def judge_answers(
             f"says {', '.join(repr(answer[:40]) for answer, _ in strangers.most_common(_SHOWN))}.",
             hint="Write the answers as the labels are written in the data.",
         )
-    asked = [held.rows[labelled[place]] for place in positions]
-    if held.measure == "auc" and len({row.labels for row in asked}) < 2:
+    rows = [held.rows[labelled[position]] for position in positions]
+    if held.measure == "auc" and len({row.labels for row in rows}) < 2:
         raise DataError(
-            f"{source}: the {len(asked):,} rows that were answered all have the label {asked[0].labels[0]!r}, and an "
+            f"{source}: the {len(rows):,} rows that were answered all have the label {rows[0].labels[0]!r}, and an "
             "auc needs both.",
             hint="Record answers to more rows.",
         )
-    evaluation, cases = held.task.judge(asked, findings), held.task.cases(asked, findings)
+    evaluation, cases = held.task.judge(rows, findings), held.task.cases(rows, findings)
     return LargeRow(
         name=name,
         source=source,
@@ -198,7 +198,7 @@ def judge_answers(
         answered=len(positions),
         of=len(labelled),
         strangers=dict(strangers.most_common()),
-        milliseconds=np.array([each.milliseconds for each in matched if each.milliseconds is not None]),
+        milliseconds=np.array([answer.milliseconds for answer in matched if answer.milliseconds is not None]),
         per_1000=_per_1000(matched, prices),
         positions=positions,
         cases=tuple(cases),
@@ -207,19 +207,19 @@ def judge_answers(
 
 def _match(answers: Sequence[RecordedAnswer], held: HeldOutRows) -> dict[int, RecordedAnswer]:
     """Return the answer of each held-out row that has one; rows with one text take its answers in turn."""
-    by_row = {each.row: each for each in answers if each.row is not None}
+    by_row = {answer.row: answer for answer in answers if answer.row is not None}
     by_text: dict[str, list[RecordedAnswer]] = defaultdict(list)
     for answer in answers:
         if answer.text is not None:
             by_text[answer.text.strip()].append(answer)
-    found: dict[int, RecordedAnswer] = {}
+    matched: dict[int, RecordedAnswer] = {}
     for i, (row, number) in enumerate(zip(held.rows, held.numbers, strict=True)):
         same = by_text.get(row.text.strip(), [])
         if number in by_row:
-            found[i] = by_row[number]
+            matched[i] = by_row[number]
         elif same:
-            found[i] = same.pop(0) if len(same) > 1 else same[0]
-    return found
+            matched[i] = same.pop(0) if len(same) > 1 else same[0]
+    return matched
 
 
 def _finding(name: str, answer: str, held: HeldOutRows) -> Finding:
@@ -244,17 +244,17 @@ def _finding(name: str, answer: str, held: HeldOutRows) -> Finding:
 
 def _several(answer: str, labels: Sequence[str]) -> tuple[str, ...] | None:
     """Return the labels of `a|b`, in order; an empty answer has none, and an unknown label makes the answer None."""
-    found = [match_label(part, labels) for part in answer.split("|") if part.strip()]
-    return None if None in found else tuple(dict.fromkeys(label for label in found if label is not None))
+    matched = [match_label(part, labels) for part in answer.split("|") if part.strip()]
+    return None if None in matched else tuple(dict.fromkeys(label for label in matched if label is not None))
 
 
 def _probability(answer: str) -> float | None:
     """Return the probability of yes, no or a number from 0 to 1; None for anything else."""
-    said = answer.casefold().strip(_AROUND)
-    if said in _OUTCOMES:
-        return _OUTCOMES[said]
+    text = answer.casefold().strip(_AROUND)
+    if text in _OUTCOMES:
+        return _OUTCOMES[text]
     try:
-        value = float(said)
+        value = float(text)
     except ValueError:
         return None
     return value if math.isfinite(value) and 0 <= value <= 1 else None
@@ -264,9 +264,9 @@ def _per_1000(answers: Sequence[RecordedAnswer], prices: Prices) -> Per1000:
     """Return means over the answers with known usage, times 1,000."""
     costs = [cost for answer in answers if (cost := _cost(answer, prices)) is not None]
     tokens = [
-        each.tokens_in + each.tokens_out
-        for each in answers
-        if each.tokens_in is not None and each.tokens_out is not None
+        answer.tokens_in + answer.tokens_out
+        for answer in answers
+        if answer.tokens_in is not None and answer.tokens_out is not None
     ]
     return Per1000(
         joules=1000 * JOULES_PER_TOKEN * float(np.mean(tokens)) if tokens else None,
@@ -330,9 +330,9 @@ def _sample(positions: Sequence[int], most: int, seed: int) -> list[int]:
 
 
 async def _ask(engine: Engine, start: tuple[Message, ...], held: HeldOutRows, i: int, label: Label) -> RecordedAnswer:
-    asked = Message(role="user", text=_in_words(held.rows[i]))
+    question = Message(role="user", text=_in_words(held.rows[i]))
     begun = time.perf_counter()
-    (output,) = await engine.run([Prompt(messages=(*start, asked), label=label, max_tokens=_LONGEST)], call=SYSTEM)
+    (output,) = await engine.run([Prompt(messages=(*start, question), label=label, max_tokens=_LONGEST)], call=SYSTEM)
     return _answer_ask(output, held.numbers[i], (time.perf_counter() - begun) * 1000)
 
 

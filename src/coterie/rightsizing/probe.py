@@ -92,8 +92,10 @@ def probe(
     except subprocess.TimeoutExpired:
         raise EngineBroken(f"Measuring rung {rung!r} took over {_PATIENCE:g} s.", engine=rung) from None
     if done.returncode:
-        said = done.stderr.strip().rpartition("\n")[2] or "nothing"
-        raise EngineBroken(f"The process that measures rung {rung!r} ended with {done.returncode}: {said}", engine=rung)
+        problem = done.stderr.strip().rpartition("\n")[2] or "nothing"
+        raise EngineBroken(
+            f"The process that measures rung {rung!r} ended with {done.returncode}: {problem}", engine=rung
+        )
     return Probed(**json.loads(done.stdout))
 
 
@@ -117,14 +119,14 @@ async def _measure(request: dict[str, Any], bare: int) -> Probed:
     tasks = [Task(text=row["text"], columns=row["columns"] or None) for row in request["rows"]]
     for task in tasks[:WARM_UP]:
         await specialist.consult(task, ContextView(), call=SYSTEM)
-    asked = [await _ask(specialist, task, _stranger(i)) for i, task in enumerate(tasks)]
+    timings = [await _ask(specialist, task, _stranger(i)) for i, task in enumerate(tasks)]
     resident = resident_bytes()
     await encoder.close()
     for model in models:
         await model.close()
     return Probed(
-        milliseconds=tuple(milliseconds for milliseconds, _ in asked),
-        cpu_seconds=tuple(cpu for _, cpu in asked),
+        milliseconds=tuple(milliseconds for milliseconds, _ in timings),
+        cpu_seconds=tuple(cpu for _, cpu in timings),
         resident_bytes=resident,
         bare_bytes=bare,
     )

@@ -329,10 +329,10 @@ def figure(measure: str, evaluation: Evaluation, cases: Sequence[Case]) -> Figur
 
 def label_sets(cases: Sequence[Case]) -> tuple[np.ndarray, np.ndarray]:
     """Return right and found labels as (N, L) arrays of booleans."""
-    found = [case.value if isinstance(case.value, tuple) else () for case in cases]
-    names = sorted({name for case in cases for name in case.row.labels}.union(*found))
+    labels_of_cases = [case.value if isinstance(case.value, tuple) else () for case in cases]
+    names = sorted({name for case in cases for name in case.row.labels}.union(*labels_of_cases))
     truth = np.array([[name in case.row.labels for name in names] for case in cases])
-    guess = np.array([[name in labels for name in names] for labels in found])
+    guess = np.array([[name in labels for name in names] for labels in labels_of_cases])
     return truth, guess
 
 
@@ -363,8 +363,8 @@ def right(cases: Sequence[Case]) -> np.ndarray:  # (N,)
 
 def probabilities(cases: Sequence[Case]) -> np.ndarray:  # (N,)
     """Return the probabilities of a score's outcome; one half without an answer."""
-    said = {"1": 1.0, "0": -1.0}
-    return np.array([0.5 + said.get(str(case.value), 0.0) * (case.confidence - 0.5) for case in cases])
+    signs = {"1": 1.0, "0": -1.0}
+    return np.array([0.5 + signs.get(str(case.value), 0.0) * (case.confidence - 0.5) for case in cases])
 
 
 # --- Curves --------------------------------------------------------------------------------------
@@ -395,8 +395,8 @@ class Bin(NamedTuple):
 def reliability(cases: Sequence[Case]) -> list[Bin]:
     """Return mean confidence and share of right answers in ten bins of equal width, which need enough answers."""
     confidence, correct = np.array([case.confidence for case in cases]), right(cases)
-    place = np.clip(np.ceil(confidence * _BINS) - 1, 0, _BINS - 1)  # bins are (a, b]
-    groups = [place == number for number in range(_BINS)]
+    bin_of = np.clip(np.ceil(confidence * _BINS) - 1, 0, _BINS - 1)  # bins are (a, b]
+    groups = [bin_of == number for number in range(_BINS)]
     return [
         Bin(confidence=float(confidence[group].mean()), accuracy=float(correct[group].mean()), rows=int(group.sum()))
         for group in groups
@@ -438,7 +438,9 @@ def decide(
         if large is None or comparison.second != large.name
     ]
     sentences += [
-        _beside_large(each, taken, large) for each in comparisons if large is not None and each.second == large.name
+        _beside_large(comparison, taken, large)
+        for comparison in comparisons
+        if large is not None and comparison.second == large.name
     ]
     return Recommendation(outcome=outcome, rung=taken.rung, sentences=tuple(filter(None, sentences)))
 
@@ -462,21 +464,22 @@ def _first(
     taken: RungRow, choice: RungChoice, bar: Mapping[str, float], outcome: Outcome, *, measure: str, alone: bool
 ) -> str:
     if not bar:
-        found = f"{measure} {in_words(taken.figure)}"
+        figure_text = f"{measure} {in_words(taken.figure)}"
         why = "it is the only rung tried" if alone else str(choice.reason)
-        return f"{taken.rung} is the right size: {found}; {why}."
+        return f"{taken.rung} is the right size: {figure_text}; {why}."
     wanted = " and ".join(f"{name} {least:g}" for name, least in bar.items())
-    found = " and ".join(f"{name} {in_words(figure(name, taken.evaluation, taken.cases))}" for name in bar)
+    figure_text = " and ".join(f"{name} {in_words(figure(name, taken.evaluation, taken.cases))}" for name in bar)
     if outcome == "met":
-        return f"{taken.rung} is enough: {found} meets {_least(bar)} with 95% confidence."
+        return f"{taken.rung} is enough: {figure_text} meets {_least(bar)} with 95% confidence."
     if not _confident_out_of_fold(taken, bar):
         before = " and ".join(_bare(taken.out_of_fold[name]) for name in bar)
         start = f"No rung meets {wanted} with 95% confidence where rungs are chosen, out of fold on the training rows"
         best = f"the best is {taken.rung} ({before})"
-        return f"{start}; {best}. On held-out rows its {found} {_reaches(outcome, taken, bar)}."
+        return f"{start}; {best}. On held-out rows its {figure_text} {_reaches(outcome, taken, bar)}."
     far = any(figure(name, taken.evaluation, taken.cases).interval.high < least for name, least in bar.items())
     why = "they are unlike the training rows" if far else "more rows would tell"
-    return f"{taken.rung} was enough out of fold; on held-out rows its {found} {_reaches(outcome, taken, bar)}: {why}."
+    reached = _reaches(outcome, taken, bar)
+    return f"{taken.rung} was enough out of fold; on held-out rows its {figure_text} {reached}: {why}."
 
 
 def _passed_over(row: RungRow, bar: Mapping[str, float]) -> str:
@@ -558,11 +561,11 @@ def _times(ratio: float | None, *, inverse: bool) -> str:
     return f"{float(f'{times:.2g}'):,.0f} times" if times >= _MUCH else f"{times:.1f} times"
 
 
-def _bare(found: Figure) -> str:
+def _bare(measured: Figure) -> str:
     """Return a figure as `0.912, 0.902 to 0.921`, for use inside brackets."""
-    return f"{found.value:.3f}, {found.interval.low:.3f} to {found.interval.high:.3f}"
+    return f"{measured.value:.3f}, {measured.interval.low:.3f} to {measured.interval.high:.3f}"
 
 
-def in_words(found: Figure) -> str:
+def in_words(measured: Figure) -> str:
     """Return a figure as `0.912 (0.902 to 0.921)`."""
-    return f"{found.value:.3f} ({found.interval.low:.3f} to {found.interval.high:.3f})"
+    return f"{measured.value:.3f} ({measured.interval.low:.3f} to {measured.interval.high:.3f})"

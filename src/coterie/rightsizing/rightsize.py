@@ -138,7 +138,7 @@ def _result(
     others: list[tuple[str, RungRow | LargeRow]] = [(row.rung, row) for row in measured if row is not taken]
     if large is not None:
         others.append((large.name, large))
-    comparisons = [each for name, row in others if (each := _beside(measure, taken, name, row)) is not None]
+    comparisons = [comparison for name, row in others if (comparison := _beside(measure, taken, name, row)) is not None]
     odd = (*trained.warnings, *_warnings(trained))
     return RightSizing(
         task=section.task,
@@ -184,16 +184,16 @@ def _partial(large: LargeRow | None) -> list[str]:
     """Return warnings about a large model's answers."""
     if large is None:
         return []
-    found = []
+    warnings = []
     if large.answered < large.of:
-        found.append(
+        warnings.append(
             f"{large.name} answered {large.answered:,} of {large.of:,} held-out rows; its figures are of those, and "
             "it is compared on them"
         )
     if count := sum(large.strangers.values()):
         shown = ", ".join(repr(answer[:40]) for answer in list(large.strangers)[:3])
-        found.append(f"{count:,} answers of {large.name} are none of the labels ({shown}) and count as wrong")
-    return found
+        warnings.append(f"{count:,} answers of {large.name} are none of the labels ({shown}) and count as wrong")
+    return warnings
 
 
 def _beside(measure: str, taken: RungRow, name: str, other: RungRow | LargeRow) -> Comparison | None:

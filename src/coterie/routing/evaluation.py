@@ -100,15 +100,15 @@ class RouteEvaluation:
 
 
 def judge_routes(
-    expected: Sequence[ExpectedRoute], found: Sequence[Explanation], known: Sequence[str]
+    expected: Sequence[ExpectedRoute], explanations: Sequence[Explanation], known_names: Sequence[str]
 ) -> RouteEvaluation:
-    """Compare routes with the expected ones; `known` are the network's specialists."""
-    asked = [frozenset(each.asked) for each in found]
-    wanted = [frozenset(each.specialists) for each in expected]
-    right = np.array([a == w for a, w in zip(asked, wanted, strict=True)])
-    sizes = np.array([len(each) for each in wanted])
-    given = np.array([len(each) for each in asked])
-    names = sorted({name for each in (*asked, *wanted) for name in each})
+    """Compare routes with the expected ones; `known_names` are the network's specialists."""
+    routed = [frozenset(explanation.asked) for explanation in explanations]
+    wanted = [frozenset(route.specialists) for route in expected]
+    right = np.array([a == w for a, w in zip(routed, wanted, strict=True)])
+    sizes = np.array([len(names) for names in wanted])
+    given = np.array([len(names) for names in routed])
+    names = sorted({name for names in (*routed, *wanted) for name in names})
     return RouteEvaluation(
         rows=len(expected),
         accuracy=float(right.mean()),
@@ -119,15 +119,15 @@ def judge_routes(
         false_split=_share(given > 1, sizes == 1),
         specialists={
             name: Tally(
-                rows=sum(name in each for each in wanted),
-                asked=sum(name in each for each in asked),
-                right=sum(name in a and name in w for a, w in zip(asked, wanted, strict=True)),
+                rows=sum(name in names for names in wanted),
+                asked=sum(name in names for names in routed),
+                right=sum(name in a and name in w for a, w in zip(routed, wanted, strict=True)),
             )
             for name in names
         },
-        confusions=_confusions(expected, found),
-        fixes=_fixes(expected, found, frozenset(known)),
-        unknown=tuple(name for name in names if name not in known),
+        confusions=_confusions(expected, explanations),
+        fixes=_fixes(expected, explanations, frozenset(known_names)),
+        unknown=tuple(name for name in names if name not in known_names),
     )
 
 
@@ -135,19 +135,19 @@ def _share(of: np.ndarray, among: np.ndarray) -> float | None:
     return float(of[among].mean()) if among.any() else None
 
 
-def _pairs(expected: ExpectedRoute, found: Explanation) -> list[tuple[str, str]]:
+def _pairs(expected: ExpectedRoute, explanation: Explanation) -> list[tuple[str, str]]:
     """Return the expected specialists that were not asked, each with those asked instead."""
-    missing = [name for name in expected.specialists if name not in found.asked]
-    extra = [name for name in found.asked if name not in expected.specialists]
+    missing = [name for name in expected.specialists if name not in explanation.asked]
+    extra = [name for name in explanation.asked if name not in expected.specialists]
     if not missing and not extra:
         return []
     return [(one, other) for one in missing or [NOBODY] for other in extra or [NOBODY]]
 
 
-def _confusions(expected: Sequence[ExpectedRoute], found: Sequence[Explanation]) -> tuple[Mistaken, ...]:
+def _confusions(expected: Sequence[ExpectedRoute], explanations: Sequence[Explanation]) -> tuple[Mistaken, ...]:
     counts: Counter[tuple[str, str]] = Counter()
     likes: dict[tuple[str, str], Counter[str]] = {}
-    for row, made in zip(expected, found, strict=True):
+    for row, made in zip(expected, explanations, strict=True):
         for pair in _pairs(row, made):
             counts[pair] += 1
             likes.setdefault(pair, Counter())[_nearest(made, pair[1])] += 1
@@ -157,22 +157,24 @@ def _confusions(expected: Sequence[ExpectedRoute], found: Sequence[Explanation])
     )
 
 
-def _nearest(found: Explanation, name: str) -> str:
+def _nearest(explanation: Explanation, name: str) -> str:
     """Return the nearest example of a specialist, or of the specialist nearest to the whole if none was asked."""
-    for considered in found.considered:
+    for considered in explanation.considered:
         for candidate in considered.candidates:
             if candidate.nearest and name in {candidate.specialist, NOBODY}:
                 return candidate.nearest[0].example
     return ""
 
 
-def _fixes(expected: Sequence[ExpectedRoute], found: Sequence[Explanation], known: frozenset[str]) -> tuple[Fix, ...]:
+def _fixes(
+    expected: Sequence[ExpectedRoute], explanations: Sequence[Explanation], known_names: frozenset[str]
+) -> tuple[Fix, ...]:
     """Return misrouted texts as examples, first those that would correct most of the others."""
     wrong = [
         (row.specialists[0], row.text, made)
-        for row, made in zip(expected, found, strict=True)
+        for row, made in zip(expected, explanations, strict=True)
         if len(row.specialists) == 1
-        and row.specialists[0] in known
+        and row.specialists[0] in known_names
         and row.specialists[0] not in made.asked
         and made.considered
     ]
@@ -234,5 +236,7 @@ def _row(record: Record, text_column: str, specialist_column: str, lines: Lines)
     names = cell if isinstance(cell, list) else str("" if cell is None else cell).split("|")
     if not all(isinstance(name, str) for name in names):
         raise lines.error(f"has {cell!r} in {specialist_column!r}", _HINT, line=record.line)
-    found = (name.strip() for name in names)
-    return ExpectedRoute(text=text, specialists=tuple(dict.fromkeys(n for n in found if n.casefold() not in _NOBODY)))
+    stripped = (name.strip() for name in names)
+    return ExpectedRoute(
+        text=text, specialists=tuple(dict.fromkeys(n for n in stripped if n.casefold() not in _NOBODY))
+    )

@@ -63,7 +63,11 @@ class RoutingScope:
         most = max(_FEWEST_ROWS, _MOST_ROWS // max(1, len(warm)))
         kept = [_spread(typical, most) for typical in warm]
         together = np.concatenate(kept) if kept else np.empty(0)
-        weights = np.concatenate([np.full(len(each), 1 / len(each) / len(kept)) for each in kept]) if kept else together
+        weights = (
+            np.concatenate([np.full(len(vectors), 1 / len(vectors) / len(kept)) for vectors in kept])
+            if kept
+            else together
+        )
         order = np.argsort(together)
         self._typical = together[order]  # (N,)
         self._share = np.minimum(np.concatenate([[0.0], np.cumsum(weights[order])]), 1.0)  # (N + 1,)
@@ -287,7 +291,7 @@ def choose(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
     if len(united) > 1 or (united and united[0].clear):
         return united
     whole = united[0] if united else whole
-    below = [match for each, match in matches.items() if each is not piece and match.alone]
+    below = [match for other, match in matches.items() if other is not piece and match.alone]
     return [max(below, key=lambda match: match.best.score, default=whole)]
 
 
@@ -319,7 +323,7 @@ def _parts(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
 def _focus(whole: Match, ends: Sequence[Match]) -> list[Match]:
     """Return the whole of a long text, or the sentences that fit more clearly and therefore are the question."""
     if stated := _stated(ends):
-        return [whole] if {each.name for each in stated} == {whole.name} else stated
+        return [whole] if {match.name for match in stated} == {whole.name} else stated
     inside = [end for end in ends if end.in_scope]
     clearest = max(inside, key=lambda end: end.best.similarity, default=None)
     if clearest is None or (whole.in_scope and clearest.name == whole.name):
@@ -331,12 +335,14 @@ def _focus(whole: Match, ends: Sequence[Match]) -> list[Match]:
 
 def _stated(sentences: Sequence[Match]) -> list[Match]:
     """Return, for each specialist, the sentence that states its question most clearly, if there is one; in order."""
-    found: dict[str, Match] = {}
+    by_name: dict[str, Match] = {}
     for sentence in sentences:
         if sentence.alone and sentence.best.standing >= _STATED:
-            found[sentence.name] = max(found.get(sentence.name, sentence), sentence, key=lambda match: match.best.score)
-    least = max((each.best.score for each in found.values()), default=0.0) - _STATED_BEHIND
-    return sorted((each for each in found.values() if each.best.score >= least), key=lambda match: match.start)
+            by_name[sentence.name] = max(
+                by_name.get(sentence.name, sentence), sentence, key=lambda match: match.best.score
+            )
+    least = max((match.best.score for match in by_name.values()), default=0.0) - _STATED_BEHIND
+    return sorted((match for match in by_name.values() if match.best.score >= least), key=lambda match: match.start)
 
 
 def gain(whole: Match, parts: Sequence[Match]) -> float:
@@ -351,7 +357,7 @@ def _united(parts: Sequence[Match], within: Piece) -> list[Match]:
     for part in parts:
         if kept and kept[-1].name == part.name:
             text = within.text_between(kept[-1].start, part.end)
-            likest = max(kept[-1], part, key=lambda each: each.best.similarity)
+            likest = max(kept[-1], part, key=lambda part: part.best.similarity)
             kept[-1] = replace(likest, text=text, start=kept[-1].start, end=part.end, joined=True)
         else:
             kept.append(part)
@@ -381,12 +387,12 @@ class Discriminant:
     """Distinguishes specialists."""
 
     def __init__(self, profiles: Sequence[Profile]) -> None:
-        known = [profile.vectors for profile in profiles if len(profile.vectors)]
+        banks = [profile.vectors for profile in profiles if len(profile.vectors)]
         self._weights = None
-        if len(known) < 2:
+        if len(banks) < 2:
             return
-        most = max(_FEWEST_ROWS_DISCRIMINANT, _MOST_ROWS_DISCRIMINANT // len(known))
-        dimension = known[0].shape[1]
+        most = max(_FEWEST_ROWS_DISCRIMINANT, _MOST_ROWS_DISCRIMINANT // len(banks))
+        dimension = banks[0].shape[1]
         means = np.zeros((len(profiles), dimension), dtype=np.float32)
         moment = np.zeros((dimension, dimension), dtype=np.float32)
         for row, profile in enumerate(profiles):
@@ -396,7 +402,7 @@ class Discriminant:
             means[row] = vectors.mean(axis=0)
             looked_at = vectors[:: -(-len(vectors) // most)]
             moment += looked_at.T @ looked_at / len(looked_at)
-        moment[np.diag_indices(dimension)] += _SHRINKAGE * len(known)
+        moment[np.diag_indices(dimension)] += _SHRINKAGE * len(banks)
         self._weights = np.ascontiguousarray(np.linalg.solve(moment, means.T).T)  # (S, D)
 
     def scores(self, vectors: np.ndarray, which: Sequence[int] | np.ndarray) -> np.ndarray:  # (T, D) -> (T, S')
@@ -475,11 +481,11 @@ class Explanation:
 
 def consider(match: Match, chosen: Sequence[Match], false_rejection: float, scale: CosineScale) -> Considered:
     """Return the explanation of a match; `chosen` are the matches that are asked about."""
-    asked = any(each.start == match.start and each.end == match.end for each in chosen)
+    is_chosen = any(match_.start == match.start and match_.end == match.end for match_ in chosen)
     ranked = [match.fits[name] for name in match.ranked[:2]]
     return Considered(
         text=match.text,
-        asked=match.name if asked and match.in_scope else None,
+        asked=match.name if is_chosen and match.in_scope else None,
         candidates=tuple(_candidate(name, match, false_rejection, scale) for name in match.ranked[:SHOWN_CANDIDATES]),
         margin=round(ranked[0].score - ranked[1].score, 4) if len(ranked) > 1 else None,
         small_talk=match.small_talk,

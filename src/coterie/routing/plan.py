@@ -105,7 +105,7 @@ def _with_writers(name: str, cards: Mapping[str, SpecialistCard], given: Abstrac
 
 
 def _with_readers(
-    chosen: set[str], cards: Mapping[str, SpecialistCard], known: AbstractSet[str], apart: AbstractSet[str]
+    chosen: set[str], cards: Mapping[str, SpecialistCard], facts: AbstractSet[str], apart: AbstractSet[str]
 ) -> set[str]:
     """Return `chosen` and, transitively, every reader of their facts whose other facts are known."""
     while True:
@@ -113,7 +113,7 @@ def _with_readers(
         joining = {
             n
             for n in cards.keys() - chosen - apart
-            if written & (reads := _facts(cards[n])) and reads <= written | known
+            if written & (reads := _facts(cards[n])) and reads <= written | facts
         }
         if not joining:
             return chosen
@@ -175,8 +175,8 @@ def _reason_for(route: Route, parts: Sequence[Part], allowed: Collection[str]) -
         return Reason("route.part_not_allowed")
     if not route.scores.keys() - set(allowed):
         return route.reason
-    asked = dict.fromkeys(name for part in parts for name in part.specialists)
-    return Reason("route.allowed", specialists=", ".join(asked))
+    specialists = dict.fromkeys(name for part in parts for name in part.specialists)
+    return Reason("route.allowed", specialists=", ".join(specialists))
 
 
 # --- Structured input: one row of plain values, by itself or inside a text.

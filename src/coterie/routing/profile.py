@@ -71,7 +71,7 @@ class CosineScale:
     def of(cls, encoder: object) -> CosineScale:
         """Return the scale from the encoder's cosine of `unrelated` texts to 1; the default if it states none."""
         floor = float(getattr(encoder, "unrelated", 0.0))
-        stretched = [floor + (1 - floor) * each for each in (NEAR_COPY, COLD_SIMILARITY, USUAL_DENSITY)]
+        stretched = [floor + (1 - floor) * level for level in (NEAR_COPY, COLD_SIMILARITY, USUAL_DENSITY)]
         return cls(near_copy=stretched[0], cold=stretched[1], usual=stretched[2])
 
 
@@ -98,7 +98,7 @@ class Compared(NamedTuple):
 
     def column(self, index: int) -> Compared:
         """Return the values of one specialist, if each array has a column for several."""
-        return Compared(*(each[:, index] for each in self))
+        return Compared(*(array[:, index] for array in self))
 
 
 def nearest_mean(likeness: np.ndarray) -> np.ndarray:  # (M, N) -> (M,)
@@ -245,8 +245,8 @@ def hint_texts(description: str, labels: Sequence[str], *, examples: int = FEWES
 def _phrases(description: str) -> list[str]:
     """Return the phrases that a description enumerates; empty if it is one phrase."""
     phrases = (phrase.strip(" .,;:()") for phrase in _ENUMERATION.split(description))
-    found = [phrase for phrase in phrases if len(phrase) >= _SHORTEST_PHRASE]
-    return found if len(found) > 1 else []
+    long_phrases = [phrase for phrase in phrases if len(phrase) >= _SHORTEST_PHRASE]
+    return long_phrases if len(long_phrases) > 1 else []
 
 
 def _spread(labels: Sequence[str], seed: int) -> np.ndarray:
@@ -276,8 +276,10 @@ def _measure(
         copy: Cosine from which two are near copies.
     """
     numbers: dict[str, int] = {}
-    known = [-1 - i if g is None else numbers.setdefault(g, len(numbers)) for i, g in enumerate(groups[:examples])]
-    codes = np.array([*known, *range(-1 - len(vectors), -1 - examples)], dtype=np.int64)
+    group_numbers = [
+        -1 - i if g is None else numbers.setdefault(g, len(numbers)) for i, g in enumerate(groups[:examples])
+    ]
+    codes = np.array([*group_numbers, *range(-1 - len(vectors), -1 - examples)], dtype=np.int64)
     cosines = vectors @ vectors.T
     left_out = (codes[:, None] == codes[None, :]) | (cosines >= copy)  # (N, N), itself included
     comparable = (~left_out[:, :examples]).sum(axis=1) >= NEIGHBOURS
@@ -370,8 +372,8 @@ class Bank:
     def __init__(self, profiles: Sequence[Profile]) -> None:
         counts = np.array([len(profile.vectors) for profile in profiles], dtype=np.int64)
         ends = np.cumsum(counts)
-        known = [profile.vectors for profile in profiles if len(profile.vectors)]
-        block = np.vstack(known) if known else np.empty((0, 0), dtype=np.float32)  # (N, D)
+        banks = [profile.vectors for profile in profiles if len(profile.vectors)]
+        block = np.vstack(banks) if banks else np.empty((0, 0), dtype=np.float32)  # (N, D)
         self.profiles = tuple(
             replace(profile, vectors=block[end - count : end]) if count else profile
             for profile, count, end in zip(profiles, counts, ends, strict=True)
@@ -406,11 +408,11 @@ class Bank:
         counts = self._counts[which]
         places = np.arange(max(NEIGHBOURS, int(counts.max())))
         there = places < counts[:, None]  # (S', W)
-        found = (self._starts[which, None] + places)[there]  # (K,)
-        known, crowding = self._block[found], self._crowding[found]
+        rows = (self._starts[which, None] + places)[there]  # (K,)
+        vectors_, crowding = self._block[rows], self._crowding[rows]
         cosines = np.full((len(vectors), *there.shape), _NOTHING, dtype=np.float32)
-        for row, vector in enumerate(vectors if len(known) else ()):
-            cosines[row][there] = known @ vector
+        for row, vector in enumerate(vectors if len(vectors_) else ()):
+            cosines[row][there] = vectors_ @ vector
         nearest = cosines.argmax(axis=2)
         closest = np.take_along_axis(cosines, nearest[..., None], axis=2)[..., 0]
         if crowding.any():  # none is, where all are cold

@@ -49,11 +49,11 @@ class Spelling:
 
         def mended(match: re.Match[str]) -> str:
             word = match[0]
-            known = self._mended(word.lower())
-            if known is None:
+            known_word = self._mended(word.lower())
+            if known_word is None:
                 return word
             slips.append(word)
-            return known.capitalize() if word[0].isupper() and not word.isupper() else known
+            return known_word.capitalize() if word[0].isupper() and not word.isupper() else known_word
 
         end = len(text) if len(text) <= _MENDED else text.rfind(" ", 0, _MENDED) + 1
         changed = _WORD.sub(mended, text[:end]) + text[end:]
@@ -162,11 +162,11 @@ class RequestReader:
 
     def _cut(self, clause: str) -> tuple[str, str]:
         """Return the part of a clause that is no order, and the order: a question may precede it without a mark."""
-        found = [match.start() for pattern in (_ORDER, self._handed) if (match := pattern.search(clause))]
-        if not found:
+        order_starts = [match.start() for pattern in (_ORDER, self._handed) if (match := pattern.search(clause))]
+        if not order_starts:
             return clause, ""
-        before = clause[: min(found)]
-        return (before, clause[min(found) :]) if len(before.split()) >= _FEWEST_BEFORE else ("", clause)
+        before = clause[: min(order_starts)]
+        return (before, clause[min(order_starts) :]) if len(before.split()) >= _FEWEST_BEFORE else ("", clause)
 
 
 # --- Small talk: greetings, thanks and chat, as the network's turn model knows them.
@@ -233,9 +233,9 @@ class SmallTalk:
         odds = self._odds(span_means(output.states, output.offsets, np.array(spans)))
         read = int(output.offsets[:, 1].max(initial=0))  # of a long text the encoder did not see the end
         worth = {
-            span: _WORTH_A_LOOK if span[1] > read else each
-            for span, each in zip(spans, odds, strict=True)
-            if len(text[slice(*span)].split()) <= _LONGEST and (span[1] > read or each > _WORTH_A_LOOK)
+            span: _WORTH_A_LOOK if span[1] > read else odd
+            for span, odd in zip(spans, odds, strict=True)
+            if len(text[slice(*span)].split()) <= _LONGEST and (span[1] > read or odd > _WORTH_A_LOOK)
         }
         before, behind = (list(takewhile(worth.__contains__, side)) for side in sides)
         return Ends(before, behind, worth)
@@ -249,7 +249,7 @@ class SmallTalk:
             vectors: (D,) vector of each part alone.
         """
         odds = dict(zip(vectors, self._odds(np.stack(list(vectors.values()))), strict=True))
-        talk = {span for span, each in odds.items() if each + _IN_PLACE * ends.odds[span] > _ENOUGH}
+        talk = {span for span, odd in odds.items() if odd + _IN_PLACE * ends.odds[span] > _ENOUGH}
         before, behind = (list(takewhile(talk.__contains__, side)) for side in (ends.before, ends.behind))
         rest = text[before[-1][1] if before else 0 : behind[-1][0] if behind else len(text)]
         return rest if len(rest.split()) >= _FEWEST else text
@@ -257,4 +257,4 @@ class SmallTalk:
     def _odds(self, vectors: np.ndarray) -> list[float]:  # (N, D)
         if self._turns is None:
             return [-np.inf] * len(vectors)
-        return [float(each) for each in self._turns.talk(vectors)]
+        return [float(odd) for odd in self._turns.talk(vectors)]

@@ -121,9 +121,9 @@ class _Measured(NamedTuple):
         only = slice(row, row + 1)
         return _Measured(
             self.which,
-            Compared(*(each[only] for each in self.compared)),
+            Compared(*(array[only] for array in self.compared)),
             self.scores[only],
-            Typicality(*(each[only] for each in self.typicality)),
+            Typicality(*(array[only] for array in self.typicality)),
         )
 
 
@@ -190,9 +190,9 @@ class LearnedRouter:
         language = request.language or language_of(request.text, "en")
         columns = [f"{name} {part.score}" for name, (part, _) in self._by_columns(request).items()]
         beside = "\n".join([language, *sorted(known_facts(context) & self._read), "", *columns]).encode()
-        known = self._known.get(tenant, request.text, beside)
-        if known is not None:
-            return _recalled(known, request.text, time.perf_counter() - start)
+        cached = self._known.get(tenant, request.text, beside)
+        if cached is not None:
+            return _recalled(cached, request.text, time.perf_counter() - start)
         route = (await self._consider(request, context, call)).route
         if all(part.text == request.text for part in route.parts):  # pieces hold text, and no text is remembered
             bare = tuple(
@@ -226,12 +226,12 @@ class LearnedRouter:
         return replace(made, route=replace(made.route, parts=parts, reason=reason))
 
     async def _consider_whole(self, request: Request, context: Context, call: CallContext) -> _Made:
-        known = known_facts(context) & self._read
+        facts = known_facts(context) & self._read
         by_columns = self._by_columns(request)
         language = request.language or language_of(request.text, "en")
         reading = await aside(len(request.text), partial(self._reader.read, request.text))
         if not _WRITTEN.search(request.text) or not self._names:
-            route = Route(parts=self._parts(by_columns, (), known), reason=self._reason(by_columns, (), ()))
+            route = Route(parts=self._parts(by_columns, (), facts), reason=self._reason(by_columns, (), ()))
             return _Made(route=route, reading=reading, names=tuple(by_columns))
         reading, whole, first = await self._read_whole(reading, request, call, language)
         root, matches, second = await self._match_pieces(reading.text, whole, request, call, language)
@@ -246,28 +246,28 @@ class LearnedRouter:
             closer, third = await self._look_among(reading.orders, root, request, call, language)
             matches, second = matches | closer, (*second, *third)
             chosen = choose(root, matches)
-        asked = [match for match in chosen if match.in_scope or len(chosen) > 1]
+        matches_asked = [match for match in chosen if match.in_scope or len(chosen) > 1]
         orders = tuple(match.text for match in matches.values() if match.order)
-        if asked == [matches[root]] or (orders and len(asked) == 1):
+        if matches_asked == [matches[root]] or (orders and len(matches_asked) == 1):
             # One specialist gets the text as it is: what was left out of the reading may matter to it.
-            asked = [replace(asked[0], text=request.text)]
+            matches_asked = [replace(matches_asked[0], text=request.text)]
         scores = {name: round(fit.p_value, 4) for name, fit in matches[root].fits.items()}
         if by_columns:
-            asked = [match for match in asked if not _about_columns(match)]
-        parts = self._parts(by_columns, asked, known)
+            matches_asked = [match for match in matches_asked if not _about_columns(match)]
+        parts = self._parts(by_columns, matches_asked, facts)
         readers = () if parts else self._with_documents(matches[root])
-        reason = self._reason(by_columns, asked, [matches[root]])
+        reason = self._reason(by_columns, matches_asked, [matches[root]])
         if readers:
-            asks = Part(text=request.text, stages=self._stages_of(readers[0], known), score=0.0)
-            parts = (self._with_others(replace(asks, vector=matches[root].vector), readers[1:], known),)
+            asks = Part(text=request.text, stages=self._stages_of(readers[0], facts), score=0.0)
+            parts = (self._with_others(replace(asks, vector=matches[root].vector), readers[1:], facts),)
             reason = reason.noting(Reason("route.documents", specialist=readers[0]))
         route = Route(parts=parts, reason=reason, scores=scores, steps=(*first, *second))
         return _Made(
             route=route,
             reading=replace(reading, orders=tuple(dict.fromkeys([*reading.orders, *orders]))),
-            names=tuple(dict.fromkeys([*by_columns, *(match.name for match in asked), *readers[:1]])),
+            names=tuple(dict.fromkeys([*by_columns, *(match.name for match in matches_asked), *readers[:1]])),
             matches=tuple(matches.values()),
-            asked=tuple(asked),
+            asked=tuple(matches_asked),
         )
 
     def _with_documents(self, whole: Match) -> tuple[str, ...]:
@@ -280,14 +280,14 @@ class LearnedRouter:
             return ()
         return tuple(name for name in whole.ranked if self._cards[name].looks_up and whole.fits[name].profile.cold)
 
-    def _with_others(self, part: Part, names: Sequence[str], known: AbstractSet[str]) -> Part:
+    def _with_others(self, part: Part, names: Sequence[str], facts: AbstractSet[str]) -> Part:
         """Return the part with alternatives for an abstention; after the next one only specialists with documents."""
         others = [name for name in names if name not in part.specialists]
         if not others:
             return part
         further = (name for name in others[1:] if self._cards[name].looks_up)
-        alone = (name for name in further if self._stages_of(name, known) == ((name,),))
-        return replace(part, otherwise=self._stages_of(others[0], known), further=tuple(islice(alone, _MOST_FURTHER)))
+        alone = (name for name in further if self._stages_of(name, facts) == ((name,),))
+        return replace(part, otherwise=self._stages_of(others[0], facts), further=tuple(islice(alone, _MOST_FURTHER)))
 
     # --- from scores to a route ------------------------------------------------------------------
 
@@ -295,22 +295,22 @@ class LearnedRouter:
         """Return a part for each specialist that structured input is meant for, and the reason."""
         if not request.columns:
             return {}
-        found = {}
+        by_name = {}
         for name, card in self._cards.items():
             shared = len(set(card.columns) & set(request.columns))
             if shared and shared >= _COLUMNS_SHARED * len(request.columns):
                 part = Part(text=request.text, stages=((name,),), score=shared / len(card.columns))
-                found[name] = part, Reason("route.columns", specialist=name, shared=shared, columns=len(card.columns))
-        return found
+                by_name[name] = part, Reason("route.columns", specialist=name, shared=shared, columns=len(card.columns))
+        return by_name
 
     def _parts(
-        self, by_columns: Mapping[str, tuple[Part, Reason]], asked: Sequence[Match], known: AbstractSet[str]
+        self, by_columns: Mapping[str, tuple[Part, Reason]], matches: Sequence[Match], facts: AbstractSet[str]
     ) -> tuple[Part, ...]:
         """Return the parts with their stages, and which of them read facts of others."""
         # Who is asked for the columns gets the text with them.
         parts = [part for part, _ in by_columns.values()]
         names = list(by_columns)
-        for match in asked:
+        for match in matches:
             if match.name not in by_columns:
                 names.append(match.name)
                 parts.append(
@@ -323,25 +323,26 @@ class LearnedRouter:
                     )
                 )
         if len(parts) == 1:
-            plausible = next((match.plausible for match in asked if match.name == names[0]), ())
-            return (self._with_others(replace(parts[0], stages=self._stages_of(names[0], known)), plausible, known),)
+            plausible = next((match.plausible for match in matches if match.name == names[0]), ())
+            return (self._with_others(replace(parts[0], stages=self._stages_of(names[0], facts)), plausible, facts),)
         cards = self._linked | {name: self._cards[name] for name in names}
-        planned = plan_parts(names, cards, known=known)
+        planned = plan_parts(names, cards, known=facts)
         return tuple(
-            replace(part, stages=each.stages, after=each.after) for part, each in zip(parts, planned, strict=True)
+            replace(part, stages=planned_part.stages, after=planned_part.after)
+            for part, planned_part in zip(parts, planned, strict=True)
         )
 
-    def _stages_of(self, name: str, known: AbstractSet[str]) -> PlannedStages:
+    def _stages_of(self, name: str, facts: AbstractSet[str]) -> PlannedStages:
         """Return the stages in which a specialist runs with others; computed once."""
-        if (name, known) not in self._stages:
-            self._stages[name, known] = plan_stages(name, self._cards, readers=True, known=known)
-        return self._stages[name, known]
+        if (name, facts) not in self._stages:
+            self._stages[name, facts] = plan_stages(name, self._cards, readers=True, known=facts)
+        return self._stages[name, facts]
 
     def _reason(
-        self, by_columns: Mapping[str, tuple[Part, Reason]], asked: Sequence[Match], matches: Sequence[Match]
+        self, by_columns: Mapping[str, tuple[Part, Reason]], matches_asked: Sequence[Match], matches: Sequence[Match]
     ) -> Reason:
         reasons = [reason for _, reason in by_columns.values()]
-        reasons += [self._why(match) for match in asked if match.name not in by_columns]
+        reasons += [self._why(match) for match in matches_asked if match.name not in by_columns]
         if not reasons:
             reasons = [self._why_not(match) for match in matches] or [Reason("route.nobody")]
             reasons += [Reason("route.untrained", specialist=name) for name in self._untrained]
@@ -412,7 +413,7 @@ class LearnedRouter:
         if not spans:
             return text, ()
         outputs, steps = await self._encode([text[start:end] for start, end in spans], request, call)
-        vectors = {span: np.asarray(each.vector) for span, each in zip(spans, outputs, strict=True)}
+        vectors = {span: np.asarray(output.vector) for span, output in zip(spans, outputs, strict=True)}
         return self._small_talk.without(text, ends, vectors), steps
 
     def _orders_in(self, text: str, output: Output, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -420,10 +421,10 @@ class LearnedRouter:
         if self._order_sense is None or not spans or output.states is None or output.offsets is None:
             return []
         sense, states, offsets = self._order_sense, output.states, output.offsets
-        found = sense.are_orders(span_means(states, offsets, np.array(spans)))
+        orders = sense.are_orders(span_means(states, offsets, np.array(spans)))
         return [
             (self._order_start(text, span, sense, states, offsets), span[1])
-            for span, order in zip(spans, found, strict=True)
+            for span, order in zip(spans, orders, strict=True)
             if order and self._reader.names_somebody(text[slice(*span)])
         ]
 
@@ -457,12 +458,12 @@ class LearnedRouter:
             return {}, ()
         spans = [(end.start, end.end) for end in root.ends] or [(0, len(text))]
         find = partial(propose_clearest, text, whole.states, whole.offsets, self._judge, spans)
-        found = await aside(len(text), find)
-        if not found:
+        pieces = await aside(len(text), find)
+        if not pieces:
             return {}, ()
-        further, steps = await self._encode([piece.text for piece in found], request, call)
-        matches = self._heard(self._match([root, *found], [whole, *further]), language)
-        return dict(zip(found, matches[1:], strict=True)), steps
+        further, steps = await self._encode([piece.text for piece in pieces], request, call)
+        matches = self._heard(self._match([root, *pieces], [whole, *further]), language)
+        return dict(zip(pieces, matches[1:], strict=True)), steps
 
     async def _look_among(
         self, orders: Sequence[str], root: Piece, request: Request, call: CallContext, language: str
@@ -476,13 +477,13 @@ class LearnedRouter:
         if output.states is None or output.offsets is None:
             return {}, steps
         find = partial(propose_clearest, text, output.states, output.offsets, self._judge, [(0, len(text))])
-        found = await aside(len(text), find)
-        found = tuple(piece for piece in found if not self._reader.names_somebody(piece.text))
-        if not found:
+        pieces = await aside(len(text), find)
+        pieces = tuple(piece for piece in pieces if not self._reader.names_somebody(piece.text))
+        if not pieces:
             return {}, steps
-        further, again = await self._encode([piece.text for piece in found], request, call)
-        matches = self._heard(self._match([root, *found], [output, *further]), language)
-        return dict(zip(found, matches[1:], strict=True)), (*steps, *again)
+        further, again = await self._encode([piece.text for piece in pieces], request, call)
+        matches = self._heard(self._match([root, *pieces], [output, *further]), language)
+        return dict(zip(pieces, matches[1:], strict=True)), (*steps, *again)
 
     def _clearest(self, outputs: Sequence[Output]) -> int:
         """Return which reading of a text is most similar to examples."""
@@ -519,8 +520,8 @@ class LearnedRouter:
         """Return the match of each text with each specialist, or with the nearest of very many."""
         vectors = [np.asarray(output.vector) for output in outputs]
         if len(vectors) == 1 and len(self._names) <= MOST_COMPARED:  # as most requests: along with those beside it
-            whole, place = self.memos[0].of(vectors[0])
-            measured = whole.row(place)
+            whole, at = self.memos[0].of(vectors[0])
+            measured = whole.row(at)
         else:
             measured = self._measure(np.stack(vectors))
         orders: Sequence[bool] = ()
@@ -533,7 +534,7 @@ class LearnedRouter:
                 start=piece.start,
                 end=piece.end,
                 vector=vectors[row],
-                fits={name: each[row] for name, each in fits.items()},
+                fits={name: fit[row] for name, fit in fits.items()},
                 truncated=outputs[row].finish == "length",
                 order=row > 0 and bool(orders) and orders[row] and self._reader.names_somebody(piece.text),
             )
@@ -549,33 +550,33 @@ class LearnedRouter:
         if len(which) > _ALL_KEPT:
             kept = self._kept(scores, compared, which)
             which, scores = which[kept], scores[:, kept]
-            compared = Compared(*(each[:, kept] for each in compared))
+            compared = Compared(*(array[:, kept] for array in compared))
         return _Measured(which, compared, scores, self._scope.typicality(which, compared.similarity, compared.closest))
 
     def _kept(self, scores: np.ndarray, compared: Compared, which: np.ndarray) -> np.ndarray:
         """Return the columns (of S') of specialists that may be the best for a text, if there are very many."""
         cold = np.where(self._bank.cold[which], scores, -np.inf)
-        best = [np.argpartition(-each, _BEST_KEPT - 1, axis=1)[:, :_BEST_KEPT].ravel() for each in (scores, cold)]
+        best = [np.argpartition(-array, _BEST_KEPT - 1, axis=1)[:, :_BEST_KEPT].ravel() for array in (scores, cold)]
         return np.unique(np.concatenate([*best, compared.closest.argmax(axis=1)]))
 
     def _fits(
-        self, which: np.ndarray, compared: Compared, scores: np.ndarray, found: Typicality | None = None
+        self, which: np.ndarray, compared: Compared, scores: np.ndarray, typicality: Typicality | None = None
     ) -> dict[str, list[Fit]]:
         """Return the fit of each text with these specialists; arrays are (T, S')."""
-        found = found or self._scope.typicality(which, compared.similarity, compared.closest)
+        typicality = typicality or self._scope.typicality(which, compared.similarity, compared.closest)
         return {
-            self._names[position]: self._fits_of(self._profiles[position], column, found, compared, scores)
+            self._names[position]: self._fits_of(self._profiles[position], column, typicality, compared, scores)
             for column, position in enumerate(which)
         }
 
     def _fits_of(
-        self, profile: Profile, column: int, found: Typicality, compared: Compared, scores: np.ndarray
+        self, profile: Profile, column: int, typicality: Typicality, compared: Compared, scores: np.ndarray
     ) -> list[Fit]:
         return [
             Fit(
                 similarity=float(compared.similarity[row, column]),
-                p_value=float(found.p_value[row, column]),
-                standing=float(found.standing[row, column]),
+                p_value=float(typicality.p_value[row, column]),
+                standing=float(typicality.standing[row, column]),
                 score=float(scores[row, column]),
                 nearest=profile.names[compared.nearest[row, column]] if len(profile.names) else "",
                 closest=float(compared.closest[row, column]),

@@ -42,10 +42,10 @@ class OrderSense:
     @classmethod
     def bundled(cls, encoder_sha256: str) -> OrderSense | None:
         """Return the bundled model; None for another encoder than it was made with."""
-        found: Mapping[str, object] = json.loads(ORDERS_FILE.read_text(encoding="utf-8"))
-        if found["encoder"] != encoder_sha256:
+        stored: Mapping[str, object] = json.loads(ORDERS_FILE.read_text(encoding="utf-8"))
+        if stored["encoder"] != encoder_sha256:
             return None
-        return cls(weights=np.array(found["weights"], dtype=np.float32), bias=float(str(found["bias"])))
+        return cls(weights=np.array(stored["weights"], dtype=np.float32), bias=float(str(stored["bias"])))
 
     def are_orders(self, vectors: np.ndarray) -> np.ndarray:  # (M, D) -> (M,) bool
         """Return which vectors are of orders to the router; about 1 in 50 requests is taken for one."""
@@ -60,8 +60,8 @@ class OrderSense:
             places: The clause's beginning, then where the order may begin instead.
             end: End of the clause.
         """
-        before = self._scores(span_means(states, offsets, np.array([(places[0], place) for place in places[1:]])))
-        behind = self._scores(span_means(states, offsets, np.array([(place, end) for place in places[1:]])))
+        before = self._scores(span_means(states, offsets, np.array([(places[0], start) for start in places[1:]])))
+        behind = self._scores(span_means(states, offsets, np.array([(start, end) for start in places[1:]])))
         parted = np.where((before < -CLEARLY) & (behind > 0), behind - before, -np.inf)
         best = int(parted.argmax())
         return places[1 + best] if np.isfinite(parted[best]) else places[0]
@@ -255,14 +255,17 @@ def propose_judged(text: str, states: np.ndarray, offsets: np.ndarray, judge: Ju
     start = lead.end() if lead else 0
     if start >= len(text.rstrip()):
         start = 0
-    found = _part(tokens, start, len(text), boundaries, budget, alike=_LEAST_GAIN_ALIKE)
-    return replace(found, start=0, end=len(text), text=text)
+    part = _part(tokens, start, len(text), boundaries, budget, alike=_LEAST_GAIN_ALIKE)
+    return replace(part, start=0, end=len(text), text=text)
 
 
 def word_starts(text: str, start: int, end: int) -> list[int]:
     """Return the start of a span, and the positions at which a further piece may begin within it."""
     inside = [match.end() for match in _BOUNDARY.finditer(text, start, end)]
-    return [start, *(each.end for each in _standing(text, start, end, (Boundary(at, at, "gap") for at in inside)))]
+    return [
+        start,
+        *(boundary.end for boundary in _standing(text, start, end, (Boundary(at, at, "gap") for at in inside))),
+    ]
 
 
 def _tokens_of(text: str, states: np.ndarray, offsets: np.ndarray, judge: Judge) -> _Tokens:
@@ -285,8 +288,8 @@ def propose_clearest(
     tokens = _tokens_of(text, states, offsets, judge)
     read = int(tokens.offsets[:, 1].max(initial=0))
     boundaries = [_boundary(match) for match in _BOUNDARY.finditer(text, 0, read)]
-    found = dict.fromkeys(cut for span in spans for cut in _cuts(tokens, span, boundaries))
-    pieces = (_piece(text, *span) for span in found)
+    cuts = dict.fromkeys(cut for span in spans for cut in _cuts(tokens, span, boundaries))
+    pieces = (_piece(text, *span) for span in cuts)
     return tuple(piece for piece in pieces if len(piece.text.split()) >= SHORTEST_ALONE)
 
 
@@ -304,7 +307,7 @@ def _clearer(tokens: _Tokens, start: int, end: int, boundaries: list[Boundary]) 
     within = _standing(tokens.text, start, end, boundaries)
     if not within:
         return None
-    ends, starts = np.array([each.end for each in within]), np.array([each.start for each in within])
+    ends, starts = np.array([boundary.end for boundary in within]), np.array([boundary.start for boundary in within])
     froms = np.concatenate([np.full(len(within), start), starts, [start]])
     untils = np.concatenate([ends, np.full(len(within), end), [end]])
     likeness = tokens.judge(tokens.mean(froms, untils))  # (2 B + 1, S)
@@ -312,7 +315,7 @@ def _clearer(tokens: _Tokens, start: int, end: int, boundaries: list[Boundary]) 
         return None
     clear = likeness.max(axis=1)
     clear[:-1][_short(tokens.text, froms[:-1], untils[:-1])] = -np.inf
-    leaning = np.array([_LEANING[each.mark] for each in within])
+    leaning = np.array([_LEANING[boundary.mark] for boundary in within])
     best = int((clear[:-1] + np.concatenate([leaning, leaning])).argmax())
     return (int(froms[best]), int(untils[best])) if clear[best] > clear[-1] + _CLEARER else None
 
@@ -358,7 +361,7 @@ def _best(
     tokens: _Tokens, start: int, end: int, within: list[Boundary], alike: Mapping[Mark, float]
 ) -> Boundary | None:
     """Return the boundary with the largest gain over the whole, for two specialists; None if none has enough."""
-    ends, starts = np.array([each.end for each in within]), np.array([each.start for each in within])
+    ends, starts = np.array([boundary.end for boundary in within]), np.array([boundary.start for boundary in within])
     count = len(within)
     froms = np.concatenate([np.full(count, start), starts, [start]])
     untils = np.concatenate([ends, np.full(count, end), [end]])
@@ -367,8 +370,8 @@ def _best(
     if likeness.shape[1] < 2:
         return None
     gain, sames = _gain(left, right, whole)
-    needed = [(alike if same else LEAST_GAIN)[each.mark] for each, same in zip(within, sames, strict=True)]
-    leaning = np.array([_LEANING[each.mark] for each in within])
+    needed = [(alike if same else LEAST_GAIN)[boundary.mark] for boundary, same in zip(within, sames, strict=True)]
+    leaning = np.array([_LEANING[boundary.mark] for boundary in within])
     scores = np.where(gain > np.array(needed), gain + leaning, -np.inf)
     best = int(scores.argmax())
     return within[best] if np.isfinite(scores[best]) else None
@@ -413,7 +416,7 @@ def _standing(text: str, start: int, end: int, boundaries: Iterable[Boundary]) -
     if len(first) < _SHORTEST or len(last) < _SHORTEST:
         return []
     left, right = first[-1].start(), start + len(last[0])  # where the third word begins, and the last but two ends
-    return [each for each in boundaries if left < each.end <= each.start < right]
+    return [boundary for boundary in boundaries if left < boundary.end <= boundary.start < right]
 
 
 def _piece(text: str, start: int, end: int) -> Piece:
@@ -423,9 +426,13 @@ def _piece(text: str, start: int, end: int) -> Piece:
 def _boundaries(text: str, language: str) -> list[Boundary]:
     """Return every place where a text may be split; an aside at its end belongs to the words before it."""
     pattern = _BOUNDARY if is_english(language) else _UNJOINED
-    found = [_boundary(match) for match in pattern.finditer(text)]
+    boundaries = [_boundary(match) for match in pattern.finditer(text)]
     aside = _ASIDE.search(text)
-    return found if aside is None else [each for each in found if each.start < aside.start() and each.mark != "gap"]
+    return (
+        boundaries
+        if aside is None
+        else [boundary for boundary in boundaries if boundary.start < aside.start() and boundary.mark != "gap"]
+    )
 
 
 def _boundary(match: re.Match[str]) -> Boundary:
@@ -446,7 +453,7 @@ def _marked_spans(text: str, language: str) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
     start = 0
     marked = [boundary for boundary in _boundaries(text, language) if boundary.mark in {"sentence", "joiner"}]
-    for end, after in [*((each.end, each.start) for each in marked), (len(text), len(text))]:
+    for end, after in [*((boundary.end, boundary.start) for boundary in marked), (len(text), len(text))]:
         if len(text[start:end].split()) >= _SHORTEST:
             spans.append((start, end))
         elif spans and end > start:

@@ -117,8 +117,8 @@ def _walk_object(value: Mapping[Any, object], number: Callable[[float | Decimal]
         if type(item) in _THEMSELVES:
             walked[str(key)] = item
         elif isinstance(item, Reason) and number is _shown:
-            for name, each in item.described(str(key)).items():
-                walked[name] = _walk(each, number)
+            for name, described in item.described(str(key)).items():
+                walked[name] = _walk(described, number)
         else:
             walked[str(key)] = _walk(item, number)
     return walked
@@ -163,8 +163,8 @@ def _form_of(kind: type) -> Callable[[Any], object]:
 
 def _is_plain(kind: type) -> bool:
     """Return whether a value's own `__dict__` is its JSON form; receivers do not write into it."""
-    members = [each for base in kind.__mro__ for each in vars(base).items()]
-    more = any(name == "__slots__" or isinstance(each, cached_property) for name, each in members)
+    members = [item for base in kind.__mro__ for item in vars(base).items()]
+    more = any(name == "__slots__" or isinstance(member, cached_property) for name, member in members)
     own = fields(kind)
     return not more and all(field.compare and (key_of(field).name or field.name) == field.name for field in own)
 
@@ -258,7 +258,7 @@ def _decoder(kind: Any, unknown: Unknown) -> _Decode:  # noqa: ANN401, PLR0911 -
     if origin is Literal:
         return _one_of(arguments)
     if origin is tuple and arguments[1:] != (...,):
-        return _fixed([_decoder(each, unknown) for each in arguments], tuple)
+        return _fixed([_decoder(argument, unknown) for argument in arguments], tuple)
     if origin in (tuple, list, Sequence):
         return _array(_decoder(arguments[0], unknown), list if origin is list else tuple)
     if origin in (Mapping, dict):
@@ -273,7 +273,7 @@ def _decoder(kind: Any, unknown: Unknown) -> _Decode:  # noqa: ANN401, PLR0911 -
     raise TypeError(f"{kind!r} has no form in JSON")
 
 
-def _found(data: object) -> str:
+def _shortened(data: object) -> str:
     text = repr(data)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
@@ -282,13 +282,13 @@ def _reason(data: object) -> Reason:
     try:
         return Reason.from_json(data)
     except TypeError as error:
-        raise DecodeError(f"expected a reason, found {_found(data)}") from error
+        raise DecodeError(f"expected a reason, found {_shortened(data)}") from error
 
 
 def _plain(kind: type, expected: str) -> _Decode:
     def decode_plain(data: object) -> object:
         if type(data) is not kind:
-            raise DecodeError(f"expected {expected}, found {_found(data)}")
+            raise DecodeError(f"expected {expected}, found {_shortened(data)}")
         return data
 
     return decode_plain
@@ -296,18 +296,18 @@ def _plain(kind: type, expected: str) -> _Decode:
 
 def _number(data: object) -> float:
     if isinstance(data, bool) or not isinstance(data, int | float):
-        raise DecodeError(f"expected a number, found {_found(data)}")
+        raise DecodeError(f"expected a number, found {_shortened(data)}")
     return data
 
 
 def _converted(kind: Callable[[Any], object], source: type) -> _Decode:
     def decode_converted(data: object) -> object:
         if not isinstance(data, source):
-            raise DecodeError(f"expected {getattr(kind, '__name__', kind)} as text, found {_found(data)}")
+            raise DecodeError(f"expected {getattr(kind, '__name__', kind)} as text, found {_shortened(data)}")
         try:
             return kind(data)
         except (ValueError, ArithmeticError) as error:
-            raise DecodeError(f"{_found(data)} is no {getattr(kind, '__name__', kind)}") from error
+            raise DecodeError(f"{_shortened(data)} is no {getattr(kind, '__name__', kind)}") from error
 
     return decode_converted
 
@@ -336,7 +336,7 @@ _PLAIN: dict[object, _Decode] = {
 def _one_of(choices: Sequence[object]) -> _Decode:
     def decode_choice(data: object) -> object:
         if not any(data == choice and type(data) is type(choice) for choice in choices):
-            raise DecodeError(f"expected one of {list(choices)}, found {_found(data)}")
+            raise DecodeError(f"expected one of {list(choices)}, found {_shortened(data)}")
         return data
 
     return decode_choice
@@ -345,11 +345,11 @@ def _one_of(choices: Sequence[object]) -> _Decode:
 def _array(item: _Decode, build: Callable[[list[Any]], object]) -> _Decode:
     def decode_array(data: object) -> object:
         if not isinstance(data, list):
-            raise DecodeError(f"expected an array, found {_found(data)}")
+            raise DecodeError(f"expected an array, found {_shortened(data)}")
         values: list[object] = []
         try:
-            for each in data:
-                values.append(item(each))  # noqa: PERF401 - its length is the place of an error
+            for element in data:
+                values.append(item(element))  # noqa: PERF401 - its length is the place of an error
         except DecodeError as error:
             raise error.within(f"[{len(values)}]") from error
         return build(values)
@@ -362,11 +362,11 @@ def _fixed(items: Sequence[_Decode], build: Callable[[list[Any]], object]) -> _D
 
     def decode_fixed(data: object) -> object:
         if not isinstance(data, list) or len(data) != len(items):
-            raise DecodeError(f"expected an array of {len(items)}, found {_found(data)}")
+            raise DecodeError(f"expected an array of {len(items)}, found {_shortened(data)}")
         values: list[object] = []
         try:
-            for item, each in zip(items, data, strict=True):
-                values.append(item(each))
+            for item, element in zip(items, data, strict=True):
+                values.append(item(element))
         except DecodeError as error:
             raise error.within(f"[{len(values)}]") from error
         return build(values)
@@ -377,11 +377,11 @@ def _fixed(items: Sequence[_Decode], build: Callable[[list[Any]], object]) -> _D
 def _object(item: _Decode) -> _Decode:
     def decode_object(data: object) -> object:
         if not isinstance(data, dict):
-            raise DecodeError(f"expected an object, found {_found(data)}")
+            raise DecodeError(f"expected an object, found {_shortened(data)}")
         values: dict[str, object] = {}
-        for key, each in data.items():
+        for key, value in data.items():
             try:
-                values[key] = item(each)
+                values[key] = item(value)
             except DecodeError as error:
                 raise error.within(f"[{key!r}]") from error
         return values
@@ -416,11 +416,11 @@ def _members(kind: type, unknown: Unknown) -> Sequence[_Member]:
 def _dataclass(kind: type, unknown: Unknown) -> _Decode:
     def decode_dataclass(data: object) -> object:
         if not isinstance(data, dict):
-            raise DecodeError(f"expected the object of a {kind.__name__}, found {_found(data)}")
+            raise DecodeError(f"expected the object of a {kind.__name__}, found {_shortened(data)}")
         members = _members(kind, unknown)  # not before it is used: a type may have a field of its own type
         values, read = dict[str, object](), 0
         for name, keys, decode_member, required in members:
-            key = keys[0] if keys[0] in data else next((each for each in keys[1:] if each in data), None)
+            key = keys[0] if keys[0] in data else next((key for key in keys[1:] if key in data), None)
             if key is None:
                 if required:
                     raise DecodeError(f"a {kind.__name__} needs {keys[0]!r}, which is missing")
@@ -431,8 +431,8 @@ def _dataclass(kind: type, unknown: Unknown) -> _Decode:
             except DecodeError as error:
                 raise error.within(f".{key}") from error
         if read < len(data) and unknown == "refuse":
-            known = {key for member in members for key in member.keys}
-            raise DecodeError(f"a {kind.__name__} has no {sorted(data.keys() - known)}")
+            known_keys = {key for member in members for key in member.keys}
+            raise DecodeError(f"a {kind.__name__} has no {sorted(data.keys() - known_keys)}")
         try:
             return kind(**values)
         except ValueError as error:  # the class refuses its values
@@ -455,13 +455,13 @@ def _union(kinds: Sequence[Any], unknown: Unknown) -> _Decode:
             return tagged(data)
         if len(plain) == 1:
             return plain[0](data)  # its own error has the path
-        for each in plain:
+        for decoder in plain:
             try:
-                return each(data)
+                return decoder(data)
             except DecodeError:
                 continue
         names = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
-        raise DecodeError(f"expected {names}, found {_found(data)}")
+        raise DecodeError(f"expected {names}, found {_shortened(data)}")
 
     return decode_union
 
@@ -478,17 +478,17 @@ def _tagged(classes: Sequence[type], unknown: Unknown) -> _Decode:
         }
         for kind in classes
     ]
-    tag = next((name for name in choices[0] if all(name in each for each in choices)), None)
+    tag = next((name for name in choices[0] if all(name in choice for choice in choices)), None)
     if tag is None:
         raise TypeError(f"{[kind.__name__ for kind in classes]} share no Literal field that tells them apart")
     by_value = {
-        value: _decoder(kind, unknown) for kind, each in zip(classes, choices, strict=True) for value in each[tag]
+        value: _decoder(kind, unknown) for kind, choice in zip(classes, choices, strict=True) for value in choice[tag]
     }
 
     def decode_tagged(data: object) -> object:
         value = data.get(tag) if isinstance(data, dict) else None
         if not isinstance(value, Hashable) or value not in by_value:
-            raise DecodeError(f"expected an object whose {tag!r} is one of {list(by_value)}, found {_found(data)}")
+            raise DecodeError(f"expected an object whose {tag!r} is one of {list(by_value)}, found {_shortened(data)}")
         return by_value[value](data)
 
     return decode_tagged

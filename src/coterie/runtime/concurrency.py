@@ -114,7 +114,7 @@ async def side_by_side(work: Iterable[Coroutine[object, object, T]]) -> list[T]:
     coroutines = list(work)
     if len(coroutines) == 1:
         return [await coroutines[0]]
-    tasks = [asyncio.ensure_future(each) for each in coroutines]
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         return await asyncio.gather(*tasks)
     finally:

@@ -165,8 +165,8 @@ class ShortSpans:
 
     def learn(self, size: float, seconds: float) -> None:
         """Update the estimate with a measured span."""
-        each = seconds / size
-        self._each = each if self._each is None else _MEMORY * self._each + (1 - _MEMORY) * each
+        seconds_each = seconds / size
+        self._each = seconds_each if self._each is None else _MEMORY * self._each + (1 - _MEMORY) * seconds_each
 
 
 class ShortSpan:
@@ -215,16 +215,16 @@ class NativeThreads:
     @contextmanager
     def born(self) -> Iterator[None]:
         """Count threads started inside the block, and those that they start later. Does nothing off Linux."""
-        place = _TASKS / str(threading.get_native_id()) / "comm"
+        path = _TASKS / str(threading.get_native_id()) / "comm"
         before = ""
         with suppress(OSError):
-            before = place.read_text(encoding="utf-8").strip()
-            place.write_text(self._name, encoding="utf-8")
+            before = path.read_text(encoding="utf-8").strip()
+            path.write_text(self._name, encoding="utf-8")
         try:
             yield
         finally:
             with suppress(OSError):
-                place.write_text(before, encoding="utf-8")
+                path.write_text(before, encoding="utf-8")
 
     def seconds(self) -> float | None:
         """Return the CPU-seconds of all counted threads so far, which never fall; None where threads have no names."""

@@ -36,10 +36,10 @@ class KnownTexts(Generic[T]):
             if not own:
                 return None
             name = self._name(text, beside)
-            found = own.get(name)
-            if found is not None:
+            value = own.get(name)
+            if value is not None:
                 own.move_to_end(name)
-            return found
+            return value
 
     def put(self, tenant: str, text: str, known: T, beside: bytes = b"") -> None:
         """Remember a result."""
@@ -51,7 +51,7 @@ class KnownTexts(Generic[T]):
             own[name] = known
             own.move_to_end(name)
             if self._count > self._most:
-                largest = max(self._tenants, key=lambda each: len(self._tenants[each]))
+                largest = max(self._tenants, key=lambda name: len(self._tenants[name]))
                 self._tenants[largest].popitem(last=False)
                 self._count -= 1
                 if not self._tenants[largest]:

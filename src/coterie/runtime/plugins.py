@@ -56,7 +56,7 @@ class PluginGroup(Generic[T]):
 
     @cached_property
     def _entries(self) -> dict[str, metadata.EntryPoint]:
-        return {each.name: each for each in _installed(self.group)}
+        return {entry.name: entry for entry in _installed(self.group)}
 
     def _import(self, name: str) -> T:
         if name not in self._entries:
@@ -67,12 +67,12 @@ class PluginGroup(Generic[T]):
             )
         entry = self._entries[name]
         try:
-            found = entry.load()
+            loaded = entry.load()
         except (ImportError, AttributeError) as error:
             raise ConfigError(
                 f"The {self.what} {name!r} cannot be imported from {entry.value!r}: {error}.",
                 hint="Reinstall the package that offers it.",
             ) from error
-        if not isinstance(found, self.kind):
+        if not isinstance(loaded, self.kind):
             raise ConfigError(f"{entry.value!r} is no {self.what}: {self.kind.__name__} is wanted.")
-        return cast("T", found)
+        return cast("T", loaded)

@@ -126,8 +126,12 @@ class PostgresAddress:
         """Return an error that says what went wrong with the database and how to fix it."""
         if isinstance(error, StoreError):
             return type(error)(error.message, hint=error.hint)
-        found = explain(error, self.place)
-        return found if isinstance(found, StoreError) else StoreUnavailable(found.message, hint=found.hint)
+        explained_error = explain(error, self.place)
+        return (
+            explained_error
+            if isinstance(explained_error, StoreError)
+            else StoreUnavailable(explained_error.message, hint=explained_error.hint)
+        )
 
 
 class PostgresConnection:
@@ -171,8 +175,8 @@ class PostgresConnection:
 
     def make_schema(self) -> None:
         """Create the schema if it is missing. A user without that right can still use an existing schema."""
-        found = self.execute("SELECT 1 FROM pg_namespace WHERE nspname = ?", (self.schema,)).fetchone()
-        if found is None:
+        row = self.execute("SELECT 1 FROM pg_namespace WHERE nspname = ?", (self.schema,)).fetchone()
+        if row is None:
             self._connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(self.schema)))
 
     def close(self) -> None:
@@ -219,27 +223,31 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 @contextmanager
-def explained(place: PostgresAddress) -> Iterator[None]:
+def explained(address: PostgresAddress) -> Iterator[None]:
     """Turn errors of the library into our errors."""
     try:
         yield
     except psycopg.Error as error:
-        raise place.explain(error) from error
+        raise address.explain(error) from error
 
 
-def explain(error: Exception, place: str) -> CoterieError:
+def explain(error: Exception, server: str) -> CoterieError:
     """Return one of our errors that says what went wrong with the database and how to fix it.
 
     Only the first line of the server's message is repeated: the following lines may quote a document.
     """
     if isinstance(error, TimeoutError):
         return StoreUnavailable(
-            f"No answer from {place} in time.", hint="Check that the server and the way to it are up."
+            f"No answer from {server} in time.", hint="Check that the server and the way to it are up."
         )
-    said = next(iter(str(error).splitlines()), type(error).__name__).strip()
-    if type(error) is psycopg.OperationalError and "FATAL:" in said and not any(word in said for word in _PASSING):
-        return StoreError(f"Cannot use {place}: {said}.", hint="Check the address, the user and the password.")
+    message = next(iter(str(error).splitlines()), type(error).__name__).strip()
+    if (
+        type(error) is psycopg.OperationalError
+        and "FATAL:" in message
+        and not any(word in message for word in _PASSING)
+    ):
+        return StoreError(f"Cannot use {server}: {message}.", hint="Check the address, the user and the password.")
     for kind, ours, hint in _EXPLAINED:
         if isinstance(error, kind):
-            return ours(f"Cannot use {place}: {said}.", hint=hint)
-    return StoreError(f"Cannot use {place}: {said}.")
+            return ours(f"Cannot use {server}: {message}.", hint=hint)
+    return StoreError(f"Cannot use {server}: {message}.")

@@ -57,11 +57,11 @@ class BatchMemo(Generic[T]):
         batch = vector.base
         if not isinstance(batch, np.ndarray) or not _is_row(vector, batch):
             return self._work(vector[None]), 0
-        kept = next((each for each in self._kept if each.vectors is batch), None) or self._keep(batch)
+        kept = next((memo for memo in self._kept if memo.vectors is batch), None) or self._keep(batch)
         kept.asked = True
         if kept.made is None:
             kept.made = self._work(batch)
-        return kept.made, (_place(vector) - _place(batch)) // batch.strides[0]
+        return kept.made, (_address_of(vector) - _address_of(batch)) // batch.strides[0]
 
     def _keep(self, vectors: np.ndarray) -> _Batch[T]:
         before, kept = self._kept, _Batch[T](vectors)
@@ -82,7 +82,7 @@ def _is_row(vector: np.ndarray, batch: np.ndarray) -> bool:
     )
 
 
-def _place(array: np.ndarray) -> int:
+def _address_of(array: np.ndarray) -> int:
     return int(array.__array_interface__["data"][0])
 
 

@@ -25,20 +25,20 @@ def replace(value: T, /, **changes: Any) -> T:  # noqa: ANN401 - whatever the fi
     kind = type(value)
     if kind not in _FIELDS:
         _FIELDS[kind] = _plain_fields(kind)
-    known = _FIELDS[kind]
-    if known is None:
+    known_fields = _FIELDS[kind]
+    if known_fields is None:
         return dataclasses.replace(value, **changes)  # type: ignore[type-var]
     copy = object.__new__(kind)
     own = copy.__dict__
     own.update(value.__dict__, **changes)
-    if len(own) > len(known):
-        raise TypeError(f"{kind.__name__} has no field {', '.join(sorted(changes.keys() - known))}")
+    if len(own) > len(known_fields):
+        raise TypeError(f"{kind.__name__} has no field {', '.join(sorted(changes.keys() - known_fields))}")
     return copy
 
 
 def _plain_fields(kind: type) -> frozenset[str] | None:
-    members = [each for base in kind.__mro__ for each in vars(base).items()]
-    if any(name in {"__post_init__", "__slots__"} or isinstance(each, cached_property) for name, each in members):
+    members = [item for base in kind.__mro__ for item in vars(base).items()]
+    if any(name in {"__post_init__", "__slots__"} or isinstance(member, cached_property) for name, member in members):
         return None
     fields = dataclasses.fields(kind)
-    return frozenset(each.name for each in fields) if all(each.init for each in fields) else None
+    return frozenset(field.name for field in fields) if all(field.init for field in fields) else None

@@ -270,11 +270,11 @@ def expected(curve: Curve, rate: float, name: str) -> Expected:
     rates = [point.rate for point in curve.points]
     value = interpolate(rates, rising([point.pooled[name] for point in curve.points]), rate)
     count = min(len(point.rounds) for point in curve.points)
-    each = [
+    values = [
         interpolate(rates, rising([point.rounds[number][name] for point in curve.points]), rate)
         for number in range(count)
     ]
-    return Expected(value=value, low=min(each, default=value), high=max(each, default=value))
+    return Expected(value=value, low=min(values, default=value), high=max(values, default=value))
 
 
 def rising(values: Sequence[float]) -> list[float]:
@@ -291,11 +291,11 @@ def rising(values: Sequence[float]) -> list[float]:
 
 def interpolate(rates: Sequence[float], values: Sequence[float], rate: float) -> float:
     """Return the value at a rate, interpolated linearly between logarithms; below the first rate, the first value."""
-    place = bisect_left(rates, rate)
-    if place == 0 or place == len(rates):
-        return values[min(place, len(rates) - 1)]
-    share = (rate - rates[place - 1]) / (rates[place] - rates[place - 1])
-    low, high = math.log(values[place - 1]), math.log(values[place])
+    position = bisect_left(rates, rate)
+    if position == 0 or position == len(rates):
+        return values[min(position, len(rates) - 1)]
+    share = (rate - rates[position - 1]) / (rates[position] - rates[position - 1])
+    low, high = math.log(values[position - 1]), math.log(values[position])
     return math.exp(low + share * (high - low))
 
 

@@ -221,8 +221,8 @@ def serving(folder: Path, config: Config, *, workers: int) -> Iterator[Replica]:
         try:
             line = process.stdout.readline() if process.stdout else ""
             if not line:
-                _, said = process.communicate(timeout=_STARTED)
-                raise SetupError(f"The network does not start: {said.strip()[-300:]}", hint="Run: coterie doctor")
+                _, stderr = process.communicate(timeout=_STARTED)
+                raise SetupError(f"The network does not start: {stderr.strip()[-300:]}", hint="Run: coterie doctor")
             yield Replica(address=json.loads(line)["address"], pid=process.pid)
         finally:
             process.terminate()
@@ -277,7 +277,7 @@ class Measurement:
             InputError: the gateway does not answer, or keeps up with no rate.
         """
         knee = await self._find_knee()
-        known, spent, answered, late = self._replica.cpu_seconds() is not None, 0.0, 0, 0.0
+        measures_cpu, spent, answered, late = self._replica.cpu_seconds() is not None, 0.0, 0, 0.0
         steps: dict[float, list[LoadStep]] = {share: [] for share in _SHARES_OF_KNEE}
         for number in range(self._rounds):
             began, order = self._replica.cpu_seconds() or 0.0, list(_SHARES_OF_KNEE)
@@ -290,8 +290,8 @@ class Measurement:
             if after_round is not None:
                 await after_round(knee)
         kept = self._kept(steps)
-        points = tuple(_point(share * knee, found) for share, found in kept.items())
-        cpu = spent / max(answered, 1) if known else None
+        points = tuple(_point(share * knee, rounds) for share, rounds in kept.items())
+        cpu = spent / max(answered, 1) if measures_cpu else None
         warnings = (f"the generator started requests up to {late:.0f} ms late",) if late > 20 else ()
         return points[-1].rate, points, self._cost(cpu), warnings
 
@@ -325,10 +325,10 @@ class Measurement:
         lasts = seconds or max(self._seconds, _FEWEST / rate)
         first, count = self._asked, int(rate * lasts * 1.5) + 100
         self._asked += count
-        texts = [self._texts[place % len(self._texts)] for place in range(first, first + count)]
+        texts = [self._texts[number % len(self._texts)] for number in range(first, first + count)]
         step = await run_open_loop(
             f"{self._replica.address}/v1/chat/completions",
-            texts if self._repeated else [f"{text} {place}" for place, text in enumerate(texts, start=first)],
+            texts if self._repeated else [f"{text} {index}" for index, text in enumerate(texts, start=first)],
             rate=rate,
             seconds=lasts,
             seed=self._number,
@@ -345,15 +345,15 @@ class Measurement:
     def _kept(self, steps: Mapping[float, list[LoadStep]]) -> dict[float, list[LoadStep]]:
         """Return the steps of the rates below the first one that most rounds did not keep up with (the knee)."""
         kept: dict[float, list[LoadStep]] = {}
-        for share, found in steps.items():
-            if kept and sum(map(self._bears, found)) * 2 < len(found):
+        for share, rounds in steps.items():
+            if kept and sum(map(self._bears, rounds)) * 2 < len(rounds):
                 break
-            kept[share] = found
+            kept[share] = rounds
         return kept
 
     def _cost(self, cpu_seconds: float | None) -> RequestCost:
-        joules, money = (_mean([each.get(key) for each in self._usage]) for key in ("joules", "cost"))
-        kinds = {each.get("joules_kind") for each in self._usage}
+        joules, money = (_mean([usage.get(key) for usage in self._usage]) for key in ("joules", "cost"))
+        kinds = {usage.get("joules_kind") for usage in self._usage}
         return RequestCost(
             cpu_seconds=cpu_seconds,
             joules=joules,
@@ -383,8 +383,8 @@ def _point(rate: float, steps: Sequence[LoadStep]) -> CurvePoint:
 
 
 def _mean(values: Sequence[object]) -> float | None:
-    known = [float(value) for value in values if isinstance(value, int | float)]
-    return statistics.fmean(known) if known and len(known) == len(values) else None
+    numbers = [float(value) for value in values if isinstance(value, int | float)]
+    return statistics.fmean(numbers) if numbers and len(numbers) == len(values) else None
 
 
 def measure(
@@ -435,7 +435,7 @@ def network_of(config: Config, folder: Path) -> str:
 
 def save(folder: Path, curve: Curve) -> None:
     """Save a curve beside those of other numbers of workers."""
-    curves = {str(each.workers): to_json(each) for each in load_curves(folder)}
+    curves = {str(load_curve.workers): to_json(load_curve) for load_curve in load_curves(folder)}
     curves[str(curve.workers)] = to_json(curve)
     path = folder / PLAN_FILE
     path.parent.mkdir(exist_ok=True)
@@ -449,7 +449,7 @@ def load_curves(folder: Path) -> list[Curve]:
         return []
     try:
         curves = parse_json(path.read_bytes())[_FORMAT]
-        return sorted((from_json(Curve, each) for each in curves.values()), key=lambda each: each.workers)
+        return sorted((from_json(Curve, curve) for curve in curves.values()), key=lambda curve: curve.workers)
     except (ValueError, KeyError, TypeError, AttributeError, DecodeError) as error:
         raise InputError(
             f"{str(path)!r} cannot be read: {error}.", hint="Measure again: coterie plan --measure"
@@ -479,12 +479,12 @@ def plan(
         InputError: no number of replicas keeps the p95.
     """
     count = replicas_for(curve, rate, p95=p95)
-    each = rate / count
+    rate_each = rate / count
     cost = curve.cost
     warnings = list(curve.warnings)
     if network is not None and network != curve.network:
         warnings.append(f"measured on {curve.date[:10]} with another file or other versions: coterie plan --measure")
-    if each < curve.points[0].rate:
+    if rate_each < curve.points[0].rate:
         warnings.append(
             f"below the lowest measured rate ({curve.points[0].rate:.3g}/s): latencies are those of that one"
         )
@@ -494,9 +494,9 @@ def plan(
         rate=rate,
         workers=curve.workers,
         replicas=count,
-        rate_each=each,
-        utilisation=each / curve.knee,
-        latency={name: expected(curve, each, name) for name in SHARES},
+        rate_each=rate_each,
+        utilisation=rate_each / curve.knee,
+        latency={name: expected(curve, rate_each, name) for name in SHARES},
         cores=None if cost.cpu_seconds is None else cost.cpu_seconds * rate,
         memory_mb=None if curve.memory_mb is None else curve.memory_mb * count,
         joules_per_request=cost.joules,

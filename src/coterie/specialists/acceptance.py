@@ -84,10 +84,10 @@ def overridden(confidence: float, override: AcceptanceOverride, guess: str = "")
     return True, Reason("accept.above_override", **about)
 
 
-def _decimals(found: float, needed: float) -> int:
+def _decimals(value: float, needed: float) -> int:
     """Return the number of decimals with which two numbers are shown: enough to tell them apart."""
     for decimals in range(_FEWEST_DECIMALS, _MOST_DECIMALS + 1):
-        if f"{found:.{decimals}f}" != f"{needed:.{decimals}f}":
+        if f"{value:.{decimals}f}" != f"{needed:.{decimals}f}":
             return decimals
     return _FEWEST_DECIMALS
 
@@ -111,10 +111,10 @@ class ConfidenceLine:
 
     def believe(self, probability: ArrayLike) -> np.ndarray:  # (...) -> (...)
         """Return confidences for probabilities, in their shape and order."""
-        said = np.asarray(probability, dtype=float)
+        probabilities = np.asarray(probability, dtype=float)
         if self == STRAIGHT:
-            return said
-        sure = np.clip(said, _SUREST, 1 - _SUREST)
+            return probabilities
+        sure = np.clip(probabilities, _SUREST, 1 - _SUREST)
         odds = self.intercept + self.slope * np.log(sure / (1 - sure))  # their logarithm
         return np.asarray(np.exp(-np.logaddexp(0.0, -odds)))
 

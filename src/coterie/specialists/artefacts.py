@@ -109,4 +109,4 @@ def answers(labels: Sequence[str]) -> tuple[str, ...]:
     words = [re.sub(r"[\W_]+", " ", label).strip() for label in labels]
     if len(set(words)) < len(words) or not all(words):
         words = list(labels)
-    return tuple(f" {each}" for each in words)
+    return tuple(f" {word}" for word in words)

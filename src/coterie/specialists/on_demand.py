@@ -67,13 +67,13 @@ class WeightMemory:
 
     def _take(self, name: str, size: int, load: Load) -> _Held:
         with self._lock:
-            found = self._held.get(name)
-            if found is None:
+            held_one = self._held.get(name)
+            if held_one is None:
                 self._make_room(size)
-            held = self._held[name] = found or _Held(size=size, loading=self._pool.submit(load))
+            held = self._held[name] = held_one or _Held(size=size, loading=self._pool.submit(load))
             held.users += 1
             self._held.move_to_end(name)
-        if found is None:  # without the lock: a load that is done already calls back at once
+        if held_one is None:  # without the lock: a load that is done already calls back at once
             held.loading.add_done_callback(lambda done: self._forget_failed(name, held, done))
         return held
 

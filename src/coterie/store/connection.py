@@ -66,12 +66,12 @@ def connect_for_reading(path: Path, busy_seconds: float) -> sqlite3.Connection:
     Raises:
         StoreError: there is a log that cannot be read this way; the newest settlements would be missing.
     """
-    place = f"file:{quote(str(path.absolute()))}"
+    address = f"file:{quote(str(path.absolute()))}"
     log = path.with_name(f"{path.name}-wal")
     still = not log.exists() or not log.stat().st_size
     try:
         connection = sqlite3.connect(
-            f"{place}?{'immutable=1' if still else 'mode=ro'}", uri=True, timeout=busy_seconds, isolation_level=None
+            f"{address}?{'immutable=1' if still else 'mode=ro'}", uri=True, timeout=busy_seconds, isolation_level=None
         )
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.OperationalError as error:
@@ -87,14 +87,14 @@ def connect_for_reading(path: Path, busy_seconds: float) -> sqlite3.Connection:
 
 def connect_to_nothing(name: str, busy_seconds: float) -> sqlite3.Connection:
     """Open a connection to an empty database in memory, which all connections of this name share."""
-    place = f"file:{name}?mode=memory&cache=shared"
-    return sqlite3.connect(place, uri=True, timeout=busy_seconds, isolation_level=None)
+    address = f"file:{name}?mode=memory&cache=shared"
+    return sqlite3.connect(address, uri=True, timeout=busy_seconds, isolation_level=None)
 
 
 def is_writable(path: Path) -> bool:
     """Return whether this process may write a file and create others beside it, as SQLite does."""
     effective = os.access in os.supports_effective_ids
-    return all(os.access(each, os.W_OK, effective_ids=effective) for each in (path, path.parent))
+    return all(os.access(file, os.W_OK, effective_ids=effective) for file in (path, path.parent))
 
 
 def _configure(connection: sqlite3.Connection, busy_seconds: float) -> None:
@@ -202,7 +202,7 @@ def m008_read_models(connection: DatabaseConnection) -> None:
 def _step(file: Path) -> Callable[[DatabaseConnection], None]:
     """Return a step that runs the statements of a file, in order."""
     lines = (line for line in file.read_text(encoding="utf-8").splitlines(keepends=True) if not line.startswith("--"))
-    statements = [statement for each in "".join(lines).split(";\n") if (statement := each.strip())]
+    statements = [statement for piece in "".join(lines).split(";\n") if (statement := piece.strip())]
 
     def take(connection: DatabaseConnection) -> None:
         for statement in statements:
@@ -217,7 +217,7 @@ def m013_sums_follow(connection: DatabaseConnection) -> None:
 
 
 STEPS: Mapping[str, Callable[[DatabaseConnection], None]] = {
-    each.__name__: each for each in (m008_read_models, m013_sums_follow)
+    migration.__name__: migration for migration in (m008_read_models, m013_sums_follow)
 } | {f"m{file.stem}": _step(file) for file in Path(__file__).with_name("migrations").glob("*.sql")}
 """Every migration step by name: the files of `migrations`, and the steps that are code."""
 MIGRATIONS: tuple[Callable[[DatabaseConnection], None], ...] = tuple(STEPS[name] for name in sorted(STEPS))

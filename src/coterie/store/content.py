@@ -80,7 +80,7 @@ def without_content(trace: Trace, texts: Iterable[str] = ()) -> Trace:
         degraded=None if trace.degraded is None else scrub.reason(trace.degraded),
         steps=_noted(trace.steps, scrub),
         stages=_noted(trace.stages, scrub),
-        egress=tuple([replace(each, text="") for each in trace.egress]),
+        egress=tuple([replace(crossing, text="") for crossing in trace.egress]),
     )
 
 
@@ -109,9 +109,9 @@ _Noted = TypeVar("_Noted", Step, Stage)
 def _noted(noted: tuple[_Noted, ...], scrub: _Scrubber) -> tuple[_Noted, ...]:
     """Remove content from steps or stages. The note of nearly all of them is a name, or empty."""
     names = scrub.names
-    if all(not each.note or each.note in names for each in noted):
+    if all(not step.note or step.note in names for step in noted):
         return noted
-    return tuple([replace(each, note=scrub(each.note)) for each in noted])
+    return tuple([replace(step, note=scrub(step.note)) for step in noted])
 
 
 def _route(route: Route, scrub: _Scrubber) -> Route:
@@ -208,8 +208,8 @@ class _Scrubber:
     @cached_property
     def _contents(self) -> list[list[str]]:
         """The words of each text. They are computed on first use: for most traces no sentence is searched."""
-        found = dict.fromkeys([text for text in self.texts if not is_dropped(text)])
-        return [words for text in found if (words := _words(text[:_MOST_SCRUBBED]))]
+        kept_texts = dict.fromkeys([text for text in self.texts if not is_dropped(text)])
+        return [words for text in kept_texts if (words := _words(text[:_MOST_SCRUBBED]))]
 
     @cached_property
     def content(self) -> str:
@@ -236,11 +236,13 @@ class _Scrubber:
 
     def reason(self, reason: Reason) -> Reason:
         """Return the reason with its code, and with its values cleaned like the sentence."""
-        if not reason.notes and all(type(each) in _FIGURES or each in self.names for each in reason.values.values()):
+        if not reason.notes and all(type(value) in _FIGURES or value in self.names for value in reason.values.values()):
             return reason
-        quoted, known = quoted_in(reason.code), reason.code in TEMPLATES
+        quoted, is_template = quoted_in(reason.code), reason.code in TEMPLATES
         values = {
-            name: self._value(value, quoted=name in quoted or name in _CONTENT_VALUES or not (known or name == "text"))
+            name: self._value(
+                value, quoted=name in quoted or name in _CONTENT_VALUES or not (is_template or name == "text")
+            )
             for name, value in reason.values.items()
         }
         return Reason(reason.code, *map(self.reason, reason.notes), **values)
@@ -281,7 +283,12 @@ def _contents(trace: Trace) -> Iterator[str]:
         yield trace.rewritten
     for finding in trace.findings:
         yield from (evidence.text for evidence in finding.evidence if evidence.kind == "quote")
-        yield from (text for each in finding.citations for text in (each.text, each.document, each.heading) if text)
+        yield from (
+            text
+            for citation in finding.citations
+            for text in (citation.text, citation.document, citation.heading)
+            if text
+        )
         yield from (text for field in finding.fields for text in (field.text, field.value) if isinstance(text, str))
         if finding.form not in {"label", "number"}:
             yield finding.text

@@ -61,8 +61,8 @@ class Mention:
         self._pattern = re.compile("|".join(_pattern(words) for words in folded))
         composed = {unicodedata.normalize("NFC", value) for value in (*values, *folded)}
         anywhere = b"|".join(
-            _SPACES.join(b"".join(map(_letter_pattern, word)) for word in each.split())
-            for each in sorted({*values, *composed})
+            _SPACES.join(b"".join(map(_letter_pattern, word)) for word in value.split())
+            for value in sorted({*values, *composed})
         )
         self._anywhere = re.compile(anywhere, re.IGNORECASE)
         self._alone = re.compile(rb"(?<![A-Za-z0-9_])(?:" + anywhere + rb")(?![A-Za-z0-9_])", re.IGNORECASE)
@@ -103,11 +103,11 @@ def _pattern(words: str) -> str:
 def _letter_pattern(letter: str) -> bytes:
     """Return a pattern of a letter in either case, in any Unicode form, as UTF-8, Windows-1252 or JSON escape."""
     cased = {letter, letter.lower(), letter.upper(), letter.title(), *ALIKE.get(letter, "")}
-    formed = {unicodedata.normalize(form, each) for each in cased for form in ("NFC", "NFD")} | cased
-    written = {*formed, *(json.dumps(each)[1:-1] for each in formed)}
-    octets = {each.encode("utf-8", "surrogatepass") for each in written}
-    octets |= {octet for each in cased if (octet := each.encode("cp1252", "replace")) != b"?" or each == "?"}
-    return b"(?:" + b"|".join(sorted(re.escape(each) for each in octets)) + b")"
+    formed = {unicodedata.normalize(form, letter) for letter in cased for form in ("NFC", "NFD")} | cased
+    written = {*formed, *(json.dumps(letter)[1:-1] for letter in formed)}
+    octets = {letter.encode("utf-8", "surrogatepass") for letter in written}
+    octets |= {octet for letter in cased if (octet := letter.encode("cp1252", "replace")) != b"?" or letter == "?"}
+    return b"(?:" + b"|".join(sorted(re.escape(octet) for octet in octets)) + b")"
 
 
 def _strings(document: object) -> Iterator[str]:
@@ -185,30 +185,30 @@ def select_holdings(connection: DatabaseConnection, scope: ErasureScope) -> Hold
     )
 
 
-def erase_holdings(connection: DatabaseConnection, found: Holdings, mention: Mention | None, *, whole: bool) -> None:
+def erase_holdings(connection: DatabaseConnection, holdings: Holdings, mention: Mention | None, *, whole: bool) -> None:
     """Erase what was found.
 
     Args:
         connection: In a transaction.
-        found: The result of `select_holdings` in the same transaction.
+        holdings: The result of `select_holdings` in the same transaction.
         mention: The person whom no trace may mention afterwards: a trace that still does without its content is
             deleted.
         whole: Whether the traces are deleted in any case.
     """
-    for tenant, session in found.sessions:
+    for tenant, session in holdings.sessions:
         erase_session(connection, session, tenant)
-    for example in found.examples:
+    for example in holdings.examples:
         drop_examples(connection, "id = ?", (example,))
     for table, column in _about_requests(connection):
-        _execute_many(connection, f"DELETE FROM {table} WHERE {column} = ?", found.traces)  # noqa: S608 - our names
-    for request in found.traces:
+        _execute_many(connection, f"DELETE FROM {table} WHERE {column} = ?", holdings.traces)  # noqa: S608 - our names
+    for request in holdings.traces:
         row = connection.execute("SELECT trace FROM traces WHERE request = ?", (request,)).fetchone()
         bare = None if row is None or whole else _bare(request, row[0])
         if bare is None or (mention is not None and mention.within_json(bare)):
             connection.execute("DELETE FROM traces WHERE request = ?", (request,))
         else:
             connection.execute("UPDATE traces SET trace = ? WHERE request = ?", (bare, request))
-    _execute_many(connection, "UPDATE requests SET session = NULL WHERE id = ?", found.traces)
+    _execute_many(connection, "UPDATE requests SET session = NULL WHERE id = ?", holdings.traces)
 
 
 def delete_old(connection: DatabaseConnection, *, before: float) -> bool:
@@ -223,11 +223,11 @@ def delete_old(connection: DatabaseConnection, *, before: float) -> bool:
     return bool(gone + connection.execute(named, (before,)).rowcount)
 
 
-def select_export(connection: DatabaseConnection, found: Holdings) -> Iterator[dict[str, Any]]:
+def select_export(connection: DatabaseConnection, holdings: Holdings) -> Iterator[dict[str, Any]]:
     """Yield each request of these holdings with its figures, its trace, and its rows in other tables."""
-    for request in found.traces:
+    for request in holdings.traces:
         cursor = connection.execute("SELECT * FROM requests WHERE id = ?", (request,))
-        names = [each[0] for each in cursor.description]
+        names = [column[0] for column in cursor.description]
         about: dict[str, Any] = dict(zip(names, cursor.fetchone(), strict=True))
         row = connection.execute("SELECT trace FROM traces WHERE request = ?", (request,)).fetchone()
         further = {
@@ -238,8 +238,8 @@ def select_export(connection: DatabaseConnection, found: Holdings) -> Iterator[d
             ]
         }
         yield {**about, **further, "trace": None if row is None else row[0]}
-    alone = [row for example in found.examples for row in _rows(connection, _CAPTURED, "id", example)]
-    if alone := [row for row in alone if row["request"] not in set(found.traces)]:
+    alone = [row for example in holdings.examples for row in _rows(connection, _CAPTURED, "id", example)]
+    if alone := [row for row in alone if row["request"] not in set(holdings.traces)]:
         yield {_CAPTURED: alone}
 
 
@@ -248,23 +248,25 @@ def _examples(connection: DatabaseConnection, scope: ErasureScope, traces: set[s
     rows = connection.execute("SELECT id, request, tenant, prompt, input, answer FROM examples")
     for example, request, tenant, prompt, *texts in rows:
         meant = scope.session is None and scope.tenant in {None, tenant}
-        said = scope.mention is None or scope.mention.within_json(prompt) or any(map(scope.mention.within, texts))
-        if request in traces or (meant and said):
+        is_mentioned = (
+            scope.mention is None or scope.mention.within_json(prompt) or any(map(scope.mention.within, texts))
+        )
+        if request in traces or (meant and is_mentioned):
             yield example
 
 
 def _rows(connection: DatabaseConnection, table: str, column: str, request: str) -> list[dict[str, Any]]:
     cursor = connection.execute(f"SELECT * FROM {table} WHERE {column} = ?", (request,))  # noqa: S608 - our names
-    names = [each[0] for each in cursor.description]
+    names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def _sessions(connection: DatabaseConnection, scope: ErasureScope) -> Iterator[tuple[str, str]]:
     """Yield the sessions, also those that have expired and that only the ledger still names."""
-    known = connection.execute(
+    rows = connection.execute(
         "SELECT tenant, id FROM sessions UNION SELECT tenant, session FROM requests WHERE session IS NOT NULL"
     ).fetchall()
-    for tenant, session in known:
+    for tenant, session in rows:
         if scope.tenant not in {None, tenant} or scope.session not in {None, session}:
             continue
         if scope.mention is None or _is_about(connection, tenant, session, scope.mention):

@@ -37,8 +37,8 @@ Connection = Any
 `execute` returns a cursor with `fetchone`, `fetchall` and `rowcount`. Each driver types it in its own way.
 """
 
-_EXAMPLE = tuple(each.name for each in fields(CapturedExample))
-_COMPARISON = tuple(each.name for each in fields(ComparedAnswer))
+_EXAMPLE = tuple(field.name for field in fields(CapturedExample))
+_COMPARISON = tuple(field.name for field in fields(ComparedAnswer))
 _WITHOUT_TEXTS = {"prompt": "'[]'", "input": "''"}
 _ABOUT_EXAMPLES = ("comparisons", "labels", "trained_on")
 _MARKS = 400
@@ -58,10 +58,10 @@ class FlywheelTables:
     read: Callable[[Callable[[Any], Any]], Awaitable[Any]]
 
     async def _written(self, work: Callable[[Connection], T]) -> T:
-        found: list[T] = []
+        results: list[T] = []
 
         def noted(connection: Connection) -> None:
-            found[:] = [work(connection)]
+            results[:] = [work(connection)]
 
         try:
             await self.write(noted)
@@ -69,7 +69,7 @@ class FlywheelTables:
             if isinstance(error.__cause__, FlywheelChanged):
                 raise error.__cause__ from None
             raise
-        return found[0]
+        return results[0]
 
     async def _read(self, query: Callable[[Connection], T]) -> T:
         return cast("T", await self.read(query))
@@ -83,9 +83,11 @@ class FlywheelTables:
 
         def work(connection: Connection) -> None:
             volumes = _Volumes()
-            for each in examples:
-                if _insert(connection, "examples", _EXAMPLE, _example_row(each)):
-                    volumes.add(each.job, each.caller, local=not each.policy.startswith("model:"), cost=each.cost)
+            for example in examples:
+                if _insert(connection, "examples", _EXAMPLE, _example_row(example)):
+                    volumes.add(
+                        example.job, example.caller, local=not example.policy.startswith("model:"), cost=example.cost
+                    )
             volumes.write(connection)
             _insert_comparisons(connection, comparisons)
 
@@ -116,8 +118,8 @@ class FlywheelTables:
         columns = ", ".join(_EXAMPLE)
 
         def query(connection: Connection) -> dict[str, CapturedExample]:
-            rows = _each(connection, f"SELECT {columns} FROM examples WHERE id IN", ids)  # noqa: S608 - our names
-            return {found.id: found for found in map(_example, rows)}
+            rows = _rows_in(connection, f"SELECT {columns} FROM examples WHERE id IN", ids)  # noqa: S608 - our names
+            return {example.id: example for example in map(_example, rows)}
 
         return await self._read(query)
 
@@ -127,8 +129,8 @@ class FlywheelTables:
         def work(connection: Connection) -> None:
             volumes = _Volumes()
             for example, job, template, text in homes:
-                found = connection.execute("SELECT job, caller, policy, cost FROM examples WHERE id = ?", (example,))
-                for before, caller, policy, cost in found.fetchall():
+                rows = connection.execute("SELECT job, caller, policy, cost FROM examples WHERE id = ?", (example,))
+                for before, caller, policy, cost in rows.fetchall():
                     local = not policy.startswith("model:")
                     volumes.add(before, caller, local=local, cost=cost, calls=-1)
                     volumes.add(job, caller, local=local, cost=cost)
@@ -189,14 +191,14 @@ class FlywheelTables:
 
         def query(connection: Connection) -> ComparedStream:
             kind_of = bytes(kind for (kind,) in connection.execute(kinds, (deployment,)).fetchall())
-            places = (place for place, kind in enumerate(kind_of) if kind == 1)
+            places = (index for index, kind in enumerate(kind_of) if kind == 1)
             rows = connection.execute(differing, (deployment,)).fetchall()
             return ComparedStream(
                 compared=len(kind_of),
                 accepted=kind_of.count(1) + kind_of.count(3),
                 same=kind_of.count(3),
                 failed=sum(kind_of.count(kind) for kind in range(4, 8)),
-                differing=tuple(DifferingAnswer(place, *row) for place, row in zip(places, rows, strict=True)),
+                differing=tuple(DifferingAnswer(number, *row) for number, row in zip(places, rows, strict=True)),
             )
 
         return await self._read(query)
@@ -280,7 +282,7 @@ class FlywheelTables:
             "SELECT l.example, l.origin, l.given_by, l.value, l.time, l.purpose FROM labels l "  # noqa: S608 - our names
             f"JOIN examples e ON e.id = l.example WHERE {named}l.time >= ? ORDER BY l.time, l.example"
         )
-        said = (
+        statement_of_feedback = (
             "SELECT e.id, 'feedback', f.key, f.value, f.time, '' FROM feedback f "  # noqa: S608 - our names
             f"JOIN examples e ON e.request = f.request WHERE {named}f.time >= ? AND f.value IS NOT NULL "
             "ORDER BY f.time, e.id"
@@ -288,9 +290,13 @@ class FlywheelTables:
         values = (since,) if job is None else (job, since)
 
         def query(connection: Connection) -> list[GivenLabel]:
-            found = [_label(row) for row in connection.execute(statement, values).fetchall()]
-            spoken = [_label(row) for row in connection.execute(said, values).fetchall()] if feedback else []
-            return [*found, *(replace(each, value=_plain(each.value)) for each in spoken)]
+            labels = [_label(row) for row in connection.execute(statement, values).fetchall()]
+            spoken = (
+                [_label(row) for row in connection.execute(statement_of_feedback, values).fetchall()]
+                if feedback
+                else []
+            )
+            return [*labels, *(replace(label, value=_plain(label.value)) for label in spoken)]
 
         return await self._read(query)
 
@@ -324,8 +330,8 @@ class FlywheelTables:
         """Write records in one transaction. Raises `FlywheelChanged` if the revision of one has changed meanwhile."""
 
         def work(connection: Connection) -> None:
-            for each in records:
-                _put(connection, each)
+            for record in records:
+                _put(connection, record)
             connection.execute("UPDATE flywheel_revision SET revision = revision + 1")
 
         await self._written(work)
@@ -333,7 +339,7 @@ class FlywheelTables:
     async def records(self, kind: str, *, job: str | None = None, since: float | None = None) -> list[FlywheelRecord]:
         """Return the records of a kind since a time, oldest first."""
         given = {" AND job = ?": job, " AND time >= ?": since}
-        where = "".join(each for each, value in given.items() if value is not None)
+        where = "".join(clause for clause, value in given.items() if value is not None)
         statement = (
             f"SELECT kind, id, job, time, body, revision FROM flywheel_records WHERE kind = ?{where} ORDER BY time, id"  # noqa: S608
         )
@@ -396,8 +402,8 @@ def _insert(connection: Connection, table: str, columns: Sequence[str], values: 
 
 
 def _insert_comparisons(connection: Connection, comparisons: Iterable[ComparedAnswer]) -> None:
-    for each in comparisons:
-        row = [getattr(each, name) for name in _COMPARISON]
+    for comparison in comparisons:
+        row = [getattr(comparison, name) for name in _COMPARISON]
         _insert(connection, "comparisons", _COMPARISON, [int(v) if isinstance(v, bool) else v for v in row])
 
 
@@ -419,7 +425,7 @@ def _put(connection: Connection, record: FlywheelRecord) -> None:
         raise FlywheelChanged(f"{record.kind} {record.id}")
 
 
-def _each(connection: Connection, statement: str, values: Sequence[str]) -> Iterator[Any]:
+def _rows_in(connection: Connection, statement: str, values: Sequence[str]) -> Iterator[Any]:
     """Yield the rows of a statement that ends with `IN`, for any number of values."""
     for begin in range(0, len(values), _MARKS):
         some = values[begin : begin + _MARKS]
@@ -436,7 +442,7 @@ def drop_examples(connection: Connection, where: str, values: Sequence[Any]) -> 
         values,
     )
     for job, caller, *figures in gone.fetchall():
-        volumes.add_row(job, caller, [float(each) for each in figures])
+        volumes.add_row(job, caller, [float(figure) for figure in figures])
     volumes.write(connection)
     for table in _ABOUT_EXAMPLES:
         statement = f"DELETE FROM {table} WHERE example IN (SELECT id FROM examples WHERE {where})"  # noqa: S608
@@ -446,7 +452,7 @@ def drop_examples(connection: Connection, where: str, values: Sequence[Any]) -> 
 
 def versions_that_saw(connection: Connection, examples: Collection[str]) -> list[tuple[str, str]]:
     """Return the specialists and versions that were trained on any of these examples."""
-    rows = _each(connection, "SELECT DISTINCT specialist, version FROM trained_on WHERE example IN", list(examples))
+    rows = _rows_in(connection, "SELECT DISTINCT specialist, version FROM trained_on WHERE example IN", list(examples))
     return sorted({(row[0], row[1]) for row in rows})
 
 
@@ -458,16 +464,16 @@ def _example_row(example: CapturedExample) -> list[Any]:
 
 
 def _example(row: Sequence[Any]) -> CapturedExample:
-    found = dict(zip(_EXAMPLE, row, strict=True))
-    prompt = tuple((str(role), str(text)) for role, text in parse_json(found["prompt"]))
+    values = dict(zip(_EXAMPLE, row, strict=True))
+    prompt = tuple((str(role), str(text)) for role, text in parse_json(values["prompt"]))
     return CapturedExample(
-        **{**found, "label": Label(found["label"]), "failed": bool(found["failed"]), "prompt": prompt}
+        **{**values, "label": Label(values["label"]), "failed": bool(values["failed"]), "prompt": prompt}
     )
 
 
 def _comparison(row: Sequence[Any]) -> ComparedAnswer:
-    found = dict(zip(_COMPARISON, row, strict=True))
-    return ComparedAnswer(**{**found, **{name: bool(found[name]) for name in ("accepted", "same", "failed")}})
+    values = dict(zip(_COMPARISON, row, strict=True))
+    return ComparedAnswer(**{**values, **{name: bool(values[name]) for name in ("accepted", "same", "failed")}})
 
 
 def _label(row: Sequence[Any]) -> GivenLabel:
@@ -478,10 +484,10 @@ def _label(row: Sequence[Any]) -> GivenLabel:
 def _plain(value: str | None) -> str | None:
     """Return a value of feedback, which is stored as JSON, in the form of an answer."""
     try:
-        found = parse_json(value or "")
+        parsed = parse_json(value or "")
     except ValueError:
         return value
-    return found if isinstance(found, str) else value
+    return parsed if isinstance(parsed, str) else value
 
 
 def _record(row: Sequence[Any]) -> FlywheelRecord:

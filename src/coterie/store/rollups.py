@@ -127,7 +127,7 @@ class Additions:
             figures[DAY, kind, start // DAY * DAY, tenant, name] += added
         # In one order, so that writers wait in no circle.
         summed = ((key, [*map(sum, zip(*figures[key], strict=True))]) for key in sorted(figures))
-        rows = [(*key, *each[:_FIRST_MONEY], *map(str, each[_FIRST_MONEY:])) for key, each in summed]
+        rows = [(*key, *sums[:_FIRST_MONEY], *map(str, sums[_FIRST_MONEY:])) for key, sums in summed]
         if isinstance(connection, sqlite3.Connection) and rows:
             insert_many(connection, _INTO, _with_money(connection, rows), _ADD + _SET_MONEY)
         else:
@@ -161,10 +161,11 @@ def _with_money(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]])
     if not paid:
         return list(rows)
     values = [value for row in paid for value in row[:keys]]
-    (found,) = connection.execute(_selection(len(paid)), values).fetchone()
-    known = {tuple(row[:keys]): row[keys:] for row in json.loads(found)}
+    (text,) = connection.execute(_selection(len(paid)), values).fetchone()
+    known_rows = {tuple(row[:keys]): row[keys:] for row in json.loads(text)}
     return [
-        (*row[:first], *map(_plus, row[first:], before)) if (before := known.get(row[:keys])) else row for row in rows
+        (*row[:first], *map(_plus, row[first:], before)) if (before := known_rows.get(row[:keys])) else row
+        for row in rows
     ]
 
 
@@ -401,11 +402,11 @@ def sum_rollups(
 ) -> Iterator[Rollup]:
     """Return the rows of a kind in a stretch of time, summed by the database; each amount is a list with spaces."""
     where, values = _within(stretch, tenant, name)
-    key = ", ".join(each if each == by else f"min({each})" for each in _KEY[2:])
+    key = ", ".join(column if column == by else f"min({column})" for column in _KEY[2:])
     joined = "group_concat" if isinstance(connection, sqlite3.Connection) else "string_agg"
-    amounts = ", ".join(f"{joined}({each}, ' ')" for each in _MONEY)
+    amounts = ", ".join(f"{joined}({column}, ' ')" for column in _MONEY)
     rows = connection.execute(
-        f"SELECT {key}, {', '.join(f'sum({each})' for each in SUMMED)}, {amounts} FROM rollups "  # noqa: S608 - our names
+        f"SELECT {key}, {', '.join(f'sum({column})' for column in SUMMED)}, {amounts} FROM rollups "  # noqa: S608 - our names
         f"WHERE kind = ? AND {where} GROUP BY {by}",
         (kind, *values),
     )

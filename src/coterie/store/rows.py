@@ -74,9 +74,9 @@ class SettlementWork:
         """Return the work that writes all of these settlements."""
         return partial(
             insert_settlements,
-            settlements=[each.settlement for each in works],
+            settlements=[work.settlement for work in works],
             keep_content=self.keep_content,
-            expired=min(each.expired for each in works),
+            expired=min(work.expired for work in works),
         )
 
 
@@ -213,8 +213,8 @@ def delete_sessions(connection: DatabaseConnection, *, expired: float) -> int:
 def _decision_rows(trace: Trace) -> Iterator[Row]:
     share = max(len(trace.decisions), 1)
     cost = None if trace.usage.cost is None else str(trace.usage.cost / share)
-    for position, each in enumerate(trace.decisions):
-        answered = (each.site, each.answered_by, each.method, int(each.accepted), each.confidence)
+    for position, decision in enumerate(trace.decisions):
+        answered = (decision.site, decision.answered_by, decision.method, int(decision.accepted), decision.confidence)
         yield trace.id, position, *answered, trace.usage.joules / share, cost
 
 
@@ -228,18 +228,18 @@ def select_sites(connection: DatabaseConnection, *, since: float) -> list[SiteSu
         """,
         (since,),
     )
-    found: dict[str, SiteSummary] = {}
-    for site, by, method, cost, asked, accepted, joules, last in rows:
-        before = found.get(site) or SiteSummary(site=site)
-        found[site] = replace(
+    sites: dict[str, SiteSummary] = {}
+    for site, by, method, cost, questions, accepted, joules, last in rows:
+        before = sites.get(site) or SiteSummary(site=site)
+        sites[site] = replace(
             before,
-            asked=before.asked + asked,
+            asked=before.asked + questions,
             accepted=before.accepted + int(accepted),
-            zero_shot=before.zero_shot + (0 if method == "specialist" else asked),
-            answered_by={**before.answered_by, by: before.answered_by.get(by, 0) + asked},
+            zero_shot=before.zero_shot + (0 if method == "specialist" else questions),
+            answered_by={**before.answered_by, by: before.answered_by.get(by, 0) + questions},
             joules=before.joules + joules,
-            cost=before.cost + Decimal(cost or 0) * asked,
-            unpriced=before.unpriced + (asked if cost is None else 0),
+            cost=before.cost + Decimal(cost or 0) * questions,
+            unpriced=before.unpriced + (questions if cost is None else 0),
             last=max(before.last, last),
         )
     newest = connection.execute(
@@ -252,18 +252,22 @@ def select_sites(connection: DatabaseConnection, *, since: float) -> list[SiteSu
         (since,),
     )
     requests = dict(newest.fetchall())
-    described = [_described_site(connection, each, requests[site]) for site, each in found.items()]
-    return sorted(described, key=lambda each: (-each.asked, each.site))
+    described = [_described_site(connection, summary, requests[site]) for site, summary in sites.items()]
+    return sorted(described, key=lambda site: (-site.asked, site.site))
 
 
 def _described_site(connection: DatabaseConnection, summary: SiteSummary, request: str) -> SiteSummary:
     row = connection.execute("SELECT trace FROM traces WHERE request = ?", (request,)).fetchone()
     decisions = () if row is None else read_trace(request, row[0]).decisions
-    asked = next((each for each in decisions if each.site == summary.site), None)
-    if asked is None:
+    decision = next((each for each in decisions if each.site == summary.site), None)
+    if decision is None:
         return summary
     return replace(
-        summary, name=asked.question, kind=asked.kind, options=asked.options, instructions=asked.instructions
+        summary,
+        name=decision.question,
+        kind=decision.kind,
+        options=decision.options,
+        instructions=decision.instructions,
     )
 
 
@@ -311,10 +315,10 @@ def _content(entry: Entry) -> str:
 
 def _entry(kind: str, content: str, producer: str, label: str, time: float) -> Entry:
     try:
-        said = parse_json(content)
-        bare = said.get(_LABEL_WITHOUT_PII)
+        body = parse_json(content)
+        bare = body.get(_LABEL_WITHOUT_PII)
         return Entry(
-            content=from_json(CONTENT_KINDS[kind], said, unknown="ignore"),
+            content=from_json(CONTENT_KINDS[kind], body, unknown="ignore"),
             producer=producer,
             label=Label(label),
             label_without_pii=None if bare is None else Label(bare),
@@ -354,10 +358,10 @@ _ALARM = 1.645
 
 def check_feedback(feedback: Feedback, trace: Trace) -> None:
     """Check feedback. Raises `InputError` if it is about a specialist without a finding for that request."""
-    known = sorted({finding.specialist for finding in trace.findings})
-    if feedback.specialist and feedback.specialist not in known:
+    names = sorted({finding.specialist for finding in trace.findings})
+    if feedback.specialist and feedback.specialist not in names:
         raise InputError(
-            f"The feedback is about {feedback.specialist[:100]!r}; for this request {known} found something.",
+            f"The feedback is about {feedback.specialist[:100]!r}; for this request {names} found something.",
             hint="Leave the specialist out to speak of the whole answer.",
         )
 
@@ -365,14 +369,14 @@ def check_feedback(feedback: Feedback, trace: Trace) -> None:
 def bare_feedback(feedback: Feedback, trace: Trace) -> Feedback:
     """Return feedback without content: its comment, or a value that is not a label, is replaced by its length."""
     comment = f"[{len(feedback.comment)} characters, not kept]" if feedback.comment else ""
-    about = [each for each in trace.findings if feedback.specialist in {"", each.specialist}]
+    about = [finding for finding in trace.findings if feedback.specialist in {"", finding.specialist}]
     value = feedback.value
     texts = value if isinstance(value, tuple) else (value,)
-    labels = all(each.form == "label" for each in about) and all(
-        len(str(each).split()) < _LABEL_WORDS for each in texts
+    labels = all(finding.form == "label" for finding in about) and all(
+        len(str(text).split()) < _LABEL_WORDS for text in texts
     )
-    if any(isinstance(each, str) for each in texts) and not labels:
-        value = f"[{sum(len(str(each)) for each in texts)} characters, not kept]"
+    if any(isinstance(text, str) for text in texts) and not labels:
+        value = f"[{sum(len(str(text)) for text in texts)} characters, not kept]"
     return replace(feedback, comment=comment, value=value)
 
 
@@ -398,7 +402,7 @@ def is_correct(feedback: Feedback, trace: Trace) -> bool | None:
         return feedback.thumb == "up"
     if feedback.value is None:
         return None
-    about = [each for each in trace.findings if feedback.specialist in {"", each.specialist}]
+    about = [finding for finding in trace.findings if feedback.specialist in {"", finding.specialist}]
     return any(feedback.names(finding.value) for finding in about if finding.accepted)
 
 
@@ -414,15 +418,18 @@ def select_chosen(
     ids = connection.execute(
         "SELECT id, tenant FROM requests WHERE time >= ? AND time < ? ORDER BY time, id", (since, until)
     )
-    found = []
-    for request, tenant in [each for each in ids if chooses(each[0])]:
+    chosen = []
+    for request, tenant in [id_ for id_ in ids if chooses(id_[0])]:
         row = connection.execute("SELECT trace FROM traces WHERE request = ?", (request,)).fetchone()
         if row is not None:
-            said = said_of(connection, request, tenant)
-            found.append(
-                (read_trace(request, row[0]), tuple(each for each in said if keys is None or each.key in keys))
+            opinions = said_of(connection, request, tenant)
+            chosen.append(
+                (
+                    read_trace(request, row[0]),
+                    tuple(opinion for opinion in opinions if keys is None or opinion.key in keys),
+                )
             )
-    return found
+    return chosen
 
 
 def said_of(connection: DatabaseConnection, request: str, tenant: str) -> list[Feedback]:
@@ -434,13 +441,13 @@ def said_of(connection: DatabaseConnection, request: str, tenant: str) -> list[F
 
 
 def _value(text: str | None) -> Any:  # noqa: ANN401 - JSON, as it was said
-    found = None if text is None else parse_json(text)
-    return tuple(found) if isinstance(found, list) else found
+    value = None if text is None else parse_json(text)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def dicts(cursor: Cursor) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of a query as mappings by column name."""
-    names = [each[0] for each in cursor.description]
+    names = [column[0] for column in cursor.description]
     for row in cursor:
         yield dict(zip(names, row, strict=True))
 
@@ -513,19 +520,19 @@ def _passes(connection: DatabaseConnection, row: Sequence[Any], wanted: RequestF
     if wanted.label and row[3] != wanted.label:
         return False
     if wanted.specialist:
-        found = connection.execute("SELECT specialist FROM findings WHERE request = ?", (row[0],))
-        if all(name != wanted.specialist for (name,) in found):
+        rows = connection.execute("SELECT specialist FROM findings WHERE request = ?", (row[0],))
+        if all(name != wanted.specialist for (name,) in rows):
             return False
-    return not wanted.judged or _said(connection, row[0]) is {"right": True, "wrong": False}.get(wanted.judged)
+    return not wanted.judged or _opinion_of(connection, row[0]) is {"right": True, "wrong": False}.get(wanted.judged)
 
 
-def _said(connection: DatabaseConnection, request: str) -> bool | None:
+def _opinion_of(connection: DatabaseConnection, request: str) -> bool | None:
     """Return whether feedback says that an answer was right: the newest on the whole, else on a part; None if none."""
-    said = connection.execute(
+    row = connection.execute(
         "SELECT correct FROM feedback WHERE request = ? AND correct IS NOT NULL ORDER BY specialist <> '', time DESC",
         (request,),
     ).fetchone()
-    return None if said is None else bool(said[0])
+    return None if row is None else bool(row[0])
 
 
 def _line(connection: DatabaseConnection, row: Sequence[Any]) -> RequestLine:
@@ -537,7 +544,7 @@ def _line(connection: DatabaseConnection, row: Sequence[Any]) -> RequestLine:
         cost=None if row[8] is None else Decimal(row[8]),
         counterfactual_cost=None if row[9] is None else Decimal(row[9]),
         findings=tuple((name, bool(accepted), confidence) for name, accepted, confidence in findings),
-        correct=_said(connection, row[0]),
+        correct=_opinion_of(connection, row[0]),
     )
 
 
@@ -545,14 +552,14 @@ def select_session_page(
     connection: DatabaseConnection, *, tenant: str, expired: float, after: tuple[float, str] | None, limit: int
 ) -> SessionPage:
     """Return a page of a tenant's sessions that have not expired, the one used last first."""
-    place = after or (math.inf, "")
+    start = after or (math.inf, "")
     rows = connection.execute(
         "SELECT used, id FROM sessions WHERE tenant = ? AND (used, id) < (?, ?) AND used >= ? "
         "ORDER BY used DESC, id DESC LIMIT ?",
-        (tenant, *place, expired, limit + 1),
+        (tenant, *start, expired, limit + 1),
     ).fetchall()
-    found = tuple(_session(connection, tenant, session, used) for used, session in rows[:limit])
-    return SessionPage(sessions=found, after=tuple(rows[limit - 1]) if len(rows) > limit else None)
+    sessions = tuple(_session(connection, tenant, session, used) for used, session in rows[:limit])
+    return SessionPage(sessions=sessions, after=tuple(rows[limit - 1]) if len(rows) > limit else None)
 
 
 def _session(connection: DatabaseConnection, tenant: str, session: str, used: float) -> SessionSummary:
@@ -601,7 +608,7 @@ def select_corrections(connection: DatabaseConnection, *, specialist: str, tenan
         "GROUP BY request ORDER BY last DESC LIMIT ?",
         (specialist, _MOST_CORRECTIONS),
     ).fetchall()
-    found = []
+    corrections = []
     for request, _ in reversed(newest):
         row = connection.execute(
             "SELECT trace FROM traces JOIN requests ON requests.id = traces.request WHERE traces.request = ? "
@@ -609,7 +616,7 @@ def select_corrections(connection: DatabaseConnection, *, specialist: str, tenan
             (request, tenant),
         ).fetchone()
         if row is not None:
-            said = [each for each in said_of(connection, request, tenant) if each.value is not None]
-            said = [each for each in said if each.specialist in {"", specialist}]
-            found.append((read_trace(request, row[0]), said[-1]))
-    return found
+            opinions = [opinion for opinion in said_of(connection, request, tenant) if opinion.value is not None]
+            opinions = [opinion for opinion in opinions if opinion.specialist in {"", specialist}]
+            corrections.append((read_trace(request, row[0]), opinions[-1]))
+    return corrections

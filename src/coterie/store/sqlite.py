@@ -149,18 +149,18 @@ class SQLiteStore:
         days = session_days if content_days is None else min(session_days, content_days)
         keep_traces = None if content_days is None else content_days * _DAY
         sweep = Sweep(clock=clock, keep=days * _DAY, keep_traces=keep_traces)
-        told = partial(explain, path=path)
+        explain_error = partial(explain, path=path)
         writer = WriteThread(
             connect=opens,
             prepare=check_current if read_only else partial(_prepare, syncs_later=bool(sync_seconds)),
             maintain=_nothing if read_only else sweep,
-            explain=told,
+            explain=explain_error,
             limit=queue,
             sync=partial(sync_log, path) if sync_seconds and not read_only else None,
             sync_after=sync_seconds,
         )
         reads = partial(_connect_to_read, opens)
-        lookups, totals = (ReadThread(connect=reads, explain=told, limit=queue) for _ in range(2))
+        lookups, totals = (ReadThread(connect=reads, explain=explain_error, limit=queue) for _ in range(2))
         await writer.open()
         return cls(writer=writer, lookups=lookups, totals=totals, keep_content=keep_content, sweep=sweep)
 

@@ -99,6 +99,6 @@ def columns_of(connection: DatabaseConnection, table: str) -> list[tuple[str, st
             ) FROM pg_attribute WHERE attrelid = CAST(? AS regclass) AND attnum > 0 AND NOT attisdropped
         """
         return [(name, refers) for name, refers in connection.execute(query, (table,)).fetchall()]
-    refers = {each[3]: each[2] for each in connection.execute(f"PRAGMA foreign_key_list({table})").fetchall()}
-    names = [each[1] for each in connection.execute(f"PRAGMA table_info({table})").fetchall()]
+    refers = {row[3]: row[2] for row in connection.execute(f"PRAGMA foreign_key_list({table})").fetchall()}
+    names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})").fetchall()]
     return [(name, refers.get(name)) for name in names]

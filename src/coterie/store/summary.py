@@ -138,7 +138,7 @@ def select_ledger(connection: DatabaseConnection, *, since: float, by: Grouping,
     (began,) = connection.execute("SELECT min(time) FROM requests WHERE time >= ?", (since,)).fetchone()
     return Ledger(
         total=total.row("total"),
-        rows=tuple(each.row(key) for key, each in sorted(rows.items())),
+        rows=tuple(sums.row(key) for key, sums in sorted(rows.items())),
         trainings=tuple(
             Training(**{**row, "cost": None if row["cost"] is None else Decimal(row["cost"])})
             for row in dicts(connection.execute("SELECT * FROM trainings ORDER BY time"))
@@ -159,8 +159,8 @@ def _by_request(
     )
     for request in dicts(requests):
         sums = (total,) if by in _COLUMN else (total, rows[_key(request["time"], request["tenant"], by)])
-        for each in sums:
-            each.add_request(request, judged.of(request["id"]))
+        for summed in sums:
+            summed.add_request(request, judged.of(request["id"]))
     return total, rows
 
 
@@ -240,8 +240,8 @@ def _add_judged(
         f"SELECT id, time, tenant, joules, cost FROM requests WHERE id IN ({_JUDGED}) AND time >= ?",  # noqa: S608 - ours
         (since,),
     ):
-        for each in (total,) if by in _COLUMN else (total, rows[_key(time, tenant, by)]):
-            each.add_judged(request, judged.of(request), joules, cost)
+        for summed in (total,) if by in _COLUMN else (total, rows[_key(time, tenant, by)]):
+            summed.add_judged(request, judged.of(request), joules, cost)
     if by not in _COLUMN:
         return
     for request, key, joules, cost in connection.execute(
@@ -365,8 +365,8 @@ class _Sum:
     def _percentile(self, share: float) -> float | None:
         if not self.buckets:
             return _percentile_breakdown(sorted(self.milliseconds), share)
-        for each in self.milliseconds:
-            self.buckets[bucket_of(each)] += 1
+        for duration in self.milliseconds:
+            self.buckets[bucket_of(duration)] += 1
         self.milliseconds = []
         return percentile_of(self.buckets, share)
 
@@ -397,14 +397,14 @@ class _Judgements:
 
     def of(self, request: str, specialist: str = "") -> bool | None:
         """Return whether a whole answer, or one specialist's finding, was right; None without feedback."""
-        said = self._said.get(request)
-        if said is None:
+        judgements = self._said.get(request)
+        if judgements is None:
             return None
         if not specialist:
-            return said[""] if "" in said else all(said.values())
-        if specialist in said:
-            return said[specialist]
-        return said.get("") if self._answered[request] == {specialist} else None
+            return judgements[""] if "" in judgements else all(judgements.values())
+        if specialist in judgements:
+            return judgements[specialist]
+        return judgements.get("") if self._answered[request] == {specialist} else None
 
 
 def insert_training(connection: DatabaseConnection, training: Training) -> None:
@@ -515,12 +515,12 @@ class _TotalSums:
                     self.times[names[start]].buckets[bucket] += int(n)
 
 
-def _recent(found: Mapping[str, Mapping[int, int]], since: float, step: int) -> dict[str, tuple[int, ...]]:
+def _recent(starts_by_name: Mapping[str, Mapping[int, int]], since: float, step: int) -> dict[str, tuple[int, ...]]:
     """Return the requests of each hour or day, also of those without one."""
-    newest = max((start for each in found.values() for start in each), default=0)
+    newest = max((start for counts in starts_by_name.values() for start in counts), default=0)
     starts = range(max(int(since // step), newest // step - _MOST_TIMES) * step, newest + 1, step)
-    return {name: tuple(each.get(start, 0) for start in starts) for name, each in found.items()}
+    return {name: tuple(counts.get(start, 0) for start in starts) for name, counts in starts_by_name.items()}
 
 
 def _rows(sums: Mapping[str, _Sum]) -> tuple[LedgerRow, ...]:
-    return tuple(each.row(key) for key, each in sorted(sums.items()))
+    return tuple(summed.row(key) for key, summed in sorted(sums.items()))

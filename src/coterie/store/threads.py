@@ -295,17 +295,17 @@ class WriteThread:
         """Wake the waiting callers, each event loop once."""
         by_loop = defaultdict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[None], Exception | None]]](list)
         for job, error in zip(batch, outcomes, strict=True):
-            by_loop[job.loop].append((job.done, None if error is None else self._told(error)))
+            by_loop[job.loop].append((job.done, None if error is None else self._explained(error)))
         for loop, results in by_loop.items():
             with suppress(RuntimeError):  # that loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(_resolve, results)
 
-    def _told(self, error: Exception) -> Exception:
+    def _explained(self, error: Exception) -> Exception:
         if isinstance(error, AuditError):
             return error
-        told = self._explain(error)
-        told.__cause__ = error
-        return told
+        explained = self._explain(error)
+        explained.__cause__ = error
+        return explained
 
 
 def _joins(work: Work) -> bool:

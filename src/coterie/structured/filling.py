@@ -50,25 +50,25 @@ def assign(
 
 
 def _owned(
-    schema: Node, cards: Mapping[str, SpecialistCard], place: Place
+    schema: Node, cards: Mapping[str, SpecialistCard], path: Place
 ) -> tuple[dict[Place, PropertySlot], Reason | None]:
     """Return the slots of an object: those of one specialist whose fields cover it, or one per property."""
     properties = schema["properties"]
     whole = {name: card for name, card in cards.items() if properties.keys() <= dict(card.fields).keys()}
-    named = {name: card for name, card in whole.items() if place and place[-1] in {card.name, *card.writes}}
+    named = {name: card for name, card in whole.items() if path and path[-1] in {card.name, *card.writes}}
     for among in filter(None, (named, whole)):
-        slots, lacking = _by_property(schema, among, place)
+        slots, lacking = _by_property(schema, among, path)
         if lacking is None:
             return slots, None
-    return _by_property(schema, cards, place)
+    return _by_property(schema, cards, path)
 
 
 def _by_property(
-    schema: Node, cards: Mapping[str, SpecialistCard], place: Place
+    schema: Node, cards: Mapping[str, SpecialistCard], path: Place
 ) -> tuple[dict[Place, PropertySlot], Reason | None]:
     slots: dict[Place, PropertySlot] = {}
     for name, node in schema["properties"].items():
-        at, lacking = (*place, name), None
+        at, lacking = (*path, name), None
         fitting = [slot for card in cards.values() for slot in _slots(card, name, node)]
         fitting = [slot for slot in fitting if slot.named] or fitting
         if len({slot.specialist for slot in fitting}) == 1:
@@ -101,13 +101,15 @@ def fill(
     where the schema allows it; an unknown optional property is left out.
     """
     lacks: list[Reason] = []
-    known = {finding.specialist: _Known(finding, cards.get(finding.specialist)) for finding in findings}
-    made, why = _filled(schema, slots, known, (), lacks if nulls else None)
+    by_specialist = {finding.specialist: _Known(finding, cards.get(finding.specialist)) for finding in findings}
+    made, why = _filled(schema, slots, by_specialist, (), lacks if nulls else None)
     if made is None:
         return "", why
-    if not any(slot.specialist in known and known[slot.specialist].knows(slot) for slot in slots.values()):
-        place, slot = next(iter(slots.items()))
-        return "", Reason("abstain.not_filled", property=_shown(place), specialist=slot.specialist)
+    if not any(
+        slot.specialist in by_specialist and by_specialist[slot.specialist].knows(slot) for slot in slots.values()
+    ):
+        path, slot = next(iter(slots.items()))
+        return "", Reason("abstain.not_filled", property=_shown(path), specialist=slot.specialist)
     if wrong := fault(schema, made):
         return "", Reason("abstain.not_in_schema", model="the specialists", found=wrong)
     return _json(made), all_of(lacks) if lacks else None
@@ -116,17 +118,17 @@ def fill(
 def _filled(
     schema: Node,
     slots: Mapping[Place, PropertySlot],
-    known: Mapping[str, _Known],
-    place: Place,
+    by_specialist: Mapping[str, _Known],
+    path: Place,
     lacks: list[Reason] | None,
 ) -> tuple[dict[str, Any] | None, Reason | None]:
     """Return an object without unknown optional properties; add the reasons for null properties to `lacks`."""
     made: dict[str, Any] = {}
     for name, node in schema["properties"].items():
-        at, why = (*place, name), None
+        at, why = (*path, name), None
         slot, constant, inside = slots.get(at), _constant(node), _object_of(node)
         if slot is not None:
-            own = known.get(slot.specialist)
+            own = by_specialist.get(slot.specialist)
             if own is not None and own.knows(slot) and not fault(node, value := own.value(slot, node)):
                 made[name] = value
                 continue
@@ -135,9 +137,9 @@ def _filled(
             made[name] = constant[0]
             continue
         elif inside is not None and any(other[: len(at)] == at for other in slots):
-            found, why = _filled(inside, slots, known, at, lacks)
-            if found is not None:
-                made[name] = found
+            part, why = _filled(inside, slots, by_specialist, at, lacks)
+            if part is not None:
+                made[name] = part
                 continue
         else:
             why = Reason("route.schema_unowned", wanted=_shown(at))
@@ -150,8 +152,8 @@ def _filled(
     return made, None
 
 
-def _shown(place: Place) -> str:
-    return ".".join(place)[:100]
+def _shown(path: Place) -> str:
+    return ".".join(path)[:100]
 
 
 def fill_freely(findings: Sequence[Finding], cards: Mapping[str, SpecialistCard]) -> str:
@@ -197,7 +199,7 @@ def _object_of(node: Node) -> Node | None:
 
 
 def _without_null(node: Node) -> Node:
-    options = [each for each in node.get("anyOf", ()) if each != {"type": "null"}]
+    options = [option for option in node.get("anyOf", ()) if option != {"type": "null"}]
     if len(options) == 1:
         return dict(options[0])
     if None in node.get("enum", ()):
@@ -215,7 +217,7 @@ def _takes_labels(card: SpecialistCard, node: Node, *, named: bool) -> bool:
         return named and set(card.labels) == {"true", "false"}
     if node.get("type") == "string":
         return named
-    options, labels = {folded(str(each)) for each in node.get("enum", ())}, [folded(each) for each in card.labels]
+    options, labels = {folded(str(value)) for value in node.get("enum", ())}, [folded(label) for label in card.labels]
     one_to_one = len(options) == len(node.get("enum", ())) and len(set(labels)) == len(labels)
     return bool(options) and one_to_one and options <= set(labels) and (named or len(options) >= _TELLING)
 
@@ -243,16 +245,16 @@ class _Known:
         self.finding = finding
         lists = {name for name, kind in (card.fields if card is not None else ()) if kind.endswith("*")}
         self.fields: dict[str, Any] = {}
-        for each in finding.fields:
-            if not each.accepted:
+        for field in finding.fields:
+            if not field.accepted:
                 continue
-            value: Any = each.value if each.value is not None or not each.stated else each.text
+            value: Any = field.value if field.value is not None or not field.stated else field.text
             if isinstance(value, float) and value.is_integer():
                 value = int(value)
-            if each.name in lists:
-                self.fields.setdefault(each.name, []).extend([] if value is None else [value])
+            if field.name in lists:
+                self.fields.setdefault(field.name, []).extend([] if value is None else [value])
             else:
-                self.fields[each.name] = value
+                self.fields[field.name] = value
 
     def knows(self, slot: PropertySlot) -> bool:
         """Return whether the finding fills the slot. A field that is not stated counts, too."""
@@ -265,7 +267,7 @@ class _Known:
             return self.fields[slot.field]
         kind = _without_null(node)
         if isinstance(value, tuple):
-            return [_as_written(each, kind["items"]) for each in value]
+            return [_as_written(item, kind["items"]) for item in value]
         if kind.get("type") == "boolean":
             return {"true": True, "false": False}.get(str(value), value)
         return _as_written(value, kind)
@@ -273,4 +275,4 @@ class _Known:
 
 def _as_written(value: object, node: Node) -> object:
     """Return a label in the enum's spelling."""
-    return next((each for each in node.get("enum", ()) if folded(str(each)) == folded(str(value))), value)
+    return next((option for option in node.get("enum", ()) if folded(str(option)) == folded(str(value))), value)

@@ -68,9 +68,10 @@ def told_of(tools: Tools) -> str:
     if not tools.functions:
         return _FIRST
     about = [
-        {"name": each.name, "description": each.description, "parameters": each.parameters} for each in tools.functions
+        {"name": function.name, "description": function.description, "parameters": function.parameters}
+        for function in tools.functions
     ]
-    functions = json.dumps([{k: v for k, v in each.items() if v} for each in about], ensure_ascii=False)
+    functions = json.dumps([{k: v for k, v in description.items() if v} for description in about], ensure_ascii=False)
     return _TOLD.format(functions=functions, otherwise="" if tools.required else _OR_ANSWER)
 
 
@@ -88,21 +89,21 @@ def read_reply(schema: Node, text: str, *, wrapped: bool = True) -> ToolReply:
     text, wrong = read_answer(_wrapped(schema) if wrapped else schema, text)
     if wrong:
         return ToolReply(wrong=wrong)
-    said = json.loads(text)
-    said = said["reply"] if wrapped else said
-    if "calls" not in said:
-        return ToolReply(answer=said["answer"].strip())
-    return ToolReply(calls=tuple(FunctionCall(**each) for each in said["calls"]))
+    reply = json.loads(text)
+    reply = reply["reply"] if wrapped else reply
+    if "calls" not in reply:
+        return ToolReply(answer=reply["answer"].strip())
+    return ToolReply(calls=tuple(FunctionCall(**call) for call in reply["calls"]))
 
 
 def written_calls(calls: Sequence[FunctionCall]) -> str:
     """Return calls as the text of a finding."""
-    return _json({"calls": [{"name": each.name, "arguments": each.arguments} for each in calls]})
+    return _json({"calls": [{"name": call.name, "arguments": call.arguments} for call in calls]})
 
 
 def stored_calls(text: str) -> tuple[FunctionCall, ...]:
     """Return the calls from the text of a finding."""
-    return tuple(FunctionCall(**each) for each in json.loads(text)["calls"])
+    return tuple(FunctionCall(**load) for load in json.loads(text)["calls"])
 
 
 def call_turn(calls: Sequence[FunctionCall]) -> Message:

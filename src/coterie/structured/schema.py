@@ -69,9 +69,9 @@ class SchemaRefused(InputError):
 
     code = "schema_refused"
 
-    def __init__(self, place: str, problem: str, *, hint: str = "") -> None:
-        super().__init__(f"The schema cannot be used: {problem} at {place or '$'}.", hint=hint)
-        self.place = place
+    def __init__(self, where: str, problem: str, *, hint: str = "") -> None:
+        super().__init__(f"The schema cannot be used: {problem} at {where or '$'}.", hint=hint)
+        self.place = where
 
 
 @dataclass
@@ -85,50 +85,54 @@ class _Reader:
     open: list[str] = field(default_factory=list)
     """References that are being resolved."""
 
-    def read(self, raw: object, place: str, depth: int) -> Node:
+    def read(self, raw: object, where: str, depth: int) -> Node:
         """Return a normalised node. Raises `SchemaRefused`."""
         self.nodes += 1
         if self.nodes > MOST_NODES or depth > MOST_DEPTH:
-            found = f"more than {MOST_NODES} parts" if self.nodes > MOST_NODES else f"more than {MOST_DEPTH} levels"
-            raise SchemaRefused(place, f"it has {found}, references put in", hint="Ask for less in one answer.")
+            size = f"more than {MOST_NODES} parts" if self.nodes > MOST_NODES else f"more than {MOST_DEPTH} levels"
+            raise SchemaRefused(where, f"it has {size}, references put in", hint="Ask for less in one answer.")
         if raw is True:
             return {}
         if raw is False:
-            raise _impossible(place, "`false` allows nothing")
+            raise _impossible(where, "`false` allows nothing")
         if not isinstance(raw, Mapping):
-            raise SchemaRefused(place, f"a schema is an object, found {_shown(raw)}")
-        self._check_keywords(raw, place)
-        merged = reduce(partial(_merge, place=place), self._parts(raw, place, depth))
+            raise SchemaRefused(where, f"a schema is an object, found {_shown(raw)}")
+        self._check_keywords(raw, where)
+        merged = reduce(partial(_merge, place=where), self._parts(raw, where, depth))
         if len(json.dumps(merged)) > 4 * MOST_CHARACTERS:
-            raise SchemaRefused(place, "it is too large once its parts are put together")
+            raise SchemaRefused(where, "it is too large once its parts are put together")
         return merged
 
-    def _parts(self, raw: Mapping[str, Any], place: str, depth: int) -> Iterator[Node]:
-        yield self._own(raw, place, depth)
+    def _parts(self, raw: Mapping[str, Any], where: str, depth: int) -> Iterator[Node]:
+        yield self._own(raw, where, depth)
         if "$ref" in raw:
-            yield self._referred(raw["$ref"], place, depth)
-        for each, sub in self._list(raw, "allOf", place):
-            yield self.read(sub, f"{place}.allOf[{each}]", depth)
+            yield self._referred(raw["$ref"], where, depth)
+        for number, sub in self._list(raw, "allOf", where):
+            yield self.read(sub, f"{where}.allOf[{number}]", depth)
         for key in ("anyOf", "oneOf"):
             if key in raw:
-                options = [self.read(o, f"{place}.{key}[{i}]", depth + 1) for i, o in self._list(raw, key, place)]
+                options = [self.read(o, f"{where}.{key}[{i}]", depth + 1) for i, o in self._list(raw, key, where)]
                 yield options[0] if len(options) == 1 else {key: options}
 
-    def _check_keywords(self, raw: Mapping[str, Any], place: str) -> None:
-        known = _ANNOTATIONS | _COMBINED
+    def _check_keywords(self, raw: Mapping[str, Any], where: str) -> None:
+        keywords = _ANNOTATIONS | _COMBINED
         for key in raw:
-            if key not in known and not any(key in own for own in _KEYWORDS.values()) and not str(key).startswith("x-"):
+            if (
+                key not in keywords
+                and not any(key in own for own in _KEYWORDS.values())
+                and not str(key).startswith("x-")
+            ):
                 raise SchemaRefused(
-                    place,
+                    where,
                     f"the keyword {str(key)[:60]!r} is not supported",
                     hint=f"Supported: {', '.join(_SUPPORTED)}.",
                 )
 
-    def _referred(self, ref: object, place: str, depth: int) -> Node:
+    def _referred(self, ref: object, where: str, depth: int) -> Node:
         if not isinstance(ref, str) or not ref.startswith("#"):
-            raise SchemaRefused(place, f"$ref {_shown(ref)} does not point into the schema itself")
+            raise SchemaRefused(where, f"$ref {_shown(ref)} does not point into the schema itself")
         if ref in self.open or ref == "#":
-            raise SchemaRefused(place, f"it is recursive through {ref[:100]!r}", hint="Write the levels out.")
+            raise SchemaRefused(where, f"it is recursive through {ref[:100]!r}", hint="Write the levels out.")
         target: object = self.root
         for part in ref.removeprefix("#").split("/")[1:]:
             step = part.replace("~1", "/").replace("~0", "~")
@@ -137,83 +141,83 @@ class _Reader:
             elif isinstance(target, list) and step.isdecimal() and int(step) < len(target):
                 target = target[int(step)]
             else:
-                raise SchemaRefused(place, f"$ref {ref[:100]!r} points to nothing")
+                raise SchemaRefused(where, f"$ref {ref[:100]!r} points to nothing")
         self.open.append(ref)
         try:
-            return self.read(target, place, depth + 1)
+            return self.read(target, where, depth + 1)
         finally:
             self.open.pop()
 
-    def _list(self, raw: Mapping[str, Any], key: str, place: str) -> Iterator[tuple[int, object]]:
+    def _list(self, raw: Mapping[str, Any], key: str, where: str) -> Iterator[tuple[int, object]]:
         given = raw.get(key, ())
         if key in raw and (not isinstance(given, list) or not given):
-            raise SchemaRefused(place, f"{key} is a list with at least one schema, found {_shown(given)}")
+            raise SchemaRefused(where, f"{key} is a list with at least one schema, found {_shown(given)}")
         return enumerate(given)
 
-    def _own(self, raw: Mapping[str, Any], place: str, depth: int) -> Node:
+    def _own(self, raw: Mapping[str, Any], where: str, depth: int) -> Node:
         """Return what this node's own keywords allow: one type, several as `anyOf`, an enum, or anything."""
         if "enum" in raw or "const" in raw:
-            return self._enum(raw, place, depth)
-        types = self._types(raw, place)
+            return self._enum(raw, where, depth)
+        types = self._types(raw, where)
         if not types:
             return {}
-        nodes = [self._typed(kind, raw, place, depth) for kind in types]
+        nodes = [self._typed(kind, raw, where, depth) for kind in types]
         return nodes[0] if len(nodes) == 1 else {"anyOf": nodes}
 
-    def _types(self, raw: Mapping[str, Any], place: str) -> Sequence[str]:
+    def _types(self, raw: Mapping[str, Any], where: str) -> Sequence[str]:
         given = raw.get("type")
         types = given if isinstance(given, list) else [] if given is None else [given]
-        for each in types:
-            if each not in _TYPES:
-                raise SchemaRefused(place, f"there is no type {_shown(each)}", hint=f"Types: {', '.join(_TYPES)}.")
+        for name in types:
+            if name not in _TYPES:
+                raise SchemaRefused(where, f"there is no type {_shown(name)}", hint=f"Types: {', '.join(_TYPES)}.")
         if not types:  # a keyword of one type means that type
             types = [kind for kind in ("object", "array", "string", "number") if _KEYWORDS[kind] & raw.keys()]
         if "number" in types and "integer" in types:
             types = [kind for kind in types if kind != "integer"]
         return list(dict.fromkeys(types))
 
-    def _enum(self, raw: Mapping[str, Any], place: str, depth: int) -> Node:
+    def _enum(self, raw: Mapping[str, Any], where: str, depth: int) -> Node:
         values = raw.get("enum", [raw.get("const")])
         if not isinstance(values, list) or not values:
-            raise SchemaRefused(place, f"enum is a list with at least one value, found {_shown(values)}")
+            raise SchemaRefused(where, f"enum is a list with at least one value, found {_shown(values)}")
         self.values += len(values)
         self.characters += len(json.dumps(values))
-        self._check_size(place)
+        self._check_size(where)
         keys = [_key(value) for value in values]
         if len(set(keys)) < len(keys):
-            raise SchemaRefused(place, "enum has a value twice")
+            raise SchemaRefused(where, "enum has a value twice")
         if "const" in raw:
             values = [value for value in values if _key(value) == _key(raw["const"])]
-        types = self._types(raw, place)
-        nodes = [self._typed(kind, raw, place, depth) for kind in types]
+        types = self._types(raw, where)
+        nodes = [self._typed(kind, raw, where, depth) for kind in types]
         values = [value for value in values if not nodes or any(not fault(node, value) for node in nodes)]
         if not values:
-            raise _impossible(place, "no value of enum or const fits the other keywords")
+            raise _impossible(where, "no value of enum or const fits the other keywords")
         return {"enum": values}
 
-    def _typed(self, kind: str, raw: Mapping[str, Any], place: str, depth: int) -> Node:
+    def _typed(self, kind: str, raw: Mapping[str, Any], where: str, depth: int) -> Node:
         node: dict[str, Any] = {"type": kind}
         for key in sorted(_KEYWORDS[kind] & raw.keys()):
             if key in {"properties", "items", "prefixItems", "additionalProperties"}:
                 continue
-            node[key] = _checked(key, raw[key], place)
+            node[key] = _checked(key, raw[key], where)
         if kind == "object":
-            self._object(node, raw, place, depth)
+            self._object(node, raw, where, depth)
         if kind == "array":
-            self._array(node, raw, place, depth)
-        return _met(node, place)
+            self._array(node, raw, where, depth)
+        return _met(node, where)
 
-    def _object(self, node: dict[str, Any], raw: Mapping[str, Any], place: str, depth: int) -> None:
+    def _object(self, node: dict[str, Any], raw: Mapping[str, Any], where: str, depth: int) -> None:
         given = raw.get("properties", {})
         if not isinstance(given, Mapping):
-            raise SchemaRefused(place, f"properties is an object, found {_shown(given)}")
+            raise SchemaRefused(where, f"properties is an object, found {_shown(given)}")
         self.characters += sum(map(len, given))
-        self._check_size(place)
+        self._check_size(where)
         required = node.setdefault("required", [])
         properties = {}
         for name, sub in given.items():
             try:
-                properties[name] = self.read(sub, f"{place}.properties.{name[:60]}", depth + 1)
+                properties[name] = self.read(sub, f"{where}.properties.{name[:60]}", depth + 1)
             except _Impossible:
                 if name in required:
                     raise
@@ -221,44 +225,44 @@ class _Reader:
         node["properties"] = properties
         read = raw.get("descriptions")  # of a node that was read before
         before = read if isinstance(read, Mapping) else {}
-        told = {
+        descriptions = {
             name: _description(sub) or _description({"description": before.get(name)}) for name, sub in given.items()
         }
-        said = {name: text for name, text in told.items() if name in properties and text}
-        node |= {"descriptions": said} if said else {}
+        described = {name: text for name, text in descriptions.items() if name in properties and text}
+        node |= {"descriptions": described} if described else {}
         more = raw.get("additionalProperties", True)
         node["additionalProperties"] = (
-            more if isinstance(more, bool) else self.read(more, f"{place}.additionalProperties", depth + 1)
+            more if isinstance(more, bool) else self.read(more, f"{where}.additionalProperties", depth + 1)
         )
 
-    def _array(self, node: dict[str, Any], raw: Mapping[str, Any], place: str, depth: int) -> None:
+    def _array(self, node: dict[str, Any], raw: Mapping[str, Any], where: str, depth: int) -> None:
         if "prefixItems" in raw:
-            firsts = self._list(raw, "prefixItems", place)
-            node["prefixItems"] = [self.read(sub, f"{place}.prefixItems[{i}]", depth + 1) for i, sub in firsts]
+            firsts = self._list(raw, "prefixItems", where)
+            node["prefixItems"] = [self.read(sub, f"{where}.prefixItems[{i}]", depth + 1) for i, sub in firsts]
         more = raw.get("items", True)
         if isinstance(more, list):
-            raise SchemaRefused(place, "items is a list", hint="A list of schemas by place is `prefixItems`.")
-        node["items"] = False if more is False else self.read(more, f"{place}.items", depth + 1)
+            raise SchemaRefused(where, "items is a list", hint="A list of schemas by place is `prefixItems`.")
+        node["items"] = False if more is False else self.read(more, f"{where}.items", depth + 1)
 
-    def _check_size(self, place: str) -> None:
+    def _check_size(self, where: str) -> None:
         if self.values > MOST_VALUES or self.characters > MOST_CHARACTERS:
             raise SchemaRefused(
-                place, f"it has more than {MOST_VALUES} values or {MOST_CHARACTERS} characters of names and values"
+                where, f"it has more than {MOST_VALUES} values or {MOST_CHARACTERS} characters of names and values"
             )
 
 
 def _description(raw: object) -> str:
     """Return the description of a property, for the model that writes it."""
-    said = raw.get("description") if isinstance(raw, Mapping) else None
-    return said[:MOST_LENGTH] if isinstance(said, str) else ""
+    description = raw.get("description") if isinstance(raw, Mapping) else None
+    return description[:MOST_LENGTH] if isinstance(description, str) else ""
 
 
 class _Impossible(SchemaRefused):
     """A schema that no value can satisfy."""
 
 
-def _impossible(place: str, why: str) -> _Impossible:
-    return _Impossible(place, f"nothing can meet it, since {why}")
+def _impossible(where: str, why: str) -> _Impossible:
+    return _Impossible(where, f"nothing can meet it, since {why}")
 
 
 def _shown(value: object) -> str:
@@ -272,23 +276,23 @@ def read_schema(raw: object) -> Node:
     return _Reader(raw).read(raw, "$", 0)
 
 
-def _checked(key: str, value: object, place: str) -> object:
+def _checked(key: str, value: object, where: str) -> object:
     """Return the value of a keyword after checking its type."""
     wanted = next(words for words, (keys, _) in _VALUES.items() if key in keys)
     if not _VALUES[wanted][1](value):
-        raise SchemaRefused(place, f"{key} is {wanted}, found {_shown(value)}")
+        raise SchemaRefused(where, f"{key} is {wanted}, found {_shown(value)}")
     if key == "multipleOf" and value <= 0:  # type: ignore[operator]
-        raise SchemaRefused(place, f"multipleOf is above 0, found {_shown(value)}")
+        raise SchemaRefused(where, f"multipleOf is above 0, found {_shown(value)}")
     if key in _COUNTS:
         if key.startswith("min") and value > MOST_LENGTH:  # type: ignore[operator]
-            raise SchemaRefused(place, f"{key} is {_shown(value)}; the most is {MOST_LENGTH}")
+            raise SchemaRefused(where, f"{key} is {_shown(value)}; the most is {MOST_LENGTH}")
         return int(value)  # type: ignore[call-overload]
     if key == "pattern":
         try:
             _matcher(str(value))
         except SchemaError:
             problem = f"the pattern {_shown(value)} is not a regular expression without look-around and back-references"
-            raise SchemaRefused(place, problem) from None
+            raise SchemaRefused(where, problem) from None
     return list(dict.fromkeys(value)) if isinstance(value, list) else value
 
 
@@ -301,42 +305,42 @@ _VALUES: Mapping[str, tuple[AbstractSet[str], Callable[[Any], bool]]] = {
     "a whole number from 0": (_COUNTS, lambda value: _is_number(value) and value == int(value) and value >= 0),
     "a finite number": (_KEYWORDS["number"], _is_number),
     "true or false": ({"uniqueItems"}, lambda value: isinstance(value, bool)),
-    "a list of names": ({"required"}, lambda v: isinstance(v, list) and all(isinstance(each, str) for each in v)),
+    "a list of names": ({"required"}, lambda v: isinstance(v, list) and all(isinstance(item, str) for item in v)),
     "a text": ({"pattern", "format"}, lambda value: isinstance(value, str)),
 }
 """The type of each keyword's value, in words, with its keywords and its check."""
 
 
-def _met(node: dict[str, Any], place: str) -> Node:
+def _met(node: dict[str, Any], where: str) -> Node:
     """Return the node if some value can satisfy it."""
     for least, most in (("minLength", "maxLength"), ("minItems", "maxItems"), ("minProperties", "maxProperties")):
         if node.get(least, 0) > node.get(most, math.inf):
-            raise _impossible(place, f"{least} {node[least]} is above {most} {node[most]}")
+            raise _impossible(where, f"{least} {node[least]} is above {most} {node[most]}")
     if node["type"] == "string":
-        _check_text(node, place)
+        _check_text(node, where)
     if node["type"] in {"number", "integer"}:
-        _check_range(node, place)
+        _check_range(node, where)
     if node["type"] == "object":
-        _check_object(node, place)
+        _check_object(node, where)
     if node["type"] == "array":
         fixed = len(node.get("prefixItems", ()))
         if node["items"] is False and node.get("minItems", 0) > fixed:
-            raise _impossible(place, f"minItems is {node['minItems']} and only {fixed} items are allowed")
+            raise _impossible(where, f"minItems is {node['minItems']} and only {fixed} items are allowed")
         if node.get("uniqueItems") and node.get("minItems", 0) > _different(node["items"]) + fixed:
-            raise _impossible(place, f"there are no {node['minItems']} different items")
+            raise _impossible(where, f"there are no {node['minItems']} different items")
     return node
 
 
-def _check_text(node: Node, place: str) -> None:
+def _check_text(node: Node, where: str) -> None:
     """Refuse a text whose pattern or format is shorter or longer than its length allows."""
     for key, pattern in (("pattern", node.get("pattern")), ("format", FORMATS.get(node.get("format", "")))):
         if pattern is None:
             continue
         least, most = _lengths(pattern)
         if least > node.get("maxLength", math.inf):
-            raise _impossible(place, f"its {key} has {least} characters at least and maxLength is {node['maxLength']}")
+            raise _impossible(where, f"its {key} has {least} characters at least and maxLength is {node['maxLength']}")
         if most < node.get("minLength", 0):
-            raise _impossible(place, f"its {key} has {most} characters at most and minLength is {node['minLength']}")
+            raise _impossible(where, f"its {key} has {most} characters at most and minLength is {node['minLength']}")
 
 
 @lru_cache(maxsize=512)
@@ -352,16 +356,16 @@ def _lengths(pattern: str) -> tuple[int, float]:
     return least, most if whole and not read.state.flags & re.MULTILINE else math.inf
 
 
-def _check_object(node: dict[str, Any], place: str) -> None:
+def _check_object(node: dict[str, Any], where: str) -> None:
     unknown = [name for name in node["required"] if name not in node["properties"]]
     if unknown and node["additionalProperties"] is False:
-        raise _impossible(place, f"{unknown[0][:60]!r} is required and not among its properties")
+        raise _impossible(where, f"{unknown[0][:60]!r} is required and not among its properties")
     for name in unknown:
         node["properties"][name] = {} if node["additionalProperties"] is True else node["additionalProperties"]
     if len(node["required"]) > node.get("maxProperties", math.inf):
-        raise _impossible(place, "more properties are required than maxProperties allows")
+        raise _impossible(where, "more properties are required than maxProperties allows")
     if node["additionalProperties"] is False and node.get("minProperties", 0) > len(node["properties"]):
-        raise _impossible(place, "minProperties is above the number of its properties")
+        raise _impossible(where, "minProperties is above the number of its properties")
 
 
 def _different(node: Node | bool) -> float:  # noqa: FBT001 - a schema may be one
@@ -401,11 +405,11 @@ def _step(node: Node) -> Decimal | None:
     return Decimal(step.as_integer_ratio()[0])  # p/q in lowest terms: its multiples that are whole are those of p
 
 
-def _check_range(node: Node, place: str) -> None:
+def _check_range(node: Node, where: str) -> None:
     low, high = bounds_of(node)
     open_end = "multipleOf" not in node and low in {node.get("exclusiveMinimum"), node.get("exclusiveMaximum")}
     if low > high or (low == high and node["type"] == "number" and (open_end or high == node.get("exclusiveMaximum"))):
-        raise _impossible(place, f"there is no {node['type']} in its range")
+        raise _impossible(where, f"there is no {node['type']} in its range")
 
 
 # --- Putting two together: `allOf`, and keywords beside `anyOf` or `$ref`.
@@ -433,86 +437,86 @@ def _merge(a: Node, b: Node, place: str) -> Node:
     return _met(_together(a, b, kinds.pop(), place), place)
 
 
-def _distribute(key: str, options: Sequence[Node], other: Node, place: str) -> Node:
-    found = []
+def _distribute(key: str, options: Sequence[Node], other: Node, where: str) -> Node:
+    merged = []
     for option in options:
         try:
-            found.append(_merge(option, other, place))
+            merged.append(_merge(option, other, where))
         except _Impossible:
             continue
-    if not found:
-        raise _impossible(place, f"none of its {key} fits the rest")
-    return found[0] if len(found) == 1 else {key: found}
+    if not merged:
+        raise _impossible(where, f"none of its {key} fits the rest")
+    return merged[0] if len(merged) == 1 else {key: merged}
 
 
-def _together(a: Node, b: Node, kind: str, place: str) -> dict[str, Any]:
+def _together(a: Node, b: Node, kind: str, where: str) -> dict[str, Any]:
     node: dict[str, Any] = {**a, **b, "type": kind}
     for key in a.keys() & b.keys() & (_COUNTS | _KEYWORDS["number"]):
         tighter = max if key.startswith("min") or key == "exclusiveMinimum" else min
         node[key] = tighter(a[key], b[key])
     for key in ("pattern", "format", "multipleOf"):
         if key in a and key in b and a[key] != b[key]:
-            raise SchemaRefused(place, f"two different {key} at once are not supported")
+            raise SchemaRefused(where, f"two different {key} at once are not supported")
     if kind == "array":
         if "prefixItems" in a or "prefixItems" in b:
-            raise SchemaRefused(place, "prefixItems in one of several schemas at once is not supported")
+            raise SchemaRefused(where, "prefixItems in one of several schemas at once is not supported")
         both = (a["items"], b["items"])
-        node["items"] = False if False in [each for each in both if isinstance(each, bool)] else _merge(*both, place)
+        node["items"] = False if False in [items for items in both if isinstance(items, bool)] else _merge(*both, where)
         node["uniqueItems"] = bool(a.get("uniqueItems") or b.get("uniqueItems"))
     if kind == "object":
-        _objects_together(node, a, b, place)
+        _objects_together(node, a, b, where)
     return node
 
 
-def _objects_together(node: dict[str, Any], a: Node, b: Node, place: str) -> None:
+def _objects_together(node: dict[str, Any], a: Node, b: Node, where: str) -> None:
     node["required"] = list(dict.fromkeys([*a["required"], *b["required"]]))
     properties: dict[str, Node] = {}
     for name in dict.fromkeys([*a["properties"], *b["properties"]]):
-        sides = [each["properties"].get(name, each["additionalProperties"]) for each in (a, b)]
+        sides = [node["properties"].get(name, node["additionalProperties"]) for node in (a, b)]
         if False in [side for side in sides if isinstance(side, bool)]:
             if name in node["required"]:
-                raise _impossible(place, f"{name[:60]!r} is required and not allowed")
+                raise _impossible(where, f"{name[:60]!r} is required and not allowed")
             continue
         one, other = ({} if side is True else side for side in sides)
-        properties[name] = _merge(one, other, place)
+        properties[name] = _merge(one, other, where)
     node["properties"] = properties
-    said = {**a.get("descriptions", {}), **b.get("descriptions", {})}
-    node |= {"descriptions": said} if said else {}
-    mores = [each["additionalProperties"] for each in (a, b)]
+    descriptions = {**a.get("descriptions", {}), **b.get("descriptions", {})}
+    node |= {"descriptions": descriptions} if descriptions else {}
+    mores = [node["additionalProperties"] for node in (a, b)]
     if any(more is False for more in mores):
         node["additionalProperties"] = False
     else:
         rest = [more for more in mores if more is not True]
-        node["additionalProperties"] = _merge(rest[0], rest[1] if len(rest) > 1 else {}, place) if rest else True
+        node["additionalProperties"] = _merge(rest[0], rest[1] if len(rest) > 1 else {}, where) if rest else True
 
 
 # --- Validation.
 
 
-def fault(node: Node, value: Any, place: str = "$") -> str:  # noqa: ANN401, PLR0911 - any JSON value, a form a line
+def fault(node: Node, value: Any, where: str = "$") -> str:  # noqa: ANN401, PLR0911 - any JSON value, a form a line
     """Return what in a value does not fit the schema, in words with its place; empty if all of it fits."""
     if not node:
         return ""
     if "enum" in node:
-        return "" if _key(value) in {_key(each) for each in node["enum"]} else f"{place} is none of the values"
+        return "" if _key(value) in {_key(value) for value in node["enum"]} else f"{where} is none of the values"
     if "anyOf" in node or "oneOf" in node:
-        faults = [fault(option, value, place) for option in node.get("anyOf") or node["oneOf"]]
+        faults = [fault(option, value, where) for option in node.get("anyOf") or node["oneOf"]]
         fitting = faults.count("")
         if fitting == 0:
-            return f"{place} fits none of its forms: {faults[0]}"
-        return f"{place} fits {fitting} of its forms, not one" if "oneOf" in node and fitting > 1 else ""
+            return f"{where} fits none of its forms: {faults[0]}"
+        return f"{where} fits {fitting} of its forms, not one" if "oneOf" in node and fitting > 1 else ""
     kind = node["type"]
     if not _is(kind, value):
-        return f"{place} is no {kind}"
+        return f"{where} is no {kind}"
     match kind:
         case "string":
-            return _string_fault(node, value, place)
+            return _string_fault(node, value, where)
         case "number" | "integer":
-            return _number_fault(node, value, place)
+            return _number_fault(node, value, where)
         case "array":
-            return _array_fault(node, value, place)
+            return _array_fault(node, value, where)
         case "object":
-            return _object_fault(node, value, place)
+            return _object_fault(node, value, where)
     return ""
 
 
@@ -527,49 +531,49 @@ def _is(kind: str, value: object) -> bool:
 _PYTHON: Mapping[str, Any] = {"string": str, "boolean": bool, "null": type(None), "array": list, "object": Mapping}
 
 
-def _string_fault(node: Node, value: str, place: str) -> str:
+def _string_fault(node: Node, value: str, where: str) -> str:
     if not node.get("minLength", 0) <= len(value) <= node.get("maxLength", math.inf):
-        return f"{place} has {len(value)} characters"
+        return f"{where} has {len(value)} characters"
     for pattern in (node.get("pattern"), FORMATS.get(node.get("format", ""))):
         if pattern is not None and not _matches(pattern, value):
-            return f"{place} does not have the form {pattern[:60]!r}"
+            return f"{where} does not have the form {pattern[:60]!r}"
     return ""
 
 
-def _number_fault(node: Node, value: float, place: str) -> str:
+def _number_fault(node: Node, value: float, where: str) -> str:
     low = all(value >= node[key] if key == "minimum" else value > node[key] for key in _LEAST if key in node)
     high = all(value <= node[key] if key == "maximum" else value < node[key] for key in _MOST if key in node)
     if not (low and high):
-        return f"{place} is {value}, out of its range"
+        return f"{where} is {value}, out of its range"
     multiple = "multipleOf" not in node or Decimal(str(value)) % Decimal(str(node["multipleOf"])) == 0
-    return "" if multiple else f"{place} is {value}, no multiple of {node['multipleOf']}"
+    return "" if multiple else f"{where} is {value}, no multiple of {node['multipleOf']}"
 
 
-def _array_fault(node: Node, value: Sequence[Any], place: str) -> str:
+def _array_fault(node: Node, value: Sequence[Any], where: str) -> str:
     if not node.get("minItems", 0) <= len(value) <= node.get("maxItems", math.inf):
-        return f"{place} has {len(value)} items"
+        return f"{where} has {len(value)} items"
     firsts = node.get("prefixItems", ())
     if node["items"] is False and len(value) > len(firsts):
-        return f"{place} has {len(value)} items"
+        return f"{where} has {len(value)} items"
     if node.get("uniqueItems") and len(set(map(_key, value))) < len(value):
-        return f"{place} has an item twice"
+        return f"{where} has an item twice"
     nodes = [*firsts, *[node["items"]] * (len(value) - len(firsts))]
-    found = (fault(sub, each, f"{place}[{i}]") for i, (sub, each) in enumerate(zip(nodes, value, strict=False)))
-    return next(filter(None, found), "")
+    faults = (fault(sub, item, f"{where}[{i}]") for i, (sub, item) in enumerate(zip(nodes, value, strict=False)))
+    return next(filter(None, faults), "")
 
 
-def _object_fault(node: Node, value: Mapping[str, Any], place: str) -> str:
+def _object_fault(node: Node, value: Mapping[str, Any], where: str) -> str:
     for name in node["required"]:
         if name not in value:
-            return f"{place} has no {name[:60]!r}"
+            return f"{where} has no {name[:60]!r}"
     if not node.get("minProperties", 0) <= len(value) <= node.get("maxProperties", math.inf):
-        return f"{place} has {len(value)} properties"
-    for name, each in value.items():
+        return f"{where} has {len(value)} properties"
+    for name, item in value.items():
         sub = node["properties"].get(name, node["additionalProperties"])
         if sub is False:
-            return f"{place} has {name[:60]!r}, which is not among its properties"
-        if sub is not True and (found := fault(sub, each, f"{place}.{name[:60]}")):
-            return found
+            return f"{where} has {name[:60]!r}, which is not among its properties"
+        if sub is not True and (problem := fault(sub, item, f"{where}.{name[:60]}")):
+            return problem
     return ""
 
 
@@ -634,7 +638,9 @@ def bounded(node: Node, *, length: int = LEVELS[0][0], items: int = LEVELS[0][1]
 
 def _bounded_text(node: Node, length: int) -> dict[str, Any]:
     least = node.get("minLength", 0)
-    patterns = [each for each in (node.get("pattern"), FORMATS.get(node.get("format", ""))) if each is not None]
+    patterns = [
+        pattern for pattern in (node.get("pattern"), FORMATS.get(node.get("format", ""))) if pattern is not None
+    ]
     # A form has its own length: what it needs is not known here, so there is room for it.
     most = min(node.get("maxLength", math.inf), max(length, least, 80 if patterns else 0))
     built = {"type": "string", "minLength": least, "maxLength": most}
@@ -694,9 +700,9 @@ def _bounded_object(node: Node, inner: Callable[[Node], dict[str, Any]], items: 
     most = node.get("maxProperties", math.inf)
     names = sorted(node["properties"], key=lambda name: name not in node["required"])
     names = [name for name in node["properties"] if most == math.inf or name in set(names[: int(most)])]
-    said = node.get("descriptions", {})
-    told = {name: {"description": said[name]} if name in said else {} for name in names}
-    properties = {name: {**told[name], **inner(node["properties"][name])} for name in names}
+    descriptions = node.get("descriptions", {})
+    described = {name: {"description": descriptions[name]} if name in descriptions else {} for name in names}
+    properties = {name: {**described[name], **inner(node["properties"][name])} for name in names}
     built: dict[str, Any] = {"type": "object", "properties": properties}
     built |= {"required": names, "additionalProperties": False}
     least, more = node.get("minProperties", 0), node["additionalProperties"]
@@ -715,10 +721,10 @@ def distinct(node: Node, value: Any) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, list) and node.get("type") == "array":
         firsts = node.get("prefixItems", ())
         rest = [node["items"] or {}] * max(0, len(value) - len(firsts))
-        value = [distinct(sub, each) for sub, each in zip([*firsts, *rest], value, strict=False)]
-        return list({_key(each): each for each in value}.values()) if node.get("uniqueItems") else value
+        value = [distinct(sub, item) for sub, item in zip([*firsts, *rest], value, strict=False)]
+        return list({_key(item): item for item in value}.values()) if node.get("uniqueItems") else value
     if isinstance(value, Mapping) and node.get("type") == "object":
-        return {name: distinct(node["properties"].get(name, {}), each) for name, each in value.items()}
+        return {name: distinct(node["properties"].get(name, {}), item) for name, item in value.items()}
     return value
 
 
@@ -735,8 +741,8 @@ def read_answer(node: Node, text: str) -> tuple[str, str]:
         value = distinct(node, json.loads(text, parse_constant=_no_constant))
     except (ValueError, RecursionError):
         return "", "it is no whole JSON"
-    found = fault(node, value)
-    return ("", found) if found else (json.dumps(value, ensure_ascii=False, separators=(",", ":")), "")
+    problem = fault(node, value)
+    return ("", problem) if problem else (json.dumps(value, ensure_ascii=False, separators=(",", ":")), "")
 
 
 def _no_constant(name: str) -> object:

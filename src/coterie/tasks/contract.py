@@ -183,7 +183,7 @@ class TaskType(ABC, Generic[S]):
         """Return whether rungs are trained, measured on held-out rows and chosen."""
         return True
 
-    def check(self, job: Job[S], place: Workplace) -> None:
+    def check(self, job: Job[S], workplace: Workplace) -> None:
         """Refuse a job that cannot be trained here, before training starts. Raises an error of Coterie."""
 
     def texts(self, job: Job[S]) -> Sequence[str]:
@@ -199,7 +199,7 @@ class TaskType(ABC, Generic[S]):
         """
         raise NotImplementedError(f"{self.kind} has neither `fit` nor `train`")
 
-    def train(self, job: Job[S], place: Workplace) -> Trained | None:
+    def train(self, job: Job[S], workplace: Workplace) -> Trained | None:
         """Return the whole version, for a task that does not choose between rungs; None to `fit` and choose."""
         return None
 
@@ -284,6 +284,6 @@ def read_dataset(path: Path | str, *, task: str, for_evaluation: bool = False, *
     Raises:
         DataError: the file cannot be used; the message names lines and values, the hint how to fix it.
     """
-    found = TASK_TYPES.load(task)
-    section = found.section.model_construct(task=task, **settings)
-    return found.read_rows(section, path, for_evaluation=for_evaluation)
+    task_type = TASK_TYPES.load(task)
+    section = task_type.section.model_construct(task=task, **settings)
+    return task_type.read_rows(section, path, for_evaluation=for_evaluation)

@@ -92,7 +92,7 @@ def _card(
         card,
         labels=tuple(map(str, described.get("labels", ()))),
         many_labels=bool(described.get("multi_label")),
-        fields=tuple((str(each["name"]), str(each["type"])) for each in fields),
+        fields=tuple((str(field["name"]), str(field["type"])) for field in fields),
     )
 
 

@@ -68,10 +68,10 @@ def _rows_sha256(data: Dataset) -> str:
     """Return the checksum of the rows themselves, in order: equal where figures are about the same rows."""
     digest = hashlib.sha256()
     for row in data.rows:
-        said: list[object] = [row.text, row.labels, dict(row.columns)]
+        parts: list[object] = [row.text, row.labels, dict(row.columns)]
         if row.fields:
-            said.append({name: [[s.start, s.end, s.value] for s in each.spans] for name, each in row.fields.items()})
-        digest.update(json.dumps(said, sort_keys=True).encode() + b"\n")
+            parts.append({name: [[s.start, s.end, s.value] for s in field.spans] for name, field in row.fields.items()})
+        digest.update(json.dumps(parts, sort_keys=True).encode() + b"\n")
     return digest.hexdigest()
 
 
@@ -109,6 +109,6 @@ def write_report(job: Job[Any], choice: RungChoice, candidates: Sequence[Candida
             *language_warnings(job),
         ],
         **describe_origin(job.section),
-        "slices": {label: each.to_json() for label, each in evaluation.slices.items()},
+        "slices": {label: slice_.to_json() for label, slice_ in evaluation.slices.items()},
         "right": pack(evaluation.right),
     }

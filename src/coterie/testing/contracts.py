@@ -201,13 +201,13 @@ ODD_TEXTS = (
 async def check_detector(detector: Detector) -> None:
     """Check that spans are valid, ordered and disjoint, scores are probabilities, and results equal in threads."""
     alone = [detector.find(text) for text in ODD_TEXTS]
-    for text, found in zip(ODD_TEXTS, alone, strict=True):
-        require(f"what is found is a tuple, not {type(found).__name__}", isinstance(found, tuple))
-        for each in found:
-            require(f"it is in the text of {len(text)} characters: {each}", 0 <= each.start < each.end <= len(text))
-            require(f"a score is a chance: {each.score}", 0 <= each.score <= 1)
-            require(f"it has a kind: {each}", each.kind)
-        for one, other in pairwise(found):
+    for text, personal_data in zip(ODD_TEXTS, alone, strict=True):
+        require(f"what is found is a tuple, not {type(personal_data).__name__}", isinstance(personal_data, tuple))
+        for item in personal_data:
+            require(f"it is in the text of {len(text)} characters: {item}", 0 <= item.start < item.end <= len(text))
+            require(f"a score is a chance: {item.score}", 0 <= item.score <= 1)
+            require(f"it has a kind: {item}", item.kind)
+        for one, other in pairwise(personal_data):
             require(f"finds are in order and apart: {one}, {other}", one.end <= other.start)
     beside = await asyncio.gather(*(asyncio.to_thread(detector.find, text) for text in ODD_TEXTS))
     require("several threads find what one finds", list(beside) == alone)
@@ -258,8 +258,8 @@ async def check_streaming_engine(engine: StreamingEngine, *, prompt: Prompt | No
         async for _ in events:
             break  # closing early must neither hang nor spoil the engine
     (first, one), (second, two) = await asyncio.gather(_read(engine, prompt), _read(engine, prompt))
-    for parts, each in ((first, one), (second, two)):
-        require("streams that run at once do not mix", "".join(parts) == each.text)
+    for parts, ended in ((first, one), (second, two)):
+        require("streams that run at once do not mix", "".join(parts) == ended.text)
 
 
 async def check_choices(engine: Engine, *, prompt: Prompt) -> None:
@@ -400,12 +400,12 @@ _TIME = 1_700_000_000.0
 
 async def _check_sessions(store: Store) -> None:
     require("an unknown session is empty", await store.context("s1", "acme") == Context())
-    said = _entry(Message(role="user", text="hello"), "user")
+    entry = _entry(Message(role="user", text="hello"), "user")
     fact = _entry(Fact(name="intent", value="greeting", confidence=0.9), "triage")
-    await store.settle(Settlement(trace=_trace("t1", session="s1"), entries=(said,)))
+    await store.settle(Settlement(trace=_trace("t1", session="s1"), entries=(entry,)))
     await store.settle(Settlement(trace=_trace("t2", session="s1", status="abstained"), entries=(fact,)))
     context = await store.context("s1", "acme")
-    require("a session's entries come back as they were, oldest first", context.entries == (said, fact))
+    require("a session's entries come back as they were, oldest first", context.entries == (entry, fact))
     require("the whole is the same where it is short", await store.context("s1", "acme", whole=True) == context)
     require("another tenant's session is empty", await store.context("s1", "other") == Context())
     await _check_kinds(store)
@@ -415,10 +415,10 @@ async def _check_sessions(store: Store) -> None:
 async def _check_kinds(store: Store) -> None:
     """Check that every kind of content is restored unchanged."""
     passage = Passage(document="d", start=0, end=2, text="so", score=0.5, label=Label.PUBLIC, index="help")
-    found = FindingSummary(
+    summary = FindingSummary(
         specialist="triage", task="classify", form="label", text="greeting", confidence=0.9, accepted=True
     )
-    entries = tuple(_entry(content, "triage") for content in (passage, found, Retraction(name="intent")))
+    entries = tuple(_entry(content, "triage") for content in (passage, summary, Retraction(name="intent")))
     await store.settle(Settlement(trace=_trace("k1", session="kinds", time=_TIME + 10), entries=entries))
     kept = (await store.context("kinds", "acme")).entries
     require("passages, findings and retractions come back as they were", kept == entries)
@@ -439,7 +439,7 @@ async def _check_erasure(store: Store) -> None:
     require("an unknown session cannot be erased", not await store.erase("nope", "acme"))
     require("a session can be erased", await store.erase("kinds", "acme"))
     require("then it is empty", await store.context("kinds", "acme") == Context())
-    require("and not listed", [each.id for each in await store.sessions("acme")] == ["s1"])
+    require("and not listed", [session.id for session in await store.sessions("acme")] == ["s1"])
     trace = await store.trace("k1", "acme")
     require("its traces stay, without its name", trace is not None and trace.session is None)
     require("the ledger stays as it was", await store.summary() == before)
@@ -455,24 +455,24 @@ async def _check_traces(store: Store) -> None:
     require("another tenant's trace is None", await store.trace("t1", "other") is None)
 
 
-def _check_same(found: Trace, settled: Trace) -> None:
+def _check_same(returned: Trace, settled: Trace) -> None:
     """Check that two traces are equal, except for texts, which a store may drop."""
     for name in ("id", "time", "tenant", "session", "label", "status", "stages", "steps", "usage"):
-        was, now = getattr(settled, name), getattr(found, name)
+        was, now = getattr(settled, name), getattr(returned, name)
         require(f"a trace keeps its {name}: {was!r}, not {now!r}", was == now)
-    require("a trace keeps its unknown costs", found.counterfactual_cost == settled.counterfactual_cost)
-    require("a trace keeps the route's specialists", found.route.specialists == settled.route.specialists)
-    for finding, other in zip(found.findings, settled.findings, strict=True):
+    require("a trace keeps its unknown costs", returned.counterfactual_cost == settled.counterfactual_cost)
+    require("a trace keeps the route's specialists", returned.route.specialists == settled.route.specialists)
+    for finding, other in zip(returned.findings, settled.findings, strict=True):
         for name in ("specialist", "confidence", "accepted", "reason"):
             require(f"a finding keeps its {name}", getattr(finding, name) == getattr(other, name))
 
 
 async def _check_feedback(store: Store) -> None:
-    said = Feedback(trace_id="t1", tenant="acme", time=_TIME, thumb="up")
-    require("feedback on a trace is kept", await store.feedback(said))
-    require("so is what the same caller says next", await store.feedback(replace(said, thumb="down", comment="no")))
-    require("there is none on an unknown trace", not await store.feedback(replace(said, trace_id="nope")))
-    require("nor on another tenant's", not await store.feedback(replace(said, tenant="other")))
+    feedback = Feedback(trace_id="t1", tenant="acme", time=_TIME, thumb="up")
+    require("feedback on a trace is kept", await store.feedback(feedback))
+    require("so is what the same caller says next", await store.feedback(replace(feedback, thumb="down", comment="no")))
+    require("there is none on an unknown trace", not await store.feedback(replace(feedback, trace_id="nope")))
+    require("nor on another tenant's", not await store.feedback(replace(feedback, tenant="other")))
 
 
 async def _check_summary(store: Store) -> None:
@@ -741,8 +741,12 @@ class _Bench:
 
     async def state(self) -> tuple[object, ...]:
         """Return everything that a reader can observe of the index."""
-        found = [await self.ask(query, clearance=Label.RESTRICTED) for query in ("late payment fee", "loan")]
-        return dict(await self.index.documents()), [[_essence(passage) for passage in each] for each in found]
+        passages_by_query = [
+            await self.ask(query, clearance=Label.RESTRICTED) for query in ("late payment fee", "loan")
+        ]
+        return dict(await self.index.documents()), [
+            [_essence(passage) for passage in passages] for passages in passages_by_query
+        ]
 
     async def clear(self) -> None:
         """Remove all documents."""
@@ -771,12 +775,14 @@ async def _check_passages(bench: _Bench) -> None:
     sums = {name: document.sha256 for name, document in by_name.items()}
     require("documents are known by name and sha256", dict(await bench.index.documents()) == sums)
     for query, name in (("late fee", "late.md"), ("deposit café", "ç/日本.txt")):
-        found = await bench.ask(query)
-        require(f"{query!r} finds the document that has these words first", found and found[0].document == name)
-        require(f"all three passages are found where {len(found)} are", len(found) == 3)
-        for passage in found:
+        passages = await bench.ask(query)
+        require(f"{query!r} finds the document that has these words first", passages and passages[0].document == name)
+        require(f"all three passages are found where {len(passages)} are", len(passages) == 3)
+        for passage in passages:
             _check_quote(passage, by_name[passage.document])
-        require("one passage is asked for, the best comes", _places(await bench.ask(query, k=1)) == _places(found[:1]))
+        require(
+            "one passage is asked for, the best comes", _places(await bench.ask(query, k=1)) == _places(passages[:1])
+        )
         await check_retriever(bench.index, query, k=2)
     within = await bench.index.search("late", k=50, clearance=Label.INTERNAL, document="late.md")
     chunks = by_name["late.md"].chunks
@@ -797,15 +803,17 @@ async def _check_words(bench: _Bench) -> None:
     """Check that each text is found by its own words, in every script and whatever its vector."""
     await bench.index.update([bench.document(f"w{i}", text) for i, (text, _) in enumerate(FOUND_BY)])
     for i, (text, query) in enumerate(FOUND_BY):
-        found = await bench.ask(query)
-        require(f"{query!r} finds the text with these words first: {text!r}", found and found[0].document == f"w{i}")
+        passages = await bench.ask(query)
+        require(
+            f"{query!r} finds the text with these words first: {text!r}", passages and passages[0].document == f"w{i}"
+        )
 
 
 def _check_quote(passage: Passage, document: IndexedDocument) -> None:
     """Check that a passage has the text of its document at its offsets."""
     quoted = document.text[passage.start : passage.end]
     require(f"a passage is its document's text at its offsets: {passage.text!r}, {quoted!r}", passage.text == quoted)
-    chunk = next((each for each in document.chunks if each.start == passage.start), None)
+    chunk = next((chunk for chunk in document.chunks if chunk.start == passage.start), None)
     require("a passage is one of the document's chunks", chunk is not None and chunk.end == passage.end)
     if chunk is not None:
         require(f"it has the chunk's heading: {passage.heading!r}", passage.heading == chunk.heading)
@@ -827,15 +835,17 @@ async def _check_replacing(bench: _Bench) -> None:
     names = {"a", "c", "d"}
     require("a document of the same name is replaced", (await bench.index.documents())["a"] == newer.sha256)
     require("those named in `remove` are gone, the others stay", set(await bench.index.documents()) == names)
-    found = await bench.ask("late fee loan deposits")
-    require("the old passages are gone with their documents", _LATE not in {passage.text for passage in found})
-    require("each new passage is there once", len(found) == 4 and len(_places(found)) == len(set(_places(found))))
+    passages = await bench.ask("late fee loan deposits")
+    require("the old passages are gone with their documents", _LATE not in {passage.text for passage in passages})
+    require(
+        "each new passage is there once", len(passages) == 4 and len(_places(passages)) == len(set(_places(passages)))
+    )
     gone = await bench.index.text("b", 0, 5, clearance=Label.RESTRICTED)
     require("so is the text of a document that was removed", gone is None)
     higher = bench.document("a", _LATE, label=Label.RESTRICTED)
     await bench.index.update([higher])
-    found = await bench.ask("late fee")
-    require("a document that got a higher label is hidden", "a" not in {passage.document for passage in found})
+    passages = await bench.ask("late fee")
+    require("a document that got a higher label is hidden", "a" not in {passage.document for passage in passages})
 
 
 async def _check_visibility(bench: _Bench) -> None:
@@ -848,9 +858,9 @@ async def _check_visibility(bench: _Bench) -> None:
     for clearance, tenant in product(Label, ("default", "acme")):
         may = {name for name, (label, owner) in kinds.items() if label <= clearance and owner in {None, tenant}}
         for query in ("late payment fee", "zzz", " ".join(kinds)):
-            found = {passage.document for passage in await bench.ask(query, clearance=clearance, tenant=tenant)}
+            documents = {passage.document for passage in await bench.ask(query, clearance=clearance, tenant=tenant)}
             who = f"{tenant!r} with clearance {clearance.value!r}"
-            require(f"{who} finds {sorted(may)}, not {sorted(found)}", found == may)
+            require(f"{who} finds {sorted(may)}, not {sorted(documents)}", documents == may)
         listed = set(await bench.index.documents(clearance=clearance, tenant=tenant))
         require(f"{who} is told of {sorted(may)}, not {sorted(listed)}", listed == may)
         for name in kinds:
@@ -882,9 +892,9 @@ async def _check_odd_queries(bench: _Bench) -> None:
     await bench.index.update([bench.document("late", _LATE), bench.document("secret", _LOAN, label=Label.RESTRICTED)])
     before = await bench.state()
     for query in ODD_QUERIES:
-        for found in (await bench.ask(query, k=3), await bench.index.search(query, k=3, clearance=Label.INTERNAL)):
-            named = {passage.document for passage in found}
-            require(f"{query[:40]!r} finds only what may be seen: {named}", named <= {"late"} and len(found) <= 3)
+        for passages in (await bench.ask(query, k=3), await bench.index.search(query, k=3, clearance=Label.INTERNAL)):
+            named = {passage.document for passage in passages}
+            require(f"{query[:40]!r} finds only what may be seen: {named}", named <= {"late"} and len(passages) <= 3)
     require("nothing that is asked changes the index", await bench.state() == before)
 
 
@@ -945,10 +955,10 @@ async def _check_one_state(bench: _Bench) -> None:
     writer = asyncio.ensure_future(replace())
     try:
         while not writer.done():
-            for found in await asyncio.gather(*(bench.ask("late payment") for _ in range(3))):
-                texts = {passage.text for passage in found}
+            for passages in await asyncio.gather(*(bench.ask("late payment") for _ in range(3))):
+                texts = {passage.text for passage in passages}
                 require(
-                    f"a search sees one state of the index, not {sorted(texts)}", len(found) == 2 and len(texts) == 1
+                    f"a search sees one state of the index, not {sorted(texts)}", len(passages) == 2 and len(texts) == 1
                 )
     finally:
         await writer
@@ -970,8 +980,8 @@ async def _check_index_survival(make_index: MakeIndex) -> None:
         await index.close()
 
 
-def _places(found: Sequence[Passage]) -> list[tuple[str, int]]:
-    return [(passage.document, passage.start) for passage in found]
+def _places(passages: Sequence[Passage]) -> list[tuple[str, int]]:
+    return [(passage.document, passage.start) for passage in passages]
 
 
 def _essence(passage: Passage) -> tuple[object, ...]:
@@ -1017,8 +1027,10 @@ async def check_flywheel_store(store: FlywheelStore, other: FlywheelStore) -> No
     require(
         "older examples are dropped", dropped == 3 and set(await store.examples_of(["e0002", "e0003"])) == {"e0003"}
     )
-    require("and what was about them", [each.example for each in await other.comparisons("d1")] == ["e0003"])
-    left = {each.job: (each.calls, each.callers, each.first) for each in await other.volumes()}
+    require(
+        "and what was about them", [comparison.example for comparison in await other.comparisons("d1")] == ["e0003"]
+    )
+    left = {volume.job: (volume.calls, volume.callers, volume.first) for volume in await other.volumes()}
     require("and they are counted no more", left == {"j1": (1, 1, _TIME + 3), "": (3, 3, _TIME + 4)})
 
 
@@ -1026,12 +1038,12 @@ async def _check_examples(store: FlywheelStore, other: FlywheelStore) -> None:
     made = [example(number) for number in range(6)]
     await store.add_examples(made)
     await store.add_examples([replace(made[0], answer="other"), example(6, id="e0005b", time=_TIME + 5, cost=None)])
-    found = list(await other.examples())
-    require("examples come back as they were, oldest first", found[:6] == made and found[6].id == "e0005b")
+    examples = list(await other.examples())
+    require("examples come back as they were, oldest first", examples[:6] == made and examples[6].id == "e0005b")
     require("pages join", list(await store.examples(after=(made[2].time, made[2].id), limit=2)) == made[3:5])
     require("equal times are in order of ids", (await store.examples(after=(_TIME + 5, "e0005")))[0].id == "e0005b")
     require("the newest are oldest first", [e.id for e in await store.newest(limit=2)] == ["e0005", "e0005b"])
-    await store.assign([(each.id, "j1", 2, f"text {each.id}") for each in made[:4]])
+    await store.assign([(captured.id, "j1", 2, f"text {captured.id}") for captured in made[:4]])
     mine = await other.examples(job="j1")
     require("assigned examples are the job's", [e.input for e in mine] == [f"text e000{i}" for i in range(4)])
     require("the others are of none", [e.id for e in await store.newest(job="")] == ["e0004", "e0005", "e0005b"])
@@ -1051,14 +1063,19 @@ async def _check_opinions(store: FlywheelStore, other: FlywheelStore) -> None:
     await store.add_examples([], [replace(compared[0], answer="late")])
     require("comparisons come back in order", list(await other.comparisons("d1")) == compared)
     require("and by pages", list(await store.comparisons("d1", after=(_TIME + 1, "e0001"), limit=1)) == compared[2:3])
-    require("differences are accepted", [each.example for each in await store.differences("d1")] == ["e0002"])
-    require("as is what is unsure", [each.example for each in await store.unsure("d1")] == ["e0003"])
+    require(
+        "differences are accepted", [difference.example for difference in await store.differences("d1")] == ["e0002"]
+    )
+    require("as is what is unsure", [comparison.example for comparison in await store.unsure("d1")] == ["e0003"])
     require("coverage is counted", tuple(await store.coverage("d1")) == (4, 2))
     stream = await other.stream("d1")
     require("a stream is counted", (stream.compared, stream.accepted, stream.same, stream.failed) == (4, 2, 1, 0))
     require("and says where answers differ", stream.differing == ((2, "e0002", "lost", "card_lost"),))
     sure = await store.confidences("d1", since=_TIME + 2)
-    require("confidences are those of a time", [tuple(each) for each in sure] == [("e0002", 0.0, 0), ("e0003", 0.0, 1)])
+    require(
+        "confidences are those of a time",
+        [tuple(confidence) for confidence in sure] == [("e0002", 0.0, 0), ("e0003", 0.0, 1)],
+    )
     (light,) = await store.newest(job="j1", limit=1, texts=False)
     require("texts are left out", (light.prompt, light.input, light.id) == ((), "", "e0003"))
     seen = GivenLabel(example="e0002", origin="person", by="ann", value="lost", time=_TIME)
@@ -1069,10 +1086,10 @@ async def _check_opinions(store: FlywheelStore, other: FlywheelStore) -> None:
     require("a label is kept", await store.put_label(ann))
     require("its second replaces it", await store.put_label(replace(ann, value=None, time=_TIME + 10)))
     require("a label of nothing is refused", not await store.put_label(replace(ann, example="gone")))
-    found = list(await other.labels(job="j1"))
+    labels = list(await other.labels(job="j1"))
     require("labels of people are counted", await store.given(since=_TIME + 10) == 1)
     require("from a time on", await store.given(since=_TIME + 11) == 0)
-    require("labels are those of the job", found == [replace(ann, value=None, time=_TIME + 10)])
+    require("labels are those of the job", labels == [replace(ann, value=None, time=_TIME + 10)])
     require("a label is taken back once", await store.drop_label(ann) and not await store.drop_label(ann))
     await store.note_training("triage", "0" * 16, ["e0001", "e0002"])
     await store.note_training("triage", "0" * 16, ["e0002"])

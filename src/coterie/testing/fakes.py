@@ -116,7 +116,7 @@ class Canaries:
     def _card(self) -> str:
         """Return a card number with its check digit (ISO/IEC 7812, Luhn); half of them in groups of four."""
         digits = f"4{self._draw.randrange(10**14):014d}"
-        doubled = [int(d) * (2 - place % 2) for place, d in enumerate(digits)]
+        doubled = [int(d) * (2 - index % 2) for index, d in enumerate(digits)]
         total = sum(d - 9 if d > 9 else d for d in doubled)
         whole = f"{digits}{-total % 10}"
         return " ".join(re.findall(".{1,4}", whole)) if self._draw.random() < 0.5 else whole
@@ -287,7 +287,7 @@ def write_random_adapter(
     header, draw = read_gguf_header(base), np.random.default_rng(seed)
     tensors = {}
     for name, shape in header.tensors.items():
-        if any(f".{each}.weight" in name for each in projections):
+        if any(f".{projection}.weight" in name for projection in projections):
             for part, (rows, columns) in (("lora_a", (rank, shape[0])), ("lora_b", (shape[1], rank))):
                 tensors[f"{name}.{part}"] = (size * draw.standard_normal((rows, columns))).astype(np.float16)
     metadata: dict[str, str | float] = {
@@ -430,12 +430,14 @@ class FakeRetriever:
     def __init__(
         self, passages: Sequence[Passage], *, index: str = "index", tenants: dict[str, str] | None = None
     ) -> None:
-        self.passages = [replace(each, index=index) for each in passages]
+        self.passages = [replace(passage, index=index) for passage in passages]
         self.queries: list[str] = []
         """All queries, in order."""
         self.closed = False
         self._tenants = tenants or {}
-        self._words = [Counter(_WORD.findall(f"{each.heading} {each.text}".casefold())) for each in self.passages]
+        self._words = [
+            Counter(_WORD.findall(f"{passage.heading} {passage.text}".casefold())) for passage in self.passages
+        ]
         self._postings: dict[str, list[int]] = defaultdict(list)
         self._places: dict[str | None, list[int]] = defaultdict(list, {None: list(range(len(self.passages)))})
         for number, words in enumerate(self._words):
@@ -477,11 +479,11 @@ class FakeRetriever:
         for word in set(_WORD.findall(query.casefold())):
             holding = self._postings.get(word, [])
             if len(seen) < len(holding):
-                found = [number for number in seen if word in self._words[number]]
+                holders = [number for number in seen if word in self._words[number]]
             else:
-                found = [number for number in holding if number in seen]
-            rarity = log(1 + (len(seen) - len(found) + 0.5) / (len(found) + 0.5))
-            for number in found:
+                holders = [number for number in holding if number in seen]
+            rarity = log(1 + (len(seen) - len(holders) + 0.5) / (len(holders) + 0.5))
+            for number in holders:
                 times, length = self._words[number][word], self._words[number].total()
                 norm = _SATURATION * (1 - _LENGTH + _LENGTH * length / mean)
                 scores[number] += rarity * times * (1 + _SATURATION) / (times + norm)

@@ -182,7 +182,7 @@ class FakeOpenAIServer:
         await writer.drain()
         return reply.cut_after is None
 
-    async def _stream(self, asked: Mapping[str, Any], reply: ServerReply, writer: asyncio.StreamWriter) -> bool:
+    async def _stream(self, body: Mapping[str, Any], reply: ServerReply, writer: asyncio.StreamWriter) -> bool:
         """Send the text as server-sent events. A complete stream is chunked, and its connection stays open."""
         whole = reply.cut_after is None and reply.error_after is None
         ends = {"transfer-encoding": "chunked"} if whole else {"connection": "close"}
@@ -194,15 +194,15 @@ class FakeOpenAIServer:
         for count, piece in enumerate(pieces):
             if count in {reply.cut_after, reply.error_after}:
                 break
-            await send(_event(_chunk(asked, {"content": piece})))
+            await send(_event(_chunk(body, {"content": piece})))
         if reply.cut_after is not None and reply.cut_after <= len(pieces):
             return False
         if reply.error_after is not None:
             await send(_event({"error": {"message": "the model fell over", "code": 500}}))
             return False
-        await send(_event(_chunk(asked, {}, finish=reply.finish)))
+        await send(_event(_chunk(body, {}, finish=reply.finish)))
         if reply.usage:
-            await send(_event(_chunk(asked, None) | {"usage": _usage(asked, reply)}))
+            await send(_event(_chunk(body, None) | {"usage": _usage(body, reply)}))
         await send(b"data: [DONE]\n\n")
         if whole:
             await send(b"")
@@ -223,35 +223,35 @@ def _head(status: int, headers: Mapping[str, str]) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-def _completion(asked: Mapping[str, Any], reply: ServerReply) -> dict[str, Any]:
+def _completion(body: Mapping[str, Any], reply: ServerReply) -> dict[str, Any]:
     """Return a whole answer."""
     message = {"role": "assistant", "content": reply.text if reply.pieces is None else "".join(reply.pieces)}
     completion: dict[str, Any] = {
         "id": "chatcmpl-fake",
         "object": "chat.completion",
         "created": 0,
-        "model": asked.get("model"),
+        "model": body.get("model"),
         "choices": [{"index": 0, "message": message, "finish_reason": reply.finish, "logprobs": None}],
     }
-    if reply.logprobs is not None and asked.get("logprobs"):
+    if reply.logprobs is not None and body.get("logprobs"):
         completion["choices"][0]["logprobs"] = {"content": [{"token": "t", "logprob": x} for x in reply.logprobs]}
-    return completion | ({"usage": _usage(asked, reply)} if reply.usage else {})
+    return completion | ({"usage": _usage(body, reply)} if reply.usage else {})
 
 
-def _chunk(asked: Mapping[str, Any], delta: Mapping[str, str] | None, *, finish: str | None = None) -> dict[str, Any]:
+def _chunk(body: Mapping[str, Any], delta: Mapping[str, str] | None, *, finish: str | None = None) -> dict[str, Any]:
     """Return a chunk of a stream; without a delta it has no choices."""
     return {
         "id": "chatcmpl-fake",
         "object": "chat.completion.chunk",
         "created": 0,
-        "model": asked.get("model"),
+        "model": body.get("model"),
         "choices": [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}],
     }
 
 
-def _usage(asked: Mapping[str, Any], reply: ServerReply) -> dict[str, int]:
+def _usage(body: Mapping[str, Any], reply: ServerReply) -> dict[str, int]:
     """Return the usage, counting one token per word."""
-    prompt = sum(len(str(message.get("content", "")).split()) for message in asked.get("messages", []))
+    prompt = sum(len(str(message.get("content", "")).split()) for message in body.get("messages", []))
     completion = len(reply.text.split() if reply.pieces is None else "".join(reply.pieces).split())
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 

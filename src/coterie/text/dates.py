@@ -172,11 +172,11 @@ def find_durations(text: str, language: str | None = None) -> list[Duration]:
         language: Decides how its numbers are read; units and number words are known in all languages.
     """
     text = narrow(text)
-    found = sorted([*_in_figures(text, language), *_in_words(text, language)])
+    durations = sorted([*_in_figures(text, language), *_in_words(text, language)])
     kept: list[Duration] = []
-    for each in found:
-        if not kept or each.start >= kept[-1].end:
-            kept.append(each)
+    for duration in durations:
+        if not kept or duration.start >= kept[-1].end:
+            kept.append(duration)
     return kept
 
 
@@ -205,8 +205,8 @@ def _in_words(text: str, language: str | None) -> Iterator[Duration]:
     numerals = find_numerals(text, language if base(language) in _UNITS or base(language) == "ja" else None)
     if language is not None and base(language) != "en":  # English forms are quoted everywhere
         numerals = sorted({*numerals, *find_numerals(text, "en")})
-    for place, each in enumerate(numerals):
-        value, end = Decimal(each.value), each.end
+    for index, numeral in enumerate(numerals):
+        value, end = Decimal(numeral.value), numeral.end
         if bracketed := _BRACKETED.match(text, end):
             again = read_figures(bracketed["figures"], language)
             end = bracketed.end()
@@ -215,9 +215,9 @@ def _in_words(text: str, language: str | None) -> Iterator[Duration]:
         unit = _behind().match(text, end)
         if unit is not None and value != 1 and (unit["unit"] or "").casefold() == "second":
             continue
-        before = numerals[place - 1] if place else None
-        if unit is not None and not (before and _joined(text[before.end : each.start])):
-            yield Duration(each.start, unit.end(), _iso_span(value, _sign(unit)))
+        before = numerals[index - 1] if index else None
+        if unit is not None and not (before and _joined(text[before.end : numeral.start])):
+            yield Duration(numeral.start, unit.end(), _iso_span(value, _sign(unit)))
 
 
 def _joined(gap: str) -> bool:

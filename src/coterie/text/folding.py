@@ -374,8 +374,8 @@ def _properties() -> Mapping[str, Any]:
 def is_ignorable(sign: str) -> bool:
     """Return whether a character has the property Default_Ignorable_Code_Point: it is invisible."""
     code, ranges = ord(sign), _properties()["ignorable"]
-    place = bisect_right(ranges, [code, 0x110000]) - 1
-    return place >= 0 and code <= ranges[place][1]
+    index = bisect_right(ranges, [code, 0x110000]) - 1
+    return index >= 0 and code <= ranges[index][1]
 
 
 @cache

@@ -80,23 +80,23 @@ class NgramAutomaton:
 
     def read(self, encoded: bytes) -> Counter[int]:
         """Return how often each n-gram is the longest one that ends at a byte, by its row."""
-        known, state, found = self.known, 0, list[int]()
+        known_moves, state, rows_read = self.known, 0, list[int]()
         for number, word in enumerate(encoded.split(b" ")):
             piece = b" " + word if number else word
-            state, rows = known.get((state, piece)) or self._read_piece(state, piece)
-            found += rows
-        counts = Counter(found)
+            state, rows = known_moves.get((state, piece)) or self._read_piece(state, piece)
+            rows_read += rows
+        counts = Counter(rows_read)
         del counts[-1]
         return counts
 
     def _read_piece(self, before: int, piece: bytes) -> tuple[int, tuple[int, ...]]:
-        move, shorter, rows, state, found = self.moves.get, self.shorter, self.rows, before, list[int]()
+        move, shorter, rows, state, rows_read = self.moves.get, self.shorter, self.rows, before, list[int]()
         for byte in piece:
             while (after := move(state << 8 | byte)) is None and state:
                 state = shorter[state]
             state = after or 0
-            found.append(rows[state])
-        read = state, tuple(found)
+            rows_read.append(rows[state])
+        read = state, tuple(rows_read)
         if len(piece) <= _LONGEST_WORD:
             if len(self.known) >= _MOST_WORDS:
                 self.known.clear()
@@ -108,9 +108,9 @@ class NgramAutomaton:
         """Build the automaton of some n-grams: their concatenated bytes, and the length of each, 7 at most."""
         ends = np.cumsum(lengths)
         keys = np.zeros(len(lengths), dtype=np.int64)  # the bytes as one number
-        for place in range(int(lengths.max())):
+        for offset in range(int(lengths.max())):
             keys = np.where(
-                place < lengths, keys << 8 | grams[np.minimum(ends - lengths + place, len(grams) - 1)], keys
+                offset < lengths, keys << 8 | grams[np.minimum(ends - lengths + offset, len(grams) - 1)], keys
             )
         # States by length, each length in order; number 0 is the empty one.
         levels = [np.zeros(1, dtype=np.int64)]
@@ -165,8 +165,8 @@ def is_english(language: str | None) -> bool:
 
 def detect(text: str) -> str | None:
     """Detect the language of a text: the first subtag of its tag, or None if the detection is uncertain."""
-    found = _ranked(text[:LONGEST])
-    return found[0][0] if found and found[0][1] >= SURE else None
+    ranked = _ranked(text[:LONGEST])
+    return ranked[0][0] if ranked and ranked[0][1] >= SURE else None
 
 
 def detected_languages() -> frozenset[str]:
@@ -188,11 +188,11 @@ def language_of(text: str, default: str) -> str:
     An uncertain detection counts as the default. A text in the default's language has its region, too: with `en-GB`, a
     text in English is in `en-GB`.
     """
-    found = _ranked(text[:LONGEST])
-    if not found:
+    ranked = _ranked(text[:LONGEST])
+    if not ranked:
         return default
-    chances = dict(found)
-    best, chance = found[0]
+    chances = dict(ranked)
+    best, chance = ranked[0]
     own = chances.get(base(default), 0.0)
     if best == base(default) or (chance < SURE and own >= chance * _POSSIBLE):
         return default

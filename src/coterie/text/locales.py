@@ -32,10 +32,10 @@ def table(name: str) -> Any:  # noqa: ANN401 - tables of several kinds
 
 def _of(table: str, language: str | None) -> Any:  # noqa: ANN401 - tables of several kinds
     tag = (language or "").replace("_", "-")
-    found = _tables()[table]
+    by_tag = _tables()[table]
     parts = tag.split("-")
-    exact = found.get("-".join([base(tag), *(part.upper() for part in parts[1:2])]))
-    return exact if exact is not None else found.get(base(tag))
+    exact = by_tag.get("-".join([base(tag), *(part.upper() for part in parts[1:2])]))
+    return exact if exact is not None else by_tag.get(base(tag))
 
 
 def decimal_sign(language: str | None) -> str | None:
@@ -89,6 +89,6 @@ def months() -> Mapping[str, int]:
     Names are in lower case without a full stop; marks may be left out. No name means two months in two of the languages
     (a test checks this).
     """
-    found = {name: number for names in _tables()["months"].values() for name, number in names.items()}
-    bare = {re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFD", name)): n for name, n in found.items()}
-    return {**bare, **found, "sept": 9, "maerz": 3}
+    by_name = {name: number for names in _tables()["months"].values() for name, number in names.items()}
+    bare = {re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFD", name)): n for name, n in by_name.items()}
+    return {**bare, **by_name, "sept": 9, "maerz": 3}

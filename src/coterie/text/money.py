@@ -118,11 +118,11 @@ def find_money(text: str, language: str | None = None) -> list[Money]:
     """
     text = narrow(text)
     forms = _patterns() if _FIGURE.search(text) else ()
-    found = [*(each for form in forms for each in _matched(text, form, language)), *_in_words(text, language)]
-    found.sort(key=lambda each: (each[0], -each[1]))
+    amounts = [*(amount for form in forms for amount in _matched(text, form, language)), *_in_words(text, language)]
+    amounts.sort(key=lambda amount: (amount[0], -amount[1]))
     kept: list[Money] = []
     reached = 0
-    for start, end, money in found:
+    for start, end, money in amounts:
         if start >= reached:
             reached = end
             kept += [money] if money is not None else []
@@ -326,13 +326,13 @@ def _behind_words() -> re.Pattern[str]:
 
 def _in_words(text: str, language: str | None) -> Iterator[tuple[int, int, Money | None]]:
     """Yield numbers in words before a currency: `deux mille euros`, `五万円`."""
-    for each in find_numerals(text, language):
-        if (match := _behind_words().match(text, each.end)) is not None:
+    for numeral in find_numerals(text, language):
+        if (match := _behind_words().match(text, numeral.end)) is not None:
             currency = _currency({"sign": None, **match.groupdict()}, language)
-            before = text[max(0, each.start - 1) : each.start]
+            before = text[max(0, numeral.start - 1) : numeral.start]
             value = (
                 None
                 if currency is None or before.isdigit()
-                else Money(each.start, match.end(), currency, Decimal(each.value))
+                else Money(numeral.start, match.end(), currency, Decimal(numeral.value))
             )
-            yield each.start, match.end(), value
+            yield numeral.start, match.end(), value

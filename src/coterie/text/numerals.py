@@ -49,7 +49,7 @@ class _Words(NamedTuple):
         return self.ten.split()
 
 
-_EN, _DE, _FR, _ES, _PT, _IT, _NL = (_Words(**each) for each in table("number_words").values())
+_EN, _DE, _FR, _ES, _PT, _IT, _NL = (_Words(**words) for words in table("number_words").values())
 
 
 # --- The numbers below 1000, each in all its spellings ---------------------------------------------
@@ -79,13 +79,13 @@ def _below_hundred_fr(n: int) -> list[str]:
         return [_FR.ones[n]]
     ten, one = divmod(n, 10)
     swiss = {7: "septante", 8: "huitante", 9: "nonante"}
-    found = [swiss[ten] + ("" if not one else "etun" if one == 1 else _FR.ones[one])] if ten in swiss else []
+    words = [swiss[ten] + ("" if not one else "etun" if one == 1 else _FR.ones[one])] if ten in swiss else []
     if ten < 7:
-        return [*found, _FR.tens[ten - 2] + ("" if not one else "etun" if one == 1 else _FR.ones[one])]
+        return [*words, _FR.tens[ten - 2] + ("" if not one else "etun" if one == 1 else _FR.ones[one])]
     if ten == 7:
-        return [*found, "soixante" + ("etonze" if one == 1 else _FR.ones[10 + one])]
+        return [*words, "soixante" + ("etonze" if one == 1 else _FR.ones[10 + one])]
     rest = n - 80
-    return [*found, "quatrevingt" + ("s" if not rest else _FR.ones[rest]), *(["quatrevingt"] if not rest else [])]
+    return [*words, "quatrevingt" + ("s" if not rest else _FR.ones[rest]), *(["quatrevingt"] if not rest else [])]
 
 
 def _below_hundred_es(n: int) -> list[str]:
@@ -167,13 +167,15 @@ def _spell(language: str, n: int) -> Iterator[str]:
 @cache
 def _lexicon(language: str) -> Mapping[str, int]:
     """Return the numbers below 2000 by their spellings; those from 1100 as `fifteen hundred`."""
-    found = {_fold(word): n for n in range(1000) for word in _spell(language, n)}
+    lexicon = {_fold(word): n for n in range(1000) for word in _spell(language, n)}
     if language in {"en", "de", "nl"}:
         for n in range(11, 20):
             for rest in range(100):
                 tails = [""] if not rest else _BELOW[language](rest)
-                found |= {_fold(_WORDS[language].ones[n] + _WORDS[language].hundred + t): 100 * n + rest for t in tails}
-    return found
+                lexicon |= {
+                    _fold(_WORDS[language].ones[n] + _WORDS[language].hundred + t): 100 * n + rest for t in tails
+                }
+    return lexicon
 
 
 @lru_cache(maxsize=32768)
@@ -191,15 +193,15 @@ def _scales(language: str) -> Mapping[str, int]:
 @lru_cache(maxsize=8192)
 def _read(word: str, language: str) -> int | None:
     """Return the number of folded words, or None."""
-    known = _lexicon(language)
-    if word in known:
-        return known[word]
+    lexicon = _lexicon(language)
+    if word in lexicon:
+        return lexicon[word]
     for scale, value in sorted(_scales(language).items(), key=lambda item: (-item[1], -len(item[0]))):
-        head, found, tail = word.partition(scale)
-        if not found:
+        head, scale_found, tail = word.partition(scale)
+        if not scale_found:
             continue
         many = 1 if not head or head in {"a", "et", "y", "e"} else _read(head, language)
-        for join in ("", *(_fold(each) for each in _WORDS[language].joins)):
+        for join in ("", *(_fold(join) for join in _WORDS[language].joins)):
             if tail and not tail.startswith(join):
                 continue
             rest = 0 if not tail else _read(tail[len(join) :], language)
@@ -222,7 +224,7 @@ _LONGEST = 160
 @cache
 def _pieces(language: str) -> frozenset[str]:
     words = _WORDS[language]
-    return _lexicon_words(language) | {_fold(each) for each in (*words.scales, *words.joins)}
+    return _lexicon_words(language) | {_fold(scale) for scale in (*words.scales, *words.joins)}
 
 
 @lru_cache(maxsize=32768)
@@ -240,8 +242,8 @@ def _is_glued(word: str, pieces: frozenset[str]) -> bool:
 @cache
 def _lexicon_words(language: str) -> frozenset[str]:
     """Return the words of which the numbers below 1000 are composed."""
-    small = {_fold(each) for n in range(100) for each in _BELOW[language](n)}
-    heads = {_fold(each) for n in range(1, 10) for each in _hundreds(language, n)}
+    small = {_fold(word) for n in range(100) for word in _BELOW[language](n)}
+    heads = {_fold(hundred) for n in range(1, 10) for hundred in _hundreds(language, n)}
     return frozenset(small | heads | {_fold(_WORDS[language].hundred), "quatre", "vingt", "vingts", "cents", "cent"})
 
 
@@ -250,31 +252,31 @@ def find_numerals(text: str, language: str | None = None) -> list[Numeral]:
 
     With an unknown language, these are words that are a number in one known language, and no other number in another.
     """
-    return list(_found(text, base(language)))
+    return list(_numerals(text, base(language)))
 
 
 @lru_cache(maxsize=16)
-def _found(text: str, tag: str) -> tuple[Numeral, ...]:
+def _numerals(text: str, tag: str) -> tuple[Numeral, ...]:
     """Return the numbers in words of a text, cached: money and durations both need them."""
     if tag:
         return tuple(_find(text, tag) if tag in _WORDS else _find_kanji(text) if tag == "ja" else ())
-    return tuple(_agreed([_find_kanji(text), *(list(_find(text, each)) for each in _WORDS)]))
+    return tuple(_agreed([_find_kanji(text), *(list(_find(text, numerals)) for numerals in _WORDS)]))
 
 
-def _agreed(found: Iterable[list[Numeral]]) -> list[Numeral]:
+def _agreed(by_language: Iterable[list[Numeral]]) -> list[Numeral]:
     """Return the longest number at each place, if no language reads another number there."""
     best: dict[int, set[Numeral]] = {}
-    for numerals in found:
-        for each in numerals:
-            same = best.setdefault(each.start, set())
+    for numerals in by_language:
+        for numeral in numerals:
+            same = best.setdefault(numeral.start, set())
             longest = max((other.end for other in same), default=0)
-            if each.end >= longest:
-                best[each.start] = {other for other in same if other.end == each.end} | {each}
-    single = [next(iter(each)) for _, each in sorted(best.items()) if len(each) == 1]
+            if numeral.end >= longest:
+                best[numeral.start] = {other for other in same if other.end == numeral.end} | {numeral}
+    single = [next(iter(numerals)) for _, numerals in sorted(best.items()) if len(numerals) == 1]
     kept: list[Numeral] = []
-    for each in single:
-        if not kept or each.start >= kept[-1].end:
-            kept.append(each)
+    for numeral in single:
+        if not kept or numeral.start >= kept[-1].end:
+            kept.append(numeral)
     return kept
 
 
@@ -282,7 +284,7 @@ def _find(text: str, language: str) -> Iterator[Numeral]:
     """Yield numbers that begin at possible number words, each as long as possible."""
     words = list(_WORD.finditer(text))
     folded = [_fold(word[0]) for word in words]
-    pieces, joins = _pieces(language), {_fold(each) for each in _WORDS[language].joins}
+    pieces, joins = _pieces(language), {_fold(join) for join in _WORDS[language].joins}
     parts = [word == "a" or _is_glued(word, pieces) for word in folded]
     at = 0
     while at < len(words):
@@ -336,8 +338,8 @@ _KANJI = re.compile(
 
 
 def _find_kanji(text: str) -> list[Numeral]:
-    found = ((match, read_kanji(match[0])) for match in _KANJI.finditer(text))
-    return [Numeral(*match.span(), value) for match, value in found if value is not None]
+    readings = ((match, read_kanji(match[0])) for match in _KANJI.finditer(text))
+    return [Numeral(*match.span(), value) for match, value in readings if value is not None]
 
 
 def read_kanji(word: str) -> int | None:
@@ -472,7 +474,7 @@ def last_figures(token: str) -> str:
 
 def find_numbers(text: str, language: str | None = None) -> list[Number]:
     """Return the numbers in figures of a text, in order, without those that have two possible values."""
-    found: list[Number] = []
+    numbers: list[Number] = []
     text = narrow(text)
     at = 0
     while (match := _NUMBER.search(text, at)) is not None:
@@ -482,8 +484,8 @@ def find_numbers(text: str, language: str | None = None) -> list[Number]:
         value = read_figures(token, language, foreign=False)
         if value is not None:
             signed = bool(match["sign"]) and not text[max(0, start - 3) : start].rstrip()[-1:].isdigit()
-            found.append(Number(start if signed else match.start("figures"), end, -value if signed else value))
-    return found
+            numbers.append(Number(start if signed else match.start("figures"), end, -value if signed else value))
+    return numbers
 
 
 def as_plain(value: Decimal) -> int | float:

@@ -24,10 +24,10 @@ def render_record(value: object) -> str:
 def read_record(text: str) -> Mapping[str, object] | None:
     """Return the JSON object that the whole text is, as in a column of an export; None for any other text."""
     try:
-        found = parse_json(text) if text.lstrip().startswith("{") else None
+        record = parse_json(text) if text.lstrip().startswith("{") else None
     except ValueError:
         return None
-    return found if isinstance(found, dict) and found else None
+    return record if isinstance(record, dict) and record else None
 
 
 def cells_of(value: Mapping[str, object]) -> dict[str, Scalar]:
@@ -35,16 +35,16 @@ def cells_of(value: Mapping[str, object]) -> dict[str, Scalar]:
 
     The values of a list are given as text.
     """
-    found: dict[str, Scalar] = {}
+    cells: dict[str, Scalar] = {}
     for name in sorted(value, key=str):
         match value[name]:
             case Mapping() as inner:
-                found |= {f"{name}.{key}": cell for key, cell in cells_of(inner).items()}
+                cells |= {f"{name}.{key}": cell for key, cell in cells_of(inner).items()}
             case list() | tuple() as items:
-                found |= {key: text for key, text in _lines(str(name), items, 0) if text}
+                cells |= {key: text for key, text in _lines(str(name), items, 0) if text}
             case None | str() | int() | float() as cell:
-                found[str(name)] = cell
-    return found
+                cells[str(name)] = cell
+    return cells
 
 
 def render_columns(columns: Mapping[str, Scalar]) -> str:
@@ -102,5 +102,5 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _refuse(found: str) -> str:
-    raise InputError(f"A record holds {found}.", hint="It holds objects, lists, texts, numbers, true, false or null.")
+def _refuse(value: str) -> str:
+    raise InputError(f"A record holds {value}.", hint="It holds objects, lists, texts, numbers, true, false or null.")

@@ -47,8 +47,8 @@ class Abbreviations(NamedTuple):
 
 
 _ABBREVIATIONS: Mapping[str, Abbreviations] = {
-    tag: Abbreviations(frozenset(each["inner"].split()), frozenset(each["last"].split()))
-    for tag, each in table("abbreviations").items()
+    tag: Abbreviations(frozenset(entry["inner"].split()), frozenset(entry["last"].split()))
+    for tag, entry in table("abbreviations").items()
 }
 _INITIALS = re.compile(r"[^\W\d_](?:\.[^\W\d_])*")
 """Initials: `J`, `z.B`, `U.S`."""
@@ -107,13 +107,13 @@ def sentences(
         end: Where to stop; None for the end of the text.
     """
     end = len(text) if end is None else end
-    found: list[Span] = []
+    spans: list[Span] = []
     begin = start
     for stop in find_marks(_stops(lines, clauses), text, start, end):
         if _ends(text, begin, stop, language):
-            found += strip_span(text, begin, stop.end(), longest)
+            spans += strip_span(text, begin, stop.end(), longest)
             begin = stop.end()
-    return [*found, *strip_span(text, begin, end, longest)]
+    return [*spans, *strip_span(text, begin, end, longest)]
 
 
 @cache

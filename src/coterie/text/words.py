@@ -47,13 +47,13 @@ def terms(text: str, language: str = "en") -> list[str]:
     In Japanese and Chinese, which have no spaces between words, these are the pairs of neighbouring characters.
     """
     small = small_words(language)
-    found: list[str] = []
+    words_found: list[str] = []
     for word in _WORD.findall(text.casefold()):
         if _KANA.search(word) and len(word) > 1:
-            found += [word[i : i + 2] for i in range(len(word) - 1)]
+            words_found += [word[i : i + 2] for i in range(len(word) - 1)]
         elif word not in small and (len(word) > 1 or word.isdigit()):
-            found.append(stem(word, language))
-    return found
+            words_found.append(stem(word, language))
+    return words_found
 
 
 def marks(text: str, language: str = "en", *, sentence: bool = True) -> list[str]:
@@ -63,26 +63,26 @@ def marks(text: str, language: str = "en", *, sentence: bool = True) -> list[str
     sentence, where any word has a capital.
     """
     small = small_words(language)
-    found = []
+    marks_found = []
     for match in _WORD.finditer(text):
         word = match[0]
         low = word.casefold()
         named = low not in small or (word.isupper() and bool(match.start() or not sentence))
         if named and not word.isdigit() and (len(word) == 1 or low in small) and not _KANA.search(word):
-            found.append(low)
-    return found
+            marks_found.append(low)
+    return marks_found
 
 
 def numbered(text: str, language: str = "en") -> set[tuple[str, str]]:
     """Return words with the number or letter directly after them, which identify things of one kind: `room 4`."""
     tokens = list(_WORD.finditer(text))
-    found = set()
+    pairs = set()
     for before, after in pairwise(tokens):
-        told = after[0].isdigit() or after[0].casefold() in marks(after[0], language, sentence=False)
+        is_label = after[0].isdigit() or after[0].casefold() in marks(after[0], language, sentence=False)
         word = terms(before[0], language)
-        if told and len(word) == 1 and not before[0].isdigit() and text[before.end() : after.start()].isspace():
-            found.add((word[0], after[0].casefold()))
-    return found
+        if is_label and len(word) == 1 and not before[0].isdigit() and text[before.end() : after.start()].isspace():
+            pairs.add((word[0], after[0].casefold()))
+    return pairs
 
 
 @lru_cache(maxsize=50_000)

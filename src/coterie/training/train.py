@@ -123,7 +123,7 @@ def fit_rungs(job: Job[SpecialistSection]) -> TrainedRungs:
     task = task_of(job.section)
     encoded = encode(job, task.texts(job), "encode") if job.has_texts else None
     candidates = task.fit(job, encoded)
-    possible = [each for each in candidates if each.rung in job.rungs]
+    possible = [candidate for candidate in candidates if candidate.rung in job.rungs]
     choice = choose_chain(candidates) or choose(possible or candidates, job.bar)
     if (floor := floor_of(candidates, choice.candidate)) is not None:
         choice = RungChoice(candidate=floor, reason=why_floor(floor, choice.candidate))
@@ -157,9 +157,9 @@ def check_unchanged(name: str, read: Mapping[Path, str]) -> None:
             raise _changed(name, path, f"its SHA-256 was {before[:_SHOWN]} and is {now[:_SHOWN]}")
 
 
-def _changed(name: str, path: Path, found: str) -> DataError:
+def _changed(name: str, path: Path, problem: str) -> DataError:
     return DataError(
-        f"{path.name} changed while {name!r} was trained: {found}. Nothing was stored.",
+        f"{path.name} changed while {name!r} was trained: {problem}. Nothing was stored.",
         hint="Train again when nobody writes to it, or from a copy.",
     )
 
@@ -206,8 +206,8 @@ class TrainedSpecialist:
             "cost": None if self.took.cost is None else float(self.took.cost),
         }
         warnings = self.report.get("warnings")
-        said = [*(warnings if isinstance(warnings, Sequence) else ()), *self.warnings]
-        return {**decided, **self.report, "rungs": timed, "took": took, "warnings": said}
+        all_warnings = [*(warnings if isinstance(warnings, Sequence) else ()), *self.warnings]
+        return {**decided, **self.report, "rungs": timed, "took": took, "warnings": all_warnings}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,11 +267,11 @@ def train(
     if overrides:
         config = _overridden(config, chosen, overrides)
     jobs = [_job(name, config, folder, encoder, progress or Silent()) for name in chosen]
-    place = Workplace(config=config, folder=folder, indexes=indexes)
+    workplace = Workplace(config=config, folder=folder, indexes=indexes)
     for job in jobs:
-        task_of(job.section).check(job, place)
+        task_of(job.section).check(job, workplace)
     with one_thread():
-        trained = {job.name: _train_whole(job, place, registry) for job in jobs}
+        trained = {job.name: _train_whole(job, workplace, registry) for job in jobs}
     return TrainingReport(specialists=trained, seconds=time.perf_counter() - start)
 
 
@@ -300,10 +300,10 @@ def train_candidate(
     encoder = encoder or open_encoder(config.network.encoder, folder)
     registry = open_registry(folder, config.registry, signing=True)
     job = _job(name, whole, folder, encoder, progress or Silent())
-    place = Workplace(config=whole, folder=folder)
-    task_of(section).check(job, place)
+    workplace = Workplace(config=whole, folder=folder)
+    task_of(section).check(job, workplace)
     with one_thread():
-        return _train_whole(job, place, registry, serve=False)
+        return _train_whole(job, workplace, registry, serve=False)
 
 
 def _chosen(config: Config, names: Sequence[str]) -> Sequence[str]:
@@ -331,9 +331,9 @@ def _overridden(config: Config, names: Sequence[str], overrides: Mapping[str, ob
             sections[name] = type(section).model_validate({**kept, **overrides})
         except ValidationError as error:
             problem = error.errors()[0]
-            place = ".".join(map(str, problem["loc"])) or "the settings"
+            key_path = ".".join(map(str, problem["loc"])) or "the settings"
             raise InputError(
-                f"{name!r} cannot be trained so: {place}: {problem['msg'].removeprefix('Value error, ')}.",
+                f"{name!r} cannot be trained so: {key_path}: {problem['msg'].removeprefix('Value error, ')}.",
                 hint="The same settings are keys of its section in coterie.toml.",
             ) from None
     return config.model_copy(update={"specialists": sections})
@@ -366,22 +366,24 @@ def _job(name: str, config: Config, folder: Path, encoder: TextEncoder, progress
 
 
 def _train_whole(
-    job: Job[SpecialistSection], place: Workplace, registry: Registry, *, serve: bool = True
+    job: Job[SpecialistSection], workplace: Workplace, registry: Registry, *, serve: bool = True
 ) -> TrainedSpecialist:
     """Train one specialist; its checkpoints are removed when the version is stored."""
-    config = place.config
+    config = workplace.config
     package = PackageMeter() if config.accounting.energy_meter else None
     wall, cpu = time.perf_counter(), time.process_time()
-    made = task_of(job.section).train(job, place) or _best_rung(job)
+    made = task_of(job.section).train(job, workplace) or _best_rung(job)
     trained = _stored(job, registry, made, serve=serve)
     if job.checkpoints:
         job.checkpoints.clear()
     usage = Usage(milliseconds=(time.perf_counter() - wall) * 1000, cpu_seconds=time.process_time() - cpu)
     meter = CostMeter(config.accounting, config.models, None, package=package)
     took = meter.price(Step(producer=job.name, engine=_HERE, usage=usage)).usage
-    for engine, each in job.asked.bill if job.asked else ():  # a model in this process is in its CPU time
+    for engine, usage_asked in job.asked.bill if job.asked else ():  # a model in this process is in its CPU time
         if isinstance(config.models.get(engine), RemoteModel):
-            took += replace(meter.price(Step(producer=job.name, engine=engine, usage=each)).usage, milliseconds=0.0)
+            took += replace(
+                meter.price(Step(producer=job.name, engine=engine, usage=usage_asked)).usage, milliseconds=0.0
+            )
     return replace(trained, took=took)
 
 
@@ -394,7 +396,7 @@ def _best_rung(job: Job[SpecialistSection]) -> Trained:
     return Trained(
         files=files,
         report=write_report(job, fitted.choice, fitted.candidates),
-        seconds={each.rung: each.seconds for each in fitted.candidates},
+        seconds={candidate.rung: candidate.seconds for candidate in fitted.candidates},
     )
 
 
@@ -406,9 +408,9 @@ def _profile(job: Job[SpecialistSection], fitted: TrainedRungs) -> Profile:
     hints = hint_texts(job.section.description, tuple(task.subjects(job)), examples=len(examples))
     empty = np.empty((0, job.encoder.dimension))
     return make_profile(
-        fitted.encoded.vectors[[each.position for each in examples]],
-        [each.label for each in examples],
-        [each.group for each in examples],
+        fitted.encoded.vectors[[example.position for example in examples]],
+        [example.label for example in examples],
+        [example.group for example in examples],
         hints=job.encoder.encode(hints).reshape(-1, job.encoder.dimension) if hints else empty,
         hint_texts=hints,
         seed=job.section.seed,

@@ -70,20 +70,20 @@ def find_causal_base(key: str, model: LlamaModel, network_folder: Path) -> Causa
             hint="Install it: pip install 'coterie[train]'",
         )
     path = locate(model, network_folder)
-    if (found := read_gguf_header(path).architecture) not in ARCHITECTURES:
+    if (architecture := read_gguf_header(path).architecture) not in ARCHITECTURES:
         raise ArtefactRefused(
-            f"Model {key!r} is of architecture {found!r}; adapters are trained for {', '.join(ARCHITECTURES)}.",
+            f"Model {key!r} is of architecture {architecture!r}; adapters are trained for {', '.join(ARCHITECTURES)}.",
             hint="Name another model, or leave the rung 'slm' out.",
         )
-    known, snapshot = CATALOGUE.get(model.name), snapshot_of(model.name)
+    listed, snapshot = CATALOGUE.get(model.name), snapshot_of(model.name)
     stated, repository = (snapshot.licence, snapshot.origin) if snapshot else (None, model.name)
     return CausalBase(
         key=key,
         name=model.name,
         path=path,
-        sha256=known.sha256 if known else checksum_of(path),
-        licence=known.licence if known else model.licence or stated,
-        repository=known.original if known else repository,
+        sha256=listed.sha256 if listed else checksum_of(path),
+        licence=listed.licence if listed else model.licence or stated,
+        repository=listed.original if listed else repository,
     )
 
 
@@ -148,7 +148,7 @@ class BaseEncoder:
     def token_ids(self, texts: Sequence[str], *, longest: int) -> list[list[int]]:
         """Return the ids of each text, truncated to `longest` with its end mark kept, as `OnnxEncoder` does."""
         most = min(longest, self.max_tokens)
-        every = (each.ids for each in self.load_tokenizer().encode_batch(list(texts)))
+        every = (encoding.ids for encoding in self.load_tokenizer().encode_batch(list(texts)))
         return [ids if len(ids) <= most else [*ids[: most - 1], ids[-1]] for ids in every]
 
     def load_tokenizer(self) -> Tokenizer:
@@ -180,15 +180,15 @@ def find_base(name: str, network_folder: Path, *, licence: str | None = None) ->
             hint="Install it: pip install 'coterie[train]'",
         )
     if name in _KNOWN:
-        known = CATALOGUE[name]
+        listed = CATALOGUE[name]
         tokenizer = (BUNDLED_ENCODER / TOKENIZER_FILE).read_text(encoding="utf-8")
         return BaseEncoder(
             name=name,
             config=_KNOWN[name],
-            weights=locate_known(known),
+            weights=locate_known(listed),
             tokenizer=tokenizer,
-            sha256=known.sha256,
-            licence=known.licence,
+            sha256=listed.sha256,
+            licence=listed.licence,
         )
     folder = network_folder / Path(name).expanduser()
     origin = None if folder.exists() else Origin.read(name)
@@ -229,10 +229,10 @@ def _read_base(name: str, folder: Path, licence: str | None) -> BaseEncoder:
 def _pooling_of(folder: Path) -> Pooling:
     """Return the pooling in the sentence-transformers configuration; the mean where there is none."""
     try:
-        said = parse_json((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
+        pooling = parse_json((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return "mean"
-    modes = [mode for mode, used in said.items() if mode.startswith("pooling_mode_") and used]
+    modes = [mode for mode, used in pooling.items() if mode.startswith("pooling_mode_") and used]
     if not modes:
         return "mean"
     if len(modes) > 1 or modes[0] not in _POOLINGS:

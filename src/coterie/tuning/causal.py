@@ -55,12 +55,12 @@ def quickest_dtype() -> torch.dtype:
 def _seconds(dtype: torch.dtype) -> float:
     """Return the CPU time of one product, the best of a few."""
     rows, weight = torch.ones(_ROWS, _IN, dtype=dtype), torch.ones(_OUT, _IN, dtype=dtype)
-    found = []
+    durations = []
     for _ in range(_TRIES + 1):
         start = time.process_time()
         linear(rows, weight)
-        found.append(time.process_time() - start)
-    return min(found[1:])  # the first one makes the code
+        durations.append(time.process_time() - start)
+    return min(durations[1:])  # the first one makes the code
 
 
 def describe_precision() -> dict[str, str]:
@@ -92,14 +92,14 @@ class CausalTokens:
         """Tokenize raw text and its continuation separately."""
         ids = list(self.tokenizer(prompt, add_special_tokens=False).input_ids)
         begin = [self.tokenizer.bos_token_id] if getattr(self.tokenizer, "add_bos_token", False) else []
-        return TokenPair(prompt=[*begin, *ids], completion=self._said(completion))
+        return TokenPair(prompt=[*begin, *ids], completion=self._reply_ids(completion))
 
     def chat(self, messages: Sequence[Message], reply: str) -> TokenPair:
         """Tokenize messages in the model's chat template and the reply to them."""
-        said = [{"role": message.role, "content": message.text} for message in messages]
-        text = self.tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
+        turns = [{"role": message.role, "content": message.text} for message in messages]
+        text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
         return TokenPair(
-            prompt=list(self.tokenizer(text, add_special_tokens=False).input_ids), completion=self._said(reply)
+            prompt=list(self.tokenizer(text, add_special_tokens=False).input_ids), completion=self._reply_ids(reply)
         )
 
     def shortened(self, text: str, most: int) -> str:
@@ -107,7 +107,7 @@ class CausalTokens:
         ids = self.tokenizer(text, add_special_tokens=False).input_ids
         return text if len(ids) <= most else str(self.tokenizer.decode(ids[:most]))
 
-    def _said(self, text: str) -> list[int]:
+    def _reply_ids(self, text: str) -> list[int]:
         return [*self.tokenizer(text, add_special_tokens=False).input_ids, self.tokenizer.eos_token_id]
 
 

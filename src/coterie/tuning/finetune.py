@@ -139,12 +139,12 @@ def token_states(transformer: nn.Module, input_ids: Tensor, attention_mask: Tens
 
 def pad(ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
     """Return token ids as the network's inputs: ids, mask and types, each (B, T)."""
-    width = max(len(each) for each in ids)
+    width = max(len(id_) for id_ in ids)
     tokens = torch.zeros(len(ids), width, dtype=torch.long)
     mask = torch.zeros_like(tokens)
-    for row, each in enumerate(ids):
-        tokens[row, : len(each)] = torch.tensor(each)
-        mask[row, : len(each)] = 1
+    for row, id_ in enumerate(ids):
+        tokens[row, : len(id_)] = torch.tensor(id_)
+        mask[row, : len(id_)] = 1
     return tokens, mask, torch.zeros_like(tokens)
 
 
@@ -216,7 +216,7 @@ def fine_tune(
     descend(
         lambda rows: _loss(head(network(*pad([ids[row] for row in rows]))), targets[rows], several=several),
         _optimizer(network, head, recipe),
-        lengths=[len(each) for each in ids],
+        lengths=[len(id_) for id_ in ids],
         pace=recipe,
         order=order,
         progress=progress,
@@ -238,7 +238,7 @@ def encode_ids(network: SentenceNetwork, ids: Sequence[Sequence[int]], *, batch:
 def run_batches(network: nn.Module, ids: Sequence[Sequence[int]], *, batch: int) -> list[np.ndarray]:
     """Return the network's output of each row, padding included, without dropout; batches have similar lengths."""
     network.eval()
-    order = np.argsort([len(each) for each in ids], kind="stable")
+    order = np.argsort([len(id_) for id_ in ids], kind="stable")
     outputs: list[np.ndarray] = [np.empty(0)] * len(ids)
     with torch.inference_mode():
         for start in range(0, len(order), batch):
@@ -380,9 +380,9 @@ def start_at_frequencies(network: TokenNetwork, windows: Sequence[TaggedTokens])
 def tag_loss(network: nn.Module, windows: Sequence[TaggedTokens]) -> Tensor:  # ... -> ()
     """Return the mean over words of the cross-entropy summed over fields."""
     tokens, mask, kinds = pad([window.ids for window in windows])
-    rows = torch.tensor([row for row, each in enumerate(windows) for _ in each.places])
-    places = torch.tensor([place for each in windows for place in each.places])
-    tags = torch.from_numpy(np.concatenate([each.tags for each in windows]))  # (P, F)
+    rows = torch.tensor([row for row, window in enumerate(windows) for _ in window.places])
+    places = torch.tensor([row for window in windows for row in window.places])
+    tags = torch.from_numpy(np.concatenate([window.tags for window in windows]))  # (P, F)
     logits = network(tokens, mask, kinds)[rows, places].reshape(-1, TAGS)  # (P * F, 3)
     return cross_entropy(logits, tags.reshape(-1)) * tags.shape[1]
 
@@ -395,15 +395,19 @@ def token_logits(network: TokenNetwork, ids: Sequence[Sequence[int]], *, batch: 
 
 def _decides(base: BaseEncoder, windows: Sequence[TaggedTokens]) -> dict[str, object]:
     """Return what determines the weights beside recipe and seed."""
-    said = [[list(window.ids), list(window.places), window.tags.tolist()] for window in windows]
-    return {"what": "token tagger", "base": base.sha256, "windows": said}
+    content = [[list(window.ids), list(window.places), window.tags.tolist()] for window in windows]
+    return {"what": "token tagger", "base": base.sha256, "windows": content}
 
 
 def _tag_optimizer(network: TokenNetwork, recipe: TagRecipe) -> AdamW:
     """Return an optimizer of the upper layers and the map; the layers below are frozen."""
     layers = layers_of(network.transformer)
     network.transformer.requires_grad_(False)
-    tuned = [each for layer in layers[int(recipe.frozen / recipe.kept * len(layers)) :] for each in layer.parameters()]
+    tuned = [
+        parameter
+        for layer in layers[int(recipe.frozen / recipe.kept * len(layers)) :]
+        for parameter in layer.parameters()
+    ]
     for parameter in tuned:
         parameter.requires_grad_(True)
     groups = [{"params": tuned, "lr": recipe.rate}, {"params": list(network.head.parameters()), "lr": recipe.head_rate}]

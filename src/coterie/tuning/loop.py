@@ -61,22 +61,22 @@ class Checkpoint:
         try:
             with safe_open(self.path, framework="pt") as file:
                 step = int((file.metadata() or {})["step"])
-                found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
         except (OSError, SafetensorError, KeyError, ValueError):
             return 0
-        if _RANDOM not in found or any(
-            _shapes(found, place) != (parameter.shape,) * 3 for place, parameter in enumerate(parameters)
+        if _RANDOM not in tensors or any(
+            _shapes(tensors, place) != (parameter.shape,) * 3 for place, parameter in enumerate(parameters)
         ):
             return 0
         with torch.no_grad():
-            for place, parameter in enumerate(parameters):
-                parameter.copy_(found[f"value.{place}"])
+            for index, parameter in enumerate(parameters):
+                parameter.copy_(tensors[f"value.{index}"])
                 optimizer.state[parameter] = {
                     "step": torch.tensor(float(step)),
-                    "exp_avg": found[f"first.{place}"],
-                    "exp_avg_sq": found[f"second.{place}"],
+                    "exp_avg": tensors[f"first.{index}"],
+                    "exp_avg_sq": tensors[f"second.{index}"],
                 }
-        torch.set_rng_state(found[_RANDOM])
+        torch.set_rng_state(tensors[_RANDOM])
         return step
 
     def due(self) -> bool:
@@ -90,10 +90,10 @@ class Checkpoint:
             SetupError: it cannot be written.
         """
         tensors = {_RANDOM: torch.get_rng_state()}
-        for place, parameter in enumerate(parameters):
+        for index, parameter in enumerate(parameters):
             state = optimizer.state[parameter]
-            tensors[f"value.{place}"] = parameter.detach()
-            tensors[f"first.{place}"], tensors[f"second.{place}"] = state["exp_avg"], state["exp_avg_sq"]
+            tensors[f"value.{index}"] = parameter.detach()
+            tensors[f"first.{index}"], tensors[f"second.{index}"] = state["exp_avg"], state["exp_avg_sq"]
         try:
             _replace(self.path, tensors, {"step": str(step)})
         except (OSError, SafetensorError) as error:
@@ -111,9 +111,9 @@ def open_checkpoint(checkpoints: Checkpoints | None, settings: Mapping[str, obje
     return Checkpoint(path=checkpoints.folder / f"{name_of(settings)}.safetensors", every=checkpoints.every)
 
 
-def _shapes(found: Mapping[str, Tensor], place: int) -> tuple[torch.Size | None, ...]:
-    names = (f"{kind}.{place}" for kind in ("value", "first", "second"))
-    return tuple(found[name].shape if name in found else None for name in names)
+def _shapes(tensors: Mapping[str, Tensor], number: int) -> tuple[torch.Size | None, ...]:
+    names = (f"{kind}.{number}" for kind in ("value", "first", "second"))
+    return tuple(tensors[name].shape if name in tensors else None for name in names)
 
 
 def _replace(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -169,7 +169,7 @@ def descend(
         SetupError: a checkpoint cannot be written.
     """
     plan = [rows for _ in range(pace.epochs) for rows in batches(lengths, pace.batch, order)]
-    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     rates = [group["lr"] for group in optimizer.param_groups]
     done = checkpoint.restore(parameters, optimizer) if checkpoint else 0
     progress(sum(len(rows) for rows in plan[:done]))
@@ -203,12 +203,12 @@ def batches(lengths: Sequence[int], size: int, order: np.random.Generator) -> li
     """Return all rows in random batches of rows of similar length: padding is wasted work."""
     shuffled = order.permutation(len(lengths))
     sizes = np.asarray(lengths)
-    found: list[np.ndarray] = []
+    batches_: list[np.ndarray] = []
     for start in range(0, len(shuffled), size * _WINDOW):
         window = shuffled[start : start + size * _WINDOW]
         window = window[np.argsort(sizes[window], kind="stable")]
-        found += [window[at : at + size] for at in range(0, len(window), size)]
-    return [found[place] for place in order.permutation(len(found))]
+        batches_ += [window[at : at + size] for at in range(0, len(window), size)]
+    return [batches_[index] for index in order.permutation(len(batches_))]
 
 
 @contextmanager

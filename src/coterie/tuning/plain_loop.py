@@ -30,14 +30,14 @@ def plain_loop(
         steps: Steps of AdamW without decay.
         rate: Its learning rate, for network and head alike.
     """
-    vectors = torch.stack([_vector(network, each) for each in ids]).detach()
+    vectors = torch.stack([_vector(network, id_) for id_ in ids]).detach()
     sums = torch.stack([vectors[np.array(labels) == label].sum(0) for label in range(max(labels) + 1)])
     head = CosineHead(sums, scale=20.0)
     optimizer = AdamW([*network.parameters(), *head.parameters()], lr=rate, weight_decay=0.0)
     for _ in range(steps):
         losses = [
-            -log_softmax(head(_vector(network, each)[None])[0], dim=0)[label]
-            for each, label in zip(ids, labels, strict=True)
+            -log_softmax(head(_vector(network, id_)[None])[0], dim=0)[label]
+            for id_, label in zip(ids, labels, strict=True)
         ]
         torch.stack(losses).mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -61,8 +61,8 @@ def plain_tagging(
     for window in windows:
         tokens = torch.tensor([list(window.ids)])
         logits = network(tokens, torch.ones_like(tokens), torch.zeros_like(tokens))[0]  # (T, F * 3)
-        for place, tags in zip(window.places, window.tags, strict=True):
-            by_field = logits[place].reshape(len(tags), 3)
+        for position, tags in zip(window.places, window.tags, strict=True):
+            by_field = logits[position].reshape(len(tags), 3)
             losses.append(
                 torch.stack([-log_softmax(of, dim=0)[tag] for of, tag in zip(by_field, tags, strict=True)]).sum()
             )
@@ -116,7 +116,7 @@ def plain_lora(
         parent, _, child = name.rpartition(".")
         adapters.append(PlainLora(network.get_submodule(name), matrix, alpha=alpha))  # type: ignore[arg-type]
         setattr(network.get_submodule(parent), child, adapters[-1])
-    trained = [each for adapter in adapters for each in (adapter.a, adapter.b)]
+    trained = [matrix for adapter in adapters for matrix in (adapter.a, adapter.b)]
     optimizer = AdamW(trained, lr=rate, weight_decay=0.0)
     for _ in range(steps):
         torch.cat([_surprises(network, pair) for pair in pairs]).mean().backward()  # type: ignore[no-untyped-call]
@@ -129,4 +129,4 @@ def _surprises(network: nn.Module, pair: TokenPair) -> Tensor:  # (P,)
     """Return the negative log-likelihood of each token of the completion."""
     ids = torch.tensor([*pair.prompt, *pair.completion])
     likelihoods = log_softmax(network(ids[None]).logits[0], dim=-1)  # (T, V)
-    return -torch.stack([likelihoods[place - 1, ids[place]] for place in range(len(pair.prompt), len(ids))])
+    return -torch.stack([likelihoods[index - 1, ids[index]] for index in range(len(pair.prompt), len(ids))])

@@ -62,10 +62,10 @@ class TurnHeads:
 @lru_cache(maxsize=4)
 def bundled_heads(encoder: str) -> TurnHeads | None:
     """Return the heads for an encoder by its name, or None. Raises `ArtefactRefused` for a changed file."""
-    known = json.loads(PROVENANCE.read_text(encoding="utf-8"))["encoders"]
-    if encoder not in known:
+    encoders = json.loads(PROVENANCE.read_text(encoding="utf-8"))["encoders"]
+    if encoder not in encoders:
         return None
-    about = known[encoder]
+    about = encoders[encoder]
     heads: dict[str, Perceptron] = {}
     for file, sha256 in about["files"].items():
         content = (FOLDER / file).read_bytes()
@@ -125,7 +125,7 @@ def leaning_features(vector: np.ndarray, states: np.ndarray, last: np.ndarray) -
 
 
 def missing_features(
-    words: list[Word], states: np.ndarray, offsets: np.ndarray, now: np.ndarray, said: frozenset[str]
+    words: list[Word], states: np.ndarray, offsets: np.ndarray, now: np.ndarray, earlier: frozenset[str]
 ) -> np.ndarray:  # (W, F)
     """Return the head's features of each word of an earlier question.
 
@@ -134,11 +134,11 @@ def missing_features(
         states: (T, D) of its tokens.
         offsets: (T, 2) positions of the tokens in it.
         now: (D,) the vector of the turn that depends on it.
-        said: Words of that turn.
+        earlier: Words of that turn.
     """
     unit = unit_states(states)
     at = np.searchsorted(offsets[:, 0], [word.start for word in words]).clip(0, len(unit) - 1)
-    same = np.array([[float(word.text in said)] for word in words], dtype=np.float32)
+    same = np.array([[float(word.text in earlier)] for word in words], dtype=np.float32)
     turn = np.repeat(now[None] * SCALE, len(words), axis=0)
     return np.hstack([unit[at], turn, unit[at] * now, same * SCALE]).astype(np.float32)
 
@@ -185,7 +185,7 @@ class TurnReader:
             return [], []
         read = int(output.offsets[-1, 1])
         words = [word for word in words if word.start < read]
-        said = frozenset(word.text for word in words_of(text))
-        features = missing_features(words, output.states, output.offsets, np.asarray(now.vector), said)
+        earlier = frozenset(word.text for word in words_of(text))
+        features = missing_features(words, output.states, output.offsets, np.asarray(now.vector), earlier)
         logits = self._heads.heads["missing"].logits(features)
         return [word.text for word in words], list(logits[:, 1] - logits[:, 0])

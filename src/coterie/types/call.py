@@ -98,7 +98,7 @@ class Amount(NamedTuple):
         return Amount(*map(sub, self, other))
 
     def __mul__(self, times: int) -> Amount:  # type: ignore[override]
-        return Amount(*[each * times for each in self])
+        return Amount(*[amount * times for amount in self])
 
 
 class Allowance(Protocol):

@@ -113,7 +113,7 @@ class Decision:
     @property
     def number(self) -> float:
         """Expected position among the options, from 0: the probability of a predicate, the rating of a score."""
-        return sum(place * probability for place, probability in enumerate(self.probabilities))
+        return sum(index * probability for index, probability in enumerate(self.probabilities))
 
     @property
     def value(self) -> str | float:

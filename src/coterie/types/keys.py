@@ -25,5 +25,5 @@ def stored(name: str | None = None, *, aliases: Sequence[str] = ()) -> dict[str,
 
 def key_of(field: Field[Any]) -> StoredKey:
     """Return the key of a dataclass field in JSON."""
-    found = field.metadata.get(_METADATA)
-    return found if isinstance(found, StoredKey) else StoredKey()
+    key = field.metadata.get(_METADATA)
+    return key if isinstance(key, StoredKey) else StoredKey()

@@ -66,7 +66,7 @@ def label_without_pii(*things: Labelled) -> Label:
 
     A value that does not know this label counts with its own label, and a value without a label as `restricted`.
     """
-    return max(each.label_without_pii or each.label or Label.RESTRICTED for each in things)
+    return max(thing.label_without_pii or thing.label or Label.RESTRICTED for thing in things)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,13 +49,13 @@ class Reason:
     @property
     def codes(self) -> tuple[str, ...]:
         """Its code and those of all reasons within and after it."""
-        inner = [each for each in (*self.values.values(), *self.notes) if isinstance(each, Reason)]
-        return (self.code, *(code for each in inner for code in each.codes))
+        inner = [value for value in (*self.values.values(), *self.notes) if isinstance(value, Reason)]
+        return (self.code, *(code for reason in inner for code in reason.codes))
 
     def to_json(self) -> dict[str, object]:
         """Return the stored form, without words; reasons within it are still to be converted."""
-        told: dict[str, object] = {"code": self.code, "values": self.values}
-        return {**told, "notes": self.notes} if self.notes else told
+        document: dict[str, object] = {"code": self.code, "values": self.values}
+        return {**document, "notes": self.notes} if self.notes else document
 
     @classmethod
     def from_json(cls, data: object) -> Reason:
@@ -66,13 +66,17 @@ class Reason:
             raise TypeError(f"expected a reason, found {data!r}")
         values = data["values"].items()
         code, renamed = FORMER_CODES.get(code := str(data.get("code", TEXT)), (code, {}))
-        read = {renamed.get(key, key): cls.from_json(each) if isinstance(each, dict) else each for key, each in values}
+        read = {
+            renamed.get(key, key): cls.from_json(value) if isinstance(value, dict) else value for key, value in values
+        }
         return cls(code, *map(cls.from_json, data.get("notes", ())), **read)
 
     def described(self, key: str = "reason") -> dict[str, object]:
         """Return JSON for readers: the words under `key`, and beside them the code, the values and the notes."""
-        values = {name: each.described() if isinstance(each, Reason) else each for name, each in self.values.items()}
-        notes = {f"{key}_notes": [each.described() for each in self.notes]} if self.notes else {}
+        values = {
+            name: value.described() if isinstance(value, Reason) else value for name, value in self.values.items()
+        }
+        notes = {f"{key}_notes": [note.described() for note in self.notes]} if self.notes else {}
         return {key: str(self), f"{key}_code": self.code, f"{key}_values": values, **notes}
 
 

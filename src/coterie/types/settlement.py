@@ -42,12 +42,12 @@ class Feedback:
     """The right value; None if it is not given."""
     comment: str = ""
 
-    def names(self, found: Scalar | tuple[str, ...]) -> bool:
+    def names(self, value: Scalar | tuple[str, ...]) -> bool:
         """Return whether a finding's value is the right value.
 
         One label equals a list of that label, and labels have no order.
         """
-        return _as_set(found) == _as_set(self.value)
+        return _as_set(value) == _as_set(self.value)
 
 
 def _as_set(value: Scalar | tuple[str, ...]) -> frozenset[Scalar]:

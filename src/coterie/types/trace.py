@@ -74,8 +74,8 @@ class Trace:
         """The most likely label or number of an abstention; None for a text out of scope."""
         if self.status != "abstained":
             return None
-        unsure = (each for each in self.findings if each.form != "text" and each.reason.code in _UNSURE)
-        return max(unsure, key=lambda each: each.confidence, default=None)
+        unsure = (finding for finding in self.findings if finding.form != "text" and finding.reason.code in _UNSURE)
+        return max(unsure, key=lambda finding: finding.confidence, default=None)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -128,7 +128,7 @@ class Answer:
     @property
     def egress(self) -> tuple[Egress, ...]:
         """What left this machine for the request."""
-        return tuple(each for each in self.trace.egress if each.sent)
+        return tuple(crossing for crossing in self.trace.egress if crossing.sent)
 
     @property
     def usage(self) -> Usage:
@@ -140,8 +140,11 @@ class Answer:
 
     def _repr_html_(self) -> str:
         header = ["specialist", "value", "confidence", "accepted", "reason"]
-        rows = [(each.specialist, each.text, each.confidence, each.accepted, each.reason) for each in self.findings]
-        quotes = [(each.document, each.heading, each.text) for each in self.citations]
+        rows = [
+            (finding.specialist, finding.text, finding.confidence, finding.accepted, finding.reason)
+            for finding in self.findings
+        ]
+        quotes = [(citation.document, citation.heading, citation.text) for citation in self.citations]
         cited = html_table(["document", "heading", "quote"], quotes) if quotes else ""
         return html_text(self.text) + html_table(header, rows) + cited + html_text(self._summary, tag="small")
 
@@ -191,4 +194,4 @@ class Decisions:
 
     def __getitem__(self, question: str) -> Decision:
         """Return the answer to the question of this name. Raises `KeyError`."""
-        return {each.question: each for each in self.decisions}[question]
+        return {decision.question: decision for decision in self.decisions}[question]

@@ -45,24 +45,24 @@ class Usage:
 
 def total_usage(usages: Iterable[Usage]) -> Usage:
     """Return the sum; that of no usages is zero."""
-    found = tuple(usages)
-    if len(found) == 1:
-        return found[0]
-    if not found or any(each.joules_low is not None or each.joules_high is not None for each in found):
-        return sum(found[1:], found[0]) if found else Usage()  # an empty start would make every sum an estimate
+    usages_ = tuple(usages)
+    if len(usages_) == 1:
+        return usages_[0]
+    if not usages_ or any(each.joules_low is not None or each.joules_high is not None for each in usages_):
+        return sum(usages_[1:], usages_[0]) if usages_ else Usage()  # an empty start would make every sum an estimate
     cost: Decimal | None = Decimal(0)
     tokens_in = tokens_cached = tokens_out = 0
     milliseconds = cpu_seconds = joules = 0.0
     measured = True
-    for each in found:  # one sum instead of a value for each pair: a request makes several
-        tokens_in += each.tokens_in
-        tokens_cached += each.tokens_cached
-        tokens_out += each.tokens_out
-        milliseconds += each.milliseconds
-        cpu_seconds += each.cpu_seconds
-        joules += each.joules
-        measured = measured and each.joules_kind == "measured"
-        cost = None if cost is None or each.cost is None else cost + each.cost
+    for usage in usages_:  # one sum instead of a value for each pair: a request makes several
+        tokens_in += usage.tokens_in
+        tokens_cached += usage.tokens_cached
+        tokens_out += usage.tokens_out
+        milliseconds += usage.milliseconds
+        cpu_seconds += usage.cpu_seconds
+        joules += usage.joules
+        measured = measured and usage.joules_kind == "measured"
+        cost = None if cost is None or usage.cost is None else cost + usage.cost
     return Usage(
         tokens_in=tokens_in,
         tokens_cached=tokens_cached,
@@ -77,10 +77,10 @@ def total_usage(usages: Iterable[Usage]) -> Usage:
 
 def _end(a: Usage, b: Usage, name: Literal["joules_low", "joules_high"]) -> float | None:
     """Return one end of the range of a sum; a part without a range counts with its value."""
-    ends = [getattr(each, name) for each in (a, b)]
+    ends = [getattr(usage, name) for usage in (a, b)]
     if ends == [None, None]:
         return None
-    return sum(each.joules if end is None else float(end) for each, end in zip((a, b), ends, strict=True))
+    return sum(usage.joules if end is None else float(end) for usage, end in zip((a, b), ends, strict=True))
 
 
 def _weaker(

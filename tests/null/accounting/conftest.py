@@ -24,11 +24,11 @@ class FakePackage:
         self.write()
 
     def _domain(self, name: str, kind: str) -> None:
-        place = self.folder / "powercap" / name
-        place.mkdir(parents=True)
-        (place / "name").write_text(kind + "\n")
-        (place / "max_energy_range_uj").write_text(f"{SPAN * 1e6:.0f}\n")
-        (place / "energy_uj").write_text("123456\n")
+        domain_folder = self.folder / "powercap" / name
+        domain_folder.mkdir(parents=True)
+        (domain_folder / "name").write_text(kind + "\n")
+        (domain_folder / "max_energy_range_uj").write_text(f"{SPAN * 1e6:.0f}\n")
+        (domain_folder / "energy_uj").write_text("123456\n")
 
     def write(self) -> None:
         for i, joules in enumerate(self.joules):
@@ -37,7 +37,7 @@ class FakePackage:
         (self.folder / "stat").write_text(f"cpu  {ticks - 30} 10 10 99999 500 5 5 0 7 7\ncpu0 1 2 3\n")
 
     def spend(self, *, joules: float, cpu_seconds: float, seconds: float = 2.0) -> None:
-        self.joules = [each + joules for each in self.joules]
+        self.joules = [total + joules for total in self.joules]
         self.busy += cpu_seconds
         self.now += seconds
         self.write()

@@ -98,26 +98,28 @@ def test_the_rest_of_the_step_stays():
 
 def test_counterfactual():
     """The generalist would have read text, columns and document and written the answer, in as few tokens as can be."""
-    asked = Request(text="Where is my card?", columns={"age": 40}, document=Document(text="the card is here. " * 100))
+    request = Request(text="Where is my card?", columns={"age": 40}, document=Document(text="the card is here. " * 100))
     tokens_in, tokens_out = 5 + 6 + 501, 3
 
-    assert meter("cloud").counterfactual(asked, "On its way") == (tokens_in * Decimal("2.5") + tokens_out * 10) / 10**6
+    assert (
+        meter("cloud").counterfactual(request, "On its way") == (tokens_in * Decimal("2.5") + tokens_out * 10) / 10**6
+    )
 
 
 def test_counterfactual_of_a_model_that_was_named():
     """A deployment of the flywheel answers for the model that the caller named, with a generalist or without one."""
-    asked, cost = Request(text="Where is my card?"), (5 * Decimal("2.5") + 3 * 10) / 10**6
+    request, cost = Request(text="Where is my card?"), (5 * Decimal("2.5") + 3 * 10) / 10**6
 
-    assert meter(None).counterfactual(asked, "On its way", named="cloud") == cost
-    assert meter("cloud").counterfactual(asked, "On its way", named="gone") == cost
-    assert meter(None).counterfactual(asked, "On its way", named="gone") is None
+    assert meter(None).counterfactual(request, "On its way", named="cloud") == cost
+    assert meter("cloud").counterfactual(request, "On its way", named="gone") == cost
+    assert meter(None).counterfactual(request, "On its way", named="gone") is None
 
 
 def test_counterfactual_of_a_document_that_does_not_fit():
     """No prompt is longer than the model's window."""
-    asked = Request(text="What?", document=Document(text="the card is here. " * 100_000))
+    request = Request(text="What?", document=Document(text="the card is here. " * 100_000))
 
-    assert meter("cloud").counterfactual(asked, "") == 8192 * Decimal("2.5") / 10**6
+    assert meter("cloud").counterfactual(request, "") == 8192 * Decimal("2.5") / 10**6
 
 
 def test_counterfactual_of_what_was_asked():
@@ -130,16 +132,16 @@ def test_counterfactual_of_what_was_asked():
 def test_counterfactual_of_a_conversation():
     """The turns that came along would have been read again; what the session remembers by itself is left out."""
     history = (Message(role="user", text="Where is my card?"), Message(role="assistant", text="On its way"))
-    asked = Request(text="Thanks", history=history)
+    request = Request(text="Thanks", history=history)
 
-    assert meter("cloud").counterfactual(asked, "") == (5 + 3 + 1) * Decimal("2.5") / 10**6
+    assert meter("cloud").counterfactual(request, "") == (5 + 3 + 1) * Decimal("2.5") / 10**6
 
 
 def test_counterfactual_of_a_try_that_failed():
     """A generalist that was asked and did not answer says nothing of what it costs: the texts count."""
-    asked = Request(text="Where is my card?")
+    request = Request(text="Where is my card?")
 
-    assert meter("cloud").counterfactual(asked, "", [step("cloud")]) == 5 * Decimal("2.5") / 10**6
+    assert meter("cloud").counterfactual(request, "", [step("cloud")]) == 5 * Decimal("2.5") / 10**6
 
 
 def test_counterfactual_of_a_generalist_for_nothing():
@@ -170,11 +172,11 @@ def test_counterfactual_of_nothing():
 def test_any_amount(tokens_in, tokens_out, cpu_seconds, price):
     """No price and no usage make pricing fail, and money is a finite Decimal that is never negative."""
     models = {"m": OpenAIModel(engine="openai", base_url="http://x", name="m", price_in=price, price_out=price)}
-    found = CostMeter(AccountingSection(price_per_cpu_hour=price), models, "m")
+    cost_meter = CostMeter(AccountingSection(price_per_cpu_hour=price), models, "m")
 
     for engine in ("m", "linear"):
         usage = Usage(tokens_in=tokens_in, tokens_out=tokens_out, cpu_seconds=cpu_seconds)
-        cost = found.price(Step(producer="p", engine=engine, usage=usage)).usage.cost
+        cost = cost_meter.price(Step(producer="p", engine=engine, usage=usage)).usage.cost
         assert isinstance(cost, Decimal)
         assert cost.is_finite()
         assert cost >= 0
@@ -182,11 +184,11 @@ def test_any_amount(tokens_in, tokens_out, cpu_seconds, price):
 
 def test_the_most_that_a_prompt_can_be_read_as():
     """Every text of it counts with its frame, choices and schema too; a text that is not there has no frame."""
-    asked = Prompt(messages=(Message(role="user", text="é" * 10),))
+    prompt = Prompt(messages=(Message(role="user", text="é" * 10),))
 
-    assert most_read(asked) == 20 + FRAME_TOKENS
-    assert most_read(replace(asked, choices=("yes", "no"))) == most_read(asked) + 5 + 2 * FRAME_TOKENS
-    assert most_read(replace(asked, json_schema={"type": "object"})) == most_read(asked) + len("{'type': 'object'}")
+    assert most_read(prompt) == 20 + FRAME_TOKENS
+    assert most_read(replace(prompt, choices=("yes", "no"))) == most_read(prompt) + 5 + 2 * FRAME_TOKENS
+    assert most_read(replace(prompt, json_schema={"type": "object"})) == most_read(prompt) + len("{'type': 'object'}")
 
 
 DATED = OpenAIModel.model_validate(
@@ -210,9 +212,9 @@ DATED = OpenAIModel.model_validate(
 def test_prices_have_a_first_day(day, money):
     """A call costs what its day's prices say; remembered tokens have their own price, if there is one."""
     moment = datetime.fromisoformat(f"{day}T12:00:00+00:00").timestamp()
-    found = CostMeter(AccountingSection(), {"m": DATED}, None, clock=lambda: moment)
+    cost_meter = CostMeter(AccountingSection(), {"m": DATED}, None, clock=lambda: moment)
 
-    usage = found.price(step("m", tokens_in=2000, tokens_cached=1000, tokens_out=1000)).usage
+    usage = cost_meter.price(step("m", tokens_in=2000, tokens_cached=1000, tokens_out=1000)).usage
     assert usage.cost == Decimal(money) / 10**6
 
 
@@ -227,8 +229,8 @@ def test_energy_by_size():
     sized = OpenAIModel(
         engine="openai", base_url="http://x/v1", name="m", parameters_billion=(8, 70), active_billion=8, pue=1.2
     )
-    found = CostMeter(AccountingSection(), {"m": sized}, None)
-    usage = found.price(step("m", tokens_in=9000, tokens_out=100, milliseconds=60_000)).usage
+    cost_meter = CostMeter(AccountingSection(), {"m": sized}, None)
+    usage = cost_meter.price(step("m", tokens_in=9000, tokens_out=100, milliseconds=60_000)).usage
 
     assert usage.joules_kind == "estimated"
     assert usage.joules_low < usage.joules < usage.joules_high
@@ -239,10 +241,10 @@ def test_energy_by_size():
 
 def test_measured_by_the_package(package):
     """With the processor's counter a step takes its share of it, and that is measured."""
-    found = CostMeter(AccountingSection(watts_per_core=99), MODELS, None, package=package.meter())
-    assert found.price(step("linear", cpu_seconds=2.0)).usage.joules_kind == "estimated"  # no reading yet
+    cost_meter = CostMeter(AccountingSection(watts_per_core=99), MODELS, None, package=package.meter())
+    assert cost_meter.price(step("linear", cpu_seconds=2.0)).usage.joules_kind == "estimated"  # no reading yet
 
     package.spend(joules=30.0, cpu_seconds=10.0)
-    usage = found.price(step("linear", cpu_seconds=2.0)).usage
+    usage = cost_meter.price(step("linear", cpu_seconds=2.0)).usage
     assert (usage.joules, usage.joules_kind) == (pytest.approx(6.0), "measured")
-    assert found.price(step("cloud", tokens_in=3)).usage.joules_kind == "estimated"
+    assert cost_meter.price(step("cloud", tokens_in=3)).usage.joules_kind == "estimated"

@@ -21,8 +21,8 @@ from coterie.config.file import OpenAIModel
 )
 def test_like_the_original(parameters, active, joules):
     """The same figures as the package that published it."""
-    found = generation_joules(200, parameters=parameters, active=active, pue=1.2, seconds=60)
-    assert found == pytest.approx(joules, rel=1e-9)
+    energy = generation_joules(200, parameters=parameters, active=active, pue=1.2, seconds=60)
+    assert energy == pytest.approx(joules, rel=1e-9)
 
 
 def test_waiting_bounds_the_server():
@@ -38,10 +38,10 @@ def model(**about):
 
 def test_range():
     """A range of parameters and of PUE makes a range of energy, ends with ends."""
-    found = remote_joules(model(parameters_billion=[8, 70], pue=[1.0, 2.0]), 100, 0.0)
-    assert found.low == generation_joules(100, parameters=8, active=8, pue=1.0)
-    assert found.high == generation_joules(100, parameters=70, active=70, pue=2.0)
-    assert found.likely == (found.low + found.high) / 2
+    energy = remote_joules(model(parameters_billion=[8, 70], pue=[1.0, 2.0]), 100, 0.0)
+    assert energy.low == generation_joules(100, parameters=8, active=8, pue=1.0)
+    assert energy.high == generation_joules(100, parameters=70, active=70, pue=2.0)
+    assert energy.likely == (energy.low + energy.high) / 2
 
 
 def test_no_size():
@@ -68,5 +68,5 @@ def test_models_that_cannot_be(said):
 
 def test_all_parameters_may_be_active():
     """Of a guess too: the lower end of the one with that of the other."""
-    found = remote_joules(model(parameters_billion=[8, 70], active_billion=[8, 70], pue=1), 100, 0.0)
-    assert found == remote_joules(model(parameters_billion=[8, 70], pue=1), 100, 0.0)
+    energy = remote_joules(model(parameters_billion=[8, 70], active_billion=[8, 70], pue=1), 100, 0.0)
+    assert energy == remote_joules(model(parameters_billion=[8, 70], pue=1), 100, 0.0)

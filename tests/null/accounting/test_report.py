@@ -39,10 +39,10 @@ def test_any_money_is_a_number(cost):
     """Amounts of any size are plain JSON numbers."""
     summary = LedgerSummary(**{**vars(SUMMARY), "cost": cost, "p50_ms": None, "p95_ms": None})
 
-    found = json.loads(json.dumps(summary_json(summary, currency="USD"), allow_nan=False))
+    document = json.loads(json.dumps(summary_json(summary, currency="USD"), allow_nan=False))
 
-    assert found["cost"] == pytest.approx(float(cost), abs=1e-9)
-    assert found["p50_ms"] is None
+    assert document["cost"] == pytest.approx(float(cost), abs=1e-9)
+    assert document["p50_ms"] is None
 
 
 def test_money_for_people_has_three_digits_and_no_exponent():
@@ -57,9 +57,9 @@ def test_money_for_people_has_three_digits_and_no_exponent():
 def test_where_no_cost_is_known_the_row_has_none():
     """Steps without a price cost what nobody knows, which is not nothing; beside known ones they are counted apart."""
     reporting = Reporting(by="day", since=0.0, now=1.0, cores=2, accounting=AccountingSection())
-    known = [
+    costs = [
         row_json(LedgerRow(key="a", requests=3, unpriced=unpriced, cost=cost), reporting, seconds=None)["known_cost"]
         for unpriced, cost in [(3, Decimal(0)), (1, Decimal("0.5")), (0, Decimal(0))]
     ]
 
-    assert known == [None, 0.5, 0.0]
+    assert costs == [None, 0.5, 0.0]

@@ -19,7 +19,7 @@ ENGLISH = (
 ENCODINGS = [bpe_openai.get_encoding(name) for name in ("cl100k_base", "o200k_base")]
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS, ids=lambda each: each.name)
+@pytest.mark.parametrize("encoding", ENCODINGS, ids=lambda encoding: encoding.name)
 def test_close_for_english(encoding):
     """Of English prose it is at most a tenth too few."""
     assert 0.9 * len(encoding.encode_ordinary(ENGLISH)) <= fewest_tokens(ENGLISH)

@@ -17,10 +17,10 @@ WORDS = {
 FILLER = ["please", "today", "again", "my", "the", "why"]
 
 
-def messages(each: int = 30) -> tuple[list[str], list[str]]:
+def messages(per_label: int = 30) -> tuple[list[str], list[str]]:
     """Texts of two words that tell their label and two that do not, labels in turn."""
     texts, labels = [], []
-    for i in range(each):
+    for i in range(per_label):
         for label, words in WORDS.items():
             pairs = list(itertools.permutations(words, 2))
             first, second = pairs[i * 7 % len(pairs)]

@@ -36,24 +36,24 @@ def test_one_text_gives_one_prediction(classifier):
 
 def test_probabilities_have_a_column_a_label(classifier):
     """Rows sum to 1, the largest is the predicted label, a text without a word has none."""
-    found = classifier.predict_proba(["my card was stolen", "charged twice", " "])
+    probabilities = classifier.predict_proba(["my card was stolen", "charged twice", " "])
 
     assert classifier.labels == ("card", "parcel", "refund")
-    assert found[:2].sum(axis=1) == pytest.approx(1)
-    assert found[:2].argmax(axis=1).tolist() == [0, 2]
-    assert np.isnan(found[2]).all()
+    assert probabilities[:2].sum(axis=1) == pytest.approx(1)
+    assert probabilities[:2].argmax(axis=1).tolist() == [0, 2]
+    assert np.isnan(probabilities[2]).all()
 
 
 def test_it_is_evaluated_with_intervals(classifier, data):
     """Figures with intervals, coverage and calibration; a text of no label counts as out of scope."""
-    found = classifier.evaluate([*data[0][:30], "what about the weather"], [*data[1][:30], None])
+    evaluation = classifier.evaluate([*data[0][:30], "what about the weather"], [*data[1][:30], None])
 
-    assert (found.n, found.labelled) == (31, 30)
-    assert found.accuracy > 0.9
-    low, high = found.intervals["accuracy"].low, found.intervals["accuracy"].high
-    assert low <= found.accuracy <= high
-    assert {"coverage", "ece", "macro_f1"} <= found.figures.keys()
-    assert found.oos_recall is not None
+    assert (evaluation.n, evaluation.labelled) == (31, 30)
+    assert evaluation.accuracy > 0.9
+    low, high = evaluation.intervals["accuracy"].low, evaluation.intervals["accuracy"].high
+    assert low <= evaluation.accuracy <= high
+    assert {"coverage", "ece", "macro_f1"} <= evaluation.figures.keys()
+    assert evaluation.oos_recall is not None
 
 
 def test_the_same_data_give_the_same_version(classifier, data):
@@ -222,7 +222,7 @@ def test_a_worse_version_is_only_the_candidate(tmp_path, data):
     good = Classifier.fit(texts[:45], labels[:45], test=test, rungs=["lexical"], name="triage")
     turned = {"card": "parcel", "parcel": "refund", "refund": "card"}
     bad = Classifier.fit(
-        texts[:45], [turned[each] for each in labels[:45]], test=test, rungs=["lexical"], name="triage"
+        texts[:45], [turned[label] for label in labels[:45]], test=test, rungs=["lexical"], name="triage"
     )
 
     assert good.save(tmp_path).promoted

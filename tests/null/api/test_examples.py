@@ -13,10 +13,10 @@ import coterie
 def test_an_example_does_what_it_shows(name):
     """Each class shows how it is used, and that is so."""
     (example,) = doctest.DocTestFinder(recurse=False).find(getattr(coterie, name), name, globs={})
-    found = doctest.DocTestRunner().run(example)
+    result = doctest.DocTestRunner().run(example)
 
-    assert found.attempted > 0
-    assert found.failed == 0
+    assert result.attempted > 0
+    assert result.failed == 0
 
 
 def test_the_api_is_all_there_is():

@@ -30,7 +30,7 @@ def test_an_answer_has_what_the_gateway_shows(network):
         shown["route"]["reason"],
         shown["route"]["reason_code"],
     )
-    assert [each.value for each in answer.findings] == [each["value"] for each in shown["findings"]]
+    assert [finding.value for finding in answer.findings] == [finding["value"] for finding in shown["findings"]]
     assert answer.usage.milliseconds == shown["usage"]["milliseconds"]
     assert answer.citations == ()
 
@@ -159,7 +159,7 @@ def test_typed_questions(network):
 
     assert answer["topic"].probability(answer["topic"].value) == max(answer["topic"].probabilities)
     assert answer["sure"].zero_shot
-    assert [each.question for each in answer.decisions] == ["topic", "sure"]
+    assert [decision.question for decision in answer.decisions] == ["topic", "sure"]
     with pytest.raises(InputError, match="Unknown label"):
         network.decide("x", [Question.predicate("?")], label="loud")
 

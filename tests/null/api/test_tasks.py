@@ -142,7 +142,7 @@ def test_answers(answerer, tmp_path):
     assert "28 days" in answer.text
     assert "28 days" in answer._repr_html_()
     assert answerer.ask(question, document="documents/answerer/travel.md").text != answer.text
-    assert [each.text for each in answerer.predict([question])] == [answer.text]
+    assert [prediction.text for prediction in answerer.predict([question])] == [answer.text]
     assert answerer.evaluate([question, "What is the capital of Peru?"], ["28 days", None]).n == 2
     answerer.save(tmp_path, name="handbook")
     assert (tmp_path / "documents" / "handbook" / "leave.md").read_text() == DOCUMENTS["leave.md"]
@@ -217,8 +217,8 @@ def test_function_calls(tmp_path):
     light, lock, none = caller.predict(["switch on the lamp in the garage", "lock the door", "who wrote the book"])
 
     assert caller.functions == ("light", "lock")
-    assert [(each.name, each.arguments) for each in light.calls] == [("light", {"room": "garage"})]
-    assert [each.name for each in lock.calls] == ["lock"]
+    assert [(call.name, call.arguments) for call in light.calls] == [("light", {"room": "garage"})]
+    assert [call.name for call in lock.calls] == ["lock"]
     assert (none.calls, none.label) == ((), "no_function")
     assert caller.evaluate(texts[:3], calls[:3]).accuracy == 1
     caller.save(tmp_path)

@@ -158,9 +158,9 @@ def network(folder, monkeypatch) -> Callable[..., list[bool]]:
         specialist = Speaker("triage", answer, error=error, task=task)
 
         async def open_network(
-            place: Path, *, warm: bool = False, empty: bool = False, encoder: object = None, config: object = None
+            path: Path, *, warm: bool = False, empty: bool = False, encoder: object = None, config: object = None
         ) -> Network:
-            assert place == folder
+            assert path == folder
             install.config = config
             config = config or load_config(folder)
             store = await SQLiteStore.open(

@@ -53,13 +53,13 @@ def test_no_command_shows_the_help(run):
 
 def test_a_text_that_begins_with_a_dash(run, tmp_path):
     """A text like "-80 alarm" is read as options: how to give it is said, for commands that take one."""
-    asked = run("-C", tmp_path, "ask", "-80 alarm")
+    result = run("-C", tmp_path, "ask", "-80 alarm")
     misspelt = run("-C", tmp_path, "ask", "--sesion", "a", "text")
     textless = run("-C", tmp_path, "report", "-8")
 
-    assert f"coterie -C {tmp_path} ask -- '...'" in asked.err
+    assert f"coterie -C {tmp_path} ask -- '...'" in result.err
     assert "-- '...'" not in misspelt.err + textless.err
-    assert {asked.code, misspelt.code, textless.code} == {2}
+    assert {result.code, misspelt.code, textless.code} == {2}
 
 
 def test_version(run):
@@ -73,11 +73,11 @@ def test_every_command_has_json():
     """Every command knows `--json`."""
 
     def commands(group):
-        for each in group.commands.values():
-            yield from commands(each) if hasattr(each, "commands") else (each,)
+        for command in group.commands.values():
+            yield from commands(command) if hasattr(command, "commands") else (command,)
 
     for command in commands(typer.main.get_command(app)):
-        assert "--json" in {name for each in command.params for name in each.opts}, command.name
+        assert "--json" in {name for parameter in command.params for name in parameter.opts}, command.name
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,9 @@ def test_a_hint_is_a_command_for_this_folder(run, monkeypatch, tmp_path, hint, s
         raise errors.ConfigError("m", hint=hint)
 
     monkeypatch.setattr("coterie.config.file.load_config", fail)
-    place = tmp_path / "my shop"
+    shop_folder = tmp_path / "my shop"
 
-    assert run("-C", place, "report").err == f"Error: m\n{shown.format(place)}\n"
+    assert run("-C", shop_folder, "report").err == f"Error: m\n{shown.format(shop_folder)}\n"
     assert run("report").err == f"Error: m\n{hint}\n"
 
 
@@ -147,9 +147,9 @@ def test_usage_errors_as_json(run):
 
 def test_an_unknown_option_names_those_that_begin_like_it(run):
     """Also where others are spelt more alike: `--label` is short for the column of the labels."""
-    said = run("add", "tickets", "--label", "topic").err
-    assert "--label-column" in said
-    assert "--labels" in said
+    message = run("add", "tickets", "--label", "topic").err
+    assert "--label-column" in message
+    assert "--labels" in message
     assert "--text-column" in run("add", "tickets", "--text", "body").err
 
 

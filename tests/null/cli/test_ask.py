@@ -198,8 +198,10 @@ def test_a_follow_up_says_how_it_was_understood(run, folder, network):
     about = "Your parcel is on its way"
     assert document["rewritten"] == f"when does it come? ({about})"
     assert f"rewritten  and the price? ({about})" in drawn
-    asked = [e["text"] for e in run("-C", folder, "session", "export", "s1").json["entries"] if e["producer"] == "user"]
-    assert asked == ["where is my parcel?", "when does it come?", "and the price?"]
+    questions = [
+        e["text"] for e in run("-C", folder, "session", "export", "s1").json["entries"] if e["producer"] == "user"
+    ]
+    assert questions == ["where is my parcel?", "when does it come?", "and the price?"]
 
 
 def test_as_whom(run, folder, network):
@@ -286,13 +288,13 @@ def test_a_file_is_read(run, folder, network, reader):
     fee = "The late fee for a personal loan is 12 pounds."
     file = folder / "terms.md"
     file.write_text(f"# Terms\n\nWe are open on Sundays.\n\n{fee}\n\nThe bank keeps paper in Leeds.\n")
-    asked = ("-C", folder, "ask", "What is the late fee for a personal loan?", "--document", file)
+    arguments = ("-C", folder, "ask", "What is the late fee for a personal loan?", "--document", file)
 
-    result = run(*asked)
+    result = run(*arguments)
     assert result.code == 0, result.err
     assert result.out.startswith(f"{fee} [1]\n")
     assert "terms.md" in result.out
-    document = run(*asked, "--document-label", "confidential", "--json", "--trace").json
+    document = run(*arguments, "--document-label", "confidential", "--json", "--trace").json
     assert document["trace"]["findings"][-1]["label"] == "confidential"
     (citation,) = document["findings"][-1]["citations"]
     assert (citation["text"], citation["document"]) == (fee, "terms.md")
@@ -330,15 +332,15 @@ def test_files_that_cannot_be_read(run, folder, network, name, content):
 
 def test_release(run, folder, network):
     """`--release-to` with `--because` lowers the label, and the trace has the reason; half of it is refused."""
-    asked = ("-C", folder, "ask", "where is my parcel? anna@example.org", "--json", "--trace")
+    arguments = ("-C", folder, "ask", "where is my parcel? anna@example.org", "--json", "--trace")
     network()
-    assert run(*asked).json["trace"]["label"] == "confidential"
+    assert run(*arguments).json["trace"]["label"] == "confidential"
     network()
-    released = run(*asked, "--release-to", "internal", "--because", "ticket 12").json["trace"]
+    released = run(*arguments, "--release-to", "internal", "--because", "ticket 12").json["trace"]
     assert released["label"] == "internal"
     assert (released["verdicts"][-1]["rule"], released["verdicts"][-1]["reason_code"]) == ("label.released",) * 2
     for half in (("--release-to", "internal"), ("--because", "x")):
-        refused = run(*asked, *half)
+        refused = run(*arguments, *half)
         assert (refused.code, refused.json["error"]["hint"]) == (2, "A release has a label and a reason.")
 
 

@@ -24,12 +24,12 @@ def asked(run, folder, network):
 def test_verify(run, asked):
     """A log that nobody touched is whole, and its place is printed to be kept."""
     document = run("-C", asked, "audit", "verify", "--json").json
-    told = run("-C", asked, "audit", "verify")
+    result = run("-C", asked, "audit", "verify")
 
     assert document["whole"]
     assert document["fault"] is None
-    assert told.code == 0
-    assert document["at"] in told.out
+    assert result.code == 0
+    assert document["at"] in result.out
     assert run("-C", asked, "audit", "verify", "--at", document["at"]).code == 0
 
 
@@ -37,11 +37,11 @@ def test_a_change_is_found(run, asked):
     """A changed line is located, with exit code 4 and in words."""
     path = asked / "state" / "audit.jsonl"
     path.write_text(path.read_text().replace("erase_session", "forget_nothing"))
-    told = run("-C", asked, "audit", "verify")
+    result = run("-C", asked, "audit", "verify")
     document = run("-C", asked, "audit", "verify", "--json")
 
-    assert told.code == document.code == 4
-    assert "CHANGED at line" in told.out
+    assert result.code == document.code == 4
+    assert "CHANGED at line" in result.out
     assert document.json["fault"]["kind"] == "edited"
 
 
@@ -60,10 +60,10 @@ def test_show(run, asked):
 def test_export(run, asked, tmp_path):
     """What is exported are the entries as JSON lines, for their owner only."""
     file = tmp_path / "audit.jsonl"
-    told = run("-C", asked, "audit", "export", file, "--json").json
+    report = run("-C", asked, "audit", "export", file, "--json").json
 
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    assert told["entries"] == len(lines) > 0
+    assert report["entries"] == len(lines) > 0
     assert {"n", "kind", "hash", "prev"} <= lines[0].keys()
     assert file.stat().st_mode & 0o077 == 0
 
@@ -74,18 +74,18 @@ def test_a_line_that_is_no_entry(run, asked, line):
     path = asked / "state" / "audit.jsonl"
     path.write_text(line + "\n" + path.read_text())
 
-    told = run("-C", asked, "audit", "show")
-    assert told.code == 2
-    assert "Line 1" in told.err
+    result = run("-C", asked, "audit", "show")
+    assert result.code == 2
+    assert "Line 1" in result.err
     assert run("-C", asked, "audit", "verify").code == 4
 
 
 def test_no_log(run, folder):
     """Before the first request there is none; it is said what makes it."""
-    told = run("-C", folder, "audit", "verify")
+    result = run("-C", folder, "audit", "verify")
 
-    assert told.code == 2
-    assert "no audit log" in told.err
+    assert result.code == 2
+    assert "no audit log" in result.err
 
 
 def test_bad_place(run, asked):
@@ -115,12 +115,12 @@ def test_what_nobody_vouches_for(run, asked):
     log.append_all([])
     log.append_all([AuditEvent(kind="request", time=time.time()) for _ in range(3)], sync=False)
     head.write_bytes(counted)
-    told = run("-C", asked, "audit", "verify")
-    found = run("-C", asked, "audit", "verify", "--json")
+    result = run("-C", asked, "audit", "verify")
+    json_result = run("-C", asked, "audit", "verify", "--json")
 
-    assert told.code == found.code == 6
-    assert "UNVOUCHED" in told.out
-    assert (found.json["vouched"], found.json["unvouched"]) == (before["entries"] + 1, 3)
+    assert result.code == json_result.code == 6
+    assert "UNVOUCHED" in result.out
+    assert (json_result.json["vouched"], json_result.json["unvouched"]) == (before["entries"] + 1, 3)
     AuditLog(path).append_all([AuditEvent(kind="request", time=time.time())])
     assert run("-C", asked, "audit", "verify").code == 0
 
@@ -133,13 +133,13 @@ def test_what_left_without_an_outcome(run, asked):
         for n in range(2)
     ]
     log = AuditLog(asked / "state" / "audit.jsonl")
-    log.append_all([audit_egress(each, call, time=time.time()) for each in egress])
+    log.append_all([audit_egress(record, call, time=time.time()) for record in egress])
     log.append_all([audit_outcome(egress[:1], call, time=time.time())])
-    told = run("-C", asked, "audit", "verify")
+    result = run("-C", asked, "audit", "verify")
     (left,) = run("-C", asked, "audit", "verify", "--json").json["open"]
 
-    assert told.code == 0
-    assert "OPEN: 1 prompt" in told.out
+    assert result.code == 0
+    assert "OPEN: 1 prompt" in result.out
     assert (left["id"], left["engine"], left["trace"]) == ("t1.1", "large", "t1")
     (entry,) = run("-C", asked, "audit", "show", "--open", "--json").json["entries"]
     assert entry["about"]["id"] == "t1.1"

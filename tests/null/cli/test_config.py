@@ -15,16 +15,16 @@ def patterns(schema: object) -> Iterator[str]:
     if isinstance(schema, dict):
         yield from (value for key, value in schema.items() if key == "pattern" and isinstance(value, str))
         yield from schema.get("patternProperties", {})
-    for each in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
-        yield from patterns(each)
+    for part in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from patterns(part)
 
 
 def test_every_pattern_has_words():
     """Nobody is shown a regular expression."""
-    chosen = [each.section_class(name) for each in _CHOICES.values() for name in each.plugins.names]
-    found = {each for section in [Config, *chosen] for each in patterns(section.model_json_schema())}
+    chosen = [choice.section_class(name) for choice in _CHOICES.values() for name in choice.plugins.names]
+    forms = {pattern for section in [Config, *chosen] for pattern in patterns(section.model_json_schema())}
 
-    assert found == set(_FORMS)
+    assert forms == set(_FORMS)
 
 
 @pytest.mark.parametrize(

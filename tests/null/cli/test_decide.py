@@ -14,15 +14,15 @@ CHOICE = ("--choice", "way=by post|by hand|by van")
 def test_answers_and_sites(run, folder, network):
     """A table of answers with who gave them; then each question is a site with its volume."""
     network()
-    told = run(
+    result = run(
         "-C", folder, "decide", "where is it?", *CHOICE, "--predicate", "late=It is late.", "--score", "s=low|high"
     )
     listed = run("-C", folder, "decisions", "--json").json["sites"]
 
-    assert told.code == 0, told.err
-    assert "encoder" in told.out
-    assert "calibrated" in told.err
-    assert {each["name"]: (each["kind"], each["asked"]) for each in listed} == {
+    assert result.code == 0, result.err
+    assert "encoder" in result.out
+    assert "calibrated" in result.err
+    assert {entry["name"]: (entry["kind"], entry["asked"]) for entry in listed} == {
         "way": ("choice", 1),
         "late": ("predicate", 1),
         "s": ("score", 1),
@@ -43,11 +43,11 @@ def test_why_a_specialist_is_not_sure(run, folder, monkeypatch):
         trace=SimpleNamespace(egress_summary="large; internal; pseudonymised", id="t1"),
     )
     monkeypatch.setattr("coterie.cli.decide.with_network", lambda *_: answer)
-    told = run("-C", folder, "decide", "where is it?", *CHOICE)
+    result = run("-C", folder, "decide", "where is it?", *CHOICE)
 
-    assert "[egress large; internal; pseudonymised; trace t1]" in told.out
-    assert f"way: {unsure.reason}" in told.err
-    assert "late:" not in told.err
+    assert "[egress large; internal; pseudonymised; trace t1]" in result.out
+    assert f"way: {unsure.reason}" in result.err
+    assert "late:" not in result.err
 
 
 def test_json_and_a_file(run, folder, network, tmp_path):
@@ -78,8 +78,8 @@ def test_a_file_that_has_no_questions(run, folder, network, tmp_path, *, content
     file = tmp_path / "questions.json"
     if content is not None:
         file.write_text(content)
-    told = run("-C", folder, "decide", "where?", "--questions", file)
-    assert (told.code, said in told.err, '"type": "noul"' in told.err) == (2, True, True), told.err
+    result = run("-C", folder, "decide", "where?", "--questions", file)
+    assert (result.code, said in result.err, '"type": "noul"' in result.err) == (2, True, True), result.err
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,10 @@ def test_a_file_that_has_no_questions(run, folder, network, tmp_path, *, content
 def test_what_cannot_be_asked(run, folder, network, words):
     """It is an error with a hint or what was found, and no traceback."""
     network()
-    told = run("-C", folder, "decide", *words)
+    result = run("-C", folder, "decide", *words)
 
-    assert told.code not in {0, 70}
-    assert "Error" in told.err
+    assert result.code not in {0, 70}
+    assert "Error" in result.err
 
 
 def test_nothing_asked_yet(run, folder):

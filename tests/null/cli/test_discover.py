@@ -31,10 +31,10 @@ def log(tmp_path):
 
 def test_jobs_and_rows(run, log, tmp_path):
     """Volume, cost, callers, task and labels of each job; the rows are the inputs without the template."""
-    found = run("discover", log, "--out", tmp_path / "jobs", "--json")
+    result = run("discover", log, "--out", tmp_path / "jobs", "--json")
 
-    assert found.code == 0, found.err
-    labels, free = found.json["jobs"]
+    assert result.code == 0, result.err
+    labels, free = result.json["jobs"]
     assert (labels["calls"], labels["task"], labels["callers"], set(labels["labels"])) == (
         180,
         "classify",
@@ -43,7 +43,7 @@ def test_jobs_and_rows(run, log, tmp_path):
     )
     assert labels["cost"] == pytest.approx(0.18)
     assert (free["calls"], free["task"], free["file"]) == (60, "generate", None)
-    assert found.json["skipped"] == {"broken": 1, "error": 1}
+    assert result.json["skipped"] == {"broken": 1, "error": 1}
     with Path(labels["file"]).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == labels["rows"] > 150
@@ -70,10 +70,10 @@ def test_bad_input(run, log, words):
 def test_what_is_no_log_is_an_error(run, tmp_path):
     """A file of something else is refused, as by `coterie import`, and not shown as a log without jobs."""
     (tmp_path / "notes.txt").write_text("root:x:0:0\ndaemon:x:1:1\n")
-    found = [run(name, tmp_path / "notes.txt", "--json") for name in ("discover", "import")]
+    results = [run(name, tmp_path / "notes.txt", "--json") for name in ("discover", "import")]
 
-    assert {each.code for each in found} == {2}
-    assert {each.json["error"]["code"] for each in found} == {"data_error"}
+    assert {result.code for result in results} == {2}
+    assert {result.json["error"]["code"] for result in results} == {"data_error"}
 
 
 def test_an_empty_log_has_no_job(run, tmp_path):

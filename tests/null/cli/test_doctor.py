@@ -433,9 +433,9 @@ def test_an_address_with_a_password(run, folder):
     """A user or a password in an address is refused, with where it belongs, and never repeated."""
     add(folder, '[models.big]\nengine = "openai"\nname = "m"\nbase_url = "https://ada:hunter2@example.org/v1"')
     add(folder, '[observe]\notlp_endpoint = "http://:hunter2@example.org/v1/traces"')
-    told = run("-C", folder, "doctor")
+    result = run("-C", folder, "doctor")
 
-    assert told.code == 1
-    assert "api_key = 'env:NAME'" in told.out
-    assert "OTEL_EXPORTER_OTLP_HEADERS" in told.out
-    assert "hunter2" not in told.out + told.err
+    assert result.code == 1
+    assert "api_key = 'env:NAME'" in result.out
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in result.out
+    assert "hunter2" not in result.out + result.err

@@ -52,8 +52,10 @@ async def _asked(folder, callers):
 
 
 def hits(folder, pattern):
-    found = re.compile(pattern.encode(), re.IGNORECASE)
-    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and found.search(p.read_bytes())}
+    expression = re.compile(pattern.encode(), re.IGNORECASE)
+    return {
+        p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and expression.search(p.read_bytes())
+    }
 
 
 @pytest.mark.parametrize("whose", [("--tenant", "acme"), ("--subject", "Anna Smith")])
@@ -65,29 +67,29 @@ def test_rows_of_a_training_that_was_killed(run, lived, whose):
     assert run("-C", lived, "erase", *whose, "--dry-run").code == 0
     assert rows.exists()
 
-    told = run("-C", lived, "erase", *whose, "--json")
+    result = run("-C", lived, "erase", *whose, "--json")
 
-    assert told.code == 0, told.err
+    assert result.code == 0, result.err
     assert not rows.exists()
-    assert not any(each["path"].startswith("state/flywheel") for each in told.json.get("left", []))
+    assert not any(entry["path"].startswith("state/flywheel") for entry in result.json.get("left", []))
 
 
 def test_of_a_tenant(run, lived):
     """No file that Coterie wrote mentions what it said, its documents are out of the indexes, its keys open nothing."""
-    told = run("-C", lived, "erase", "--tenant", "acme", "--json")
+    result = run("-C", lived, "erase", "--tenant", "acme", "--json")
     keys = KeyRing(lived / "state/keys.json").keys()
 
-    assert told.code == 0, told.err
-    assert told.json["sessions"] == [{"tenant": "acme", "session": "wombat-session"}]
-    assert (told.json["entries"], len(told.json["traces"]), len(told.json["keys"])) == (3, 2, 1)
-    assert told.json["documents"] == {"docs": ["papers/acme/plan.md"]}
+    assert result.code == 0, result.err
+    assert result.json["sessions"] == [{"tenant": "acme", "session": "wombat-session"}]
+    assert (result.json["entries"], len(result.json["traces"]), len(result.json["keys"])) == (3, 2, 1)
+    assert result.json["documents"] == {"docs": ["papers/acme/plan.md"]}
     assert hits(lived, "wombat") == {"papers/acme/plan.md", "state/coterie.db"}  # the default tenant's answer too
     assert run("-C", lived, "erase", "--session", "anna smith").code == 0
     assert hits(lived, "wombat") == {"papers/acme/plan.md"}
     assert [(k.name, k.state(0)) for k in keys] == [("(erased)", "revoked"), ("ben", "valid")]
     assert not hits(lived, r"anna\.smith") - {"state/audit.jsonl"}
-    found = run("-C", lived, "search", "docs", "fee", "--json").json["passages"]
-    assert [p["document"] for p in found] == ["papers/all/fees.md"]
+    passages = run("-C", lived, "search", "docs", "fee", "--json").json["passages"]
+    assert [p["document"] for p in passages] == ["papers/all/fees.md"]
     assert "quokka" in run("-C", lived, "session", "show", "ben").out
     assert run("-C", lived, "audit", "verify").code == 0
 
@@ -109,16 +111,16 @@ def test_of_somebody(run, lived):
     before = (lived / "papers/acme/plan.md").read_bytes()
     dry = run("-C", lived, "erase", "--subject", "anna smith", "--dry-run", "--json").json
     assert "state/coterie.db" in hits(lived, "anna.smith")
-    told = run("-C", lived, "erase", "--subject", "anna smith", "--json").json
+    report = run("-C", lived, "erase", "--subject", "anna smith", "--json").json
 
-    assert dry | {"dry_run": False} == told
-    assert {(each["tenant"], each["session"]) for each in told["sessions"]} == {
+    assert dry | {"dry_run": False} == report
+    assert {(session["tenant"], session["session"]) for session in report["sessions"]} == {
         ("acme", "wombat-session"),
         ("default", "anna smith"),
     }
-    assert len(told["traces"]) == 3
-    assert told["mentioning"] == {"docs": ["papers/acme/plan.md"]}
-    left = {each["path"]: each["kind"] for each in told["left"]}
+    assert len(report["traces"]) == 3
+    assert report["mentioning"] == {"docs": ["papers/acme/plan.md"]}
+    left = {entry["path"]: entry["kind"] for entry in report["left"]}
     assert left["papers/acme/plan.md"] == "file"
     assert left["registry/triage/report.json"] == "version"
     assert "index" in left.values()
@@ -132,12 +134,12 @@ def test_words_for_people(run, lived):
     """What went and what stays, in sentences; nothing found is said, with an exit code of its own."""
     dry = run("-C", lived, "erase", "--tenant", "acme", "--dry-run").out
     nobody = run("-C", lived, "erase", "--tenant", "nobody")
-    told = run("-C", lived, "erase", "--subject", "Anna Smith").out
+    output = run("-C", lived, "erase", "--subject", "Anna Smith").out
 
     assert "Would erase 1 session with 3 entries, and 2 traces." in dry
     assert "Would erase from the index of 'docs': papers/acme/plan.md." in dry
     assert (nobody.code, len(nobody.out.splitlines())) == (2, 1)
-    assert "Left: registry/triage/report.json, a trained version" in told
+    assert "Left: registry/triage/report.json, a trained version" in output
 
 
 @pytest.mark.parametrize("words", [[], ["--session", "a", "--subject", "anna"], ["--subject", "xy"]])
@@ -161,10 +163,10 @@ def test_erasure_is_written_down_without_the_name(run, lived):
 def test_export(run, lived, tmp_path):
     """Everything that is kept of a tenant and nothing of another; a file of it is its owner's alone."""
     file = tmp_path / "acme.json"
-    told = run("-C", lived, "export", "--tenant", "acme", file, "--json").json
+    report = run("-C", lived, "export", "--tenant", "acme", file, "--json").json
     document = json.loads(file.read_text())
 
-    assert (told["sessions"], told["requests"]) == (1, 2)
+    assert (report["sessions"], report["requests"]) == (1, 2)
     assert document == run("-C", lived, "export", "--tenant", "acme").json
     assert [entry["kind"] for entry in document["sessions"][0]["entries"]] == ["message", "finding", "message"]
     assert document["requests"][0]["trace"]["findings"][0]["text"] == "Anna Smith has a wombat."
@@ -179,7 +181,7 @@ def test_export_of_a_session(run, lived):
     """Its entries and the requests in it, of its tenant alone, and no keys."""
     document = run("-C", lived, "export", "--session", "wombat-session", "--tenant", "acme").json
 
-    assert [(each["tenant"], each["session"]) for each in document["sessions"]] == [("acme", "wombat-session")]
+    assert [(session["tenant"], session["session"]) for session in document["sessions"]] == [("acme", "wombat-session")]
     assert [request["session"] for request in document["requests"]] == ["wombat-session"]
     assert "keys" not in document
     assert run("-C", lived, "export", "--session", "wombat-session").json["sessions"] == []
@@ -192,14 +194,14 @@ def test_export_of_somebody(run, lived):
     """
     document = run("-C", lived, "export", "--subject", "anna  SMITH").json
 
-    assert {(each["tenant"], each["session"]) for each in document["sessions"]} == {
+    assert {(session["tenant"], session["session"]) for session in document["sessions"]} == {
         ("acme", "wombat-session"),
         ("default", "anna smith"),
     }
     assert len(document["requests"]) == 3
     assert "quokka" not in json.dumps(document)
     assert document["documents"] == {"docs": ["papers/acme/plan.md"]}
-    assert {"papers/acme/plan.md", "registry/triage/report.json"} <= {each["path"] for each in document["files"]}
+    assert {"papers/acme/plan.md", "registry/triage/report.json"} <= {file["path"] for file in document["files"]}
     assert run("-C", lived, "export", "--subject", "anna smith", "--tenant", "default").json["tenant"] == "default"
 
     assert run("-C", lived, "erase", "--subject", "anna smith").code == 0
@@ -216,9 +218,9 @@ def test_an_export_counts_captured_examples_as_such(run, lived, tmp_path):
     calls = [{"messages": [{"role": "user", "content": f"purple axolotl {n}"}], "response": "yes"} for n in range(3)]
     log.write_text("\n".join(map(json.dumps, calls)))
     run("-C", lived, "flywheel", "import", log)
-    told = run("-C", lived, "export", "--subject", "purple axolotl", file, "--json").json
+    report = run("-C", lived, "export", "--subject", "purple axolotl", file, "--json").json
 
-    assert (told["sessions"], told["requests"], told["examples"]) == (0, 0, 3)
+    assert (report["sessions"], report["requests"], report["examples"]) == (0, 0, 3)
     assert len(run("-C", lived, "erase", "--subject", "purple axolotl", "--json").json["examples"]) == 3
 
 

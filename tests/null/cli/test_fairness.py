@@ -34,16 +34,16 @@ def lender(run, folder, monkeypatch):
 
 def test_groups(run, lender):
     """Figures by group on rows it has not seen, for people and as JSON; on those it has, a warning."""
-    told = run("-C", lender, "fairness", "risk", "data/other.csv", "--group", "sex", "--json")
+    result = run("-C", lender, "fairness", "risk", "data/other.csv", "--group", "sex", "--json")
     shown = run("-C", lender, "fairness", "risk", "data/other.csv", "--group", "sex", "--line", "0.4")
     seen = run("-C", lender, "fairness", "risk", "data/train.csv", "--group", "sex")
-    (column,) = told.json["columns"]
+    (column,) = result.json["columns"]
     women, men = column["groups"]
 
     assert (women["group"], men["group"], women["n"], men["n"]) == ("f", "m", 100, 100)
     assert women["approved"]["value"] < men["approved"]["value"]
     assert men["verdict"] == "reference"
-    assert told.err == ""
+    assert result.err == ""
     assert "Approved below 0.4" in shown.out
     assert "Largest gaps: approved" in shown.out
     assert "was trained on this file" in seen.err

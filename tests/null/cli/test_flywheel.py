@@ -46,45 +46,50 @@ def folder(tmp_path):
 
 def test_status_plan_and_review(run, folder):
     """Jobs, deployments, what waits for what; the next example, and a label for it."""
-    place, deployment = folder
-    found = run("-C", place, "flywheel", "status", "--json")
-    assert found.code == 0, found.err
-    assert [(each["name"], each["state"]) for each in found.json["jobs"]] == [("triage", "shadow")]
-    assert found.json["deployments"][0]["evidence"]["pending"] == ["e1"]
-    assert "triage" in run("-C", place, "flywheel", "status").out
-    steps = run("-C", place, "flywheel", "plan", "--json").json["steps"]
+    network_folder, deployment = folder
+    result = run("-C", network_folder, "flywheel", "status", "--json")
+    assert result.code == 0, result.err
+    assert [(job["name"], job["state"]) for job in result.json["jobs"]] == [("triage", "shadow")]
+    assert result.json["deployments"][0]["evidence"]["pending"] == ["e1"]
+    assert "triage" in run("-C", network_folder, "flywheel", "status").out
+    steps = run("-C", network_folder, "flywheel", "plan", "--json").json["steps"]
     assert {(step["kind"], step["done"]) for step in steps} == {("wait", False)}
-    item = run("-C", place, "flywheel", "review", "triage", "--json").json["item"]
-    assert run("-C", place, "flywheel", "review", "--json").json["item"] == item  # the job whose labels bring most
+    item = run("-C", network_folder, "flywheel", "review", "triage", "--json").json["item"]
+    assert (
+        run("-C", network_folder, "flywheel", "review", "--json").json["item"] == item
+    )  # the job whose labels bring most
     assert (item["example"], sorted(item["answers"])) == ("e1", ["fee", "lost"])
-    done = run("-C", place, "flywheel", "review", "triage", "--answer", "e1=fee", "--json")
+    done = run("-C", network_folder, "flywheel", "review", "triage", "--answer", "e1=fee", "--json")
     assert (done.json["item"], done.json["progress"]["labelled"]) == (None, 1)
-    assert run("-C", place, "flywheel", "review", "triage", "--answer", "e1=sunshine").code == 2
-    assert deployment in run("-C", place, "flywheel", "status").out
+    assert run("-C", network_folder, "flywheel", "review", "triage", "--answer", "e1=sunshine").code == 2
+    assert deployment in run("-C", network_folder, "flywheel", "status").out
 
 
 def test_promote_and_roll_back(run, folder):
     """A step past its gate is refused without --force; both are written down."""
-    place, deployment = folder
-    assert run("-C", place, "flywheel", "promote", deployment, "--reason", "x").code == 2
-    forced = run("-C", place, "flywheel", "promote", deployment, "--reason", "x", "--force", "--json")
+    network_folder, deployment = folder
+    assert run("-C", network_folder, "flywheel", "promote", deployment, "--reason", "x").code == 2
+    forced = run("-C", network_folder, "flywheel", "promote", deployment, "--reason", "x", "--force", "--json")
     assert (forced.json["state"], forced.json["share"]) == ("canary", 0.01)
-    assert run("-C", place, "flywheel", "rollback", deployment, "--reason", "y", "--json").json["state"] == "retired"
-    assert run("-C", place, "flywheel", "rollback", "nobody", "--reason", "y").code == 2
-    assert run("-C", place, "retrain", "nobody").code == 2
-    assert run("-C", place, "audit", "show", "--json").out.count('"deployment"') >= 2
+    assert (
+        run("-C", network_folder, "flywheel", "rollback", deployment, "--reason", "y", "--json").json["state"]
+        == "retired"
+    )
+    assert run("-C", network_folder, "flywheel", "rollback", "nobody", "--reason", "y").code == 2
+    assert run("-C", network_folder, "retrain", "nobody").code == 2
+    assert run("-C", network_folder, "audit", "show", "--json").out.count('"deployment"') >= 2
 
 
 def test_bootstrap_refuses_what_it_cannot_ask(run, folder):
     """An unknown teacher, examples that are none, an amount that is none."""
-    place, _ = folder
-    rows = place / "few.csv"
+    network_folder, _ = folder
+    rows = network_folder / "few.csv"
     rows.write_text("text,label\na,x\nb,y\n")
-    words = ("-C", place, "bootstrap", "new", "--describe", "d", "--examples", rows)
+    words = ("-C", network_folder, "bootstrap", "new", "--describe", "d", "--examples", rows)
     assert run(*words, "--teacher", "nobody").code == 2
     assert run(*words, "--teacher", "large", "--money", "much").code == 2
-    assert run("-C", place, "bootstrap", "../../new", *words[3:], "--teacher", "large").code == 2
-    own = place / "data" / "new.csv"
+    assert run("-C", network_folder, "bootstrap", "../../new", *words[3:], "--teacher", "large").code == 2
+    own = network_folder / "data" / "new.csv"
     own.parent.mkdir()
     own.write_text("text,label\nmine,x\n")
     assert (run(*words, "--teacher", "large").code, own.read_text()) == (2, "text,label\nmine,x\n")
@@ -96,7 +101,7 @@ def test_bootstrap_refuses_what_it_cannot_ask(run, folder):
 
 def test_logs_become_examples_once(run, folder):
     """Scrubbed; a second import gives the same; what is no call is counted."""
-    place, _ = folder
+    network_folder, _ = folder
     lines = [
         {
             "messages": [{"role": "user", "content": f"Mail ann.berg@example.com about {i}"}],
@@ -105,19 +110,19 @@ def test_logs_become_examples_once(run, folder):
         }
         for i in range(3)
     ]
-    log = place / "log.jsonl"
+    log = network_folder / "log.jsonl"
     log.write_text("\n".join([*map(json.dumps, lines), "{broken"]), encoding="utf-8")
     for _ in range(2):
-        found = run("-C", place, "flywheel", "import", log, "--json")
-        assert found.code == 0, found.err
-        assert found.json == {"calls": 3, "unpriced": 3, "skipped": {"broken": 1}}
+        result = run("-C", network_folder, "flywheel", "import", log, "--json")
+        assert result.code == 0, result.err
+        assert result.json == {"calls": 3, "unpriced": 3, "skipped": {"broken": 1}}
 
     async def read():
-        store = await SQLiteStore.open(place / "state" / "coterie.db", session_days=30.0, keep_content=False)
+        store = await SQLiteStore.open(network_folder / "state" / "coterie.db", session_days=30.0, keep_content=False)
         rows = await store.flywheel.newest(job="")
         await store.close()
         return rows
 
     rows = asyncio.run(read())
-    assert [each.prompt for each in rows] == [(("user", f"Mail <EMAIL_1> about {i}"),) for i in range(3)]
-    assert {(each.api, each.answer, each.tenant) for each in rows} == {("log", "yes", "default")}
+    assert [row.prompt for row in rows] == [(("user", f"Mail <EMAIL_1> about {i}"),) for i in range(3)]
+    assert {(row.api, row.answer, row.tenant) for row in rows} == {("log", "yes", "default")}

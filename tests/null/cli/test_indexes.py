@@ -67,11 +67,11 @@ def shop(folder):
 def test_index_and_search(run, shop):
     """An index of the file is indexed and searched; JSON has exactly what it should."""
     indexed = run("-C", shop, "index", "docs", "--json")
-    found = run("-C", shop, "search", "docs", "late fee", "--json")
+    result = run("-C", shop, "search", "docs", "late fee", "--json")
 
     assert (indexed.code, indexed.json["documents"], indexed.json["added"]) == (0, 2, 2)
-    assert list(found.json) == ["passages"]
-    (passage,) = found.json["passages"]
+    assert list(result.json) == ["passages"]
+    (passage,) = result.json["passages"]
     assert passage["text"] == "The late fee is five dollars."
     assert (passage["document"], passage["start"], passage["end"]) == ("papers/fees.md", 8, 37)
     assert (passage["label"], passage["heading"], passage["page"]) == ("internal", "Fees", None)
@@ -90,9 +90,9 @@ def test_documents_that_changed_since_they_were_indexed(run, shop, tmp_path):
     (shop / "papers" / "fees.md").write_text("# Fees\n\nThe late fee is six dollars.")
     (shop / "papers" / "more.md").write_text("More.")
     (shop / "papers" / "hr" / "pay.txt").unlink()
-    ok, found, fix = said()
+    ok, finding, fix = said()
     assert not ok
-    assert all(name in found for name in ("papers/fees.md", "papers/more.md", "papers/hr/pay.txt"))
+    assert all(name in finding for name in ("papers/fees.md", "papers/more.md", "papers/hr/pay.txt"))
     assert fix.endswith("index docs")
     run("-C", shop, "index", "docs")
     assert said()[0]
@@ -112,7 +112,7 @@ def test_a_document_named_by_a_full_path_does_not_keep_it(run, shop, tmp_path):
     passages = run("-C", shop, "search", "loose", "rent", "--json").json["passages"]
 
     assert (again["documents"], again["unchanged"]) == (2, 1)
-    assert {each["document"]: each["text"] for each in passages} == {
+    assert {passage["document"]: passage["text"] for passage in passages} == {
         "lease.md": "The rent of one is due.",
         "two/lease.md": "The rent of two is due.",
     }
@@ -156,11 +156,11 @@ def test_words_for_people(run, shop):
     """Without --json: what became of it, what could not be read, what comes next."""
     (shop / "papers" / "bad.docx").write_bytes(b"no zip")
     indexed = run("-C", shop, "index", "docs")
-    found = run("-C", shop, "search", "docs", "late fee", "--mode", "keyword")
+    result = run("-C", shop, "search", "docs", "late fee", "--mode", "keyword")
 
     assert "2 documents: 2 added" in indexed.out
     assert "Not read: papers/bad.docx" in indexed.err
-    assert "1. papers/fees.md [8:37] internal" in found.out
+    assert "1. papers/fees.md [8:37] internal" in result.out
 
 
 def test_nothing_could_be_read(run, folder, tmp_path):

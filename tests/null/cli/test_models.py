@@ -32,18 +32,18 @@ def test_list_what_was_pulled(run, tmp_path):
     (tmp_path / "stick").mkdir()
     (tmp_path / "stick" / "tiny.gguf").write_bytes(b"GGUF")
     assert run("models", "pull", "someone/tiny", "--file", "tiny.gguf", "--from", str(tmp_path / "stick")).code == 0
-    found = run("models", "list", "--json").json["models"][-1]
+    model = run("models", "list", "--json").json["models"][-1]
 
-    assert (found["name"], found["revision"], list(found["files"])) == ("someone/tiny", "copy", ["tiny.gguf"])
+    assert (model["name"], model["revision"], list(model["files"])) == ("someone/tiny", "copy", ["tiny.gguf"])
     assert "someone/tiny" in run("models", "list").out
 
 
 def test_pull(run, monkeypatch, tmp_path):
     """A pull passes the source on and says where the file is; the progress stays off standard output."""
-    asked = []
+    pulls = []
 
     def pull(name, *, file, source, progress):
-        asked.append((name, file, source))
+        pulls.append((name, file, source))
         progress(1, None)
         progress(50, 100)
         return tmp_path / "model.gguf"
@@ -53,7 +53,7 @@ def test_pull(run, monkeypatch, tmp_path):
     assert run("models", "pull", "smollm2", "--from", "hub").out == f"smollm2 is at {tmp_path / 'model.gguf'}\n"
     assert run("models", "pull", "smollm2", "--json").json == {"name": "smollm2", "path": str(tmp_path / "model.gguf")}
     assert run("models", "pull", "a/b", "--file", "c.gguf").code == 0
-    assert asked == [("smollm2", None, "hub"), ("smollm2", None, None), ("a/b", "c.gguf", None)]
+    assert pulls == [("smollm2", None, "hub"), ("smollm2", None, None), ("a/b", "c.gguf", None)]
 
 
 def test_pull_fails(run, monkeypatch):
@@ -119,9 +119,9 @@ def test_pin(run, network, name):
         locate(model, network)
     assert refused.value.hint.endswith(" coterie models pin 'my model.gguf'")
 
-    said = run("-C", str(network), "models", "pin", name, "--json").json
+    report = run("-C", str(network), "models", "pin", name, "--json").json
     digest = hashlib.sha256(b"weights").hexdigest()
-    assert (said["model"], said["sha256"], said["before"]) == ("mine", digest, None)
+    assert (report["model"], report["sha256"], report["before"]) == ("mine", digest, None)
     written = (network / "coterie.toml").read_text()
     assert [line for line in written.splitlines() if line not in NETWORK.splitlines()] == [f'sha256 = "{digest}"']
     assert tomllib.loads(written)["models"]["mine"]["sha256"] == digest

@@ -19,12 +19,12 @@ def letter(tmp_path):
 
 def test_shown(run, letter):
     """Each thing with its place and its label, then the label of the whole; no network is needed."""
-    told = run("privacy", "find", letter)
+    result = run("privacy", "find", letter)
 
-    assert told.code == 0
-    assert "5-21" in told.out
-    assert "anna@example.org" in told.out
-    assert "restricted" in told.out.splitlines()[-1]
+    assert result.code == 0
+    assert "5-21" in result.out
+    assert "anna@example.org" in result.out
+    assert "restricted" in result.out.splitlines()[-1]
 
 
 def test_json(run, letter):
@@ -32,7 +32,7 @@ def test_json(run, letter):
     document = run("privacy", "find", letter, "--json", "--redact").json
 
     assert document["label"] == "restricted"
-    assert [(each["kind"], each["text"], each["label"]) for each in document["found"]] == [
+    assert [(span["kind"], span["text"], span["label"]) for span in document["found"]] == [
         ("EMAIL", "anna@example.org", "confidential"),
         ("SECRET", "hunter2", "restricted"),
     ]
@@ -58,11 +58,11 @@ def test_standard_input(run, monkeypatch):
 def test_best_detector(run, folder, letter):
     """Where neither option nor file names a detector, the best one looks; which one, and its limits, is said."""
     letter.write_text("Sehr geehrte Frau Anna Schmidt, Ihr Paket kommt.")
-    told = run("-C", folder, "privacy", "find", letter, "--redact")
+    result = run("-C", folder, "privacy", "find", letter, "--redact")
 
-    assert told.out == "Sehr geehrte Frau <PERSON_1>, Ihr Paket kommt.\n"
-    assert "names" in told.err
-    assert "does not find" in told.err
+    assert result.out == "Sehr geehrte Frau <PERSON_1>, Ihr Paket kommt.\n"
+    assert "names" in result.err
+    assert "does not find" in result.err
 
 
 def test_setting(run, folder, letter):
@@ -84,9 +84,9 @@ def test_bad_input(run, tmp_path, letter):
         ((tmp_path / "none",), "Cannot read"),
         ((letter, "--detector", "magic"), "magic"),
     ):
-        told = run("privacy", "find", *words)
-        assert told.code in {2, 3}, told
-        assert message in told.err
+        result = run("privacy", "find", *words)
+        assert result.code in {2, 3}, result
+        assert message in result.err
 
 
 @pytest.fixture
@@ -106,12 +106,12 @@ def marked(tmp_path):
 
 def test_measured(run, marked):
     """Each marked kind with precision and recall, as a table and for scripts; kinds that nobody knows are named."""
-    told = run("privacy", "eval", marked, "--detector", "patterns")
+    result = run("privacy", "eval", marked, "--detector", "patterns")
     document = run("privacy", "eval", marked, "--detector", "patterns", "--json").json
 
-    assert told.code == 0
-    assert "MOOD (1)" in told.err
-    assert [line.split()[:3] for line in told.out.splitlines() if "EMAIL" in line] == [["EMAIL", "2", "2"]]
+    assert result.code == 0
+    assert "MOOD (1)" in result.err
+    assert [line.split()[:3] for line in result.out.splitlines() if "EMAIL" in line] == [["EMAIL", "2", "2"]]
     assert document["kinds"]["EMAIL"] == {
         "precision": 1.0, "recall": 1.0, "f1": 1.0, "marked": 2, "found": 2, "right": 2,
     }  # fmt: skip

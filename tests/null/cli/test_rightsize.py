@@ -33,13 +33,13 @@ def light(monkeypatch):
     def rightsize(rows, **given):
         from coterie.rightsizing.probe import Probed
 
-        def probe(root, rung, version, section, asked):
+        def probe(root, rung, version, section, texts):
             return Probed(milliseconds=[1.0], cpu_seconds=[0.001], resident_bytes=70_000_000, bare_bytes=20_000_000)
 
-        found = measure(rows, **given, probe=probe)
+        report = measure(rows, **given, probe=probe)
         for change in changes:
-            found = change(found)
-        return found
+            report = change(report)
+        return report
 
     monkeypatch.setattr("coterie.rightsizing.rightsize.rightsize", rightsize)
     return changes.append
@@ -139,7 +139,9 @@ def test_a_chain(run, tmp_path, data, light):
 def test_the_exit_code_says_whether_a_rung_is_enough(run, tmp_path, data, light, *, outcome, code):
     """3 unless the bar is met with confidence; the result is complete all the same."""
     light(
-        lambda found: replace(found, verdict=Recommendation(outcome=outcome, rung="lexical", sentences=("So it is.",)))
+        lambda report: replace(
+            report, verdict=Recommendation(outcome=outcome, rung="lexical", sentences=("So it is.",))
+        )
     )
     result = run("-C", tmp_path, "rightsize", data, "--json")
 
@@ -151,12 +153,12 @@ def test_prices(run, tmp_path, folder, data, light):
     """Watts and price come from the command line, else from the network's file."""
     with (folder / "coterie.toml").open("a") as file:
         file.write('\n[accounting]\nprice_per_cpu_hour = 3.6\ncurrency = "EUR"\n')
-    known = run("-C", folder, "rightsize", data, "--json").json["rungs"][0]["per_1000"]
+    price = run("-C", folder, "rightsize", data, "--json").json["rungs"][0]["per_1000"]
     typed = run(
         *("-C", folder, "rightsize", data, "--price-per-cpu-hour", "7.2", "--watts-per-core", "5", "--json")
     ).json["rungs"][0]["per_1000"]
 
-    assert (known["money"], known["currency"], known["joules"]) == (0.001, "EUR", 10.0)
+    assert (price["money"], price["currency"], price["joules"]) == (0.001, "EUR", 10.0)
     assert (typed["money"], typed["joules"]) == (0.002, 5.0)
 
 
@@ -218,11 +220,11 @@ def test_the_rung_llm(run, tmp_path, folder, *, data, light, server):
         file.write(MODEL.format(url=server.base_url, clearance="internal"))
     words = ("-C", folder, "rightsize", data, "--rungs", "lexical,llm", "--model", "giant", "--model-rows", "6")
     document = run(*words, "--price-per-cpu-hour", "1", "--json").json
-    asked = len(server.requests)
+    request_count = len(server.requests)
     shown = run(*words, "--price-per-cpu-hour", "1", "--report", tmp_path / "size.html")
     llm = document["rungs"][1]
 
-    assert asked == len(server.requests) == 12
+    assert request_count == len(server.requests) == 12
     assert document["large"] is None
     assert (llm["rung"], llm["held_out"]["n"], llm["resident_bytes"]) == ("llm", 6, None)
     assert llm["per_1000"]["money"] > 0
@@ -246,7 +248,7 @@ def test_the_rung_llm_beside_recorded_answers(run, tmp_path, folder, *, data, li
     document = run(*words, "--recorded", recorded, "--json").json
 
     assert document["large"]["name"] == "gpt"
-    assert [each["second"] for each in document["comparisons"]] == ["llm", "gpt"]
+    assert [comparison["second"] for comparison in document["comparisons"]] == ["llm", "gpt"]
 
 
 def test_a_model_without_clearance(run, folder, data, light, server):
@@ -321,10 +323,10 @@ def test_an_unknown_model(run, folder, data, light):
 def test_numbers_of_any_size_fit(run, tmp_path, data, light):
     """Large figures do not break the table."""
 
-    def grown(found: RightSizing) -> RightSizing:
-        row = found.rungs[0]
+    def grown(report: RightSizing) -> RightSizing:
+        row = report.rungs[0]
         slow = replace(row, milliseconds=row.milliseconds * 98_765, figure=Figure(0.5, Interval(0.4, 0.6)))
-        return replace(found, rungs=(slow, *found.rungs[1:]))
+        return replace(report, rungs=(slow, *report.rungs[1:]))
 
     light(grown)
     assert "98,765/98,765" in run("-C", tmp_path, "rightsize", data).out

@@ -15,13 +15,13 @@ SUBJECTS = {"triage": "card blocked stolen pin account transfer", "clauses": "cl
 
 def vector(text):
     """A text is what its words are about; other words point elsewhere."""
-    place = np.zeros(8)
+    values = np.zeros(8)
     for word in text.lower().replace(".", " ").replace("?", " ").split():
         home = next(
             (i for i, words in enumerate(SUBJECTS.values()) if word in words.split()), 2 + sum(map(ord, word)) % 6
         )
-        place[home] += 1.0
-    return (place / max(np.linalg.norm(place), 1e-9)).astype(np.float32)
+        values[home] += 1.0
+    return (values / max(np.linalg.norm(values), 1e-9)).astype(np.float32)
 
 
 class Words(EchoEngine):
@@ -69,8 +69,8 @@ def preview(folder, monkeypatch):
     encoder = Words("onnx")
     router = LearnedRouter(cards=cards, profiles=profiles, encoder=encoder, false_rejection=0.03)
 
-    async def open_preview(place):
-        assert place == folder
+    async def open_preview(path):
+        assert path == folder
         network = Network(
             specialists=dict.fromkeys(cards),
             router=router,
@@ -105,14 +105,14 @@ def test_nobody(run, preview):
 
 def test_json(run, preview):
     """The same for scripts: parts, reason, scores, and everything that was compared."""
-    found = run("-C", preview, "route", "blocked stolen card, and contract law notice", "--json").json
+    report = run("-C", preview, "route", "blocked stolen card, and contract law notice", "--json").json
 
-    assert found["asked"] == ["triage", "clauses"]
-    assert found["specialists"] == ["triage", "reply", "clauses"]
-    assert [part["stages"] for part in found["parts"]] == [[["triage"], ["reply"]], [["clauses"]]]
-    assert [each["asked"] for each in found["considered"]] == [None, "triage", "clauses"]
-    assert found["considered"][1]["candidates"][0]["nearest"][0]["example"] in {"a label", "triage"}
-    assert "vector" not in found["considered"][0]
+    assert report["asked"] == ["triage", "clauses"]
+    assert report["specialists"] == ["triage", "reply", "clauses"]
+    assert [part["stages"] for part in report["parts"]] == [[["triage"], ["reply"]], [["clauses"]]]
+    assert [candidate["asked"] for candidate in report["considered"]] == [None, "triage", "clauses"]
+    assert report["considered"][1]["candidates"][0]["nearest"][0]["example"] in {"a label", "triage"}
+    assert "vector" not in report["considered"][0]
 
 
 def test_explain(run, preview):
@@ -167,12 +167,12 @@ def test_figures_of_a_file(run, preview, file):
 
 def test_figures_for_scripts(run, preview, file):
     """The same with everything in it."""
-    found = run("-C", preview, "route", "--eval", file, "--json").json
+    report = run("-C", preview, "route", "--eval", file, "--json").json
 
-    assert (found["rows"], found["accuracy"], found["out_of_scope_recall"]) == (4, 0.75, 1.0)
-    assert found["specialists"]["clauses"] == {"rows": 2, "asked": 1, "right": 1, "recall": 0.5, "precision": 1.0}
-    assert found["confusions"][0]["expected"] == "clauses"
-    assert found["fixes"][0] | {"like": ""} == {
+    assert (report["rows"], report["accuracy"], report["out_of_scope_recall"]) == (4, 0.75, 1.0)
+    assert report["specialists"]["clauses"] == {"rows": 2, "asked": 1, "right": 1, "recall": 0.5, "precision": 1.0}
+    assert report["confusions"][0]["expected"] == "clauses"
+    assert report["fixes"][0] | {"like": ""} == {
         "specialist": "clauses",
         "text": "blocked pin",
         "mends": 1,

@@ -51,10 +51,10 @@ def test_show(run, talked):
 def test_export(run, talked, tmp_path):
     """The export has every entry with its kind; a file of it is for its owner only."""
     file = tmp_path / "anna.json"
-    told = run("-C", talked, "session", "export", "anna", file, "--json").json
+    report = run("-C", talked, "session", "export", "anna", file, "--json").json
     exported = json.loads(file.read_text())
 
-    assert told["entries"] == len(exported["entries"]) == 6
+    assert report["entries"] == len(exported["entries"]) == 6
     assert [entry["kind"] for entry in exported["entries"][:3]] == ["message", "finding", "message"]
     assert exported["entries"][0] | {"time": 0} == {
         "time": 0,

@@ -43,37 +43,37 @@ def union(monkeypatch):
 
 
 def options_of(command: str) -> dict[str, object]:
-    found = typer.main.get_command(app).commands[command]
-    return {each.name: each for each in found.get_params(typer.Context(found))}
+    click_command = typer.main.get_command(app).commands[command]
+    return {parameter.name: parameter for parameter in click_command.get_params(typer.Context(click_command))}
 
 
 def test_a_field_is_an_option():
     """Name, type, choices, bounds and default are the field's."""
-    found = options_of("add")
+    add_options = options_of("add")
 
-    assert set(SpecialistSection.model_fields) <= set(found)
-    assert found["rungs"].opts == ["--rungs", "--rung"]
-    assert found["rungs"].multiple
-    assert "lexical, embedding" in found["rungs"].help
-    assert found["multi_label"].is_flag
-    assert all(part in found["target_risk"].help for part in ("above 0", "below 1", "`0.05`"))
+    assert set(SpecialistSection.model_fields) <= set(add_options)
+    assert add_options["rungs"].opts == ["--rungs", "--rung"]
+    assert add_options["rungs"].multiple
+    assert "lexical, embedding" in add_options["rungs"].help
+    assert add_options["multi_label"].is_flag
+    assert all(part in add_options["target_risk"].help for part in ("above 0", "below 1", "`0.05`"))
 
 
 @pytest.mark.parametrize("command", ["add", "train", "rightsize"])
 def test_rungs_are_one_option(command):
     """The commands that take rungs take them under the same names, with the same help."""
-    found, same = options_of(command)["rungs"], options_of("add")["rungs"]
+    option, same = options_of(command)["rungs"], options_of("add")["rungs"]
 
-    assert (found.opts, found.help, found.metavar) == (same.opts, same.help, same.metavar)
+    assert (option.opts, option.help, option.metavar) == (same.opts, same.help, same.metavar)
 
 
 def test_fields_of_a_union(union):
     """Each field of each class is offered once, and one that is not everybody's names its tasks."""
-    found = options.settings(options.sections())
+    settings = options.settings(options.sections())
 
-    assert list(found) == ["rungs", "chain_quality", "fields"]
-    assert (found["rungs"].tasks, found["fields"].tasks) == ((), ("extract",))
-    parameter = found["chain_quality"].parameter()
+    assert list(settings) == ["rungs", "chain_quality", "fields"]
+    assert (settings["rungs"].tasks, settings["fields"].tasks) == ((), ("extract",))
+    parameter = settings["chain_quality"].parameter()
     assert parameter.annotation.__metadata__[0].help.startswith("classify: What a chain keeps. ")
 
 

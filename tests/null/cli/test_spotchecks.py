@@ -37,11 +37,11 @@ def settle(folder, n, *, value="refund", down=0):
             folder / "state" / "coterie.db", session_days=1, keep_content=True, clock=time.time
         )
         for i in range(n):
-            found = make_finding(value, confidence=0.95 - 0.001 * i, task="classify", form="label")
+            finding = make_finding(value, confidence=0.95 - 0.001 * i, task="classify", form="label")
             trace = make_trace(
                 id=f"{i:032x}",
                 time=time.time(),
-                findings=(found,),
+                findings=(finding,),
             )
             await store.settle(Settlement(trace=trace))
             if i < down:
@@ -71,10 +71,10 @@ def test_chosen_requests_wait_until_they_are_judged(run, with_policy):
     settle(with_policy, 3)
     run("-C", with_policy, "feedback", f"{0:032x}", "--value", "refund")
     run("-C", with_policy, "feedback", f"{1:032x}", "--value", "delivery")
-    found = run("-C", with_policy, "spotchecks", "--json").json["specialists"][0]
+    specialist = run("-C", with_policy, "spotchecks", "--json").json["specialists"][0]
 
-    assert (found["chosen"], found["judged"], found["right"]) == (3, 2, 1)
-    assert [each["trace_id"] for each in found["waiting"]] == [f"{2:032x}"]
+    assert (specialist["chosen"], specialist["judged"], specialist["right"]) == (3, 2, 1)
+    assert [request["trace_id"] for request in specialist["waiting"]] == [f"{2:032x}"]
     assert f"{2:032x}" in run("-C", with_policy, "spotchecks", "--waiting").out
     assert run("-C", with_policy, "spotchecks", "--reviewer", "key1", "--json").json["specialists"][0]["judged"] == 0
 
@@ -90,10 +90,10 @@ def test_judgements_move_the_policy_when_told_to(run, with_policy):
     assert shown["calibrated"]["from"] is not None
     assert shown["checked"]["from"] is None
     assert not path.exists()
-    told = run("-C", with_policy, "spotchecks", "--update")
-    assert told.code == 0
-    assert "80 spot checks " in told.out
-    assert "80 of 80 answers of 'triage' " in told.err
+    result = run("-C", with_policy, "spotchecks", "--update")
+    assert result.code == 0
+    assert "80 spot checks " in result.out
+    assert "80 of 80 answers of 'triage' " in result.err
     assert len(json.loads(path.read_text())["triage"]["right"]) == 80
 
 

@@ -122,7 +122,7 @@ def test_settings_of_one_training(run, folder, training, monkeypatch):
     (entry,) = run("-C", folder, "audit", "show", "--kind", "train", "--json").json["entries"]
 
     overrides = {"rungs": ["lexical", "encoder"], "seed": 7, "bar": {"accuracy": 0.8}, "base": str(folder / "data")}
-    assert [each for _, _, each in calls] == [overrides]
+    assert [passed for _, _, passed in calls] == [overrides]
     assert entry["about"]["overrides"] == overrides
     assert (folder / "coterie.toml").read_bytes() == before
 
@@ -145,8 +145,8 @@ def test_a_chain(run, folder, training):
     done = report(bar=None)
     trained = done.specialists["triage"]
     points = [
-        {"stop": stop, "accuracy": 0.9, "interval": [0.88, 0.92], "asked": asked, "answered": asked}
-        for stop, asked in ((None, [0.0, 1.0]), (0.99, [1.0, 0.6]), (0.98, [1.0, 0.5]))
+        {"stop": stop, "accuracy": 0.9, "interval": [0.88, 0.92], "asked": shares, "answered": shares}
+        for stop, shares in ((None, [0.0, 1.0]), (0.99, [1.0, 0.6]), (0.98, [1.0, 0.5]))
     ]
     chain = {**trained.report["rungs"][1], "rung": "chain", "chain": ["lexical", "embedding"], "curve": points}
     chain["stop"] = {"value": 0.98, "quality": 0.99, "reason": "shown by 900 rows"}
@@ -167,10 +167,19 @@ def test_what_it_took(run, folder, network, training):
         run("-C", folder, "train", "triage")
     network()
     run("-C", folder, "ask", "one")
-    (found,) = run("-C", folder, "report", "--json").json["trainings"]
+    (ledger_entry,) = run("-C", folder, "report", "--json").json["trainings"]
 
-    assert (found["specialist"], found["trainings"], found["seconds"], found["joules"]) == ("triage", 2, 24.6, 230.0)
-    assert (found["answers"], found["joules_per_answer"], found["cost_per_answer"]) == (1, 230.0, 0.5)
+    assert (ledger_entry["specialist"], ledger_entry["trainings"], ledger_entry["seconds"], ledger_entry["joules"]) == (
+        "triage",
+        2,
+        24.6,
+        230.0,
+    )
+    assert (ledger_entry["answers"], ledger_entry["joules_per_answer"], ledger_entry["cost_per_answer"]) == (
+        1,
+        230.0,
+        0.5,
+    )
 
 
 def test_a_ledger_that_cannot_be_written(run, folder, training):
@@ -257,7 +266,7 @@ def learned_from():
 @pytest.fixture
 def measured(monkeypatch, learned_from):
     """Puts stand-ins behind registry, specialist and evaluation; gives the rows that were asked about."""
-    asked = []
+    measured_rows = []
 
     class Champions:
         def champion(self, name):
@@ -265,7 +274,7 @@ def measured(monkeypatch, learned_from):
             return type("Version", (), {"version": "0123456789abcdef", "files": files, "report": learned_from})
 
     async def evaluate(specialist, rows, *, progress, label, judge, look_up=None):
-        asked.extend(rows)
+        measured_rows.extend(rows)
         progress(len(rows))
         return evaluation(0.9)
 
@@ -273,7 +282,7 @@ def measured(monkeypatch, learned_from):
     monkeypatch.setattr("coterie.tasks.loading.load_specialist", lambda *_, **__: None)
     monkeypatch.setattr("coterie.learning.measure.evaluate", evaluate)
     monkeypatch.setattr("coterie.engines.encoders.OnnxEncoder", NoEncoder)
-    return asked
+    return measured_rows
 
 
 class NoEncoder:

@@ -206,13 +206,13 @@ async def test_signing_in_at_the_provider(network, tmp_path, ring, provider):
         form = (await http.get(away.headers["location"])).text
         assert 'href="auth/oidc/start?next=/spend%3Fspan%3D7d">Sign in at id.example' in form
         sent = await http.get("/auth/oidc/start?next=/spend%3Fspan%3D7d")
-        asked = dict(parse_qsl(urlsplit(sent.headers["location"]).query))
-        provider.vouch(asked["nonce"], exp=int(network.clock()) + 300, iat=int(network.clock()))
+        parameters = dict(parse_qsl(urlsplit(sent.headers["location"]).query))
+        provider.vouch(parameters["nonce"], exp=int(network.clock()) + 300, iat=int(network.clock()))
         refused = await http.get("/auth/oidc/callback?state=another&code=c")
         assert (refused.status_code, "another sign-in" in refused.text) == (400, True)
-        back = await http.get(f"/auth/oidc/callback?state={asked['state']}&code=c")
+        back = await http.get(f"/auth/oidc/callback?state={parameters['state']}&code=c")
         assert 'content="0; url=../../spend?span=7d"' in back.text
-        assert any("; HttpOnly; SameSite=Strict; Secure" in each for each in back.headers.get_list("set-cookie"))
+        assert any("; HttpOnly; SameSite=Strict; Secure" in cookie for cookie in back.headers.get_list("set-cookie"))
         assert "auditor" in (await http.get("/spend?span=7d")).text
     await network.store.close()
     assert '"with":"oidc"' in (tmp_path / AuditSection().path).read_text()
@@ -240,8 +240,8 @@ def test_a_cookie_is_void_with_its_key_and_its_time(tmp_path, ring, clock, chang
     else:
         end = clock.now + LONGEST + 1
         while clock.now < end:
-            found = sessions.read(cookie, ring)
-            cookie = (found and found[1]) or cookie
+            session = sessions.read(cookie, ring)
+            cookie = (session and session[1]) or cookie
             clock.now += IDLE / 2
     assert sessions.read(cookie, ring) is None
 
@@ -461,10 +461,10 @@ def test_questions_of_the_playground():
     from coterie.console.playground import _columns, _questions
 
     choice, predicate = _questions("topic: billing | delivery\nIs it urgent?")
-    assert [each["value"] for each in choice["choices"]] == ["billing", "delivery"]
+    assert [option["value"] for option in choice["choices"]] == ["billing", "delivery"]
     assert predicate == {"type": "predicate", "name": "is_it_urgent", "instructions": "Is it urgent?"}
-    (asked,) = _questions("緊急ですか？")  # noqa: RUF001 - a question mark of another script
-    assert asked["type"] == "predicate"
+    (question,) = _questions("緊急ですか？")  # noqa: RUF001 - a question mark of another script
+    assert question["type"] == "predicate"
     with pytest.raises(InputError):
         _questions("nothing of the kind")
     assert _columns("age = 31\njob = clerk") == {"age": 31, "job": "clerk"}

@@ -29,9 +29,9 @@ async def jobs_of():
 
 async def ended(jobs, job):
     """The job, once it has ended."""
-    while (found := await asyncio.to_thread(jobs.show, job)).state == "running":
+    while (view := await asyncio.to_thread(jobs.show, job)).state == "running":
         await asyncio.to_thread(time.sleep, 0.02)
-    return found
+    return view
 
 
 async def test_a_job_and_what_came_of_it(tmp_path, jobs_of):
@@ -41,11 +41,11 @@ async def test_a_job_and_what_came_of_it(tmp_path, jobs_of):
     job = await one.start("train", "x", [["--version"]], key="k", reopens=True)
     with pytest.raises(Overloaded):
         await other.start("train", "y", [["--version"]], key="k")
-    found = await ended(other, job)
-    assert (found.state, found.code, found.name) == ("done", 0, "x")
+    view = await ended(other, job)
+    assert (view.state, view.code, view.name) == ("done", 0, "x")
     await asyncio.gather(*one._watching)
     assert opened == [True]
-    assert [each.id for each in other.list()] == [job]
+    assert [entry.id for entry in other.list()] == [job]
 
 
 async def test_a_worker_that_was_opened_later_has_what_was_trained(tmp_path):
@@ -72,9 +72,9 @@ async def test_a_worker_that_was_opened_later_has_what_was_trained(tmp_path):
 async def test_of_several_commands_the_first_that_fails_ends_it(tmp_path, jobs_of):
     """And what it said stands in the log."""
     jobs = jobs_of(tmp_path, opened := [])
-    found = await ended(jobs, await jobs.start("train", "x", [["train"], ["--version"]], key="k", reopens=True))
-    assert (found.state, opened) == ("failed", [])
-    assert "coterie.toml" in "\n".join(found.log)
+    view = await ended(jobs, await jobs.start("train", "x", [["train"], ["--version"]], key="k", reopens=True))
+    assert (view.state, opened) == ("failed", [])
+    assert "coterie.toml" in "\n".join(view.log)
 
 
 async def test_another_worker_stops_it(tmp_path, jobs_of):
@@ -90,10 +90,10 @@ async def test_another_worker_stops_it(tmp_path, jobs_of):
 def test_a_job_whose_process_was_killed_is_lost(tmp_path, jobs_of):
     """Nobody holds its lock, and no end is noted."""
     jobs = jobs_of(tmp_path)
-    place = jobs.folder / "1790000000-abcdef"
-    place.mkdir(parents=True)
+    job_folder = jobs.folder / "1790000000-abcdef"
+    job_folder.mkdir(parents=True)
     view = {"kind": "train", "name": "x", "command": ["train"], "started": 5.0, "key": "", "commands": [["train"]]}
-    (place / "job.json").write_text(json.dumps(view))
-    assert jobs.show(place.name).state == "lost"
+    (job_folder / "job.json").write_text(json.dumps(view))
+    assert jobs.show(job_folder.name).state == "lost"
     with pytest.raises(InputError):
         jobs.show("1790000000-ffffff")

@@ -128,12 +128,12 @@ def test_passages_of_earlier_turns_are_read_with_findings():
 
 def test_findings_are_read_by_name():
     """What was found in earlier turns is seen by those who read `findings`."""
-    found = entry(
+    finding = entry(
         FindingSummary(specialist="x", task="score", form="number", text="0.2", confidence=0.8, accepted=True), "x"
     )
 
-    assert build_view(Context(entries=(found,)), card(99, "findings")).entries == (found,)
-    assert build_view(Context(entries=(found,)), card(99, "messages")).entries == ()
+    assert build_view(Context(entries=(finding,)), card(99, "findings")).entries == (finding,)
+    assert build_view(Context(entries=(finding,)), card(99, "messages")).entries == ()
 
 
 def test_the_record_says_what_it_took():

@@ -52,9 +52,9 @@ def test_versions_keep_what_contradicts():
     """Facts that contradict are all there, newest first, with their confidence; those taken back are not."""
     log = fact("a", "1"), fact("a", "2", producer="x"), fact("a", "3", producer="y"), retraction("a", producer="y")
 
-    found = versions(Context(entries=log), "a")
+    entries = versions(Context(entries=log), "a")
 
-    assert [(entry.producer, entry.content.value) for entry in found] == [("x", "2"), ("triage", "1")]
+    assert [(entry.producer, entry.content.value) for entry in entries] == [("x", "2"), ("triage", "1")]
 
 
 def test_an_caller_sees_up_to_the_clearance():

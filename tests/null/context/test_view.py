@@ -118,7 +118,7 @@ def test_every_entry_is_seen_or_accounted_for(log, reads, clearance):
     view = build_view(Context(entries=tuple(log)), card(*sorted(reads), clearance=clearance))
 
     names = [e.content.name for e in view.entries if isinstance(e.content, Fact)]
-    counts = [int(found[1]) if (found := re.search(r"\(x(\d+)\)$", o.what)) else 1 for o in view.omitted]
+    counts = [int(match[1]) if (match := re.search(r"\(x(\d+)\)$", o.what)) else 1 for o in view.omitted]
     assert all(entry.label <= clearance for entry in view.entries)
     assert len(names) == len(set(names))
     assert set(names) <= reads

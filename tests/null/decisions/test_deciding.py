@@ -52,7 +52,7 @@ def intents(name="intents", labels=LABELS, **more):
 
 async def decide(questions, *specialists, section=None, models=None, encoder=None, second=None, choosing=(), **more):
     decider = Decider(
-        specialists={each.card.name: each for each in specialists},
+        specialists={specialist.card.name: specialist for specialist in specialists},
         encoder=encoder or EchoEngine("encoder"),
         section=section or DecisionsSection(),
         models=models or {},
@@ -72,11 +72,16 @@ def site(question, **more):
 
 async def test_labels_by_another_case():
     """Options that are a specialist's labels, written otherwise, are answered by it, in the order of the question."""
-    (found,) = await decide([Question.choice(["FEE", "Card Lost", "refund", "card-arrival"])], intents())
+    (decision,) = await decide([Question.choice(["FEE", "Card Lost", "refund", "card-arrival"])], intents())
 
-    assert (found.answered_by, found.method, found.zero_shot, found.accepted) == ("intents", "specialist", False, True)
-    assert found.probabilities == pytest.approx((0.1, 0.1, 0.6, 0.2))
-    assert found.value == "refund"
+    assert (decision.answered_by, decision.method, decision.zero_shot, decision.accepted) == (
+        "intents",
+        "specialist",
+        False,
+        True,
+    )
+    assert decision.probabilities == pytest.approx((0.1, 0.1, 0.6, 0.2))
+    assert decision.value == "refund"
 
 
 async def test_some_of_the_labels():
@@ -102,16 +107,16 @@ async def test_who_is_not_asked_by_name():
         (three, [intents()], DecisionsSection(match=False)),
         (three, [intents(labels=("refund", "fee", "card_lost", "Card Lost", "REFUND", "Fee"))][:0], None),
     ]:
-        (found,) = await decide([question], *specialists, section=section)
-        assert (found.answered_by, found.zero_shot, found.accepted) == ("encoder", True, False)
-        assert sum(found.probabilities) == pytest.approx(1)
+        (decision,) = await decide([question], *specialists, section=section)
+        assert (decision.answered_by, decision.zero_shot, decision.accepted) == ("encoder", True, False)
+        assert sum(decision.probabilities) == pytest.approx(1)
 
 
 async def test_the_fewest_labels():
     """Of two specialists with all options among their labels the one with fewer others answers."""
-    (found,) = await decide([Question.choice(LABELS[:3])], intents("wide", (*LABELS, "more")), intents("narrow"))
+    (decision,) = await decide([Question.choice(LABELS[:3])], intents("wide", (*LABELS, "more")), intents("narrow"))
 
-    assert found.answered_by == "narrow"
+    assert decision.answered_by == "narrow"
 
 
 async def test_a_named_site():
@@ -145,10 +150,10 @@ async def test_what_a_caller_may_ask():
     """A specialist that a key does not permit is not asked; a pinned one answers, or the question is refused."""
     question = Question.choice(LABELS)
     hidden = intents()
-    (found,) = await decide([question], hidden, only=["others"])
+    (decision,) = await decide([question], hidden, only=["others"])
     (pinned,) = await decide([question], intents(), pinned="intents")
 
-    assert (found.answered_by, hidden.asked) == ("encoder", 0)
+    assert (decision.answered_by, hidden.asked) == ("encoder", 0)
     assert pinned.answered_by == "intents"
     with pytest.raises(InputError, match="cannot answer"):
         await decide([Question.choice(["other", "things", "altogether"])], intents(), pinned="intents")
@@ -156,9 +161,9 @@ async def test_what_a_caller_may_ask():
 
 async def test_a_specialist_without_a_value():
     """Where it cannot answer at all, the encoder does."""
-    (found,) = await decide([Question.choice(LABELS)], intents(value=None))
+    (decision,) = await decide([Question.choice(LABELS)], intents(value=None))
 
-    assert (found.answered_by, found.method) == ("encoder", "similarity")
+    assert (decision.answered_by, decision.method) == ("encoder", "similarity")
 
 
 async def test_asked_once():
@@ -166,10 +171,10 @@ async def test_asked_once():
     specialist, encoder = intents(), EchoEngine("encoder")
     named = [replace(Question.choice(LABELS[n:] + LABELS[:n]), name=f"q{n}") for n in range(4)]
     zero_shot = [replace(Question.choice(["a b", "c"]), name=f"z{n}") for n in range(3)]
-    found = await decide([*named, *zero_shot], specialist, encoder=encoder)
+    decisions = await decide([*named, *zero_shot], specialist, encoder=encoder)
 
-    assert [each.question for each in found] == ["q0", "q1", "q2", "q3", "z0", "z1", "z2"]
-    assert {each.value for each in found[:4]} == {"refund"}
+    assert [decision.question for decision in decisions] == ["q0", "q1", "q2", "q3", "z0", "z1", "z2"]
+    assert {decision.value for decision in decisions[:4]} == {"refund"}
     assert specialist.asked == 1
     texts = [prompt.text for prompt in encoder.prompts]
     assert texts.count(STATE.text) == 1
@@ -181,8 +186,8 @@ async def test_order_and_names_change_nothing(order):
     """Neither the order of options, nor a question's name, nor the questions beside it change an answer."""
     (expected,) = await decide([Question.choice(["x", "yy", "zzz", "w"])])
     others = [Question.predicate("is it so?", name="p"), Question.score(["low", "high"], name="s")]
-    found = await decide([*others, Question.choice(order, name="n")])
-    weights = dict(zip(found[-1].options, found[-1].probabilities, strict=True))
+    decisions = await decide([*others, Question.choice(order, name="n")])
+    weights = dict(zip(decisions[-1].options, decisions[-1].probabilities, strict=True))
 
     assert weights == pytest.approx(dict(zip(expected.options, expected.probabilities, strict=True)))
 
@@ -207,7 +212,7 @@ async def test_options_that_the_encoder_cannot_tell_apart():
 
     class Deaf(EchoEngine):
         async def run(self, batch, *, call=SYSTEM):
-            return await super().run([Prompt(text=each.text.encode("ascii", "ignore").decode()) for each in batch])
+            return await super().run([Prompt(text=prompt.text.encode("ascii", "ignore").decode()) for prompt in batch])
 
     emoji, words, predicate = await decide(
         [
@@ -256,10 +261,11 @@ class Pressed(EchoEngine):
 
     async def run(self, batch, *, call=SYSTEM):
         """Cosines of .8 and a fifth of the cosine."""
-        found = await super().run(batch, call=call)
+        outputs = await super().run(batch, call=call)
         share = np.sqrt(1 - self.unrelated)
         return [
-            replace(each, vector=np.append(np.asarray(each.vector) * share, np.sqrt(self.unrelated))) for each in found
+            replace(output, vector=np.append(np.asarray(output.vector) * share, np.sqrt(self.unrelated)))
+            for output in outputs
         ]
 
 
@@ -288,10 +294,10 @@ async def test_likelihood():
     (floor,) = await decide([question])
     section = DecisionsSection(model="tiny")
     models = {"tiny": Likelihood(engine=engine, floor=Similarity(encoder=EchoEngine("encoder")))}
-    (found,) = await decide([question], section=section, models=models)
+    (decision,) = await decide([question], section=section, models=models)
 
-    assert (found.answered_by, found.method, found.accepted) == ("tiny", "likelihood", False)
-    assert found.probabilities[0] > floor.probabilities[0]
+    assert (decision.answered_by, decision.method, decision.accepted) == ("tiny", "likelihood", False)
+    assert decision.probabilities[0] > floor.probabilities[0]
     assert [prompt.choices for prompt in engine.prompts] == [(" a", " b")] * 2
     assert STATE.text in engine.prompts[0].text
     assert STATE.text not in engine.prompts[1].text
@@ -301,14 +307,14 @@ async def test_a_model_that_writes():
     """It is held to the options by a schema; what it says has the probability that its server gives."""
     engine = ScriptedEngine([Output(text='{"label": "b"}', logprob=float(np.log(0.7)))], name="large")
     section = DecisionsSection(model="large")
-    (found,) = await decide(
+    (decision,) = await decide(
         [Question.choice({"a": "", "b": "bees", "c": ""}, "Which?")],
         section=section,
         models={"large": RemoteAnswerer(engine=engine, typed=False)},
     )
 
-    assert (found.answered_by, found.method) == ("large", "model")
-    assert found.probabilities == pytest.approx((0.15, 0.7, 0.15))
+    assert (decision.answered_by, decision.method) == ("large", "model")
+    assert decision.probabilities == pytest.approx((0.15, 0.7, 0.15))
     assert engine.prompts[0].json_schema["properties"]["label"]["enum"] == ["a", "b", "c"]
     assert "b: bees" in engine.prompts[0].messages[0].text
 
@@ -317,18 +323,21 @@ async def test_a_model_that_writes():
 async def test_a_model_that_fails(line):
     """The encoder answers in its place, and the reason says why."""
     models = {"large": RemoteAnswerer(engine=ScriptedEngine([line], name="large"), typed=False)}
-    (found,) = await decide([Question.choice(["a", "b"])], section=DecisionsSection(model="large"), models=models)
+    (decision,) = await decide([Question.choice(["a", "b"])], section=DecisionsSection(model="large"), models=models)
 
-    assert found.answered_by == "encoder"
-    assert "note.floor_instead" in found.reason.codes
+    assert decision.answered_by == "encoder"
+    assert "note.floor_instead" in decision.reason.codes
 
 
 async def test_an_answer_that_cannot_be_read_is_paid_all_the_same():
     """What a model took for words that name no option is on the bill of the request."""
     output = Output(text="neither", usage=Usage(tokens_in=90, tokens_out=12))
-    asked, call = RemoteAnswerer(engine=ScriptedEngine([output], name="large"), typed=False), replace(SYSTEM, bill=[])
+    answerer, call = (
+        RemoteAnswerer(engine=ScriptedEngine([output], name="large"), typed=False),
+        replace(SYSTEM, bill=[]),
+    )
     with pytest.raises(EngineBroken):
-        await asked.weigh(STATE, [Question.choice(["a", "b"])], call=call)
+        await answerer.weigh(STATE, [Question.choice(["a", "b"])], call=call)
 
     assert [(name, usage.tokens_in, usage.tokens_out) for name, usage in call.bill] == [("large", 90, 12)]
 
@@ -350,11 +359,13 @@ async def test_options_are_weighed_whatever_else_was_asked_meanwhile(monkeypatch
     """More options than are remembered, of one question or of others before and beside it: each gets its weights."""
     monkeypatch.setattr(zero_shot, "_REMEMBERED", 10)
     floor = Similarity(encoder=EchoEngine("encoder"), drawing=Drawing())
-    asked = [Question.choice([f"{site} {place}" for place in range(6)]) for site in ("red", "green", "blue")]
-    asked += [Question.choice([*asked[0].names, "more"]), Question.choice(map(str, range(20)))]
+    questions = [Question.choice([f"{site} {index}" for index in range(6)]) for site in ("red", "green", "blue")]
+    questions += [Question.choice([*questions[0].names, "more"]), Question.choice(map(str, range(20)))]
 
-    for each in [*asked, *asked]:
-        (weights,) = (await floor.weigh(STATE, [each], call=SYSTEM)).probabilities
-        assert len(weights) == len(each.options)
-    found = await asyncio.gather(*(floor.weigh(STATE, [each, asked[0]], call=SYSTEM) for each in asked * 3))
-    assert [len(each.probabilities) for each in found] == [2] * len(found)
+    for question in [*questions, *questions]:
+        (weights,) = (await floor.weigh(STATE, [question], call=SYSTEM)).probabilities
+        assert len(weights) == len(question.options)
+    results = await asyncio.gather(
+        *(floor.weigh(STATE, [other_question, questions[0]], call=SYSTEM) for other_question in questions * 3)
+    )
+    assert [len(result.probabilities) for result in results] == [2] * len(results)

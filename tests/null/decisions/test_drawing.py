@@ -72,12 +72,12 @@ async def test_a_network_in_its_place_goes_on():
     section = DecisionsSection(adapt=True)
     first = Decider(specialists={}, encoder=Plane(), section=section)
     await decided(first, 35)
-    found = {}
+    shared = {}
     for name, encoder, wanted in (("same", Plane(), True), ("other", Tilted(), True), ("off", Plane(), False)):
         later = Decider(specialists={}, encoder=encoder, section=DecisionsSection(adapt=wanted))
         later.inherit(first)
-        found[name] = later.floor.drawing is first.floor.drawing
-    assert found == {"same": True, "other": False, "off": False}
+        shared[name] = later.floor.drawing is first.floor.drawing
+    assert shared == {"same": True, "other": False, "off": False}
 
 
 async def test_what_draws_no_option():

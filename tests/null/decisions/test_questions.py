@@ -15,10 +15,10 @@ NAMES = st.lists(st.text("abcdefé日 ", min_size=1, max_size=8).filter(str.stri
 def test_the_order_of_options_is_no_part_of_a_choice(names, random):
     """Shuffled options, another name and more white space make the same question; another option makes another."""
     shuffled = random.sample(names, len(names))
-    asked = Question.choice(names, "Which one?", name="a")
+    question = Question.choice(names, "Which one?", name="a")
 
-    assert fingerprint(asked) == fingerprint(Question.choice(shuffled, " Which\n one? ", name="b"))
-    assert fingerprint(asked) != fingerprint(Question.choice([*names, "zzz"], "Which one?"))
+    assert fingerprint(question) == fingerprint(Question.choice(shuffled, " Which\n one? ", name="b"))
+    assert fingerprint(question) != fingerprint(Question.choice([*names, "zzz"], "Which one?"))
 
 
 def test_the_order_of_levels_is():

@@ -105,12 +105,14 @@ def test_rows_of_records(tmp_path):
 def test_records_as_json_in_a_column(tmp_path):
     """A column of JSON objects, as exports of tables have them, holds records; whatever else is in braces is a text."""
     objects = [{"note": f"note {n % 7}", "deep": {"age": n}} for n in range(30, 70)]
-    labels = ["old" if each["deep"]["age"] > 50 else "young" for each in objects]
+    labels = ["old" if record["deep"]["age"] > 50 else "young" for record in objects]
     lines, written = tmp_path / "rows.jsonl", tmp_path / "written.jsonl"
     lines.write_text(
-        "".join(json.dumps({"text": each, "label": label}) + "\n" for each, label in zip(objects, labels, strict=True))
+        "".join(
+            json.dumps({"text": record, "label": label}) + "\n" for record, label in zip(objects, labels, strict=True)
+        )
     )
-    rows = [(json.dumps(each), label) for each, label in zip(objects, labels, strict=True)]
+    rows = [(json.dumps(record), label) for record, label in zip(objects, labels, strict=True)]
     rows += [("{not JSON}", "old"), ("{}", "young"), ("see {x}", "old")]
     written.write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows))
     records, exported = read_dataset(lines, task="classify"), read_dataset(written, task="classify")

@@ -57,14 +57,14 @@ def test_schemas(case):
 @pytest.mark.parametrize("case", CASES)
 def test_lint(case):
     """Helm's own lint, with warnings as errors."""
-    found = helm.lint(CHART, CASES[case], strict=True, kube_version="v1.36.0")
-    assert not found["errors"], found
-    assert [each for each in found["messages"] if each["severity"] > 1] == []
+    report = helm.lint(CHART, CASES[case], strict=True, kube_version="v1.36.0")
+    assert not report["errors"], report
+    assert [message for message in report["messages"] if message["severity"] > 1] == []
 
 
 def test_pods_are_restricted():
     """No root, no privilege, nothing written to the image, no token of the cluster."""
-    (deployment,) = [each for each in rendered(CASES["all"]) if each["kind"] == "Deployment"]
+    (deployment,) = [manifest for manifest in rendered(CASES["all"]) if manifest["kind"] == "Deployment"]
     pod = deployment["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"] is True
@@ -74,8 +74,10 @@ def test_pods_are_restricted():
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert {"DATABASE_URL", "OPENAI_KEY"} <= {each["name"] for each in container["env"]}
-    assert all("value" not in each for each in container["env"] if each["name"] in {"DATABASE_URL", "OPENAI_KEY"})
+    assert {"DATABASE_URL", "OPENAI_KEY"} <= {variable["name"] for variable in container["env"]}
+    assert all(
+        "value" not in variable for variable in container["env"] if variable["name"] in {"DATABASE_URL", "OPENAI_KEY"}
+    )
 
 
 @pytest.mark.parametrize(

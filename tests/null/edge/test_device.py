@@ -39,8 +39,8 @@ def release(folder: Path, signer: Signer, number: int, /, *, about: dict = {}, *
         (folder / name).write_text(text)
     sums = {name: sha256(text.encode()).hexdigest() for name, text in content.items()}
     system = {"system": os.uname().sysname, "machine": os.uname().machine}
-    said = {"format": devices.FORMAT, "release": number, "network": "shop", "coterie": "0", "platform": system}
-    manifest = json.dumps({**said, "files": sums, **about}).encode()
+    fields = {"format": devices.FORMAT, "release": number, "network": "shop", "coterie": "0", "platform": system}
+    manifest = json.dumps({**fields, "files": sums, **about}).encode()
     (folder / devices.MANIFEST).write_bytes(manifest)
     signature = signer.attest(devices.STATEMENT, manifest)
     (folder / devices.SIGNATURE).write_text(json.dumps({"key": signer.public, "signature": signature}))
@@ -72,9 +72,9 @@ def test_an_older_release_is_refused(tmp_path, device, signer):
 @pytest.mark.parametrize("where", [0, -2])
 def test_any_changed_byte_is_refused(tmp_path, device, signer, name, where):
     """Of any file, before it is installed and after."""
-    found = release(tmp_path / "1", signer, 1)
-    devices.install(found, device)
-    for folder in (found, device / "current"):
+    release_folder = release(tmp_path / "1", signer, 1)
+    devices.install(release_folder, device)
+    for folder in (release_folder, device / "current"):
         path = folder / name
         content = bytearray(path.read_bytes())
         content[where] ^= 1
@@ -104,36 +104,36 @@ def test_files_that_come_or_go_are_refused(tmp_path, device, signer):
 
 def test_what_is_no_plain_file_is_refused(tmp_path, device, signer):
     """A link to a folder, which Python would import from; a pipe, at which a reader would wait; a name of bytes."""
-    found = release(tmp_path / "1", signer, 1)
+    release_folder = release(tmp_path / "1", signer, 1)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     for make, path in [
-        (lambda path: path.symlink_to(elsewhere), found / "network" / "sitecustomize"),
-        (lambda path: path.symlink_to(tmp_path / "nowhere"), found / "link"),
-        (os.mkfifo, found / "pipe"),
-        (lambda path: Path(os.fsdecode(os.fsencode(path) + b"\xff")).touch(), found / "odd"),
+        (lambda path: path.symlink_to(elsewhere), release_folder / "network" / "sitecustomize"),
+        (lambda path: path.symlink_to(tmp_path / "nowhere"), release_folder / "link"),
+        (os.mkfifo, release_folder / "pipe"),
+        (lambda path: Path(os.fsdecode(os.fsencode(path) + b"\xff")).touch(), release_folder / "odd"),
     ]:
         make(path)
         with pytest.raises(ArtefactRefused):
-            devices.install(found, device)
-        next(each for each in path.parent.iterdir() if each.name.startswith(path.name)).unlink()
-    (found / "network" / "coterie.toml").unlink()
-    os.mkfifo(found / "network" / "coterie.toml")
+            devices.install(release_folder, device)
+        next(entry for entry in path.parent.iterdir() if entry.name.startswith(path.name)).unlink()
+    (release_folder / "network" / "coterie.toml").unlink()
+    os.mkfifo(release_folder / "network" / "coterie.toml")
     with pytest.raises(ArtefactRefused):
-        devices.install(found, device)
+        devices.install(release_folder, device)
     assert not (device / "current").exists()
 
 
 def test_a_copy_that_was_cut_off_is_refused(tmp_path, device, signer):
     """Files that are shorter, or not there, whichever came last."""
-    found = release(tmp_path / "1", signer, 1, **{"python/lib.so": "x" * 10_000})
+    release_folder = release(tmp_path / "1", signer, 1, **{"python/lib.so": "x" * 10_000})
     for name, size in (("python/lib.so", 4_096), ("network/coterie.toml", 0), ("manifest.json", 100)):
-        whole = (found / name).read_bytes()
-        (found / name).write_bytes(whole[:size])
+        whole = (release_folder / name).read_bytes()
+        (release_folder / name).write_bytes(whole[:size])
         with pytest.raises(ArtefactRefused):
-            devices.install(found, device)
-        (found / name).write_bytes(whole)
-    devices.install(found, device)
+            devices.install(release_folder, device)
+        (release_folder / name).write_bytes(whole)
+    devices.install(release_folder, device)
 
 
 @pytest.mark.parametrize(
@@ -167,11 +167,11 @@ def test_a_manifest_of_another_release_is_refused(tmp_path, device, signer):
 
 def test_a_signature_for_something_else_is_none(tmp_path, device, signer):
     """What a signer said of something else than a bundle does not count."""
-    found = release(tmp_path / "1", signer, 1)
-    signature = signer.attest("version", (found / devices.MANIFEST).read_bytes())
-    (found / devices.SIGNATURE).write_text(json.dumps({"key": signer.public, "signature": signature}))
+    release_folder = release(tmp_path / "1", signer, 1)
+    signature = signer.attest("version", (release_folder / devices.MANIFEST).read_bytes())
+    (release_folder / devices.SIGNATURE).write_text(json.dumps({"key": signer.public, "signature": signature}))
     with pytest.raises(ArtefactRefused):
-        devices.install(found, device)
+        devices.install(release_folder, device)
 
 
 @pytest.mark.parametrize("lost", [True, False])

@@ -233,7 +233,7 @@ def test_dropped_batcher_ends_its_thread():
     """A batcher that is dropped without `close` takes its thread with it."""
     batcher = Batcher(lambda items: items, engine="dropped")
     asyncio.run(batcher.run([1]))
-    (thread,) = (each for each in threading.enumerate() if each.name == "coterie-dropped-0")
+    (thread,) = (thread for thread in threading.enumerate() if thread.name == "coterie-dropped-0")
     del batcher
     thread.join(120)
     assert not thread.is_alive()

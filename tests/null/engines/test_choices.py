@@ -28,16 +28,16 @@ class Language:
     def down(self, path, tokens, most):
         """Favour the tokens, say the likeliest, list the likeliest of all."""
         self.reads += 1
-        found = []
+        reads = []
         for _ in range(min(most, self.guesses_after)):
             scores = self.next(path)
-            token = max(tokens, key=lambda each: scores[each])
+            token = max(tokens, key=lambda candidate: scores[candidate])
             top = np.argsort(-scores)[: self.listed]
-            found.append(Read(token, scores[token], {int(each): scores[each] for each in top}))
+            reads.append(Read(token, scores[token], {int(candidate): scores[candidate] for candidate in top}))
             path = (*path, token)
             if token == END:
                 break
-        return found
+        return reads
 
     def among(self, path, tokens):
         """Weigh the tokens against each other."""
@@ -48,7 +48,7 @@ class Language:
 
     def exact(self, choice):
         """The log-likelihood of a choice, token by token."""
-        return sum(self.next(choice[:place])[token] for place, token in enumerate(choice))
+        return sum(self.next(choice[:index])[token] for index, token in enumerate(choice))
 
 
 CHOICES = [(*way, END) for way in [(1,), (1, 2), (1, 2, 3), (1, 3), (4, 5), (4, 6, 7), (8,), (9, 1), (10, 11, 2)]]
@@ -58,11 +58,11 @@ CHOICES = [(*way, END) for way in [(1,), (1, 2), (1, 2, 3), (1, 3), (4, 5), (4, 
 def test_agrees_with_brute_force(seed):
     """What matters of the distribution is exact: all but a thousandth of it, and the rest is no less than it is."""
     language = Language(seed=seed, sharpness=4.0)
-    found = log_likelihoods(tree_of(CHOICES), language)
+    likelihoods = log_likelihoods(tree_of(CHOICES), language)
     exact = np.array([language.exact(choice) for choice in CHOICES])
-    assert (found >= exact - 1e-9).all()
-    assert np.exp(found).sum() - np.exp(exact).sum() <= 1.1e-3 * np.exp(exact).sum()
-    assert found.argmax() == exact.argmax()
+    assert (likelihoods >= exact - 1e-9).all()
+    assert np.exp(likelihoods).sum() - np.exp(exact).sum() <= 1.1e-3 * np.exp(exact).sum()
+    assert likelihoods.argmax() == exact.argmax()
 
 
 @pytest.mark.parametrize("guesses_after", [1, 2])
@@ -78,9 +78,9 @@ class Tuned(Language):
 
     def next(self, path):
         """All probability but a little on the next token of the choice."""
-        said = {(): 4, (4,): 6, (4, 6): 7, (4, 6, 7): END}[path]
+        token = {(): 4, (4,): 6, (4, 6): 7, (4, 6, 7): END}[path]
         probabilities = np.full(VOCABULARY, 1e-6)
-        probabilities[said] = 1.0
+        probabilities[token] = 1.0
         return np.log(probabilities / probabilities.sum())
 
 
@@ -104,9 +104,9 @@ def test_bounded():
 def test_unlisted():
     """Choices that the model does not list are weighed all the same."""
     language = Language(listed=1, seed=5)
-    found = log_likelihoods(tree_of(CHOICES), language)
+    likelihoods = log_likelihoods(tree_of(CHOICES), language)
     exact = np.array([language.exact(choice) for choice in CHOICES])
-    assert np.exp(found).sum() == pytest.approx(np.exp(exact).sum(), rel=1e-3)
+    assert np.exp(likelihoods).sum() == pytest.approx(np.exp(exact).sum(), rel=1e-3)
 
 
 def test_prefix_is_not_favoured():

@@ -52,8 +52,8 @@ def engine_of(kind, server, **more):
 
 def prompt(text="Where is it?", **more):
     """Three questions about a text."""
-    said = (Message(role="user", text=text),)
-    return Prompt(**{"messages": said, "questions": QUESTIONS, "label": Label.PUBLIC, **more})
+    messages = (Message(role="user", text=text),)
+    return Prompt(**{"messages": messages, "questions": QUESTIONS, "label": Label.PUBLIC, **more})
 
 
 @pytest.mark.parametrize("kind", ["systemone", "decisions"])
@@ -78,15 +78,19 @@ async def test_a_classifiers_prompt(kind):
     """Labels of a schema are asked as one choice, and the answer has the form of the schema."""
     schema = {"type": "object", "properties": {"label": {"type": "string", "enum": ["a", "b"]}}}
     server = Server({"q0": ANSWERS[kind]["q0"]} if kind == "systemone" else ANSWERS[kind][:1])
-    asked = (Message(role="system", text="Label it."), Message(role="user", text="x"), Message(role="user", text="y"))
-    (output,) = await engine_of(kind, server).run([prompt(messages=asked, questions=(), json_schema=schema)])
+    messages = (
+        Message(role="system", text="Label it."),
+        Message(role="user", text="x"),
+        Message(role="user", text="y"),
+    )
+    (output,) = await engine_of(kind, server).run([prompt(messages=messages, questions=(), json_schema=schema)])
     body = server.asked[0][1]
 
     assert json.loads(output.text) == {"label": "b"}
     assert output.logprob == pytest.approx(np.log(0.75))
     first = body["questions"][0] if kind == "decisions" else body["questions"]["q0"]
     assert first["instructions"] == "Label it."
-    assert [each["content"] for each in body["input" if kind == "decisions" else "state"]] == ["x", "y"]
+    assert [message["content"] for message in body["input" if kind == "decisions" else "state"]] == ["x", "y"]
 
 
 @pytest.mark.parametrize(

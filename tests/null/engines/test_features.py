@@ -34,8 +34,8 @@ def fit(unit: str, texts=TEXTS, *, at_least: int = 1, at_most: int = 100_000) ->
 def dense(features: NgramFeatures, text: str) -> np.ndarray:
     """The features of a text as one whole row."""
     row = np.zeros(len(features.terms))
-    found = features.encode(text)
-    row[found.indices] = found.values
+    sparse = features.encode(text)
+    row[sparse.indices] = sparse.values
     return row
 
 

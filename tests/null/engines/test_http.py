@@ -78,9 +78,9 @@ async def test_requests_and_answers(transport, server):
     empty = [b"HTTP/1.1 204 No Content\r\n\r\n"]
     server.scripts = [[_WHOLE], chunked, interim, empty, [_WHOLE]]
     large = bytes(range(256)) * 4096
-    found = [await _ask(transport, server, body) for body in (b"{}", large, b"", b"x", b"y")]
-    assert [(status, body) for status, _, body in found] == [(200, b"abc")] * 3 + [(204, b""), (200, b"abc")]
-    assert found[0][1]["x-odd"] == found[2][1]["x-odd"] == "a, b"
+    responses = [await _ask(transport, server, body) for body in (b"{}", large, b"", b"x", b"y")]
+    assert [(status, body) for status, _, body in responses] == [(200, b"abc")] * 3 + [(204, b""), (200, b"abc")]
+    assert responses[0][1]["x-odd"] == responses[2][1]["x-odd"] == "a, b"
     assert server.bodies == [b"{}", large, b"", b"x", b"y"]
     assert server.connections == 1
     assert server.heads[0].startswith(b"POST /v1/x HTTP/1.1\r\nHost: 127.0.0.1:")

@@ -40,9 +40,9 @@ def test_guessed_tokens_end_a_read():
     stopped = []
 
     def ask(_, has_enough):
-        for place, each in enumerate(answers):
-            if has_enough(each):
-                stopped.append(place)
+        for index, answer in enumerate(answers):
+            if has_enough(answer):
+                stopped.append(index)
                 return
 
     scoring = Scoring(ask, "prompt")

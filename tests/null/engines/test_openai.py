@@ -46,7 +46,7 @@ async def test_measured(server, ask):
         streamed = [piece async for piece in pieces][-1]
     await engine.close()
 
-    assert [(each.usage.joules, each.usage.joules_kind) for each in (whole, streamed)] == [(1.0, "measured")] * 2
+    assert [(output.usage.joules, output.usage.joules_kind) for output in (whole, streamed)] == [(1.0, "measured")] * 2
 
 
 async def test_request(connect, server):

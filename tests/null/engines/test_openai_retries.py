@@ -145,13 +145,13 @@ async def test_long_retry_after(connect, server, clock, ask):
 async def test_a_prompt_s_patience_ends_the_waiting(connect, server, clock, ask, *, patience, slept):
     """A wish beyond what the prompt allows is handed to the caller at once; within it, it is honoured."""
     server.script = [ServerReply.refused(429, retry_after="3"), OK]
-    asked = replace(ask(), patience=patience)
+    prompt = replace(ask(), patience=patience)
     if slept is None:
         with pytest.raises(EngineUnavailable) as failure:
-            await connect().run([asked])
+            await connect().run([prompt])
         assert failure.value.retry_after == 3
     else:
-        await connect().run([asked])
+        await connect().run([prompt])
     assert clock.slept == (slept or [])
 
 

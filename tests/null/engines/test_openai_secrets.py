@@ -38,13 +38,13 @@ def everything(error):
     """All that can be printed of an error: its words, those of its causes, their frames with local values."""
     seen, todo, text = set(), [error], ""
     while todo:
-        each = todo.pop()
-        if each is None or id(each) in seen:
+        value = todo.pop()
+        if value is None or id(value) in seen:
             continue
-        seen.add(id(each))
-        todo += [each.__cause__, each.__context__]
-        text += repr(each) + str(each) + repr(vars(each))
-        report = traceback.TracebackException.from_exception(each, capture_locals=True)
+        seen.add(id(value))
+        todo += [value.__cause__, value.__context__]
+        text += repr(value) + str(value) + repr(vars(value))
+        report = traceback.TracebackException.from_exception(value, capture_locals=True)
         # Frames of the test itself know the key.
         report.stack = traceback.StackSummary.from_list([f for f in report.stack if "/tests/" not in f.filename])
         text += "".join(report.format(chain=False))

@@ -35,7 +35,7 @@ async def stream(ask):
 
 def events(*data, end="\n\n"):
     """Server-sent events of these data."""
-    return "".join(f"data: {each}{end}" for each in data).encode()
+    return "".join(f"data: {event}{end}" for event in data).encode()
 
 
 async def test_stream(connect, server, ask):

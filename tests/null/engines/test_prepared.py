@@ -46,8 +46,8 @@ async def test_an_encoder_prepares_what_is_asked(encoder):
     memo = BatchMemo(work)
     encoder.follow(memo)
     for number in range(30):
-        found, vector = await asked(encoder, memo, f"text {number}")
-        assert found == vector.sum()
+        prepared, vector = await asked(encoder, memo, f"text {number}")
+        assert prepared == vector.sum()
     assert work.threads[0] is here
     assert here not in work.threads[-5:]
     assert len(work.threads) == 30
@@ -116,7 +116,7 @@ def test_vectors_of_one_batch_are_prepared_together():
     memo = BatchMemo(work)
     encoder.follow(memo)
     encoded = encoder._model.encode([_text("one text"), _text("two text")])
-    for each in encoded:
-        made, row = memo.of(each.vector)
-        assert np.isclose(made[row], each.vector.sum())
+    for output in encoded:
+        made, row = memo.of(output.vector)
+        assert np.isclose(made[row], output.vector.sum())
     assert len(work.threads) == 1

@@ -27,14 +27,14 @@ here = pytest.mark.skipif(not has_reader(), reason="the reading model's files ar
 def arrays(comparing_weights):
     """Heads' weights, small."""
     random = np.random.default_rng(0)
-    found = {"side": np.zeros((2, STATES), np.float32), "joined": np.array(0.5, np.float32)}
-    found["told.weight"] = np.zeros((STATES, WIDE), np.float32)
-    found["marked.weight"] = random.normal(size=(STATES, 5)).astype(np.float32)
+    tensors = {"side": np.zeros((2, STATES), np.float32), "joined": np.array(0.5, np.float32)}
+    tensors["told.weight"] = np.zeros((STATES, WIDE), np.float32)
+    tensors["marked.weight"] = random.normal(size=(STATES, 5)).astype(np.float32)
     for name, inputs in (("sentence", 3 * STATES + 2 * WIDE), ("answer", 5 * STATES + 4 * WIDE)):
         for at, shape in ((0, (INNER, inputs)), (2, (1, INNER))):
-            found[f"{name}.{at}.weight"] = random.normal(size=shape, scale=0.3).astype(np.float32)
-            found[f"{name}.{at}.bias"] = random.normal(size=shape[0], scale=0.3).astype(np.float32)
-    return found | comparing_weights(STATES, wide=WIDE)
+            tensors[f"{name}.{at}.weight"] = random.normal(size=shape, scale=0.3).astype(np.float32)
+            tensors[f"{name}.{at}.bias"] = random.normal(size=shape[0], scale=0.3).astype(np.float32)
+    return tensors | comparing_weights(STATES, wide=WIDE)
 
 
 def states(*lengths: int, seed: int = 1) -> list[np.ndarray]:
@@ -45,9 +45,9 @@ def states(*lengths: int, seed: int = 1) -> list[np.ndarray]:
 
 def read(heads: ReadingHeads, question: np.ndarray, passage: np.ndarray, owners: list[int]) -> PassageRead:
     """What heads read off states of a question and a passage whose tokens are all words."""
-    asked = ReadText(np.arange(10, 10 + len(question)), question)
-    compared = heads.compare(asked, ReadText(np.arange(50, 50 + len(passage)), passage))
-    nothing = compared._replace(tokens=tuple(0 * each for each in compared.tokens))
+    question_text = ReadText(np.arange(10, 10 + len(question)), question)
+    compared = heads.compare(question_text, ReadText(np.arange(50, 50 + len(passage)), passage))
+    nothing = compared._replace(tokens=tuple(0 * array for array in compared.tokens))
     return heads.read(question, passage, np.array(owners), nothing)
 
 
@@ -68,22 +68,22 @@ def test_the_passage_answers_by_itself_and_by_its_best_sentence(arrays):
     """The best sentence counts by the trained weight."""
     owners = [0, 0, 0, 1, 1, 1]
     without = read(ReadingHeads({**arrays, "joined": np.array(0.0, np.float32)}), *states(4, 6), owners)
-    found = read(ReadingHeads(arrays), *states(4, 6), owners)
+    reading = read(ReadingHeads(arrays), *states(4, 6), owners)
 
-    assert found.answers == pytest.approx(without.answers + 0.5 * found.sentences.max(), abs=1e-5)
+    assert reading.answers == pytest.approx(without.answers + 0.5 * reading.sentences.max(), abs=1e-5)
 
 
 def test_what_stands_in_both_texts_is_marked(arrays):
     """A token that the other text has, and nothing of the marks before it."""
     arrays["marked.weight"] = np.zeros((STATES, 5), np.float32)
     arrays["marked.weight"][:, 1] = 1.0
-    asked, said = states(3, 4)
+    question, passage = states(3, 4)
     heads = ReadingHeads(arrays)
-    pair = ReadText(np.array([0, 7, 8]), asked), ReadText(np.array([0, 9, 8, 8]), said)
+    pair = ReadText(np.array([0, 7, 8]), question), ReadText(np.array([0, 9, 8, 8]), passage)
 
     joined = heads.join(*pair, heads.compare(*pair))
 
-    added = joined - np.concatenate([asked, said])
+    added = joined - np.concatenate([question, passage])
     assert added[:, 0].round(5).tolist() == [0, 0, 1, 0, 0, 1, 1]
 
 
@@ -104,7 +104,7 @@ def test_missing_files_are_named(tmp_path):
 @pytest.mark.parametrize("name", ["upper.onnx", "heads.safetensors"])
 def test_a_changed_file_is_refused(name, arrays):
     """Every file is held against its checksum."""
-    files = {each: (BUNDLED_READER / each).read_bytes() for each in READER_FILES}
+    files = {name: (BUNDLED_READER / name).read_bytes() for name in READER_FILES}
     files[name] = save(arrays)
     with pytest.raises(ArtefactRefused, match="checksum"):
         ReadingModel(files)
@@ -144,11 +144,11 @@ def test_it_finds_the_sentence_in_several_languages(question, answer):
 @here
 def test_a_passage_that_answers_is_told_from_one_that_does_not():
     """The second one is of the same topic."""
-    asked = "How much does a dog licence cost?"
+    question = "How much does a dog licence cost?"
     answers = ["Every dog needs a licence.", "A dog licence costs 84 euros a year."]
     silent = ["Every dog needs a licence.", "Dogs must be kept on a lead in the park."]
 
-    assert bundled_reader().read(asked, answers).answers > bundled_reader().read(asked, silent).answers
+    assert bundled_reader().read(question, answers).answers > bundled_reader().read(question, silent).answers
 
 
 @here
@@ -169,16 +169,16 @@ def test_what_is_read_again_gives_the_same():
 def test_a_long_passage_is_read_in_parts():
     """Every sentence has a score, the last one too."""
     sentences = [f"Rule number {n} says that the holder of card {n} pays {n} pounds a year." for n in range(40)]
-    found = bundled_reader().read("What does the holder of card 39 pay?", sentences).sentences
+    scores = bundled_reader().read("What does the holder of card 39 pay?", sentences).sentences
 
-    assert len(found) == 40
-    assert (found > -12.0).all()
+    assert len(scores) == 40
+    assert (scores > -12.0).all()
 
 
 @here
 @pytest.mark.parametrize(("question", "sentence"), [("?", "The office is closed in August."), ("When?", "***")])
 def test_texts_without_a_word_answer_nothing(question, sentence):
     """Nothing can be compared in them."""
-    found = bundled_reader().read(question, [sentence])
-    assert np.isfinite(found.answers)
-    assert len(found.sentences) == 1
+    reading = bundled_reader().read(question, [sentence])
+    assert np.isfinite(reading.answers)
+    assert len(reading.sentences) == 1

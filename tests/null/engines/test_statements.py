@@ -43,14 +43,14 @@ def arrays(comparing_weights):
 
 def test_the_layers_above_hear_what_comparing_found(arrays):
     """Marks get their side alone; a token with a match hears of it."""
-    told, source = text(0, 4, 5, 0), text(0, 5, 4, 0)
+    statement, source = text(0, 4, 5, 0), text(0, 5, 4, 0)
     head = StatementHead(arrays)
-    joined = head.join(told, source, head.compare(told, source))
+    joined = head.join(statement, source, head.compare(statement, source))
 
     assert joined.shape == (8, STATES)
-    assert joined[0] == pytest.approx(told.states[0] + arrays["side"][0], abs=1e-6)
+    assert joined[0] == pytest.approx(statement.states[0] + arrays["side"][0], abs=1e-6)
     assert joined[4] == pytest.approx(source.states[0] + arrays["side"][1], abs=1e-6)
-    assert not np.allclose(joined[1], told.states[1] + arrays["side"][0])
+    assert not np.allclose(joined[1], statement.states[1] + arrays["side"][0])
 
 
 def test_weights_that_are_no_numbers_are_refused(arrays):
@@ -71,7 +71,7 @@ def test_missing_files_are_named(tmp_path):
 @pytest.mark.parametrize("name", ["upper.onnx", "heads.safetensors"])
 def test_a_changed_file_is_refused(name, arrays):
     """Every file is held against its checksum."""
-    files = {each: (BUNDLED_CHECKER / each).read_bytes() for each in CHECKER_FILES}
+    files = {name: (BUNDLED_CHECKER / name).read_bytes() for name in CHECKER_FILES}
     files[name] = save(arrays)
     with pytest.raises(ArtefactRefused, match="checksum"):
         StatementModel(files, bundled_reader().lower)
@@ -80,7 +80,7 @@ def test_a_changed_file_is_refused(name, arrays):
 @here
 def test_other_lower_layers_are_refused():
     """The upper layers were trained on those of one reading model."""
-    files = {each: (BUNDLED_CHECKER / each).read_bytes() for each in CHECKER_FILES}
+    files = {name: (BUNDLED_CHECKER / name).read_bytes() for name in CHECKER_FILES}
     files["provenance.json"] = json.dumps(json.loads(files["provenance.json"]) | {"lower_sha256": "0" * 64}).encode()
     with pytest.raises(ArtefactRefused, match="lower layers"):
         StatementModel(files, bundled_reader().lower)
@@ -127,7 +127,7 @@ def test_nothing_supports_a_statement_where_there_is_nothing():
 def test_of_a_long_source_the_nearest_sentences_are_read():
     """The one that says it stands last of forty."""
     sentences = [f"Rule number {n} says that the holder of card {n} pays {n} pounds a year." for n in range(40)]
-    said = bundled_checker().judge("The garden is open until ten.", [*sentences, "The garden is open until ten."])
+    judgement = bundled_checker().judge("The garden is open until ten.", [*sentences, "The garden is open until ten."])
     other = bundled_checker().judge("The garden is open until ten.", sentences)
 
-    assert said.odds > other.odds + 1
+    assert judgement.odds > other.odds + 1

@@ -72,16 +72,16 @@ class Server:
                 return self.load(body)
             case "/unload_lora_adapter":
                 self.history.append(f"-{body['lora_name']}")
-                found = self.loaded.pop(body["lora_name"], None)
-                return refused(404, "cannot be found") if found is None else ScriptedAnswer(body=b"Success")
+                adapter = self.loaded.pop(body["lora_name"], None)
+                return refused(404, "cannot be found") if adapter is None else ScriptedAnswer(body=b"Success")
         for name in self.lost:
             self.loaded.pop(name, None)
         self.lost = []
         if body["model"] not in {"base", *self.loaded}:
             return refused(404, f"The model `{body['model']}` does not exist.")
         if door == "/chat/completions":
-            said = {"message": {"content": f"I am {body['model']}"}, "finish_reason": "stop"}
-            return ok({"choices": [said], "usage": {"prompt_tokens": 3, "completion_tokens": 2}})
+            choice = {"message": {"content": f"I am {body['model']}"}, "finish_reason": "stop"}
+            return ok({"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 2}})
         return ok(self.complete(body))
 
     def load(self, body: Mapping[str, Any]) -> ScriptedAnswer:
@@ -115,16 +115,18 @@ class Server:
     @staticmethod
     def generate(body: Mapping[str, Any], ids: list[int]) -> dict[str, Any]:
         assert body["logprobs"] <= 20
-        found: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": []}
+        logprobs: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": []}
         for _ in range(body["max_tokens"]):
             raw = log_probabilities(body["model"], tuple(ids))
-            token = max(body["allowed_token_ids"], key=lambda each: raw[each])
-            best = [int(each) for each in np.argsort(-raw)[: body["logprobs"]]]
-            found["tokens"].append(f"token_id:{token}")
-            found["token_logprobs"].append(float(raw[token]))
-            found["top_logprobs"].append({f"token_id:{each}": float(raw[each]) for each in {*best, token}})
+            token = max(body["allowed_token_ids"], key=lambda candidate: raw[candidate])
+            best = [int(candidate) for candidate in np.argsort(-raw)[: body["logprobs"]]]
+            logprobs["tokens"].append(f"token_id:{token}")
+            logprobs["token_logprobs"].append(float(raw[token]))
+            logprobs["top_logprobs"].append(
+                {f"token_id:{candidate}": float(raw[candidate]) for candidate in {*best, token}}
+            )
             ids = [*ids, token]
-        return found
+        return logprobs
 
 
 def ok(document: Mapping[str, Any]) -> ScriptedAnswer:
@@ -180,7 +182,7 @@ async def test_choices_have_their_likelihoods(opened):
         text = f"Text: {'abcdefghij'[number % 10] * (number + 1)}\nLabel:"
         (output,) = await engine.run([weigh(text, adapter)])
         exact = likelihoods(f"{adapter}@0123456789abcdef", text)
-        shares, expected = (np.exp(each - np.logaddexp.reduce(each)) for each in (output.scores, exact))
+        shares, expected = (np.exp(scores - np.logaddexp.reduce(scores)) for scores in (output.scores, exact))
         assert output.scores.argmax() == exact.argmax()
         assert shares == pytest.approx(expected, abs=2e-3)
         assert output.usage.tokens_in == len(text)
@@ -228,8 +230,8 @@ async def test_an_adapter_that_the_server_lost_is_loaded_again(opened, server):
     assert output.scores.argmax() == likelihoods("triage@0123456789abcdef", "Text: b\nLabel:").argmax()
     server.lost = list(server.loaded)
     server.history.clear()
-    (said,) = await engine.run([Prompt(messages=(Message(role="user", text="Hello"),), adapter="triage")])
-    assert said.text == "I am triage@0123456789abcdef"
+    (reply,) = await engine.run([Prompt(messages=(Message(role="user", text="Hello"),), adapter="triage")])
+    assert reply.text == "I am triage@0123456789abcdef"
 
 
 async def test_writing_with_adapters_schemas_and_grammars(opened, server):

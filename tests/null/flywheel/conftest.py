@@ -92,30 +92,30 @@ def compared(deployment, calls, *, differ=lambda i: False, accepted=lambda i: Tr
     return [
         ComparedAnswer(
             deployment=deployment,
-            example=each.id,
-            time=each.time,
-            answer=each.answer if not differ(i) else "other",
+            example=call.id,
+            time=call.time,
+            answer=call.answer if not differ(i) else "other",
             same=not differ(i),
             accepted=accepted(i),
             confidence=0.5 + 0.4 * ((i * 7919) % 100) / 100,
         )
-        for i, each in enumerate(calls)
+        for i, call in enumerate(calls)
     ]
 
 
 def judge_stream(compared, answers, truths, *, margin, alpha):
     """The evidence of compared answers, in order of time, with what was given by example."""
-    accepted = [each for each in compared if each.accepted and not each.failed]
+    accepted = [row for row in compared if row.accepted and not row.failed]
     differing = tuple(
-        DifferingAnswer(place, each.example, each.answer, answers.get(each.example, ""))
-        for place, each in enumerate(compared)
-        if each.accepted and not each.failed and not each.same
+        DifferingAnswer(index, row.example, row.answer, answers.get(row.example, ""))
+        for index, row in enumerate(compared)
+        if row.accepted and not row.failed and not row.same
     )
     stream = ComparedStream(
         compared=len(compared),
         accepted=len(accepted),
-        same=sum(each.same for each in accepted),
-        failed=sum(each.failed for each in compared),
+        same=sum(row.same for row in accepted),
+        failed=sum(row.failed for row in compared),
         differing=differing,
     )
     return judge_differences(stream, truths, margin=margin, alpha=alpha)

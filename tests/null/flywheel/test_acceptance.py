@@ -89,9 +89,9 @@ def test_where_both_are_wrong_nothing_is_lost():
 
 def test_what_people_say_of_rows():
     """Right alone, wrong alone, both or neither; of most rows nobody says anything."""
-    found = row_gains([True, False, True, False, True], ["a", "a", "a", "a", None], ["b", "a", "a", "b", "b"])
-    assert found[:4].tolist() == [1.0, -1.0, 0.0, 0.0]
-    assert np.isnan(found[4])
+    gains = row_gains([True, False, True, False, True], ["a", "a", "a", "a", None], ["b", "a", "a", "b", "b"])
+    assert gains[:4].tolist() == [1.0, -1.0, 0.0, 0.0]
+    assert np.isnan(gains[4])
 
 
 def test_equal_confidences_are_accepted_together_or_not():
@@ -135,8 +135,8 @@ def test_a_version_is_tried_where_nobody_judged_yet():
     month = Within(calls=2000, alpha=0.05)
     tried = break_even(confidence, differs, np.ones(1000), NO_SLIPS, margin=0.02, within=month)
     assert tried.accepted == pytest.approx(0.3, abs=0.01)
-    known = judged(0, 20)
-    assert break_even(confidence, differs, np.ones(1000), known, margin=0.02, within=month).confidence is None
+    judgements = judged(0, 20)
+    assert break_even(confidence, differs, np.ones(1000), judgements, margin=0.02, within=month).confidence is None
     assert break_even(np.zeros(0), np.zeros(0, bool), np.zeros(0), NO_SLIPS, margin=0.02, within=month).accepted == 0.0
 
 
@@ -179,19 +179,19 @@ def test_live_rows_are_of_calls_that_count_whether_accepted_or_not():
     calls = examples(6)
     rows = compared("d", calls, differ=lambda i: i in {1, 2}, accepted=lambda i: i != 4)
     rows[3] = replace(rows[3], failed=True)
-    given = {each.id: each.answer for each in calls[:5]}
-    found = live_rows(rows, given, {calls[1].id: "lost", calls[2].id: "other"})
-    assert found.differs.tolist() == [False, True, True, False]
-    assert found.confidence.tolist() == [rows[i].confidence for i in (0, 1, 2, 4)]
-    assert found.gains[1:3].tolist() == [-1.0, 1.0]
-    assert np.isnan(found.gains[[0, 3]]).all()
+    given = {call.id: call.answer for call in calls[:5]}
+    live = live_rows(rows, given, {calls[1].id: "lost", calls[2].id: "other"})
+    assert live.differs.tolist() == [False, True, True, False]
+    assert live.confidence.tolist() == [rows[i].confidence for i in (0, 1, 2, 4)]
+    assert live.gains[1:3].tolist() == [-1.0, 1.0]
+    assert np.isnan(live.gains[[0, 3]]).all()
 
 
 def test_the_gate_is_passed_in_about_the_calls_that_are_left_for_it():
     """Streams of the rates that the threshold expects: most pass within half of the month that it was drawn for."""
-    found = month_of(2_000)
-    won = 0.49 * found.differing * found.accepted
-    lost = found.differing * found.accepted - won
+    month = month_of(2_000)
+    won = 0.49 * month.differing * month.accepted
+    lost = month.differing * month.accepted - won
     draw = np.random.default_rng(2)
     passed = [
         first_decision(draw.choice([1, -1, 0], 1_000, p=[won, lost, 1 - won - lost]), margin=0.02)[0] == "better"
@@ -202,15 +202,15 @@ def test_the_gate_is_passed_in_about_the_calls_that_are_left_for_it():
 
 def test_a_persons_label_turns_what_differs():
     """Right by a person's label that is not the model's answer is a difference; wrong by the model's own label too."""
-    found = row_differences([True, False, True, False], ["a", "a", "b", "b"], ["a", "a", "a", "a"])
-    assert found.tolist() == [False, True, True, False]
+    differences = row_differences([True, False, True, False], ["a", "a", "b", "b"], ["a", "a", "a", "a"])
+    assert differences.tolist() == [False, True, True, False]
 
 
 def test_rows_of_the_control_share_stand_for_many():
     """Those that the champion would have answered, and those alone."""
     rows = [
-        replace(each, propensity=p, confidence=c)
-        for each, p, c in zip(examples(4), (0.5, 0.02, 0.5, 0.5), (None, None, None, 0.9), strict=True)
+        replace(example, propensity=p, confidence=c)
+        for example, p, c in zip(examples(4), (0.5, 0.02, 0.5, 0.5), (None, None, None, 0.9), strict=True)
     ]
     accepted = {rows[0].id: True, rows[1].id: True, rows[2].id: False, rows[3].id: True}
     assert row_weights(rows, accepted).tolist() == [2.0, 10.0, 1.0, 1.0]
@@ -218,9 +218,11 @@ def test_rows_of_the_control_share_stand_for_many():
 
 def test_slips_and_wins_of_the_model():
     """Answers outside the job's set are slips; wins are of judged differences, one standard error below."""
-    calls = [replace(each, answer="hm" if i % 10 == 9 else each.answer) for i, each in enumerate(examples(100))]
+    calls = [
+        replace(example, answer="hm" if i % 10 == 9 else example.answer) for i, example in enumerate(examples(100))
+    ]
     rows = compared("d", calls, differ=lambda i: i % 10 == 4)
-    truths = {each.id: "other" if i < 90 else "lost" for i, each in enumerate(calls) if i % 10 == 4}
+    truths = {call.id: "other" if i < 90 else "lost" for i, call in enumerate(calls) if i % 10 == 4}
     model = model_slips(LABELS, calls, rows, truths)
     assert (model.slips, model.judged) == (pytest.approx(0.1), 10)
     assert (sum(model.won), sum(model.lost)) == (9, 1)
@@ -244,8 +246,8 @@ def test_random_slips_are_found_and_a_systematic_error_is_not():
     missed = rng.random(2000) < 0.03
     sure[missed] -= 0.3
     labels = truth ^ flipped
-    said = truth ^ missed
-    found = doubtful(sure, said == labels, [str(each) for each in labels])
-    assert flipped[found].mean() > 0.95
-    assert len(found) > 0.4 * flipped.sum()
-    assert doubtful(sure, np.ones(2000, bool), [str(each) for each in labels]) == []
+    predicted = truth ^ missed
+    doubted = doubtful(sure, predicted == labels, [str(label) for label in labels])
+    assert flipped[doubted].mean() > 0.95
+    assert len(doubted) > 0.4 * flipped.sum()
+    assert doubtful(sure, np.ones(2000, bool), [str(label) for label in labels]) == []

@@ -105,8 +105,8 @@ async def test_what_a_teacher_always_gets_wrong_is_put_right(tmp_path):
     """It says "fee" to cards and "other" to bills; two examples tell which is which, and the rows have its own word."""
     examples = [("my card is gone", "lost"), ("why this bill", "fee")]
     teacher = Teacher(lambda n: ["other", "Fee", "other"][n % 3])
-    told = [f"{word} {n}" for n in range(10) for word in ("card", "bill", "bill of")]
-    made = await bootstrap(asked(teacher, tmp_path), "x", examples, texts=told, encode=encode)
+    messages = [f"{word} {n}" for n in range(10) for word in ("card", "bill", "bill of")]
+    made = await bootstrap(asked(teacher, tmp_path), "x", examples, texts=messages, encode=encode)
     taught = [row for row in made.rows if row.origin == "teacher"]
     assert {(row.text.split()[0], row.label, row.said) for row in taught} == {
         ("card", "lost", "Fee"),

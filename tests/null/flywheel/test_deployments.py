@@ -51,10 +51,10 @@ async def test_every_step_is_audited_before_it_takes_effect(books, section):
 async def test_a_new_champion_retires_the_old_one_in_one_transaction(books, section):
     """So there are never two, and never none."""
     first, second = await begin(books), await begin(books, "b" * 16)
-    for each in (first, second):
+    for deployment in (first, second):
         for _ in range(5):
-            await promote(books, section, each.id, by="ann", reason="x", force=True)
-    states = {each.id: each.state for each in await books.deployments()}
+            await promote(books, section, deployment.id, by="ann", reason="x", force=True)
+    states = {deployment.id: deployment.state for deployment in await books.deployments()}
     assert states == {first.id: "retired", second.id: "champion"}
 
 
@@ -64,7 +64,7 @@ async def test_of_two_that_move_one_is_refused(books):
     results = await asyncio.gather(
         *(books.move(made, "shadow", by="x", reason="r") for _ in range(2)), return_exceptions=True
     )
-    assert sorted(type(each).__name__ for each in results) == ["Deployment", "FlywheelChanged"]
+    assert sorted(type(result).__name__ for result in results) == ["Deployment", "FlywheelChanged"]
     assert len(await books.transitions(made.id)) == 2
     with pytest.raises(FlywheelChanged):
         await books.move(made, "retired", by="x", reason="late")
@@ -116,8 +116,8 @@ async def test_a_champion_covers_what_it_answers(books, section, store):
     made = await begin(books)
     for _ in range(5):
         made = await promote(books, section, made.id, by="ann", reason="r", force=True)
-    calls = [replace(each, policy=made.id if i % 4 else each.policy) for i, each in enumerate(examples(400))]
-    left = [each for each in calls if each.policy != made.id]
+    calls = [replace(example, policy=made.id if i % 4 else example.policy) for i, example in enumerate(examples(400))]
+    left = [call for call in calls if call.policy != made.id]
     await store.flywheel.add_examples(calls, compared(made.id, left, accepted=lambda i: False))
     (view,) = await deployment_views(books, section)
     (job,) = await job_views(books, section)
@@ -154,7 +154,7 @@ def test_the_stream_stops_at_what_nobody_has_judged():
     """Rows are taken in order: later ones, which hold agreements alone, would drop differences."""
     calls = examples(6)
     rows = compared("d", calls, differ=lambda i: i in {1, 3}, accepted=lambda i: i != 4)
-    answers = {each.id: each.answer for each in calls}
+    answers = {call.id: call.answer for call in calls}
     first = judge_stream(rows, answers, {}, margin=0.02, alpha=0.05)
     assert (first.judged, first.pending, first.accepted, first.same) == (1, ("e00001", "e00003"), 5, 3)
     later = judge_stream(rows, answers, {"e00001": "other", "e00003": None}, margin=0.02, alpha=0.05)
@@ -164,7 +164,7 @@ def test_the_stream_stops_at_what_nobody_has_judged():
 def test_equal_answers_pass_and_worse_ones_do_not():
     """Agreement alone is evidence; a specialist that people find wrong is refused."""
     calls = examples(600)
-    answers = {each.id: each.answer for each in calls}
+    answers = {call.id: call.answer for call in calls}
     same = judge_stream(compared("d", calls), answers, {}, margin=0.02, alpha=0.05)
     assert (same.decision, same.not_worse > 1) == ("better", True)
     rows = compared("d", calls, differ=lambda i: i % 5 == 0)
@@ -175,8 +175,8 @@ def test_equal_answers_pass_and_worse_ones_do_not():
 def test_what_was_shown_once_stays_shown():
     """A later run of ties or bad luck takes nothing back, unless it shows the opposite."""
     calls = examples(900)
-    answers = {each.id: each.answer for each in calls}
-    truths = {each.id: "neither" for each in calls} | {each.id: each.answer for each in calls[600:612]}
+    answers = {call.id: call.answer for call in calls}
+    truths = {call.id: "neither" for call in calls} | {call.id: call.answer for call in calls[600:612]}
     rows = compared("d", calls, differ=lambda i: 600 <= i < 612)
     later = judge_stream(rows, answers, truths, margin=0.02, alpha=0.05)
     assert (later.decision, later.losses) == ("better", 12)
@@ -195,8 +195,8 @@ def test_frozen_rows_refuse_one_bad_slice():
     """Overall it gains; on one label it lost twelve of twelve."""
     truths = {f"e{i}": "fee" if i < 12 else "lost" for i in range(60)}
     given = {e: t if i < 12 or i % 2 else "wrong" for i, (e, t) in enumerate(truths.items())}
-    found = dict.fromkeys(truths, "lost")
-    result = judge_frozen(truths, given, found)
+    answers = dict.fromkeys(truths, "lost")
+    result = judge_frozen(truths, given, answers)
     assert (result.worse, result.rows, result.passed) == (("fee",), 60, False)
     assert judge_frozen(truths, given, dict.fromkeys(truths)).passed  # whoever abstains changes nothing
 
@@ -206,8 +206,8 @@ def test_the_audit_sample_is_each_answers_share_of_the_slice():
     calls = examples(600)
     sample = audit_sample(calls, 30, share=0.3)
     assert len(sample) == 30
-    assert all(is_audit(each, 0.3) for each in sample)
-    assert sum(int(each[1:]) % 3 == 0 for each in sample) == 10
+    assert all(is_audit(call_id, 0.3) for call_id in sample)
+    assert sum(int(call_id[1:]) % 3 == 0 for call_id in sample) == 10
     assert len(set(sample) & set(audit_sample(calls[:500], 30, share=0.3))) > 20
 
 

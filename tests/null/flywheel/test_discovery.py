@@ -87,10 +87,12 @@ def found(recorded):
     return discover(recorded[1])
 
 
-def best_f1(found, names, job):
+def best_f1(discovery, names, job):
     """F1 of the discovered job that fits best."""
     true = {i for i, name in enumerate(names) if name == job}
-    return max(2 * len(true & set(each.calls)) / (len(true) + len(each.calls)) for each in found.jobs)
+    return max(
+        2 * len(true & set(candidate.calls)) / (len(true) + len(candidate.calls)) for candidate in discovery.jobs
+    )
 
 
 @pytest.mark.parametrize("job", ["topic", "urgent", "polite", "fields", "chat"])
@@ -189,10 +191,10 @@ def test_jobs_of_few_callers_are_not_told(recorded):
 )
 def test_few_calls_give_no_job(calls):
     """Nothing recorded, empty prompts and fewer calls than the support are no job and no error."""
-    found = discover(calls)
+    discovery = discover(calls)
 
-    assert found.jobs == ()
-    assert len(found.rest) == len(calls)
+    assert discovery.jobs == ()
+    assert len(discovery.rest) == len(calls)
 
 
 def test_support_is_a_number_of_calls():
@@ -213,9 +215,9 @@ def test_a_whole_document_in_a_prompt_costs_what_its_ends_cost(growth):
 def test_calls_that_templates_were_not_learnt_from_are_recognised(recorded, monkeypatch):
     """Of a log that is longer than the sample every call finds its job, free chat under a shared system prompt too."""
     monkeypatch.setattr("coterie.flywheel.discovery._LEARNT", 500)
-    found = discover(recorded[1])
+    discovery = discover(recorded[1])
 
-    assert min(best_f1(found, recorded[0], job) for job in ("topic", "urgent", "polite", "fields", "chat")) >= 0.9
+    assert min(best_f1(discovery, recorded[0], job) for job in ("topic", "urgent", "polite", "fields", "chat")) >= 0.9
 
 
 @pytest.mark.parametrize("sample", [8_000, 150])
@@ -228,20 +230,22 @@ def test_a_phrase_that_people_write_makes_no_call_one_of_a_template(monkeypatch,
         "Many greetings from all of us here",
         "It is very urgent for us, I fear",
     ]
-    asked = {
+    instructions = {
         "desk": "You sort letters of a practice of animals. Answer with one desk, sales or repairs.\nTHE LETTER:",
         "json": 'Read the letter and answer with an object of two keys only, as {"animal": "dog or cat"}\nLETTER:',
     }
-    said = {"desk": ["sales", "repairs"], "json": ['{"animal": "dog"}', '{"animal": "cat"}']}
+    answers = {"desk": ["sales", "repairs"], "json": ['{"animal": "dog"}', '{"animal": "cat"}']}
     made = []
     for _ in range(300):
         job = rng.choice(("desk", "json"))
-        prompt = f"{asked[job]} {noise(rng)}. {rng.choice(phrases)} {noise(rng)}"
-        made.append((job, RecordedCall(prompt=(("user", prompt),), answer=rng.choice(said[job]))))
-    found = discover([call for _, call in made])
-    recogniser = Recogniser([(job.answers.shape, n, each) for job in found.jobs for n, each in enumerate(job.wordings)])
+        prompt = f"{instructions[job]} {noise(rng)}. {rng.choice(phrases)} {noise(rng)}"
+        made.append((job, RecordedCall(prompt=(("user", prompt),), answer=rng.choice(answers[job]))))
+    discovery = discover([call for _, call in made])
+    recogniser = Recogniser(
+        [(job.answers.shape, n, wording) for job in discovery.jobs for n, wording in enumerate(job.wordings)]
+    )
 
-    assert min(best_f1(found, [job for job, _ in made], job) for job in said) == 1.0
+    assert min(best_f1(discovery, [job for job, _ in made], job) for job in answers) == 1.0
     shapes = {recogniser.job_of(call.prompt)[0] for job, call in made if job == "desk"}
     assert shapes == {"labels"}
     for phrase in phrases:
@@ -259,14 +263,16 @@ def test_a_field_of_few_values_that_answers_depend_on_is_a_part_of_the_input():
     calls = []
     for number in range(400):
         channel, hurry = rng.choice(sorted(lines)), rng.random() < 0.5
-        asked = ("Fill in the ticket of this note as JSON", "Return a JSON object with what is known")[number % 2]
+        instruction = ("Fill in the ticket of this note as JSON", "Return a JSON object with what is known")[number % 2]
         note = f"{rng.choice('abcdefgh')} {rng.choice(('hurry', 'now') if hurry else ('later', 'slow'))}"
         answer = json.dumps({"channel": channel, "urgent": hurry})
-        calls.append(RecordedCall(prompt=(("user", f"{asked}:\n{lines[channel]}.\nNote: {note}"),), answer=answer))
-    found = discover(calls)
-    (job,) = found.jobs
+        calls.append(
+            RecordedCall(prompt=(("user", f"{instruction}:\n{lines[channel]}.\nNote: {note}"),), answer=answer)
+        )
+    discovery = discover(calls)
+    (job,) = discovery.jobs
 
     assert len(job.calls) == 400
-    told = [lines[json.loads(call.answer)["channel"]].partition("was ")[2] for call in calls]
-    assert all(words in found.input_of(at) for at, words in enumerate(told))
-    assert not any("ticket" in found.input_of(at) or "object" in found.input_of(at) for at in range(400))
+    channel_words = [lines[json.loads(call.answer)["channel"]].partition("was ")[2] for call in calls]
+    assert all(words in discovery.input_of(at) for at, words in enumerate(channel_words))
+    assert not any("ticket" in discovery.input_of(at) or "object" in discovery.input_of(at) for at in range(400))

@@ -100,12 +100,12 @@ def test_two_wordings_whose_lists_come_in_any_order_are_one_job():
     calls = []
     for number in range(300):
         labels = rng.sample(sorted(signs), rng.choice((1, 1, 2)))
-        said = " ".join(rng.choice(signs[each].split()) for each in labels for _ in range(4))
-        asked = (
-            f"List all problems of the plant as a JSON array. Report: {said}",
-            f"Here is what one of our customers has to report: {said} (answer with a list of the problems)",
+        report = " ".join(rng.choice(signs[label].split()) for label in labels for _ in range(4))
+        prompt = (
+            f"List all problems of the plant as a JSON array. Report: {report}",
+            f"Here is what one of our customers has to report: {report} (answer with a list of the problems)",
         )[number % 2]
-        calls.append(RecordedCall(prompt=(("user", asked),), answer=json.dumps(labels)))
+        calls.append(RecordedCall(prompt=(("user", prompt),), answer=json.dumps(labels)))
     (job,) = discover(calls).jobs
 
     assert (job.answers.shape, len(job.templates), len(job.calls)) == ("lists", 2, 300)
@@ -168,21 +168,21 @@ async def test_an_object_is_answered_whole_or_not(accepted_parts, threshold, acc
     parts = {"intent": Part('"lost"', 0.9), "urgent": Part("true", 0.9, accepted_parts)}
     made = FieldsSpecialist(card=CARD, parts=parts, keys=("intent", "lang", "urgent"), constants={"lang": '"en"'})
     override = None if threshold is None else AcceptanceOverride(confidence=threshold, reason=Reason("x"))
-    found = await made.consult(Task(text="t", acceptance_override=override), ContextView(), call=SYSTEM)
-    assert (found.accepted, found.confidence, found.reason.code) == (accepted, pytest.approx(0.81), code)
-    assert json.loads(found.text) == {"intent": "lost", "lang": "en", "urgent": True}
+    finding = await made.consult(Task(text="t", acceptance_override=override), ContextView(), call=SYSTEM)
+    assert (finding.accepted, finding.confidence, finding.reason.code) == (accepted, pytest.approx(0.81), code)
+    assert json.loads(finding.text) == {"intent": "lost", "lang": "en", "urgent": True}
 
 
 async def test_from_captured_objects_to_a_shadow_that_answers_them(store, tmp_path):
     """With real training: two closed fields and a constant one, noisy objects left out, one specialist a field."""
     draw = random.Random(5)
     some = []
-    for each in calls(300):
+    for call in calls(300):
         urgent = draw.random() < 0.5
-        answer = {"intent": each.answer, "urgent": urgent, "lang": "en"}
-        text = each.prompt[0][1] + (" hurry now" if urgent else " no rush")
-        said = json.dumps(answer) if draw.random() < 0.9 else json.dumps(answer)[:-5]
-        some.append(replace(each, prompt=(("user", text),), answer=said))
+        answer = {"intent": call.answer, "urgent": urgent, "lang": "en"}
+        text = call.prompt[0][1] + (" hurry now" if urgent else " no rush")
+        answer_text = json.dumps(answer) if draw.random() < 0.9 else json.dumps(answer)[:-5]
+        some.append(replace(call, prompt=(("user", text),), answer=answer_text))
     await store.flywheel.add_examples(some)
     config = parse_config("[capture]\nenabled = true\n[flywheel]\ncalls = 200\n")
     books = Deployments(store=store.flywheel, audit=Log(), clock=FakeClock(NOW + 10_000))
@@ -200,10 +200,10 @@ async def test_from_captured_objects_to_a_shadow_that_answers_them(store, tmp_pa
     assert (job.shape, set(job.labels), made.fields["lang"]) == ("json", {"intent", "urgent", "lang"}, '="en"')
     specialist = await load(job, made)
     word = WORDS["fee"][0]
-    found = await specialist.consult(Task(text=f"{word} {word} number 7 hurry now"), ContextView(), call=SYSTEM)
-    assert json.loads(found.text) == {"intent": "fee", "urgent": True, "lang": "en"}
-    asked = await runner.run(only=field_name(job, "intent"), retrain=True, dry_run=True)  # as erasure names it
-    assert ("train", job.name) in {(step.kind, step.job) for step in asked.steps}
+    finding = await specialist.consult(Task(text=f"{word} {word} number 7 hurry now"), ContextView(), call=SYSTEM)
+    assert json.loads(finding.text) == {"intent": "fee", "urgent": True, "lang": "en"}
+    plan = await runner.run(only=field_name(job, "intent"), retrain=True, dry_run=True)  # as erasure names it
+    assert ("train", job.name) in {(step.kind, step.job) for step in plan.steps}
     await encoder.close()
 
 
@@ -211,8 +211,8 @@ def test_rows_of_objects_have_the_usual_spelling():
     """Objects with other keys are none of the job's answers."""
     job = KnownJob(id="j1", name="x", shape="json", labels={key: key for key in KEYS})
     some = [
-        replace(each, job="j1", input=f"text {i}", answer='{"urgent":true,"intent":"a"}' if i % 5 else "{}")
-        for i, each in enumerate(calls(60))
+        replace(call, job="j1", input=f"text {i}", answer='{"urgent":true,"intent":"a"}' if i % 5 else "{}")
+        for i, call in enumerate(calls(60))
     ]
     rows = rows_of(job, some, [], audit_share=0.1)
     assert {label for _, label in rows.rows} == {object_of({"intent": '"a"', "urgent": "true"})}

@@ -31,7 +31,7 @@ BEFORE, AFTER = 1_700_000_000.0, 1_900_000_000.0
 
 def read(tmp_path, *records):
     """The calls of a log with these records."""
-    lines = [{"messages": [{"role": "user", "content": "hello"}], "response": "yes", **each} for each in records]
+    lines = [{"messages": [{"role": "user", "content": "hello"}], "response": "yes", **record} for record in records]
     path = tmp_path / "log.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     return read_calls([path])
@@ -43,9 +43,9 @@ def test_tokens_cost_what_the_models_entry_says(tmp_path, model, names):
     """By its key or its name, also behind a provider's; at the prices of the day."""
     usage = dict(zip(names, (1_000_000, 100_000), strict=True))
     for until, cost in ((BEFORE, 3.0), (AFTER, 1.1)):
-        found = read(tmp_path, {"model": model, "usage": usage})
-        assert priced(found, parse_config(CONFIG).models, until=until) == 1
-        assert [each.cost for each in found.calls] == [pytest.approx(cost)]
+        imported = read(tmp_path, {"model": model, "usage": usage})
+        assert priced(imported, parse_config(CONFIG).models, until=until) == 1
+        assert [call.cost for call in imported.calls] == [pytest.approx(cost)]
 
 
 def test_a_response_body_counts_its_tokens_itself(tmp_path):
@@ -55,15 +55,15 @@ def test_a_response_body_counts_its_tokens_itself(tmp_path):
         "choices": [{"message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 500_000, "completion_tokens": 0},
     }
-    found = read(tmp_path, {"response": body}, {"response": json.dumps(body)})
-    assert priced(found, parse_config(CONFIG).models, until=BEFORE) == 2
-    assert [each.cost for each in found.calls] == [1.0, 1.0]
+    imported = read(tmp_path, {"response": body}, {"response": json.dumps(body)})
+    assert priced(imported, parse_config(CONFIG).models, until=BEFORE) == 2
+    assert [call.cost for call in imported.calls] == [1.0, 1.0]
 
 
 def test_what_is_not_known_stays_unknown(tmp_path):
     """A cost that the log names is kept; without tokens, without prices or of another model there is none."""
     usage = {"prompt_tokens": 10, "completion_tokens": 1}
-    found = read(
+    imported = read(
         tmp_path,
         {"model": "large", "usage": usage, "cost": 0.5},
         {"model": "large"},
@@ -73,15 +73,15 @@ def test_what_is_not_known_stays_unknown(tmp_path):
         {"model": "another", "usage": usage},
         {"usage": usage},
     )
-    assert priced(found, parse_config(CONFIG).models, until=BEFORE) == 0
-    assert [each.cost for each in found.calls] == [0.5] + [None] * 6
+    assert priced(imported, parse_config(CONFIG).models, until=BEFORE) == 0
+    assert [call.cost for call in imported.calls] == [0.5] + [None] * 6
 
 
 def test_a_call_that_is_too_long_is_left_out_and_counted(tmp_path):
     """Taking personal data out of ten megabytes takes most of a minute."""
     long = [{"role": "user", "content": "x" * (LONGEST_CALL + 1)}]
-    found = read(tmp_path, {}, {"messages": long})
+    imported = read(tmp_path, {}, {"messages": long})
     about = {"secret": b"k", "tenant": "t", "label": Label.INTERNAL, "until": BEFORE}
 
-    assert len(list(log_examples(found, detector=PatternDetector(), **about))) == 1
-    assert found.skipped["long_call"] == 1
+    assert len(list(log_examples(imported, detector=PatternDetector(), **about))) == 1
+    assert imported.skipped["long_call"] == 1

@@ -182,8 +182,8 @@ async def captured(world):
 async def raised(world):
     """The alarms, once there is one."""
     for _ in range(1000):
-        if found := await world.books.alarms():
-            return found
+        if alarms := await world.books.alarms():
+            return alarms
         await asyncio.sleep(0.001)
     raise AssertionError("no alarm")
 
@@ -195,7 +195,7 @@ async def test_a_call_is_kept_scrubbed_with_its_answer_and_policy(world, tmp_pat
     assert (kept.job, kept.input, kept.answer) == ("j1", "my card is gone, mail <EMAIL_1>", "lost")
     assert (kept.policy, kept.propensity, kept.api, kept.label) == ("model:large", 1.0, "chat", Label.INTERNAL)
     assert kept.prompt == (("user", "Name the intent: my card is gone, mail <EMAIL_1>"),)
-    assert kept.request in [each.about["trace"] for each in world.network.audit.events]
+    assert kept.request in [event.about["trace"] for event in world.network.audit.events]
     assert kept.caller not in {"", "u"}
     on_disk = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
     assert b"ann.berg" not in on_disk
@@ -278,9 +278,9 @@ async def test_responses_and_completions_have_their_own_shape(world):
     """Each as the official client reads it."""
     await world.deploy(3)
     async with world.client() as client:
-        said = await client.post("/v1/responses", json={"model": "large", "input": "Name the intent: the fee"})
+        response = await client.post("/v1/responses", json={"model": "large", "input": "Name the intent: the fee"})
         old = await client.post("/v1/completions", json={"model": "large", "prompt": "Name the intent: the fee"})
-    assert said.json()["output"][0]["content"][0]["text"] == "fee"
+    assert response.json()["output"][0]["content"][0]["text"] == "fee"
     assert old.json()["choices"][0]["text"] == "fee"
     assert world.model.asked == []
 
@@ -298,14 +298,14 @@ async def test_messages_are_relayed_captured_and_answered(world):
         assert (await client.post("/v1/messages", json=body)).status_code == 200
         (kept,) = await captured(world)
         await world.deploy(3)
-        said = await client.post("/v1/messages", json=body)
+        response = await client.post("/v1/messages", json=body)
         streamed = await client.post("/v1/messages", json=body | {"stream": True})
         await client.post("/v1/messages", json=body | {"thinking": {"type": "enabled", "budget_tokens": 9}})
     assert (kept.api, kept.answer, kept.prompt[0]) == ("messages", "lost", ("system", "Be brief."))
     assert kept.caller != ""
-    assert said.json()["content"] == [{"type": "text", "text": "fee"}]
+    assert response.json()["content"] == [{"type": "text", "text": "fee"}]
     events = [json.loads(line[5:]) for line in streamed.text.splitlines() if line.startswith("data:")]
-    assert [each["type"] for each in events][::5] == ["message_start", "message_stop"]
+    assert [event["type"] for event in events][::5] == ["message_start", "message_stop"]
     assert read_answer(streamed.text) == "fee"
     assert len(world.model.asked) == 2
 
@@ -318,12 +318,12 @@ async def test_a_canary_is_sticky_by_session(world):
             await world.ask("what is this fee", user=f"u{i}")
     rows = await captured(world)
     by_caller = {}
-    for each in rows:
-        by_caller.setdefault(each.caller, set()).add(each.policy)
+    for row in rows:
+        by_caller.setdefault(row.caller, set()).add(row.policy)
     assert all(len(policies) == 1 for policies in by_caller.values())
     local = sum(policies == {made.id} for policies in by_caller.values())
     assert 8 < local < 32
-    assert {each.propensity for each in rows} == {0.5}
+    assert {row.propensity for row in rows} == {0.5}
 
 
 async def test_another_process_moves_it_and_the_server_follows(world, monkeypatch):
@@ -394,11 +394,15 @@ async def test_the_api_shows_and_moves(world):
         item = (await client.get("/api/flywheel/review", params={"job": "triage"})).json()["item"]
         assert (item["example"], sorted(item["answers"])) == (example.id, ["fee", "lost"])
         assert (await client.get("/api/flywheel/review")).json()["item"] == item
-        said = {"job": "triage", "action": "answer", "example": example.id, "value": "fee"}
-        for wrong in ({**said, "exampel": "x"}, {**said, "example": ""}, {**said, "value": {"fee": 1}}):
+        label_body = {"job": "triage", "action": "answer", "example": example.id, "value": "fee"}
+        for wrong in (
+            {**label_body, "exampel": "x"},
+            {**label_body, "example": ""},
+            {**label_body, "value": {"fee": 1}},
+        ):
             assert (await client.post("/api/flywheel/review", json=wrong)).status_code == 400
         assert (await client.post("/api/flywheel/run", json={"dryrun": False})).status_code == 400
-        done = (await client.post("/api/flywheel/review", json=said)).json()
+        done = (await client.post("/api/flywheel/review", json=label_body)).json()
         assert (done["item"], done["progress"]["labelled"]) == (None, 1)
         teacher = done["progress"]["teacher"]  # its one call is in the audit sample, or not: that is drawn by its id
         assert teacher in (
@@ -530,7 +534,7 @@ async def test_a_typed_question_is_a_job_and_its_deployment_answers(world):
     assert (decision.choice, decision.method, decision.accepted) == ("fee", "specialist", True)
     (unsure,) = (await world.network.decide(Request(text="odd"), [question])).decisions
     assert unsure.method == "similarity"
-    assert {each.policy for each in await captured(world)} == {"model:encoder", made.id}
+    assert {call.policy for call in await captured(world)} == {"model:encoder", made.id}
 
 
 async def test_a_call_that_is_too_long_is_relayed_and_not_kept(world, monkeypatch):

@@ -58,12 +58,12 @@ async def test_differences_come_first_in_order_and_every_third_is_an_audit(queue
 async def test_what_decides_the_gate_ends_its_questions(queue, books, section):
     """A shadow that loses every difference is decided after some: those that are left come after everything else."""
     items = await ask(queue, 40, value="lost")
-    asked = [item.purpose for item in items]
-    late = len(asked) - asked[::-1].index("margin")
+    purposes = [item.purpose for item in items]
+    late = len(purposes) - purposes[::-1].index("margin")
     (made,) = await books.deployments()
     assert (await evidence_of(books, section, made)).decision == "worse"
-    assert "disagreement" not in asked[asked.index("margin") : late]
-    assert asked.count("disagreement") < 20
+    assert "disagreement" not in purposes[purposes.index("margin") : late]
+    assert purposes.count("disagreement") < 20
 
 
 async def test_who_answered_what_is_not_told(queue, books, store):
@@ -91,7 +91,7 @@ async def test_undo_takes_the_last_label_back(queue, store):
     again = await queue.undo(reviewer="ann")
     assert (again.example, again.purpose) == (item.example, item.purpose)
     assert await queue.undo(reviewer="ann") is None
-    assert [each.by for each in await store.flywheel.labels()] == ["bob"]
+    assert [label.by for label in await store.flywheel.labels()] == ["bob"]
 
 
 async def test_progress_counts_and_the_weeks_budget_ends_it(queue, books):
@@ -129,8 +129,8 @@ async def test_an_object_is_chosen_by_its_fields(books, section, store):
     """Of a job of objects people see the values that each field has had, also of the audit slice; a label is one."""
     job = await books.job("triage")
     await books.put_job(replace(job, shape="json", labels={"animal": "animal", "urgent": "urgent"}))
-    said = ['{"animal": "dog", "urgent": true}', '{"urgent": false, "animal": "dog"}', '{"animal": "cat"', "no idea"]
-    calls = [replace(each, answer=said[i % 4]) for i, each in enumerate(examples(200))]
+    answers = ['{"animal": "dog", "urgent": true}', '{"urgent": false, "animal": "dog"}', '{"animal": "cat"', "no idea"]
+    calls = [replace(example, answer=answers[i % 4]) for i, example in enumerate(examples(200))]
     made = await begin(books)
     await promote(books, section, made.id, by="ann", reason="r")
     await store.flywheel.add_examples(calls, compared(made.id, calls, differ=lambda i: i % 4 == 2))
@@ -157,8 +157,8 @@ async def test_labels_that_look_like_noise_are_asked_after_differences_and_audit
     assert [item.example for item in items if item.purpose == "doubt"] == list(noisy)
     assert all(item.answers == () for item in items if item.purpose == "doubt")
     order = [item.purpose for item in items]
-    assert order.index("doubt") > max(i for i, each in enumerate(order) if each in {"disagreement", "audit"})
-    kept = [each.purpose for each in await books.store.labels(job=job.id) if each.example in noisy]
+    assert order.index("doubt") > max(i for i, purpose in enumerate(order) if purpose in {"disagreement", "audit"})
+    kept = [label.purpose for label in await books.store.labels(job=job.id) if label.example in noisy]
     assert kept == ["doubt", "doubt"]
 
 
@@ -167,23 +167,26 @@ async def test_noise_is_asked_about_with_labels_to_spare(queue, books, section):
     job = await books.job("triage")
     await books.put_job(replace(job, doubtful=tuple(f"e{i:05d}" for i in range(60, 90))))
     spare = ReviewQueue(books, replaced(section, labels=100))
-    asked = [item.purpose for item in await ask(spare, 60)]
-    assert 0 < asked.count("doubt") == 30 - asked.count("disagreement") - asked.count("audit")
-    assert asked.index("margin") > 29
+    purposes = [item.purpose for item in await ask(spare, 60)]
+    assert 0 < purposes.count("doubt") == 30 - purposes.count("disagreement") - purposes.count("audit")
+    assert purposes.index("margin") > 29
 
 
 async def test_the_shadow_that_is_nearest_its_decision_is_asked_about_first(queue, books, section, store):
     """A second one, of other calls and hardly begun, waits until the first is decided."""
     other = await begin(books, "b" * 16)
     await promote(books, section, other.id, by="ann", reason="r")
-    earlier = [replace(each, id=f"a{each.id}", time=each.time - 1_000) for each in examples(40)]
+    earlier = [replace(example, id=f"a{example.id}", time=example.time - 1_000) for example in examples(40)]
     await store.flywheel.add_examples(earlier, compared(other.id, earlier, differ=lambda i: i % 2 == 1))
     first = [item.example for item in await ask(queue, 16) if item.purpose == "disagreement"]
     assert first[0].startswith("a")  # before anything is known, in order of time
-    near = {each.id: (await evidence_of(books, section, each)).not_worse for each in await books.deployments()}
+    near = {
+        deployment.id: (await evidence_of(books, section, deployment)).not_worse
+        for deployment in await books.deployments()
+    }
     items = [item.example for item in await ask(queue, 9) if item.purpose == "disagreement"]
     nearest = max(near, key=near.get)
-    assert all(each.startswith("a") == (nearest == other.id) for each in items)
+    assert all(item.startswith("a") == (nearest == other.id) for item in items)
 
 
 async def test_jobs_whose_labels_bring_most_stand_first(queue, books, store, section):
@@ -191,7 +194,7 @@ async def test_jobs_whose_labels_bring_most_stand_first(queue, books, store, sec
     for number, (name, count) in enumerate({"busy": 2_000, "idle": 0}.items(), 2):
         job = KnownJob(id=f"j{number}", name=name, labels=LABELS, found=NOW)
         await books.put_job(job)
-        calls = [replace(each, id=f"{name}{each.id}", job=job.id) for each in examples(count or 50)]
+        calls = [replace(example, id=f"{name}{example.id}", job=job.id) for example in examples(count or 50)]
         rows = []
         if count:
             made = await books.begin(job, "c" * 16, by="x", reason="r", figures={}, changed=await books.job(job.id))
@@ -199,7 +202,7 @@ async def test_jobs_whose_labels_bring_most_stand_first(queue, books, store, sec
             rows = compared(made.id, calls, differ=lambda i: i % 10 == 4)
         await store.flywheel.add_examples(calls, rows)
     worth = await queue.worth()
-    assert [each.job for each in worth][-1] == "j3"
+    assert [entry.job for entry in worth][-1] == "j3"
     assert worth[-1].calls == 0.0
     assert worth[0].each > worth[1].each > 0
     assert (await queue.next((await books.job(worth[0].job)).name, reviewer="ann")).purpose == "disagreement"
@@ -210,7 +213,7 @@ async def test_jobs_whose_labels_bring_most_stand_first(queue, books, store, sec
 async def test_differences_beyond_what_a_gate_takes_cost_no_label(queue, books, store):
     """A job waited weeks for four labels because hundreds of its differences waited behind them."""
     before = (await queue.worth())[0]
-    later = [replace(each, id=f"f{each.id}") for each in examples(4_000)]
+    later = [replace(example, id=f"f{example.id}") for example in examples(4_000)]
     (made,) = await books.deployments()
     await store.flywheel.add_examples(later, compared(made.id, later, differ=lambda i: i % 10 == 4))
     after = (await queue.worth())[0]
@@ -225,7 +228,9 @@ async def test_audits_that_a_promotion_needs_come_sooner_than_later_ones(books, 
     await promote(books, section, made.id, by="ann", reason="r")
     purposes = []
     for part in range(4):
-        calls = [replace(each, id=f"p{part}{each.id}", time=each.time + 9_000 * part) for each in examples(400)]
+        calls = [
+            replace(example, id=f"p{part}{example.id}", time=example.time + 9_000 * part) for example in examples(400)
+        ]
         rows = compared(made.id, calls, differ=lambda i: i % 3 == 1)
         await store.flywheel.add_examples(calls, rows)
         purposes += [item.purpose for item in await ask(queue, 30, value=None)]
@@ -259,7 +264,9 @@ async def test_what_a_promotion_of_any_job_waits_for_comes_before_the_rest(queue
     worth = await queue.worth()
     job = KnownJob(id="j2", name="idle", labels=LABELS, found=NOW, doubtful=("noise0",))
     await books.put_job(job)
-    await store.flywheel.add_examples([replace(each, id=f"noise{each.id[-1]}", job="j2") for each in examples(1)])
+    await store.flywheel.add_examples(
+        [replace(example, id=f"noise{example.id[-1]}", job="j2") for example in examples(1)]
+    )
     order = [JobWorth(job="j2", calls=9e9, labels=1.0), *worth]
 
     class First(ReviewQueue):
@@ -267,5 +274,5 @@ async def test_what_a_promotion_of_any_job_waits_for_comes_before_the_rest(queue
             """The job without differences first."""
             return order
 
-    asked, item = await First(queue.books, queue.section).next_of_all(reviewer="ann")
-    assert (asked, item.purpose) == ("j1", "disagreement")
+    job_id, item = await First(queue.books, queue.section).next_of_all(reviewer="ann")
+    assert (job_id, item.purpose) == ("j1", "disagreement")

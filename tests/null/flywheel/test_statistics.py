@@ -41,12 +41,12 @@ def test_evidence_at_some_places_is_that_of_the_whole_way(seed):
     places = np.unique(rng.integers(0, len(rows), 40))
     at = np.flatnonzero(rows[: places[-1] + 1])
 
-    for found, sign in zip(paths_at(places, at, rows[at], margin=0.02), (1, -1), strict=True):
+    for path, sign in zip(paths_at(places, at, rows[at], margin=0.02), (1, -1), strict=True):
         # The wealth of each bet against "the mean is at most -.02", or at most .02 of the rows with the sign turned.
         stakes = np.asarray(BETS) / max(1.0, 1 - sign * 0.02)
         wealth = np.cumprod(1 + np.outer(sign * rows + sign * 0.02, stakes), axis=0)
         highest = np.maximum.accumulate(np.maximum(np.log(wealth @ np.asarray(PRIOR)), 0.0))
-        assert found == pytest.approx(highest[places], abs=1e-9)
+        assert path == pytest.approx(highest[places], abs=1e-9)
 
 
 def test_rows_that_a_gate_is_expected_to_take():
@@ -80,9 +80,9 @@ def test_intervals_cover(useful):
         chance = rng.beta(4, 1, 3000)
         right = (rng.random(3000) < chance).astype(float)
         predicted = chance if useful else rng.random(3000)
-        found = estimate(right[:200], predicted[:200], predicted[200:])
-        covered += found.low <= right.mean() <= found.high
-        widths.append(found.high - found.low)
+        estimated = estimate(right[:200], predicted[:200], predicted[200:])
+        covered += estimated.low <= right.mean() <= estimated.high
+        widths.append(estimated.high - estimated.low)
         alone = exact(int(right[:200].sum()), 200)
         plain.append(alone.high - alone.low)
 
@@ -92,11 +92,11 @@ def test_intervals_cover(useful):
 
 def test_few_labels_of_a_kind_give_the_exact_interval():
     """Twenty right labels of twenty do not show that all are right."""
-    found = estimate(np.ones(20), np.full(20, 0.9), np.full(1000, 0.9))
+    estimated = estimate(np.ones(20), np.full(20, 0.9), np.full(1000, 0.9))
 
-    assert found.method == "exact"
-    assert found.low < 0.84
-    assert found.high == 1.0
+    assert estimated.method == "exact"
+    assert estimated.low < 0.84
+    assert estimated.high == 1.0
 
 
 def test_stable_streams_raise_few_alarms():

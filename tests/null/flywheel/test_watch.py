@@ -50,19 +50,19 @@ def test_agreement_that_falls_is_an_alarm():
     """From 95% to 60%."""
     draw = random.Random(2)
     watch = DeploymentWatch(before(500, draw), 20_000)
-    found = [watch.compared(same=draw.random() < 0.6) for _ in range(300)]
-    assert any(each is not None and each.kind == "disagreement" for each in found)
+    alarms = [watch.compared(same=draw.random() < 0.6) for _ in range(300)]
+    assert any(alarm is not None and alarm.kind == "disagreement" for alarm in alarms)
 
 
 def test_agreement_with_a_champion_is_not_that_with_the_model():
     """Beside a champion nearly all was the same; of the model's own answers a third differs, as before."""
     draw = random.Random(5)
-    beside = [replace(each, same=True) for each in before(1_000, draw)]
-    model = [replace(each, example=f"m{i}", same=draw.random() < 0.66) for i, each in enumerate(before(300, draw))]
-    others = frozenset(each.example for each in beside)
+    beside = [replace(row, same=True) for row in before(1_000, draw)]
+    model = [replace(row, example=f"m{i}", same=draw.random() < 0.66) for i, row in enumerate(before(300, draw))]
+    others = frozenset(row.example for row in beside)
 
-    def drift(known):
-        watch, again = DeploymentWatch([*beside, *model], 20_000, beside=known), random.Random(6)
+    def drift(earlier):
+        watch, again = DeploymentWatch([*beside, *model], 20_000, beside=earlier), random.Random(6)
         return any(watch.compared(same=again.random() < 0.66) is not None for _ in range(300))
 
     assert drift(())

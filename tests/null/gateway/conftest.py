@@ -89,7 +89,7 @@ class _Triage:
 class _Reply:
     """Says `WORDS`, each after `pause`; counts how often it was cut off."""
 
-    pause: Callable[[int], object] = lambda place: None
+    pause: Callable[[int], object] = lambda index: None
     cut: int = 0
     card: SpecialistCard = _REPLY
 
@@ -98,8 +98,8 @@ class _Reply:
 
     async def speak(self, task: Task, view: ContextView, *, call=None) -> AsyncIterator[Delta | Finding]:
         try:
-            for place, word in enumerate(WORDS):
-                pause = self.pause(place)
+            for index, word in enumerate(WORDS):
+                pause = self.pause(index)
                 if asyncio.iscoroutine(pause):
                     await pause
                 yield Delta(text=word)
@@ -163,8 +163,8 @@ class _Memory:
         trace = settlement.trace
         self.settled[trace.id] = settlement
         if trace.session is not None:
-            known = self.contexts.get((trace.tenant, trace.session), Context())
-            self.contexts[trace.tenant, trace.session] = known.append(*settlement.entries)
+            context = self.contexts.get((trace.tenant, trace.session), Context())
+            self.contexts[trace.tenant, trace.session] = context.append(*settlement.entries)
 
     async def record(self, settlement: Settlement, entry: AuditEvent, audit: Audit) -> None:
         """Both, also where one of them fails."""
@@ -177,8 +177,8 @@ class _Memory:
         return self.contexts.get((tenant, session), Context())
 
     async def trace(self, trace_id: str, tenant: str) -> Trace | None:
-        found = self.settled.get(trace_id)
-        return found.trace if found and found.trace.tenant == tenant else None
+        settlement = self.settled.get(trace_id)
+        return settlement.trace if settlement and settlement.trace.tenant == tenant else None
 
     async def feedback(self, feedback: Feedback) -> bool:
         if await self.trace(feedback.trace_id, feedback.tenant) is None:

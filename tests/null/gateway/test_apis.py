@@ -31,10 +31,10 @@ async def _message(client, text="card", **more):
 
 async def test_a_response(client):
     """One message with the text, or with a refusal."""
-    told = (await _respond(client)).json()
-    ResponseView.model_validate(told)
-    assert (told["status"], told["output"][0]["content"][0]["text"]) == ("completed", "card_lost")
-    assert told["usage"]["total_tokens"] == 5
+    response = (await _respond(client)).json()
+    ResponseView.model_validate(response)
+    assert (response["status"], response["output"][0]["content"][0]["text"]) == ("completed", "card_lost")
+    assert response["usage"]["total_tokens"] == 5
     refused = (await _respond(client, "weather")).json()
     assert refused["output"][0]["content"] == [{"type": "refusal", "refusal": SAID}]
     assert (refused["status"], refused["incomplete_details"]) == ("completed", None)
@@ -48,10 +48,10 @@ async def test_a_response(client):
 async def test_a_network_without_sessions_stores_no_response(client, network):
     """Whatever `store` says; an earlier response and a session of one's own are refused."""
     http = client(sessions=False)
-    told = (await http.post("/v1/responses", json={"model": "coterie", "input": "card"})).json()
-    assert told["store"] is False
+    response = (await http.post("/v1/responses", json={"model": "coterie", "input": "card"})).json()
+    assert response["store"] is False
     assert [settled.trace.session for settled in network.store.settled.values()] == [None]
-    for more in ({"previous_response_id": told["id"]}, {"coterie": {"session": "mine"}}):
+    for more in ({"previous_response_id": response["id"]}, {"coterie": {"session": "mine"}}):
         assert (await http.post("/v1/responses", json={"model": "coterie", "input": "x", **more})).status_code == 400
 
 
@@ -127,9 +127,9 @@ async def test_a_response_that_cannot_be(client, body):
 
 async def test_a_message(client):
     """One block of text; a refusal has a stop reason of its own."""
-    told = (await _message(client, system=[{"type": "text", "text": "Be brief."}])).json()
-    MessageView.model_validate(told)
-    assert (told["content"], told["stop_reason"]) == ([{"type": "text", "text": "card_lost"}], "end_turn")
+    message = (await _message(client, system=[{"type": "text", "text": "Be brief."}])).json()
+    MessageView.model_validate(message)
+    assert (message["content"], message["stop_reason"]) == ([{"type": "text", "text": "card_lost"}], "end_turn")
     refused = (await _message(client, "weather")).json()
     assert (refused["stop_reason"], refused["content"][0]["text"]) == ("refusal", SAID)
     assert (await _message(client, "write", max_tokens=4)).json()["stop_reason"] == "max_tokens"
@@ -138,12 +138,12 @@ async def test_a_message(client):
 async def test_a_refusal_where_json_was_asked_for(client):
     """Clients read each text of such a message as JSON, so the reason is the explanation alone, whole and streamed."""
     form = {"format": {"type": "json_schema", "schema": {"type": "object", "properties": {"x": {"type": "string"}}}}}
-    told = (await _message(client, output_config=form)).json()
-    assert (told["content"], told["stop_reason"]) == ([], "refusal")
-    assert told["stop_details"]["explanation"].startswith("Not answered")
+    message = (await _message(client, output_config=form)).json()
+    assert (message["content"], message["stop_reason"]) == ([], "refusal")
+    assert message["stop_details"]["explanation"].startswith("Not answered")
     events = _events((await _message(client, output_config=form, stream=True)).text)
     assert [name for name, _ in events] == ["message_start", "message_delta", "message_stop"]
-    assert events[1][1]["delta"]["stop_details"] == told["stop_details"]
+    assert events[1][1]["delta"]["stop_details"] == message["stop_details"]
     plain = (await _message(client, "weather")).json()
     assert plain["stop_details"]["explanation"] == plain["content"][0]["text"]
     assert (await _message(client)).json()["stop_details"] is None
@@ -221,9 +221,9 @@ async def test_a_completion(client, read_events):
     async def ask(prompt, **more):
         return await client().post("/v1/completions", json={"model": "coterie", "prompt": prompt, **more})
 
-    told = (await ask("card")).json()
-    CompletionView.model_validate(told)
-    assert told["choices"] == [{"text": "card_lost", "index": 0, "logprobs": None, "finish_reason": "stop"}]
+    completion = (await ask("card")).json()
+    CompletionView.model_validate(completion)
+    assert completion["choices"] == [{"text": "card_lost", "index": 0, "logprobs": None, "finish_reason": "stop"}]
     assert (await ask("weather")).json()["choices"][0]["finish_reason"] == "content_filter"
     chunks = read_events((await ask(["write"], stream=True)).text)
     assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == "Your card is blocked."
@@ -237,7 +237,7 @@ async def test_who_asks_mcp_while_it_is_imported(client, monkeypatch):
     load_server()
     load_server.cache_clear()
     monkeypatch.setitem(sys.modules, "coterie.gateway.mcp.server", ModuleType("half"))
-    said = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
-    response = await client().post("/mcp", json=said, headers={"accept": "application/json, text/event-stream"})
+    ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    response = await client().post("/mcp", json=ping, headers={"accept": "application/json, text/event-stream"})
 
     assert response.status_code < 500

@@ -88,16 +88,16 @@ CASES = {
 
 def _said(path, response):
     """The message of an error, at the place where the API has it."""
-    told = response.json()
+    problem = response.json()
     if path == "/v1/systemone":
-        detail = told["detail"]
+        detail = problem["detail"]
         return detail[0]["msg"] if isinstance(detail, list) else detail["message"]
     if path == "/v1/messages":
-        assert told["type"] == "error"
-        assert told["error"]["type"] in {"invalid_request_error", "not_found_error", "request_too_large"}
+        assert problem["type"] == "error"
+        assert problem["error"]["type"] in {"invalid_request_error", "not_found_error", "request_too_large"}
     else:
-        assert {"message", "type", "param", "code"} <= told["error"].keys()
-    return told["error"]["message"]
+        assert {"message", "type", "param", "code"} <= problem["error"].keys()
+    return problem["error"]["message"]
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -54,7 +54,7 @@ async def test_a_caller_who_leaves(client, limited, network, chat_body, call):
     """What was done for them by then is settled, and nothing stays reserved."""
     budget = limited(joules=200)
     going = asyncio.Event()
-    network.specialists["reply"].pause = lambda place: going.set() if place < 2 else asyncio.Event().wait()
+    network.specialists["reply"].pause = lambda index: going.set() if index < 2 else asyncio.Event().wait()
     caller = call(
         client().app,
         "/v1/chat/completions",

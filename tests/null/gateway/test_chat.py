@@ -36,18 +36,18 @@ async def test_an_answer_has_openais_shape_and_ours(client, chat_body):
     ]
     assert body["usage"] == {"prompt_tokens": 5, "completion_tokens": 0, "total_tokens": 5}
     assert (body["model"], body["created"]) == ("coterie", 1_700_000_000)
-    told = body["coterie"]
-    assert response.headers["x-coterie-trace"] == told["trace_id"]
-    assert body["id"] == f"chatcmpl-{told['trace_id']}"
-    assert (told["status"], told["accepted"]) == ("accepted", True)
-    assert told["route"] == {
+    extension = body["coterie"]
+    assert response.headers["x-coterie-trace"] == extension["trace_id"]
+    assert body["id"] == f"chatcmpl-{extension['trace_id']}"
+    assert (extension["status"], extension["accepted"]) == ("accepted", True)
+    assert extension["route"] == {
         "specialists": ["triage"],
         "reason": "triage scores 0.9",
         "reason_code": "text",
         "reason_values": {"text": "triage scores 0.9"},
         "scores": {"triage": 0.9},
     }
-    assert told["findings"] == [
+    assert extension["findings"] == [
         {
             "specialist": "triage",
             "value": "card_lost",
@@ -69,8 +69,8 @@ async def test_an_answer_has_openais_shape_and_ours(client, chat_body):
             ],
         }
     ]
-    assert told["usage"].pop("milliseconds") > 0
-    assert told["usage"] == {
+    assert extension["usage"].pop("milliseconds") > 0
+    assert extension["usage"] == {
         "joules": 1.0,
         "joules_kind": "estimated",
         "cost": 0.01,
@@ -82,7 +82,7 @@ async def test_an_answer_that_was_cut_says_so(client, chat_body):
     """`finish_reason` is the length where the text ends because it might be no longer."""
     answers = [await client().post("/v1/chat/completions", json=chat_body("write", max_tokens=n)) for n in (4, 5)]
 
-    assert [ChatCompletion.model_validate(each.json()).choices[0].finish_reason for each in answers] == [
+    assert [ChatCompletion.model_validate(answer.json()).choices[0].finish_reason for answer in answers] == [
         "length",
         "stop",
     ]
@@ -109,16 +109,16 @@ async def test_an_abstention_looks_as_asked_for(client, chat_body, read_events, 
             )
         return await client(abstain=how).post("/v1/chat/completions", json=chat_body("weather?", **more))
 
-    said = "Not answered: no specialist scores above 0.5."
+    refusal = "Not answered: no specialist scores above 0.5."
     message = (await ask("text")).json()["choices"][0]["message"]
-    assert (message["content"], message["refusal"]) == (said, None)
+    assert (message["content"], message["refusal"]) == (refusal, None)
     for stream in (False, True):
         response = await ask("status", stream=stream)
         assert (response.status_code, response.json()["error"]["code"]) == (422, "abstained")
     if by == "request":
         assert (await ask("content_filter")).json()["choices"][0]["finish_reason"] == "content_filter"
     chunks = read_events((await ask("refusal", stream=True)).text)
-    assert [chunk["choices"][0]["delta"].get("refusal") for chunk in chunks] == [None, said, None]
+    assert [chunk["choices"][0]["delta"].get("refusal") for chunk in chunks] == [None, refusal, None]
     assert all(not chunk["choices"][0]["delta"].get("content") for chunk in chunks)
 
 
@@ -304,10 +304,10 @@ async def test_a_draining_gateway_takes_no_more_work(client, chat_body):
 async def test_what_a_drained_gateway_counted_is_told_to_the_other_workers(client, monkeypatch):
     """They go on telling it when this one is gone: nothing waits for a second that does not come."""
     gateway = client().app.state.gateway
-    told = []
-    monkeypatch.setattr(gateway.metrics, "refresh", lambda: told.append(gateway.draining))
+    draining = []
+    monkeypatch.setattr(gateway.metrics, "refresh", lambda: draining.append(gateway.draining))
     await gateway.drain()
-    assert told == [True]
+    assert draining == [True]
 
 
 async def test_a_request_cut_off_by_draining_is_told_so(client, network, chat_body, call):

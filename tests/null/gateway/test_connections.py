@@ -154,19 +154,19 @@ async def test_processes_that_share_a_socket_each_have_their_part():
     taken: dict[str, list] = {"a": [], "b": []}
     with socket.create_server(("127.0.0.1", 0)) as listener, listener.dup() as same:
         reading = [
-            SharedAcceptor(each, lambda mine=mine: Taken(mine), open_here=lambda mine=mine: len(mine))
-            for each, mine in zip((listener, same), taken.values(), strict=True)
+            SharedAcceptor(listening, lambda mine=mine: Taken(mine), open_here=lambda mine=mine: len(mine))
+            for listening, mine in zip((listener, same), taken.values(), strict=True)
         ]
         callers = [socket.create_connection(listener.getsockname()) for _ in range(8)]
-        for each in reading:
-            each.start()
+        for acceptor in reading:
+            acceptor.start()
         async with asyncio.timeout(LONG):
             while sum(map(len, taken.values())) < 8:  # noqa: ASYNC110 - the system sets no event here
                 await asyncio.sleep(0.001)
-        for each in reading:
-            each.stop()
-        for each in callers:
-            each.close()
+        for acceptor in reading:
+            acceptor.stop()
+        for caller in callers:
+            caller.close()
     assert all(len(mine) >= 2 for mine in taken.values()), taken
 
 

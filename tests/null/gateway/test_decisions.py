@@ -43,35 +43,35 @@ def decisions(**more):
 async def test_systemone(client, network):
     """Each type has its answer; who answered stands in `x_coterie`; the trace has the decisions."""
     response = await client().post(SYSTEM_ONE, json=systemone(seed=7))
-    told = response.json()
+    document = response.json()
 
     assert response.status_code == 200
-    assert set(told) == {"model", "answers", "usage", "x_coterie"}
-    intent, angry, anger = (told["answers"][name] for name in ("intent", "angry", "anger"))
+    assert set(document) == {"model", "answers", "usage", "x_coterie"}
+    intent, angry, anger = (document["answers"][name] for name in ("intent", "angry", "anger"))
     assert (intent["type"], intent["choice"], set(intent["probabilities"])) == ("choice", "card_lost", set(LABELS))
     assert 0 <= angry["noul"] <= 1
     assert anger["legend"] == {"0": "calm", "1": {"label": "angry", "signs": ["!"]}}
     assert anger["score"] == pytest.approx(anger["probabilities"]["1"])
-    by = {each["question"]: each for each in told["x_coterie"]["decisions"]}
+    by = {decision["question"]: decision for decision in document["x_coterie"]["decisions"]}
     assert (by["intent"]["answered_by"], by["intent"]["accepted"], by["intent"]["zero_shot"]) == ("triage", True, False)
     assert (by["angry"]["answered_by"], by["angry"]["accepted"], by["angry"]["zero_shot"]) == ("encoder", False, True)
     trace = network.store.settled[response.headers["x-coterie-trace"]].trace
-    assert [each.question for each in trace.decisions] == ["intent", "angry", "anger"]
+    assert [decision.question for decision in trace.decisions] == ["intent", "angry", "anger"]
     assert trace.findings[0].distribution == {}
     assert trace.usage.cost == Decimal("0.01") * len(trace.steps)
 
 
 async def test_decisions(client):
     """OpenAI's answers come in the order of the questions."""
-    told = (await client().post(DECISIONS, json=decisions())).json()
-    choice, predicate, score = told["answers"]
+    document = (await client().post(DECISIONS, json=decisions())).json()
+    choice, predicate, score = document["answers"]
 
     assert (choice["name"], choice["choice"]) == ("intent", "card_lost")
-    assert [each["value"] for each in choice["probabilities"]] == list(LABELS)
+    assert [entry["value"] for entry in choice["probabilities"]] == list(LABELS)
     assert predicate == {"type": "predicate", "name": None, "probability": predicate["probability"]}
-    assert [each["label"] for each in score["probabilities"]] == ["calm", "angry"]
-    assert told["usage"]["total_tokens"] == told["usage"]["input_tokens"] + told["usage"]["output_tokens"]
-    assert told["coterie"]["decisions"][0]["answered_by"] == "triage"
+    assert [entry["label"] for entry in score["probabilities"]] == ["calm", "angry"]
+    assert document["usage"]["total_tokens"] == document["usage"]["input_tokens"] + document["usage"]["output_tokens"]
+    assert document["coterie"]["decisions"][0]["answered_by"] == "triage"
 
 
 async def test_the_same_question_at_both_doors(client):
@@ -89,11 +89,11 @@ async def test_the_same_question_at_both_doors(client):
 async def test_a_text_and_a_boolean_that_look_alike(client):
     """They are two choices, and each comes back as it was."""
     choices = [{"value": "true"}, {"value": True}, {"value": False}]
-    told = await client().post(
+    response = await client().post(
         DECISIONS, json=decisions(questions=[{"type": "choice", "instructions": "?", "choices": choices}])
     )
 
-    assert [each["value"] for each in told.json()["answers"][0]["probabilities"]] == ["true", True, False]
+    assert [entry["value"] for entry in response.json()["answers"][0]["probabilities"]] == ["true", True, False]
 
 
 async def test_a_conversation_with_tools(client, network):
@@ -125,8 +125,8 @@ async def test_a_pinned_specialist(client):
 
     assert pinned.status_code == 200
     assert alien.status_code == 422
-    assert [each.status_code for each in unknown] == [404, 404]
-    assert {each.json()["detail"]["error_type"] for each in unknown} == {"model_not_found"}
+    assert [response.status_code for response in unknown] == [404, 404]
+    assert {response.json()["detail"]["error_type"] for response in unknown} == {"model_not_found"}
 
 
 BAD = [
@@ -221,24 +221,26 @@ async def test_settled_or_not_told(client, network):
 
 async def test_models(client):
     """The list has both shapes."""
-    told = (await client().get("/v1/models")).json()
+    listing = (await client().get("/v1/models")).json()
 
-    assert [each["name"] for each in told["models"]] == [each["id"] for each in told["data"]]
-    assert all(set(each) == {"name", "description", "release_date"} for each in told["models"])
+    assert [model["name"] for model in listing["models"]] == [model["id"] for model in listing["data"]]
+    assert all(set(model) == {"name", "description", "release_date"} for model in listing["models"])
 
 
 async def test_every_door_says_what_left(client):
     """Typed questions and the encoder's answers too: in a header, and in the JSON of those that may ask elsewhere."""
     question = {"type": "predicate", "instructions": "Is it about a card?"}
-    asked = {
+    bodies = {
         "decisions": {"input": "my card is lost", "questions": [question]},
         "systemone": {"state": "my card is lost", "questions": {"a": {"type": "noul", "instructions": "A card?"}}},
         "embeddings": {"input": "a"},
         "rerank": {"query": "a", "documents": ["a"]},
         "score": {"text_1": "a", "text_2": "a"},
     }
-    for path, body in asked.items():
+    for path, body in bodies.items():
         response = await client().post(f"/v1/{path}", json={"model": "coterie", **body})
         assert (response.status_code, response.headers["x-coterie-egress"]) == (200, "none"), path
-        told = response.json().get("coterie" if path == "decisions" else "x_coterie", {"egress": {"summary": "none"}})
-        assert told["egress"]["summary"] == "none"
+        extension = response.json().get(
+            "coterie" if path == "decisions" else "x_coterie", {"egress": {"summary": "none"}}
+        )
+        assert extension["egress"]["summary"] == "none"

@@ -17,8 +17,8 @@ async def test_kept(client, network, chat_body):
     """A thumb, the value that would have been right and a comment reach the store, and are counted."""
     http = client()
     trace_id = await answered(http, chat_body)
-    said = {"trace_id": trace_id, "thumb": "down", "value": ["card_stolen"], "comment": "no", "specialist": "triage"}
-    response = await http.post("/api/feedback", json=said)
+    body = {"trace_id": trace_id, "thumb": "down", "value": ["card_stolen"], "comment": "no", "specialist": "triage"}
+    response = await http.post("/api/feedback", json=body)
     assert FeedbackKept.model_validate(response.json()).trace_id == trace_id
     assert network.store.feedbacks == [
         Feedback(
@@ -81,8 +81,8 @@ async def test_written_down(client, network, chat_body, notes):
     http = client()
     trace_id = await answered(http, chat_body)
     network.audit = notes()
-    said = {"trace_id": trace_id, "thumb": "down", "value": "card_stolen", "comment": "Anna", "specialist": "triage"}
-    assert (await http.post("/api/feedback", json=said)).status_code == 200
+    body = {"trace_id": trace_id, "thumb": "down", "value": "card_stolen", "comment": "Anna", "specialist": "triage"}
+    assert (await http.post("/api/feedback", json=body)).status_code == 200
 
     (event,) = network.audit.events
     assert (event.kind, event.tenant, event.time) == ("feedback", "default", 1_700_000_000.5)
@@ -103,7 +103,7 @@ async def test_refused_and_written_down(client, network, notes):
         body = {"trace_id": trace_id, "thumb": "up", "specialist": "Anna"}
         assert (await client().post("/api/feedback", json=body)).status_code == 404
 
-    assert [(each.kind, each.about) for each in network.audit.events] == [
+    assert [(event.kind, event.about) for event in network.audit.events] == [
         ("feedback_refused", {"trace": "<32>", "key": "", "reason": "trace_not_found"}),
         ("feedback_refused", {"trace": "<16>", "key": "", "reason": "trace_not_found"}),
     ]

@@ -95,7 +95,7 @@ async def test_the_file_is_read_once(world, folder, monkeypatch):
     (folder / "coterie.toml").write_text(FILE + '[accounting]\ncurrency = "EUR"\n')
     assert await world.look() == "second"
     assert read == world.opened
-    assert [each.accounting.currency for each in read] == ["EUR"]
+    assert [config.accounting.currency for config in read] == ["EUR"]
 
 
 async def test_drawn_options_stay(world, folder):
@@ -169,10 +169,10 @@ async def test_leaving():
     second.__enter__()
     both = slots.leaving()
     second.__exit__(None, None, None)
-    assert [each.is_set() for each in both].count(False) == 1
+    assert [event.is_set() for event in both].count(False) == 1
     assert not early[0].is_set()
     first.__exit__(None, None, None)
-    assert all(each.is_set() for each in (*early, *both))
+    assert all(event.is_set() for event in (*early, *both))
     assert slots.leaving() == []
 
 

@@ -35,7 +35,7 @@ def large(network):
     """Gives the network a generalist that says what the test scripts."""
 
     def give(*replies):
-        engine = ScriptedEngine([_line(each) if isinstance(each, dict) else each for each in replies])
+        engine = ScriptedEngine([_line(reply) if isinstance(reply, dict) else reply for reply in replies])
         model = OpenAIModel(engine="openai", base_url="https://llm.example/v1", name="large-1")
         network.generalist = PromptedGeneralist([(engine, model)], GeneralistSection(model="large"))
         return engine
@@ -48,16 +48,16 @@ def writer(network):
     """A `generate` specialist that calls functions of a scripted model, and says `Drafted.` otherwise."""
 
     def give(*replies):
-        engine = ScriptedEngine([_line(each) for each in replies])
+        engine = ScriptedEngine([_line(reply) for reply in replies])
         calling = Calling(name="reply", engine=engine, instruction="Help.")
 
         class Writes:
             card = SpecialistCard(name="reply", task="generate", description="", rung="slm", version="1" * 16)
 
             async def consult(self, task, view, *, call=None):
-                found, steps = await calling.consult(task, call=call)
-                if found is not None:
-                    return found
+                finding, steps = await calling.consult(task, call=call)
+                if finding is not None:
+                    return finding
                 return make_finding(
                     "Drafted.",
                     specialist="reply",
@@ -74,8 +74,8 @@ def writer(network):
 
 
 async def _chat(client, messages="weather in Oslo?", **more):
-    said = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
-    body = {"model": "coterie", "messages": said, "tools": TOOLS, **more}
+    turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+    body = {"model": "coterie", "messages": turns, "tools": TOOLS, **more}
     return await client().post("/v1/chat/completions", json=body)
 
 
@@ -98,7 +98,7 @@ async def test_the_generalist_calls_several_at_once(client, large):
 async def test_results_come_back_in_the_next_turn(client, large):
     """The model is shown its calls and what came of them, by name, and answers in words."""
     engine = large({"answer": "It rains."})
-    asked = [
+    messages = [
         {"role": "user", "content": "weather in Oslo?"},
         {
             "role": "assistant",
@@ -107,7 +107,7 @@ async def test_results_come_back_in_the_next_turn(client, large):
         },
         {"role": "tool", "tool_call_id": "a", "content": "rain"},
     ]
-    body = (await _chat(client, asked)).json()
+    body = (await _chat(client, messages)).json()
     assert body["choices"][0]["message"]["content"] == "It rains."
     call, result = engine.prompts[0].messages[-2:]
     assert json.loads(call.text)["calls"][0]["name"] == "get_weather"
@@ -157,8 +157,8 @@ def _of_messages(whole, events):
     parts = [e["delta"]["partial_json"] for e in events if e["type"] == "content_block_delta"]
     stopped = [e["index"] for e in events if e["type"] == "content_block_stop"]
     assert stopped == [0, 1]
-    found = [(b["name"], b["input"]) for b in whole["content"]]
-    return found + [(b["name"], json.loads(p)) for b, p in zip(begun, parts, strict=True)]
+    calls = [(b["name"], b["input"]) for b in whole["content"]]
+    return calls + [(b["name"], json.loads(p)) for b, p in zip(begun, parts, strict=True)]
 
 
 async def test_required_and_alone(client, large):
@@ -181,9 +181,9 @@ async def test_some_of_the_functions(client, large, mode):
         choice = {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": allowed}}
         engine.prompts.clear()
         await _chat(client, tools=tools, tool_choice=choice)
-        told = json.dumps([engine.prompts[0].json_schema, [each.text for each in engine.prompts[0].messages]])
-        assert "get_time" not in told
-        assert ("get_date" in told) == ("get_date" in names)
+        texts = json.dumps([engine.prompts[0].json_schema, [message.text for message in engine.prompts[0].messages]])
+        assert "get_time" not in texts
+        assert ("get_date" in texts) == ("get_date" in names)
     response = await _chat(client, tools=tools, tool_choice={"type": "allowed_tools"})
     assert (response.status_code, response.json()["error"]["param"]) == (400, "tool_choice.allowed_tools")
 
@@ -239,10 +239,10 @@ async def test_a_streamed_draft_was_offered_the_functions(client, network, write
 
     class Speaks(type(silent)):
         async def speak(self, task, view, *, call=None):
-            found = await self.consult(task, view, call=call)
-            yield Delta(text="Draf", offered=found.offered)
-            yield Delta(text="ted.", offered=found.offered)
-            yield found
+            finding = await self.consult(task, view, call=call)
+            yield Delta(text="Draf", offered=finding.offered)
+            yield Delta(text="ted.", offered=finding.offered)
+            yield finding
 
     network.specialists["reply"] = Speaks()
     response = await _chat(client, "write", stream=True, model="coterie/reply")
@@ -253,12 +253,12 @@ async def test_a_streamed_draft_was_offered_the_functions(client, network, write
 async def test_a_generate_specialist_answers_from_results(client, writer):
     """With results its model's words are the answer, and the reason says that nobody knows how sure it is."""
     writer({"answer": "It rains."})
-    asked = [
+    messages = [
         {"role": "user", "content": "write"},
         {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "get_weather", "arguments": "{"}}]},
         {"role": "tool", "tool_call_id": "a", "content": "rain"},
     ]
-    body = (await _chat(client, asked)).json()
+    body = (await _chat(client, messages)).json()
     assert body["choices"][0]["message"]["content"] == "It rains."
     assert body["coterie"]["findings"][0]["reason_code"] == "accept.from_results"
 
@@ -283,7 +283,7 @@ async def test_results_of_a_response_that_is_gone_on_with(client, large):
     more = {"model": "coterie", "input": [output], "tools": tools, "previous_response_id": first["id"]}
     second = (await client().post("/v1/responses", json=more)).json()
     assert second["output"][0]["content"][0]["text"] == "It rains."
-    texts = [each.text for each in engine.prompts[1].messages]
+    texts = [message.text for message in engine.prompts[1].messages]
     assert ("weather?" in texts[-3], "get_weather" in texts[-2], "rain" in texts[-1]) == (True, True, True)
 
 
@@ -310,12 +310,12 @@ async def test_tools_that_are_none(client, tools, param):
 async def test_a_label_of_a_result_counts(client, large, network):
     """Personal data in a result raises the request's label, as in a question."""
     large({"answer": "Sent."})
-    asked = [
+    messages = [
         {"role": "user", "content": "weather?"},
         {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{}"}}]},
         {"role": "tool", "tool_call_id": "a", "content": "jane.doe@example.com"},
     ]
-    body = (await _chat(client, asked)).json()
+    body = (await _chat(client, messages)).json()
     trace = await network.store.trace(body["coterie"]["trace_id"], "default")
     assert trace.label.value == "confidential"
     assert replace(trace).status == "escalated"

@@ -81,11 +81,11 @@ def meant(body: object) -> object:
     return body | {"model": "coterie" if chosen == 1 else "coterie/reply"}
 
 
-def note(*said) -> None:
+def note(*values) -> None:
     """For `benchmarks/fuzz`: how many there were, and what became of them."""
     if path := os.environ.get("COTERIE_FUZZ_LOG"):
         with Path(path).open("a") as file:
-            file.write(json.dumps(said) + "\n")
+            file.write(json.dumps(values) + "\n")
 
 
 @pytest.mark.parametrize(

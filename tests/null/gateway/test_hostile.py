@@ -129,11 +129,11 @@ async def test_bodies_that_do_not_come_keep_nobody_out(client, call, chat_body):
     http = client(concurrency=1, queue=1, body_seconds=3600)
     silent = [call(http.app, CHAT, body_sent=True) for _ in range(3)]
     tasks = []
-    for each in silent:
-        tasks.append(asyncio.create_task(each.run()))
+    for silent_call in silent:
+        tasks.append(asyncio.create_task(silent_call.run()))
         await asyncio.sleep(0)
     assert (await http.post(CHAT, json=chat_body("Where is my card?"))).status_code == 200
-    assert [each.status for each in silent] == [408, 408, None]
+    assert [silent_call.status for silent_call in silent] == [408, 408, None]
     assert "the slowest" in silent[0].text
     silent[2].gone.set()
     await asyncio.gather(*tasks)

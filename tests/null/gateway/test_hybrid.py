@@ -85,10 +85,10 @@ async def test_a_document_is_read(client, network, chat_body, wire):
     readers = load_defaults().readers
     network.reader = AnswerSpecialist(card=card, reader=readers["lexical"], answering=sure, silence=sure)
     body = chat_body("What is the late fee for a personal loan?", coterie={"document": wire})
-    told = (await client().post("/v1/chat/completions", json=body)).json()
+    completion = (await client().post("/v1/chat/completions", json=body)).json()
 
-    assert told["choices"][0]["message"]["content"] == f"{FEE} [1]"
-    (citation,) = told["coterie"]["findings"][0]["citations"]
+    assert completion["choices"][0]["message"]["content"] == f"{FEE} [1]"
+    (citation,) = completion["coterie"]["findings"][0]["citations"]
     assert (citation["document"], citation["start"], citation["end"]) == (
         "document" if isinstance(wire, str) else "fees.txt",
         0,
@@ -109,15 +109,15 @@ async def test_what_left_is_in_header_body_and_trace(client, above, network, cha
     network.language = "en"
     for stream in (False, True):
         response = await client().post("/v1/chat/completions", json=chat_body("what is the weather", stream=stream))
-        told = read_events(response.text)[-1]["coterie"] if stream else response.json()["coterie"]
+        extension = read_events(response.text)[-1]["coterie"] if stream else response.json()["coterie"]
         line = "large;label=internal;pseudonymised=no;outcome=answered;prompts=1"
-        assert told["egress"]["summary"] == line
+        assert extension["egress"]["summary"] == line
         assert response.headers["x-coterie-egress"] == ("in-stream" if stream else line)
-        (prompt,) = told["egress"]["prompts"]
+        (prompt,) = extension["egress"]["prompts"]
         assert (prompt["engine"], prompt["label"], prompt["outcome"]) == ("large", "internal", "answered")
-        assert "weather" not in str(told["egress"])
-        place = f"/api/traces/{told['trace_id']}"
-        plain, shown = [(await client().get(place + query)).json()["egress"] for query in ("", "?show_egress=true")]
+        assert "weather" not in str(extension["egress"])
+        address = f"/api/traces/{extension['trace_id']}"
+        plain, shown = [(await client().get(address + query)).json()["egress"] for query in ("", "?show_egress=true")]
         assert plain[0]["id"] == prompt["id"]
         assert (plain[0]["text"], "weather" in shown[0]["text"]) == ("", True)
 

@@ -145,8 +145,8 @@ async def test_allowed_specialists(door, ring):
 
 async def test_feedback_of_what_others_answered(door, ring):
     """A key for one specialist can say nothing of another's answer, and is not told that there is one."""
-    asked = {"model": "coterie/reply", "messages": [{"role": "user", "content": "write to me"}]}
-    answer = await door(ring.create("all").token).post("/v1/chat/completions", json=asked)
+    body = {"model": "coterie/reply", "messages": [{"role": "user", "content": "write to me"}]}
+    answer = await door(ring.create("all").token).post("/v1/chat/completions", json=body)
     trace_id, http = answer.json()["coterie"]["trace_id"], door(ring.create("anna", specialists=["triage"]).token)
 
     for more in ({"thumb": "up"}, {"thumb": "up", "specialist": "nobody"}):
@@ -161,9 +161,9 @@ async def test_clearance(door, ring):
     body = BODIES["/v1/chat/completions"]
     low, high = (ring.create(label.value, clearance=label).token for label in (Label.PUBLIC, Label.RESTRICTED))
 
-    asked = {**body, "coterie": {"clearance": "restricted"}}
-    assert (await door(low).post("/v1/chat/completions", json=asked)).status_code == 400
-    assert (await door(high).post("/v1/chat/completions", json=asked)).status_code == 200
+    cleared_body = {**body, "coterie": {"clearance": "restricted"}}
+    assert (await door(low).post("/v1/chat/completions", json=cleared_body)).status_code == 400
+    assert (await door(high).post("/v1/chat/completions", json=cleared_body)).status_code == 200
 
 
 async def test_a_low_key_is_low_without_asking(door, ring, network):
@@ -228,11 +228,11 @@ async def test_odd_headers(door, ring, header):
 async def test_who_may_release(door, ring, role, network):
     """Only an admin's key lowers a label, and only where a secret is not in it; the reason stands in the trace."""
     token = None if role is None else ring.create("k", role=role).token
-    asked = {"to": "internal", "because": "ticket 12"}
+    release = {"to": "internal", "because": "ticket 12"}
     body = {
         "model": "coterie",
         "messages": [{"role": "user", "content": "I lost my card, write to anna@example.org"}],
-        "coterie": {"release": asked},
+        "coterie": {"release": release},
     }
     http = door(token, host="127.0.0.1")
     response = await http.post("/v1/chat/completions", json=body)

@@ -37,9 +37,9 @@ class _Local:
         self.seen.append(body)
         self.prompts.append(prompt)
         chunks = ChatChunks("tiny", body)
-        said, begun = [json.dumps(self.says)] if isinstance(self.says, dict) else self.says, False
-        for place, text in enumerate(said):
-            if place == self.breaks:
+        pieces, begun = [json.dumps(self.says)] if isinstance(self.says, dict) else self.says, False
+        for index, text in enumerate(pieces):
+            if index == self.breaks:
                 raise EngineBroken("It broke.", engine="tiny")
             if data := chunks.take({"id": "c", "created": 1, "choices": [{"index": 0, "delta": {"content": text}}]}):
                 if not begun:
@@ -68,23 +68,23 @@ def local(network):
 def _body(path, **more):
     """A request for the model at one of the doors, in the names of its API."""
     turns = [{"role": "user", "content": "Where?"}]
-    asked = {
+    bodies = {
         "/v1/chat/completions": {"messages": turns},
         "/v1/responses": {"input": "Where?"},
         "/v1/messages": {"messages": turns, "max_tokens": 50},
         "/v1/completions": {"prompt": "Where?"},
     }[path]
-    return {"model": "tiny", **asked, **more}
+    return {"model": "tiny", **bodies, **more}
 
 
-def _text(path, told):
+def _text(path, document):
     """The text of a whole answer, and why it ends."""
     if path == "/v1/responses":
-        (part,) = told["output"][0]["content"]
-        return part.get("text", part.get("refusal")), told["status"]
+        (part,) = document["output"][0]["content"]
+        return part.get("text", part.get("refusal")), document["status"]
     if path == "/v1/messages":
-        return told["content"][0]["text"], told["stop_reason"]
-    (choice,) = told["choices"]
+        return document["content"][0]["text"], document["stop_reason"]
+    (choice,) = document["choices"]
     return choice.get("text", choice.get("message", {}).get("content")), choice["finish_reason"]
 
 
@@ -97,14 +97,14 @@ def _events(text):
 async def test_a_whole_answer(client, network, local, path):
     """The model's text and token counts in the shape of the API, with a trace that is settled before."""
     response = await client().post(path, json=_body(path))
-    told = response.json()
+    document = response.json()
     view = {"/v1/responses": ResponseView, "/v1/messages": MessageView, "/v1/completions": CompletionView}
     if path in view:
-        view[path].model_validate(told)
-        assert told["coterie"]["trace_id"] == response.headers["x-coterie-trace"]
-        assert told["model"] == "tiny"
-    assert _text(path, told)[0] == "It is at home."
-    usage = told["usage"]
+        view[path].model_validate(document)
+        assert document["coterie"]["trace_id"] == response.headers["x-coterie-trace"]
+        assert document["model"] == "tiny"
+    assert _text(path, document)[0] == "It is at home."
+    usage = document["usage"]
     assert (usage.get("prompt_tokens", usage.get("input_tokens")), 4) == (7, 4)
     assert response.headers["x-coterie-egress"] == "none"
     assert list(network.store.settled) == [response.headers["x-coterie-trace"]]
@@ -116,17 +116,19 @@ async def test_a_streamed_answer(client, local, path):
     """Piece by piece, with the token counts at the end where the API has them."""
     events = _events((await client().post(path, json=_body(path, stream=True))).text)
     if path == "/v1/responses":
-        pieces = [each["delta"] for each in events if each["type"] == "response.output_text.delta"]
-        assert [each["sequence_number"] for each in events] == list(range(len(events)))
+        pieces = [event["delta"] for event in events if event["type"] == "response.output_text.delta"]
+        assert [event["sequence_number"] for event in events] == list(range(len(events)))
         assert events[-1]["type"] == "response.completed"
         assert events[-1]["response"]["usage"]["total_tokens"] == 11
     elif path == "/v1/messages":
-        pieces = [each["delta"]["text"] for each in events if each["type"] == "content_block_delta"]
-        assert [each["type"] for each in events][-2:] == ["message_delta", "message_stop"]
+        pieces = [event["delta"]["text"] for event in events if event["type"] == "content_block_delta"]
+        assert [event["type"] for event in events][-2:] == ["message_delta", "message_stop"]
         assert events[-2]["usage"] == {"input_tokens": 7, "output_tokens": 4}
         assert events[-2]["delta"]["stop_reason"] == "end_turn"
     else:
-        pieces = [each["choices"][0].get("text", each["choices"][0].get("delta", {}).get("content")) for each in events]
+        pieces = [
+            event["choices"][0].get("text", event["choices"][0].get("delta", {}).get("content")) for event in events
+        ]
         assert events[-1]["choices"][0]["finish_reason"] == "stop"
     assert [piece for piece in pieces if piece] == WORDS
 
@@ -171,8 +173,8 @@ async def test_some_functions_of_those_that_are_sent(client, local):
     local.says = {"calls": [{"name": "find", "arguments": {"city": "Rome"}}]}
     tools = [{"type": "function", **TOOL}, {"type": "function", "name": "lose"}]
     choice = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "find"}]}
-    told = await client().post("/v1/responses", json=_body("/v1/responses", tools=tools, tool_choice=choice))
-    assert [each["name"] for each in told.json()["output"]] == ["find"]
+    response = await client().post("/v1/responses", json=_body("/v1/responses", tools=tools, tool_choice=choice))
+    assert [call["name"] for call in response.json()["output"]] == ["find"]
     assert "lose" not in local.seen[0]["messages"][0]["content"]
     assert "answer" not in json.dumps(local.prompts[0].json_schema)
 
@@ -182,8 +184,8 @@ async def test_an_answer_that_is_cut(client, local, path):
     """Each API says it in its own word."""
     local.finish = "length"
     words = {"/v1/responses": "incomplete", "/v1/messages": "max_tokens"}
-    told = (await client().post(path, json=_body(path))).json()
-    assert _text(path, told)[1] == words.get(path, "length")
+    document = (await client().post(path, json=_body(path))).json()
+    assert _text(path, document)[1] == words.get(path, "length")
     last = _events((await client().post(path, json=_body(path, stream=True))).text)
     assert words.get(path, '"length"') in json.dumps(last[-2:])
 
@@ -192,25 +194,25 @@ async def test_an_answer_that_is_cut(client, local, path):
 async def test_functions_are_called(client, local, stream):
     """At the doors that have functions: with the calls, their arguments and the word for it."""
     local.says = CALLS
-    found = [(each["name"], each["arguments"]) for each in CALLS["calls"]]
+    calls = [(call["name"], call["arguments"]) for call in CALLS["calls"]]
     tool = {"type": "function", **TOOL}
-    told = await client().post("/v1/responses", json=_body("/v1/responses", tools=[tool], stream=stream))
-    response = _events(told.text)[-1]["response"] if stream else told.json()
-    assert [(each["name"], json.loads(each["arguments"])) for each in response["output"]] == found
-    assert {each["type"] for each in response["output"]} == {"function_call"}
+    answer = await client().post("/v1/responses", json=_body("/v1/responses", tools=[tool], stream=stream))
+    response = _events(answer.text)[-1]["response"] if stream else answer.json()
+    assert [(item["name"], json.loads(item["arguments"])) for item in response["output"]] == calls
+    assert {item["type"] for item in response["output"]} == {"function_call"}
 
     tool = {"name": "find", "description": "Finds a city.", "input_schema": TOOL["parameters"]}
-    told = await client().post("/v1/messages", json=_body("/v1/messages", tools=[tool], stream=stream))
+    answer = await client().post("/v1/messages", json=_body("/v1/messages", tools=[tool], stream=stream))
     if stream:
-        events = _events(told.text)
-        names = [each["content_block"]["name"] for each in events if each["type"] == "content_block_start"]
-        deltas = [each["delta"]["partial_json"] for each in events if each["type"] == "content_block_delta"]
-        assert list(zip(names, map(json.loads, deltas), strict=True)) == found
+        events = _events(answer.text)
+        names = [event["content_block"]["name"] for event in events if event["type"] == "content_block_start"]
+        deltas = [event["delta"]["partial_json"] for event in events if event["type"] == "content_block_delta"]
+        assert list(zip(names, map(json.loads, deltas), strict=True)) == calls
         assert events[-2]["delta"]["stop_reason"] == "tool_use"
     else:
-        assert [(each["name"], each["input"]) for each in told.json()["content"]] == found
-        assert told.json()["stop_reason"] == "tool_use"
-    assert "x-coterie-ignored" not in told.headers
+        assert [(block["name"], block["input"]) for block in answer.json()["content"]] == calls
+        assert answer.json()["stop_reason"] == "tool_use"
+    assert "x-coterie-ignored" not in answer.headers
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -222,12 +224,12 @@ async def test_json_of_a_schema(client, local, stream):
     }
     for path, form in forms.items():
         local.says = {"a": "b"}
-        told = await client().post(path, json=_body(path, stream=stream, **form))
-        assert json.dumps('{"a":"b"}')[1:-1] in told.text.replace(": ", ":")
+        response = await client().post(path, json=_body(path, stream=stream, **form))
+        assert json.dumps('{"a":"b"}')[1:-1] in response.text.replace(": ", ":")
         assert local.prompts[-1].json_schema is not None
         local.says = ["no JSON"]
-        told = (await client().post(path, json=_body(path, stream=stream, **form))).text
-        assert ("refusal" in told, "The model gave no JSON of the schema" in told) == (True, True)
+        response = (await client().post(path, json=_body(path, stream=stream, **form))).text
+        assert ("refusal" in response, "The model gave no JSON of the schema" in response) == (True, True)
 
 
 @pytest.mark.parametrize("path", PATHS[1:])
@@ -270,7 +272,7 @@ class _Deployed:
         """A label."""
         return make_finding("card_lost")
 
-    def leave(self, entered, said, **about):
+    def leave(self, entered, answer, **about):
         """Nothing is kept."""
 
 
@@ -287,9 +289,9 @@ async def test_a_deployment_in_the_place_of_a_model(client, network, local, path
 
 async def test_what_a_model_remembers(client, local):
     """Nothing: an earlier response is refused, and none is said to be stored."""
-    told = (await client().post("/v1/responses", json=_body("/v1/responses"))).json()
-    assert told["store"] is False
-    response = await client().post("/v1/responses", json=_body("/v1/responses", previous_response_id=told["id"]))
+    document = (await client().post("/v1/responses", json=_body("/v1/responses"))).json()
+    assert document["store"] is False
+    response = await client().post("/v1/responses", json=_body("/v1/responses", previous_response_id=document["id"]))
     assert (response.status_code, response.json()["error"]["param"]) == (400, "previous_response_id")
 
 

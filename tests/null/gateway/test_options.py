@@ -51,18 +51,18 @@ ACTS = {
 
 def test_every_door_is_here():
     """Whoever adds an endpoint that is asked says what its options do; feedback and MCP refuse unknown names."""
-    asked = {each.path for each in ENDPOINTS if each.needs == "ask"}
-    assert asked == BODIES.keys() | {"/mcp", "/api/feedback"}
+    paths = {endpoint.path for endpoint in ENDPOINTS if endpoint.needs == "ask"}
+    assert paths == BODIES.keys() | {"/mcp", "/api/feedback"}
     assert OPTIONS.keys() == Extension.model_fields.keys()
 
 
-def _told(response, place):
+def _told(response, parameter):
     """Whether a response refuses an option, or names it."""
     named = response.headers.get("x-coterie-ignored", "").split(", ")
     assert response.status_code in {200, 400, 422}, response.text
     if response.status_code == 200:
-        return place in named
-    assert place.rsplit(".", maxsplit=1)[-1] in response.text
+        return parameter in named
+    assert parameter.rsplit(".", maxsplit=1)[-1] in response.text
     return True
 
 
@@ -93,8 +93,8 @@ def _server(**section):
 
 async def test_quality_and_budget_where_they_act(client, network):
     """A quality needs thresholds, a budget something that leaves the machine."""
-    known = CalibrationOutcomes(confidence=np.full(9, 0.9), right=np.ones(9, bool), group=np.arange(9))
-    network.policy = CostQualityPolicy(known={"triage": known})
+    outcomes = CalibrationOutcomes(confidence=np.full(9, 0.9), right=np.ones(9, bool), group=np.arange(9))
+    network.policy = CostQualityPolicy(known={"triage": outcomes})
     network.engines = (_server(),)
     for option in ("quality", "budget"):
         response = await client().post(

@@ -187,7 +187,7 @@ async def test_who_may(relayed, upstream, tmp_path):
         "cy": ring.create("cy", role="admin", specialists=["triage"]).token,
         "dan": ring.create("dan", specialists=["large"]).token,
     }
-    found = {}
+    permitted = {}
     for relay in (("role:admin",), ("bea", "dan"), ("*",), ()):
         app = create_app(relayed, GatewaySection(relay=relay), ring)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1") as http:
@@ -196,13 +196,13 @@ async def test_who_may(relayed, upstream, tmp_path):
                     "/v1/chat/completions", content=ODD, headers={"authorization": f"Bearer {token}"}
                 )
                 assert response.status_code in {200, 404}
-                found[relay, name] = response.status_code == 200
+                permitted[relay, name] = response.status_code == 200
                 listed = (await http.get("/v1/models", headers={"authorization": f"Bearer {token}"})).json()
-                assert ("large" in [each["id"] for each in listed["data"]]) == found[relay, name]
-                assert "large" not in [each["name"] for each in listed["models"]]
+                assert ("large" in [model["id"] for model in listed["data"]]) == permitted[relay, name]
+                assert "large" not in [model["name"] for model in listed["models"]]
                 shown = await http.get("/v1/models/large", headers={"authorization": f"Bearer {token}"})
-                assert (shown.status_code == 200) == found[relay, name]
-    allowed = {pair for pair, may in found.items() if may}
+                assert (shown.status_code == 200) == permitted[relay, name]
+    allowed = {pair for pair, may in permitted.items() if may}
     assert allowed == {
         (("role:admin",), "ada"), (("bea", "dan"), "bea"), (("bea", "dan"), "dan"),
         (("*",), "ada"), (("*",), "bea"), (("*",), "dan"),
@@ -266,14 +266,14 @@ async def test_who_leaves_while_it_is_announced(relayed, upstream, notes):
     audit.append = appending
     engine = Gate(ClearancePolicy(), audit=audit).open("large", section, transport=ScriptedTransport(upstream))
     relayed.models = {"large": RelayModel(engine=engine, name="big-1", window=64)}
-    asked = Relayed(
+    relayed_call = Relayed(
         model="large",
         path="/chat/completions",
         body=ODD,
         content=json.loads(ODD),
         principal=Principal(tenant="default"),
     )
-    reading = asyncio.create_task(anext(relayed.relay(asked, trace_id="t1")))
+    reading = asyncio.create_task(anext(relayed.relay(relayed_call, trace_id="t1")))
     await announced.wait()
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -10,27 +10,27 @@ from coterie.types import Output
 async def test_documents_in_their_order(client):
     """The best first, by place and text; equal ones keep the order of the request; `top_n` cuts."""
     body = {"model": "coterie", "query": "aaa", "documents": ["eee", {"text": "a"}, "aae", "aa"]}
-    told = (await client().post("/v1/rerank", json=body)).json()
-    RerankResponse.model_validate(told)
-    assert [(each["index"], each["document"]["text"]) for each in told["results"]] == [
+    document = (await client().post("/v1/rerank", json=body)).json()
+    RerankResponse.model_validate(document)
+    assert [(entry["index"], entry["document"]["text"]) for entry in document["results"]] == [
         (1, "a"),
         (3, "aa"),
         (2, "aae"),
         (0, "eee"),
     ]
-    assert told["usage"]["total_tokens"] == 5
+    assert document["usage"]["total_tokens"] == 5
     short = (await client().post("/v1/rerank", json={**body, "top_n": 2, "return_documents": False})).json()
-    assert [each["index"] for each in short["results"]] == [1, 3]
+    assert [entry["index"] for entry in short["results"]] == [1, 3]
     assert "document" not in short["results"][0]
 
 
 async def test_scores_of_pairs(client):
     """One text against several, or pair by pair, in the order of the request."""
-    told = (await client().post("/v1/score", json={"model": "coterie", "text_1": "a", "text_2": ["a", "e"]})).json()
-    ScoreResponse.model_validate(told)
-    assert [each["score"] for each in told["data"]] == [1.0, 0.5]
+    document = (await client().post("/v1/score", json={"model": "coterie", "text_1": "a", "text_2": ["a", "e"]})).json()
+    ScoreResponse.model_validate(document)
+    assert [entry["score"] for entry in document["data"]] == [1.0, 0.5]
     pairs = {"model": "coterie", "text_1": ["a", "e"], "text_2": ["e", "e"]}
-    assert [each["score"] for each in (await client().post("/v1/score", json=pairs)).json()["data"]] == [0.5, 1.0]
+    assert [entry["score"] for entry in (await client().post("/v1/score", json=pairs)).json()["data"]] == [0.5, 1.0]
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ async def test_a_caller_who_leaves_stops_the_work(client, network, chat_body, ca
     async def forever():
         await asyncio.Event().wait()
 
-    reply.pause = lambda place: forever() if place == 2 else None
+    reply.pause = lambda index: forever() if index == 2 else None
     http = client(concurrency=1, queue=0)
     caller = _streaming_caller(http, call, chat_body)
     running = asyncio.create_task(caller.run())
@@ -118,7 +118,7 @@ async def test_a_caller_who_leaves_stops_the_work(client, network, chat_body, ca
     assert reply.cut == 1
     assert len(network.store.settled) == 1
     assert http.app.state.gateway.admission.admitted == 0
-    reply.pause = lambda place: None
+    reply.pause = lambda index: None
     assert (await http.post("/v1/chat/completions", json=chat_body("write"))).status_code == 200
 
 
@@ -144,7 +144,7 @@ async def test_a_caller_who_reads_nothing_loses_its_place(client, network, chat_
     http = client(concurrency=1, queue=0)
     caller = _streaming_caller(http, call, chat_body)
     pause = asyncio.Event()
-    network.specialists["reply"].pause = lambda place: pause.wait() if place == 1 else None
+    network.specialists["reply"].pause = lambda index: pause.wait() if index == 1 else None
     running = asyncio.create_task(caller.run())
     await _until_sent(caller, "Your ")
     caller.reading.clear()
@@ -160,7 +160,7 @@ async def test_a_stream_cut_off_by_draining_says_so(client, network, chat_body, 
     async def forever():
         await asyncio.Event().wait()
 
-    network.specialists["reply"].pause = lambda place: forever() if place == 2 else None
+    network.specialists["reply"].pause = lambda index: forever() if index == 2 else None
     http = client()
     caller = _streaming_caller(http, call, chat_body)
     running = asyncio.create_task(caller.run())

@@ -68,12 +68,12 @@ async def test_a_forced_call(client, chat_body, owned, read_events):
     """The arguments are JSON of the parameters; streamed in one piece; an abstention is a refusal and no call."""
     parameters = _form({"intent": {"enum": list(LABELS)}})["json_schema"]["schema"]
     tool = {"type": "function", "function": {"name": "note", "parameters": parameters}}
-    asked = chat_body("card", tools=[tool], tool_choice="required")
-    choice = (await client().post("/v1/chat/completions", json=asked)).json()["choices"][0]
+    body = chat_body("card", tools=[tool], tool_choice="required")
+    choice = (await client().post("/v1/chat/completions", json=body)).json()["choices"][0]
     (call,) = choice["message"]["tool_calls"]
     assert (call["function"]["name"], json.loads(call["function"]["arguments"])) == ("note", {"intent": "card_lost"})
     assert (choice["finish_reason"], choice["message"]["content"]) == ("tool_calls", None)
-    chunks = read_events((await client().post("/v1/chat/completions", json=asked | {"stream": True})).text)
+    chunks = read_events((await client().post("/v1/chat/completions", json=body | {"stream": True})).text)
     (delta,) = [d for chunk in chunks if "tool_calls" in (d := chunk["choices"][0]["delta"])]
     assert json.loads(delta["tool_calls"][0]["function"]["arguments"]) == {"intent": "card_lost"}
 

@@ -53,7 +53,7 @@ def example(schema: Mapping[str, Any], whole: Mapping[str, Any], names: Names, n
         return KNOWN[name](names)
     for several in ("anyOf", "oneOf", "allOf"):
         if several in schema:
-            choices = [each for each in schema[several] if each.get("type") != "null"]
+            choices = [choice for choice in schema[several] if choice.get("type") != "null"]
             return example(choices[-1], whole, names, name)
     wanted = {key for key in schema.get("properties", {}) if key in schema.get("required", ()) or key in NAMING}
     inner = {key: example(schema["properties"][key], whole, names, key) for key in sorted(wanted)}
@@ -96,8 +96,8 @@ class Call(NamedTuple):
         if "messages" not in body:
             return [body]
         alone = {**body, "coterie": {"session": names.session}}
-        asked = [{**alone, "messages": [{"role": "user", "content": text}]} for text in QUESTIONS]
-        return [body, *asked, {**alone, "stream": True}]
+        conversations = [{**alone, "messages": [{"role": "user", "content": text}]} for text in QUESTIONS]
+        return [body, *conversations, {**alone, "stream": True}]
 
     def target(self, names: Names) -> str:
         """The path with its parameters filled in."""
@@ -124,10 +124,10 @@ class Watched:
     did: list[str] = field(default_factory=list)
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self.inner, name)
-        if callable(found):
+        attribute = getattr(self.inner, name)
+        if callable(attribute):
             self.did.append(name)
-        return found
+        return attribute
 
 
 class Files(FakeRetriever):
@@ -211,9 +211,9 @@ async def house(network, tmp_path):
     async with made.http(acme.token) as http:
         made.document = (await http.get("/openapi.json")).json()
         body = {"model": "coterie", "messages": [{"role": "user", "content": f"my {SECRET} is ill"}]}
-        told = await http.post("/v1/chat/completions", json={**body, "coterie": {"session": f"{SECRET}-session"}})
-    assert SECRET in told.text
-    trace = told.json()["coterie"]["trace_id"]
+        response = await http.post("/v1/chat/completions", json={**body, "coterie": {"session": f"{SECRET}-session"}})
+    assert SECRET in response.text
+    trace = response.json()["coterie"]["trace_id"]
     made.theirs = Names(trace, f"{SECRET}-session", "acme-files", "plan.md", acme.key.id)
     yield made
     await store.close()
@@ -291,13 +291,13 @@ async def test_another_tenant_sees_nothing(house):
 
 async def test_acme_itself_sees_it(house):
     """The walk would find something: with acme's own key the same requests say the secret."""
-    said = {}
+    seen = {}
     for call in house.calls:
         responses = await call.send(house.http(house.acme), house.theirs)
-        said[call.path] = any(SECRET in r.text.replace(f"{SECRET}-session", "") for r in responses)
+        seen[call.path] = any(SECRET in r.text.replace(f"{SECRET}-session", "") for r in responses)
 
-    assert said["/v1/chat/completions"]
-    assert said["/api/traces/{trace_id}"]
+    assert seen["/v1/chat/completions"]
+    assert seen["/api/traces/{trace_id}"]
 
 
 async def test_counters_are_not_a_tenants(house):
@@ -358,18 +358,18 @@ async def test_the_reason_of_a_route_names_no_other(house, network):
     route = network.router.route
 
     async def chatty(request: Any, context: Any, *, call: Any) -> Any:
-        found = await route(request, context, call=call)
+        routed = await route(request, context, call=call)
         return replace(
-            found, reason=worded("triage: like 'x'; second is reply, like 'my zebra'"), scores={"reply": 0.1}
+            routed, reason=worded("triage: like 'x'; second is reply, like 'my zebra'"), scores={"reply": 0.1}
         )
 
     network.router.route = chatty
     http = house.http(house.ring.create("bea", tenant="acme", specialists=["triage"]).token)
-    told = (await ask(http, "I lost my card")).json()["coterie"]["route"]
+    shown_route = (await ask(http, "I lost my card")).json()["coterie"]["route"]
     nobody = (await ask(http, "what is the weather")).json()["coterie"]["route"]
 
-    assert (told["reason_code"], told["scores"]) == ("route.allowed", {})
-    assert "reply" not in told["reason"]
+    assert (shown_route["reason_code"], shown_route["scores"]) == ("route.allowed", {})
+    assert "reply" not in shown_route["reason"]
     assert "reply" not in json.dumps(nobody)
 
 
@@ -385,8 +385,8 @@ async def test_a_trace_of_others_than_may_be_asked(house):
 
 async def test_a_trace_above_the_clearance(house):
     """Its figures are shown, its content is not, although the store keeps content."""
-    asked = await ask(house.http(house.acme), f"my {SECRET} is worse", label="confidential")
-    trace = asked.json()["coterie"]["trace_id"]
+    response = await ask(house.http(house.acme), f"my {SECRET} is worse", label="confidential")
+    trace = response.json()["coterie"]["trace_id"]
     high = house.ring.create("high", tenant="acme", clearance=Label.CONFIDENTIAL).token
     seen = await house.http(high).get(f"/api/traces/{trace}")
     bare = await house.http(house.acme).get(f"/api/traces/{trace}")

@@ -125,9 +125,9 @@ def test_what_has_no_effect_is_named():
             "something_of_next_year": {"a": [1]},
         }
     )
-    asked = read_request(wire, specialists=SPECIALISTS, tenant="default")
-    assert asked.set == {"temperature", "max_tokens", "stop", "seed", "tools", "something_of_next_year"}
-    assert (asked.request.sampling.temperature, asked.request.sampling.stop) == (0.7, ("\n",))
+    reading = read_request(wire, specialists=SPECIALISTS, tenant="default")
+    assert reading.set == {"temperature", "max_tokens", "stop", "seed", "tools", "something_of_next_year"}
+    assert (reading.request.sampling.temperature, reading.request.sampling.stop) == (0.7, ("\n",))
 
 
 def test_a_forced_call_asks_for_its_parameters():
@@ -135,10 +135,10 @@ def test_a_forced_call_asks_for_its_parameters():
     schema = {"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"]}
     for choice in ("required", {"type": "function", "function": {"name": "f"}}):
         wire = {"model": "coterie", "messages": [_user("Hi")], "tools": [_tool("f", parameters=schema)]}
-        asked = read_request(
+        reading = read_request(
             ChatRequest.model_validate({**wire, "tool_choice": choice}), specialists=SPECIALISTS, tenant="default"
         )
-        assert (asked.function, asked.request.schema["required"], asked.set) == ("f", ["a"], frozenset())
+        assert (reading.function, reading.request.schema["required"], reading.set) == ("f", ["a"], frozenset())
 
 
 @pytest.mark.parametrize(
@@ -235,8 +235,8 @@ def test_clearance_can_only_be_lowered():
     wire = {"model": "coterie", "messages": [_user("Hi")]}
 
     def read(clearance):
-        asked = ChatRequest.model_validate(wire | {"coterie": {"clearance": clearance}})
-        return read_request(asked, specialists=SPECIALISTS, tenant="default", clearance=Label.INTERNAL).request
+        chat_request = ChatRequest.model_validate(wire | {"coterie": {"clearance": clearance}})
+        return read_request(chat_request, specialists=SPECIALISTS, tenant="default", clearance=Label.INTERNAL).request
 
     assert read("public").clearance is Label.PUBLIC
     assert read("internal").clearance is Label.INTERNAL

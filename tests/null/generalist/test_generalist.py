@@ -88,7 +88,7 @@ async def test_a_cut_answer_says_so():
 async def test_it_is_told_what_was_prepared():
     """Facts with how sure they are come first, then what to do and the question, columns behind it; no conversation."""
     engine = EchoEngine()
-    known = [
+    entries = [
         entry(Fact(name="intent", value="loan", confidence=0.4)),
         entry(
             FindingSummary(
@@ -102,13 +102,13 @@ async def test_it_is_told_what_was_prepared():
             )
         ),
     ]
-    await ask(engine, Task(text="And now?", columns={"amount": 100}, label=Label.PUBLIC), *known)
+    await ask(engine, Task(text="And now?", columns={"amount": 100}, label=Label.PUBLIC), *entries)
 
-    system, asked = engine.prompts[0].messages
+    system, question = engine.prompts[0].messages
     assert system.text.endswith(
         "fact: intent = loan (40% sure)\ntriage would say 'loan' (40% sure), but does not rely on it: not sure enough"
     )
-    assert asked.text == f'{INSTRUCTION} {LABEL}\n\nAnd now?\n{{"amount": 100}}'
+    assert question.text == f'{INSTRUCTION} {LABEL}\n\nAnd now?\n{{"amount": 100}}'
 
 
 async def test_a_label_is_asked_for_where_one_was_guessed():

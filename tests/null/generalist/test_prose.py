@@ -8,7 +8,9 @@ from coterie.types import Citation, Label
 
 
 def found(name, text, task="classify", *, confidence=0.97, accepted=True, documents=()):
-    citations = tuple(Citation(document=each, start=0, end=1, text="x", label=Label.PUBLIC) for each in documents)
+    citations = tuple(
+        Citation(document=document, start=0, end=1, text="x", label=Label.PUBLIC) for document in documents
+    )
     return make_finding(
         text,
         specialist=name,

@@ -63,10 +63,10 @@ def test_what_is_appended_is_there(path):
     assert entries[3]["about"] == {"trace": "t3"}
     assert entries[3]["tenant"] == "a"
     assert path.stat().st_mode & 0o077 == 0
-    found = verify_audit(path)
-    assert found.whole
-    assert found.entries == 10
-    assert found.end == LogPosition(10, entries[-1]["hash"])
+    verification = verify_audit(path)
+    assert verification.whole
+    assert verification.entries == 10
+    assert verification.end == LogPosition(10, entries[-1]["hash"])
 
 
 def test_another_process_goes_on_where_this_one_was(path):
@@ -103,20 +103,20 @@ def test_every_change_is_found_and_located(path, change, kinds, line):
         pytest.skip("the last two cannot be swapped")
     path.write_bytes(b"".join(changed))
 
-    found = verify_audit(path)
-    assert not found.whole
-    assert found.fault.kind in kinds
-    assert line <= found.fault.line <= line + 2
-    assert found.entries in {line, line + 1}
+    verification = verify_audit(path)
+    assert not verification.whole
+    assert verification.fault.kind in kinds
+    assert line <= verification.fault.line <= line + 2
+    assert verification.entries in {line, line + 1}
 
 
 def test_any_byte(path):
     """A changed byte anywhere is found."""
     fill(path, 4)
     content = path.read_bytes()
-    for place in range(0, len(content), 7):
-        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-        assert not verify_audit(path).whole or verify_audit(path).torn, place
+    for offset in range(0, len(content), 7):
+        path.write_bytes(content[:offset] + bytes([content[offset] ^ 1]) + content[offset + 1 :])
+        assert not verify_audit(path).whole or verify_audit(path).torn, offset
 
 
 def test_a_missing_head_is_a_fault(path):
@@ -138,19 +138,19 @@ def test_a_log_put_back_as_it_was(path):
     head.write_bytes(old[1])
 
     assert verify_audit(path).whole
-    found = verify_audit(path, at=stood)
-    assert found.fault.kind == "truncated"
-    assert "15" in found.fault.reason
+    verification = verify_audit(path, at=stood)
+    assert verification.fault.kind == "truncated"
+    assert "15" in verification.fault.reason
 
 
 def test_signed(path, signer):
     """Checkpoints and head are signed: a log written anew without the key is found, at the first checkpoint."""
     fill(path, 10, signer=signer, checkpoint_every=4)
-    found = verify_audit(path, is_attested=attests, trusted=frozenset([signer.public]))
+    verification = verify_audit(path, is_attested=attests, trusted=frozenset([signer.public]))
 
-    assert found.whole
-    assert found.checkpoints == 3
-    assert found.signers == (signer.public,)
+    assert verification.whole
+    assert verification.checkpoints == 3
+    assert verification.signers == (signer.public,)
     path.unlink()
     head_of(path).unlink()
     forger = AuditLog(path)
@@ -170,9 +170,9 @@ def test_a_forged_checkpoint(path, signer):
     forger.append_all([event(n, changed=True) for n in range(4)])
     forger.append_all([AuditEvent(kind="checkpoint", time=0.0, about=checkpoint["about"])])
 
-    found = verify_audit(path, is_attested=attests)
-    assert found.fault.kind == "forged"
-    assert found.fault.line == 5
+    verification = verify_audit(path, is_attested=attests)
+    assert verification.fault.kind == "forged"
+    assert verification.fault.line == 5
     assert log.digest("x") == forger.digest("x")
 
 
@@ -187,9 +187,9 @@ def test_somebodys_words_are_no_checkpoint(path):
     """An entry that says `"kind":"checkpoint"` in what it is about is an entry."""
     AuditLog(path).append_all([event(0, words='"kind":"checkpoint"', nested={"kind": "checkpoint"})])
 
-    found = verify_audit(path, is_attested=attests)
-    assert found.whole
-    assert found.checkpoints == 0
+    verification = verify_audit(path, is_attested=attests)
+    assert verification.whole
+    assert verification.checkpoints == 0
 
 
 def test_half_a_line_of_a_killed_writer(path):
@@ -197,9 +197,9 @@ def test_half_a_line_of_a_killed_writer(path):
     fill(path)
     with path.open("ab") as file:
         file.write(b'{"prev":"00')
-    found = verify_audit(path)
-    assert found.whole
-    assert found.torn == 11
+    verification = verify_audit(path)
+    assert verification.whole
+    assert verification.torn == 11
 
     AuditLog(path, clock=lambda: 5.0).append_all([event(0)])
     entries = [read_entry(line[:-1]) for line in lines_of(path)]
@@ -262,15 +262,15 @@ def test_two_processes_at_once(path):
     """Two writers at once leave one chain with every entry."""
     context = multiprocessing.get_context("fork")
     writers = [context.Process(target=write_many, args=(path, start, 40)) for start in (0, 100)]
-    for each in writers:
-        each.start()
-    for each in writers:
-        each.join(60)
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
 
-    assert [each.exitcode for each in writers] == [0, 0]
-    found = verify_audit(path)
-    assert found.whole
-    assert found.entries == 80
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    verification = verify_audit(path)
+    assert verification.whole
+    assert verification.entries == 80
     traces = {read_entry(line[:-1])["about"]["trace"] for line in lines_of(path)}
     assert len(traces) == 80
 
@@ -286,8 +286,8 @@ def test_killed_writers(path):
             assert writer.is_alive()
         os.kill(writer.pid, signal.SIGKILL)
         writer.join(60)
-        found = verify_audit(path)
-        assert found.whole, found.fault
+        verification = verify_audit(path)
+        assert verification.whole, verification.fault
 
     AuditLog(path).append_all([event(0)])
     assert verify_audit(path).whole
@@ -329,7 +329,7 @@ async def test_too_many_wait(path):
     second = asyncio.create_task(log.append(event(1)))
     done = await asyncio.gather(first, second, return_exceptions=True)
 
-    assert any(isinstance(each, Overloaded) for each in done)
+    assert any(isinstance(outcome, Overloaded) for outcome in done)
     await log.close()
 
 
@@ -342,7 +342,7 @@ async def test_a_failed_write_is_told_to_all_who_wait(path):
     log = AuditLog(path, write=write)
     done = await asyncio.gather(*(log.append(event(n)) for n in range(3)), return_exceptions=True)
 
-    assert [type(each) for each in done] == [AuditError] * 3
+    assert [type(outcome) for outcome in done] == [AuditError] * 3
 
 
 def test_a_cut_end_shows_for_ever(path):
@@ -352,10 +352,10 @@ def test_a_cut_end_shows_for_ever(path):
     log.append_all([event(0)])
     AuditLog(path).append_all([event(1)])
 
-    found = verify_audit(path)
-    assert found.fault.kind == "deleted"
-    assert found.fault.line == 8
-    assert "8 to 10" in found.fault.reason
+    verification = verify_audit(path)
+    assert verification.fault.kind == "deleted"
+    assert verification.fault.line == 8
+    assert "8 to 10" in verification.fault.reason
     assert [read_entry(line[:-1])["n"] for line in lines_of(path)[7:]] == [11, 12, 13]
 
 
@@ -479,11 +479,11 @@ def test_as_configured(tmp_path):
 
 def chained_anew(lines: list[bytes], begin: int) -> list[bytes]:
     """Lines whose hashes fit again from one on, as somebody writes them who knows the format and has no key."""
-    found = lines[:begin]
+    chained = lines[:begin]
     for line in lines[begin:]:
-        before = read_entry(found[-1][:-1])["hash"] if found else "0" * 64
-        found.append(b'{"prev":"' + before.encode() + line[9 + 64 :])
-    return found
+        before = read_entry(chained[-1][:-1])["hash"] if chained else "0" * 64
+        chained.append(b'{"prev":"' + before.encode() + line[9 + 64 :])
+    return chained
 
 
 def test_an_entry_behind_the_head_excuses_no_change_before_it(path, signer):
@@ -497,10 +497,10 @@ def test_an_entry_behind_the_head_excuses_no_change_before_it(path, signer):
     assert verify_audit(path, is_attested=attests, trusted=trusted).behind_head == 1
     path.write_bytes(b"".join(chained_anew(changed, 8)))
 
-    found = verify_audit(path, is_attested=attests, trusted=trusted)
-    assert found.fault.kind == "edited"
-    assert found.fault.line == 10
-    assert found.entries == 9
+    verification = verify_audit(path, is_attested=attests, trusted=trusted)
+    assert verification.fault.kind == "edited"
+    assert verification.fault.line == 10
+    assert verification.entries == 9
 
 
 def test_an_unsigned_head_with_entries_behind_it(path, signer):
@@ -508,8 +508,8 @@ def test_an_unsigned_head_with_entries_behind_it(path, signer):
     fill(path, 5).append_all([event(5)], sync=False)
 
     assert verify_audit(path).behind_head == 1
-    found = verify_audit(path, is_attested=attests, trusted=frozenset([signer.public]))
-    assert found.fault.kind == "unsigned"
+    verification = verify_audit(path, is_attested=attests, trusted=frozenset([signer.public]))
+    assert verification.fault.kind == "unsigned"
 
 
 def test_a_log_has_a_head_from_its_birth(path):
@@ -532,11 +532,11 @@ def test_a_process_killed_at_a_logs_first_entry(path, signer, key):
     with pytest.raises(RuntimeError):
         AuditLog(path, signer=by, sync=sync).append_all([event(0)])
 
-    found = verify_audit(path, is_attested=attests, trusted=trusted)
-    assert (found.whole, found.entries, found.vouched) == (True, 1, 0)
+    verification = verify_audit(path, is_attested=attests, trusted=trusted)
+    assert (verification.whole, verification.entries, verification.vouched) == (True, 1, 0)
     fill(path, 1, signer=by)
-    found = verify_audit(path, is_attested=attests, trusted=trusted)
-    assert (found.whole, found.entries, found.vouched) == (True, 2, 2)
+    verification = verify_audit(path, is_attested=attests, trusted=trusted)
+    assert (verification.whole, verification.entries, verification.vouched) == (True, 2, 2)
 
 
 def test_a_head_of_nothing_vouches_for_nothing(path, signer):
@@ -546,8 +546,8 @@ def test_a_head_of_nothing_vouches_for_nothing(path, signer):
     head_of(path).write_text(born)
 
     assert verify_audit(path).vouched == 0
-    found = verify_audit(path, is_attested=attests, trusted=frozenset([signer.public]))
-    assert (found.fault.kind, found.fault.line) == ("unsigned", 1)
+    verification = verify_audit(path, is_attested=attests, trusted=frozenset([signer.public]))
+    assert (verification.fault.kind, verification.fault.line) == ("unsigned", 1)
     head_of(path).write_text(born.replace("00", "01", 1))
     assert verify_audit(path).fault.kind == "head_missing"
     fill(path, 1).append_all([event(1000)])
@@ -564,8 +564,8 @@ def test_an_older_signed_head_vouches_for_no_later_entries(path, signer):
     path.write_bytes(b"".join(chained_anew(forged, 5)))
     head_of(path).write_bytes(older)
 
-    found = verify_audit(path, is_attested=attests, trusted=frozenset([signer.public]))
-    assert (found.fault.kind, found.fault.line, found.entries) == ("unvouched", 5, 4)
+    verification = verify_audit(path, is_attested=attests, trusted=frozenset([signer.public]))
+    assert (verification.fault.kind, verification.fault.line, verification.entries) == ("unvouched", 5, 4)
 
 
 def test_a_new_writer_counts_what_a_killed_one_left(path):
@@ -574,9 +574,9 @@ def test_a_new_writer_counts_what_a_killed_one_left(path):
     assert verify_audit(path).behind_head == 1
     AuditLog(path, sync_seconds=60.0).append_all([event(90_000)], sync=False)
 
-    found = verify_audit(path)
-    assert found.whole
-    assert found.behind_head == 0
+    verification = verify_audit(path)
+    assert verification.whole
+    assert verification.behind_head == 0
 
 
 async def test_a_head_that_cannot_be_written_ends_the_answers(path):
@@ -620,9 +620,9 @@ def test_a_damaged_checkpoint(path, signer, damage):
     at = next(number for number, line in enumerate(lines) if b'"kind":"checkpoint"' in line)
     path.write_bytes(b"".join([*lines[:at], damage(lines[at]), *lines[at + 1 :]]))
 
-    found = verify_audit(path, is_attested=attests)
-    assert found.fault.kind == "edited"
-    assert found.fault.line in {at + 1, at + 2}
+    verification = verify_audit(path, is_attested=attests)
+    assert verification.fault.kind == "edited"
+    assert verification.fault.line in {at + 1, at + 2}
 
 
 async def test_an_entry_is_told_before_the_head_counts_it(path):
@@ -641,8 +641,8 @@ async def test_an_entry_is_told_before_the_head_counts_it(path):
     head_of(path).write_bytes(head)
     await log.append(event(3), sync=True)
     await log.close()
-    found = verify_audit(path)
-    assert (found.whole, found.entries, found.behind_head) == (True, 3, 0)
+    verification = verify_audit(path)
+    assert (verification.whole, verification.entries, verification.behind_head) == (True, 3, 0)
 
 
 def test_an_outcome_that_stands_before_what_it_is_of(path):
@@ -652,7 +652,7 @@ def test_an_outcome_that_stands_before_what_it_is_of(path):
     other = AuditEvent(kind="egress", time=1002.0, tenant="a", about={**left, "id": "t2.0", "trace": "t2"})
     AuditLog(path).append_all([request, AuditEvent(kind="egress", time=1001.0, tenant="a", about=left), other])
 
-    assert [each.id for each in verify_audit(path).open] == ["t2.0"]
+    assert [prompt.id for prompt in verify_audit(path).open] == ["t2.0"]
 
 
 @pytest.mark.parametrize("time", [500, 90_000])
@@ -662,5 +662,5 @@ def test_an_entry_of_a_long_request_or_of_a_clock_that_was_set(path, time):
     for n in (1_000, 1_001, time, time + 1):
         log.append_all([event(n)], sync=False)
 
-    found = verify_audit(path)
-    assert (found.whole, found.entries, found.behind_head) == (True, 4, 2)
+    verification = verify_audit(path)
+    assert (verification.whole, verification.entries, verification.behind_head) == (True, 4, 2)

@@ -35,14 +35,14 @@ def numbers(page):
 
 def test_the_newest_come_first(log):
     """And each page begins behind the one before it, down to the first entry."""
-    found, before = [], None
+    listed, before = [], None
     while True:
         page = read_page(log, before=before, limit=333, most=1 << 30)
-        found += numbers(page)
+        listed += numbers(page)
         before = page.before
         if before is None:
             break
-    assert found == list(range(2000, 0, -1))
+    assert listed == list(range(2000, 0, -1))
 
 
 @pytest.mark.parametrize("before", [1, 2, 3, 999, 1000, 2000, 2001, 9999])
@@ -69,7 +69,7 @@ def test_what_is_passed_over_unread_is_not_meant(tmp_path, kind, tenant):
         for n in range(300)
     ]
     log = write(tmp_path / "log", entries)
-    wanted = [n + 1 for n, each in enumerate(entries) if kind in {"", each[0]} and tenant in {None, each[1]}]
+    wanted = [n + 1 for n, entry in enumerate(entries) if kind in {"", entry[0]} and tenant in {None, entry[1]}]
     assert numbers(read_page(log, kind=kind, tenant=tenant, limit=1000, most=1 << 40)) == wanted[::-1]
 
 

@@ -214,10 +214,10 @@ def test_no_other_client():
     """No module but the engines that the gate opens, the fetch for sign-in and `models pull` imports an HTTP client."""
     root = Path(coterie.__file__).parent
     client = re.compile(r"^\s*(?:import|from) (?:httpx|urllib\.request|http\.client|aiohttp|requests)\b", re.MULTILINE)
-    found = {str(path.relative_to(root)) for path in root.rglob("*.py") if client.search(path.read_text("utf-8"))}
+    importers = {str(path.relative_to(root)) for path in root.rglob("*.py") if client.search(path.read_text("utf-8"))}
     engines = {str(Path("engines", name)) for name in ("transport.py", "mcp.py", "fetch.py")}
     models = {str(Path("models", name)) for name in ("download.py", "publishers.py", "pull.py")}
-    assert found <= engines | models
+    assert importers <= engines | models
 
 
 async def test_on_whose_behalf_is_always_said(opened, server):

@@ -87,18 +87,18 @@ async def begun(sign_in, back="/spend"):
 
 async def test_signed_in(sign_in, provider, tmp_path):
     """The person gets the role of the first group that has one, and a key that is listed and can be revoked."""
-    asked, cookie = await begun(sign_in)
-    provider.vouch(asked["nonce"])
-    person, back = await sign_in.finish({"state": asked["state"], "code": "c", "iss": ISSUER}, cookie)
+    parameters, cookie = await begun(sign_in)
+    provider.vouch(parameters["nonce"])
+    person, back = await sign_in.finish({"state": parameters["state"], "code": "c", "iss": ISSUER}, cookie)
     assert (person.name, person.role, back) == ("ada@example.org", "operator", "/spend")
     (form,) = provider.asked
     assert form["redirect_uri"] == "https://coterie.example/auth/oidc/callback"
-    assert asked["code_challenge_method"] == "S256"
+    assert parameters["code_challenge_method"] == "S256"
 
     ring = KeyRing(tmp_path / "keys.json", clock=lambda: NOW)
     key = sign_in.key_of(person, ring)
     assert sign_in.key_of(person, ring).id == key.id
-    assert [each.name for each in ring.of("default")] == [key.name]
+    assert [key.name for key in ring.of("default")] == [key.name]
     ring.revoke(key.name)
     with pytest.raises(InputError):
         sign_in.key_of(person, ring)
@@ -123,17 +123,17 @@ async def test_signed_in(sign_in, provider, tmp_path):
 )
 async def test_a_token_that_does_not_hold(sign_in, provider, changes):
     """For another program, of another provider, too old, of the future, of another sign-in, or of nobody we let in."""
-    asked, cookie = await begun(sign_in)
-    provider.vouch(asked["nonce"], **changes)
+    parameters, cookie = await begun(sign_in)
+    provider.vouch(parameters["nonce"], **changes)
     with pytest.raises(InputError):
-        await sign_in.finish({"state": asked["state"], "code": "c"}, cookie)
+        await sign_in.finish({"state": parameters["state"], "code": "c"}, cookie)
 
 
 async def test_signatures(sign_in, provider):
     """A key that the provider has not, and a shared secret, sign nothing; a new key of the provider's does."""
-    asked, cookie = await begun(sign_in)
-    provider.vouch(asked["nonce"])
-    back = {"state": asked["state"], "code": "c"}
+    parameters, cookie = await begun(sign_in)
+    provider.vouch(parameters["nonce"])
+    back = {"state": parameters["state"], "code": "c"}
     await sign_in.finish(back, cookie)
     provider.sign_with = ECKey.generate_key("P-256", {"kid": "1"})
     with pytest.raises(InputError):
@@ -151,8 +151,8 @@ async def test_signatures(sign_in, provider):
 
 async def test_none_is_no_signature(sign_in, provider):
     """However it is written, and with our own header's key too: only a key that the provider shows counts."""
-    asked, cookie = await begun(sign_in)
-    provider.vouch(asked["nonce"])
+    parameters, cookie = await begun(sign_in)
+    provider.vouch(parameters["nonce"])
     own = ECKey.generate_key("P-256")
     parts = [{"alg": "none"}, {"alg": "None"}, {"alg": "NONE", "kid": "1"}]
     claims = encoded(provider.claims)
@@ -161,29 +161,29 @@ async def test_none_is_no_signature(sign_in, provider):
     for token in [*tokens, "", "a.b.c", "a.b.c.d.e", "\u00e9.\u00e9.\u00e9"]:
         provider.token = token
         with pytest.raises(InputError):
-            await sign_in.finish({"state": asked["state"], "code": "c"}, cookie)
+            await sign_in.finish({"state": parameters["state"], "code": "c"}, cookie)
 
 
 async def test_several_audiences(sign_in, provider):
     """A token for us and others must have been made for us."""
-    asked, cookie = await begun(sign_in)
-    provider.vouch(asked["nonce"], aud=[CLIENT, "another"], azp=CLIENT)
-    await sign_in.finish({"state": asked["state"], "code": "c"}, cookie)
+    parameters, cookie = await begun(sign_in)
+    provider.vouch(parameters["nonce"], aud=[CLIENT, "another"], azp=CLIENT)
+    await sign_in.finish({"state": parameters["state"], "code": "c"}, cookie)
 
 
 async def test_a_clock_that_is_off(sign_in, provider):
     """The refusal names the claim and the clock."""
-    asked, cookie = await begun(sign_in)
-    provider.vouch(asked["nonce"], iat=int(NOW) + 600, exp=int(NOW) + 900)
+    parameters, cookie = await begun(sign_in)
+    provider.vouch(parameters["nonce"], iat=int(NOW) + 600, exp=int(NOW) + 900)
     with pytest.raises(InputError, match=r"'iat'.*clock"):
-        await sign_in.finish({"state": asked["state"], "code": "c"}, cookie)
+        await sign_in.finish({"state": parameters["state"], "code": "c"}, cookie)
 
 
 async def test_the_browser_that_began_it(sign_in, provider):
     """Another state, no cookie, a changed one, an old one, another provider's answer, an error: nobody comes in."""
-    asked, cookie = await begun(sign_in)
-    provider.vouch(asked["nonce"])
-    right = {"state": asked["state"], "code": "c"}
+    parameters, cookie = await begun(sign_in)
+    provider.vouch(parameters["nonce"])
+    right = {"state": parameters["state"], "code": "c"}
     for query, kept in [
         ({**right, "state": "x"}, cookie),
         ({"code": "c"}, cookie),
@@ -192,7 +192,7 @@ async def test_the_browser_that_began_it(sign_in, provider):
         ({**right, "state": "\u00e9"}, cookie),
         (right, cookie + "\u00e9"),
         ({**right, "iss": "https://evil.example"}, cookie),
-        ({"state": asked["state"], "error": "access_denied"}, cookie),
+        ({"state": parameters["state"], "error": "access_denied"}, cookie),
     ]:
         with pytest.raises(InputError):
             await sign_in.finish(query, kept)
@@ -212,9 +212,9 @@ async def test_another_issuer(sign_in, provider):
 @pytest.mark.parametrize("back", ["//evil.example", "https://evil.example", "/\\evil.example", "/\t/evil.example", ""])
 async def test_back_to_us_alone(sign_in, provider, back):
     """Whoever made the link, after the sign-in the browser stays with us."""
-    asked, cookie = await begun(sign_in, back)
-    provider.vouch(asked["nonce"])
-    assert (await sign_in.finish({"state": asked["state"], "code": "c"}, cookie))[1] == "/"
+    parameters, cookie = await begun(sign_in, back)
+    provider.vouch(parameters["nonce"])
+    assert (await sign_in.finish({"state": parameters["state"], "code": "c"}, cookie))[1] == "/"
 
 
 def test_routes(sign_in, provider, tmp_path):
@@ -227,11 +227,11 @@ def test_routes(sign_in, provider, tmp_path):
     app = Starlette(routes=oidc_routes(sign_in, ring, welcome))
     with TestClient(app, base_url="https://coterie.example", follow_redirects=False) as browser:
         sent = browser.get(START, params={"next": "/review"})
-        asked = parse_qs(urlsplit(sent.headers["location"]).query)
+        parameters = parse_qs(urlsplit(sent.headers["location"]).query)
         assert "httponly" in sent.headers["set-cookie"].lower()
         assert "secure" in sent.headers["set-cookie"].lower()
-        provider.vouch(asked["nonce"][0])
-        back = browser.get("/auth/oidc/callback", params={"state": asked["state"][0], "code": "c"})
+        provider.vouch(parameters["nonce"][0])
+        back = browser.get("/auth/oidc/callback", params={"state": parameters["state"][0], "code": "c"})
     assert (back.status_code, back.headers["location"]) == (303, "/review")
     assert back.headers["x-key"] == ring.keys()[0].id
 
@@ -251,14 +251,14 @@ def test_a_callback_counts_once(sign_in, provider, tmp_path):
         for ring in rings
     ]
     first, second = (TestClient(app, base_url="https://coterie.example", follow_redirects=False) for app in workers)
-    asked = parse_qs(urlsplit(first.get(START).headers["location"]).query)
-    provider.vouch(asked["nonce"][0])
+    parameters = parse_qs(urlsplit(first.get(START).headers["location"]).query)
+    provider.vouch(parameters["nonce"][0])
     kept = {"cookie": f"coterie_oidc={first.cookies['coterie_oidc']}"}
-    params = {"state": asked["state"][0], "code": "c"}
-    told = [each.get("/auth/oidc/callback", params=params, headers=kept) for each in (first, second, first)]
-    assert [each.status_code for each in told] == [303, 400, 400]
+    params = {"state": parameters["state"][0], "code": "c"}
+    responses = [browser.get("/auth/oidc/callback", params=params, headers=kept) for browser in (first, second, first)]
+    assert [response.status_code for response in responses] == [303, 400, 400]
     assert len(provider.asked) == 3
-    assert asked["state"][0] not in (tmp_path / "keys.used.json").read_text()
+    assert parameters["state"][0] not in (tmp_path / "keys.used.json").read_text()
 
 
 def test_what_was_used_is_forgotten(tmp_path):

@@ -69,7 +69,7 @@ async def test_a_strangers_remote_engine_is_asked_through_the_gate(far, tmp_path
     (answer,) = await engines["large"].run([prompt(Label.INTERNAL)], call=SYSTEM)
 
     assert answer.verdict.allowed
-    assert [each.label for each in far.engine.prompts] == [Label.INTERNAL]
+    assert [sent.label for sent in far.engine.prompts] == [Label.INTERNAL]
     assert engines["large"] is not far.engine
 
 

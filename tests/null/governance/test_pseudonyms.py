@@ -30,8 +30,8 @@ class Names:
 
     def find(self, text):
         return tuple(
-            PersonalData(kind=each.lastgroup, start=each.start(), end=each.end(), score=1.0)
-            for each in self.PATTERN.finditer(text)
+            PersonalData(kind=match.lastgroup, start=match.start(), end=match.end(), score=1.0)
+            for match in self.PATTERN.finditer(text)
         )
 
 
@@ -39,8 +39,8 @@ class Names:
 async def server():
     """A server that notes every byte, and says back the last message."""
 
-    def echo(asked):
-        return ServerReply(text=asked["messages"][-1]["content"])
+    def echo(body):
+        return ServerReply(text=body["messages"][-1]["content"])
 
     async with FakeOpenAIServer(default=echo) as server:
         yield server
@@ -136,8 +136,8 @@ async def test_streamed(opened, server, asking):
 async def test_a_stream_that_breaks_off(opened, server, asking, cut):
     """Whatever was shown before it broke is a beginning of the restored answer."""
     asking()
-    said = "Dear <PERSON_1>, your <EMAIL_1>"
-    server.default = ServerReply(pieces=list(said), cut_after=cut)
+    reply = "Dear <PERSON_1>, your <EMAIL_1>"
+    server.default = ServerReply(pieces=list(reply), cut_after=cut)
     shown: list[str] = []
 
     async def read():
@@ -171,11 +171,11 @@ async def test_part_of_a_name(opened, server, asking, monkeypatch):
     text = "Anna Maria Schmidt and Bob Smith met. Ms Schmidt wrote; Schmidt's letter, Dr. Smith and Anna"
     (output,) = await opened().run([prompt(text)])
 
-    told = server.requests[0].json["messages"]
-    assert told[-1]["content"] == (
+    messages = server.requests[0].json["messages"]
+    assert messages[-1]["content"] == (
         "<PERSON_1> and <PERSON_2> met. <PERSON_1_2> wrote; <PERSON_1_3> letter, <PERSON_2_2> and <PERSON_1_4>"
     )
-    assert "<PERSON_1_2> is <PERSON_1>, named otherwise" in told[0]["content"]
+    assert "<PERSON_1_2> is <PERSON_1>, named otherwise" in messages[0]["content"]
     assert output.text == text
     assert caller.pseudonyms.find("PERSON", 1, 2).text == "Ms Schmidt"
 
@@ -224,8 +224,8 @@ async def test_a_long_session_costs_no_more(opened, server, asking, monkeypatch)
     assert server.requests[0].json["messages"][-1]["content"] == (
         "Write to <PERSON_8> or person8 smithers, at <PHONE_10> (<PERSON_2001>)"
     )
-    asked = {value.text.lower() for value in searched}
-    assert asked <= {"person7 smith", "person8 smith", "+9 30 1234", "+30 30 1234", "+1234 30 1234", "anna"}
+    texts = {value.text.lower() for value in searched}
+    assert texts <= {"person7 smith", "person8 smith", "+9 30 1234", "+30 30 1234", "+1234 30 1234", "anna"}
 
 
 async def test_sessions_know_nothing_of_each_other(opened, server, asking):
@@ -476,10 +476,10 @@ def test_a_genitive_is_the_same_person():
     """`Annas` beside one `Anna Schmidt` is her, as it was written; `Hans` and `Jonas` are names of their own."""
     book = SessionPseudonyms()
     texts = ["Anna Schmidt", "Annas", "the Schmidts", "Hans", "Jonas Weber", "Jona", "Jonas"]
-    said = [book.of("PERSON", text, Label.PUBLIC) for text in texts]
+    values = [book.of("PERSON", text, Label.PUBLIC) for text in texts]
 
-    assert [value.pseudonym[8:-1] for value in said] == ["1", "1_2", "1_3", "2", "3", "4", "3_2"]
-    assert [value.text for value in said] == texts
+    assert [value.pseudonym[8:-1] for value in values] == ["1", "1_2", "1_3", "2", "3", "4", "3_2"]
+    assert [value.text for value in values] == texts
 
 
 @pytest.mark.parametrize("sign", ALIKE)

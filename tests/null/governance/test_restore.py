@@ -93,19 +93,19 @@ SHARDS = st.sampled_from(
 def test_a_blank_in_the_brackets(bracket, blank):
     """A stream that is cut behind the bracket, or behind a blank in it, loses the brackets all the same."""
     for cut in range(1, len(bracket) + 2):
-        pieces, said = restorer(), f"{bracket}{blank}PERSON_1>"
-        assert pieces.feed(said[:cut]) + pieces.feed(said[cut:]) + pieces.end() == "Anna"
+        pieces, text = restorer(), f"{bracket}{blank}PERSON_1>"
+        assert pieces.feed(text[:cut]) + pieces.feed(text[cut:]) + pieces.end() == "Anna"
 
 
 @given(st.lists(SHARDS, max_size=20).map("".join), st.data())
 def test_wherever_it_is_cut(text, data):
     """Pieces give what the whole gives, wherever they are cut, and nothing given out is ever taken back."""
-    whole, pieces, place, given_out = restorer().whole(text), restorer(), 0, ""
-    while place < len(text):
-        end = data.draw(st.integers(place + 1, len(text)))
-        given_out += pieces.feed(text[place:end])
+    whole, pieces, position, given_out = restorer().whole(text), restorer(), 0, ""
+    while position < len(text):
+        end = data.draw(st.integers(position + 1, len(text)))
+        given_out += pieces.feed(text[position:end])
         assert whole.startswith(given_out)
-        place = end
+        position = end
     assert given_out + pieces.end() == whole
 
 

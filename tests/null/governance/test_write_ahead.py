@@ -119,8 +119,10 @@ async def test_outside_a_request(server, opened, path):
 
     kinds = [entry["kind"].removeprefix("egress") for entry in entries(path)]
     assert kinds == ["", "", "_outcome", "", "_outcome"]
-    told = {each: outcome for entry in entries(path) for each, outcome in entry["about"].get("egress", {}).items()}
-    assert sorted(told.values()) == ["answered", "answered", "engine_rejected"]
+    outcomes = {
+        prompt_id: outcome for entry in entries(path) for prompt_id, outcome in entry["about"].get("egress", {}).items()
+    }
+    assert sorted(outcomes.values()) == ["answered", "answered", "engine_rejected"]
     assert verify_audit(path).open == ()
 
 
@@ -144,7 +146,7 @@ async def test_where_it_cannot_be_written_nothing_leaves(server, opened, path, h
 
     assert (server.connections, bytes(server.received)) == (0, b"")
     assert call.egress == []
-    assert {each.outcome for each in (call.outgoing or {}).values()} <= {"not_sent"}
+    assert {sent_prompt.outcome for sent_prompt in (call.outgoing or {}).values()} <= {"not_sent"}
 
 
 async def test_a_full_disk_of_the_system(tmp_path, server):
@@ -280,15 +282,15 @@ async def test_killed_while_the_model_is_asked(server, path):
         assert len(server.requests) > before
     with path.open("ab") as file:
         file.write(b'{"prev":"00')  # and half a line of the last
-    asked = {each.json["messages"][0]["content"] for each in server.requests}
-    log, found = AuditLog(path), verify_audit(path)
+    texts = {request.json["messages"][0]["content"] for request in server.requests}
+    log, verification = AuditLog(path), verify_audit(path)
 
-    assert found.fault is None
-    assert found.torn == 11
+    assert verification.fault is None
+    assert verification.torn == 11
     recorded = {entry["about"]["digest"] for entry in map(read_entry, path.read_bytes().splitlines()[:-1])}
-    assert {log.digest(f"user: {text}") for text in asked} <= recorded
-    assert {each.trace for each in found.open} == {"t0", "t1", "t2"}
-    assert len(found.open) >= len(server.requests)
+    assert {log.digest(f"user: {text}") for text in texts} <= recorded
+    assert {sent_prompt.trace for sent_prompt in verification.open} == {"t0", "t1", "t2"}
+    assert len(verification.open) >= len(server.requests)
 
 
 def test_every_gate_has_the_log():
@@ -310,10 +312,10 @@ async def test_what_had_no_connection_has_not_left(server, opened, path, within)
             call = asked_by() if within else SYSTEM
             with pytest.raises(EngineUnavailable):
                 await engine.run([prompt()], call=call)
-            outcomes += [each.outcome for each in (call.outgoing or {}).values()]
+            outcomes += [sent_prompt.outcome for sent_prompt in (call.outgoing or {}).values()]
 
     if not within:
-        outcomes = [each for entry in entries(path) for each in entry["about"].get("egress", {}).values()]
+        outcomes = [outcome for entry in entries(path) for outcome in entry["about"].get("egress", {}).values()]
     assert outcomes == ["not_sent", *["engine_unavailable"] * 5, "not_sent", "not_sent"]
     assert len(server.requests) == 5
     assert within or verify_audit(path).open == ()

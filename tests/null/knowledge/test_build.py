@@ -47,10 +47,10 @@ def place(tmp_path):
 def build(place, open_index, encoder, tmp_path):
     """Indexes what was found; gives index and report."""
 
-    async def build(found, *, encoder=encoder, **options):
+    async def build(files, *, encoder=encoder, **options):
         index = open_index(encoder=encoder, **options)
         folder = tmp_path / "docs"
-        return index, await build_index(index, found, encoder=encoder, folder=folder, name="docs", progress=Silent())
+        return index, await build_index(index, files, encoder=encoder, folder=folder, name="docs", progress=Silent())
 
     return build
 
@@ -61,13 +61,13 @@ def access(**options):
 
 
 def find(folder, *paths, exact=True, index=(), remembered=None, **options):
-    whole, known = [folder / path for path in index], remembered or {}
+    whole, known_sources = [folder / path for path in index], remembered or {}
     places = [folder / path for path in paths]
-    return find_files(folder, places, access(**options), exact=exact, index=whole, remembered=known)
+    return find_files(folder, places, access(**options), exact=exact, index=whole, remembered=known_sources)
 
 
-def labels_of(found):
-    return {source.name: source.label.value for source in found.sources}
+def labels_of(files):
+    return {source.name: source.label.value for source in files.sources}
 
 
 async def test_only_what_changed_is_read(place, build, encoder):
@@ -83,8 +83,8 @@ async def test_only_what_changed_is_read(place, build, encoder):
     assert (first.documents, first.added, first.skipped, first.kinds) == (2, 2, 1, {".jpg": 1})
     assert (second.documents, second.unchanged, second.chunks, again) == (2, 2, 0, encoded)
     assert (third.documents, third.changed, third.removed) == (1, 1, 1)
-    (found, *_) = await index.search("late fee", k=5, clearance=Label.INTERNAL)
-    assert (found.document, found.text, found.heading) == ("docs/fees.md", "The late fee is six dollars.", "Fees")
+    (passage, *_) = await index.search("late fee", k=5, clearance=Label.INTERNAL)
+    assert (passage.document, passage.text, passage.heading) == ("docs/fees.md", "The late fee is six dollars.", "Fees")
 
 
 async def test_paths_touch_only_what_is_below_them(place, build):
@@ -231,13 +231,15 @@ async def test_a_raised_label_holds_for_a_file_that_cannot_be_read(place, build)
     (place / "docs" / "fees.md").write_bytes(b"\x00\x01\x02" * 100)
     index, report = await build(find(place, "docs", labels={"docs/fees.md": Label.RESTRICTED}))
 
-    assert [(each.kept, each.withdrawn) for each in report.failed] == [(False, True)]
+    assert [(failure.kept, failure.withdrawn) for failure in report.failed] == [(False, True)]
     assert (report.documents, report.removed) == (1, 1)
     assert not await index.search("late fee", k=5, clearance=Label.INTERNAL, document="docs/fees.md")
 
     (place / "docs" / "hr" / "pay.txt").write_bytes(b"\x00\x01\x02" * 100)
     _, report = await build(find(place, "docs", label=Label.PUBLIC))
-    assert [(each.document, each.kept) for each in report.failed if each.kept] == [("docs/hr/pay.txt", True)]
+    assert [(failure.document, failure.kept) for failure in report.failed if failure.kept] == [
+        ("docs/hr/pay.txt", True)
+    ]
 
 
 @pytest.mark.parametrize("before", [None, "acme"])
@@ -247,7 +249,7 @@ async def test_another_tenant_holds_for_a_file_that_cannot_be_read(place, build,
     (place / "docs" / "fees.md").write_bytes(b"\x00\x01\x02" * 100)
     index, report = await build(find(place, "docs", tenant="other"))
 
-    assert [each.withdrawn for each in report.failed] == [True]
+    assert [failure.withdrawn for failure in report.failed] == [True]
     assert set(await index.documents()) == {"docs/hr/pay.txt"}
 
 
@@ -264,7 +266,7 @@ async def test_a_folder_that_cannot_be_looked_into(place, build, monkeypatch):
 
     monkeypatch.setattr(Path, "iterdir", closed)
     index, report = await build(find(place, "docs"))
-    assert [(each.document, each.reason, each.kept) for each in report.failed] == [
+    assert [(failure.document, failure.reason, failure.kept) for failure in report.failed] == [
         ("docs/hr", "Permission denied", True)
     ]
     assert set(await index.documents()) == {"docs/fees.md", "docs/hr/pay.txt", "docs/more.txt"}
@@ -293,10 +295,10 @@ def test_a_link_that_leads_out_is_told(place, tmp_path):
     (place / "alone").mkdir()
     (place / "alone" / "pay.txt").symlink_to(secret / "pay.txt")
 
-    found = find(place, "docs", labels={"**": Label.PUBLIC})
+    files = find(place, "docs", labels={"**": Label.PUBLIC})
 
-    assert set(labels_of(found)) == {"docs/fees.md", "docs/hr/pay.txt"}
-    assert found.outside == ("docs/open",)
+    assert set(labels_of(files)) == {"docs/fees.md", "docs/hr/pay.txt"}
+    assert files.outside == ("docs/open",)
     assert "1 links lead out" in find(place, "alone").nothing.message
 
 
@@ -310,8 +312,8 @@ def test_a_linked_folder_has_the_labels_of_its_name_and_of_its_real_path(place, 
 
     for pattern in ("linked/hr/**", "hr/*", "pay.txt", f"{real.resolve()}/**", str(place / "linked/hr/*")):
         wanted = "internal" if pattern == "pay.txt" else "restricted"
-        found = find(place, "linked", labels={pattern: Label.RESTRICTED}, index=["linked"])
-        assert labels_of(found) == {name: wanted}, pattern
+        files = find(place, "linked", labels={pattern: Label.RESTRICTED}, index=["linked"])
+        assert labels_of(files) == {name: wanted}, pattern
     both = {"linked/**": Label.CONFIDENTIAL, f"{real.resolve()}/hr/**": Label.RESTRICTED, "hr/**": Label.PUBLIC}
     assert labels_of(find(place, "linked", labels=both, index=["linked"])) == {name: "restricted"}
     assert labels_of(find(place, "linked", labels=both)) == {"share/hr/pay.txt": "restricted"}
@@ -322,9 +324,9 @@ def test_a_linked_file_that_is_named_itself_has_the_label_of_its_name(place, tmp
     (tmp_path / "pay.txt").write_text("The director earns too much.")
     (place / "wages.txt").symlink_to(tmp_path / "pay.txt")
 
-    found = find(place, "wages.txt", labels={"wages.txt": Label.RESTRICTED}, index=["wages.txt"])
+    files = find(place, "wages.txt", labels={"wages.txt": Label.RESTRICTED}, index=["wages.txt"])
 
-    assert labels_of(found) == {"wages.txt": "restricted"}
+    assert labels_of(files) == {"wages.txt": "restricted"}
 
 
 def test_documents_elsewhere_are_called_without_the_machine_s_path(place, tmp_path):
@@ -332,25 +334,25 @@ def test_documents_elsewhere_are_called_without_the_machine_s_path(place, tmp_pa
     for folder in ("a/docs", "b/docs", "c/notes"):
         (tmp_path / folder / "x").mkdir(parents=True)
         (tmp_path / folder / "x" / "fees.md").write_text(folder)
-    paths = [tmp_path / each for each in ("a/docs", "b/docs", "c/notes", "c/notes/x")]
+    paths = [tmp_path / path for path in ("a/docs", "b/docs", "c/notes", "c/notes/x")]
 
-    found = find(place, *paths, index=paths)
-    assert [each.name for each in found.sources] == ["a/docs/x/fees.md", "b/docs/x/fees.md", "notes/x/fees.md"]
+    files = find(place, *paths, index=paths)
+    assert [source.name for source in files.sources] == ["a/docs/x/fees.md", "b/docs/x/fees.md", "notes/x/fees.md"]
     part = find(place, tmp_path / "a" / "docs" / "x", exact=False, index=paths)
-    assert [each.name for each in part.sources] == ["a/docs/x/fees.md"]
+    assert [source.name for source in part.sources] == ["a/docs/x/fees.md"]
     assert part.scope("a/docs/x/gone.md")
     assert part.scope(f"{(tmp_path / 'a/docs/x').resolve()}/gone.md")  # what an index of before called it
     assert not part.scope("b/docs/x/gone.md")
     alone = find(place, paths[0], index=paths[:1])  # the network has a folder of that name
-    assert [each.name for each in alone.sources] == ["a/docs/x/fees.md"]
+    assert [source.name for source in alone.sources] == ["a/docs/x/fees.md"]
     # So is what is named for one moment, and what was named before keeps its name.
     first = find(place, paths[0], exact=False)
-    assert [each.name for each in first.sources] == ["a/docs/x/fees.md"]
+    assert [source.name for source in first.sources] == ["a/docs/x/fees.md"]
     file = paths[1] / "x" / "fees.md"
     second = find(place, file, exact=False, remembered=first.remembered)
     third = find(place, paths[1], paths[0], exact=False, remembered=second.remembered)
-    assert [each.name for each in second.sources] == ["fees.md"]
-    assert [each.name for each in third.sources] == ["fees.md", "a/docs/x/fees.md"]
+    assert [source.name for source in second.sources] == ["fees.md"]
+    assert [source.name for source in third.sources] == ["fees.md", "a/docs/x/fees.md"]
     assert second.scope(file.resolve().as_posix())  # what an index of before called it
     (other,) = find(place, paths[2] / "x" / "fees.md", exact=False, remembered=third.remembered).sources
     assert other.name == "x/fees.md"
@@ -365,9 +367,9 @@ def test_links_below_a_folder_give_their_label(place):
     (docs / "board").symlink_to(docs / "common")
     (docs / "copy.txt").symlink_to(docs / "hr" / "pay.txt")
 
-    found = find(place, "docs", labels={"docs/board/**": Label.RESTRICTED, "docs/hr/**": Label.CONFIDENTIAL})
+    files = find(place, "docs", labels={"docs/board/**": Label.RESTRICTED, "docs/hr/**": Label.CONFIDENTIAL})
 
-    assert labels_of(found) == {
+    assert labels_of(files) == {
         "docs/common/plan.txt": "restricted",
         "docs/copy.txt": "confidential",
         "docs/fees.md": "internal",
@@ -382,9 +384,9 @@ def test_links_through_links_give_their_label(place):
     (docs / "work").mkdir()
     (docs / "work" / "notes").symlink_to(docs / "hr")
 
-    found = find(place, "docs", labels={"docs/board/notes/**": Label.RESTRICTED})
+    files = find(place, "docs", labels={"docs/board/notes/**": Label.RESTRICTED})
 
-    assert labels_of(found) == {"docs/fees.md": "internal", "docs/hr/pay.txt": "restricted"}
+    assert labels_of(files) == {"docs/fees.md": "internal", "docs/hr/pay.txt": "restricted"}
 
 
 def test_a_part_of_the_index_has_the_labels_of_the_whole(place):
@@ -400,9 +402,9 @@ def test_an_accent_is_one_however_it_is_written(place):
     """A pattern with a composed letter holds for a file name with a combining accent."""
     (place / "docs" / "re\u0301sume\u0301.txt").write_text("She was born here.")
 
-    found = find(place, "docs", labels={"docs/r\u00e9sum\u00e9.txt": Label.RESTRICTED})
+    files = find(place, "docs", labels={"docs/r\u00e9sum\u00e9.txt": Label.RESTRICTED})
 
-    assert labels_of(found)["docs/re\u0301sume\u0301.txt"] == "restricted"
+    assert labels_of(files)["docs/re\u0301sume\u0301.txt"] == "restricted"
 
 
 async def test_a_name_that_is_no_utf_8_is_written_out(place, build):
@@ -472,11 +474,11 @@ async def test_offsets_are_exact(place, build):
     index, _ = await build(find(place, "docs"))
 
     for query in ("clause 7", "part 299", "word word", "日本"):
-        for found in await index.search(query, k=20, clearance=Label.INTERNAL):
-            if found.document == "docs/long.md":
-                assert text[found.start : found.end] == found.text
-            whole = await index.text(found.document, 0, 10**9, clearance=Label.INTERNAL)
-            assert whole[found.start : found.end] == found.text
+        for passage in await index.search(query, k=20, clearance=Label.INTERNAL):
+            if passage.document == "docs/long.md":
+                assert text[passage.start : passage.end] == passage.text
+            whole = await index.text(passage.document, 0, 10**9, clearance=Label.INTERNAL)
+            assert whole[passage.start : passage.end] == passage.text
     digest = hashlib.sha256(text.encode()).hexdigest()
     whole = await index.text("docs/long.md", 0, 10**9, clearance=Label.INTERNAL)
     assert hashlib.sha256(whole.encode()).hexdigest() == digest

@@ -76,8 +76,8 @@ def test_chunks_hold_every_word_once(text, cuts, tokens):
         assert not text[at:start].strip()
         at = max(at, end)
     assert not text[at:].strip()
-    for each in chunks:
-        body = text[each.start : each.end]
+    for piece in chunks:
+        body = text[piece.start : piece.end]
         assert body == body.strip() != ""
         assert words([body])[0] <= tokens
 
@@ -93,9 +93,9 @@ def test_chunks_know_heading_and_page():
     )
     parsed = Parsed(text=text, headings=headings, pages=(0, at("A fee")))
 
-    found = [(text[c.start : c.end], c.heading, c.page) for c in chunk(parsed, words)]
+    pieces = [(text[c.start : c.end], c.heading, c.page) for c in chunk(parsed, words)]
 
-    assert found == [("Intro.", "", 1), ("A fee is due.", "Loans > Fees", 2), ("Nothing more.", "End", 2)]
+    assert pieces == [("Intro.", "", 1), ("A fee is due.", "Loans > Fees", 2), ("Nothing more.", "End", 2)]
 
 
 def test_a_heading_with_nothing_under_it_is_text():
@@ -109,9 +109,9 @@ def test_a_heading_with_nothing_under_it_is_text():
         for start, line in zip(places, marks, strict=True)
     ]
 
-    found = chunk(Parsed(text=text, headings=tuple(headings)), words)
+    pieces = chunk(Parsed(text=text, headings=tuple(headings)), words)
 
-    assert [(each.heading, text[each.start : each.end]) for each in found] == [
+    assert [(piece.heading, text[piece.start : piece.end]) for piece in pieces] == [
         ("Office", "## Opens at nine"),
         ("Office > Closes at five", "### Fridays at two"),
         ("Rooms", "Five."),
@@ -175,12 +175,12 @@ def test_a_table_is_cut_between_its_rows_and_each_piece_knows_its_columns():
     rows = [f"| City {number} | {number} euros |" for number in range(40)]
     text = "\n".join(["# Rates", "", "They hold.", "", "| City | Rate |", "|---|:--:|", *rows, "", "Ask us.", ""])
 
-    found = chunk(Parsed(text=text, headings=(Heading(0, 7, 1, "Rates"),)), words, tokens=30)
+    chunks = chunk(Parsed(text=text, headings=(Heading(0, 7, 1, "Rates"),)), words, tokens=30)
 
-    pieces = [text[each.start : each.end].splitlines() for each in found]
+    pieces = [text[cut.start : cut.end].splitlines() for cut in chunks]
     assert [line for piece in pieces for line in piece if line in rows] == rows
-    inside = [each.heading for each, piece in zip(found, pieces, strict=True) if piece[0] in rows]
+    inside = [cut.heading for cut, piece in zip(chunks, pieces, strict=True) if piece[0] in rows]
     assert len(inside) > 3
     assert set(inside) == {"Rates > City | Rate"}
-    assert found[0].heading == "Rates"
+    assert chunks[0].heading == "Rates"
     assert chunk(Parsed(text=text), words, tokens=30)[3].heading == "City | Rate"

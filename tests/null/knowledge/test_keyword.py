@@ -56,7 +56,7 @@ def test_what_is_common_is_so_in_all_groups_together(index, monkeypatch):
     monkeypatch.setattr(_keyword, "_LARGE", 3)
     groups = [index("fee", "fee"), index("loan", "rate", "card")]
 
-    found = search_keywords(groups, "fee loan", 10)
+    hits = search_keywords(groups, "fee loan", 10)
 
-    assert [hit.score > 0 for hit in found] == [True] * 3
+    assert [hit.score > 0 for hit in hits] == [True] * 3
     assert len(search_keywords(groups[:1], "fee loan", 10)) == 2

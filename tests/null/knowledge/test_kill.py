@@ -39,12 +39,12 @@ async def test_killed_at_any_moment(tmp_path, open_index):
 
         index = open_index(encoder=_Encoder())
         numbers = set((await index.documents()).values())
-        found = await index.search("update", k=20, clearance=Label.PUBLIC, mode="keyword")
+        passages = await index.search("update", k=20, clearance=Label.PUBLIC, mode="keyword")
 
         assert len(numbers) == 1
         assert int(numbers.pop()) >= finished
-        assert len(found) == 10
-        assert len({passage.text for passage in found}) == 1
+        assert len(passages) == 10
+        assert len({passage.text for passage in passages}) == 1
 
 
 class _Encoder:

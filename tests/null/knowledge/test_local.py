@@ -79,9 +79,9 @@ async def test_what_is_hidden_changes_nothing(open_index, document, seen, hidden
     await among.update([*open_to_all, *secret, *foreign])
 
     for mode in MODES:
-        asked = {"k": 20, "clearance": Label.INTERNAL, "mode": mode}
-        plain = await alone.search(query, **asked)
-        beside = await among.search(query, **asked)
+        options = {"k": 20, "clearance": Label.INTERNAL, "mode": mode}
+        plain = await alone.search(query, **options)
+        beside = await among.search(query, **options)
         assert [(p.document, p.start, p.score) for p in plain] == [(p.document, p.start, p.score) for p in beside]
 
 
@@ -167,11 +167,11 @@ async def test_a_failed_update_changes_nothing(index, document, monkeypatch, whe
         with pytest.raises(StoreError, match=r"Cannot write the index 'docs' to .*No space.*It is as it was"):
             await index.update([document("a.txt", "new words")])
 
-    (found,) = await index.search("words", k=9, clearance=Label.INTERNAL)
-    assert found.text == "old words"
+    (passage,) = await index.search("words", k=9, clearance=Label.INTERNAL)
+    assert passage.text == "old words"
     await index.update([document("a.txt", "new words")])
-    (found,) = await index.search("words", k=9, clearance=Label.INTERNAL)
-    assert found.text == "new words"
+    (passage,) = await index.search("words", k=9, clearance=Label.INTERNAL)
+    assert passage.text == "new words"
 
 
 async def test_nothing_indexed_yet(index):
@@ -218,8 +218,8 @@ async def test_every_changed_byte_is_noticed(open_index, document, tmp_path):
 
     for path in files:
         content = path.read_bytes()
-        place = len(content) // 2
-        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        middle = len(content) // 2
+        path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
         with pytest.raises(ArtefactRefused) as caught:
             await open_index().search("fee", k=1, clearance=Label.INTERNAL)
         assert "coterie index docs --rebuild" in caught.value.hint
@@ -298,10 +298,10 @@ def test_many_vectors_are_found_as_few_are():
 
     shares = []
     for query in vectors[:20].astype(np.float32):
-        found = index.search(query, 10)
+        hits = index.search(query, 10)
         exact = np.argsort(-(vectors.astype(np.float32) @ query), kind="stable")[:10]
-        shares.append(len(set(found.rows.tolist()) & set(exact.tolist())) / 10)
-        assert found.cosines.tolist() == sorted(found.cosines.tolist(), reverse=True)
+        shares.append(len(set(hits.rows.tolist()) & set(exact.tolist())) / 10)
+        assert hits.cosines.tolist() == sorted(hits.cosines.tolist(), reverse=True)
     assert np.mean(shares) > 0.95
 
 
@@ -347,10 +347,10 @@ async def test_an_index_of_an_older_reader_is_searched_and_says_so(open_index, d
     write_manifest(generation, kept)
 
     index = open_index()
-    assert [each.dated for each in await index.search("late fee", k=1, clearance=Label.INTERNAL)] == [None]
+    assert [passage.dated for passage in await index.search("late fee", k=1, clearance=Label.INTERNAL)] == [None]
     assert index_state(folder).is_outdated
     await index.update([replace(document("a.txt", "late fee"), dated="2024-05")])
-    assert [each.dated for each in await index.search("late fee", k=1, clearance=Label.INTERNAL)] == ["2024-05"]
+    assert [passage.dated for passage in await index.search("late fee", k=1, clearance=Label.INTERNAL)] == ["2024-05"]
     assert index_state(folder).is_outdated
     await index.update([document("a.txt", "late fee"), document("b.txt", "wires")])
     assert not index_state(folder).is_outdated

@@ -9,13 +9,13 @@ from coterie.knowledge.parse_pdf import PageLine, find_titles, parse_pdf, set_ap
 
 def lines(*printed, leading=12.0, size=10.0):
     """Lines one below the other: a text, or text with size, whether it is bold, and distance from the line before."""
-    y, found = 700.0, []
-    for each in printed:
-        text, *looks = (each,) if isinstance(each, str) else each
+    y, made = 700.0, []
+    for line in printed:
+        text, *looks = (line,) if isinstance(line, str) else line
         large, bold, down = [*looks, *(size, False, leading)[len(looks) :]]
         y -= down
-        found.append(PageLine(text, 50.0, y, large, bold))
-    return found
+        made.append(PageLine(text, 50.0, y, large, bold))
+    return made
 
 
 BODY = ["The permit costs thirty euros a year for the", "first dog. Others cost more than that."]
@@ -25,7 +25,11 @@ def test_what_is_printed_larger_or_bold_is_a_heading():
     """Of two sizes the larger has the higher rank; bold lines are headings where the text is not bold."""
     page = lines(("Dog park", 18.0), *BODY, ("Fees", 14.0), *BODY, ("Appeals", 10.0, True, 20.0), *BODY)
 
-    assert [(each.level, each.title) for each in find_titles([page])] == [(1, "Dog park"), (2, "Fees"), (3, "Appeals")]
+    assert [(title.level, title.title) for title in find_titles([page])] == [
+        (1, "Dog park"),
+        (2, "Fees"),
+        (3, "Appeals"),
+    ]
 
 
 def test_a_heading_of_two_lines_is_one():
@@ -33,8 +37,8 @@ def test_a_heading_of_two_lines_is_one():
     together = lines(("A study of", 18.0, False, 20.0), ("bees", 18.0, False, 20.0), *BODY, *BODY)
     apart = lines(("A study of", 18.0, False, 20.0), ("bees", 18.0, False, 90.0), *BODY, *BODY)
 
-    assert [each.title for each in find_titles([together])] == ["A study of bees"]
-    assert [each.title for each in find_titles([apart])] == ["A study of", "bees"]
+    assert [title.title for title in find_titles([together])] == ["A study of bees"]
+    assert [title.title for title in find_titles([apart])] == ["A study of", "bees"]
 
 
 @pytest.mark.parametrize(
@@ -76,10 +80,14 @@ def test_a_printed_page():
     pypdf = pytest.importorskip("pypdf")
     generic, writer = pypdf.generic, pypdf.PdfWriter()
     page = writer.add_blank_page(300, 300)
-    said = [("F2 18 Tf 20 260 Td", "Fees"), ("F1 10 Tf 0 -30 Td", "A permit costs 30"), ("0 -12 Td", "euros a year.")]
-    said += [("0 -24 Td", "Dogs are free of tax if they assist the blind."), ("0 -12 Td", "Cats are free, too.")]
+    shown_texts = [
+        ("F2 18 Tf 20 260 Td", "Fees"),
+        ("F1 10 Tf 0 -30 Td", "A permit costs 30"),
+        ("0 -12 Td", "euros a year."),
+    ]
+    shown_texts += [("0 -24 Td", "Dogs are free of tax if they assist the blind."), ("0 -12 Td", "Cats are free, too.")]
     stream = generic.DecodedStreamObject()
-    shown = " ".join(f"{'/' if how.startswith('F') else ''}{how} ({text}) Tj" for how, text in said)
+    shown = " ".join(f"{'/' if how.startswith('F') else ''}{how} ({text}) Tj" for how, text in shown_texts)
     stream.set_data(f"BT {shown} ET".encode())
     fonts = {
         generic.NameObject(f"/F{n}"): generic.DictionaryObject(
@@ -104,4 +112,4 @@ def test_a_printed_page():
         "Dogs are free of tax if they assist the blind.\nCats are free, too.",
     )
     assert parsed.text == f"Fees\n\n{first}\n\n{second}\n\n"
-    assert [(each.level, each.title) for each in parsed.headings] == [(1, "Fees")]
+    assert [(heading.level, heading.title) for heading in parsed.headings] == [(1, "Fees")]

@@ -55,10 +55,10 @@ def pdf(*pages):
         stream = f"BT /F1 12 Tf 20 200 Td ({text}) Tj ET"
         objects.append(f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream")
     content, places = "%PDF-1.4\n", []
-    for number, each in enumerate(objects, start=1):
+    for number, body in enumerate(objects, start=1):
         places.append(len(content))
-        content += f"{number} 0 obj\n{each}\nendobj\n"
-    table = "".join(f"{place:010} 00000 n \n" for place in places)
+        content += f"{number} 0 obj\n{body}\nendobj\n"
+    table = "".join(f"{offset:010} 00000 n \n" for offset in places)
     size = len(objects) + 1
     return (
         f"{content}xref\n0 {size}\n0000000000 65535 f \n{table}trailer\n<< /Size {size} /Root 1 0 R >>\n"
@@ -222,8 +222,8 @@ def test_pdf_form(written):
         widget[generic.NameObject("/V")] = value
         box = [generic.NumberObject(n) for n in (120, low, 280, low + 20)]
         widget[generic.NameObject("/Rect")] = generic.ArrayObject(box)
-        for key, each in more.items():
-            widget[generic.NameObject(f"/{key}")] = generic.NumberObject(each)
+        for key, number in more.items():
+            widget[generic.NameObject(f"/{key}")] = generic.NumberObject(number)
         return writer._add_object(widget)
 
     fields = [
@@ -311,9 +311,9 @@ def test_entity_bomb(written):
 )
 def test_encodings(content, text, said):
     """A mark, then UTF-8, then Windows-1252, which is said."""
-    found, note = decode(content)
+    decoded, note = decode(content)
 
-    assert found == text
+    assert decoded == text
     assert bool(note) is said
 
 

@@ -89,8 +89,8 @@ def level(number, style, text, more=""):
 
 
 def in_list(number, depth, text):
-    place = f'<w:numPr><w:ilvl w:val="{depth}"/><w:numId w:val="{number}"/></w:numPr>'
-    return f"<w:p><w:pPr>{place}</w:pPr>{run(text)}</w:p>"
+    properties = f'<w:numPr><w:ilvl w:val="{depth}"/><w:numId w:val="{number}"/></w:numPr>'
+    return f"<w:p><w:pPr>{properties}</w:pPr>{run(text)}</w:p>"
 
 
 def test_numbers_that_word_writes_are_read():
@@ -118,7 +118,7 @@ def test_numbers_that_word_writes_are_read():
     assert parsed.text.split("\n\n")[:-1] == [
         *("1. Goods", "1.1 Sold.", "(a) Whole.", "(b) Broken.", "2. Term", "2.1 Two years.", "Bullet", "4. Anew")
     ]
-    assert [each.title for each in parsed.headings] == ["1. Goods", "2. Term"]
+    assert [heading.title for heading in parsed.headings] == ["1. Goods", "2. Term"]
 
 
 @pytest.mark.parametrize(
@@ -145,8 +145,8 @@ def test_a_title_stands_above_all_headings():
         for style in ("Title", "Heading1", "Heading2")
     )
 
-    assert [each.level for each in parse_docx(docx(body)).headings] == [1, 2, 3]
-    assert [each.level for each in parse_docx(docx(body.replace("Title", "Quote"))).headings] == [1, 2]
+    assert [heading.level for heading in parse_docx(docx(body)).headings] == [1, 2, 3]
+    assert [heading.level for heading in parse_docx(docx(body.replace("Title", "Quote"))).headings] == [1, 2]
 
 
 def test_a_strict_docx_is_read():
@@ -239,7 +239,7 @@ def test_front_matter_is_no_markdown():
 
     parsed = parse_markdown(text.encode())
 
-    assert [(each.level, each.title) for each in parsed.headings] == [(1, "Garden rules"), (2, "Water")]
+    assert [(heading.level, heading.title) for heading in parsed.headings] == [(1, "Garden rules"), (2, "Water")]
     assert parsed.text == text
 
 
@@ -249,7 +249,7 @@ def test_headings_of_restructured_text():
 
     parsed = parse_rst(text.encode())
 
-    assert [(each.level, each.title) for each in parsed.headings] == [
+    assert [(heading.level, heading.title) for heading in parsed.headings] == [
         (1, "Guide"),
         (2, "Intro"),
         (3, "Depth"),
@@ -280,9 +280,9 @@ def test_headings_are_those_of_commonmark(text, titles):
     """Remarks, code within code, signatures and quotes hold none; the text of a heading stands as it is."""
     parsed = parse_markdown(text.encode())
 
-    assert [each.title for each in parsed.headings] == titles
+    assert [heading.title for heading in parsed.headings] == titles
     assert parsed.text == text
-    assert all(each.title.split()[0] in text[each.start : each.end] for each in parsed.headings)
+    assert all(heading.title.split()[0] in text[heading.start : heading.end] for heading in parsed.headings)
 
 
 @pytest.mark.parametrize(

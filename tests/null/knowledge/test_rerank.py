@@ -27,8 +27,10 @@ def reranker():
 
 
 def score(reranker, query, *passages):
-    found = [CandidatePassage(keyword=0.0, cosine=0.25, tokens=reranker.pack(tokens(*words))) for words in passages]
-    return reranker.score(tokens(*query), found)
+    candidates = [
+        CandidatePassage(keyword=0.0, cosine=0.25, tokens=reranker.pack(tokens(*words))) for words in passages
+    ]
+    return reranker.score(tokens(*query), candidates)
 
 
 def test_the_mean_best_match_by_rarity(reranker):
@@ -125,10 +127,10 @@ async def test_a_index_is_reranked(tmp_path, document, reranker):
 
     try:
         await index.update([put(f"{n}.txt", text) for n, text in enumerate(texts)])
-        found = await index.search("late fee", k=82, clearance=Label.INTERNAL)
+        passages = await index.search("late fee", k=82, clearance=Label.INTERNAL)
     finally:
         await index.close()
 
-    assert found[0].text == "a late fee"
-    assert len(found) == 82
-    assert [p.score for p in found] == sorted((p.score for p in found), reverse=True)
+    assert passages[0].text == "a late fee"
+    assert len(passages) == 82
+    assert [p.score for p in passages] == sorted((p.score for p in passages), reverse=True)

@@ -111,14 +111,14 @@ def test_a_row_has_the_names_of_its_columns(parse, make):
 
 def grid(rows):
     """A table of rows; a cell of None goes on to the right, as one that is merged."""
-    found = Grid()
+    made = Grid()
     for row in rows:
-        found.row()
+        made.row()
         for at, text in enumerate(row):
             if text is not None:
                 width = next((n for n in range(1, len(row) - at) if row[at + n] is not None), len(row) - at)
-                found.cell(text, columns=width)
-    return list(found.paragraphs())
+                made.cell(text, columns=width)
+    return list(made.paragraphs())
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_a_chart_and_the_notes_of_a_slide_are_read():
 
     assert rows_of(parsed) == ["2023\nNorth: 4.5", "2024\nNorth: 6"]
     assert "Without returns." in parsed.text
-    assert [each.title for each in parsed.headings] == ["Sales"]
+    assert [heading.title for heading in parsed.headings] == ["Sales"]
     assert parsed.pages == (0,)
 
 
@@ -303,8 +303,8 @@ def test_a_pdf_whose_tables_cannot_be_looked_for_is_read_as_text(monkeypatch):
     monkeypatch.setattr("coterie.knowledge.parse_pdf_tables._MOST_RULES", 0)
     drawing = parse_pdf(content)
 
-    assert [each.rows for each in (late, failed, drawing)] == [(), (), ()]
-    assert all("Tageskarte" in each.text for each in (late, failed, drawing))
+    assert [page.rows for page in (late, failed, drawing)] == [(), (), ()]
+    assert all("Tageskarte" in page.text for page in (late, failed, drawing))
     assert "page 1 on" in late.note
     assert "ValueError" in failed.note
     assert drawing.note == ""
@@ -350,14 +350,14 @@ def test_no_chunk_cuts_a_row(tokens):
         parse_markdown(b"# T\n\n| A | B |\n|---|---|\n" + b"".join(b"| a. Then b %d | c |\n" % n for n in range(30))),
         parse_markdown(b"A | B\n---|---\n" + b"".join(b"a. Then b %d | c\n" % n for n in range(30))),
     ):
-        ends = [(each.start, each.end) for each in chunk(parsed, words, tokens=tokens)]
+        ends = [(piece.start, piece.end) for piece in chunk(parsed, words, tokens=tokens)]
         lines = parsed.text.split("\n") if not parsed.rows else []
         rows = parsed.rows or [
             (at, at + len(line)) for line, at in zip(lines, offsets(lines), strict=True) if line.count("Then")
         ]
         assert len(ends) > 1
         for start, end in rows:
-            inside = [each for each in ends if each[0] < end - 2 and each[1] > start + 2]
+            inside = [piece for piece in ends if piece[0] < end - 2 and piece[1] > start + 2]
             assert len(inside) == 1, parsed.text[start:end]
 
 

@@ -9,10 +9,10 @@ async def test_only_the_named_document_is_searched(index, document):
     """Passages come from it alone, the best first, though another one has the words as well."""
     await index.update([document("a.txt", TEXT), document("b.txt", "the late fee is nine dollars")])
 
-    found = await index.search("late fee", k=2, clearance=Label.INTERNAL, document="a.txt")
+    passages = await index.search("late fee", k=2, clearance=Label.INTERNAL, document="a.txt")
 
-    assert [each.document for each in found] == ["a.txt", "a.txt"]
-    assert found[0].text == "the late fee is five dollars"
+    assert [passage.document for passage in passages] == ["a.txt", "a.txt"]
+    assert passages[0].text == "the late fee is five dollars"
 
 
 async def test_a_document_that_may_not_be_seen_is_not_there(index, document):

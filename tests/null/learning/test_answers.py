@@ -24,20 +24,20 @@ def found(*citations: tuple[str, int, int, str], accepted: bool = True) -> Findi
 
 def test_a_place_is_right_where_it_overlaps():
     """Of the right document only."""
-    asked = row(spans=[(10, 20)])
+    question = row(spans=[(10, 20)])
 
-    assert holds_answer(asked, "a.md", 19, 30, "")
-    assert not holds_answer(asked, "a.md", 20, 30, "")
-    assert not holds_answer(asked, "b.md", 10, 20, "")
+    assert holds_answer(question, "a.md", 19, 30, "")
+    assert not holds_answer(question, "a.md", 20, 30, "")
+    assert not holds_answer(question, "b.md", 10, 20, "")
 
 
 def test_a_quote_is_right_where_most_words_are_shared():
     """Longer or shorter than the quote that was given."""
-    asked = row(quotes=["a late fee of 12 pounds"])
+    question = row(quotes=["a late fee of 12 pounds"])
 
-    assert holds_answer(asked, "a.md", 0, 1, "We charge a late fee of 12 pounds, once a month.")
-    assert holds_answer(asked, "a.md", 0, 1, "12 pounds")
-    assert not holds_answer(asked, "a.md", 0, 1, "A paper statement costs 3 pounds.")
+    assert holds_answer(question, "a.md", 0, 1, "We charge a late fee of 12 pounds, once a month.")
+    assert holds_answer(question, "a.md", 0, 1, "12 pounds")
+    assert not holds_answer(question, "a.md", 0, 1, "A paper statement costs 3 pounds.")
 
 
 def test_figures():
@@ -80,6 +80,6 @@ async def test_places_become_quotes_where_a_index_has_the_text():
             return "a late fee of 12 pounds"[start:end] if name == "a.md" else None
 
     rows = [row(spans=[(2, 10)]), row(spans=[(2, 10)], document="b.md"), row()]
-    found = await with_quotes(rows, {"index": Keeps()}, clearance=Label.PUBLIC)
+    questions = await with_quotes(rows, {"index": Keeps()}, clearance=Label.PUBLIC)
 
-    assert [each.labels for each in found] == [("late fee",), (), ()]
+    assert [question.labels for question in questions] == [("late fee",), (), ()]

@@ -30,17 +30,17 @@ def test_wrong_rows_are_explained(read, table, more, found):
 
 def test_every_problem_is_told_at_once(read, table):
     """A file with three mistakes is corrected in one go."""
-    said = refusal(read, table("new one,Card", " ,card", "new two,"))
+    message = refusal(read, table("new one,Card", " ,card", "new two,"))
 
-    assert said.count("\n  - ") == 4  # `Card` is also a label with one example
+    assert message.count("\n  - ") == 4  # `Card` is also a label with one example
 
 
 def test_many_lines_are_shown_by_example(read, table):
     """A thousand wrong rows make a short message that counts them."""
-    said = refusal(read, table(*[",card"] * 1000))
+    message = refusal(read, table(*[",card"] * 1000))
 
-    assert "1,000 rows with an empty text: lines 22, 23, 24 and 997 more" in said
-    assert len(said) < 400
+    assert "1,000 rows with an empty text: lines 22, 23, 24 and 997 more" in message
+    assert len(message) < 400
 
 
 def test_too_few_rows_are_refused_for_training_only(read, table):
@@ -57,11 +57,11 @@ def test_one_label_teaches_nothing(read, table):
 def test_free_text_is_no_label(read, table):
     """A column of answers or keys in the label's place is recognised, and not reported as a hundred rare labels."""
     rows = [f"another question {i},answer {i}" for i in range(100)]
-    said = refusal(read, table(*rows))
+    message = refusal(read, table(*rows))
 
-    assert "102 different labels on 120 rows" in said
-    assert "looks like free text or a key" in said
-    assert "only one example" not in said
+    assert "102 different labels on 120 rows" in message
+    assert "looks like free text or a key" in message
+    assert "only one example" not in message
 
 
 def test_contradicting_rows_are_counted(read, table):

@@ -115,10 +115,10 @@ def test_similar_templates_do_not_take_long(growth):
     """Texts that differ in a number only are not all compared with each other, which would be their square."""
     rng = random.Random(0)
     texts = [f"please show the status of order number {rng.randrange(10**6)} today" for _ in range(10_000)]
-    found = near_duplicates(texts[:7_000], texts[7_000:])
+    pairs = near_duplicates(texts[:7_000], texts[7_000:])
 
     assert growth(lambda some: near_duplicates(some, some[:50]), texts[:750], texts[:3_000]) < 12
-    assert all(jaccard(texts[pair.a], texts[7_000 + pair.b]) >= SIMILARITY for pair in found[:50])
+    assert all(jaccard(texts[pair.a], texts[7_000 + pair.b]) >= SIMILARITY for pair in pairs[:50])
 
 
 def test_groups_do_not_depend_on_order():

@@ -59,7 +59,7 @@ async def test_the_figures_of_a_classifier():
     """Each figure is over the rows it speaks of; abstaining is right where there is no label, and wrong elsewhere."""
     rows, findings = zip(*CASES, strict=True)
     seen = []
-    report = await evaluate(Answers({row.text: found for row, found in CASES}), rows, progress=seen.append)
+    report = await evaluate(Answers({row.text: judgement for row, judgement in CASES}), rows, progress=seen.append)
 
     assert report.n == 6
     assert report.labelled == 4
@@ -79,7 +79,7 @@ async def test_the_figures_of_a_classifier():
 async def test_json_has_the_promised_shape():
     """Scripts find the promised keys, null where there is no figure, and strict JSON."""
     rows = [row for row, _ in CASES[:4]]
-    report = await evaluate(Answers({row.text: found for row, found in CASES}), rows)
+    report = await evaluate(Answers({row.text: judgement for row, judgement in CASES}), rows)
     out = json.loads(json.dumps(report.to_json(), allow_nan=False))
 
     assert out["oos_auroc"] is None
@@ -201,18 +201,18 @@ def test_rows_that_were_cut_are_counted():
 
 async def test_vectors_of_cut_texts():
     """A vector that is known already can be of the beginning of its text; the specialist is told."""
-    told = {}
+    truncated = {}
 
     class Notes(Answers):
         async def consult(self, task, view, *, call=None):
-            told[task.text] = task.truncated
+            truncated[task.text] = task.truncated
             return await super().consult(task, view, call=call)
 
     rows = [Row(text="long", labels=("card",)), Row(text="short", labels=("card",))]
     who = Notes({"long": finding("card"), "short": finding("card")})
     await evaluate(who, rows, vectors=np.ones((2, 3)), truncated=np.array([True, False]))
 
-    assert told == {"long": True, "short": False}
+    assert truncated == {"long": True, "short": False}
 
 
 # --- Written texts -----------------------------------------------------------------------------------
@@ -230,8 +230,8 @@ def test_written_texts_are_held_against_the_replies_that_should_be():
         Row(text="c", labels=("Call us.",)),
         Row(text="d"),
     ]
-    said = [wrote("it is  LOST"), wrote("your card was here"), wrote("", accepted=False), wrote("anything")]
-    strict, lax = (judge_texts(rows, said, alike=alike) for alike in (0.8, 0.7))
+    findings = [wrote("it is  LOST"), wrote("your card was here"), wrote("", accepted=False), wrote("anything")]
+    strict, lax = (judge_texts(rows, findings, alike=alike) for alike in (0.8, 0.7))
 
     assert (strict.n, strict.labelled) == (4, 3)
     assert strict.token_f1 == pytest.approx((1.0 + 0.75 + 0.0) / 3)

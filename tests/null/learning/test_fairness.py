@@ -31,11 +31,11 @@ def test_wilson():
 )
 def test_four_fifths(approved, verdict):
     """Beside 600 of 1,000, half as many are below, all as many above, and three quarters of them are undecided."""
-    found = {group.name: group for group in shares(("a", 1000, 600), ("b", 1000, approved)).groups}
+    groups = {group.name: group for group in shares(("a", 1000, 600), ("b", 1000, approved)).groups}
 
-    assert found["a"].verdict == "reference"
-    assert found["b"].verdict == verdict
-    assert found["b"].ratio == pytest.approx(approved / 600)
+    assert groups["a"].verdict == "reference"
+    assert groups["b"].verdict == verdict
+    assert groups["b"].ratio == pytest.approx(approved / 600)
 
 
 def test_the_ratio_s_interval():
@@ -90,9 +90,9 @@ def test_words_and_few_numbers_are_groups():
 def test_many_numbers_are_stretches():
     """Quartiles, or where they are cut; in the order of the numbers."""
     ages = list(range(20, 60))
-    found = group_names([*ages, None])
+    group_of_row = group_names([*ages, None])
 
-    assert [found.count(name) for name in dict.fromkeys(found)] == [10, 10, 10, 10, 1]
+    assert [group_of_row.count(name) for name in dict.fromkeys(group_of_row)] == [10, 10, 10, 10, 1]
     assert group_names([24, 25, 61, 60], [25, 60]) == ["below 25", "25 to below 60", "60 or more", "60 or more"]
     names = group_names([9.0, 100.0, 10.0, *ages], [10, 100])
     report = fairness("age", names, [0.1] * len(names), [0] * len(names), [True] * len(names))
@@ -108,29 +108,29 @@ def test_proxies():
     theirs = random.integers(2, size=600)
     half = np.where(random.random(600) < 0.5, theirs, random.integers(2, size=600))
     columns = {"same": theirs, "half": half, "chance": random.integers(4, size=600)}
-    found = find_proxies("sex", [str(each) for each in theirs], columns, 0.3 * theirs + 0.7 * random.random(600))
-    by_name = {proxy.column: proxy for proxy in found.columns}
+    proxies = find_proxies("sex", [str(value) for value in theirs], columns, 0.3 * theirs + 0.7 * random.random(600))
+    by_name = {proxy.column: proxy for proxy in proxies.columns}
 
-    assert [proxy.column for proxy in found.columns] == ["same", "half", "chance"]
+    assert [proxy.column for proxy in proxies.columns] == ["same", "half", "chance"]
     assert by_name["same"].auc == 1.0
     assert 0.68 < by_name["half"].auc < 0.82
     assert by_name["chance"].interval.low < 0.5 < by_name["chance"].interval.high
-    assert [proxy.column for proxy in found.telling] == ["same", "half"]
-    assert found.together.auc > 0.99
-    assert 0.7 < found.score.auc < 0.9
+    assert [proxy.column for proxy in proxies.telling] == ["same", "half"]
+    assert proxies.together.auc > 0.99
+    assert 0.7 < proxies.score.auc < 0.9
 
 
 def test_a_score_that_is_lower_for_a_group_tells_it_too():
     """Which way it differs does not matter."""
     theirs = np.array([0, 1] * 100)
-    found = find_proxies("sex", [str(each) for each in theirs], {"x": np.zeros(200, dtype=int)}, -1.0 * theirs)
+    proxies = find_proxies("sex", [str(value) for value in theirs], {"x": np.zeros(200, dtype=int)}, -1.0 * theirs)
 
-    assert found.score.auc == 1.0
-    assert found.columns[0].auc == pytest.approx(0.5, abs=0.1)
+    assert proxies.score.auc == 1.0
+    assert proxies.columns[0].auc == pytest.approx(0.5, abs=0.1)
 
 
 def test_an_attribute_of_one_value():
     """There is nothing to tell."""
-    found = find_proxies("sex", ["a"] * 50, {"x": np.arange(50) % 3}, np.zeros(50))
+    proxies = find_proxies("sex", ["a"] * 50, {"x": np.arange(50) % 3}, np.zeros(50))
 
-    assert (found.columns, found.together, found.score) == ((), None, None)
+    assert (proxies.columns, proxies.together, proxies.score) == ((), None, None)

@@ -57,9 +57,9 @@ def test_a_value_is_right_if_it_is_the_stated_one():
 def test_figures_of_a_field_of_several_values():
     """One of two names found and one wrong one: exact F1 is one half, and the words of all together count."""
     rows = [row(parties=[span("Acme Inc."), span("Bolt LLC")])]
-    found = [finding(said("parties", "Acme Inc."), said("parties", "Ohio"))]
+    findings = [finding(said("parties", "Acme Inc."), said("parties", "Ohio"))]
 
-    report = judge_fields(rows, field_cases(rows, found))
+    report = judge_fields(rows, field_cases(rows, findings))
     figures = report.fields["parties"]
 
     assert figures.exact_f1 == pytest.approx(2 * 1 / (2 + 2))
@@ -81,13 +81,13 @@ def test_any_place_of_a_single_value_is_right():
 def test_what_is_not_stated_counts_by_itself():
     """Precision and recall of silence; a text that neither states nor claims it is no part of F1."""
     rows = [row(law=span("laws of Ohio")), row(), row(), row(law=span("laws of Ohio"))]
-    found = [
+    findings = [
         finding(said("law", "laws of Ohio")),
         finding(said("law")),
         finding(said("law", "Ohio")),
         finding(said("law")),
     ]
-    figures = judge_fields(rows, field_cases(rows, found)).fields["law"]
+    figures = judge_fields(rows, field_cases(rows, findings)).fields["law"]
 
     assert figures.not_stated_precision == 0.5
     assert figures.not_stated_recall == 0.5
@@ -105,10 +105,10 @@ def test_a_quote_that_is_not_where_it_says_is_an_error():
 def test_an_evaluation_of_fields():
     """Coverage and calibration are over everything that was said; both F1 have intervals over texts."""
     rows = [row(law=span("laws of Ohio")) for _ in range(6)] + [row() for _ in range(4)]
-    found = [finding(said("law", "laws of Ohio")) for _ in range(5)] + [
+    findings = [finding(said("law", "laws of Ohio")) for _ in range(5)] + [
         finding(said("law", confidence=0.4, accepted=False)) for _ in range(5)
     ]
-    evaluation = judge(rows, found)
+    evaluation = judge(rows, findings)
 
     assert evaluation.accuracy == 0.9
     assert evaluation.coverage == 0.5

@@ -119,9 +119,9 @@ def test_chat_records_give_question_and_reply(read):
 
 def test_chat_without_a_user_message_is_refused(read):
     """The line of a chat that asks nothing is named."""
-    said = refusal(read, jsonl({"messages": [{"role": "assistant", "content": "hello"}]}), name="chat.jsonl")
+    message = refusal(read, jsonl({"messages": [{"role": "assistant", "content": "hello"}]}), name="chat.jsonl")
 
-    assert "line 1 has no message of role 'user'" in said
+    assert "line 1 has no message of role 'user'" in message
 
 
 @pytest.mark.parametrize(
@@ -157,17 +157,17 @@ def test_wrong_files_are_explained(read, content, found):
 
 def test_deeply_nested_json_is_refused(read):
     """A line that would exhaust the parser's stack is an error like others."""
-    said = refusal(read, '{"text": ' + "[" * 200_000 + "\n", name="deep.jsonl")
+    message = refusal(read, '{"text": ' + "[" * 200_000 + "\n", name="deep.jsonl")
 
-    assert "line 1 is not valid JSON" in said
+    assert "line 1 is not valid JSON" in message
 
 
 def test_endless_lines_are_refused(read, monkeypatch):
     """A line over the limit is not read to its end."""
     monkeypatch.setattr("coterie.learning.files.LONGEST_LINE", 1024 * 1024)
-    said = refusal(read, b"text,label\n" + b"x" * (2 * 1024 * 1024))
+    message = refusal(read, b"text,label\n" + b"x" * (2 * 1024 * 1024))
 
-    assert "line 2 is longer than 1 MiB" in said
+    assert "line 2 is longer than 1 MiB" in message
 
 
 @pytest.mark.parametrize(
@@ -186,18 +186,18 @@ def test_endless_lines_are_refused(read, monkeypatch):
 )
 def test_missing_columns_are_named_with_the_nearest(read, table, header, hint):
     """The columns there are, and the one that was probably meant, are in the message."""
-    said = refusal(read, table(header=header))
+    message = refusal(read, table(header=header))
 
-    assert hint in said
-    assert header.split(",", maxsplit=1)[0] in said
+    assert hint in message
+    assert header.split(",", maxsplit=1)[0] in message
 
 
 def test_a_missing_column_is_said_before_anything_about_rows(read):
     """A file without a header is told so and not that its third line has a comma too many."""
-    said = refusal(read, "where is my card,card\nwhat, really?,loan,x\n")
+    message = refusal(read, "where is my card,card\nwhat, really?,loan,x\n")
 
-    assert "has no column 'text' or 'label'; its columns are 'where is my card' and 'card'" in said
-    assert "The first line names the columns, such as: text,label" in said
+    assert "has no column 'text' or 'label'; its columns are 'where is my card' and 'card'" in message
+    assert "The first line names the columns, such as: text,label" in message
 
 
 def test_missing_jsonl_keys_count_as_empty_where_others_have_them(read):

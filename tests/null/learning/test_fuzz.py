@@ -98,8 +98,8 @@ def test_config():
 
 CSV = b'text,label,amount\nwhere is my card,card,5\n"a, quoted ""one""",other,\nlost it,card,7.5\n' * 5
 JSONL = b"".join(
-    json.dumps(each).encode() + b"\n"
-    for each in (
+    json.dumps(row).encode() + b"\n"
+    for row in (
         {"text": "where is my card", "label": "card", "amount": 5},
         {"text": "caf\u00e9", "label": ["other", "card"]},
         {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "card"}]},
@@ -162,7 +162,7 @@ def pdf() -> bytes:
         places.append(len(out))
         out += b"%d 0 obj\n%s\nendobj\n" % (number, part)
     start = len(out)
-    out += b"xref\n0 7\n0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % place for place in places)
+    out += b"xref\n0 7\n0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % offset for offset in places)
     return bytes(out + b"trailer\n<< /Size 7 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % start)
 
 

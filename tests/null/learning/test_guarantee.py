@@ -100,9 +100,9 @@ def thresholds(population: Population, n: int, target: float, rule=certified) ->
     return [rule(*population.draw(random, n), target) for _ in range(SPLITS)]
 
 
-def too_many(population: Population, found: list[float | None], target: float) -> bool:
+def too_many(population: Population, found_thresholds: list[float | None], target: float) -> bool:
     """Whether more thresholds are above the target than chance allows."""
-    return sum(population.risk(threshold) > target for threshold in found) > MOST
+    return sum(population.risk(threshold) > target for threshold in found_thresholds) > MOST
 
 
 @pytest.mark.parametrize(("n", "target"), [(60, 0.05), (300, 0.05), (1_000, 0.02), (3_000, 0.01)])
@@ -136,9 +136,9 @@ def test_a_naive_threshold_fails_the_same_test(name):
 def test_little_is_given_up(name, n, share):
     """The coverage is most of what could be accepted by one who knows the population."""
     population = populations(0.05)[name]
-    found = thresholds(population, n, 0.05)
+    limits = thresholds(population, n, 0.05)
 
-    assert np.mean([population.coverage(threshold) for threshold in found]) >= share * population.oracle(0.05) - 0.005
+    assert np.mean([population.coverage(threshold) for threshold in limits]) >= share * population.oracle(0.05) - 0.005
 
 
 def test_nothing_is_accepted_where_nothing_may_be():

@@ -11,10 +11,10 @@ WORDS = st.lists(st.sampled_from("abc"), max_size=7)
 
 def test_known_values():
     """Worked out by hand: five words against four, three in common, two of those in order."""
-    said, wanted = "the cat sat on mats", "On the mat: cat"
+    text, wanted = "the cat sat on mats", "On the mat: cat"
 
-    assert token_f1(said, wanted) == pytest.approx(2 * 3 / 9)
-    assert rouge_l(said, wanted) == pytest.approx(2 * 2 / 9)
+    assert token_f1(text, wanted) == pytest.approx(2 * 3 / 9)
+    assert rouge_l(text, wanted) == pytest.approx(2 * 2 / 9)
 
 
 def test_case_and_signs_do_not_count():
@@ -29,16 +29,16 @@ def test_nothing():
 
 
 def subsequences(words: list[str]) -> set[tuple[str, ...]]:
-    found = {()}
+    parts = {()}
     for word in words:
-        found |= {(*each, word) for each in found}
-    return found
+        parts |= {(*part, word) for part in parts}
+    return parts
 
 
 @given(WORDS, WORDS)
 def test_the_longest_common_subsequence(first, second):
     """Is the longest of all those that both have."""
-    longest = max(len(each) for each in subsequences(first) & subsequences(second))
+    longest = max(len(subsequence) for subsequence in subsequences(first) & subsequences(second))
     expected = 2 * longest / (len(first) + len(second)) if first or second else 1.0
 
     assert rouge_l(" ".join(first), " ".join(second)) == pytest.approx(expected)

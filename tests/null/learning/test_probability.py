@@ -130,9 +130,9 @@ def test_certainty_has_a_line_too():
 def test_few_answers_leave_the_line_near_the_usual_one():
     """Forty answers bend the usual line a little, two thousand of the same kind as much as they say."""
     random = np.random.default_rng(0)
-    said = random.normal(1.0, 1.5, 2_000)
-    right = random.random(2_000) < sigmoid(1.2 * said - 0.5)
-    few, many = (fit_confidence(sigmoid(said[:rows]), right[:rows]) for rows in (40, 2_000))
+    scores = random.normal(1.0, 1.5, 2_000)
+    right = random.random(2_000) < sigmoid(1.2 * scores - 0.5)
+    few, many = (fit_confidence(sigmoid(scores[:rows]), right[:rows]) for rows in (40, 2_000))
 
     assert few is not None
     assert many is not None
@@ -146,13 +146,13 @@ def test_a_prior_costs_less_than_the_luck_of_few_answers():
     miss = {"prior": 0.0, "alone": 0.0}
     for _ in range(100):
         slope, intercept = random.normal(0.7, 0.2), random.normal(0.0, 0.3)
-        said = random.normal(1.5, 1.5, 60)
-        right = random.random(60) < sigmoid(slope * said + intercept)
-        line, alone = fit_confidence(sigmoid(said), right), fit_platt(said, right)
+        scores = random.normal(1.5, 1.5, 60)
+        right = random.random(60) < sigmoid(slope * scores + intercept)
+        line, alone = fit_confidence(sigmoid(scores), right), fit_platt(scores, right)
         assert line is not None
-        truth = sigmoid(slope * said + intercept)
-        miss["prior"] += float(((line.probability(said) - truth) ** 2).mean())
-        miss["alone"] += float(((alone.probability(said) - truth) ** 2).mean())
+        truth = sigmoid(slope * scores + intercept)
+        miss["prior"] += float(((line.probability(scores) - truth) ** 2).mean())
+        miss["alone"] += float(((alone.probability(scores) - truth) ** 2).mean())
 
     assert miss["prior"] < 0.8 * miss["alone"]
 
@@ -160,10 +160,10 @@ def test_a_prior_costs_less_than_the_luck_of_few_answers():
 @pytest.mark.parametrize("gain", [0.0, 0.03, 0.5])
 def test_a_line_is_raised_by_what_is_gained(gain):
     """Confidences mean `gain` more, in the same order, and never certainty."""
-    said = np.linspace(0.2, 0.95, 50)
+    confidences = np.linspace(0.2, 0.95, 50)
     line = Platt(slope=0.7, intercept=0.1)
-    raised = raise_confidence(line, said, gain)
-    before, after = (each.probability(np.log(said / (1 - said))) for each in (line, raised))
+    raised = raise_confidence(line, confidences, gain)
+    before, after = (fit.probability(np.log(confidences / (1 - confidences))) for fit in (line, raised))
 
     assert after.mean() == pytest.approx(min(before.mean() + gain, 1 - (1 - before.mean()) / 100))
     assert raised.slope == line.slope

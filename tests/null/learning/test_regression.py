@@ -58,8 +58,8 @@ def test_false_alarms_stay_below_one_in_twenty():
 def test_slices():
     """Recall, precision and F1 of each label that a row has, and which of its rows were found."""
     truth = [("a",), ("a",), ("b",), ("b",), ("c",)]
-    found = [("a",), ("b",), ("b",), ("b",), ()]
-    slices = slice_labels(truth, found)
+    predicted = [("a",), ("b",), ("b",), ("b",), ()]
+    slices = slice_labels(truth, predicted)
 
     assert list(slices) == ["a", "b", "c"]
     assert (slices["a"].recall, slices["a"].precision, slices["a"].f1) == (0.5, 1.0, pytest.approx(2 / 3))
@@ -73,7 +73,7 @@ def test_slices_of_several_labels():
     """A row of several labels stands in the slice of each."""
     slices = slice_labels([("a", "b"), ("b",)], [("b",), ("a", "b")])
 
-    assert {label: (each.n, each.recall) for label, each in slices.items()} == {"a": (1, 0.0), "b": (2, 1.0)}
+    assert {label: (figures.n, figures.recall) for label, figures in slices.items()} == {"a": (1, 0.0), "b": (2, 1.0)}
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 100])

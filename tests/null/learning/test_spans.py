@@ -122,11 +122,11 @@ def test_quotes_without_a_value_of_their_type(tmp_path, kind, told):
     path = tmp_path / "bills.csv"
     path.write_text("text,sum\n" + "".join(f"You owe {n}.10 by Monday.,{n}.10\n" for n in range(12)))
     dataset = read_dataset(path, task="extract", fields={"sum": kind})
-    said = [
+    findings = [
         warning for warning in dataset.warnings if "field 'sum': 12 of 12 quotes can be read as no money" in warning
     ]
 
-    assert bool(said) == told
+    assert bool(findings) == told
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,6 @@ def test_sums_of_exponentials(axis, keepdims):
     """They agree along any axis, with rows that are all minus infinity too."""
     a = X[:1200].reshape(30, 40).copy()
     a[3] = -np.inf
-    found, right = logsumexp(a, axis=axis, keepdims=keepdims), special.logsumexp(a, axis=axis, keepdims=keepdims)
-    np.testing.assert_allclose(found, right, rtol=1e-13)
-    assert np.shape(found) == np.shape(right)
+    sums, right = logsumexp(a, axis=axis, keepdims=keepdims), special.logsumexp(a, axis=axis, keepdims=keepdims)
+    np.testing.assert_allclose(sums, right, rtol=1e-13)
+    assert np.shape(sums) == np.shape(right)

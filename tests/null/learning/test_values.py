@@ -101,4 +101,4 @@ def test_places_are_those_of_the_text():
     """Each value says where it stands."""
     text = "from May 8, 2014 until 2019-05-07"
 
-    assert [text[each.start : each.end] for each in find_values("date", text)] == ["May 8, 2014", "2019-05-07"]
+    assert [text[value.start : value.end] for value in find_values("date", text)] == ["May 8, 2014", "2019-05-07"]

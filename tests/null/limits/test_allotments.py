@@ -68,12 +68,12 @@ async def test_a_request_that_takes_more_than_was_reserved_takes_nothing_from_ot
     first, second = [await limits.admit(Principal()) for _ in range(2)]
 
     await limits.settle(first, Usage(joules=40.0))
-    assert [(each.joules, each.held_joules) for each in limits.spending()] == [(40.0, 5.0), (0.0, 0.0)]
+    assert [(spending.joules, spending.held_joules) for spending in limits.spending()] == [(40.0, 5.0), (0.0, 0.0)]
 
     await limits.settle(await limits.admit(Principal()), Usage(joules=1.0))
     await limits.settle(second, Usage(joules=3.0))
-    assert [(each.joules, each.held_joules) for each in limits.spending()] == [(44.0, 0.0), (0.0, 0.0)]
-    assert [each.requests for each in limits.spending()] == [0, 3]
+    assert [(spending.joules, spending.held_joules) for spending in limits.spending()] == [(44.0, 0.0), (0.0, 0.0)]
+    assert [spending.requests for spending in limits.spending()] == [0, 3]
 
 
 async def test_budgets_that_are_leased_anew_together_keep_their_own(tmp_path):
@@ -88,16 +88,18 @@ async def test_budgets_that_are_leased_anew_together_keep_their_own(tmp_path):
     for name in often:
         for _ in range(40):
             await limits.settle_each(dict.fromkeys(await limits.reserve([Bucket(name, name)], ONE, Principal())))
-        known = next(each for each in allotments._known.values() if each.row == name)
-        await limits.settle_each({allotments._reserve(known, known.free): None})
+        share = next(candidate for candidate in allotments._known.values() if candidate.row == name)
+        await limits.settle_each({allotments._reserve(share, share.free): None})
     await limits.settle_each(dict.fromkeys(kept))
     allotments.write(lease=True)
 
     with limits._file.writing() as connection:
         held = dict(connection.execute("SELECT budget, requests FROM held WHERE budget <> 'energy'").fetchall())
-    assert held == {each.row: each.held.requests for each in allotments._known.values() if each.row != "energy"}
+    assert held == {
+        allotment.row: allotment.held.requests for allotment in allotments._known.values() if allotment.row != "energy"
+    }
     await limits.settle(running, Usage(joules=1.0))
-    assert {(each.held, each.held_joules) for each in limits.spending()} == {(0, 0)}
+    assert {(spending.held, spending.held_joules) for spending in limits.spending()} == {(0, 0)}
     with limits._file.writing() as connection:
         assert connection.execute("SELECT DISTINCT held_requests FROM spent").fetchall() == [(0,)]
 
@@ -129,4 +131,4 @@ async def test_a_lease_that_was_not_written_is_not_spent(made):
 
 def free(limits: StoredLimits) -> int:
     """Requests that this process may make without asking the storage."""
-    return sum(each.free.requests for each in limits._allotments._known.values())
+    return sum(share.free.requests for share in limits._allotments._known.values())

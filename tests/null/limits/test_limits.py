@@ -127,9 +127,9 @@ async def test_what_says_no_length_takes_what_such_calls_took(budgets):
     body = Prompt(messages=PROMPT.messages, max_tokens=4_000, verbatim=b"{}", unbounded=1)
     for _ in range(12):
         await sent(made, body, wrote=20)
-    for asked in (body, dataclasses.replace(body, unbounded=2)):
-        async with made.held([asked], MODEL, "large", SYSTEM) as held:
-            assert (held.most[0].tokens, held.prompts[0].verbatim) == (18 + 20 * asked.unbounded, b"{}")
+    for prompt in (body, dataclasses.replace(body, unbounded=2)):
+        async with made.held([prompt], MODEL, "large", SYSTEM) as held:
+            assert (held.most[0].tokens, held.prompts[0].verbatim) == (18 + 20 * prompt.unbounded, b"{}")
             held.outputs = [Output(usage=Usage(tokens_in=20, tokens_out=20))]
     with pytest.raises(BudgetExceeded):  # it says how long, and that is what it may take
         await sent(made, dataclasses.replace(body, unbounded=0))
@@ -139,13 +139,13 @@ async def test_what_says_no_length_takes_what_such_calls_took(budgets):
 
 async def test_what_answers_took_says_what_one_needs(budgets):
     """After ten answers of 5 tokens, one is asked where 10 can be paid; after ten of 90, none is."""
-    for wrote, asked in ((5, True), (90, False)):
+    for wrote, bounded in ((5, True), (90, False)):
         made = budgets(large={"money": "9"}, **{f"b{wrote}": {"money": "0.0140", "tenant": "t"}})
         for _ in range(10):
             await sent(made, wrote=wrote)
         tight = StoredLimits({"b": BudgetSection(money="0.0013")}, made._file._path.with_name(f"{wrote}.db"))
         tight._usual = made._usual
-        if asked:
+        if bounded:
             assert await sent(tight, wrote=5) == 10
         else:
             with pytest.raises(BudgetExceeded):
@@ -215,7 +215,7 @@ async def test_gone_before_it_began(budgets, times):
         gone = await asyncio.gather(*waiting, return_exceptions=True)
         await asyncio.get_running_loop().shutdown_default_executor()  # no thread is at work any more
 
-    assert [type(each) for each in gone] == [asyncio.CancelledError] * 2
+    assert [type(outcome) for outcome in gone] == [asyncio.CancelledError] * 2
     daily, energy = made.spending()
     assert (daily.money, daily.held, energy.joules, energy.held_joules) == (0, 0, 0, 0)
 
@@ -251,7 +251,7 @@ async def test_gone_while_the_request_is_counted(budgets, monkeypatch):
 async def test_tries_before_an_answer(budgets, failures, tokens):
     """Of each try that was not turned away the most that it can take counts beside what the answer took."""
     made = budgets(daily={"tokens": 1000})
-    tries = tuple(Failure(reason="x", turned_away=each) for each in failures)
+    tries = tuple(Failure(reason="x", turned_away=turned_away) for turned_away in failures)
     async with made.held([PROMPT], MODEL.model_copy(update={"retries": 2}), "large", SYSTEM) as held:
         held.outputs = [Output(usage=Usage(tokens_in=20, tokens_out=10), failures=tries)]
 
@@ -272,7 +272,7 @@ async def test_tries_before_an_answer(budgets, failures, tokens):
 async def test_tries_of_a_call_that_failed(budgets, error, tries, tokens):
     """A try that was cut off counts although the last one was turned away, or never made."""
     made = budgets(daily={"tokens": 1000})
-    error.failures = tuple(Failure(reason="x", turned_away=each) for each in tries)
+    error.failures = tuple(Failure(reason="x", turned_away=turned_away) for turned_away in tries)
     with pytest.raises(type(error)):
         async with made.held([PROMPT], MODEL.model_copy(update={"retries": 2}), "large", SYSTEM):
             raise error
@@ -423,10 +423,10 @@ async def test_what_slid_away_is_dropped(budgets, clock, tmp_path):
 async def test_a_rate_at_once(budgets):
     """Two processes' worth of requests at once are taken up to the limit and not one more."""
     several = [budgets(rate={"requests": 25, "per": "minute"}) for _ in range(3)]
-    done = await asyncio.gather(*(each.admit(Principal()) for each in several * 20), return_exceptions=True)
+    done = await asyncio.gather(*(limits.admit(Principal()) for limits in several * 20), return_exceptions=True)
 
-    assert sum(each == () for each in done) == 25
-    assert all(each == () or isinstance(each, BudgetExceeded) for each in done)
+    assert sum(outcome == () for outcome in done) == 25
+    assert all(outcome == () or isinstance(outcome, BudgetExceeded) for outcome in done)
 
 
 async def test_whose(budgets):
@@ -532,12 +532,12 @@ async def test_a_killed_process(budgets):
 
 async def test_a_killed_process_of_the_same_number(budgets, tmp_path, clock):
     """In a container every process is number 1: what the one before held counts as spent, not as held by the next."""
-    place = tmp_path / "left.db"
+    database = tmp_path / "left.db"
     async with budgets(daily={"tokens": 1000}).held([PROMPT], MODEL, "large", SYSTEM):
-        with closing(sqlite3.connect(tmp_path / "budgets.db")) as running, closing(sqlite3.connect(place)) as left:
+        with closing(sqlite3.connect(tmp_path / "budgets.db")) as running, closing(sqlite3.connect(database)) as left:
             running.backup(left)
-    (spent,) = StoredLimits({"daily": BudgetSection(tokens=1000)}, place, clock=clock).spending()
-    with closing(sqlite3.connect(place)) as connection:
+    (spent,) = StoredLimits({"daily": BudgetSection(tokens=1000)}, database, clock=clock).spending()
+    with closing(sqlite3.connect(database)) as connection:
         (held,) = connection.execute("SELECT count(*) FROM held").fetchone()
 
     assert (spent.tokens, spent.held, held) == (200, 0, 0)
@@ -623,7 +623,7 @@ async def test_energy_at_once(budgets, seed):
 
     results = await asyncio.gather(*(one() for _ in range(300)), return_exceptions=True)
     (spent,) = made.spending()
-    assert all(each is None or isinstance(each, BudgetExceeded) for each in results)
+    assert all(result is None or isinstance(result, BudgetExceeded) for result in results)
     assert took[0] <= spent.joules + 1e-3
     assert spent.joules <= 1000
     assert spent.held_joules == 0
@@ -758,8 +758,8 @@ async def test_ten_thousand_at_once(budgets, seed):
 
     results = await asyncio.gather(*(one() for _ in range(2_500)), return_exceptions=True)
     expected = (BudgetExceeded, EngineUnavailable, EngineTimeout, asyncio.CancelledError)
-    assert all(each is None or isinstance(each, expected) for each in results), results
+    assert all(result is None or isinstance(result, expected) for result in results), results
     (spent,) = made.spending()
     assert took[0] <= spent.tokens <= limit
     assert spent.held == 0
-    assert any(isinstance(each, BudgetExceeded) for each in results)
+    assert any(isinstance(result, BudgetExceeded) for result in results)

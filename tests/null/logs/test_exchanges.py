@@ -60,7 +60,7 @@ CHUNKS = [{"choices": [{"delta": {"content": piece}}]} for piece in ('{"intent":
 
 def stream(*events):
     """Server-sent events with their names, as two APIs write them."""
-    return "".join(f"event: {each['type']}\ndata: {json.dumps(each)}\n\n" for each in events)
+    return "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
 
 
 SHAPES = {
@@ -275,11 +275,11 @@ SHAPES = {
 def test_every_shape_is_read(shape):
     """The question, the instructions and the answer of every shape are the same."""
     reader = CallReader()
-    (found,) = reader.read(SHAPES[shape])
+    (exchange,) = reader.read(SHAPES[shape])
 
     assert not reader.skipped
-    assert (found.text, found.system) == (TEXT, SYSTEM)
-    assert found.answer in (ANSWER, json.loads(ANSWER))
+    assert (exchange.text, exchange.system) == (TEXT, SYSTEM)
+    assert exchange.answer in (ANSWER, json.loads(ANSWER))
 
 
 @pytest.mark.parametrize(
@@ -295,9 +295,9 @@ def test_every_shape_is_read(shape):
 )
 def test_plain_shapes(record, text, answer):
     """Records without roles."""
-    (found,) = CallReader().read(record)
+    (exchange,) = CallReader().read(record)
 
-    assert (found.text, found.answer) == (text, answer)
+    assert (exchange.text, exchange.answer) == (text, answer)
 
 
 def choice(reason="stop", **message):
@@ -341,20 +341,22 @@ def test_what_gives_no_row_is_counted(record, reason):
 def test_the_two_files_of_a_batch():
     """Requests and results find each other by `custom_id` in any order; what is alone is counted."""
     reader = CallReader()
-    asked = [{"custom_id": str(i), "method": "POST", "url": "/v1/chat/completions", "body": REQUEST} for i in range(3)]
+    requests = [
+        {"custom_id": str(i), "method": "POST", "url": "/v1/chat/completions", "body": REQUEST} for i in range(3)
+    ]
     done = [{"custom_id": str(i), "response": {"status_code": 200, "body": RESPONSE}, "error": None} for i in (1, 0, 7)]
-    found = [each for record in [*asked[:1], *done, *asked[1:]] for each in reader.read(record)]
+    exchanges = [exchange for record in [*requests[:1], *done, *requests[1:]] for exchange in reader.read(record)]
     reader.finish()
 
-    assert [(each.text, each.about["id"]) for each in found] == [(TEXT, "0"), (TEXT, "1")]
+    assert [(exchange.text, exchange.about["id"]) for exchange in exchanges] == [(TEXT, "0"), (TEXT, "1")]
     assert dict(reader.skipped) == {"no_question": 1, "no_answer": 1}
 
 
 def test_where_it_is_from():
     """Identity, model and time are kept, of the record first."""
-    (found,) = CallReader().read({"id": "r", "request": REQUEST, "response": {**RESPONSE, "created": 17}})
+    (exchange,) = CallReader().read({"id": "r", "request": REQUEST, "response": {**RESPONSE, "created": 17}})
 
-    assert found.about == {"id": "r", "model": "gpt-5", "time": "17"}
+    assert exchange.about == {"id": "r", "model": "gpt-5", "time": "17"}
 
 
 @pytest.mark.parametrize(

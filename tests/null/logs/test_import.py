@@ -60,8 +60,8 @@ def log(tmp_path):
 
 def test_an_answer_is_taken_apart(log, tmp_path):
     """A file a field with its task: label sets, several labels, quotes, free text; the rest is named."""
-    found = import_logs([log], tmp_path / "out")
-    files = {file.name: file for file in found.files}
+    report = import_logs([log], tmp_path / "out")
+    files = {file.name: file for file in report.files}
 
     assert {name: file.task for name, file in files.items()} == {
         "intent.jsonl": "classify",
@@ -73,7 +73,7 @@ def test_an_answer_is_taken_apart(log, tmp_path):
     assert files["intent.jsonl"].labels == {"delivery": 30, "refund": 30, "card": 30}
     assert files["urgent.jsonl"].labels == {"true": 45, "false": 45}
     assert files["tags.jsonl"].multi_label
-    assert {name: found.fields[name].form() for name in ("score", "language")} == {"score": None, "language": None}
+    assert {name: report.fields[name].form() for name in ("score", "language")} == {"score": None, "language": None}
     first = lines(tmp_path / "out/intent.jsonl")[0]
     assert (first["label"], first["source"]) == ("delivery", "log.jsonl:1")
     assert lines(tmp_path / "out/fields.jsonl")[0]["fields"] == {"order_id": "A-1000"}
@@ -99,7 +99,7 @@ def test_files_are_ready_for_training(log, tmp_path, monkeypatch, capsys):
 
 def test_a_hostile_log(tmp_path):
     """Broken lines, other encodings, failures, duplicates and huge lines are counted; what is good is read."""
-    good = [json.dumps(each).encode() for each in calls(30)]
+    good = [json.dumps(record).encode() for record in calls(30)]
     latin = json.dumps(call("Wo ist das Päckchen für Jürgen?", {"intent": "delivery"}), ensure_ascii=False)
     path = tmp_path / "log.jsonl"
     path.write_bytes(
@@ -120,10 +120,10 @@ def test_a_hostile_log(tmp_path):
             ]
         )
     )
-    found = import_logs([path], tmp_path / "out", only=["intent"])
+    report = import_logs([path], tmp_path / "out", only=["intent"])
 
-    assert found.exchanges == 34
-    assert {key: found.skipped[key] for key in ("broken", "not_utf8", "error", "duplicate", "unknown")} == {
+    assert report.exchanges == 34
+    assert {key: report.skipped[key] for key in ("broken", "not_utf8", "error", "duplicate", "unknown")} == {
         "broken": 3,
         "not_utf8": 1,
         "error": 1,
@@ -134,7 +134,7 @@ def test_a_hostile_log(tmp_path):
     assert len(rows) == 33
     assert "Wo ist das Päckchen für Jürgen?" in {row["text"] for row in rows}
     assert main(["init", str(tmp_path / "net")]) == 0
-    assert main(["-C", str(tmp_path / "net"), "add", *found.files[0].arguments(tmp_path / "out")]) == 0
+    assert main(["-C", str(tmp_path / "net"), "add", *report.files[0].arguments(tmp_path / "out")]) == 0
 
 
 @pytest.mark.parametrize(
@@ -156,28 +156,28 @@ def test_containers(tmp_path, form):
             "array": json.dumps(records),
             "bom array": "\ufeff" + json.dumps(records),
             "pretty array": json.dumps(records, indent=2),
-            "pretty objects": "\n".join(json.dumps(each, indent=2) for each in records),
+            "pretty objects": "\n".join(json.dumps(record, indent=2) for record in records),
         }.get(form, "\n".join(map(json.dumps, records)))
         data = text.encode("utf-16" if form == "utf-16" else "utf-8")
         path.write_bytes(gzip.compress(data) if form == "gzip" else data)
-    found = import_logs([path], None)
+    report = import_logs([path], None)
 
-    assert (found.exchanges, dict(found.skipped)) == (24, {})
+    assert (report.exchanges, dict(report.skipped)) == (24, {})
 
 
 def test_several_call_sites(tmp_path):
     """Calls with other instructions are another job: each has a file of its own, small ones share one."""
     records = [*calls(30), *(call(f"{i} text", {"intent": "ab"[i % 2]}, system="Another job.") for i in range(20))]
     records += [call(f"{i} odd", {"intent": "delivery"}, system=f"On day {i}") for i in range(4)]
-    found = import_logs([write(tmp_path / "l.jsonl", records)], tmp_path / "out", only=["intent"])
+    report = import_logs([write(tmp_path / "l.jsonl", records)], tmp_path / "out", only=["intent"])
 
-    assert sorted(file.rows for file in found.files) == [4, 20, 30]
-    assert {found.sites.get(file.site, file.site) for file in found.files} == {
+    assert sorted(file.rows for file in report.files) == [4, 20, 30]
+    assert {report.sites.get(file.site, file.site) for file in report.files} == {
         "Sort the message.",
         "Another job.",
         "other",
     }
-    assert [file.labels for file in found.files if file.rows == 20] == [{"a": 10, "b": 10}]
+    assert [file.labels for file in report.files if file.rows == 20] == [{"a": 10, "b": 10}]
 
 
 @pytest.mark.parametrize("answer", ["```json\n{}\n```", "```\n{}\n```", "{}", " {} \n"])
@@ -211,10 +211,10 @@ def test_a_few_lists_make_no_field_of_lists(tmp_path, stray, multi_label):
 def test_the_same_text_with_another_answer_is_told(tmp_path):
     """Both rows stay, and the contradiction is counted."""
     records = [*calls(30), call("the same", {"intent": "card"}), call("the same", {"intent": "refund"})]
-    found = import_logs([write(tmp_path / "l.jsonl", records)], None, only=["intent"])
+    report = import_logs([write(tmp_path / "l.jsonl", records)], None, only=["intent"])
 
-    assert found.conflicting == 1
-    assert found.files[0].rows == 32
+    assert report.conflicting == 1
+    assert report.files[0].rows == 32
 
 
 def test_a_task_may_be_named(log, tmp_path):
@@ -227,17 +227,17 @@ def test_a_task_may_be_named(log, tmp_path):
 
 def test_what_is_asked_for_and_not_there(log, tmp_path, capsys):
     """A field that no answer has, a task that is none, a file that would be overwritten, a file without calls."""
-    for words, said in (
+    for words, problem in (
         (["--field", "intnet"], "No field 'intnet'"),
         (["--task", "score"], "'score'"),
     ):
         assert main(["import", str(log), "--out", str(tmp_path / "out"), *words]) == 2
-        assert said in capsys.readouterr().err
+        assert problem in capsys.readouterr().err
     empty = tmp_path / "empty.jsonl"
     empty.write_text('{"hello": 1}\n')
-    for path, said in ((empty, "1 unknown"), (tmp_path / "none", "none"), (tmp_path, str(tmp_path))):
+    for path, problem in ((empty, "1 unknown"), (tmp_path / "none", "none"), (tmp_path, str(tmp_path))):
         assert main(["import", str(path)]) == 2
-        assert said in capsys.readouterr().err
+        assert problem in capsys.readouterr().err
     assert main(["import", str(log), "--out", str(tmp_path / "out")]) == 0
     before = (tmp_path / "out/intent.jsonl").read_bytes()
     assert main(["import", str(log), "--out", str(tmp_path / "out")]) == 2

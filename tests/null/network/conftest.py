@@ -123,15 +123,15 @@ class Speaks(Says):
     """The same, said piece by piece; `between` is done before each piece."""
 
     pieces: tuple[str, ...] = ("so ", "it ", "is")
-    between: Callable[[int], object] = lambda place: None
+    between: Callable[[int], object] = lambda index: None
     closed: int = 0
 
     async def speak(self, task: Task, view: ContextView, *, call=None) -> AsyncIterator[Delta | Finding]:
         """Pieces, then the finding."""
         self.value = "".join(self.pieces)
         try:
-            for place, piece in enumerate(self.pieces):
-                waiting = self.between(place)
+            for index, piece in enumerate(self.pieces):
+                waiting = self.between(index)
                 if asyncio.iscoroutine(waiting):
                     await waiting
                 yield Delta(text=piece)
@@ -268,9 +268,9 @@ class Bench:
 
     def network(self, *specialists: Says, **parts: object) -> Network:
         """A network of these."""
-        cards = {each.card.name: each.card for each in specialists}
+        cards = {specialist.card.name: specialist.card for specialist in specialists}
         given = {
-            "specialists": {each.card.name: each for each in specialists},
+            "specialists": {specialist.card.name: specialist for specialist in specialists},
             "router": Sends(cards),
             "store": self.store,
             "meter": Prices(),

@@ -136,10 +136,10 @@ async def test_what_left_is_told_at_every_door(bench):
     assert (quiet.egress, quiet.trace.egress_summary) == ((), "none")
     assert "ada" not in egress.text
     assert all(message["content"] in egress.text for message in sent.json["messages"])
-    told = summarise(answer.trace)["egress"]
-    assert told["summary"] == answer.trace.egress_summary
-    assert [prompt["outcome"] for prompt in told["prompts"]] == ["answered"]
-    assert "EMAIL_1" not in str(told) + str(without_content(answer.trace).egress)
+    summary = summarise(answer.trace)["egress"]
+    assert summary["summary"] == answer.trace.egress_summary
+    assert [prompt["outcome"] for prompt in summary["prompts"]] == ["answered"]
+    assert "EMAIL_1" not in str(summary) + str(without_content(answer.trace).egress)
 
 
 async def test_a_log_that_fails_before_something_leaves(bench):
@@ -155,7 +155,7 @@ async def test_a_log_that_fails_before_something_leaves(bench):
 
         assert server.connections == 0
     (settled,) = bench.store.settled
-    assert [each.outcome for each in settled.trace.egress] == ["not_sent"]
+    assert [prompt.outcome for prompt in settled.trace.egress] == ["not_sent"]
     assert settled.trace.egress_summary == "none"
 
 

@@ -72,21 +72,21 @@ def asked(draw):
 def fourgrams(text):
     """Every four words in a row of a text, as plain words."""
     words = re.findall(r"\w+", text.casefold())
-    return {" ".join(words[place : place + 4]) for place in range(len(words) - 3)}
+    return {" ".join(words[start : start + 4]) for start in range(len(words) - 3)}
 
 
 def left_behind(folder, came_in, names):
     """What of it stands in any file of the folder, and where."""
-    grams, found = {gram for text in came_in for gram in fourgrams(text)}, []
+    grams, left = {gram for text in came_in for gram in fourgrams(text)}, []
     for path in folder.rglob("*"):
         if path.is_file():
             raw = path.read_bytes().decode("utf-8", "replace")
             readings = [raw, re.sub(r"\\u([0-9a-f]{4})", lambda m: chr(int(m[1], 16)), raw)]
             for reading in readings:
                 there = fourgrams(reading.replace("\\n", " ").replace("\\", ""))
-                found += [(path.name, gram) for gram in grams & there]
-                found += [(path.name, name) for name in names if name.casefold() in reading.casefold()]
-    return found
+                left += [(path.name, gram) for gram in grams & there]
+                left += [(path.name, name) for name in names if name.casefold() in reading.casefold()]
+    return left
 
 
 def leaky(bench, case):
@@ -169,9 +169,9 @@ async def serve(bench, folder, case):
             async for event in network.stream(request):
                 trace = "" if isinstance(event, Delta) else event.trace.id
         if trace:
-            said = Feedback(trace_id=trace, time=1.0, thumb="down", value=texts[2], comment=texts[3])
-            await store.feedback(said)
-            await log.append(audit_feedback(said, digest=log.digest))
+            feedback = Feedback(trace_id=trace, time=1.0, thumb="down", value=texts[2], comment=texts[3])
+            await store.feedback(feedback)
+            await log.append(audit_feedback(feedback, digest=log.digest))
         await network.close()
 
 
@@ -187,7 +187,7 @@ def test_nothing_that_came_in_stays(bench, case):
     folder = Path(tempfile.mkdtemp())
     try:
         asyncio.run(serve(bench, folder, case))
-        came_in = [*case["texts"], *(str(each) for each in case["columns"].values())]
+        came_in = [*case["texts"], *(str(value) for value in case["columns"].values())]
         assert left_behind(folder, came_in, [case["name"]]) == []
         assert (folder / "state" / "coterie.db").stat().st_size
     finally:

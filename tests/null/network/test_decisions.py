@@ -31,9 +31,9 @@ MODEL = DecisionModel(
 @pytest.fixture
 def triage(bench):
     """A classifier that says `refund`."""
-    said = bench.Says("triage", value="refund", confidence=0.9)
+    specialist = bench.Says("triage", value="refund", confidence=0.9)
 
-    class Labelled(type(said)):
+    class Labelled(type(specialist)):
         """With labels."""
 
         @property
@@ -57,7 +57,7 @@ class Server:
         answers = {}
         for name, question in json.loads(request.body)["questions"].items():
             options = list(question["criteria"])
-            weights = {each: 1.0 if each == options[0] else 0.0 for each in options}
+            weights = {option: 1.0 if option == options[0] else 0.0 for option in options}
             answer = {"noul": 1.0} if question["type"] == "noul" else {"probabilities": weights}
             answers[name] = {"type": question["type"], **answer}
         return ScriptedAnswer(json={"answers": answers, "usage": {"input_tokens": 9, "output_tokens": 1}})
@@ -118,8 +118,8 @@ async def test_one_request(bench, triage, tmp_path):
     assert answer["intent"].value == "refund"
     assert answer["intent"].accepted
     assert not answer["urgent"].accepted
-    assert [replace(each, instructions="") for each in answer.decisions] == [
-        replace(each, instructions="") for each in trace.decisions
+    assert [replace(decision, instructions="") for decision in answer.decisions] == [
+        replace(decision, instructions="") for decision in trace.decisions
     ]
     assert trace.decisions[1].instructions == "[13 characters, not kept]"
     assert (summary.requests, summary.accepted) == (2, 2)
@@ -197,7 +197,7 @@ async def test_a_log_that_fails_before_something_leaves(bench, triage):
     (settled,) = bench.store.settled
 
     assert server.asked == []
-    assert [(each.engine, each.outcome) for each in settled.trace.egress] == [("jev", "not_sent")]
+    assert [(prompt.engine, prompt.outcome) for prompt in settled.trace.egress] == [("jev", "not_sent")]
     assert [stage.name for stage in settled.trace.stages] == ["admit", "decide"]
 
 
@@ -208,7 +208,7 @@ async def test_a_key_that_permits_one_model(bench, triage):
     request = replace(request_about("x"), label=Label.PUBLIC, allowed=("other",))
     answer = await network.decide(request, QUESTIONS)
 
-    assert {each.answered_by for each in answer.decisions} == {"encoder"}
+    assert {decision.answered_by for decision in answer.decisions} == {"encoder"}
     assert server.asked == []
 
 

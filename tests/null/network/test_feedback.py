@@ -14,8 +14,8 @@ LABELS = {"triage": ("password", "Parcel"), "clauses": ("audit",)}
 
 def check(value, *, specialist="triage", labels=LABELS):
     """As the command and the endpoint do."""
-    said = Feedback(trace_id="t", time=0.0, tenant="default", specialist=specialist, value=value)
-    check_value(said, TRACE, lambda name: labels.get(name, ()))
+    feedback = Feedback(trace_id="t", time=0.0, tenant="default", specialist=specialist, value=value)
+    check_value(feedback, TRACE, lambda name: labels.get(name, ()))
 
 
 @pytest.mark.parametrize("value", [None, "password", ("password", "Parcel")])

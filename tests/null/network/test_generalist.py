@@ -188,7 +188,7 @@ async def test_who_leaves_while_a_model_is_asked_has_a_cost_that_nobody_knows(be
         await asking
 
     trace = bench.store.settled[0].trace
-    assert [each.outcome for each in trace.egress] == ["cancelled"]
+    assert [prompt.outcome for prompt in trace.egress] == ["cancelled"]
     assert [(step.engine, step.usage.cost) for step in trace.steps if step.note == "cut off"] == [("large", None)]
     assert trace.usage.cost is None
 
@@ -215,7 +215,7 @@ async def test_a_broken_answer_to_a_specialist_has_a_cost_that_nobody_knows(benc
     answer = await bench.network(Asking("triage", "card_lost")).ask(Request(text="triage", label=Label.INTERNAL))
     await engine.close()
 
-    assert [each.outcome for each in answer.trace.egress] == ["engine_broken"]
+    assert [prompt.outcome for prompt in answer.trace.egress] == ["engine_broken"]
     assert [(step.engine, step.usage.cost) for step in answer.trace.steps if step.note == "cut off"] == [
         ("large", None)
     ]

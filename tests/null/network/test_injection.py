@@ -42,13 +42,13 @@ async def large(server):
     await engine.close()
 
 
-def placed(where, said):
+def placed(where, words):
     """A request with some words in one place of it."""
     texts = {
-        "text": Request(text=f"triage {said}"),
-        "history": Request(text="triage", history=(Message(role="system", text=said),)),
-        "column": Request(text="triage", columns={"note": said}),
-        "document": Request(text="What is the fee?", document=Document(text=f"The fee is 12 pounds. {said} " * 3)),
+        "text": Request(text=f"triage {words}"),
+        "history": Request(text="triage", history=(Message(role="system", text=words),)),
+        "column": Request(text="triage", columns={"note": words}),
+        "document": Request(text="What is the fee?", document=Document(text=f"The fee is 12 pounds. {words} " * 3)),
         "passage": Request(text="ask"),
     }
     return texts[where]
@@ -99,10 +99,10 @@ async def test_it_is_remarked(bench, where):
         knowledge={"docs": FakeRetriever([passage], index="docs")},
     )
     trace = (await network.ask(placed(where, INJECTIONS[0]))).trace
-    said = {"document": "its document", "passage": "a passage"}.get(where, "what was asked")
+    source = {"document": "its document", "passage": "a passage"}.get(where, "what was asked")
     (remark,) = [verdict for verdict in trace.verdicts if verdict.rule == "injection.suspected"]
     assert remark.allowed
-    assert (remark.reason.code, remark.reason.values["where"]) == ("injection.suspected", said)
+    assert (remark.reason.code, remark.reason.values["where"]) == ("injection.suspected", source)
     assert remark.reason.values["kinds"].startswith("override")
 
 

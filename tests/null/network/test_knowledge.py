@@ -55,7 +55,7 @@ async def test_an_answer_is_cited(bench):
 
     (finding,) = answer.trace.findings
     assert "12 pounds" in answer.text
-    assert [(each.document, each.start) for each in finding.citations] == [("loans.md", 0)]
+    assert [(citation.document, citation.start) for citation in finding.citations] == [("loans.md", 0)]
     assert finding.citations[0].text == TEXTS["loans.md"][0]
 
 
@@ -81,7 +81,7 @@ async def test_a_named_document_is_searched_alone(bench):
         Request(text="What does it cost, and what fee is there?", columns={"document": "fees.md"}, specialist="ask")
     )
 
-    assert {each.document for each in answer.trace.findings[0].citations} == {"fees.md"}
+    assert {citation.document for citation in answer.trace.findings[0].citations} == {"fees.md"}
 
 
 NOT_INDEXED = NotIndexed(
@@ -116,12 +116,12 @@ async def test_a_index_that_cannot_be_searched_is_an_abstention(bench, error):
 
     answer = await network.ask(Request(text="help+clauses"))
 
-    told, termination = answer.text.split("\n\n")
-    assert f"not answered (help: index 'closed' could not be searched: {error.message.rstrip('.')}" in told
+    message, termination = answer.text.split("\n\n")
+    assert f"not answered (help: index 'closed' could not be searched: {error.message.rstrip('.')}" in message
     assert "termination (clauses, 90% sure)" in termination
     assert not help_desk.tasks
     assert str(answer.trace.findings[0].reason).count("..") == 0
-    assert [each.what for each in answer.trace.views[0].omitted] == ["index 'closed'"]
+    assert [omission.what for omission in answer.trace.views[0].omitted] == ["index 'closed'"]
 
 
 async def test_the_way_out_is_told(bench):
@@ -153,9 +153,9 @@ async def test_nothing_is_called_unstated_where_a_index_was_not_searched(bench):
     whole = bench.network(ask(), knowledge={"index": index()})
     part = bench.network(specialist, knowledge={"closed": Closed(NOT_INDEXED), "index": index()})
 
-    known, unknown = await whole.ask(question), await part.ask(question)
+    stated, unknown = await whole.ask(question), await part.ask(question)
 
-    assert (known.trace.status, known.trace.findings[0].value) == ("accepted", NOT_STATED)
+    assert (stated.trace.status, stated.trace.findings[0].value) == ("accepted", NOT_STATED)
     assert unknown.trace.status == "abstained"
     reason = unknown.trace.findings[0].reason
     assert (reason.code, reason.values["indexes"]) == ("abstain.not_searched", "'closed'")
@@ -185,7 +185,7 @@ async def test_secrets_are_found_whatever_else_is_looked_at_meanwhile(monkeypatc
 
     def passages(*texts):
         return [
-            Passage(document="a", start=0, end=len(each), text=each, score=0.0, label=Label.PUBLIC) for each in texts
+            Passage(document="a", start=0, end=len(text), text=text, score=0.0, label=Label.PUBLIC) for text in texts
         ]
 
     monkeypatch.setattr(gathering, "_REMEMBERED", 2)
@@ -196,4 +196,4 @@ async def test_secrets_are_found_whatever_else_is_looked_at_meanwhile(monkeypatc
     await asyncio.to_thread(begun.wait)
     await finder.marked(passages("one", "two", "three"))
     others.set()
-    assert [each.label for each in await looking] == [Label.RESTRICTED, Label.PUBLIC]
+    assert [entry.label for entry in await looking] == [Label.RESTRICTED, Label.PUBLIC]

@@ -183,7 +183,7 @@ async def test_who_may_not_see_it(bench):
     await network.ask(Request(text=PERSONAL, session="s"))
     await network.ask(Request(text="triage", session="s"))
     assert triage.views[-1].entries == ()
-    assert [each.reason.code for each in triage.views[-1].omitted] == ["omit.above_caller"] * len(
+    assert [omission.reason.code for omission in triage.views[-1].omitted] == ["omit.above_caller"] * len(
         triage.views[-1].omitted
     )
 

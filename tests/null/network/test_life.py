@@ -217,16 +217,16 @@ async def test_a_score_that_refers_to_a_person_shows_what_it_knows(bench):
 
 async def test_speaking_specialists_are_heard_piece_by_piece(bench):
     """What a specialist says is passed on as it comes, and together it is the answer."""
-    said = []
+    indexes = []
 
-    async def say(place: int) -> None:
-        said.append(place)
+    async def say(index: int) -> None:
+        indexes.append(index)
         await asyncio.sleep(0)
 
     speaker = bench.Speaks("reply", between=say)
     seen = []
     async for event in bench.network(speaker).stream(Request(text="reply")):
-        seen.append((event.text, len(said)))
+        seen.append((event.text, len(indexes)))
 
     assert [text for text, _ in seen] == ["so ", "it ", "is", "so it is"]
     assert seen[0][1] < 3
@@ -246,7 +246,7 @@ async def test_a_second_part_that_speaks_waits_its_turn(bench):
     """Pieces of the second part are held back until the first is answered, and start on a line of their own."""
     go = asyncio.Event()
     slow, fast = bench.Says("slow", "first", before=go.wait), bench.Speaks("fast", pieces=("se", "cond"))
-    fast.between = lambda place: go.set() if place else None
+    fast.between = lambda index: go.set() if index else None
     async with asyncio.timeout(120):
         deltas, _ = await bench.stream(bench.network(slow, fast), "slow+fast")
 
@@ -276,10 +276,10 @@ async def test_a_session_remembers(bench):
     for session, tenant in (("s", "default"), ("other", "default"), ("s", "acme")):
         await network.ask(Request(text="judge", session=session, tenant=tenant, specialist="judge"))
 
-    known = [[entry.content for entry in view.entries if entry.time] for view in judge.views[-3:]]
-    assert Fact(name="intent", value="card_lost", confidence=0.9) in known[0]
-    assert Message(role="user", text="triage please") in known[0]
-    assert all(Message(role="user", text="triage please") not in each for each in known[1:])
+    contents = [[entry.content for entry in view.entries if entry.time] for view in judge.views[-3:]]
+    assert Fact(name="intent", value="card_lost", confidence=0.9) in contents[0]
+    assert Message(role="user", text="triage please") in contents[0]
+    assert all(Message(role="user", text="triage please") not in content for content in contents[1:])
     kinds = [type(entry.content).__name__ for entry in bench.store.settled[0].entries]
     assert kinds == ["Message", "FindingSummary", "Fact", "FindingSummary", "Message"]
 

@@ -39,7 +39,7 @@ LENGTH = 16_000
 
 def _distinct(text):
     """The same with a number in each stretch, so that each value is another one."""
-    return "".join(f"{text[place : place + 20]} a{place}@b.example " for place in range(0, len(text), 20))
+    return "".join(f"{text[start : start + 20]} a{start}@b.example " for start in range(0, len(text), 20))
 
 
 def _hidden(text):
@@ -57,8 +57,8 @@ def _clearest(text):
 
 def _leant_on(text):
     """As the turns that are looked back to."""
-    asked = [Entry(content=Message(role="user", text=text), producer="user", label=Label.PUBLIC, time=0.0)] * 9
-    return turns_of(Context(entries=tuple(asked)))
+    entries = [Entry(content=Message(role="user", text=text), producer="user", label=Label.PUBLIC, time=0.0)] * 9
+    return turns_of(Context(entries=tuple(entries)))
 
 
 WORK = {
@@ -96,9 +96,9 @@ def test_a_route_is_made_from_head_and_tail():
 
 def test_long_texts_are_looked_through_in_stretches():
     """Each value is found once, wherever a stretch ends."""
-    text = "".join(f"{place} to a{place}@example.com, \n" for place in range(4000))
-    found = [text[each.start : each.end] for each in PatternDetector().find(text)]
-    assert found == [f"a{place}@example.com" for place in range(4000)]
+    text = "".join(f"{number} to a{number}@example.com, \n" for number in range(4000))
+    spans = [text[span.start : span.end] for span in PatternDetector().find(text)]
+    assert spans == [f"a{number}@example.com" for number in range(4000)]
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def test_a_secret_of_any_length_is_found_whole(begin, end, length, before):
     """Wherever a stretch ends, nothing of it is left over."""
     secret = begin + "aZ0-_9" * (length // 6) + end
     text = "so it is " * (before // 9) + f" {secret} " + "and so it was " * 5_000
-    found = [text[each.start : each.end] for each in PatternDetector().find(text) if each.kind == Kind.SECRET]
-    assert found == [secret]
+    secrets = [text[span.start : span.end] for span in PatternDetector().find(text) if span.kind == Kind.SECRET]
+    assert secrets == [secret]
 
 
 def test_what_is_found_in_stretches_is_found_as_in_one():

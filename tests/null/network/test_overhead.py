@@ -63,11 +63,11 @@ async def test_who_leaves_pays(bench):
             triage.calls[-1].charge("small", Usage(cpu_seconds=2.0))
 
     triage.before = stopped
-    asked = asyncio.create_task(bench.network(triage).ask(Request(text="triage")))
+    asking = asyncio.create_task(bench.network(triage).ask(Request(text="triage")))
     await begun.wait()
-    asked.cancel()
+    asking.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asked
+        await asking
     (settled,) = bench.store.settled
     assert [(step.producer, step.engine, step.usage.cpu_seconds) for step in settled.trace.steps][1:] == [
         ("triage", "small", 2.0)

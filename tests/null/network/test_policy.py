@@ -81,10 +81,10 @@ async def test_the_network_sets_the_policy_for_those_who_do_not(with_policy):
     """`[policy]` counts where a request has no aim of its own."""
     network, large = with_policy(default=Aim(quality=0.7))
     kept = await network.ask(Request(text="triage"))
-    asked = await network.ask(Request(text="triage", quality=0.99))
+    answer = await network.ask(Request(text="triage", quality=0.99))
 
     assert kept.trace.status == "accepted"
-    assert asked.trace.status == "escalated"
+    assert answer.trace.status == "escalated"
     assert len(large.tasks) == 1
 
 
@@ -113,11 +113,11 @@ def test_domains_with_few_outcomes_do_not_count_by_themselves():
         RecordedOutcome(prompt=f"p{i}", attempts={"large": Attempt(score=i % 2)}, domain="many" if i < 80 else "few")
         for i in range(100)
     ]
-    found = generalist_by_domain(RecordedOutcomes(rows=tuple(rows), models=("large",)), "large")
+    domains = generalist_by_domain(RecordedOutcomes(rows=tuple(rows), models=("large",)), "large")
 
-    assert list(found) == ["many"]
-    assert 0.5 < found["many"][0] < 0.65
-    assert "0.500 of 80 recorded outcomes of many" in found["many"][1]
+    assert list(domains) == ["many"]
+    assert 0.5 < domains["many"][0] < 0.65
+    assert "0.500 of 80 recorded outcomes of many" in domains["many"][1]
 
 
 async def test_an_aim_that_is_none_is_refused(with_policy):

@@ -26,10 +26,10 @@ ANNA, BOB = "anna@example.org", "bob@example.org"
 async def server():
     """A server that writes to whom it was asked to, in pieces of three characters."""
 
-    def reply(asked):
-        words = re.findall(r"<\w+>", asked["messages"][-1]["content"])
-        said = "I wrote to " + " and ".join(words) + "."
-        return ServerReply(pieces=[said[at : at + 3] for at in range(0, len(said), 3)])
+    def reply(body):
+        words = re.findall(r"<\w+>", body["messages"][-1]["content"])
+        text = "I wrote to " + " and ".join(words) + "."
+        return ServerReply(pieces=[text[at : at + 3] for at in range(0, len(text), 3)])
 
     async with FakeOpenAIServer(default=reply) as server:
         yield server
@@ -133,10 +133,10 @@ async def test_documents(bench, network, server):
         card=card, reader=load_defaults().readers["lexical"], answering=sure, silence=sure
     )
 
-    def conclude(asked):
-        found = re.findall(r"<EMAIL_\d>", "".join(each["content"] for each in asked["messages"][1:]))
-        said = {"questions": []} | ({"answer": f"Write to {found[-1]} [1]."} if found else {})
-        return ServerReply(text=json.dumps(said))
+    def conclude(body):
+        pseudonyms = re.findall(r"<EMAIL_\d>", "".join(message["content"] for message in body["messages"][1:]))
+        reply = {"questions": []} | ({"answer": f"Write to {pseudonyms[-1]} [1]."} if pseudonyms else {})
+        return ServerReply(text=json.dumps(reply))
 
     server.default = conclude
     filler = " ".join(f"The clerk keeps paper number {n} in Leeds." for n in range(40))

@@ -37,25 +37,25 @@ async def test_the_second_is_asked_where_the_first_abstains(bench, first, second
     """Only then; where both abstain the reasons of both are given."""
     one = bench.Says("first", value="one", accepted=first, reason=worded("first says so"))
     two = bench.Says("second", value="two", accepted=second, reason=worded("second says so"))
-    found = await bench.network(one, two, router=ToBoth()).ask(Request(text="whose is it?"))
+    result = await bench.network(one, two, router=ToBoth()).ask(Request(text="whose is it?"))
 
     assert len(two.tasks) == (not first)
-    assert found.trace.status == status
-    assert [finding.specialist for finding in found.trace.findings] == ["first"] + ["second"] * (not first)
+    assert result.trace.status == status
+    assert [finding.specialist for finding in result.trace.findings] == ["first"] + ["second"] * (not first)
     if answer is None:
-        assert "first says so" in found.text
-        assert "second says so" in found.text
+        assert "first says so" in result.text
+        assert "second says so" in result.text
     else:
-        assert found.text == answer
+        assert result.text == answer
 
 
 async def test_results_of_calls_are_for_nobody_else(bench):
     """A specialist whose call was answered does not go on from the result, and another one knows nothing of it."""
     first, second = bench.Says("first", accepted=False), bench.Says("second", value="two")
     tools = Tools(since=(Message(role="user", text="Result of the call: done"),))
-    found = await bench.network(first, second, router=ToBoth()).ask(Request(text="whose is it?", tools=tools))
+    result = await bench.network(first, second, router=ToBoth()).ask(Request(text="whose is it?", tools=tools))
 
-    assert (found.trace.status, second.tasks) == ("abstained", [])
+    assert (result.trace.status, second.tasks) == ("abstained", [])
 
 
 async def test_the_second_reads_what_the_first_s_writers_do_not(bench):
@@ -64,9 +64,9 @@ async def test_the_second_reads_what_the_first_s_writers_do_not(bench):
     writer = bench.Says("writer", value="card", writes=("intent",))
     second = bench.Says("second", value="two", reads=("intent",))
     router = ToBoth(otherwise=(("writer",), ("second",)))
-    found = await bench.network(first, writer, second, router=router).ask(Request(text="whose is it?"))
+    result = await bench.network(first, writer, second, router=router).ask(Request(text="whose is it?"))
 
-    assert found.text == "two"
+    assert result.text == "two"
     assert [entry.content.value for entry in second.views[0].entries if hasattr(entry.content, "value")] == ["card"]
 
 
@@ -74,9 +74,9 @@ async def test_who_may_not_be_asked_is_not_the_second(bench):
     """A key that is for the first specialist only never reaches the second."""
     first, second = bench.Says("first", accepted=False), bench.Says("second", value="two")
     request = Request(text="whose is it?", allowed=("first",))
-    found = await bench.network(first, second, router=ToBoth()).ask(request)
+    result = await bench.network(first, second, router=ToBoth()).ask(request)
 
-    assert found.trace.status == "abstained"
+    assert result.trace.status == "abstained"
     assert not second.tasks
     assert permitted(await ToBoth().route(request, None), ("first",)).parts[0].otherwise == ()
 
@@ -132,18 +132,18 @@ async def test_that_no_function_fits_is_no_answer_to_a_question(bench):
 async def test_those_with_documents_are_asked_one_after_the_other(bench, at):
     """The third is asked where the second abstains, too, and only then; a key that may not ask it never does."""
     says = [
-        bench.Says(name, value=name, accepted=place == at) for place, name in enumerate(("first", "second", "third"))
+        bench.Says(name, value=name, accepted=index == at) for index, name in enumerate(("first", "second", "third"))
     ]
 
     @dataclass
     class ToAll(ToBoth):
         async def route(self, request, context, *, call=None):
             """The same for every text."""
-            found = await super().route(request, context)
-            return replace(found, parts=(replace(found.parts[0], further=("third",)),))
+            plain_route = await super().route(request, context)
+            return replace(plain_route, parts=(replace(plain_route.parts[0], further=("third",)),))
 
-    found = await bench.network(*says, router=ToAll()).ask(Request(text="whose is it?"))
+    result = await bench.network(*says, router=ToAll()).ask(Request(text="whose is it?"))
     route = await ToAll().route(Request(text="whose is it?"), None)
 
-    assert (found.text, len(says[2].tasks)) == (says[at].card.name, at - 1)
+    assert (result.text, len(says[2].tasks)) == (says[at].card.name, at - 1)
     assert permitted(route, ("first", "second")).parts[0].further == ()

@@ -18,11 +18,11 @@ class Searched:
     async def search(self, query, *, k, clearance, tenant="default", vector=None, call=None):
         """What the clearance allows."""
         self.queries.append(query)
-        found = [
+        passages = [
             Passage(document=name, start=0, end=4, text="text", score=1.0, label=label, index="help")
             for name, label in (("open", Label.PUBLIC), ("secret", Label.RESTRICTED))
         ]
-        return [passage for passage in found if passage.label <= clearance][:k]
+        return [passage for passage in passages if passage.label <= clearance][:k]
 
     async def close(self):
         """Nothing to free."""
@@ -84,11 +84,11 @@ async def test_within_a_turn_callers_are_answered_from_what_they_sent(bench):
     triage = bench.Says("triage", "card_lost", writes=("intent",))
     reply = bench.Says("reply", reads=("intent",))
     network = bench.network(triage, reply)
-    asked = Request(text="triage", session="s", label=Label.RESTRICTED, clearance=Label.PUBLIC)
-    await network.ask(asked)
+    request = Request(text="triage", session="s", label=Label.RESTRICTED, clearance=Label.PUBLIC)
+    await network.ask(request)
 
     assert values(reply.views[-1], "intent") == ["card_lost"]
-    await network.ask(replace(asked, text="reply", specialist="reply"))
+    await network.ask(replace(request, text="reply", specialist="reply"))
     assert len(reply.views[-1].entries) == 1  # the one of this turn
 
 
@@ -144,7 +144,7 @@ async def test_findings_and_cited_passages_are_remembered(bench):
     answer = await network.ask(Request(text="answers", session="s", clearance=Label.RESTRICTED))
 
     kept = [entry.content for entry in bench.store.settled[0].entries]
-    assert [type(each).__name__ for each in kept] == ["Message", "FindingSummary", "Passage", "Message"]
+    assert [type(content).__name__ for content in kept] == ["Message", "FindingSummary", "Passage", "Message"]
     assert kept[1] == FindingSummary(
         specialist="answers", task="classify", form="label", text="42 days", confidence=0.9, accepted=True
     )
@@ -201,8 +201,8 @@ async def test_a_follow_up_stands_alone_before_it_is_routed(bench):
     assert answer.trace.rewritten == rewritten
     assert index.queries[-1] == "about triage"  # the router's part of it
     assert triage.tasks[-1].asked == "how long does it take? triage"
-    asked = bench.store.settled[1].entries[0].content
-    assert asked.text == "how long does it take? triage"
+    question = bench.store.settled[1].entries[0].content
+    assert question.text == "how long does it take? triage"
     stage = next(stage for stage in answer.trace.stages if stage.name == "rewrite")
     assert stage.note == "it leans on an earlier question (0.90)"
 
@@ -260,8 +260,8 @@ async def test_a_session_is_not_pinned_to_its_first_route(bench):
     """Each turn of a session is routed by what it asks, whoever answered before."""
     triage, clauses = bench.Says("triage", "card_lost"), bench.Says("clauses", "termination")
     network = bench.network(triage, clauses)
-    asked = ("triage", "clauses", "triage+clauses", "triage")
-    routes = [(await network.ask(Request(text=text, session="s"))).trace.route.specialists for text in asked]
+    texts = ("triage", "clauses", "triage+clauses", "triage")
+    routes = [(await network.ask(Request(text=text, session="s"))).trace.route.specialists for text in texts]
 
     assert routes == [("triage",), ("clauses",), ("triage", "clauses"), ("triage",)]
 

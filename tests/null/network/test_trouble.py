@@ -102,7 +102,7 @@ async def test_what_cannot_be_written_down_is_not_given(bench):
 
 async def test_who_leaves_in_the_middle_is_settled(bench):
     """If the caller goes while a specialist speaks, it is stopped, and what was spent and said is settled."""
-    reply = bench.Speaks("reply", reads=("intent",), between=lambda place: asyncio.Event().wait() if place else None)
+    reply = bench.Speaks("reply", reads=("intent",), between=lambda index: asyncio.Event().wait() if index else None)
     network = bench.network(bench.Says("triage", "lost", writes=("intent",)), reply)
     async with aclosing(network.stream(Request(text="triage", session="s"))) as events:
         async for event in events:
@@ -119,17 +119,17 @@ async def test_who_leaves_in_the_middle_is_settled(bench):
 
 async def test_parts_still_under_way_are_settled_as_far_as_they_got(bench):
     """If the caller goes after the first of two parts, what the second has spent so far is in the ledger too."""
-    asked = asyncio.Event()
+    event = asyncio.Event()
 
     async def forever_after() -> None:
-        asked.set()
+        event.set()
         await asyncio.Event().wait()
 
     forever = bench.Says("reply", reads=("intent",), before=forever_after)
     network = bench.network(bench.Says("first", "one"), bench.Says("second", "two", writes=("intent",)), forever)
     async with aclosing(network.stream(Request(text="first+second"))) as events:
         async for _ in events:
-            await asked.wait()
+            await event.wait()
             break
 
     (settlement,) = bench.store.settled

@@ -20,13 +20,13 @@ QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["
 @pytest.fixture
 def metrics() -> Metrics:
     """Counters that have counted one of everything."""
-    found = Metrics(working=lambda: 1.0, waiting=lambda: 2.0, remote=lambda: 1.0)
-    found.count_answer(TRACE)
-    found.count_answer(replace(TRACE, usage=replace(TRACE.usage, cost=3)))
-    found.count_response("/v1/chat/completions", 429, 0.5)
-    found.count_first_text(0.1)
-    found.count_feedback(Feedback(trace_id="t", time=0.0, thumb="up"))
-    return found
+    counted = Metrics(working=lambda: 1.0, waiting=lambda: 2.0, remote=lambda: 1.0)
+    counted.count_answer(TRACE)
+    counted.count_answer(replace(TRACE, usage=replace(TRACE.usage, cost=3)))
+    counted.count_response("/v1/chat/completions", 429, 0.5)
+    counted.count_first_text(0.1)
+    counted.count_feedback(Feedback(trace_id="t", time=0.0, thumb="up"))
+    return counted
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def samples(metrics):
 
 
 def value(samples, name, **labels):
-    (found,) = [each.value for each in samples if each.name == name and each.labels == labels]
-    return found
+    (number,) = [sample.value for sample in samples if sample.name == name and sample.labels == labels]
+    return number
 
 
 def test_figures(samples):

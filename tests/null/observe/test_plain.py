@@ -12,10 +12,10 @@ from coterie.types import Citation, Evidence, Field, Label, worded
 
 def test_a_trace_is_readable(trace):
     """All of it becomes strict JSON, without the arrays."""
-    told = readable(trace)
-    assert json.loads(json.dumps(told, allow_nan=False)) == told
-    assert told["label"] == "internal"
-    assert told["route"]["parts"] == [
+    document = readable(trace)
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert document["label"] == "internal"
+    assert document["route"]["parts"] == [
         {
             "text": "I lost my card",
             "stages": [["triage"], ["reply"]],
@@ -26,19 +26,19 @@ def test_a_trace_is_readable(trace):
             "further": [],
         }
     ]
-    assert told["findings"][0]["value"] == ["card_lost", "refund"]
-    assert told["usage"]["cost"] == 0.00012
-    assert told["counterfactual_cost"] is None
+    assert document["findings"][0]["value"] == ["card_lost", "refund"]
+    assert document["usage"]["cost"] == 0.00012
+    assert document["counterfactual_cost"] is None
 
 
 def test_a_summary_says_what_the_caller_needs(trace):
     """The agreed keys, every one of them, as strict JSON."""
-    told = summarise(trace)
-    assert json.loads(json.dumps(told, allow_nan=False)) == told
-    assert list(told) == ["trace_id", "status", "accepted", "route", "egress", "findings", "usage"]
-    assert list(told["route"]) == ["specialists", "reason", "reason_code", "reason_values", "scores"]
-    assert list(told["usage"]) == ["milliseconds", "joules", "joules_kind", "cost", "counterfactual_cost"]
-    assert [finding["specialist"] for finding in told["findings"]] == ["triage", "reply"]
+    summary = summarise(trace)
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+    assert list(summary) == ["trace_id", "status", "accepted", "route", "egress", "findings", "usage"]
+    assert list(summary["route"]) == ["specialists", "reason", "reason_code", "reason_values", "scores"]
+    assert list(summary["usage"]) == ["milliseconds", "joules", "joules_kind", "cost", "counterfactual_cost"]
+    assert [finding["specialist"] for finding in summary["findings"]] == ["triage", "reply"]
     keys = [
         "specialist",
         "value",
@@ -50,7 +50,7 @@ def test_a_summary_says_what_the_caller_needs(trace):
         "reason_values",
         "evidence",
     ]
-    assert list(told["findings"][0]) == keys
+    assert list(summary["findings"][0]) == keys
 
 
 def test_a_summary_says_how_a_follow_up_was_understood(trace):
@@ -94,14 +94,14 @@ def test_fields_say_where_their_quotes_are(trace):
     quote = Evidence(kind="quote", name="law", text="laws of Ohio", start=7, end=19)
     terms = replace(trace.findings[0], fields=(stated, unstated), evidence=(quote,))
 
-    triage, told = summarise(replace(trace, findings=(trace.findings[0], terms)))["findings"]
+    triage, extracted = summarise(replace(trace, findings=(trace.findings[0], terms)))["findings"]
 
     assert "fields" not in triage
-    assert [(each["name"], each["value"], each["start"], each["end"]) for each in told["fields"]] == [
+    assert [(field["name"], field["value"], field["start"], field["end"]) for field in extracted["fields"]] == [
         ("law", "Ohio", 7, 19),
         ("term", None, None, None),
     ]
-    assert told["evidence"][0]["start"] == 7
+    assert extracted["evidence"][0]["start"] == 7
     assert triage["evidence"][0]["start"] is None
 
 

@@ -89,13 +89,13 @@ class Collector:
 
     @property
     def spans(self) -> list:
-        found = []
+        received = []
         for body in self.bodies:
             for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-                names = {each.key: each.value.string_value for each in resource.resource.attributes}
+                names = {attribute.key: attribute.value.string_value for attribute in resource.resource.attributes}
                 assert names["service.name"] == "lender"
-                found += [span for scope in resource.scope_spans for span in scope.spans]
-        return found
+                received += [span for scope in resource.scope_spans for span in scope.spans]
+        return received
 
 
 @contextmanager
@@ -134,7 +134,9 @@ class Keeps:
 
 def attributes(span):
     """A span's attributes as plain values."""
-    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in span.attributes}
+    return {
+        attribute.key: getattr(attribute.value, attribute.value.WhichOneof("value")) for attribute in span.attributes
+    }
 
 
 async def sent(trace=TRACE):
@@ -163,7 +165,7 @@ async def test_what_a_collector_gets():
     assert len({span.span_id for span in spans}) == len(spans)
     whole, router, encoding, triage, _, large, failed, answered = spans
     assert not whole.parent_span_id
-    assert {each.parent_span_id for each in (router, triage, large)} == {whole.span_id}
+    assert {span.parent_span_id for span in (router, triage, large)} == {whole.span_id}
     assert encoding.parent_span_id == router.span_id
     assert {failed.parent_span_id, answered.parent_span_id} == {large.span_id}
     begin = int(1_700_000_000.25e9)
@@ -190,7 +192,7 @@ async def test_settled_with_an_entry_of_the_audit_log():
 async def test_names_of_the_conventions():
     """Every `gen_ai` and `server` attribute is one that the conventions know; energy and money stand beside them."""
     spans = (await sent()).spans
-    known = {
+    conventional = {
         value
         for module in (gen_ai_attributes, server_attributes, error_attributes)
         for value in vars(module).values()
@@ -198,7 +200,7 @@ async def test_names_of_the_conventions():
     }
     for span in spans:
         keys = set(attributes(span))
-        assert {key for key in keys if not key.startswith("coterie.")} <= known
+        assert {key for key in keys if not key.startswith("coterie.")} <= conventional
         assert {"gen_ai.operation.name", "gen_ai.provider.name", "coterie.energy.joules"} <= keys
     whole, answered = attributes(spans[0]), attributes(spans[-1])
     assert answered["gen_ai.provider.name"] == "openai"

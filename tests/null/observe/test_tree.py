@@ -39,10 +39,10 @@ def test_the_whole_life_is_drawn(trace):
 def test_a_confidence_that_is_not_known(trace):
     """Of a model's own words, which are accepted at 0, no figure is drawn or told."""
     (first, *rest) = trace.findings
-    found = replace(trace, findings=(replace(first, confidence=0.0), *rest))
+    altered = replace(trace, findings=(replace(first, confidence=0.0), *rest))
 
-    assert "triage  accepted  card_lost" in _print(found)
-    assert [each["confidence"] for each in summarise(found)["findings"]][:2] == [None, 0.0]
+    assert "triage  accepted  card_lost" in _print(altered)
+    assert [finding["confidence"] for finding in summarise(altered)["findings"]][:2] == [None, 0.0]
 
 
 def test_a_follow_up_is_drawn_as_it_was_understood(trace):

@@ -53,13 +53,13 @@ def calibrated(n=2000, share=0.97):
 def test_the_coin_is_the_id_s():
     """Close to the share is chosen, always the same ones, and a larger share has the smaller in it."""
     ids = [f"{i:032x}" for i in range(20_000)]
-    small, large = ({each for each in ids if is_chosen(each, share)} for share in (0.02, 0.1))
+    small, large = ({request_id for request_id in ids if is_chosen(request_id, share)} for share in (0.02, 0.1))
 
     assert 320 < len(small) < 480
     assert 1850 < len(large) < 2150
     assert small < large
-    assert not any(is_chosen(each, 0.0) for each in ids)
-    assert all(is_chosen(each, 1.0) for each in ids)
+    assert not any(is_chosen(request_id, 0.0) for request_id in ids)
+    assert all(is_chosen(request_id, 1.0) for request_id in ids)
 
 
 @pytest.mark.parametrize(
@@ -83,32 +83,34 @@ def test_the_coin_is_the_id_s():
 def test_what_a_judgement_means(findings, words, expected):
     """A value is compared also with a guess; a bare thumb counts where the answer was the specialist's alone."""
     trace = trace_of(*findings)
-    found = collect([(trace, words)], "triage", version="v1", share=0.1, since=0.0, until=9.0)
+    collected = collect([(trace, words)], "triage", version="v1", share=0.1, since=0.0, until=9.0)
 
-    assert found.right == (expected,)
-    assert found.judged == (expected is not None)
+    assert collected.right == (expected,)
+    assert collected.judged == (expected is not None)
 
 
 def test_requests_of_others_do_not_count():
     """A chosen request that the specialist did not look at is none of its checks; two findings of one are a group."""
     other = trace_of(finding(specialist="reply"))
     twice = trace_of(finding(), finding("delivery"))
-    found = collect([(other, []), (twice, [])], "triage", version="v1", share=0.1, since=0.0, until=9.0)
+    collected = collect([(other, []), (twice, [])], "triage", version="v1", share=0.1, since=0.0, until=9.0)
 
-    assert len(found) == 2
-    assert len(set(found.group)) == 1
+    assert len(collected) == 2
+    assert len(set(collected.group)) == 1
 
 
-def threshold(found, *, quality=0.9):
-    return CostQualityPolicy(known={"triage": calibrated()}, checked={"triage": found}).threshold("triage", quality)
+def threshold(spot_checks, *, quality=0.9):
+    return CostQualityPolicy(known={"triage": calibrated()}, checked={"triage": spot_checks}).threshold(
+        "triage", quality
+    )
 
 
 def test_checks_that_show_a_threshold_take_its_place():
     """Where live answers are as good, the threshold is theirs, and the reason says so."""
-    found = threshold(checks([True] * 400))
+    result = threshold(checks([True] * 400))
 
-    assert found.value is not None
-    assert found.reason.code == "policy.spot_checked"
+    assert result.value is not None
+    assert result.reason.code == "policy.spot_checked"
 
 
 def test_few_checks_change_nothing():
@@ -121,10 +123,10 @@ def test_few_checks_change_nothing():
 
 def test_checks_that_refute_a_threshold_end_it():
     """Where live answers are wrong, nothing is kept, however good the calibration was."""
-    found = threshold(checks([i % 2 == 0 for i in range(200)]))
+    result = threshold(checks([i % 2 == 0 for i in range(200)]))
 
-    assert found.value is None
-    assert "200 spot checks show" in str(found.reason)
+    assert result.value is None
+    assert "200 spot checks show" in str(result.reason)
 
 
 def test_what_nobody_judged_never_loosens():
@@ -159,9 +161,9 @@ def test_the_promise_holds_whoever_stays_silent():
 
 def test_stored_and_read_back():
     """What was folded in is read back as it was; a damaged file is refused with the command that mends it."""
-    found = {"triage": checks([True, None, False])}
+    spot_checks = {"triage": checks([True, None, False])}
 
-    assert load_checks(dump_checks(found)) == found
-    for damaged in (b"{", b'{"triage": {}}', dump_checks(found).replace(b"null", b"7"), b"[]"):
+    assert load_checks(dump_checks(spot_checks)) == spot_checks
+    for damaged in (b"{", b'{"triage": {}}', dump_checks(spot_checks).replace(b"null", b"7"), b"[]"):
         with pytest.raises(ArtefactRefused, match=r"spotchecks\.json"):
             load_checks(damaged)

@@ -23,25 +23,25 @@ def outcomes(n, *, seed=0, skills=(1.6, 2.6, 3.2), true=True):
 
 def test_the_first_rung_that_is_sure_answers():
     """A row is answered by the cheapest rung at or above the stop that finds it in scope, else by the last."""
-    said = RungOutcomes(
+    rung_outcomes = RungOutcomes(
         confidence=np.array([[0.95, 0.95, 0.5, 0.5], [0.5, 0.92, 0.9, 0.2], [0.7, 0.7, 0.7, 0.7]]),
         right=np.array([[True, True, False, False], [False, False, True, False], [False, False, False, True]]),
         in_scope=np.array([[True, False, True, True], [True, True, True, True], [True, True, True, False]]),
         group=np.arange(4),
     )
 
-    assert said.answering(0.9).tolist() == [0, 1, 1, 2]
-    assert said.at(0.9).confidence.tolist() == [0.95, 0.92, 0.9, 0.7]
-    assert said.at(0.9).right.tolist() == [True, False, True, True]
-    assert (said.asked(0.9), said.answered(0.9)) == ((1.0, 0.75, 0.25), (0.25, 0.5, 0.25))
+    assert rung_outcomes.answering(0.9).tolist() == [0, 1, 1, 2]
+    assert rung_outcomes.at(0.9).confidence.tolist() == [0.95, 0.92, 0.9, 0.7]
+    assert rung_outcomes.at(0.9).right.tolist() == [True, False, True, True]
+    assert (rung_outcomes.asked(0.9), rung_outcomes.answered(0.9)) == ((1.0, 0.75, 0.25), (0.25, 0.5, 0.25))
 
 
 def test_without_a_stop_the_last_rung_alone_is_asked():
     """No cheaper rung is asked for nothing."""
-    said = outcomes(50)
+    rung_outcomes = outcomes(50)
 
-    assert said.answering(None).tolist() == [2] * 50
-    assert said.asked(None) == said.answered(None) == (0.0, 0.0, 1.0)
+    assert rung_outcomes.answering(None).tolist() == [2] * 50
+    assert rung_outcomes.asked(None) == rung_outcomes.answered(None) == (0.0, 0.0, 1.0)
 
 
 def test_a_lower_quality_lets_cheaper_rungs_answer_more():
@@ -59,18 +59,18 @@ def test_few_rows_show_nothing():
 
 def test_a_rung_that_says_too_much_of_itself_does_not_answer():
     """Confidences promise a stop; where they are untrue, the rows do not show it."""
-    said = outcomes(3000, true=False)
+    rung_outcomes = outcomes(3000, true=False)
 
-    assert min(shown_stops(said, quality=0.98)) > promised_stop(said, quality=0.98)
-    assert min(shown_stops(outcomes(3000), quality=0.98)) <= promised_stop(said, quality=0.98)
+    assert min(shown_stops(rung_outcomes, quality=0.98)) > promised_stop(rung_outcomes, quality=0.98)
+    assert min(shown_stops(outcomes(3000), quality=0.98)) <= promised_stop(rung_outcomes, quality=0.98)
 
 
 def test_the_promised_stop_is_chosen_by_confidences_alone():
     """What was right has no part in it."""
-    said = outcomes(500)
-    other = RungOutcomes(**(vars(said) | {"right": ~said.right}))
+    rung_outcomes = outcomes(500)
+    other = RungOutcomes(**(vars(rung_outcomes) | {"right": ~rung_outcomes.right}))
 
-    assert promised_stop(said, quality=0.99) == promised_stop(other, quality=0.99)
+    assert promised_stop(rung_outcomes, quality=0.99) == promised_stop(other, quality=0.99)
 
 
 def test_fewer_rows_promise_less():
@@ -84,9 +84,9 @@ def test_fewer_rows_promise_less():
 
 def test_rows_of_one_group_count_as_one():
     """Of three thousand rows in thirty groups nothing is shown."""
-    said = outcomes(3000)
+    rung_outcomes = outcomes(3000)
 
-    assert shown_stops(RungOutcomes(**(vars(said) | {"group": np.arange(3000) // 100})), quality=0.99) == ()
+    assert shown_stops(RungOutcomes(**(vars(rung_outcomes) | {"group": np.arange(3000) // 100})), quality=0.99) == ()
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ find = PatternDetector().find
 
 def kinds_and_words(text):
     """What is found, as kinds and words."""
-    return [(str(each.kind), text[each.start : each.end]) for each in find(text)]
+    return [(str(span.kind), text[span.start : span.end]) for span in find(text)]
 
 
 def test_no_unseen_character_hides_a_value():
@@ -142,8 +142,8 @@ def test_any_dash_between_the_groups_of_an_iban(sign):
 @pytest.mark.parametrize("marks", ["_", "__", "***", "`", "~~"])
 def test_emphasised(kind, marks):
     """A value in italics, bold, code or struck out, as Markdown has it."""
-    ((found, words),) = kinds_and_words(f"It is {marks}{VALUES[kind]}{marks} now.")
-    assert (found, words.strip("_")) == (kind, VALUES[kind])
+    ((detected, words),) = kinds_and_words(f"It is {marks}{VALUES[kind]}{marks} now.")
+    assert (detected, words.strip("_")) == (kind, VALUES[kind])
 
 
 def test_no_name_of_a_program_is_emphasised():
@@ -173,8 +173,8 @@ def test_names(encode):
     """The model of names looks at the same forms."""
     written = encode("Anna Schmidt")
     text = f"Dear {written}, thank you."
-    found = [text[each.start : each.end] for each in NameDetector.bundled().find(text) if each.kind == "PERSON"]
-    assert found == [written]
+    spans = [text[span.start : span.end] for span in NameDetector.bundled().find(text) if span.kind == "PERSON"]
+    assert spans == [written]
 
 
 @pytest.mark.parametrize(
@@ -210,18 +210,18 @@ def test_cut_over_texts():
 @given(st.text(max_size=200))
 def test_never_raises(text):
     """On any text: places within it, in order, apart; and a text without finds is unchanged."""
-    found = find(text)
-    assert all(0 <= each.start < each.end <= len(text) for each in found)
-    assert all(one.end <= other.start for one, other in pairwise(found))
-    if not found:
-        assert redact(text, found) == text
+    spans = find(text)
+    assert all(0 <= span.start < span.end <= len(text) for span in spans)
+    assert all(one.end <= other.start for one, other in pairwise(spans))
+    if not spans:
+        assert redact(text, spans) == text
 
 
 def test_noise_is_nothing():
     """Random bytes in base64 and hexadecimal, and checksums, are no personal data."""
     draw = random.Random(1)
     noise = [draw.randbytes(200) for _ in range(200)]
-    texts = [*(base64.b64encode(each).decode() for each in noise), *(each.hex() for each in noise)]
+    texts = [*(base64.b64encode(block).decode() for block in noise), *(block.hex() for block in noise)]
     assert [text for text in texts if find(text)] == []
 
 

@@ -48,4 +48,4 @@ def test_settle_gives_ordered_apart(spans):
     kept = settle(given_)
 
     assert all(a.end <= b.start for a, b in pairwise(kept))
-    assert all(any(each.start < k.end and k.start < each.end for k in kept) for each in given_)
+    assert all(any(span.start < k.end and k.start < span.end for k in kept) for span in given_)

@@ -20,7 +20,7 @@ def names():
 
 def found(detector, text):
     """What is found, as kinds and words."""
-    return [(each.kind, text[each.start : each.end]) for each in detector.find(text)]
+    return [(span.kind, text[span.start : span.end]) for span in detector.find(text)]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_nobody(names, text):
 def test_names_that_hide(names, name):
     """Accents as signs of their own, signs without width and double width hide no name, and belong to it."""
     text = f"Please tell {name} that the parcel is here."
-    assert [text[each.start : each.end] for each in names.find(text)] == [name]
+    assert [text[span.start : span.end] for span in names.find(text)] == [name]
 
 
 def test_spans_are_apart_and_in_order(names):
@@ -113,8 +113,8 @@ def test_a_changed_byte_is_refused(names, tmp_path, file):
     store_model(names._model, tmp_path, {"licence": "Apache-2.0"})
     whole = (tmp_path / file).read_bytes()
     stated = whole.find(b'"sha256":"') + 12  # in the arrays it is some place at their beginning
-    for place in (stated, whole.find(b'"words":') + 12, len(whole) // 2, len(whole) - 4):
-        (tmp_path / file).write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    for offset in (stated, whole.find(b'"words":') + 12, len(whole) // 2, len(whole) - 4):
+        (tmp_path / file).write_bytes(whole[:offset] + bytes([whole[offset] ^ 1]) + whole[offset + 1 :])
         with pytest.raises(ArtefactRefused):
             load_model(tmp_path)
     (tmp_path / file).write_bytes(whole)
@@ -150,8 +150,11 @@ def test_sums_are_those_of_the_features(names):
     model = names._model
     text = "On 3 May 2020 Ms. O'Neil of Smith & Sons (a@b.example) met\nTOM.\n\n> In new york, 10115 Berlin \u00df"
     words = read_words(text, PatternDetector().find(text))
-    rows = [[model.terms[name] for name in each if name in model.terms] for each in text_features(words, model.lexicon)]
-    wanted = np.stack([model.weights[each].sum(axis=0) for each in rows])
+    rows = [
+        [model.terms[name] for name in features if name in model.terms]
+        for features in text_features(words, model.lexicon)
+    ]
+    wanted = np.stack([model.weights[row].sum(axis=0) for row in rows])
     plain = [i for i, word in enumerate(words) if not word.found or word.form == "<DATE>"]
 
     np.testing.assert_allclose(names._emissions(words)[plain], wanted[plain], atol=1e-4)
@@ -169,7 +172,7 @@ def test_sums_are_those_of_the_features(names):
 )
 def test_no_name_goes_over_a_sign_of_records(names, text):
     """What JSON, tables and tags part is never one name."""
-    assert not [each for each in names.find(text) if set(text[each.start : each.end]) & set('":;\t<>|{}')]
+    assert not [span for span in names.find(text) if set(text[span.start : span.end]) & set('":;\t<>|{}')]
 
 
 def test_no_name_goes_over_a_paragraph(names):
@@ -177,7 +180,7 @@ def test_no_name_goes_over_a_paragraph(names):
     text = "Acme Ltd.\n\n12 Baker Street\nLondon\n> Maria Schneider\n> Paris"
 
     assert not [
-        each for each in names.find(text) if "\n\n" in text[each.start : each.end] or ">" in text[each.start : each.end]
+        span for span in names.find(text) if "\n\n" in text[span.start : span.end] or ">" in text[span.start : span.end]
     ]
 
 
@@ -218,7 +221,7 @@ def test_demonyms(names):
 )
 def test_nationalities_of_everywhere(names, text, value):
     """Those of small countries, and those of several words as one."""
-    assert [text[each.start : each.end] for each in names.find(text)] == [value]
+    assert [text[span.start : span.end] for span in names.find(text)] == [value]
     assert names.find(text)[0].kind == "NATIONALITY"
 
 
@@ -249,10 +252,10 @@ def test_what_a_nationality_is_not(names, text):
 )
 def test_titles_and_calls_are_nobody(names, text):
     """Titles of works, and single words that are called out, are no persons."""
-    assert all(each.kind != "PERSON" for each in names.find(text))
+    assert all(span.kind != "PERSON" for span in names.find(text))
 
 
 def test_a_country_is_no_nationality(names):
     """A place that begins like a nationality of several words stays a place."""
     text = "We sold it in the Central African Republic."
-    assert [str(each.kind) for each in names.find(text)] == ["LOCATION"]
+    assert [str(span.kind) for span in names.find(text)] == ["LOCATION"]

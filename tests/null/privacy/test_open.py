@@ -49,10 +49,10 @@ async def test_presidio_keeps_the_contract():
     """Presidio's names and our secrets are found together, at their places, and nothing is fetched."""
     detector = open_detector(PrivacySection(detector="presidio"))
     text = "My name is David Johnson\x00 and my password=hunter2, mail bob@example.com"
-    found = [(each.kind, text[each.start : each.end]) for each in detector.find(text)]
+    spans = [(span.kind, text[span.start : span.end]) for span in detector.find(text)]
 
     await check_detector(detector)
-    assert ("SECRET", "hunter2") in found
-    assert ("EMAIL", "bob@example.com") in found
-    assert ("PERSON", "David Johnson") in found
+    assert ("SECRET", "hunter2") in spans
+    assert ("EMAIL", "bob@example.com") in spans
+    assert ("PERSON", "David Johnson") in spans
     assert detector.find("") == ()

@@ -11,7 +11,7 @@ FULL_WIDTH = "4111111111111111".translate({ord("0") + n: 0xFF10 + n for n in ran
 
 def found(text):
     """What is found, as kinds and words."""
-    return [(each.kind, text[each.start : each.end]) for each in PatternDetector().find(text)]
+    return [(span.kind, text[span.start : span.end]) for span in PatternDetector().find(text)]
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_secrets_by_shape(secret):
 def test_names_of_files(kind, value, around):
     """A value is found in the name of a file, whatever joins it to the rest."""
     text = around.format(value)
-    assert kind in [each for each, _ in found(text)]
+    assert kind in [detected for detected, _ in found(text)]
     assert value not in redact(text, PatternDetector().find(text))
 
 
@@ -483,11 +483,11 @@ def test_numbers_of_every_country(region):
         spelled = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.INTERNATIONAL) if example else "+1"
         for number in {spelled, spelled.replace(" ", ""), f"00{spelled[1:]}"} if example else ():
             text = f"It is {number} now."
-            found = PatternDetector().find(text)
-            assert [(each.kind, text[each.start : each.end]) for each in found] == [(Kind.PHONE, number)]
+            spans = PatternDetector().find(text)
+            assert [(span.kind, text[span.start : span.end]) for span in spans] == [(Kind.PHONE, number)]
 
 
 @pytest.mark.parametrize("number", ["+1 234 567", "+49 1", "+999 1234 5678", "+12 3456789012345"])
 def test_no_country_has_such_numbers(number):
     """A code that no country has, and numbers that are too short or too long for theirs."""
-    assert Kind.PHONE not in {each.kind for each in PatternDetector().find(f"It is {number} now.")}
+    assert Kind.PHONE not in {span.kind for span in PatternDetector().find(f"It is {number} now.")}

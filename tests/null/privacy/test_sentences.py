@@ -17,5 +17,5 @@ def test_sentences(line):
     sentence = json.loads(line)
     text = sentence["text"].replace("|", "")
 
-    found = [[str(each.kind), text[each.start : each.end]] for each in PatternDetector().find(text)]
-    assert found == sentence["wanted"]
+    spans = [[str(span.kind), text[span.start : span.end]] for span in PatternDetector().find(text)]
+    assert spans == sentence["wanted"]

@@ -34,7 +34,7 @@ def tags(text, tagged):
 
 
 def found(text, tagged):
-    return [(text[each.start : each.end], each.kind) for each in named_spans(text, tags(text, tagged))]
+    return [(text[span.start : span.end], span.kind) for span in named_spans(text, tags(text, tagged))]
 
 
 def test_pieces_become_names():
@@ -78,11 +78,11 @@ class Scripted:
     size = TAGS
 
     def tag(self, texts):
-        found = []
+        tagged = []
         for text in texts:
             words = [(word, PERSON if word[:1].isupper() else 0, 9.0) for word in text.split()]
-            found.append(tags(text, words) if words else TokenTags(np.empty((0, 2)), np.empty((0, TAGS))))
-        return found
+            tagged.append(tags(text, words) if words else TokenTags(np.empty((0, 2)), np.empty((0, TAGS))))
+        return tagged
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def detector():
 def test_beside_the_patterns(detector):
     """What has a form is the patterns'; two persons with a blank between are one."""
     text = "write to Maria Novak at maria@novak.example"
-    kinds = {(each.kind, text[each.start : each.end]) for each in detector.find(text)}
+    kinds = {(span.kind, text[span.start : span.end]) for span in detector.find(text)}
     assert kinds == {(Kind.PERSON, "Maria Novak"), (Kind.EMAIL, "maria@novak.example")}
 
 
@@ -106,7 +106,7 @@ def test_long_texts_are_read_by_the_chain(detector):
     """A text that the classifier would take too long for is read all the same."""
     text = "Yesterday I met Maria Novak in Prague. " * (LONGEST // 39 + 2)
     assert len(text) > LONGEST
-    assert [each for each in detector.find(text) if each.kind == Kind.PERSON]
+    assert [span for span in detector.find(text) if span.kind == Kind.PERSON]
 
 
 def test_least():
@@ -160,4 +160,4 @@ def test_another_classifier():
 )
 def test_bundled(text, name, kind):
     """The one in the package finds names in a dozen languages."""
-    assert (name, kind) in {(text[each.start : each.end], each.kind) for each in NameTagger.bundled().find(text)}
+    assert (name, kind) in {(text[span.start : span.end], span.kind) for span in NameTagger.bundled().find(text)}

@@ -47,11 +47,11 @@ def test_words_come_of_code_and_values():
 @pytest.mark.parametrize("value", [None, ""])
 def test_what_is_not_known_is_not_said(value):
     """A part in square brackets is left out where its value is missing or empty."""
-    known = {"confidence": 0.5, "needed": 0.75, "decimals": 2}
+    details = {"confidence": 0.5, "needed": 0.75, "decimals": 2}
 
-    assert "that it is" not in str(Reason("abstain.below_threshold", guess=value, **known))
-    assert "that it is" not in str(Reason("abstain.below_threshold", **known))
-    assert "that it is 'x'" in str(Reason("abstain.below_threshold", guess="x", **known))
+    assert "that it is" not in str(Reason("abstain.below_threshold", guess=value, **details))
+    assert "that it is" not in str(Reason("abstain.below_threshold", **details))
+    assert "that it is 'x'" in str(Reason("abstain.below_threshold", guess="x", **details))
 
 
 def test_a_value_with_signs_of_a_template():

@@ -28,11 +28,11 @@ def test_the_system_refuses_to_write(registry, most):
     old = registry.add("triage", {"a.md": b"old"})
     registry.promote("triage", old)
     script = _SCRIPT.format(path=sys.path, most=most, root=str(registry.root))
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
 
-    assert "Cannot add a version of 'triage'" in said
-    assert "File too large" in said
-    assert "the disk has space" in said
+    assert "Cannot add a version of 'triage'" in output
+    assert "File too large" in output
+    assert "the disk has space" in output
     assert registry.versions("triage") == (old,)
     assert Registry(registry.root).champion("triage").version == old
     assert sorted(path.name for path in (registry.root / "triage").iterdir()) == sorted(

@@ -50,7 +50,7 @@ def test_roll_back_and_further_back(registry, three):
         registry.rollback("triage")
 
     assert registry.champion("triage").version == three[0]
-    assert [each.action for each in registry.history("triage")] == ["promote"] * 3 + ["rollback"] * 2
+    assert [entry.action for entry in registry.history("triage")] == ["promote"] * 3 + ["rollback"] * 2
 
 
 def test_what_was_rolled_back_is_not_gone_back_to(registry, three, add):
@@ -93,9 +93,9 @@ def test_a_change_that_never_was(registry, three, monkeypatch):
             registry.promote("triage", three[0])
 
     assert history_file(registry).read_text().count("\n") == 4
-    assert [each.version for each in registry.history("triage")] == three
+    assert [entry.version for entry in registry.history("triage")] == three
     assert registry.rollback("triage") == three[1]
-    assert [each.version for each in registry.history("triage")] == [*three, three[1]]
+    assert [entry.version for entry in registry.history("triage")] == [*three, three[1]]
 
 
 def test_a_line_that_was_cut(registry, three, add):
@@ -209,9 +209,9 @@ def head_file(registry):
 def test_a_history_is_vouched_for(registry, three):
     """Every line names the one before, and the head the last."""
     registry.rollback("triage")
-    found = registry.check_history("triage")
+    check = registry.check_history("triage")
 
-    assert (found.vouched, found.unvouched, found.gap, found.signer) == (4, 0, "", "")
+    assert (check.vouched, check.unvouched, check.gap, check.signer) == (4, 0, "", "")
 
 
 @pytest.mark.parametrize("line", range(3))
@@ -287,13 +287,13 @@ def test_a_line_behind_the_head(registry, three):
     head = head_file(registry).read_bytes()
     registry.rollback("triage")
     head_file(registry).write_bytes(head)
-    found = registry.check_history("triage")
-    assert (found.vouched, found.unvouched) == (3, 1)
-    assert found.gap
+    check = registry.check_history("triage")
+    assert (check.vouched, check.unvouched) == (3, 1)
+    assert check.gap
 
     registry.rollback("triage")
-    found = registry.check_history("triage")
-    assert (found.vouched, found.unvouched, found.gap) == (5, 0, "")
+    check = registry.check_history("triage")
+    assert (check.vouched, check.unvouched, check.gap) == (5, 0, "")
 
 
 def test_a_history_of_an_earlier_coterie(registry, three, add):
@@ -303,8 +303,8 @@ def test_a_history_of_an_earlier_coterie(registry, three, add):
         del line["before"]
     history_file(registry).write_text("".join(json.dumps(line) + "\n" for line in lines))
     head_file(registry).unlink()
-    found = registry.check_history("triage")
-    assert (found.vouched, found.unvouched, found.gap) == (0, 3, "")
+    check = registry.check_history("triage")
+    assert (check.vouched, check.unvouched, check.gap) == (0, 3, "")
     assert len(registry.history("triage")) == 3
 
     registry.promote("triage", add("fourth"))

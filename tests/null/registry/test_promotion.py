@@ -11,19 +11,21 @@ from coterie.registry.promotion import changed, compare, promote_version
 from coterie.types import Reason
 
 
-def report(wrong=0, *, each=40, labels=10, in_label=0, rows="r" * 64, bar=None, **more):
+def report(wrong=0, *, per_label=40, labels=10, in_label=0, rows="r" * 64, bar=None, **more):
     """A classifier's report that got `wrong` rows wrong, spread over all labels, and `in_label` more of the first."""
-    right = np.ones((labels, each), dtype=bool)
+    right = np.ones((labels, per_label), dtype=bool)
     right.T.flat[:wrong] = False
-    right[0, each - in_label :] = False
-    slices = {f"label {i}": {"n": each, "recall": float(row.mean()), "right": pack(row)} for i, row in enumerate(right)}
+    right[0, per_label - in_label :] = False
+    slices = {
+        f"label {i}": {"n": per_label, "recall": float(row.mean()), "right": pack(row)} for i, row in enumerate(right)
+    }
     accuracy = float(right.mean())
     return {
         "task": "classify",
         "measures": ["accuracy"],
         "bar": {} if bar is None else {"accuracy": bar},
         "bar_met": None if bar is None else accuracy >= bar,
-        "metrics": {"n": each * labels, "labelled": each * labels, "accuracy": accuracy},
+        "metrics": {"n": per_label * labels, "labelled": per_label * labels, "accuracy": accuracy},
         "data": {"train": {"sha256": "t" * 64}, "held_out": {"rows_sha256": rows}},
         "slices": slices,
         "right": pack(right.ravel()),
@@ -143,7 +145,7 @@ def test_a_figure_with_an_interval(registry):
         }
 
     assert not compare(score(0.80), score(0.79)).regressions
-    assert [each.what for each in compare(score(0.80), score(0.74)).regressions] == ["auc"]
+    assert [regression.what for regression in compare(score(0.80), score(0.74)).regressions] == ["auc"]
 
 
 @pytest.mark.parametrize("old", [{}, {"metrics": 3, "slices": [], "data": "x"}, {"metrics": {"accuracy": None}}])

@@ -32,11 +32,11 @@ def test_round_trip(registry):
     """A version comes back with every byte, its report parsed."""
     version = registry.add("triage", FILES)
 
-    found = registry.load("triage", version)
+    loaded = registry.load("triage", version)
 
-    assert found.files == FILES
-    assert found.report == {"seed": 7}
-    assert (found.name, found.version, found.folder) == ("triage", version, registry.root / "triage" / version)
+    assert loaded.files == FILES
+    assert loaded.report == {"seed": 7}
+    assert (loaded.name, loaded.version, loaded.folder) == ("triage", version, registry.root / "triage" / version)
 
 
 def test_large_files_are_not_kept(registry):
@@ -410,8 +410,8 @@ for i in itertools.count():
         process.kill()
         process.communicate()
 
-        found = [registry.load("triage", version) for version in registry.versions("triage")]
-        assert len(found) >= lines
+        loaded = [registry.load("triage", version) for version in registry.versions("triage")]
+        assert len(loaded) >= lines
         assert registry.champion("triage").version in registry.versions("triage")
         assert registry.history("triage")[-1].version == registry.alias("triage")
         shutil.rmtree(registry.root)
@@ -433,10 +433,10 @@ def test_two_processes_at_once(registry):
         process.join()
 
     assert [process.exitcode for process in processes] == [0, 0, 0]
-    found = [registry.load("triage", version).files["n.md"] for version in registry.versions("triage")]
-    assert sorted(found, key=int) == [str(i).encode() for i in range(30)]
+    notes = [registry.load("triage", version).files["n.md"] for version in registry.versions("triage")]
+    assert sorted(notes, key=int) == [str(i).encode() for i in range(30)]
     history = registry.history("triage")
-    assert [each.replaced for each in history] == [None, *(each.version for each in history[:-1])]
+    assert [entry.replaced for entry in history] == [None, *(entry.version for entry in history[:-1])]
     assert history[-1].version == registry.alias("triage")
     assert leftovers(registry) == []
 

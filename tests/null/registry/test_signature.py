@@ -34,10 +34,10 @@ def signature_file(registry, version):
 def test_signed_and_trusted(signed, signer):
     """A version signed with a trusted key is loaded, and says whose it is."""
     strict, version = signed
-    found = strict.load("triage", version)
+    loaded = strict.load("triage", version)
 
-    assert found.files == FILES
-    assert found.signature[:2] == (SignatureState.TRUSTED, signer.public)
+    assert loaded.files == FILES
+    assert loaded.signature[:2] == (SignatureState.TRUSTED, signer.public)
 
 
 def test_signature_is_no_part_of_the_name(registry, signed):
@@ -93,9 +93,9 @@ def test_a_tampered_signature_is_noticed(registry, signed, tamper):
     path = signature_file(registry, version)
     path.write_text(json.dumps(tamper(json.loads(path.read_text()))))
 
-    for each in (registry, strict):
+    for opened in (registry, strict):
         with pytest.raises(ArtefactRefused, match=r"manifest\.sig"):
-            each.load("triage", version)
+            opened.load("triage", version)
 
 
 def test_a_cut_signature_is_noticed(registry, signed):

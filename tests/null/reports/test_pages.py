@@ -32,8 +32,8 @@ def whole(read_page):
 def test_every_field_is_text(whole):
     """Each field arrives as it was given, and none of them as an element."""
     assert "script" not in whole.names
-    for place in ("title", "h1", "h2", "th", "small", "li", "dt", "dd"):
-        assert whole.texts(place)[0] == EVIL
+    for tag in ("title", "h1", "h2", "th", "small", "li", "dt", "dd"):
+        assert whole.texts(tag)[0] == EVIL
     assert whole.texts("div", class_="quote") == [EVIL, EVIL]
     assert whole.table(0) == [[EVIL, "b"], [EVIL + " " + EVIL + EVIL + EVIL, EVIL], ["1", "2"]]
 

@@ -49,8 +49,8 @@ def make_texts(*, each: int = 20, noise: float = 0.0, seed: int = 0) -> list[dic
     rows = []
     for label, words in WORDS.items():
         for _ in range(each):
-            told = [] if random.random() < noise else random.choice(words, 2).tolist()
-            rows.append({"text": " ".join([*told, *random.choice(FILLER, 5)]), "label": label})
+            keywords = [] if random.random() < noise else random.choice(words, 2).tolist()
+            rows.append({"text": " ".join([*keywords, *random.choice(FILLER, 5)]), "label": label})
     return rows
 
 

@@ -19,9 +19,9 @@ async def ask(engine, rows, *, most=100):
 def test_the_prompt_lists_labels_and_shows_examples(job, texts):
     """Every label is in the instruction, and an example of each with its label is shown."""
     rows = job(texts())
-    told, *shown = prompt_start(rows.train, rows.held)
+    instruction, *shown = prompt_start(rows.train, rows.held)
 
-    assert all(label in told.text for label in ("card", "parcel", "refund"))
+    assert all(label in instruction.text for label in ("card", "parcel", "refund"))
     assert [message.role for message in shown] == ["user", "assistant"] * 3
     assert [message.text for message in shown[1::2]] == ["card", "parcel", "refund"]
 
@@ -32,15 +32,15 @@ async def test_every_row_is_asked_with_its_label(job, texts):
     answers = await ask(engine, rows)
 
     assert {prompt.label for prompt in engine.prompts} == {Label.CONFIDENTIAL}
-    assert [each.row for each in answers] == list(range(1, 10))
-    assert [each.answer for each in answers] == [row.text for row in rows.held.rows]
-    assert all(each.tokens_in and each.milliseconds is not None for each in answers)
+    assert [answer.row for answer in answers] == list(range(1, 10))
+    assert [answer.answer for answer in answers] == [row.text for row in rows.held.rows]
+    assert all(answer.tokens_in and answer.milliseconds is not None for answer in answers)
 
 
 async def test_at_most_so_many(job, texts):
     """More rows than wanted: a seeded sample of them, the same every time."""
     rows = job(texts(), texts(each=10, seed=1))
-    first, second = [[each.row for each in await ask(EchoEngine(), rows, most=7)] for _ in range(2)]
+    first, second = [[answer.row for answer in await ask(EchoEngine(), rows, most=7)] for _ in range(2)]
 
     assert len(first) == 7
     assert first == second

@@ -7,21 +7,21 @@ from coterie.learning.evaluation import Case
 from coterie.rightsizing.result import difference, probabilities, reliability, risk_curve
 
 
-def cases(*said, labels=None):
+def cases(*answers, labels=None):
     """Cases of (value, confidence); the right label is `x`, or as given."""
-    labels = labels or "x" * len(said)
+    labels = labels or "x" * len(answers)
     return [
         Case(Row(text="", labels=(label,)), value, confidence, True, value == label)
-        for (value, confidence), label in zip(said, labels, strict=True)
+        for (value, confidence), label in zip(answers, labels, strict=True)
     ]
 
 
 def test_a_difference_is_paired():
     """Two models that are right on the same rows differ by exactly nothing."""
     first = cases(("x", 0.9), ("y", 0.8), ("x", 0.7))
-    found = difference("accuracy", first, first)
+    result = difference("accuracy", first, first)
 
-    assert (found.value, *found.interval) == (0.0, 0.0, 0.0)
+    assert (result.value, *result.interval) == (0.0, 0.0, 0.0)
     assert difference("accuracy", first, cases(("y", 0.9), ("y", 0.8), ("x", 0.7))).value == pytest.approx(1 / 3)
 
 
@@ -50,8 +50,8 @@ def test_the_risk_curve_ends_with_everything():
 
 def test_reliability_leaves_out_thin_bins():
     """A bin shows its mean confidence and accuracy; one of few answers is left out."""
-    found = reliability(cases(*[("x", 0.95)] * 15, *[("y", 0.95)] * 5, ("x", 0.2)))
+    bins = reliability(cases(*[("x", 0.95)] * 15, *[("y", 0.95)] * 5, ("x", 0.2)))
 
-    assert len(found) == 1
-    assert found[0].confidence == pytest.approx(0.95)
-    assert (found[0].accuracy, found[0].rows) == (0.75, 20)
+    assert len(bins) == 1
+    assert bins[0].confidence == pytest.approx(0.95)
+    assert (bins[0].accuracy, bins[0].rows) == (0.75, 20)

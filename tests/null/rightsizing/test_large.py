@@ -26,8 +26,8 @@ def held(
     )
 
 
-def answer(said, *, text=None, row=None, **more) -> RecordedAnswer:
-    return RecordedAnswer(text=text, row=row, answer=said, **more)
+def answer(label, *, text=None, row=None, **more) -> RecordedAnswer:
+    return RecordedAnswer(text=text, row=row, answer=label, **more)
 
 
 def judge(answers, rows=None, prices=None):
@@ -36,25 +36,25 @@ def judge(answers, rows=None, prices=None):
 
 def test_matched_by_text():
     """One answer to a text stands for every row that has it; rows without a label do not count."""
-    found = judge([answer("parcel", text="where is it"), answer("card", text=" lost it "), answer("x", text="other")])
+    result = judge([answer("parcel", text="where is it"), answer("card", text=" lost it "), answer("x", text="other")])
 
-    assert (found.answered, found.of, found.positions) == (3, 3, (0, 1, 2))
-    assert found.figure.value == 1.0
+    assert (result.answered, result.of, result.positions) == (3, 3, (0, 1, 2))
+    assert result.figure.value == 1.0
 
 
 def test_several_answers_to_one_text():
     """Rows of one text take its answers one after the other."""
-    found = judge([answer("card", text="lost it"), answer("parcel", text="lost it")])
+    result = judge([answer("card", text="lost it"), answer("parcel", text="lost it")])
 
-    assert [case.correct for case in found.cases] == [True, False]
+    assert [case.correct for case in result.cases] == [True, False]
 
 
 def test_matched_by_row_number():
     """The number is the row's in its file, also where only some of its rows are held out."""
-    found = judge([answer("parcel", row=1), answer("parcel", row=7), answer("card", row=2)])
+    result = judge([answer("parcel", row=1), answer("parcel", row=7), answer("card", row=2)])
 
-    assert found.positions == (0, 2)
-    assert [case.correct for case in found.cases] == [True, False]
+    assert result.positions == (0, 2)
+    assert [case.correct for case in result.cases] == [True, False]
 
 
 @pytest.mark.parametrize("said", ["Card", " card\n", '"card".', "**card**"])
@@ -65,10 +65,10 @@ def test_a_label_however_it_is_wrapped(said):
 
 def test_strangers_are_wrong_and_counted():
     """An answer that is none of the labels is wrong, and said how often."""
-    found = judge([answer("parcel", row=1), answer("I cannot say", row=3), answer("I cannot say", row=7)])
+    result = judge([answer("parcel", row=1), answer("I cannot say", row=3), answer("I cannot say", row=7)])
 
-    assert found.figure.value == pytest.approx(1 / 3)
-    assert found.strangers == {"I cannot say": 2}
+    assert result.figure.value == pytest.approx(1 / 3)
+    assert result.strangers == {"I cannot say": 2}
 
 
 def test_no_answer_belongs_here():
@@ -109,11 +109,11 @@ def test_times():
 def test_scores():
     """A score is answered with yes, no or a probability."""
     rows = tuple(Row(text="", labels=(label,), columns={"n": n}) for n, label in enumerate("1010"))
-    said = [answer("yes", row=1), answer("0.2", row=3), answer("0.7", row=5), answer("1.5", row=7)]
-    found = judge(said, held(rows, task="score", labels=("0", "1"), measure="auc"))
+    answers = [answer("yes", row=1), answer("0.2", row=3), answer("0.7", row=5), answer("1.5", row=7)]
+    result = judge(answers, held(rows, task="score", labels=("0", "1"), measure="auc"))
 
-    assert found.figure.value == 1.0
-    assert found.strangers == {"1.5": 1}
+    assert result.figure.value == 1.0
+    assert result.strangers == {"1.5": 1}
 
 
 def test_an_auc_needs_both_outcomes():
@@ -127,7 +127,7 @@ def test_an_auc_needs_both_outcomes():
 def test_several_labels():
     """Several labels are separated by a bar; one stranger spoils the answer, and none at all is one."""
     rows = (Row(text="a", labels=("card", "parcel")), Row(text="b", labels=("card",)))
-    found = judge([answer("Parcel|card", row=1), answer("card|dog", row=3)], held(rows, multi_label=True))
+    result = judge([answer("Parcel|card", row=1), answer("card|dog", row=3)], held(rows, multi_label=True))
 
-    assert [case.correct for case in found.cases] == [True, False]
-    assert found.strangers == {"card|dog": 1}
+    assert [case.correct for case in result.cases] == [True, False]
+    assert result.strangers == {"card|dog": 1}

@@ -82,11 +82,11 @@ def test_a_tick_says_where_it_is(job, size, texts, read_page):
 def test_a_chain_has_its_curve(job, size, texts, read_page):
     """The chain is a line through its stops, and a table of them in which its own is marked."""
     rows = job(texts(each=100, noise=0.2), chain=["lexical", "embedding"], chain_quality=0.8)
-    found = size(rows)
-    page = read_page(rightsizing_page(found))
+    report = size(rows)
+    page = read_page(rightsizing_page(report))
     lines = [attributes["points"] for name, attributes in page.seen if name == "polyline"]
 
-    assert any(len(points.split()) == len(found.chain) for points in lines)
-    assert len(page.table(1)) == 1 + len(found.chain)
+    assert any(len(points.split()) == len(report.chain) for points in lines)
+    assert len(page.table(1)) == 1 + len(report.chain)
     marked = [attributes for name, attributes in page.seen if name == "tr" and attributes.get("class") == "marked"]
     assert len(marked) == 2  # the rung, and the stop

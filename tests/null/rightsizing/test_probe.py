@@ -11,9 +11,9 @@ from coterie.rightsizing.probe import probe
 def test_a_rung_alone(job, size, texts, tmp_path):
     """A real process answers every row, and weighs more than the bare one, but not what training weighs."""
     rows = job(texts())
-    found = size(rows, keep=tmp_path / "kept")
-    asked = rows.held_out.rows[:5]
-    probed = probe(tmp_path / "kept", "lexical", found.rungs[0].version, rows.section, asked)
+    report = size(rows, keep=tmp_path / "kept")
+    sample = rows.held_out.rows[:5]
+    probed = probe(tmp_path / "kept", "lexical", report.rungs[0].version, rows.section, sample)
 
     assert len(probed.milliseconds) == len(probed.cpu_seconds) == 5
     assert all(taken > 0 for taken in probed.milliseconds)

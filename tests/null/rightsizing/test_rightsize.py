@@ -17,10 +17,10 @@ from .conftest import CONDITIONS, HashEncoder
 
 def test_a_row_a_rung(job, size, texts):
     """Every rung has quality with its interval, calibration, coverage, latency, memory, bytes, time and energy."""
-    found = size(job(texts(), texts(each=10, seed=1)))
-    row = found.to_json()["rungs"][0]
+    report = size(job(texts(), texts(each=10, seed=1)))
+    row = report.to_json()["rungs"][0]
 
-    assert [each.rung for each in found.rungs] == ["lexical", "embedding"]
+    assert [rung.rung for rung in report.rungs] == ["lexical", "embedding"]
     assert row["accuracy"] >= 0.9
     assert row["interval"][0] <= row["accuracy"] <= row["interval"][1]
     assert {"ece", "coverage", "accepted_accuracy"} <= row["held_out"].keys()
@@ -52,8 +52,8 @@ def test_nothing_is_stored_unless_asked_for(job, size, texts, tmp_path):
     size(rows)
     assert sorted(tmp_path.iterdir()) == before
 
-    found = size(rows, keep=tmp_path / "kept")
-    for row in found.rungs:
+    report = size(rows, keep=tmp_path / "kept")
+    for row in report.rungs:
         assert Registry(tmp_path / "kept").load(row.rung, row.version).files
 
 
@@ -78,31 +78,31 @@ def test_test_rows_choose_nothing(job, size, texts):
 
 def test_rungs_can_be_named(job, size, texts):
     """Only named rungs may be taken; the floor is measured all the same."""
-    found = size(job(texts(), rungs=["embedding"]))
+    report = size(job(texts(), rungs=["embedding"]))
 
-    assert [row.rung for row in found.rungs] == ["lexical", "embedding"]
-    assert found.verdict.rung == "embedding"
+    assert [row.rung for row in report.rungs] == ["lexical", "embedding"]
+    assert report.verdict.rung == "embedding"
 
 
 @pytest.mark.slow  # ten folds of boosting
 def test_a_score_is_measured_on_held_out_rows(job, size, applicants, monkeypatch):
     """A score is ranked by its AUC, on a seeded fifth that no rung has seen."""
     monkeypatch.setattr("coterie.tasks.score.fit.BAGS", 2)
-    found = size(job(applicants(), task="score"))
+    report = size(job(applicants(), task="score"))
 
-    assert found.measure == "auc"
-    assert (found.data["train"]["rows"], found.data["held_out"]["rows"]) == (160, 40)
-    assert found.taken.figure.value > 0.7
+    assert report.measure == "auc"
+    assert (report.data["train"]["rows"], report.data["held_out"]["rows"]) == (160, 40)
+    assert report.taken.figure.value > 0.7
 
 
 def test_several_labels_have_intervals_too(job, size, texts):
     """A bar about the macro F1 of several labels is judged by an interval."""
     rows = [{**row, "label": [row["label"], "any"]} for row in texts()]
-    found = size(job(rows, multi_label=True, bar={"macro_f1": 0.5}))
-    low, high = found.taken.figure.interval
+    report = size(job(rows, multi_label=True, bar={"macro_f1": 0.5}))
+    low, high = report.taken.figure.interval
 
-    assert low <= found.taken.figure.value <= high
-    assert found.verdict.outcome == "met"
+    assert low <= report.taken.figure.value <= high
+    assert report.verdict.outcome == "met"
 
 
 def test_a_large_model_beside_them(job, size, texts):
@@ -110,17 +110,17 @@ def test_a_large_model_beside_them(job, size, texts):
     rows = job(texts(), texts(each=20, seed=1))
     answers = [RecordedAnswer(text=None, row=n, answer="card", tokens_in=90, tokens_out=10) for n in range(1, 41)]
     prices = Prices(tokens_in=Decimal(10), tokens_out=Decimal(10))
-    found = size(rows, large=judge_answers("giant", "on file", answers, rows.held, prices))
-    comparison = found.comparisons[-1]
+    report = size(rows, large=judge_answers("giant", "on file", answers, rows.held, prices))
+    comparison = report.comparisons[-1]
 
-    assert (found.large.answered, found.large.of) == (40, 60)
-    assert found.large.figure.value == 0.5
+    assert (report.large.answered, report.large.of) == (40, 60)
+    assert report.large.figure.value == 0.5
     assert (comparison.second, comparison.rows) == ("giant", 40)
-    assert comparison.difference.value == pytest.approx(found.taken.evaluation.accuracy - 0.5, abs=0.05)
+    assert comparison.difference.value == pytest.approx(report.taken.evaluation.accuracy - 0.5, abs=0.05)
     assert comparison.measurable
-    assert float(found.large.per_1000.money) == 1.0
-    assert any("giant answered 40 of 60" in warning for warning in found.warnings)
-    assert "giant reaches 0.500" in str(found.verdict)
+    assert float(report.large.per_1000.money) == 1.0
+    assert any("giant answered 40 of 60" in warning for warning in report.warnings)
+    assert "giant reaches 0.500" in str(report.verdict)
 
 
 def test_a_bar_about_an_unknown_measure(job, texts):
@@ -154,9 +154,9 @@ def test_a_writer_has_no_rungs(job, texts):
 def test_a_busy_machine_is_said(job, size, texts, load, warned):
     """Times taken beside other work are upper bounds, and a warning says so."""
     machine = {"cores": 2} | ({} if load is None else {"load": load})
-    found = size(job(texts()), conditions=replace(CONDITIONS, machine=machine))
+    report = size(job(texts()), conditions=replace(CONDITIONS, machine=machine))
 
-    assert any("load 2.5 on 2 cores" in warning for warning in found.warnings) == warned
+    assert any("load 2.5 on 2 cores" in warning for warning in report.warnings) == warned
 
 
 def test_a_chain_beside_its_rungs(job, size, texts):
@@ -164,20 +164,20 @@ def test_a_chain_beside_its_rungs(job, size, texts):
     rows = job(
         texts(each=100, noise=0.2), texts(each=40, noise=0.2, seed=1), chain=["lexical", "embedding"], chain_quality=0.8
     )
-    found = size(rows, accounting=AccountingSection(price_per_cpu_hour=Decimal("3.6")))
-    alone, *stops = found.chain
-    chain = found.rungs[-1]
-    taken = next(point for point in found.chain if point.taken)
+    report = size(rows, accounting=AccountingSection(price_per_cpu_hour=Decimal("3.6")))
+    alone, *stops = report.chain
+    chain = report.rungs[-1]
+    taken = next(point for point in report.chain if point.taken)
 
-    assert [row.rung for row in found.rungs] == ["lexical", "embedding", "chain"]
-    assert found.verdict.rung == "chain"
+    assert [row.rung for row in report.rungs] == ["lexical", "embedding", "chain"]
+    assert report.verdict.rung == "chain"
     assert taken.figure.value == chain.figure.value
     assert (alone.stop, alone.asked) == (None, {"lexical": 0.0, "embedding": 1.0})
     assert alone.per_1000.joules == pytest.approx(30.0)
     for point in stops:
         assert point.per_1000.joules == pytest.approx(10.0 + 30.0 * point.asked["embedding"])
         assert float(point.per_1000.money) == pytest.approx(0.001 + 0.003 * point.asked["embedding"])
-    assert json.loads(json.dumps(found.to_json(), allow_nan=False))["chain"][1]["stop"] == 0.99
+    assert json.loads(json.dumps(report.to_json(), allow_nan=False))["chain"][1]["stop"] == 0.99
 
 
 def test_without_a_chain_there_is_no_curve(job, size, texts):
@@ -191,7 +191,9 @@ def test_a_warning_names_the_rungs_it_is_of(job, size, texts, monkeypatch):
 
     def warned(*args, **kwargs):
         trained = whole(*args, **kwargs)
-        candidates = [replace(each, warnings=("all do", f"only {each.rung} does")) for each in trained.candidates]
+        candidates = [
+            replace(candidate, warnings=("all do", f"only {candidate.rung} does")) for candidate in trained.candidates
+        ]
         return replace(trained, candidates=tuple(candidates))
 
     monkeypatch.setattr(_rightsize, "train_rungs", warned)

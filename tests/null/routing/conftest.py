@@ -88,10 +88,10 @@ def router(
     scale: CosineScale = BUNDLED_SCALE,
 ) -> LearnedRouter:
     """A router over profiles; specialists without a card of their own get a plain one."""
-    known = {name: card(name) for name in profiles} | {each.name: each for each in cards}
+    all_cards = {name: card(name) for name in profiles} | {own_card.name: own_card for own_card in cards}
     encoder = Places(places or {}, finish)
     return LearnedRouter(
-        cards=known, profiles=profiles, encoder=encoder, false_rejection=false_rejection, turns=turns, scale=scale
+        cards=all_cards, profiles=profiles, encoder=encoder, false_rejection=false_rejection, turns=turns, scale=scale
     )
 
 

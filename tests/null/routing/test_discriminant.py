@@ -27,7 +27,7 @@ def pair():
     random = np.random.default_rng(5)
     shared = random.normal(size=DIMENSION) / np.sqrt(DIMENSION)
     own = [0.35 * random.normal(size=DIMENSION) / np.sqrt(DIMENSION) for _ in range(2)]
-    return [(subject(random, shared, each, 120), subject(random, shared, each, 200)) for each in own]
+    return [(subject(random, shared, own_part, 120), subject(random, shared, own_part, 200)) for own_part in own]
 
 
 def right(scores_of, pair):
@@ -37,10 +37,10 @@ def right(scores_of, pair):
 
 def test_it_tells_apart_what_similarity_confuses(pair):
     """Where two subjects share most, the discriminant is right more often than the nearest examples."""
-    profiles = [profile(known) for known, _ in pair]
-    by_similarity = right(lambda fresh: np.stack([each.similarity(fresh) for each in profiles], axis=1), pair)
-    told = Discriminant(profiles)
-    by_discriminant = right(lambda fresh: told.scores(fresh, [0, 1]), pair)
+    profiles = [profile(examples) for examples, _ in pair]
+    by_similarity = right(lambda fresh: np.stack([candidate.similarity(fresh) for candidate in profiles], axis=1), pair)
+    discriminant = Discriminant(profiles)
+    by_discriminant = right(lambda fresh: discriminant.scores(fresh, [0, 1]), pair)
 
     assert by_discriminant > by_similarity
     assert by_discriminant > 0.9
@@ -49,8 +49,8 @@ def test_it_tells_apart_what_similarity_confuses(pair):
 def test_many_examples_do_not_weigh_more(pair):
     """A subject known by ten times as many examples draws no more than its share."""
     (many, first), (few, second) = pair
-    told = Discriminant([profile(many), profile(few[:12])])
-    shares = [np.mean(told.scores(fresh, [0, 1]).argmax(axis=1) == 0) for fresh in (first, second)]
+    discriminant = Discriminant([profile(many), profile(few[:12])])
+    shares = [np.mean(discriminant.scores(fresh, [0, 1]).argmax(axis=1) == 0) for fresh in (first, second)]
 
     assert shares[0] > 0.8
     assert shares[1] < 0.25
@@ -59,6 +59,6 @@ def test_many_examples_do_not_weigh_more(pair):
 @pytest.mark.parametrize("known", [0, 1])
 def test_alone_there_is_nothing_to_tell(pair, known):
     """With fewer than two subjects it says nothing."""
-    told = Discriminant([profile(pair[0][0])] * known)
+    discriminant = Discriminant([profile(pair[0][0])] * known)
 
-    assert told.scores(pair[0][1], range(known)).tolist() == [[0.0] * known] * 200
+    assert discriminant.scores(pair[0][1], range(known)).tolist() == [[0.0] * known] * 200

@@ -11,7 +11,7 @@ from coterie.routing.matching import CandidateSpecialist, Considered, Explanatio
 from coterie.types import Route, worded
 
 
-def made(asked, *, nearest=("a", 0.5), vector=(1.0, 0.0), text="x"):
+def made(specialists, *, nearest=("a", 0.5), vector=(1.0, 0.0), text="x"):
     """What was found: whom a text was asked of, and the specialist it is most like."""
     candidate = CandidateSpecialist(
         specialist=nearest[0],
@@ -20,14 +20,14 @@ def made(asked, *, nearest=("a", 0.5), vector=(1.0, 0.0), text="x"):
         typicality=0.5,
         needed=0.03,
         cold=False,
-        in_scope=bool(asked),
+        in_scope=bool(specialists),
         nearest=(Likeness(example=f"{nearest[0]}'s own", similarity=nearest[1]),),
     )
     considered = Considered(
         text=text, asked=None, candidates=(candidate,), margin=None, small_talk=None, vector=np.array(vector)
     )
     return Explanation(
-        route=Route(parts=(), reason=worded("")), asked=asked, read_as=text, orders=(), considered=(considered,)
+        route=Route(parts=(), reason=worded("")), asked=specialists, read_as=text, orders=(), considered=(considered,)
     )
 
 
@@ -38,8 +38,8 @@ def expected(*specialists, text="x"):
 def test_shares():
     """Accuracy counts whole sets; texts for nobody, for one and for several have figures of their own."""
     rows = [expected("a"), expected("a"), expected("b"), expected(), expected(), expected("a", "b")]
-    found = [made(("a",)), made(()), made(("b", "a")), made(()), made(("a",)), made(("b", "a"))]
-    figures = judge_routes(rows, found, ["a", "b"])
+    explanations = [made(("a",)), made(()), made(("b", "a")), made(()), made(("a",)), made(("b", "a"))]
+    figures = judge_routes(rows, explanations, ["a", "b"])
 
     assert figures.accuracy == pytest.approx(3 / 6)
     assert figures.single_accuracy == pytest.approx(1 / 3)
@@ -63,10 +63,10 @@ def test_figures_that_a_file_cannot_say():
 def test_confusions_name_the_example_that_drew_them():
     """Who should have been asked, who was, how often, and which example most of these texts are like."""
     rows = [expected("a"), expected("a"), expected("b"), expected()]
-    found = [made(("b",), nearest=("b", 0.8)), made(("b",), nearest=("b", 0.7)), made(()), made(("a",))]
-    confusions = judge_routes(rows, found, ["a", "b"]).confusions
+    explanations = [made(("b",), nearest=("b", 0.8)), made(("b",), nearest=("b", 0.7)), made(()), made(("a",))]
+    confusions = judge_routes(rows, explanations, ["a", "b"]).confusions
 
-    assert [(each.expected, each.asked, each.count) for each in confusions] == [
+    assert [(confusion.expected, confusion.asked, confusion.count) for confusion in confusions] == [
         ("a", "b", 2),
         ("b", "nobody", 1),
         ("nobody", "a", 1),
@@ -78,8 +78,8 @@ def test_fixes_are_those_that_draw_most_others_with_them():
     """Of the texts that went wrong, the one in the middle of the others mends most as an example."""
     turn = [(np.cos(angle), np.sin(angle)) for angle in (0.0, 0.5, 1.0)]
     rows = [expected("a", text=f"text {i}") for i in range(3)]
-    found = [made(("b",), nearest=("b", 0.8), vector=each) for each in turn]
-    fixes = judge_routes(rows, found, ["a", "b"]).fixes
+    explanations = [made(("b",), nearest=("b", 0.8), vector=vector) for vector in turn]
+    fixes = judge_routes(rows, explanations, ["a", "b"]).fixes
 
     assert (fixes[0].text, fixes[0].mends) == ("text 1", 3)
     assert {fix.specialist for fix in fixes} == {"a"}
@@ -89,9 +89,9 @@ def test_fixes_are_those_that_draw_most_others_with_them():
 def test_texts_for_others_are_not_mended_by_it():
     """An example for one specialist does not mend texts that belong to another."""
     rows = [expected("a"), expected("c")]
-    found = [made(("b",), vector=(1.0, 0.0)), made(("b",), vector=(1.0, 0.0))]
+    explanations = [made(("b",), vector=(1.0, 0.0)), made(("b",), vector=(1.0, 0.0))]
 
-    assert [fix.mends for fix in judge_routes(rows, found, ["a", "b", "c"]).fixes] == [1, 1]
+    assert [fix.mends for fix in judge_routes(rows, explanations, ["a", "b", "c"]).fixes] == [1, 1]
 
 
 def test_unknown_specialists_are_told():
@@ -110,7 +110,7 @@ def test_csv(tmp_path):
     path = tmp_path / "routes.csv"
     path.write_text("text,specialist\none,a\ntwo,\nthree,none\nfour,a|b\nfive,Nobody\nsix,a | a\n")
 
-    assert [each.specialists for each in read_expected(path)] == [("a",), (), (), ("a", "b"), (), ("a",)]
+    assert [row.specialists for row in read_expected(path)] == [("a",), (), (), ("a", "b"), (), ("a",)]
 
 
 def test_jsonl(tmp_path):
@@ -119,8 +119,8 @@ def test_jsonl(tmp_path):
     rows = [{"q": "one", "who": ["a", "b"]}, {"q": "two", "who": None}, {"q": "three", "who": "a"}]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
-    found = read_expected(path, text_column="q", specialist_column="who")
-    assert [each.specialists for each in found] == [("a", "b"), (), ("a",)]
+    expected_rows = read_expected(path, text_column="q", specialist_column="who")
+    assert [row.specialists for row in expected_rows] == [("a", "b"), (), ("a",)]
 
 
 @pytest.mark.parametrize(

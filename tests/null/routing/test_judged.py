@@ -63,13 +63,13 @@ def profile_of(texts):
 
 @pytest.fixture
 def profiles():
-    found = {}
+    by_name = {}
     for name, words in WORDS.items():
         random = np.random.default_rng(len(words))
-        found[name] = profile_of(
+        by_name[name] = profile_of(
             [" ".join([*random.choice(words, 3), *random.choice(["my", "the", "please"], 2)]) for _ in range(60)]
         )
-    return found
+    return by_name
 
 
 @pytest.fixture
@@ -90,25 +90,25 @@ async def parts(router, text):
 )
 async def test_two_requests_however_joined(router, joiner):
     """A request for two comes apart where the second begins, whatever stands between them, also nothing."""
-    found = await parts(router, f"my stolen card blocked account{joiner}bake soup flour dinner")
+    routed = await parts(router, f"my stolen card blocked account{joiner}bake soup flour dinner")
 
-    assert [name for name, _ in found] == ["bank", "food"]
-    assert found[0][1].rstrip(".") == "my stolen card blocked account"
-    assert found[1][1] == "bake soup flour dinner"
+    assert [name for name, _ in routed] == ["bank", "food"]
+    assert routed[0][1].rstrip(".") == "my stolen card blocked account"
+    assert routed[1][1] == "bake soup flour dinner"
 
 
 async def test_an_aside_belongs_to_what_is_before_it(router):
     """What a follow-up question was given back, in brackets at its end, is no request of its own."""
-    found = await parts(router, "my stolen card blocked account pin? (bake soup flour)")
+    routed = await parts(router, "my stolen card blocked account pin? (bake soup flour)")
 
-    assert [name for name, _ in found] == ["bank"]
+    assert [name for name, _ in routed] == ["bank"]
 
 
 async def test_three_requests(router):
     """Three are found as well, in their order."""
-    found = await parts(router, "block stolen card pin and then bake soup flour dinner and flight hotel visa airport")
+    routed = await parts(router, "block stolen card pin and then bake soup flour dinner and flight hotel visa airport")
 
-    assert [name for name, _ in found] == ["bank", "food", "trip"]
+    assert [name for name, _ in routed] == ["bank", "food", "trip"]
 
 
 @pytest.mark.parametrize(
@@ -147,28 +147,28 @@ async def test_a_text_without_pieces_is_encoded_once(router):
 
 async def test_a_part_between_two_of_another(router):
     """A part that interrupts another request splits it in two parts, each answered in its place."""
-    found = await parts(router, "stolen card blocked pin. bake soup flour dinner. transfer cash account balance")
+    routed = await parts(router, "stolen card blocked pin. bake soup flour dinner. transfer cash account balance")
 
-    assert [name for name, _ in found] == ["bank", "food", "bank"]
+    assert [name for name, _ in routed] == ["bank", "food", "bank"]
 
 
 async def test_the_explanation_shows_the_pieces(router):
     """Whole and pieces are listed, each with whom it is asked of, the candidates and by how much the first leads."""
     text = "my stolen card blocked account and bake soup flour dinner"
-    found = await router.explain(Request(text=text), Context())
+    explanation = await router.explain(Request(text=text), Context())
 
-    assert found.asked == ("bank", "food")
-    assert [each.text for each in found.considered] == [
+    assert explanation.asked == ("bank", "food")
+    assert [piece.text for piece in explanation.considered] == [
         text,
         "my stolen card blocked account",
         "bake soup flour dinner",
     ]
-    assert [each.asked for each in found.considered] == [None, "bank", "food"]
-    first = found.considered[1]
+    assert [piece.asked for piece in explanation.considered] == [None, "bank", "food"]
+    first = explanation.considered[1]
     assert first.candidates[0].specialist == "bank"
     assert first.margin == pytest.approx(first.candidates[0].score - first.candidates[1].score, abs=1e-3)
     assert first.candidates[0].nearest[0].similarity >= first.candidates[0].nearest[1].similarity
-    assert found.route == await router.route(Request(text=text), Context())
+    assert explanation.route == await router.route(Request(text=text), Context())
 
 
 FOREIGN = "quaint zebras juggle violet umbrellas under xylophones"
@@ -181,9 +181,9 @@ async def test_what_is_nobody_s_changes_nobody(router, glue, before):
     question = "my stolen card blocked account"
     assert await parts(router, FOREIGN) == []
 
-    found = await parts(router, f"{FOREIGN}{glue}{question}" if before else f"{question}{glue}{FOREIGN}")
+    routed = await parts(router, f"{FOREIGN}{glue}{question}" if before else f"{question}{glue}{FOREIGN}")
 
-    assert [name for name, _ in found] == ["bank"]
+    assert [name for name, _ in routed] == ["bank"]
 
 
 @pytest.mark.parametrize("glue", [". ", "\n"])
@@ -206,10 +206,10 @@ async def test_who_knows_of_many_things_is_not_added(tools, profiles, glue):
 
 async def test_the_question_among_much_that_is_nobody_s(router):
     """It is found where the whole is nobody's, and asked as it stands there."""
-    found = await parts(router, f"{FOREIGN} stolen card blocked account {FOREIGN}")
+    routed = await parts(router, f"{FOREIGN} stolen card blocked account {FOREIGN}")
 
-    assert [name for name, _ in found] == ["bank"]
-    assert "stolen card blocked account" in found[0][1]
+    assert [name for name, _ in routed] == ["bank"]
+    assert "stolen card blocked account" in routed[0][1]
 
 
 async def test_a_question_in_one_sentence_with_an_order_is_found(tools, profiles):
@@ -221,12 +221,12 @@ async def test_a_question_in_one_sentence_with_an_order_is_found(tools, profiles
 
     order = f"obey {'zig zag ' * 30}obey rules"
 
-    found = await router.explain(Request(text=f"{question} {order}. {FOREIGN}"), Context())
+    explanation = await router.explain(Request(text=f"{question} {order}. {FOREIGN}"), Context())
     named = await router.explain(Request(text=f"{question} bank {order}. {FOREIGN}"), Context())
 
-    assert any("obey rules" in order for order in found.orders)
-    assert [part.specialists for part in found.route.parts] == [("bank",)]
-    assert "obey" not in found.route.parts[0].text
+    assert any("obey rules" in order for order in explanation.orders)
+    assert [part.specialists for part in explanation.route.parts] == [("bank",)]
+    assert "obey" not in explanation.route.parts[0].text
     assert all("obey" not in part.text for part in named.route.parts)
 
 
@@ -239,10 +239,10 @@ async def test_texts_longer_than_a_question_are_not_cut_up(router):
 
 async def test_earlier_turns_do_not_pin_the_route(router):
     """What was asked and found before does not draw a question about something else to the same specialist."""
-    said = Message(role="user", text="my stolen card blocked account")
+    message = Message(role="user", text="my stolen card blocked account")
     fact = Fact(name="intent", value="card_lost", confidence=0.9)
     context = Context().append(
-        *(Entry(content=content, producer="bank", label=Label.INTERNAL, time=1.0) for content in (said, fact) * 5)
+        *(Entry(content=content, producer="bank", label=Label.INTERNAL, time=1.0) for content in (message, fact) * 5)
     )
     food = await router.route(Request(text="bake soup flour dinner", session="s"), context)
     bank = await router.route(Request(text="transfer cash account balance", session="s"), context)
@@ -280,8 +280,8 @@ async def test_a_question_in_the_middle_of_a_long_letter_is_found(router):
 
     assert len(letter) > 450
     assert await parts(router, letter) == [("bank", letter)]
-    told = (await router.explain(Request(text=letter), Context())).considered
-    assert "My stolen card blocked account." in [each.text for each in told]
+    considered = (await router.explain(Request(text=letter), Context())).considered
+    assert "My stolen card blocked account." in [piece.text for piece in considered]
 
 
 def test_a_question_is_looked_for_in_four_words_and_more():
@@ -290,6 +290,6 @@ def test_a_question_is_looked_for_in_four_words_and_more():
     offsets = np.array([match.span() for match in re.finditer(r"\w+", text)])
     states = np.array([[1.0, 0.0] if start < text.index("quartz") else [0.0, 1.0] for start, _ in offsets])
 
-    found = propose_clearest(text, states, offsets, lambda vectors: vectors[:, :1], [(0, len(text))])
+    pieces = propose_clearest(text, states, offsets, lambda vectors: vectors[:, :1], [(0, len(text))])
 
-    assert [piece.text for piece in found] == ["set a timer quartz"]
+    assert [piece.text for piece in pieces] == ["set a timer quartz"]

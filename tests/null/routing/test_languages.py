@@ -24,7 +24,7 @@ async def test_no_other_language_is_respelt(tools, text):
     by, places = routed(tools)
     await by.route(Request(text=text), Context())
 
-    assert {each for batch in places.batches for each in batch} == {text}
+    assert {encoded for batch in places.batches for encoded in batch} == {text}
 
 
 async def test_english_is_respelt(tools):
@@ -32,7 +32,7 @@ async def test_english_is_respelt(tools):
     by, places = routed(tools)
     await by.route(Request(text="where is my carf"), Context())
 
-    assert "where is my card" in {each for batch in places.batches for each in batch}
+    assert "where is my card" in {encoded for batch in places.batches for encoded in batch}
 
 
 async def test_the_language_of_the_request_counts(tools):
@@ -40,4 +40,4 @@ async def test_the_language_of_the_request_counts(tools):
     by, places = routed(tools)
     await by.route(Request(text="where is my carf", language="de"), Context())
 
-    assert {each for batch in places.batches for each in batch} == {"where is my carf"}
+    assert {encoded for batch in places.batches for encoded in batch} == {"where is my carf"}

@@ -45,7 +45,7 @@ def test_the_clearest_end_of_a_long_text_is_asked_about():
         last: match("last", cards=0.7, law=0.1),
         first: match("first", cards=0.1, law=0.31),
     }
-    assert [each.text for each in choose(whole, matches)] == ["last"]
+    assert [chosen.text for chosen in choose(whole, matches)] == ["last"]
 
 
 def test_the_whole_of_a_long_text_that_is_somebody_s_stays():
@@ -53,23 +53,23 @@ def test_the_whole_of_a_long_text_that_is_somebody_s_stays():
     last = piece("see section 4")
     whole = piece("a clause ... see section 4", ends=(last,))
     matches = {whole: match("whole", cards=0.1, law=0.5), last: match("last", cards=0.52, law=0.3)}
-    assert [each.text for each in choose(whole, matches)] == ["whole"]
+    assert [chosen.text for chosen in choose(whole, matches)] == ["whole"]
     matches[last] = match("last", cards=0.6, law=0.3)
-    assert [each.text for each in choose(whole, matches)] == ["last"]
+    assert [chosen.text for chosen in choose(whole, matches)] == ["last"]
 
 
 def test_words_to_the_router_are_not_asked_about():
     """What stands beside them is, alone or in several pieces; without anything beside them the whole is."""
-    asked, told = piece("I lost my card"), piece("the law desk must answer this")
-    whole = piece("I lost my card the law desk must answer this", pieces=(asked, told))
+    question, order = piece("I lost my card"), piece("the law desk must answer this")
+    whole = piece("I lost my card the law desk must answer this", pieces=(question, order))
     matches = {
         whole: match("whole", cards=0.6, law=0.6),
-        asked: match("I lost my card", cards=0.7, law=0.1),
-        told: match("the law desk must answer this", order=True, cards=0.1, law=0.9),
+        question: match("I lost my card", cards=0.7, law=0.1),
+        order: match("the law desk must answer this", order=True, cards=0.1, law=0.9),
     }
-    assert [each.text for each in choose(whole, matches)] == ["I lost my card"]
-    matches[asked] = match("I lost my card", cards=0.1, law=0.1)
-    assert [each.text for each in choose(whole, matches)] == ["whole"]
+    assert [chosen.text for chosen in choose(whole, matches)] == ["I lost my card"]
+    matches[question] = match("I lost my card", cards=0.1, law=0.1)
+    assert [chosen.text for chosen in choose(whole, matches)] == ["whole"]
 
 
 def letter(*ends: tuple[str, float, float], whole: tuple[float, float] = (0.2, 0.5)) -> list[str]:
@@ -77,9 +77,9 @@ def letter(*ends: tuple[str, float, float], whole: tuple[float, float] = (0.2, 0
     pieces = [Piece(start=10 * i, end=10 * i + 9, text=text, source="...") for i, (text, *_) in enumerate(ends)]
     root = piece("a long letter", ends=tuple(pieces))
     matches = {one: match(text, cards=cards, law=law) for one, (text, cards, law) in zip(pieces, ends, strict=True)}
-    matches = {one: replace(each, start=one.start, end=one.end) for one, each in matches.items()}
+    matches = {one: replace(matched, start=one.start, end=one.end) for one, matched in matches.items()}
     matches[root] = match("a long letter", cards=whole[0], law=whole[1])
-    return [each.text for each in choose(root, matches)]
+    return [chosen.text for chosen in choose(root, matches)]
 
 
 def test_sentences_of_a_long_text_say_what_is_asked():
@@ -95,14 +95,14 @@ def test_sentences_of_a_long_text_say_what_is_asked():
 
 def told(sentences: int, other: float) -> list[str]:
     """What is asked of a text of so many sentences, one for cards and one that may be for law."""
-    asked, rest = piece("I lost my card"), piece("we met in the park")
-    both = piece("I lost my card. We met in the park.", mark="sentence", pieces=(asked, rest))
+    question, rest = piece("I lost my card"), piece("we met in the park")
+    both = piece("I lost my card. We met in the park.", mark="sentence", pieces=(question, rest))
     matches = {
         both: match(" ".join(["This is a sentence."] * sentences), cards=0.35, law=0.05),
-        asked: match("I lost my card", cards=0.9, law=0.1),
+        question: match("I lost my card", cards=0.9, law=0.1),
         rest: match("we met in the park", cards=0.05, law=other),
     }
-    return [each.text for each in choose(both, matches)]
+    return [chosen.text for chosen in choose(both, matches)]
 
 
 def test_the_more_a_text_says_the_clearer_a_piece_must_be():
@@ -114,14 +114,14 @@ def test_the_more_a_text_says_the_clearer_a_piece_must_be():
 
 def foreign(*, joined: bool, other: float, whole: float = 0.35):
     """A question for cards beside a piece that is hardly for law, and what was made of the two."""
-    asked, rest = piece("I lost my card"), piece("the moon is made of cheese")
-    both = piece("I lost my card the moon is made of cheese", mark="sentence", joined=joined, pieces=(asked, rest))
+    question, rest = piece("I lost my card"), piece("the moon is made of cheese")
+    both = piece("I lost my card the moon is made of cheese", mark="sentence", joined=joined, pieces=(question, rest))
     matches = {
         both: match("both", cards=whole, law=0.05),
-        asked: match("I lost my card", cards=0.7, law=0.1),
+        question: match("I lost my card", cards=0.7, law=0.1),
         rest: match("the moon is made of cheese", cards=0.05, law=other),
     }
-    return [each.text for each in choose(both, matches)]
+    return [chosen.text for chosen in choose(both, matches)]
 
 
 def test_what_is_hardly_anybody_s_adds_nobody():
@@ -145,24 +145,24 @@ def test_a_whole_that_is_hardly_somebody_s_gives_way():
     inside, whole = piece("I lost my card"), piece("the moon I lost my card")
     matches = {whole: match("the moon I lost my card", cards=0.1, law=0.35)}
     matches[inside] = match("I lost my card", cards=0.7, law=0.1)
-    assert [each.text for each in choose(whole, matches)] == ["I lost my card"]
+    assert [chosen.text for chosen in choose(whole, matches)] == ["I lost my card"]
 
     matches[inside] = match("I lost my card", cards=0.5, law=0.1)
-    assert [each.text for each in choose(whole, matches)] == ["the moon I lost my card"]
+    assert [chosen.text for chosen in choose(whole, matches)] == ["the moon I lost my card"]
 
     matches[inside] = match("I lost my card", cards=0.9, law=0.1)
     matches[whole] = match("the moon I lost my card", cards=0.1, law=0.6)
-    assert [each.text for each in choose(whole, matches)] == ["the moon I lost my card"]
+    assert [chosen.text for chosen in choose(whole, matches)] == ["the moon I lost my card"]
 
 
 def test_three_words_do_not_decide_for_the_rest():
     """Three words of nobody's text are like somebody's examples by chance: "what does it"; four may be the question."""
     inside, whole = piece("who stole it"), piece("the moon who stole it")
     matches = {whole: match("the moon who stole it", cards=0.1), inside: match("who stole it", cards=0.8)}
-    assert [each.text for each in choose(whole, matches)] == ["the moon who stole it"]
+    assert [chosen.text for chosen in choose(whole, matches)] == ["the moon who stole it"]
 
     matches[inside] = match("who stole my card", cards=0.8)
-    assert [each.text for each in choose(whole, matches)] == ["who stole my card"]
+    assert [chosen.text for chosen in choose(whole, matches)] == ["who stole my card"]
 
 
 def test_one_piece_that_is_hardly_anybody_s_gives_way():
@@ -177,6 +177,6 @@ def test_one_piece_that_is_hardly_anybody_s_gives_way():
         moon: match("the moon is made of cheese", cards=0.05, law=0.2),
         card: match("and where do I find my card", cards=0.25, law=0.1),
     }
-    assert [each.text for each in choose(both, matches)] == ["and where do I find my card"]
+    assert [chosen.text for chosen in choose(both, matches)] == ["and where do I find my card"]
     matches[inside] = match("where do I find my card", cards=0.8, law=0.1)
-    assert [each.text for each in choose(both, matches)] == ["where do I find my card"]
+    assert [chosen.text for chosen in choose(both, matches)] == ["where do I find my card"]

@@ -84,8 +84,8 @@ def test_the_order_of_the_text_does_not_matter(cards):
 
 def test_parts_that_have_nothing_to_do_with_each_other(cards):
     """Each is planned as if it were alone, with its own writers and readers."""
-    known = cards(triage=((), ("intent",)), reply=(("intent",), ()), clauses=((), ("clause",)))
-    first, second = plan_parts(["triage", "clauses"], known)
+    network_cards = cards(triage=((), ("intent",)), reply=(("intent",), ()), clauses=((), ("clause",)))
+    first, second = plan_parts(["triage", "clauses"], network_cards)
 
     assert (first.stages, first.after) == ((("triage",), ("reply",)), ())
     assert (second.stages, second.after) == ((("clauses",),), ())
@@ -93,16 +93,16 @@ def test_parts_that_have_nothing_to_do_with_each_other(cards):
 
 def test_parts_in_a_circle_do_not_wait(cards):
     """Two that read each other would wait for ever: each is planned alone."""
-    known = cards(a=(("y",), ("x",)), b=(("x",), ("y",)))
+    network_cards = cards(a=(("y",), ("x",)), b=(("x",), ("y",)))
 
-    assert [each.after for each in plan_parts(["a", "b"], known)] == [(), ()]
+    assert [part.after for part in plan_parts(["a", "b"], network_cards)] == [(), ()]
 
 
 def test_a_chain_of_parts(cards):
     """Each waits for the one before it only."""
-    known = cards(a=((), ("x",)), b=(("x",), ("y",)), c=(("y",), ()))
+    network_cards = cards(a=((), ("x",)), b=(("x",), ("y",)), c=(("y",), ()))
 
-    assert [each.after for each in plan_parts(["a", "b", "c"], known)] == [(), (0,), (1,)]
+    assert [part.after for part in plan_parts(["a", "b", "c"], network_cards)] == [(), (0,), (1,)]
 
 
 def test_what_is_left_of_a_route_waits_for_what_is_left():

@@ -23,12 +23,12 @@ class Marked:
 
 def encoded(text, read=None):
     """A text's tokens, its words, those that the encoder read."""
-    words = [each for each in re.finditer(r"[^\W\d_]+", text) if read is None or each.end() <= read]
+    words = [word for word in re.finditer(r"[^\W\d_]+", text) if read is None or word.end() <= read]
     return Output(
         text=text,
         usage=Usage(),
-        states=np.array([[1.0, 0.0] if each[0].isupper() else [0.0, 1.0] for each in words]),
-        offsets=np.array([each.span() for each in words]),
+        states=np.array([[1.0, 0.0] if word[0].isupper() else [0.0, 1.0] for word in words]),
+        offsets=np.array([word.span() for word in words]),
     )
 
 
@@ -88,10 +88,10 @@ def test_three_parts_at_each_end_are_looked_at():
 )
 def test_words_to_the_router_are_not_followed(text, order, rest):
     """A clause that says whom to ask is left out of the reading, and told."""
-    found = read(text)
+    reading = read(text)
 
-    assert found.orders == (order,)
-    assert found.text.strip().casefold() == (rest or "where is my parcel?").strip().casefold()
+    assert reading.orders == (order,)
+    assert reading.text.strip().casefold() == (rest or "where is my parcel?").strip().casefold()
 
 
 @pytest.mark.parametrize(

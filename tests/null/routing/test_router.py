@@ -30,30 +30,30 @@ async def test_keeps_the_contract(tools, profiles, clouds):
 
 async def test_a_text_goes_to_the_specialist_whose_examples_it_is_like(tools, profiles, clouds):
     """The nearest specialist is asked, with the text's vector, a score for each, and the reason in words."""
-    place = clouds["triage"].draw(1)[0]
-    found = await tools.route(tools.router(profiles, {"my card": place}), "my card")
+    vector = clouds["triage"].draw(1)[0]
+    route = await tools.route(tools.router(profiles, {"my card": vector}), "my card")
 
-    assert found.specialists == ("triage",)
-    assert found.parts[0].vector is not None
-    assert 0.03 <= found.parts[0].score <= 1.0
-    assert found.scores["triage"] > found.scores["clauses"]
-    assert found.reason.code == "route.like"
-    assert found.reason.values["nearest"].startswith("label")
-    assert {"fit.typicality", "route.second"} <= set(found.reason.codes)
-    assert found.steps[0].producer == "router"
+    assert route.specialists == ("triage",)
+    assert route.parts[0].vector is not None
+    assert 0.03 <= route.parts[0].score <= 1.0
+    assert route.scores["triage"] > route.scores["clauses"]
+    assert route.reason.code == "route.like"
+    assert route.reason.values["nearest"].startswith("label")
+    assert {"fit.typicality", "route.second"} <= set(route.reason.codes)
+    assert route.steps[0].producer == "router"
 
 
 async def test_what_is_like_nobody_s_examples_goes_nowhere(tools, profiles):
     """A text far from everybody is sent to nobody, and the reason names the nearest and what it would have needed."""
-    found = await tools.route(tools.router(profiles), "the weather on Mars")
+    route = await tools.route(tools.router(profiles), "the weather on Mars")
 
-    assert found.parts == ()
-    assert found.reason.code == "route.unlike_examples"
-    assert found.reason.values["needed"] == 0.04
+    assert route.parts == ()
+    assert route.reason.code == "route.unlike_examples"
+    assert route.reason.values["needed"] == 0.04
 
 
 def outside(by, profile, vectors):
-    compared = Compared(*(each[:, None] for each in profile.compare(vectors)))
+    compared = Compared(*(values[:, None] for values in profile.compare(vectors)))
     return [not fit.in_scope for fit in by._fits(np.array([0]), compared, compared.similarity)["it"]]
 
 
@@ -101,9 +101,9 @@ async def test_one_specialist_only(tools, clouds, profiles):
 async def test_no_specialist_with_texts(tools):
     """Where nobody reads texts the encoder is not asked, and the reason says that nobody takes it."""
     by = tools.router({}, cards=[tools.card("underwriting", task="score", columns=("income",))])
-    found = await tools.route(by, "hello")
+    route = await tools.route(by, "hello")
 
-    assert (found.parts, found.reason) == ((), Reason("route.nobody"))
+    assert (route.parts, route.reason) == ((), Reason("route.nobody"))
     assert not by._encoder.batches
 
 
@@ -191,17 +191,17 @@ async def test_an_empty_profile_is_never_chosen(tools, clouds, profiles):
 
 async def test_ties_go_to_the_first_in_the_network_s_file(tools, clouds, profiles):
     """Two specialists that fit alike: the same one is asked every time, the one that comes first."""
-    place = clouds["triage"].draw(1)[0]
+    vector = clouds["triage"].draw(1)[0]
     for names in (("b", "a"), ("a", "b")):
-        by = tools.router(dict.fromkeys(names, profiles["triage"]), {"x": place})
+        by = tools.router(dict.fromkeys(names, profiles["triage"]), {"x": vector})
         assert (await tools.route(by, "x")).specialists == names[:1]
 
 
 async def test_adding_a_specialist_changes_the_route(tools, clouds, profiles):
     """A new specialist whose examples are nearer takes over what went elsewhere, or nowhere, before."""
-    place = {"clause": clouds["clauses"].draw(1)[0]}
-    before = await tools.route(tools.router({"triage": profiles["triage"]}, place), "clause")
-    after = await tools.route(tools.router(profiles, place), "clause")
+    vectors = {"clause": clouds["clauses"].draw(1)[0]}
+    before = await tools.route(tools.router({"triage": profiles["triage"]}, vectors), "clause")
+    after = await tools.route(tools.router(profiles, vectors), "clause")
 
     assert before.specialists == ()
     assert after.specialists == ("clauses",)
@@ -214,12 +214,12 @@ async def test_a_thousand_specialists_stay_cheap(tools):
     wanted = range(0, 1000, 20)
     by = tools.router(profiles, {f"text {i}": clouds[i].draw(1)[0] for i in wanted})
 
-    found = [(await tools.route(by, f"text {i}")) for i in wanted]
+    routes = [(await tools.route(by, f"text {i}")) for i in wanted]
 
-    nearest = [max(each.scores, key=each.scores.__getitem__) if each.scores else "" for each in found]
-    assert sum(f"s{i}" in each.scores for i, each in zip(wanted, found, strict=True)) == len(found)
-    assert sum(each.specialists == (f"s{i}",) for i, each in zip(wanted, found, strict=True)) >= 0.9 * len(found)
-    assert len(found[0].scores) <= 64
+    nearest = [max(route.scores, key=route.scores.__getitem__) if route.scores else "" for route in routes]
+    assert sum(f"s{i}" in route.scores for i, route in zip(wanted, routes, strict=True)) == len(routes)
+    assert sum(route.specialists == (f"s{i}",) for i, route in zip(wanted, routes, strict=True)) >= 0.9 * len(routes)
+    assert len(routes[0].scores) <= 64
     assert nearest
 
 
@@ -243,14 +243,14 @@ async def test_a_compound_request_is_asked_piece_by_piece(tools, profiles, compo
     """Two pieces for two specialists become two parts in order, each with its own text and vector."""
     text, places = compound
     by = tools.router(profiles, places)
-    found = await tools.route(by, text)
+    route = await tools.route(by, text)
 
-    assert [(part.text, part.specialists) for part in found.parts] == [
+    assert [(part.text, part.specialists) for part in route.parts] == [
         ("my card was stolen", ("triage",)),
         ("does clause seven let me leave?", ("clauses",)),
     ]
     assert len(by._encoder.batches) == 2
-    np.testing.assert_array_equal(found.parts[1].vector, places["does clause seven let me leave?"])
+    np.testing.assert_array_equal(route.parts[1].vector, places["does clause seven let me leave?"])
 
 
 async def test_pieces_for_one_specialist_stay_together(tools, profiles, clouds):
@@ -276,9 +276,9 @@ async def test_filler_is_not_answered(tools, profiles, compound):
     text, places = compound
     longer = f"{text} what can I do?"
     places[longer] = places[text]
-    found = await tools.route(tools.router(profiles, places), longer)
+    route = await tools.route(tools.router(profiles, places), longer)
 
-    assert found.specialists == ("triage", "clauses")
+    assert route.specialists == ("triage", "clauses")
 
 
 # --- Columns ---------------------------------------------------------------------------------------
@@ -293,11 +293,11 @@ def underwriting(tools):
 async def test_columns_go_to_who_knows_them(tools, profiles, underwriting):
     """Structured input is for the specialist whose columns it has, also if some are missing; unknown ones are borne."""
     by = tools.router(profiles, cards=[underwriting])
-    found = await tools.route(by, "", columns={"income": 1, "home": "own", "more": 2})
+    route = await tools.route(by, "", columns={"income": 1, "home": "own", "more": 2})
     one = await tools.route(by, "", columns={"income": 1})
 
-    assert found.specialists == one.specialists == ("underwriting",)
-    assert found.reason.code == "route.columns"
+    assert route.specialists == one.specialists == ("underwriting",)
+    assert route.reason.code == "route.columns"
     assert not by._encoder.batches
 
 
@@ -339,9 +339,9 @@ async def test_a_score_with_text_is_asked_once(tools, clouds, profiles):
     """A specialist that both columns and text point to gets them together, in one part."""
     score = tools.card("triage", task="score", columns=("income", "note"))
     by = tools.router(profiles, {"my card": clouds["triage"].draw(1)[0]}, cards=[score])
-    found = await tools.route(by, "my card", columns={"income": 1})
+    route = await tools.route(by, "my card", columns={"income": 1})
 
-    assert [part.stages for part in found.parts] == [(("triage",),)]
+    assert [part.stages for part in route.parts] == [(("triage",),)]
 
 
 # --- Odd texts -------------------------------------------------------------------------------------
@@ -352,10 +352,10 @@ async def test_a_score_with_text_is_asked_once(tools, clouds, profiles):
 )
 async def test_odd_texts_are_routed_like_any_other(tools, profiles, text):
     """Emoji, control characters, a hundred thousand letters: a route with a reason, never an error."""
-    found = await tools.route(tools.router(profiles), text)
+    route = await tools.route(tools.router(profiles), text)
 
-    assert found.parts == ()
-    assert found.reason
+    assert route.parts == ()
+    assert route.reason
 
 
 async def test_readers_join(tools, clouds, profiles):
@@ -420,7 +420,7 @@ async def test_a_likeness_to_a_description_is_on_the_scale_of_the_encoder(tools)
         "cold": make_profile(vectors[:0], [], [], hints=hint, hint_texts=["other"], seed=0, scale=scale),
     }
     own = pressed(warm.draw(20))
-    texts = {str(at): each for at, each in enumerate(own)} | {"described": pressed(other.center[None])[0]}
+    texts = {str(at): vector for at, vector in enumerate(own)} | {"described": pressed(other.center[None])[0]}
     by = tools.router(profiles, texts, scale=scale)
 
     assert {(await tools.route(by, str(at))).specialists for at in range(20)} == {("warm",)}
@@ -467,10 +467,10 @@ async def test_small_talk_is_nobody_s_job(tools, talk):
     """A greeting that a specialist of diverse examples would take is asked of nobody, and the reason says so."""
     profile, places = talk
     by = tools.router({"parties": profile}, places, turns=Talkers(places["Hello?"]))
-    found = await tools.route(by, "Hello?", language="en-GB")
+    route = await tools.route(by, "Hello?", language="en-GB")
 
-    assert found.parts == ()
-    assert found.reason.code == "route.small_talk"
+    assert route.parts == ()
+    assert route.reason.code == "route.small_talk"
     long = "a text of nine words that happens to lie there"
     assert (await tools.route(by, long)).specialists == ("parties",)
     assert (await tools.route(by, "Hallo?", language="de")).specialists == ("parties",)

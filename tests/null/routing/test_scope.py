@@ -19,8 +19,8 @@ def profile(low: float, high: float, count: int = 200) -> Profile:
 
 def judged(scope: RoutingScope, position: int, similarity: float, closest: float = 0.0) -> Typicality:
     """How typical one text is of one specialist."""
-    found = scope.typicality(np.array([position]), np.array([[similarity]]), np.array([[closest]]))
-    return Typicality(*(each[0, 0] for each in found))
+    typicality = scope.typicality(np.array([position]), np.array([[similarity]]), np.array([[closest]]))
+    return Typicality(*(values[0, 0] for values in typicality))
 
 
 def test_the_share_of_less_typical_examples_counts():

@@ -88,4 +88,4 @@ def test_the_wire():
 def test_options(command, option, former):
     """An option of before is another spelling of the present one."""
     parameters = typer.main.get_command(app).commands[command].params
-    assert [former in each.opts for each in parameters if option in each.opts] == [True]
+    assert [former in parameter.opts for parameter in parameters if option in parameter.opts] == [True]

@@ -17,33 +17,33 @@ def call_of(tenant):
 
 def test_each_tenant_has_its_own():
     """What one tenant asked is not known to another: time would tell."""
-    known = KnownTexts(8)
-    known.put("a", "my parcel", ONE)
-    assert known.get("a", "my parcel") is ONE
-    assert known.get("a", "My parcel") is None
-    assert known.get("b", "my parcel") is None
+    known_texts = KnownTexts(8)
+    known_texts.put("a", "my parcel", ONE)
+    assert known_texts.get("a", "my parcel") is ONE
+    assert known_texts.get("a", "My parcel") is None
+    assert known_texts.get("b", "my parcel") is None
 
 
 def test_no_text_is_kept():
     """Only a keyed hash, another one in each process."""
     first, second = KnownTexts(8), KnownTexts(8)
-    for known in (first, second):
-        known.put("a", "a secret parcel", ONE)
+    for known_texts in (first, second):
+        known_texts.put("a", "a secret parcel", ONE)
     assert "parcel" not in repr(vars(first))
     assert set(first._tenants["a"]) != set(second._tenants["a"])
 
 
 def test_room():
     """The tenant that has most gives up what it used longest ago; a small one is not pushed out by a large one."""
-    known = KnownTexts(4)
-    known.put("small", "x", ONE)
+    known_texts = KnownTexts(4)
+    known_texts.put("small", "x", ONE)
     for text in "abc":
-        known.put("large", text, ONE)
-    known.get("large", "a")
-    known.put("large", "d", ONE)
-    assert len(known) == 4
-    assert known.get("large", "b") is None
-    assert known.get("large", "a") is known.get("small", "x") is ONE
+        known_texts.put("large", text, ONE)
+    known_texts.get("large", "a")
+    known_texts.put("large", "d", ONE)
+    assert len(known_texts) == 4
+    assert known_texts.get("large", "b") is None
+    assert known_texts.get("large", "a") is known_texts.get("small", "x") is ONE
     KnownTexts(0).put("a", "x", ONE)
 
 

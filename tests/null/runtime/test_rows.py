@@ -22,9 +22,9 @@ def test_rows_of_one_batch_share_a_call():
     """Each row gets its own result, whichever is asked first, and the work is done once for all of them."""
     batch, work = np.array([[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]], dtype=np.float32), Doubles()
     memo = BatchMemo(work)
-    for place in (2, 0, 3, 1):
-        made, row = memo.of(batch[place])
-        assert np.array_equal(made[row], batch[place] * 2)
+    for position in (2, 0, 3, 1):
+        made, row = memo.of(batch[position])
+        assert np.array_equal(made[row], batch[position] * 2)
     assert work.shapes == [(4, 3)]
 
     other = np.ones((2, 3), dtype=np.float32)

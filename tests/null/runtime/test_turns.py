@@ -17,12 +17,12 @@ def raise_(error):
 
 def arrived(queue):
     """All that a thread could take now."""
-    found = []
+    waiting = []
     while True:
         try:
-            found.append(queue.arrived.get_nowait())
+            waiting.append(queue.arrived.get_nowait())
         except Empty:
-            return found
+            return waiting
 
 
 async def test_nothing_arrives_before_the_turn_is_over():
@@ -112,15 +112,15 @@ async def test_a_thread_that_waits_is_kept_where_the_loop_is():
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system keeps no thread on a core")
 def test_a_thread_follows_and_roams():
     """A thread that follows may run on the core of its caller alone, and on all of the process again once it roams."""
-    told, found, native = Event(), [], []
+    signal, cores, native = Event(), [], []
 
     def live():
         native.append(get_native_id())
-        told.wait(30)
-        told.clear()
-        found.append(os.sched_getaffinity(0))
+        signal.wait(30)
+        signal.clear()
+        cores.append(os.sched_getaffinity(0))
         roam()
-        found.append(os.sched_getaffinity(0))
+        cores.append(os.sched_getaffinity(0))
 
     thread = Thread(target=live)
     thread.start()
@@ -128,15 +128,15 @@ def test_a_thread_follows_and_roams():
         thread.join(0.001)
     core = follow(native[0], NO_CORE)
     assert follow(native[0], core) in os.sched_getaffinity(0)
-    told.set()
+    signal.set()
     thread.join()
     whole = os.sched_getaffinity(os.getpid())
     if core == NO_CORE:  # a C library that does not say where a thread is
-        assert found == [whole, whole]
+        assert cores == [whole, whole]
     else:
-        assert len(found[0]) == 1
-        assert found[0] <= whole
-        assert found[1] == whole
+        assert len(cores[0]) == 1
+        assert cores[0] <= whole
+        assert cores[1] == whole
 
 
 async def test_where_it_is_not_allowed_a_thread_stays(monkeypatch):

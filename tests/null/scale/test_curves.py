@@ -39,9 +39,9 @@ CURVE = Curve(
 
 def test_between_two_points():
     """A latency lies on the line between the logarithms of its neighbours, its range between the rounds."""
-    found = expected(CURVE, 65.0, "p95")
-    assert found.value == pytest.approx(math.sqrt(12 * 20))
-    assert (found.low, found.high) == (pytest.approx(found.value / 2), pytest.approx(found.value * 2))
+    estimate = expected(CURVE, 65.0, "p95")
+    assert estimate.value == pytest.approx(math.sqrt(12 * 20))
+    assert (estimate.low, estimate.high) == (pytest.approx(estimate.value / 2), pytest.approx(estimate.value * 2))
     assert expected(CURVE, 5.0, "p95").value == 10
     assert expected(CURVE, 100.0, "p95").value == pytest.approx(80)
 

@@ -69,7 +69,7 @@ class Simulated(Measurement):
     async def load(self, rate: float, *, seconds: float | None = None) -> LoadStep:
         over = rate > self.limit
         base = 50.0 if over else 5.0
-        latencies = tuple(base * (1 + each / 100) for each in range(100))
+        latencies = tuple(base * (1 + number / 100) for number in range(100))
         return LoadStep(
             rate=rate,
             seconds=1.0,
@@ -83,18 +83,18 @@ class Simulated(Measurement):
 
 async def test_the_knee_is_found():
     """The highest rate that is kept up, to a twentieth; points go up to it and no further."""
-    found = Simulated(Replica(address="http://x"), ["a"], rounds=2)
+    simulated = Simulated(Replica(address="http://x"), ["a"], rounds=2)
     checked = []
 
     async def check(knee: float) -> None:
         checked.append(knee)
 
-    knee, points, cost, warnings = await found.run(check)
+    knee, points, cost, warnings = await simulated.run(check)
     assert 93 < knee <= 100
     assert checked == [knee, knee]
     assert points[-1].rate == knee
-    assert all(len(each.rounds) == 2 for each in points)
-    assert [each.rate for each in points] == sorted(each.rate for each in points)
+    assert all(len(point.rounds) == 2 for point in points)
+    assert [point.rate for point in points] == sorted(point.rate for point in points)
     assert (cost.cpu_seconds, cost.money, warnings) == (None, None, ())
 
 
@@ -165,8 +165,8 @@ def test_curves_by_workers(tmp_path):
     save(tmp_path, CURVE)
     save(tmp_path, replace(CURVE, workers=2))
     save(tmp_path, replace(CURVE, knee=50.0))
-    assert [(each.workers, each.knee) for each in load_curves(tmp_path)] == [(1, 50.0), (2, 100.0)]
-    assert all(isinstance(each, Curve) for each in load_curves(tmp_path))
+    assert [(curve.workers, curve.knee) for curve in load_curves(tmp_path)] == [(1, 50.0), (2, 100.0)]
+    assert all(isinstance(curve, Curve) for curve in load_curves(tmp_path))
     (tmp_path / "state" / "plan.json").write_text("[]")
     with pytest.raises(InputError):
         load_curves(tmp_path)

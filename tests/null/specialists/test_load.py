@@ -89,13 +89,13 @@ async def test_is_what_was_stored(task):
     """A stored specialist, read back, finds the same."""
     before, files = MADE[task]
     after = load(files, task)
-    asked = Task(text="the card", columns={"income": 7, "age": 3})
+    question = Task(text="the card", columns={"income": 7, "age": 3})
 
-    found, again = [await each.consult(asked, ContextView()) for each in (before, after)]
+    first, again = [await specialist.consult(question, ContextView()) for specialist in (before, after)]
 
-    assert (again.value, again.confidence, again.reason) == (found.value, found.confidence, found.reason)
-    assert again.evidence == found.evidence
-    assert again.in_scope == found.in_scope
+    assert (again.value, again.confidence, again.reason) == (first.value, first.confidence, first.reason)
+    assert again.evidence == first.evidence
+    assert again.in_scope == first.in_scope
     assert after.describe() == before.describe()
     assert after.card.version == "0123456789abcdef"
 
@@ -234,10 +234,10 @@ async def test_a_tuned_small_model_is_asked_with_its_adapter():
     """Its model is asked for the labels' words behind the prompt, with the adapter of the specialist's name."""
     who = load(ADAPTED, models={"small": SMALL}, model="small")
     await check_specialist(who, Task(text="the  card"))
-    asked = SMALL.prompts[0]
+    prompt = SMALL.prompts[0]
 
-    assert (asked.text, asked.adapter) == ("Text: the card\nSays:", "it")
-    assert asked.choices == (" card arrival", " lost parcel")
+    assert (prompt.text, prompt.adapter) == ("Text: the card\nSays:", "it")
+    assert prompt.choices == (" card arrival", " lost parcel")
 
 
 async def test_a_tuned_small_model_decides_as_others():

@@ -87,10 +87,10 @@ async def test_first_questions_at_once_load_once(files):
     """However many ask before it is there, it is loaded once, and all are answered."""
     who = files.specialist("a")
     files.may_load.clear()
-    asked = [asyncio.create_task(who.consult(TASK, VIEW)) for _ in range(50)]
+    consultations = [asyncio.create_task(who.consult(TASK, VIEW)) for _ in range(50)]
     await asyncio.sleep(0)  # every task has begun to wait
     files.may_load.set()
-    findings = await asyncio.gather(*asked)
+    findings = await asyncio.gather(*consultations)
 
     assert files.loads == ["a"]
     assert all(finding.accepted for finding in findings)
@@ -131,14 +131,14 @@ async def test_who_is_being_asked_is_not_dropped(files):
     may = asyncio.Event()
     begun = asyncio.Semaphore(0)
     busy = [files.specialist(name, may_answer=may, asked=begun) for name in "abc"]
-    asked = [asyncio.create_task(who.consult(TASK, VIEW)) for who in busy]
+    consultations = [asyncio.create_task(who.consult(TASK, VIEW)) for who in busy]
     for _ in busy:
         await begun.acquire()
     await files.specialist("d").consult(TASK, VIEW)
     assert set("abc") <= set(files.memory.names)
 
     may.set()
-    await asyncio.gather(*asked)
+    await asyncio.gather(*consultations)
     assert files.memory.used <= 30
 
 
@@ -156,10 +156,10 @@ async def test_a_load_that_fails_is_told_to_all_and_tried_again(files):
     who = files.specialist("a")
     files.errors.append(OSError("no such file"))
     files.may_load.clear()
-    asked = [asyncio.create_task(who.consult(TASK, VIEW)) for _ in range(3)]
+    consultations = [asyncio.create_task(who.consult(TASK, VIEW)) for _ in range(3)]
     await asyncio.sleep(0)  # every task has begun to wait
     files.may_load.set()
-    failed = await asyncio.gather(*asked, return_exceptions=True)
+    failed = await asyncio.gather(*consultations, return_exceptions=True)
 
     assert [error.message for error in failed] == ["The weights of 'a' cannot be loaded: OSError no such file."] * 3
     assert isinstance(failed[0], ArtefactRefused)

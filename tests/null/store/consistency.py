@@ -9,12 +9,12 @@ from pathlib import Path
 def problems(path: Path) -> list[str]:
     """Everything wrong with a database: damage, half requests, entries without a session."""
     with closing(sqlite3.connect(path)) as connection:
-        found = [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
-        found += [f"broken reference in {row[0]}" for row in connection.execute("PRAGMA foreign_key_check")]
+        faults = [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
+        faults += [f"broken reference in {row[0]}" for row in connection.execute("PRAGMA foreign_key_check")]
         if "requests" not in {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}:
-            return found
-        found += _half_requests(connection)
-    return found
+            return faults
+        faults += _half_requests(connection)
+    return faults
 
 
 def _half_requests(connection: sqlite3.Connection) -> list[str]:
@@ -24,6 +24,6 @@ def _half_requests(connection: sqlite3.Connection) -> list[str]:
         steps[request] = count
     traces = dict(connection.execute("SELECT request, trace FROM traces").fetchall())
     wanted = {request: len(json.loads(trace)["steps"]) for request, trace in traces.items()}
-    found = [f"{r}: no trace" for r in requests - set(traces)]
-    found += [f"{r}: rows without a request" for r in (set(traces) | set(steps)) - requests]
-    return found + [f"{r}: {steps.get(r, 0)} of {n} steps" for r, n in wanted.items() if steps.get(r, 0) != n]
+    faults = [f"{r}: no trace" for r in requests - set(traces)]
+    faults += [f"{r}: rows without a request" for r in (set(traces) | set(steps)) - requests]
+    return faults + [f"{r}: {steps.get(r, 0)} of {n} steps" for r, n in wanted.items() if steps.get(r, 0) != n]

@@ -273,9 +273,9 @@ def test_names_of_questions_and_options(name, kept):
         answered_by="encoder",
         method="similarity",
     )
-    (found,) = without_content(replace(TRACE, decisions=(decision,))).decisions
+    (stripped,) = without_content(replace(TRACE, decisions=(decision,))).decisions
 
-    assert (found.question == name, found.options[0] == name) == (kept, kept)
+    assert (stripped.question == name, stripped.options[0] == name) == (kept, kept)
 
 
 @pytest.mark.parametrize(("method", "kept"), [("similarity", False), ("specialist", True)])
@@ -295,7 +295,7 @@ def test_options_that_are_sentences_are_content(method, kept):
         method=method,
         instructions="Say what he wants.",
     )
-    found = without_content(replace(TRACE, decisions=(decision,))).decisions[0]
+    stripped = without_content(replace(TRACE, decisions=(decision,))).decisions[0]
 
-    assert found.options == (options if kept else ("yes", "[28 characters, not kept]"))
-    assert (found.question, found.instructions) == ("[27 characters, not kept]", "[18 characters, not kept]")
+    assert stripped.options == (options if kept else ("yes", "[28 characters, not kept]"))
+    assert (stripped.question, stripped.instructions) == ("[27 characters, not kept]", "[18 characters, not kept]")

@@ -38,7 +38,7 @@ def turn(session: int, number: int, *, words: int) -> Settlement:
 
 def files(path: Path) -> bytes:
     """All that the database's files hold."""
-    return b"".join(each.read_bytes() for each in path.parent.rglob("*") if each.is_file())
+    return b"".join(file.read_bytes() for file in path.parent.rglob("*") if file.is_file())
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -51,7 +51,7 @@ async def test_erased_text_is_in_no_file(open_store, path, seed):
     store: SQLiteStore = await open_store(keep_content=True)
     turns = [turn(s, n, words=dice.choice([1, 4, 10, 60])) for n in range(8) for s in range(60)]
     dice.shuffle(turns)
-    await asyncio.gather(*(store.settle(each) for each in turns))
+    await asyncio.gather(*(store.settle(settled) for settled in turns))
     before = await store.summary()
     erased = dice.sample(range(60), 25)
     assert all(await asyncio.gather(*(store.erase(f"session-{mark(number)}", "default") for number in erased)))

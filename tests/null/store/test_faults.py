@@ -61,8 +61,8 @@ async def test_fail_the_nth_statement(open_store, path, clock, error, after):
         if not faults.struck:
             break
         again = await open_store(connect=Faults().connect)
-        found = {i for i in _ids() if await again.trace(i, "default")}
-        assert settled <= found, f"statement {n}: lost {settled - found}"
+        stored = {i for i in _ids() if await again.trace(i, "default")}
+        assert settled <= stored, f"statement {n}: lost {settled - stored}"
         assert problems(path) == [], f"statement {n}"
         await again.settle(settlement("later"))
         assert (await again.trace("later", "default")).id == "later"

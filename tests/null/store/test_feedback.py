@@ -25,13 +25,13 @@ async def test_the_last_word_of_each_caller_counts(open_store, path):
     """One row a caller and finding; another key's, and another finding's, stand beside it."""
     store = await open_store()
     await store.settle(settlement("t1"))
-    for said in (
+    for feedback in (
         SAID,
         replace(SAID, thumb="down", comment="it was stolen"),
         replace(SAID, key="k2"),
         replace(SAID, specialist="triage"),
     ):
-        assert await store.feedback(said)
+        assert await store.feedback(feedback)
     assert rows(path) == [
         ("t1", "", "", "down", None, "it was stolen", 0),
         ("t1", "", "triage", "up", None, "", 1),
@@ -92,7 +92,7 @@ async def test_opinions_of_a_time(open_store):
     store = await open_store()
     for trace, tenant in (("t1", "default"), ("t2", "default"), ("t3", "acme")):
         await store.settle(settlement(trace, tenant=tenant))
-    for said in (
+    for feedback in (
         replace(SAID, key="k2", time=NOW + 9),
         replace(SAID, key="k1", time=NOW + 5, thumb=None, value="card_stolen"),
         replace(SAID, key="k1", time=NOW + 7, specialist="triage", thumb="down"),
@@ -101,9 +101,9 @@ async def test_opinions_of_a_time(open_store):
         replace(SAID, trace_id="t2", key="k3", time=NOW - 1),
         replace(SAID, trace_id="t3", tenant="acme", time=NOW + 6),
     ):
-        assert await store.feedback(said)
-    found = await store.opinions("triage", "default", since=NOW)
-    assert [tuple(each) for each in found] == [
+        assert await store.feedback(feedback)
+    opinions = await store.opinions("triage", "default", since=NOW)
+    assert [tuple(opinion) for opinion in opinions] == [
         ("t1", "k1", '"card_stolen"', 0),
         ("t1", "k1", None, 0),
         ("t1", "k2", None, 1),
@@ -120,7 +120,7 @@ async def test_erased_with_the_session(open_store, path):
     assert await store.erase("s", "default")
     assert [row[0] for row in rows(path)] == ["t2"]
     await store.close()
-    assert b"SECRETWORD" not in b"".join(each.read_bytes() for each in path.parent.iterdir())
+    assert b"SECRETWORD" not in b"".join(file.read_bytes() for file in path.parent.iterdir())
 
 
 async def test_chosen_requests_come_with_what_was_said(open_store):
@@ -132,12 +132,12 @@ async def test_chosen_requests_come_with_what_was_said(open_store):
     await store.feedback(replace(SAID, trace_id="t1", tenant="acme", key="k1", thumb="down", specialist="triage"))
     await store.feedback(replace(SAID, trace_id="t1", tenant="acme", key="k2", time=NOW + 5))
 
-    found = await store.chosen(lambda request: request != "t2", since=NOW, until=NOW + 3)
-    assert [trace.id for trace, _ in found] == ["t0", "t1"]
-    assert found[0][1][0].value == ("card_lost",)
-    assert [word.key for word in found[1][1]] == ["k1", "k2"]
+    chosen = await store.chosen(lambda request: request != "t2", since=NOW, until=NOW + 3)
+    assert [trace.id for trace, _ in chosen] == ["t0", "t1"]
+    assert chosen[0][1][0].value == ("card_lost",)
+    assert [word.key for word in chosen[1][1]] == ["k1", "k2"]
     limited = await store.chosen(lambda request: True, since=NOW + 1, until=NOW + 2, keys=["k2"])
-    assert [word.thumb for _, said in limited for word in said] == ["up"]
+    assert [word.thumb for _, words in limited for word in words] == ["up"]
 
 
 async def test_complaints_are_counted_beside_what_was_to_be_expected(open_store):
@@ -149,8 +149,8 @@ async def test_complaints_are_counted_beside_what_was_to_be_expected(open_store)
     await store.feedback(replace(SAID, trace_id="t1", thumb="down", specialist="triage"))
     await store.feedback(replace(SAID, trace_id="t2"))
 
-    found = (await store.complaints(since=0.0, until=NOW + 1))["triage"]
-    assert (found.answers, found.wrong) == (4, 2)
-    assert found.expected == pytest.approx(4 * (1 - TRIAGE.confidence))
-    assert found.alarm == (found.expected + 1.645 * found.variance**0.5 < 2)
+    complaints = (await store.complaints(since=0.0, until=NOW + 1))["triage"]
+    assert (complaints.answers, complaints.wrong) == (4, 2)
+    assert complaints.expected == pytest.approx(4 * (1 - TRIAGE.confidence))
+    assert complaints.alarm == (complaints.expected + 1.645 * complaints.variance**0.5 < 2)
     assert await store.complaints(since=NOW + 1, until=NOW + 2) == {}

@@ -30,8 +30,8 @@ async def test_erasure_takes_examples_and_names_the_versions_that_saw_them(open_
     await tables.note_training("job-1", "a" * 16, ["e0001", "e0002"])
     await tables.note_training("job-2", "b" * 16, ["e0003"])
 
-    found = await store.erase_all(ErasureScope(mention=Mention(["Ann Berg"])))
-    assert (found.examples, found.saw) == (("e0002", "e0003"), (("job-1", "a" * 16), ("job-2", "b" * 16)))
+    erased = await store.erase_all(ErasureScope(mention=Mention(["Ann Berg"])))
+    assert (erased.examples, erased.saw) == (("e0002", "e0003"), (("job-1", "a" * 16), ("job-2", "b" * 16)))
     assert set(await tables.examples_of(["e0001", "e0002", "e0003"])) == {"e0001"}
     assert await tables.comparisons("d") == []
     assert await tables.labels() == []
@@ -46,4 +46,4 @@ async def test_examples_are_deleted_with_their_requests_time(open_store):
     store = await open_store()
     await store.flywheel.add_examples([example(1), example(2, request=""), replace(example(3), request="", time=9e9)])
     assert await store.flywheel.drop_examples(before=2e9) == 2
-    assert [each.id for each in await store.flywheel.examples()] == ["e0003"]
+    assert [captured.id for captured in await store.flywheel.examples()] == ["e0003"]

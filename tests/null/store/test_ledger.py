@@ -104,29 +104,29 @@ async def test_nothing(open_store):
 async def test_judged(open_store):
     """What was said of an answer counts for its request, its day and, where it is told whose, its specialist."""
     store = await filled(open_store)
-    said = Feedback(trace_id="t1", time=NOW, thumb="up")
-    await store.feedback(said)
-    await store.feedback(replace(said, trace_id="t3", specialist="triage", thumb="down"))
-    await store.feedback(replace(said, trace_id="t2", tenant="acme", thumb=None, comment="hm"))
+    feedback = Feedback(trace_id="t1", time=NOW, thumb="up")
+    await store.feedback(feedback)
+    await store.feedback(replace(feedback, trace_id="t3", specialist="triage", thumb="down"))
+    await store.feedback(replace(feedback, trace_id="t2", tenant="acme", thumb=None, comment="hm"))
     days = await store.ledger(by="day")
     assert [(row.judged, row.correct, row.judged_joules) for row in days.rows] == [(1, 1, 5.0), (1, 0, 35.0)]
     assert [row.judged_cost for row in days.rows] == [Decimal("0.25"), None]
-    found = {row.key: (row.judged, row.correct) for row in (await store.ledger(by="specialist")).rows}
-    assert found == {"triage": (2, 1), "generalist": (0, 0)}
+    judged = {row.key: (row.judged, row.correct) for row in (await store.ledger(by="specialist")).rows}
+    assert judged == {"triage": (2, 1), "generalist": (0, 0)}
 
 
 async def test_the_newest_word_about_the_whole_counts(open_store):
     """Of several callers the last; what is said of single findings counts only where nobody spoke of the whole."""
     store = await open_store()
     await store.settle(settled("t1", STEP, findings=(TRIAGE, REPLY)))
-    said = Feedback(trace_id="t1", time=NOW, thumb="up")
-    await store.feedback(replace(said, specialist="reply", thumb="down"))
+    feedback = Feedback(trace_id="t1", time=NOW, thumb="up")
+    await store.feedback(replace(feedback, specialist="reply", thumb="down"))
     assert (await store.ledger()).total.correct == 0
-    await store.feedback(replace(said, key="k1", thumb="down", time=NOW + 2))
-    await store.feedback(replace(said, key="k2", time=NOW + 3))
+    await store.feedback(replace(feedback, key="k1", thumb="down", time=NOW + 2))
+    await store.feedback(replace(feedback, key="k2", time=NOW + 3))
     assert (await store.ledger()).total.correct == 1
-    found = {row.key: (row.judged, row.correct) for row in (await store.ledger(by="specialist")).rows}
-    assert found == {"triage": (0, 0), "reply": (1, 0)}
+    judged = {row.key: (row.judged, row.correct) for row in (await store.ledger(by="specialist")).rows}
+    assert judged == {"triage": (0, 0), "reply": (1, 0)}
 
 
 @pytest.mark.parametrize("cost", [None, Decimal("0.5")])
@@ -135,6 +135,6 @@ async def test_trainings(open_store, cost):
     store = await open_store()
     late = Training(specialist="triage", version="b", time=NOW, seconds=9.0, cpu_seconds=8.0, joules=80.0, cost=cost)
     early = replace(late, version="a", time=NOW - 1)
-    for each in (late, early):
-        await store.record_training(each)
+    for training in (late, early):
+        await store.record_training(training)
     assert (await store.ledger()).trainings == (early, late)

@@ -348,7 +348,7 @@ async def test_reading_where_nothing_can_be_written():
         with pytest.raises(StoreError, match="readonly") as refused:
             await store.settle(settlement())
         await store.close()
-        there = sorted(each.name for each in folder.iterdir())
+        there = sorted(file.name for file in folder.iterdir())
         folder.chmod(0o700)
 
     assert (requests, rows) == (1, 1)
@@ -362,7 +362,7 @@ async def test_a_log_that_cannot_be_read_is_said():
         path = folder / "coterie.db"
         store = await SQLiteStore.open(path, session_days=1.0, keep_content=False)
         await store.settle(settlement())
-        kept = {each.name: each.read_bytes() for each in folder.iterdir() if not each.name.endswith("-shm")}
+        kept = {file.name: file.read_bytes() for file in folder.iterdir() if not file.name.endswith("-shm")}
         await store.close()
         for name, content in kept.items():
             (folder / name).write_bytes(content)

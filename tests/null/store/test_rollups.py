@@ -60,23 +60,25 @@ async def filled(open_store, path, count=300, *, seed=7):
     store, rng = await open_store(), random.Random(seed)
     requests = [drawn(rng, number) for number in range(count)]
     await asyncio.gather(*map(store.settle, requests))
-    for each in rng.sample(requests, count // 10):
-        said = Feedback(trace_id=each.trace.id, time=NOW, tenant=each.trace.tenant, thumb=rng.choice(["up", "down"]))
-        await store.feedback(said)
+    for settled in rng.sample(requests, count // 10):
+        feedback = Feedback(
+            trace_id=settled.trace.id, time=NOW, tenant=settled.trace.tenant, thumb=rng.choice(["up", "down"])
+        )
+        await store.feedback(feedback)
     await store.totals(since=0)  # who asks for sums has them added up
     return store
 
 
 def assert_equal(exact: LedgerRow, rolled: LedgerRow) -> None:
     """All figures are the same; money to its last digit but one, percentiles within 1%."""
-    for each in fields(LedgerRow):
-        a, b = getattr(exact, each.name), getattr(rolled, each.name)
-        if each.name in {"p50_ms", "p95_ms"} and a is not None:
-            assert b == pytest.approx(a, rel=0.011), each.name
+    for field in fields(LedgerRow):
+        a, b = getattr(exact, field.name), getattr(rolled, field.name)
+        if field.name in {"p50_ms", "p95_ms"} and a is not None:
+            assert b == pytest.approx(a, rel=0.011), field.name
         elif isinstance(a, Decimal):
-            assert abs(a - b) < Decimal("1e-20"), each.name
+            assert abs(a - b) < Decimal("1e-20"), field.name
         else:
-            assert a == b, each.name
+            assert a == b, field.name
 
 
 @pytest.mark.parametrize("since", [0.0, NOW + 1.3 * DAY, NOW + 2 * DAY + 7])
@@ -154,8 +156,8 @@ async def test_sums_follow_whoever_settled(open_store, path):
         connection.execute("COMMIT")  # and the process is gone before anything is added up
         connection.execute("VACUUM")
     await asyncio.gather(*(stores[number % 2].settle(drawn(rng, number)) for number in range(40, 120)))
-    found = [await each.totals(since=0) for each in stores]
-    assert [each.total.requests for each in found] == [120, 120]
+    ledgers = [await store.totals(since=0) for store in stores]
+    assert [ledger.total.requests for ledger in ledgers] == [120, 120]
     with closing(sqlite3.connect(path)) as connection:
         exact = select_ledger(connection, since=0, by="specialist")
         rolled = select_ledger(connection, since=0, by="specialist", exact=0)
@@ -195,12 +197,12 @@ async def test_totals(open_store, path):
 
 async def pages(store, wanted):
     """All requests, page by page."""
-    found = []
+    lines = []
     while True:
         page = await store.request_page(wanted)
-        found += page.lines
+        lines += page.lines
         if page.after is None:
-            return found
+            return lines
         wanted = replace(wanted, after=page.after)
 
 
@@ -220,8 +222,8 @@ async def test_pages_list_each_request_once(open_store, path, monkeypatch, named
     store = await filled(open_store, path, 100)
     rng = random.Random(7)
     wanted = [s.trace for s in (drawn(rng, n) for n in range(100)) if s.trace.tenant == "acme" and keep(s.trace)]
-    found = await pages(store, RequestFilter(tenant="acme", limit=7, **named))
-    assert [line.id for line in found] == [trace.id for trace in sorted(wanted, key=lambda t: -t.time)]
+    lines = await pages(store, RequestFilter(tenant="acme", limit=7, **named))
+    assert [line.id for line in lines] == [trace.id for trace in sorted(wanted, key=lambda t: -t.time)]
 
 
 async def test_what_was_said_is_in_the_list(open_store, path):
@@ -255,7 +257,7 @@ async def test_sessions_page_by_page(open_store):
         await store.settle(settlement(f"t{number}", session=f"s{number}", time=NOW + number))
     first = await store.session_page("default", limit=3)
     rest = await store.session_page("default", after=first.after, limit=3)
-    assert [each.id for each in (*first.sessions, *rest.sessions)] == ["s4", "s3", "s2", "s1", "s0"]
+    assert [session.id for session in (*first.sessions, *rest.sessions)] == ["s4", "s3", "s2", "s1", "s0"]
     assert rest.after is None
 
 
@@ -283,6 +285,6 @@ def test_a_bucket_is_two_percent_wide(milliseconds):
 def test_stretches_cover_whole_hours_once(since, until):
     """Days in the middle and hours at the ends, without gap or overlap."""
     hours = []
-    for each in stretches(since, until):
-        hours += range(each.first, int(each.until), 3600)
+    for stretch in stretches(since, until):
+        hours += range(stretch.first, int(stretch.until), 3600)
     assert hours == list(range(-int(-since // 3600) * 3600, int(until), 3600))

@@ -27,14 +27,14 @@ def said(number: int, text: str, *, tenant: str = "default", session: str | None
 
 def files(path: Path) -> bytes:
     """All that the database's files hold."""
-    return b"".join(each.read_bytes() for each in path.parent.rglob("*") if each.is_file())
+    return b"".join(file.read_bytes() for file in path.parent.rglob("*") if file.is_file())
 
 
 @pytest.fixture
 async def filled(open_store):
     """Two tenants, each with a session and two requests beside it; Anna is in some of each."""
     store = await open_store(keep_content=True)
-    for each in (
+    for settled in (
         said(1, "anna@acme.org wants wombats", tenant="acme", session="s1"),
         said(2, "nothing but wombats", tenant="acme", session="s1"),
         said(3, "Anna Smith wants kiwis", tenant="acme"),
@@ -43,18 +43,18 @@ async def filled(open_store):
         said(6, "Savannah Smithers wants numbats"),
         said(7, "numbats", session="anna@acme.org"),
     ):
-        await store.settle(each)
+        await store.settle(settled)
     return store
 
 
 async def test_of_a_tenant(filled, path):
     """Nothing of it is left but figures; the other tenant, with a session of the same name, loses nothing."""
     before = await filled.summary()
-    found = await filled.holdings(ErasureScope(tenant="acme"))
+    holdings = await filled.holdings(ErasureScope(tenant="acme"))
     gone = await filled.erase_all(ErasureScope(tenant="acme"))
     left = files(path)
 
-    assert gone == found
+    assert gone == holdings
     assert (gone.sessions, gone.entries, len(gone.traces)) == ((("acme", "s1"),), 2, 4)
     assert b"wombats" not in left
     assert b"kiwis" not in left
@@ -82,7 +82,7 @@ async def test_of_somebody(filled, path):
     left = files(path).lower()
 
     assert set(gone.sessions) == {("acme", "s1"), ("default", "s1"), ("default", "anna@acme.org")}
-    assert [int(each, 16) for each in sorted(gone.traces)] == [1, 2, 3, 5, 7]
+    assert [int(trace_id, 16) for trace_id in sorted(gone.traces)] == [1, 2, 3, 5, 7]
     assert b"anna@acme.org" not in left
     assert b"anna smith" not in left
     assert b"wombats" not in left
@@ -94,7 +94,7 @@ async def test_of_somebody_at_one_tenant(filled):
     """Another tenant's stay."""
     gone = await filled.erase_all(ErasureScope(tenant="acme", mention=Mention(["anna smith"])))
 
-    assert [int(each, 16) for each in gone.traces] == [3]
+    assert [int(trace_id, 16) for trace_id in gone.traces] == [3]
     assert (await filled.trace(f"{5:032x}", "default")).findings
 
 
@@ -120,11 +120,11 @@ async def test_tables_that_come(filled, path):
         other.execute("INSERT INTO notes VALUES (?, 'as Bob Jones said')", (f"{6:032x}",))
         other.commit()
     bob = ErasureScope(mention=Mention(["Bob Jones"]))
-    found = await filled.holdings(bob)
+    holdings = await filled.holdings(bob)
     exported = await filled.requests(bob)
     await filled.erase_all(bob)
 
-    assert (len(found.traces), found.rows) == (2, {"ratings": 1, "notes": 1})
+    assert (len(holdings.traces), holdings.rows) == (2, {"ratings": 1, "notes": 1})
     assert exported[0]["ratings"] == [{"request": f"{4:032x}", "comment": "Bob Jones liked it"}]
     assert [step["producer"] for step in exported[0]["steps"]] == ["router", "reply"]
     assert b"Bob Jones" not in files(path)

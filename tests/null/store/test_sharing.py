@@ -103,10 +103,10 @@ asyncio.run(SQLiteStore.open(Path({str(path)!r}), session_days=1.0, keep_content
 
 def test_a_new_file_opened_by_many_at_once(tmp_path):
     """Each of those that find no file and make it gets a connection: none is refused as `locked`."""
-    for each in range(30):
+    for number in range(30):
         start = threading.Barrier(6)
 
-        def open_it(path=tmp_path / f"{each}.db", start=start):
+        def open_it(path=tmp_path / f"{number}.db", start=start):
             start.wait()
             connect(path, 20.0).close()
 

@@ -396,10 +396,10 @@ async def test_the_audit_entry_is_written_with_the_settlement(open_store):
     log = Log(written.append)
     try:
         made = [settlement(f"r{number}") for number in range(40)]
-        await asyncio.gather(*(store.record(each, each.trace.id, log) for each in made))
-        assert sorted(entry for entries in written for entry in entries) == sorted(each.trace.id for each in made)
+        await asyncio.gather(*(store.record(settled, settled.trace.id, log) for settled in made))
+        assert sorted(entry for entries in written for entry in entries) == sorted(settled.trace.id for settled in made)
         assert len(written) < len(made)
-        assert all([await store.trace(each.trace.id, "default") is not None for each in made])
+        assert all([await store.trace(settled.trace.id, "default") is not None for settled in made])
 
         def full(_entries):
             raise AuditError("The disk is full.")

@@ -37,12 +37,12 @@ async def test_counts_and_sums(open_store):
     for i, status in enumerate(["accepted"] * 3 + ["abstained"] * 2 + ["escalated"]):
         await store.settle(settlement(f"t{i}", status=status, usage=usage(), counterfactual_cost=Decimal("0.3")))
 
-    found = await store.summary()
+    summary = await store.summary()
 
-    assert (found.requests, found.accepted, found.abstained, found.escalated) == (6, 3, 2, 1)
-    assert found.joules == 6.0
-    assert found.cost == Decimal("0.6")
-    assert found.counterfactual_cost == Decimal("1.8")
+    assert (summary.requests, summary.accepted, summary.abstained, summary.escalated) == (6, 3, 2, 1)
+    assert summary.joules == 6.0
+    assert summary.cost == Decimal("0.6")
+    assert summary.counterfactual_cost == Decimal("1.8")
 
 
 async def test_unknown_money_stays_unknown(open_store):
@@ -51,10 +51,10 @@ async def test_unknown_money_stays_unknown(open_store):
     await store.settle(settlement("t1", usage=usage()))
     await store.settle(settlement("t2", usage=usage(cost=None)))
 
-    found = await store.summary()
+    summary = await store.summary()
 
-    assert found.cost is None
-    assert found.counterfactual_cost == Decimal("0.002")
+    assert summary.cost is None
+    assert summary.counterfactual_cost == Decimal("0.002")
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,9 @@ async def test_percentiles(open_store, times, p50, p95):
     for i, milliseconds in enumerate(times):
         await store.settle(settlement(f"t{i}", usage=usage(milliseconds=milliseconds)))
 
-    found = await store.summary()
+    summary = await store.summary()
 
-    assert (found.p50_ms, found.p95_ms) == (p50, p95)
+    assert (summary.p50_ms, summary.p95_ms) == (p50, p95)
 
 
 async def test_since(open_store):
@@ -90,6 +90,6 @@ async def test_since(open_store):
     await store.settle(settlement("old", time=NOW - 1, usage=usage(milliseconds=1000.0, cost=None)))
     await store.settle(settlement("new", time=NOW, usage=usage(milliseconds=5.0)))
 
-    found = await store.summary(since=NOW)
+    summary = await store.summary(since=NOW)
 
-    assert (found.requests, found.p50_ms, found.cost) == (1, 5.0, Decimal("0.1"))
+    assert (summary.requests, summary.p50_ms, summary.cost) == (1, 5.0, Decimal("0.1"))

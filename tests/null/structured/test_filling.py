@@ -36,9 +36,9 @@ def _said(label=None, **fields):
     stated = []
     for name, values in fields.items():
         for value in values if isinstance(values, list) else [values]:
-            place = (None, None) if value is None else (0, 1)
+            span = (None, None) if value is None else (0, 1)
             about = {"confidence": 1.0, "accepted": True, "reason": Reason("accept.above_threshold")}
-            stated.append(Field(name=name, value=value, text=value or "", start=place[0], end=place[1], **about))
+            stated.append(Field(name=name, value=value, text=value or "", start=span[0], end=span[1], **about))
     return [desk, make_finding(None, specialist="slips", accepted=bool(fields), fields=tuple(stated))]
 
 
@@ -91,7 +91,7 @@ def test_what_is_known_of_none_is_no_answer():
 )
 def test_an_enum_may_write_labels_in_its_own_way(name, names):
     """Case, spaces, hyphens and underscores do not count, and the answer is in the enum's spelling."""
-    (wanted,) = [each for each in names if each.casefold().startswith("top")]
+    (wanted,) = [name for name in names if name.casefold().startswith("top")]
     assert _made(_object({name: {"enum": names}}), _said("top_up")) == {name: wanted}
     assert _made(_object({"topic": {"enum": ["top_up", "top up", "other"]}}), _said("top_up")) == "topic"
 

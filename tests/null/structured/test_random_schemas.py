@@ -48,8 +48,8 @@ def _write(node, chance):
 
 
 def _object(node, chance):
-    known = node.get("properties", {}).items()
-    return {name: _write(each, chance) for name, each in known} | _more(node, chance)
+    properties = node.get("properties", {}).items()
+    return {name: _write(schema, chance) for name, schema in properties} | _more(node, chance)
 
 
 def _text(node, chance):
@@ -71,7 +71,7 @@ def _number(node, chance):
 
 
 def _list(node, chance):
-    firsts = [_write(each, chance) for each in node.get("prefixItems", ())]
+    firsts = [_write(schema, chance) for schema in node.get("prefixItems", ())]
     if not isinstance(node.get("items"), dict):
         return firsts
     least, most = max(node.get("minItems", 0) - len(firsts), 0), node.get("maxItems", 3) - len(firsts)

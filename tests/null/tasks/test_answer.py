@@ -108,9 +108,9 @@ async def test_a_question_that_was_taken_for_a_follow_up():
 async def test_a_follow_up_gets_no_silence_as_it_was_asked():
     """That the documents do not answer the words alone says nothing of the question."""
     follow_up = Task(text=f"{ELSEWHERE.text} (late fee of an instalment)", asked=ELSEWHERE.text, rewritten=True)
-    first, second = [await specialist(answering=None).consult(each, view()) for each in (follow_up, ELSEWHERE)]
+    first, second = [await specialist(answering=None).consult(question, view()) for question in (follow_up, ELSEWHERE)]
     between = replace(specialist(answering=None), silence=accepting((first.confidence + second.confidence) / 2))
-    finding, alone = [await between.consult(each, view()) for each in (follow_up, ELSEWHERE)]
+    finding, alone = [await between.consult(question, view()) for question in (follow_up, ELSEWHERE)]
 
     assert first.confidence < second.confidence
     assert (alone.accepted, alone.value) == (True, NOT_STATED)
@@ -173,25 +173,25 @@ def test_a_named_document_is_read_alone():
     """Passages of other documents are left aside."""
     task = Task(text="What does it cost?", columns={"document": "fees.md"})
 
-    assert {each.document for each in passages_of(view(), task)} == {"fees.md"}
+    assert {passage.document for passage in passages_of(view(), task)} == {"fees.md"}
 
 
 def test_indexes_take_turns():
     """The best passage of each index comes before the second of any."""
     both = ContextView(entries=(*view().entries, *view(index="other").entries))
 
-    assert [each.index for each in passages_of(both, LATE)] == ["index", "other"] * 3
+    assert [passage.index for passage in passages_of(both, LATE)] == ["index", "other"] * 3
 
 
 async def test_a_supported_sentence_is_said():
     """What a model words in the passages' terms is the answer, with the sentences that bear it out."""
-    asked = writer("If an instalment is late, we charge a late fee of 12 pounds [2].")
-    finding = await specialist(writer=asked).consult(LATE, view())
+    wording_model = writer("If an instalment is late, we charge a late fee of 12 pounds [2].")
+    finding = await specialist(writer=wording_model).consult(LATE, view())
 
     assert finding.accepted
     assert finding.value == "If an instalment is late, we charge a late fee of 12 pounds."
     assert finding.text.endswith("[1]")
-    assert [each.document for each in finding.citations] == ["loans.md"]
+    assert [citation.document for citation in finding.citations] == ["loans.md"]
     assert [step.engine for step in finding.steps] == ["linear", "scripted"]
 
 
@@ -206,11 +206,11 @@ async def test_an_unsupported_sentence_is_not_said():
 
 async def test_what_is_not_sure_enough_is_not_worded():
     """Where the quotation does not stand, no model is asked, so nothing is spent on it, and nothing is said."""
-    asked = writer("The late fee is 12 pounds.")
-    finding = await specialist(answering=1.0, writer=asked).consult(LATE, view())
+    wording_model = writer("The late fee is 12 pounds.")
+    finding = await specialist(answering=1.0, writer=wording_model).consult(LATE, view())
 
     assert not finding.accepted
-    assert asked.engine.prompts == []  # type: ignore[attr-defined]
+    assert wording_model.engine.prompts == []  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -273,10 +273,10 @@ async def test_a_refusal_of_the_gate_is_kept():
 
 async def test_the_prompt_has_the_passages_first_and_the_question_last():
     """Passages of what was found, and no others; the prompt is as sensitive as all that were looked at."""
-    asked = writer("not stated")
-    await specialist(writer=asked).consult(LATE, view(label=Label.CONFIDENTIAL))
+    wording_model = writer("not stated")
+    await specialist(writer=wording_model).consult(LATE, view(label=Label.CONFIDENTIAL))
 
-    (prompt,) = asked.engine.prompts  # type: ignore[attr-defined]
+    (prompt,) = wording_model.engine.prompts  # type: ignore[attr-defined]
     assert prompt.label is Label.CONFIDENTIAL
     assert [text in prompt.messages[0].text for text in TEXTS.values()] == [False, True, False]
     assert prompt.messages[-1].text.endswith(LATE.text)
@@ -284,10 +284,10 @@ async def test_the_prompt_has_the_passages_first_and_the_question_last():
 
 async def test_a_window_that_is_too_small_is_a_reason():
     """Where no passage fits, nothing is sent."""
-    asked = writer(window=200)
-    finding = await specialist(writer=asked).consult(LATE, view())
+    wording_model = writer(window=200)
+    finding = await specialist(writer=wording_model).consult(LATE, view())
 
-    assert asked.engine.prompts == []  # type: ignore[attr-defined]
+    assert wording_model.engine.prompts == []  # type: ignore[attr-defined]
     assert "answer.no_room" in finding.reason.codes
 
 
@@ -315,9 +315,9 @@ class Knows(AnswerReader):
 async def test_a_question_that_was_asked_before_has_thresholds_of_its_own(again, accepted):
     """In the same words as in training, others count than for a new wording; they are stored with it."""
     new = replace(specialist(answering=1.0), again=Thresholds(accepting(again), accepting(None)))
-    known = replace(new, reader=Knows(plain=new.reader.plain))
+    knowing = replace(new, reader=Knows(plain=new.reader.plain))
 
     assert not (await new.consult(LATE, view())).accepted
-    assert (await known.consult(LATE, view())).accepted is accepted
+    assert (await knowing.consult(LATE, view())).accepted is accepted
     files = new.to_files()
     assert load_answer(new.card, json.loads(files["model.json"]), files, EchoEngine()).again == new.again

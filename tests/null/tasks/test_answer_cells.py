@@ -40,7 +40,10 @@ def passage(text, *, document="fees.csv", dated=None):
 
 async def ask(question, *passages, answering=0.0):
     """The finding of the shipped reader by words."""
-    entries = tuple(Entry(content=each, producer="index", label=each.label, time=0.0) for each in passages)
+    entries = tuple(
+        Entry(content=cited_passage, producer="index", label=cited_passage.label, time=0.0)
+        for cited_passage in passages
+    )
     return await specialist(answering=answering).consult(Task(text=question), ContextView(entries=entries))
 
 
@@ -66,7 +69,7 @@ async def test_a_number_is_in_the_range_of_a_row(question, value):
     finding = await ask(question, passage(FEES))
 
     assert finding.value == f"Yearly income: {value}"
-    assert [each.text.count("\n") for each in finding.citations] == [2]
+    assert [citation.text.count("\n") for citation in finding.citations] == [2]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +132,9 @@ def test_a_row_that_is_known_by_a_letter(question, table, row):
     sentences = cut_passages([passage(table, document="t.md")])
     matched = look_up(question, sentences, "de" if question.startswith("Wie") else "en").matched
 
-    assert [each.text for each, score in zip(sentences, matched, strict=True) if score == matched.max()] == [row]
+    assert [sentence.text for sentence, score in zip(sentences, matched, strict=True) if score == matched.max()] == [
+        row
+    ]
 
 
 @pytest.mark.parametrize(
@@ -177,9 +182,9 @@ async def test_nothing_is_said_of_another_row():
 )
 def test_ranges_of_a_column(cells, ranges):
     """They are told by how the cells follow each other, not by words."""
-    found = [each and (max(each.low, -1e9), min(each.high, 1e9)) for each in ranges_of(cells, "en")]
+    intervals = [interval and (max(interval.low, -1e9), min(interval.high, 1e9)) for interval in ranges_of(cells, "en")]
 
-    assert found == ranges
+    assert intervals == ranges
 
 
 @pytest.mark.parametrize(
@@ -200,9 +205,9 @@ def test_forms_of_one_word(one, other, same):
 def test_a_word_that_another_row_has_is_no_form():
     """Where a row has the very word, a row with a longer one does not say it."""
     rows = cut_passages([passage("Zone: Northeast\nPrice: 5\n\nZone: North\nPrice: 7")])
-    found = look_up("What is the price in zone north?", rows, "en")
+    result = look_up("What is the price in zone north?", rows, "en")
 
-    assert found.matched[0] == 0 < found.matched[1]
+    assert result.matched[0] == 0 < result.matched[1]
 
 
 def test_a_question_without_a_column_has_the_whole_row():
@@ -249,12 +254,12 @@ def test_of_two_rows_that_are_named_as_much_neither_answers_alone():
         "| Item | Weight |\n|---|---|\n| Manual extractor | 18 kg |\n| Electric extractor | 27 kg |\n| Smoker | 1 kg |"
     )
     seen = survey("What is the weight of the solar extractor?", [passage(table, document="t.md")])
-    known = survey("What is the weight of the manual extractor?", [passage(table, document="t.md")])
+    surveyed = survey("What is the weight of the manual extractor?", [passage(table, document="t.md")])
     manual, electric = seen.sentences[:2]
 
     assert _missing([manual], seen).code == _missing([electric], seen).code == "abstain.row_not_named"
     assert _missing([manual, electric], seen) is None
-    assert _missing(known.sentences[:1], known) is None
+    assert _missing(surveyed.sentences[:1], surveyed) is None
 
 
 async def test_where_no_other_row_has_such_a_value_none_need_be_named():
@@ -274,7 +279,7 @@ def test_a_turn_tells_a_row_before_what_was_given_back_to_it(turn, row):
     question = f"{turn} (age titan)" if "Rosetta" in turn else "age Rosetta" if not turn else f"{turn} (rosetta)"
     matched = look_up(question, rows, "en", turn=turn).matched
 
-    assert [at for at, each in enumerate(matched) if each == matched.max()] == [row]
+    assert [at for at, score in enumerate(matched) if score == matched.max()] == [row]
 
 
 @pytest.mark.parametrize("cell", ["", "\u2013", "- -", "\u2014", "\u2212"])
@@ -291,17 +296,17 @@ def test_a_column_that_is_named_by_a_word_of_its_own_and_has_no_cell_is_missing(
 
     assert asked_cells("The reduced ticket for the finale", row, names, "en").missing == "Reduced"
     adults = [("Pool", "Lido"), ("Adults weekday", "5")]
-    asked = asked_cells("The Lido for adults", adults, ["Pool", "Adults weekday", "Adults weekend", "Dogs"], "en")
-    assert (asked.missing, asked.cells) == ("", [("Adults weekday", "5")])
+    result = asked_cells("The Lido for adults", adults, ["Pool", "Adults weekday", "Adults weekend", "Dogs"], "en")
+    assert (result.missing, result.cells) == ("", [("Adults weekday", "5")])
 
 
 def test_a_column_that_a_model_is_sure_of_is_said_beside_one_named_in_another_form():
     """The age is asked for, though "child" is a form of "Children"; one without a cell in the row is missing."""
     row = [("Show", "Titan"), ("Children", "7 euro"), ("Minimum age", "10 years"), ("Length", "1 h")]
     names = [name for name, _ in row]
-    asked = asked_cells("How old must a child be for Titan?", row, names, "en", read="Minimum age")
+    result = asked_cells("How old must a child be for Titan?", row, names, "en", read="Minimum age")
 
-    assert asked.cells == [("Children", "7 euro"), ("Minimum age", "10 years")]
+    assert result.cells == [("Children", "7 euro"), ("Minimum age", "10 years")]
     assert asked_cells("How old must a child be for Titan?", row, [*names, "Age"], "en", read="Age").missing == "Age"
 
 
@@ -371,11 +376,11 @@ async def test_documents_that_contradict_each_other_are_both_shown(dates, marks)
     old, new = passage(OLD, document="a.md", dated=dates[0]), passage(NEW, document="b.md", dated=dates[1])
     finding = await ask("What does a day ticket for adults cost?", old, new)
 
-    assert sorted((each.dated or "", each.newest) for each in finding.contradictions) == sorted(
-        (day or "", last) for day, last in marks
-    )
-    assert {each.citation for each in finding.contradictions} == {1, 2}
-    assert {each.document for each in finding.citations} == {"a.md", "b.md"}
+    assert sorted(
+        (contradiction.dated or "", contradiction.newest) for contradiction in finding.contradictions
+    ) == sorted((day or "", last) for day, last in marks)
+    assert {contradiction.citation for contradiction in finding.contradictions} == {1, 2}
+    assert {citation.document for citation in finding.citations} == {"a.md", "b.md"}
     assert "answer.contradicted" in finding.reason.codes
     assert "5.00" in finding.text
     assert "6.50" in finding.text

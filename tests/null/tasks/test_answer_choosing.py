@@ -46,7 +46,7 @@ class Likes:
     def read(self, question, sentences):
         """3 for the word, else -3."""
         del question
-        scores = np.array([3.0 if self.word in each else -3.0 for each in sentences])
+        scores = np.array([3.0 if self.word in sentence else -3.0 for sentence in sentences])
         return PassageRead(scores, float(scores.max()))
 
 
@@ -78,48 +78,48 @@ def choosing(*script: object, model: str = "zebra", sure: float = 0.9) -> tuple[
         model=Likes.sha256,
     )  # fmt: skip
     card = SpecialistCard(name="ask", task="answer", description="", rung="llm", version="1", knowledge=("index",))
-    found = AnswerSpecialist(
+    answerer = AnswerSpecialist(
         card=card, reader=load_defaults().readers["lexical"], answering=accepts, silence=accepts, rereading=reads,
         model=Likes(model), chooser=SentenceChooser(name="ask", engine=engine, choosing=PICKS),
         chosen=Thresholds(accepts, accepts),
     )  # fmt: skip
-    return found, engine
+    return answerer, engine
 
 
 def place_of(engine: ScriptedEngine, text: str) -> int:
     """The number under which the model was shown a sentence."""
     shown = engine.prompts[-1].messages[0].text.splitlines()
-    return next(int(each[1]) for each in shown if each.endswith(text))
+    return next(int(shown_line[1]) for shown_line in shown if shown_line.endswith(text))
 
 
 async def test_the_sentence_that_it_picks_is_quoted():
     """What the looks before refuse is answered; the model is in the steps and in the reason."""
-    asked, engine = choosing("0")
-    await asked.consult(Task(text=QUESTION), view())
+    answerer, engine = choosing("0")
+    await answerer.consult(Task(text=QUESTION), view())
     number = place_of(engine, "Cards are valid for 4 years.")
 
-    asked, engine = choosing(str(number))
-    finding = await asked.consult(Task(text=QUESTION), view())
+    answerer, engine = choosing(str(number))
+    finding = await answerer.consult(Task(text=QUESTION), view())
 
     assert finding.accepted
     assert finding.citations[0].text == "Cards are valid for 4 years."
     assert [step.engine for step in finding.steps][-1] == "large"
-    assert "note.chosen_by" in [each.code for each in (finding.reason, *finding.reason.notes)]
+    assert "note.chosen_by" in [note.code for note in (finding.reason, *finding.reason.notes)]
     assert engine.prompts[0].label is Label.INTERNAL
 
 
 async def test_that_none_answers_is_said():
     """It is silence that stands."""
-    asked, _ = choosing("0")
-    finding = await asked.consult(Task(text=QUESTION), view())
+    answerer, _ = choosing("0")
+    finding = await answerer.consult(Task(text=QUESTION), view())
 
     assert (finding.value, finding.accepted) == (NOT_STATED, True)
 
 
 async def test_it_is_not_asked_where_the_looks_before_are_sure():
     """No model is paid to say so once more."""
-    asked, engine = choosing(model="valid")
-    finding = await asked.consult(Task(text=QUESTION), view())
+    answerer, engine = choosing(model="valid")
+    finding = await answerer.consult(Task(text=QUESTION), view())
 
     assert finding.accepted
     assert not engine.prompts
@@ -134,17 +134,17 @@ async def test_it_is_not_asked_where_the_looks_before_are_sure():
 )
 async def test_where_it_cannot_be_asked_the_looks_before_stand(error):
     """An engine that fails and a gate that refuses take nothing away."""
-    asked, _ = choosing(error)
-    without = replace(asked, chooser=None, chosen=None)
-    one, other = [await each.consult(Task(text=QUESTION), view()) for each in (asked, without)]
+    answerer, _ = choosing(error)
+    without = replace(answerer, chooser=None, chosen=None)
+    one, other = [await specialist.consult(Task(text=QUESTION), view()) for specialist in (answerer, without)]
 
     assert (one.value, one.confidence, one.accepted) == (other.value, other.confidence, other.accepted)
 
 
 async def test_what_names_no_sentence_counts_as_nothing_said():
     """Neither a pick nor a denial: the lines see neither."""
-    asked, _ = choosing("I cannot say.")
-    finding = await asked.consult(Task(text=QUESTION), view())
+    answerer, _ = choosing("I cannot say.")
+    finding = await answerer.consult(Task(text=QUESTION), view())
 
     assert not (finding.accepted and finding.citations)
 
@@ -157,7 +157,7 @@ def test_the_likeliest_are_offered_in_order():
     rows, offered = offer(seen, scores)
 
     assert rows.tolist() == list(range(len(scores) - 1, len(scores) - 1 - SHOWN, -1))
-    assert all(each.startswith("Cards: ") for each in offered.lines)
+    assert all(offered_line.startswith("Cards: ") for offered_line in offered.lines)
     assert len(offered.lines[0]) < len(long)
     text = prompt_of(offered, Label.PUBLIC).messages[0].text
     assert [f"[{number}]" in text for number in range(1, SHOWN + 2)] == [True] * SHOWN + [False]
@@ -190,9 +190,9 @@ def drawn(count: int, *, seed: int = 0) -> list[AskedQuestion]:
     random = np.random.default_rng(seed)
     questions = []
     for number in range(count):
-        stated, place = bool(random.random() < 0.7), int(random.random() < 0.5)
+        stated, index = bool(random.random() < 0.7), int(random.random() < 0.5)
         answers = np.zeros(4, dtype=bool)
-        answers[place] = stated
+        answers[index] = stated
         scores = np.sort(random.normal(size=4))[::-1]
         questions.append(
             AskedQuestion(
@@ -211,8 +211,8 @@ def drawn(count: int, *, seed: int = 0) -> list[AskedQuestion]:
 def picks(questions: list[AskedQuestion], *, right: float, seed: int = 1) -> list[Pick]:
     """A model that is right so often, and else says anything."""
     random = np.random.default_rng(seed)
-    true = [int(each.answers.argmax()) if each.is_stated else NONE for each in questions]
-    return [Pick(each if random.random() < right else int(random.integers(NONE, 4))) for each in true]
+    true = [int(question.answers.argmax()) if question.is_stated else NONE for question in questions]
+    return [Pick(answer if random.random() < right else int(random.integers(NONE, 4))) for answer in true]
 
 
 @pytest.mark.parametrize("right", [1.0, 0.95, 0.9])
@@ -221,13 +221,13 @@ def test_a_model_that_knows_more_answers_more_at_the_risk(right):
     questions = drawn(240)
     fitted = fit_choosing(questions, picks(questions, right=right), sure=0.9, risk=0.1)
     assert fitted is not None
-    assert (fitted.before, fitted.asked) == (0, sum(each.is_stated for each in questions))
+    assert (fitted.before, fitted.asked) == (0, sum(question.is_stated for question in questions))
 
     others = drawn(2000, seed=7)
-    found = [outcome(fitted.choosing, *each) for each in zip(others, picks(others, right=right, seed=8), strict=True)]
-    given = np.array([each.sure >= max(fitted.answering, 1 - each.stated) for each in found])
-    wrong = ~np.array([each.right for each in found])
-    stated = np.array([each.is_stated for each in others])
+    results = [outcome(fitted.choosing, *pair) for pair in zip(others, picks(others, right=right, seed=8), strict=True)]
+    given = np.array([result.sure >= max(fitted.answering, 1 - result.stated) for result in results])
+    wrong = ~np.array([result.right for result in results])
+    stated = np.array([question.is_stated for question in others])
     assert given[stated].mean() > 0.6
     assert wrong[given].mean() < 0.1 + 2 * (0.1 * 0.9 / 240) ** 0.5
 
@@ -236,8 +236,8 @@ def test_a_model_that_knows_more_answers_more_at_the_risk(right):
 def test_a_model_that_knows_nothing_gets_no_say(says):
     """At random, or always the first: no confidence holds the risk, or nothing more is answered."""
     questions = drawn(240)
-    said = [Pick(0)] * len(questions) if says == "first" else picks(questions, right=0.0)
-    fitted = fit_choosing(questions, said, sure=0.9, risk=0.1)
+    picked = [Pick(0)] * len(questions) if says == "first" else picks(questions, right=0.0)
+    fitted = fit_choosing(questions, picked, sure=0.9, risk=0.1)
 
     assert fitted is None or fitted.answered - fitted.before < 0.1 * fitted.asked
 
@@ -245,7 +245,7 @@ def test_a_model_that_knows_nothing_gets_no_say(says):
 def test_what_a_pick_gives_to_each():
     """Most to the picked one, the rest in equal shares, and the same to all where nothing was read."""
     sure, read = Pick(1, 0.9), Pick(UNREAD)
-    odds = [sure.given_to(place) for place in (1, 0, NONE)]
+    odds = [sure.given_to(index) for index in (1, 0, NONE)]
 
     assert odds[0] == pytest.approx(np.log(9))
     assert odds[1] == odds[2] < read.given_to(0) == read.given_to(NONE) < odds[0]
@@ -254,8 +254,8 @@ def test_what_a_pick_gives_to_each():
 def test_a_few_questions_show_nothing():
     """Of one domain, or all alike: no say, and no error."""
     questions = drawn(60)
-    same = [replace(each, domain="a") for each in questions]
-    never = [replace(each, answers=np.zeros(4, dtype=bool), is_stated=False) for each in questions]
+    same = [replace(question, domain="a") for question in questions]
+    never = [replace(question, answers=np.zeros(4, dtype=bool), is_stated=False) for question in questions]
 
     assert fit_choosing(same, picks(same, right=1.0), sure=0.9, risk=0.1) is None
     assert fit_choosing(never, picks(never, right=1.0), sure=0.9, risk=0.1) is None
@@ -291,5 +291,5 @@ def test_the_public_questions_were_looked_at_by_the_reading_model_that_is_here()
     """Else what a model's choice is worth beside it cannot be found."""
     model, questions = asked_questions()
     assert model == bundled_reader().sha256
-    assert len({each.domain for each in questions[:100]}) > 2
-    assert all(len(each.scores) == len(each.answers) == len(each.offered.lines) for each in questions)
+    assert len({question.domain for question in questions[:100]}) > 2
+    assert all(len(question.scores) == len(question.answers) == len(question.offered.lines) for question in questions)

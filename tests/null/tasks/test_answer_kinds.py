@@ -58,8 +58,8 @@ def test_another_word_for_the_same_is_known():
 
     seen = survey("Where does my bike go?", [passage])
 
-    said, meant = (seen.words[:, LEXICAL.index(name)].tolist() for name in ("covered", "meant"))
-    assert said == [0.0, 0.0]
+    covered, meant = (seen.words[:, LEXICAL.index(name)].tolist() for name in ("covered", "meant"))
+    assert covered == [0.0, 0.0]
     assert meant[0] > meant[1] == 0.0
 
 

@@ -159,7 +159,7 @@ def test_what_answered_before_is_looked_at_though_it_shares_no_word():
     knowing = AnswerReader(plain=plain.plain, familiar=plain.plain, experts=expert_of_laws(question))
 
     assert len(seen.sentences) == 301
-    narrowed = [each.narrow(seen, question).texts for each in (plain, knowing)]
+    narrowed = [specialist_reader.narrow(seen, question).texts for specialist_reader in (plain, knowing)]
     assert [len(texts) for texts in narrowed] == [MOST_SENTENCES] * 2
     assert ["Kent governed all of it." in texts for texts in narrowed] == [False, True]
     assert all(texts == sorted(texts, key=seen.texts.index) for texts in narrowed)
@@ -169,10 +169,10 @@ def test_what_answered_before_is_looked_at_though_it_shares_no_word():
 
 def test_the_gate_follows_the_nearest_questions():
     """A question goes to the kind whose questions it is like; one like none of them is strange."""
-    known = np.eye(3, 8, dtype=np.float32)
-    seen = Known.of(known, np.array([0, 0, 1]), np.zeros((2, 8)), plain_metric(8))
+    vectors = np.eye(3, 8, dtype=np.float32)
+    seen = Known.of(vectors, np.array([0, 0, 1]), np.zeros((2, 8)), plain_metric(8))
 
-    near = open_gate(known[2], seen)
+    near = open_gate(vectors[2], seen)
     strange = open_gate(np.eye(8, dtype=np.float32)[7], seen)
 
     assert near.shares.argmax() == 1
@@ -182,13 +182,13 @@ def test_the_gate_follows_the_nearest_questions():
 
 def test_the_gate_hears_what_answered_before():
     """A question that is as near to the questions of two kinds goes to the one whose answers it is like."""
-    known, kinds = np.eye(2, 4, dtype=np.float32), np.array([0, 1])
+    known_vectors, kinds = np.eye(2, 4, dtype=np.float32), np.array([0, 1])
     question = np.array([0.5, 0.5, 0.0, 0.7], dtype=np.float32)
     vectors = [np.eye(4)[[2]], np.eye(4)[[3, 3]]]
 
     blind, hearing = (
-        open_gate(question, Known.of(known, kinds, answer_directions(each), plain_metric(4)))
-        for each in ([each[:0] for each in vectors], vectors)
+        open_gate(question, Known.of(known_vectors, kinds, answer_directions(answer_vectors), plain_metric(4)))
+        for answer_vectors in ([vector[:0] for vector in vectors], vectors)
     )
 
     assert blind.shares.tolist() == [0.5, 0.5]
@@ -199,16 +199,16 @@ def test_the_very_words_of_a_question_need_no_vote():
     """A known question is of its own kind, though it is like the answers of another."""
     directions = answer_directions([np.eye(4)[[1]], np.eye(4)[[0]]])
     metric = plain_metric(4)._replace(asked=5.0, answered=22.0)
-    known = Known.of(np.eye(2, 4, dtype=np.float32), np.array([0, 1]), directions, metric)
+    known_questions = Known.of(np.eye(2, 4, dtype=np.float32), np.array([0, 1]), directions, metric)
     question = np.eye(4, dtype=np.float32)[0]
 
-    assert open_gate(question, known).shares.tolist() == [1.0, 0.0]
-    assert open_gate(0.9 * question, known).shares[1] > 0.9
+    assert open_gate(question, known_questions).shares.tolist() == [1.0, 0.0]
+    assert open_gate(0.9 * question, known_questions).shares[1] > 0.9
 
 
 def test_what_all_sentences_vary_in_tells_questions_apart_least():
     """Where sentences vary much in a direction, two questions that agree there alone are hardly alike."""
-    sentences = np.array([[each, 0.1 * other, 0.1] for each in (-1.0, 1.0) for other in (-1.0, 1.0)])
+    sentences = np.array([[side, 0.1 * other, 0.1] for side in (-1.0, 1.0) for other in (-1.0, 1.0)])
     question, same_in_much, same_in_little = np.array([[1.0, 0.2, 0.0], [1.0, -0.2, 0.0], [-0.1, 0.2, 0.0]])
 
     metric = fit_metric(np.zeros((1, 3)), sentences)
@@ -282,7 +282,7 @@ def test_what_stands_below_a_blank_is_not_said_of_it():
         for text in ("Monthly fee: ______\n\nHand it in.", "Monthly fee:\n\nHand it in.")
     )
 
-    seen = [survey("What is the monthly fee?", [each]) for each in (blank, heading)]
+    seen = [survey("What is the monthly fee?", [passage]) for passage in (blank, heading)]
 
-    assert [each.texts for each in seen] == [["Hand it in."]] * 2
+    assert [surveyed.texts for surveyed in seen] == [["Hand it in."]] * 2
     assert seen[0].words[0, column] < seen[1].words[0, column]

@@ -35,7 +35,7 @@ class Likes:
         """3 for the word, else -3."""
         self.asked.append((question, list(sentences)))
         self.threads.add(threading.get_ident())
-        scores = np.array([3.0 if self.word in each else -3.0 for each in sentences])
+        scores = np.array([3.0 if self.word in sentence else -3.0 for sentence in sentences])
         return PassageRead(scores, float(scores.max()))
 
 
@@ -108,16 +108,16 @@ def several(*texts: str) -> list[Passage]:
 def test_it_reads_the_likeliest_passages_until_one_answers():
     """The likeliest by the first look first; with an answer the unlikely rest is not read."""
     seen = survey(QUESTION, several("The account is free.", TEXT, "Never tell your PIN.", "Call us at any time."))
-    scores = np.array([2.0 if "valid" in each.text else -6.0 for each in seen.sentences])
+    scores = np.array([2.0 if "valid" in sentence.text else -6.0 for sentence in seen.sentences])
     finds, never = Likes("valid"), Likes("zebra")
 
-    found, nothing = read_passages(seen, scores, finds), read_passages(seen, scores, never)
+    reread, nothing = read_passages(seen, scores, finds), read_passages(seen, scores, never)
 
     [(question, sentences)] = finds.asked
     assert question == QUESTION
-    assert sentences == [each.text for each in seen.sentences if each.passage.document == "1.md"]
-    assert [seen.sentences[row].text for row in found.rows] == sentences
-    assert set(found.answers) == {3.0}
+    assert sentences == [sentence.text for sentence in seen.sentences if sentence.passage.document == "1.md"]
+    assert [seen.sentences[row].text for row in reread.rows] == sentences
+    assert set(reread.answers) == {3.0}
     assert len(never.asked) == MOST_READ
     assert nothing.answers.max() == -3.0
 
@@ -136,17 +136,17 @@ def test_what_another_document_says_instead_is_read_though_one_has_answered():
     """It is shown beside the answer, and is no reason to believe either more or less."""
     texts = TEXT, TEXT.replace("4 years", "2 years"), "The account is free."
     seen = survey(QUESTION, several(*texts))
-    scores = np.array([6.0 if each.passage.document == "0.md" else 0.0 for each in seen.sentences])
+    scores = np.array([6.0 if sentence.passage.document == "0.md" else 0.0 for sentence in seen.sentences])
     first = replace(load_defaults().readers["lexical"].read(seen), scores=scores)
     model, alone = Likes("valid"), Likes("valid")
 
-    found = rereading().look(seen, first, model)
+    reread = rereading().look(seen, first, model)
     judged = rereading().judge(seen, first, read_passages(seen, scores, alone))
 
     assert (len(model.asked), len(alone.asked)) == (2, 1)
-    assert [each.text for each in find_rivals(found, seen)] == ["Cards are valid for 2 years."]
+    assert [rival.text for rival in find_rivals(reread, seen)] == ["Cards are valid for 2 years."]
     assert find_rivals(judged, seen) == []
-    assert (found.right, found.stated, found.cited) == (judged.right, judged.stated, judged.cited)
+    assert (reread.right, reread.stated, reread.cited) == (judged.right, judged.stated, judged.cited)
 
 
 def test_nothing_more_is_read_where_nothing_answers():
@@ -162,15 +162,15 @@ def test_nothing_more_is_read_where_nothing_answers():
 
 def test_the_heading_is_read_before_the_passage_and_never_cited():
     """Only its end, where it is long; the scores are those of the sentences."""
-    headed = [replace(each, heading="Bank > Cards\nvalid") for each in several("They last for 4 years.", "Call us.")]
+    headed = [replace(piece, heading="Bank > Cards\nvalid") for piece in several("They last for 4 years.", "Call us.")]
     seen = survey(QUESTION, headed)
     model = Likes("4 years")
 
-    found = read_passages(seen, np.zeros(len(seen.sentences)), model)
+    reread = read_passages(seen, np.zeros(len(seen.sentences)), model)
 
     assert [sentences[0] for _, sentences in model.asked] == ["Bank > Cards valid"] * 2
-    assert [seen.sentences[row].text for row in found.rows] == [t for _, said in model.asked for t in said[1:]]
-    assert found.read[[seen.sentences[row].text for row in found.rows].index("They last for 4 years.")] == 3.0
+    assert [seen.sentences[row].text for row in reread.rows] == [t for _, texts in model.asked for t in texts[1:]]
+    assert reread.read[[seen.sentences[row].text for row in reread.rows].index("They last for 4 years.")] == 3.0
 
 
 @pytest.mark.parametrize("mark", ["?", "\uff1f", "\u061f"])
@@ -179,9 +179,9 @@ def test_a_question_in_a_document_is_no_answer(mark):
     seen = survey(QUESTION, several(f"How long is a card valid{mark} It is valid for 4 years."))
     first = load_defaults().readers["lexical"].read(seen)
 
-    found = rereading().look(seen, first, Likes("valid"))
+    reread = rereading().look(seen, first, Likes("valid"))
 
-    assert [each.text for each in found.cited] == ["It is valid for 4 years."]
+    assert [sentence.text for sentence in reread.cited] == ["It is valid for 4 years."]
 
 
 @pytest.mark.parametrize(
@@ -200,9 +200,9 @@ def test_a_passage_in_another_language_is_weighed_by_lines_of_its_own(text, righ
     seen = survey(QUESTION, [passage(text)])
     first = load_defaults().readers["lexical"].read(seen)
 
-    found = own.look(seen, first, Likes("valid"))
+    reread = own.look(seen, first, Likes("valid"))
 
-    assert found.right == pytest.approx(right)
+    assert reread.right == pytest.approx(right)
 
 
 def test_lines_are_stored_and_restored():
@@ -248,10 +248,10 @@ def test_a_blank_right_is_as_unsure_as_before():
     """Where the lines say nothing, the probability is a half, whatever was found."""
     seen = survey(QUESTION, [passage()])
     first = load_defaults().readers["lexical"].read(seen)
-    found = replace(rereading(), right=line(JUDGED), stated=line(JUDGED)).look(seen, first, Likes("valid"))
+    reread = replace(rereading(), right=line(JUDGED), stated=line(JUDGED)).look(seen, first, Likes("valid"))
 
-    assert found.right == pytest.approx(0.5)
-    assert found.stated == pytest.approx(0.5)
+    assert reread.right == pytest.approx(0.5)
+    assert reread.stated == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(("risk", "value"), [(0.02, 0.99), (0.05, 0.99), (0.1, 0.9), (0.12, 0.9), (0.5, 0.7)])
@@ -282,9 +282,9 @@ def test_a_cell_is_read_as_a_sentence_of_its_row(word, column):
     seen = survey(
         "How old must a child be for Titan?", [passage("Show: Titan\nChildren: 7 euro\nMinimum age: 10 years")]
     )
-    found = SimpleNamespace(cited=seen.sentences[:1])
+    judged = SimpleNamespace(cited=seen.sentences[:1])
 
-    assert read_columns(seen, found, Likes(word)) == column
+    assert read_columns(seen, judged, Likes(word)) == column
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ Species: Gentian
 Collected: 2018
 Stored: 60"""
     seen = survey(f"Where was the {species} collected?", [passage(text)])
-    row = next(each for each in seen.sentences if species in each.text)
+    row = next(sentence for sentence in seen.sentences if species in sentence.text)
     read = read_columns(seen, SimpleNamespace(cited=[row]), Likes(likes))
 
     assert read == column

@@ -28,13 +28,13 @@ def passage(text: str = TEXT, start: int = 100, document: str = "fees.md") -> Pa
 
 def test_offsets_are_the_documents():
     """A sentence's offsets, less the passage's, give its words."""
-    for each in cut_passages([passage()]):
-        assert TEXT[each.start - 100 : each.end - 100] == each.text
+    for sentence in cut_passages([passage()]):
+        assert TEXT[sentence.start - 100 : sentence.end - 100] == sentence.text
 
 
 def test_rows_of_a_table_are_sentences_and_rules_are_none():
     """Each row of a table can be cited by itself; its head and the line under that say nothing."""
-    assert [each.text for each in cut_passages([passage()])] == [
+    assert [sentence.text for sentence in cut_passages([passage()])] == [
         "Fees",
         "The account is free.",
         "A paper statement costs 3 pounds.",
@@ -44,9 +44,9 @@ def test_rows_of_a_table_are_sentences_and_rules_are_none():
 
 def test_what_passages_share_is_there_once():
     """A sentence of two passages that overlap stands under the better one."""
-    found = cut_passages([passage(), passage()])
+    sentences = cut_passages([passage(), passage()])
 
-    assert {each.rank for each in found} == {0}
+    assert {sentence.rank for sentence in sentences} == {0}
 
 
 def test_neighbours_become_one_citation():
@@ -64,15 +64,17 @@ def test_sentences_apart_are_cited_apart():
     """What stands between two sentences is not quoted with them."""
     _, free, _, late = cut_passages([passage()])
 
-    assert [each.text for each in cite([late, free])] == ["The account is free.", "Late | 12 pounds"]
+    assert [citation.text for citation in cite([late, free])] == ["The account is free.", "Late | 12 pounds"]
 
 
 def test_the_best_document_comes_first():
     """Citations begin with the document of the best sentence."""
-    found = cut_passages([passage(document="b.md"), passage(document="a.md")])
-    of_a, of_b = (next(each for each in found if each.passage.document == name) for name in ("a.md", "b.md"))
+    sentences = cut_passages([passage(document="b.md"), passage(document="a.md")])
+    of_a, of_b = (
+        next(sentence for sentence in sentences if sentence.passage.document == name) for name in ("a.md", "b.md")
+    )
 
-    assert [each.document for each in cite([of_b, of_a])] == ["b.md", "a.md"]
+    assert [citation.document for citation in cite([of_b, of_a])] == ["b.md", "a.md"]
 
 
 def test_a_row_of_names_and_values_is_one_sentence():
@@ -80,7 +82,7 @@ def test_a_row_of_names_and_values_is_one_sentence():
     rows = "office: Tax office\ntelephone: 01632 960001\ncloses: 16:30\n\noffice: Registrar\ntelephone: 01632 960003"
     prose = "\n\nLaw: It is that of Ohio. Nothing else counts."
 
-    assert [each.text for each in cut_passages([passage(rows + prose)])] == [
+    assert [sentence.text for sentence in cut_passages([passage(rows + prose)])] == [
         "office: Tax office\ntelephone: 01632 960001\ncloses: 16:30",
         "office: Registrar\ntelephone: 01632 960003",
         "Law: It is that of Ohio.",
@@ -92,7 +94,7 @@ def test_a_dash_at_the_end_of_a_row_is_a_cell():
     """A row whose last cell is a dash is one sentence, as it is where the dash stands in the middle."""
     text = "Who: Group\nSingle: 8 euro\nPass: -\n\nWho: Adult\nSingle: \u2013\nPass: 95 euro"
 
-    assert [each.text.split("\n")[0] for each in cut_passages([passage(text)])] == ["Who: Group", "Who: Adult"]
+    assert [sentence.text.split("\n")[0] for sentence in cut_passages([passage(text)])] == ["Who: Group", "Who: Adult"]
 
 
 def test_a_heading_of_a_plain_text_is_a_line_of_its_own():
@@ -101,16 +103,16 @@ def test_a_heading_of_a_plain_text_is_a_line_of_its_own():
         "2. Deposit\nWe block 400 euros on\nyour card. It comes back.\nLate return\nEach hour costs 15 euros.\n"
         "This line is much too long to be a heading of anything that stands below it\nIt goes on."
     )
-    found = cut_passages([passage(text)])
+    sentences = cut_passages([passage(text)])
 
-    assert [each.text for each in found][:5] == [
+    assert [sentence.text for sentence in sentences][:5] == [
         "2. Deposit",
         "We block 400 euros on\nyour card.",
         "It comes back.",
         "Late return",
         "Each hour costs 15 euros.",
     ]
-    assert [each.bare for each in found] == [True, False, False, True, False, False]
+    assert [sentence.bare for sentence in sentences] == [True, False, False, True, False, False]
     covered = survey("When is the deposit back?", [passage(text)]).words[:, LEXICAL.index("covered_heading")]
     assert covered[2] == covered.max() > covered[4]
 
@@ -129,14 +131,14 @@ def test_a_heading_of_a_plain_text_is_a_line_of_its_own():
 )
 def test_an_abbreviation_ends_a_sentence_only_where_another_begins(text, quoted):
     """What is said behind "tel." is quoted with it, and what stands behind "°C." or "a.m." by itself."""
-    assert [each.text for each in cut_passages([passage(text)])] == quoted
+    assert [sentence.text for sentence in cut_passages([passage(text)])] == quoted
 
 
 def test_a_row_is_quoted_with_what_it_is_of():
     """The first cell of a row whose column has no name says what the others are of; one value stands under a title."""
     text = "Weight\nPump A: 3.9 kg\nPump B: 4.7 kg\n\nTablets\nSubstance: ibuprofen\n\n4. Effects\nCommon: a\nRare: b"
 
-    assert [each.text for each in cut_passages([passage(text)])] == [
+    assert [sentence.text for sentence in cut_passages([passage(text)])] == [
         "Weight\nPump A: 3.9 kg\nPump B: 4.7 kg",
         "Tablets",
         "Substance: ibuprofen",
@@ -149,12 +151,12 @@ def test_a_row_is_quoted_with_what_it_is_of():
 def test_an_item_is_cited_with_an_introduction_that_denies(above):
     """Below "Not included:" an item by itself says the opposite."""
     text = f"The fare is paid.\n\n{above}\n- lunch\n- if you are ill\n\nAsk us."
-    found = cut_passages([passage(text)])
-    lunch, ill, last = found[-3:]
+    sentences = cut_passages([passage(text)])
+    lunch, ill, last = sentences[-3:]
 
-    quoted = [each.text for each in cite([ill])]
+    quoted = [citation.text for citation in cite([ill])]
     assert quoted == [above.strip("#\n "), "if you are ill"]
-    assert all(text[each.start - 100 : each.end - 100] == each.text for each in cite([lunch, ill]))
+    assert all(text[citation.start - 100 : citation.end - 100] == citation.text for citation in cite([lunch, ill]))
     assert len(cite([lunch, ill])) == 3  # the introduction once
     assert last.lead is None
 
@@ -163,7 +165,7 @@ def test_an_item_is_cited_alone_below_what_only_introduces():
     """An introduction that denies nothing is not quoted."""
     _, item = cut_passages([passage("You get:\n- a laptop")])
 
-    assert [each.text for each in cite([item])] == ["a laptop"]
+    assert [citation.text for citation in cite([item])] == ["a laptop"]
 
 
 def test_a_row_of_a_table_is_read_with_the_names_of_its_columns():
@@ -171,12 +173,22 @@ def test_a_row_of_a_table_is_read_with_the_names_of_its_columns():
     rows = "| Germany | 28 EUR |\n| France | 40 EUR |"
     text = f"Allowances:\n\n| Destination | Daily allowance |\n|---|---:|\n{rows}\n\nAsk Finance."
 
-    found = cut_passages([passage(text)])
+    sentences = cut_passages([passage(text)])
 
-    assert [each.text for each in found] == ["Allowances:", "Germany | 28 EUR", "France | 40 EUR", "Ask Finance."]
-    assert [each.head for each in found] == ["", "Destination | Daily allowance", "Destination | Daily allowance", ""]
-    assert found[2].said == "Destination | Daily allowance: France | 40 EUR"
-    assert all(text[each.start - 100 : each.end - 100] == each.text for each in found)
+    assert [sentence.text for sentence in sentences] == [
+        "Allowances:",
+        "Germany | 28 EUR",
+        "France | 40 EUR",
+        "Ask Finance.",
+    ]
+    assert [sentence.head for sentence in sentences] == [
+        "",
+        "Destination | Daily allowance",
+        "Destination | Daily allowance",
+        "",
+    ]
+    assert sentences[2].said == "Destination | Daily allowance: France | 40 EUR"
+    assert all(text[sentence.start - 100 : sentence.end - 100] == sentence.text for sentence in sentences)
 
 
 def test_rows_that_a_passage_begins_with_have_their_columns_in_its_heading():
@@ -184,16 +196,16 @@ def test_rows_that_a_passage_begins_with_have_their_columns_in_its_heading():
     text = "| France | 40 EUR |\n| Spain | 35 EUR |\n\nAsk Finance."
     inside = replace(passage(text), heading="Travel > Destination | Daily allowance")
 
-    found = cut_passages([inside])
+    sentences = cut_passages([inside])
     seen = survey("What is the daily allowance for Spain?", [inside])
 
-    assert [(each.text, each.head) for each in found] == [
+    assert [(sentence.text, sentence.head) for sentence in sentences] == [
         ("France | 40 EUR", "Destination | Daily allowance"),
         ("Spain | 35 EUR", "Destination | Daily allowance"),
         ("Ask Finance.", ""),
     ]
     assert seen.words[:, LEXICAL.index("covered_heading")].tolist() == [0.0, 1.0, 0.0]
-    assert [each.head for each in cut_passages([replace(inside, text="Ask | us.")])] == [""]
+    assert [sentence.head for sentence in cut_passages([replace(inside, text="Ask | us.")])] == [""]
 
 
 def test_the_words_of_a_column_are_words_of_its_rows():
@@ -210,14 +222,14 @@ def test_the_words_of_a_column_are_words_of_its_rows():
 )
 def test_what_is_no_table_has_no_columns(text):
     """Bars alone, the lines around a document's settings and a head without rows are text as any other."""
-    assert not any(each.head for each in cut_passages([passage(text)]))
+    assert not any(sentence.head for sentence in cut_passages([passage(text)]))
 
 
 def test_code_in_fences_is_not_part_of_the_sentence_after_it():
     """A fence ends what stood before it."""
-    found = cut_passages([passage("```\nexpense submit\n```\nClaims are submitted within 30 days.")])
+    sentences = cut_passages([passage("```\nexpense submit\n```\nClaims are submitted within 30 days.")])
 
-    assert [each.text for each in found][-1] == "Claims are submitted within 30 days."
+    assert [sentence.text for sentence in sentences][-1] == "Claims are submitted within 30 days."
 
 
 @pytest.mark.parametrize(
@@ -237,4 +249,4 @@ def test_code_in_fences_is_not_part_of_the_sentence_after_it():
 )
 def test_marks_stay_with_their_partners(text, quoted):
     """Marks at the ends of a quote go, but for one that opens or closes what is inside it."""
-    assert [each.text for each in cut_passages([passage(text)])] == [quoted]
+    assert [sentence.text for sentence in cut_passages([passage(text)])] == [quoted]

@@ -152,9 +152,9 @@ def test_a_number_stays_with_its_unit_and_with_what_stands_beside_it(sentence, v
 )
 def test_a_value_alone_is_of_what_was_asked(value, astray):
     """A number without words of its own is read with the question's."""
-    asked = "How long is the guarantee on parts?"
+    question = "How long is the guarantee on parts?"
 
-    assert value_astray(asked, value, [ELSEWHERE[2]]) is astray
+    assert value_astray(question, value, [ELSEWHERE[2]]) is astray
 
 
 class Says:
@@ -180,10 +180,10 @@ def told_by(model: Says | None) -> Support:
 
 def test_in_other_languages_the_statement_model_decides():
     """Its odds, calibrated, and the sentences that it names."""
-    said = "Bis 22 Uhr ist der Garten offen."
+    statement = "Bis 22 Uhr ist der Garten offen."
     for supported in (0.1, 0.9):
-        found = told_by(Says(supported=supported)).judge(said, GERMAN, "de")
-        assert found == SupportVerdict(support=pytest.approx(supported, abs=1e-6), sources=(0,))
+        verdict = told_by(Says(supported=supported)).judge(statement, GERMAN, "de")
+        assert verdict == SupportVerdict(support=pytest.approx(supported, abs=1e-6), sources=(0,))
 
 
 def test_a_number_must_stand_in_what_was_read():

@@ -33,9 +33,9 @@ def test_a_row_is_told_with_the_names_of_its_columns(table, told):
 
 def test_prose_and_rows_of_names_and_values_are_told_as_they_stand():
     """On one line, a row's values apart."""
-    for text, told in (("It is\nfree.", "It is free."), ("name: A\nfee: 3", "name: A; fee: 3")):
+    for text, expected in (("It is\nfree.", "It is free."), ("name: A\nfee: 3", "name: A; fee: 3")):
         [row] = sentences(text)
-        assert spoken(row.cite(), [row]) == told
+        assert spoken(row.cite(), [row]) == expected
 
 
 def test_a_wording_is_checked_against_values_beside_their_names():

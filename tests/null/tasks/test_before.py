@@ -86,14 +86,14 @@ async def test_a_version_answers_as_it_did(config, name):
         models={"small": ScriptedEngine([output] * 3)},
     )
     shown = [Entry(content=SHOWN[name], label=Label.PUBLIC, producer="it", time=0.0)] if name in SHOWN else []
-    for asked, expected in zip(ASKED[name], ANSWERS[name], strict=True):
-        found = await specialist.consult(Task(**asked), ContextView(entries=tuple(shown)), call=SYSTEM)
+    for arguments, expected in zip(ASKED[name], ANSWERS[name], strict=True):
+        finding = await specialist.consult(Task(**arguments), ContextView(entries=tuple(shown)), call=SYSTEM)
 
-        assert found.text == expected["text"]
-        assert found.accepted == expected["accepted"]
-        assert found.confidence == pytest.approx(expected["confidence"], abs=1e-5)
-        assert found.value == (
+        assert finding.text == expected["text"]
+        assert finding.accepted == expected["accepted"]
+        assert finding.confidence == pytest.approx(expected["confidence"], abs=1e-5)
+        assert finding.value == (
             pytest.approx(expected["value"], abs=1e-5) if isinstance(expected["value"], float) else expected["value"]
         )
-        assert [[each.name, each.value, each.text] for each in found.fields] == expected["fields"]
-        assert [each.text for each in found.citations] == expected["citations"]
+        assert [[field.name, field.value, field.text] for field in finding.fields] == expected["fields"]
+        assert [citation.text for citation in finding.citations] == expected["citations"]

@@ -60,8 +60,8 @@ async def test_one_label():
 
     assert (finding.value, finding.text) == ("card", "card")
     assert finding.confidence == pytest.approx(probabilities[0])
-    assert [each.name for each in finding.evidence] == ["card", "parcel", "refund"]
-    assert [each.weight for each in finding.evidence] == pytest.approx(probabilities.tolist())
+    assert [evidence.name for evidence in finding.evidence] == ["card", "parcel", "refund"]
+    assert [evidence.weight for evidence in finding.evidence] == pytest.approx(probabilities.tolist())
     assert finding.facts[0].value == "card"
     assert finding.label is Label.CONFIDENTIAL
     assert finding.steps[0].engine == "linear"
@@ -79,7 +79,7 @@ async def test_a_line_makes_the_confidence(several):
     assert after.confidence == pytest.approx(1 / (1 + np.exp(-0.5 * log_odds - 0.2)))
     if not several:
         assert after.evidence[0].weight == pytest.approx(after.confidence)
-        assert sum(each.weight for each in after.evidence) == pytest.approx(1.0)
+        assert sum(evidence.weight for evidence in after.evidence) == pytest.approx(1.0)
 
 
 async def test_no_runner_up_is_likelier_than_the_answer():

@@ -58,12 +58,12 @@ async def test_the_prompt_ends_with_the_nearest_examples():
     """Instruction and labels, then the most similar training texts with their labels, nearest last, then the text."""
     engine = ScriptedEngine(["card"])
     finding = await ask(specialist(engine, shots=2))
-    told, *turns, asked = engine.prompts[0].messages
+    instruction, *turns, question = engine.prompts[0].messages
 
-    assert told.text.startswith("Say what.")
-    assert told.text.endswith("- card\n- parcel\n- refund")
+    assert instruction.text.startswith("Say what.")
+    assert instruction.text.endswith("- card\n- parcel\n- refund")
     assert [turn.text for turn in turns] == ["the card was stolen", "card", "my card is gone", "card"]
-    assert asked.text == "card lost"
+    assert question.text == "card lost"
     assert (finding.value, finding.accepted) == ("card", True)
     assert [(fact.name, fact.value) for fact in finding.facts] == [("intent", "card")]
 
@@ -169,8 +169,8 @@ async def test_the_answer_s_probability_counts():
     """Where the engine says how likely its answer was, the confidence follows; else the usual stands in."""
 
     async def confidence(logprob):
-        found = await ask(specialist(ScriptedEngine([Output(text="card", logprob=logprob)])))
-        return found.confidence
+        finding = await ask(specialist(ScriptedEngine([Output(text="card", logprob=logprob)])))
+        return finding.confidence
 
     sure, unsure, unknown = await confidence(-0.1), await confidence(-3.0), await confidence(None)
     assert unsure < unknown < sure
@@ -230,8 +230,8 @@ def test_neighbours():
     others = BANK.nearest(NEAR_CARD, 9, leave_out=np.array([True, False, False, True]))
     shares = vote([Neighbour("a", "x", 0.9), Neighbour("b", "y", 0.8)])
 
-    assert [each.text for each in near] == ["my card is gone", "the card was stolen", "where is my parcel"]
-    assert [each.label for each in others] == ["parcel", "refund"]
+    assert [example.text for example in near] == ["my card is gone", "the card was stolen", "where is my parcel"]
+    assert [example.label for example in others] == ["parcel", "refund"]
     assert sum(shares.values()) == pytest.approx(1.0)
     assert shares["x"] / shares["y"] == pytest.approx(np.e)
     assert read_signs("x", shares, [0.9, 0.8], None)["lead"] == pytest.approx(shares["x"] - shares["y"])

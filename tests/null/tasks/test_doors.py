@@ -26,7 +26,7 @@ OURS = {
 }
 
 
-@pytest.mark.parametrize(("door", "names"), OURS.items(), ids=lambda each: getattr(each, "what", ""))
+@pytest.mark.parametrize(("door", "names"), OURS.items(), ids=lambda value: getattr(value, "what", ""))
 def test_ours_are_there(door, names):
     """Each of them loads, and is what its door promises."""
     assert names <= set(door.names)
@@ -107,4 +107,4 @@ print(*sys.modules)
 
 def test_every_choice_has_a_default_or_a_key():
     """Of a table that may be left out it is known what it is then."""
-    assert {place for place, choice in _CHOICES.items() if choice.usual} == {"router", "knowledge", "privacy"}
+    assert {name for name, choice in _CHOICES.items() if choice.usual} == {"router", "knowledge", "privacy"}

@@ -16,7 +16,7 @@ WORDS = 5
 def _taggings(n):
     """Every tagging that is allowed: an I goes on a B or an I."""
     for tags in itertools.product(range(3), repeat=n):
-        if all(tag != 2 or (place and tags[place - 1] != 0) for place, tag in enumerate(tags)):
+        if all(tag != 2 or (index and tags[index - 1] != 0) for index, tag in enumerate(tags)):
             yield tags
 
 
@@ -48,10 +48,10 @@ def test_probabilities_are_those_of_all_taggings(seed):
     def share(holds):
         return sum(weight for tags, weight in weights.items() if holds(tags)) / total
 
-    found = stretches(emissions, transitions, least=0.0)
+    spans = stretches(emissions, transitions, least=0.0)
 
-    assert found
-    for first, last, probability, begins in found:
+    assert spans
+    for first, last, probability, begins in spans:
         ends = [share(partial(_holds, first=first, last=end)) for end in range(first, WORDS)]
         assert probability == pytest.approx(max(ends), rel=1e-6)
         assert last == first + int(np.argmax(ends))
@@ -64,12 +64,12 @@ def test_stretches_do_not_overlap():
     emissions = random.normal(size=(40, 3)) + np.array([0.0, 0.5, 1.0])
     transitions = np.array([[0.0, 0.0, FORBIDDEN], [0.0, -2.0, 1.0], [0.0, -1.0, 1.0]])
 
-    found = stretches(emissions, transitions)
-    words = [word for each in found for word in range(each.first, each.last + 1)]
+    spans = stretches(emissions, transitions)
+    words = [word for span in spans for word in range(span.first, span.last + 1)]
 
-    assert len(found) > 1
+    assert len(spans) > 1
     assert len(words) == len(set(words))
-    assert [each.probability for each in found] == sorted((each.probability for each in found), reverse=True)
+    assert [span.probability for span in spans] == sorted((span.probability for span in spans), reverse=True)
 
 
 def test_a_sequence_without_a_value_still_gives_its_best_guess():

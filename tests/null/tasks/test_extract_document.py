@@ -10,7 +10,7 @@ from coterie.tasks.extract.tagging import word_features
 
 def _sentences(text):
     document = TokenizedText(text)
-    return [text[place.start : place.end] for place in document.sentences]
+    return [text[sentence.start : sentence.end] for sentence in document.sentences]
 
 
 def test_a_line_break_inside_a_sentence_does_not_end_it():
@@ -37,9 +37,9 @@ def test_a_line_break_inside_a_sentence_does_not_end_it():
 def test_a_number_is_not_cut(text, part, whole):
     """A stretch that has a part of a number has all of it."""
     start = text.index(part)
-    found = TokenizedText(text).whole(TextRange(start, start + len(part)))
+    widened = TokenizedText(text).whole(TextRange(start, start + len(part)))
 
-    assert text[found.start : found.end] == whole
+    assert text[widened.start : widened.end] == whole
 
 
 def test_a_blank_line_ends_a_sentence():
@@ -61,8 +61,8 @@ def test_sentences_cover_every_word_once(text):
     document = TokenizedText(text)
     places = document.sentences
 
-    assert all(place.end - place.start <= 600 for place in places)
-    assert all(text[place.start : place.end].strip() == text[place.start : place.end] != "" for place in places)
+    assert all(span.end - span.start <= 600 for span in places)
+    assert all(text[span.start : span.end].strip() == text[span.start : span.end] != "" for span in places)
     assert all(a.end <= b.start for a, b in itertools.pairwise(places))
     assert sum(len("".join(text[p.start : p.end].split())) for p in places) == len("".join(text.split()))
 

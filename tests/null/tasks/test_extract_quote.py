@@ -46,7 +46,7 @@ def test_an_answer_is_read_as_it_was_written(quoting):
     assert "".join(text for text, _ in pieces) == answer
     parties, law = quoting.read(answer, pieces)
 
-    assert [each.text for each in parties.quotes] == ['"Acme Inc."', "Bolt"]
+    assert [quote.text for quote in parties.quotes] == ['"Acme Inc."', "Bolt"]
     assert parties.quotes[0].logprob == pytest.approx(-3.0)
     assert parties.first == -0.2
     assert law == Said((), -0.7, -0.7)
@@ -64,9 +64,9 @@ def test_an_answer_that_was_cut(quoting):
 def test_a_quote_has_its_place(document, quoting):
     """White space aside, where the likeliest sentence has it; what stands nowhere is no candidate."""
     places = quoting.show(document, SCORES)
-    said = quoting.read(json.dumps({"parties": ["Acme Inc.", "Nobody"], "law": "Ohio\\Utah"}), [])
-    (acme,) = quoted(document, places, said[0], SCORES[:, 0])
-    (law,) = quoted(document, places, said[1], SCORES[:, 1])
+    answers = quoting.read(json.dumps({"parties": ["Acme Inc.", "Nobody"], "law": "Ohio\\Utah"}), [])
+    (acme,) = quoted(document, places, answers[0], SCORES[:, 0])
+    (law,) = quoted(document, places, answers[1], SCORES[:, 1])
 
     assert TEXT[acme.start : acme.end] == "Acme  Inc."
     assert TEXT[law.start : law.end] == "Ohio\\Utah"

@@ -442,8 +442,8 @@ def test_a_message_stays_one_short_line():
 async def test_the_shorter_limit_counts():
     """The request's longest answer bounds the draft where it is shorter than the specialist's own."""
     engine = ScriptedEngine([SOURCE] * 3)
-    for asked in (None, 20, 5000):
-        await speak(reply(engine, max_tokens=100), Task(text=ASKED, max_tokens=asked))
+    for limit in (None, 20, 5000):
+        await speak(reply(engine, max_tokens=100), Task(text=ASKED, max_tokens=limit))
 
     assert [prompt.max_tokens for prompt in engine.prompts] == [100, 20, 100]
 

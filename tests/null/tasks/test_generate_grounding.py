@@ -24,16 +24,16 @@ SOURCE = (
 here = pytest.mark.skipif(not has_checker(), reason="the models' files are not in this checkout")
 
 
-def refused(sentence, source=SOURCE, **told):
+def refused(sentence, source=SOURCE, **options):
     """The reason, which there must be."""
-    judged = check_grounding(sentence, source, **told)
+    judged = check_grounding(sentence, source, **options)
     assert not judged.ok, judged
     return judged.reason
 
 
-def says(sentence, source=SOURCE, **told):
+def says(sentence, source=SOURCE, **options):
     """The numbers of the source's sentences that it states."""
-    judged = check_grounding(sentence, source, **told)
+    judged = check_grounding(sentence, source, **options)
     assert judged.ok, judged.reason
     return judged.evidence
 

@@ -66,8 +66,8 @@ def test_on_random_texts():
 def check_whole(text):
     """The clauses cover the text once."""
     spans = split_clauses(text)
-    covered = [place for start, end in spans for place in range(start, end)]
+    covered = [position for start, end in spans for position in range(start, end)]
 
     assert covered == sorted(set(covered))
-    assert {place for place, char in enumerate(text) if not char.isspace()} <= set(covered)
+    assert {position for position, char in enumerate(text) if not char.isspace()} <= set(covered)
     assert all(end - start <= 800 and text[start:end].strip() == text[start:end] for start, end in spans)

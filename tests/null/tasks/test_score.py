@@ -54,7 +54,7 @@ async def test_probability_and_reasons():
     finding = await consult(specialist(base=-1.0, writes=("risk",)), {"income": 10, "home": "own"})
 
     assert finding.value == pytest.approx(0.5)
-    assert [(each.name, each.weight) for each in finding.evidence] == [("income", 2.0), ("home", -1.0)]
+    assert [(evidence.name, evidence.weight) for evidence in finding.evidence] == [("income", 2.0), ("home", -1.0)]
     assert finding.evidence[0].text == "income is 10: raises the odds 7.4 times"
     assert finding.evidence[1].text == "home is 'own': lowers the odds 2.7 times"
 
@@ -151,12 +151,12 @@ async def test_learnt_gaps_are_known():
 async def test_protected_columns_are_told_and_change_nothing():
     """A column that must not be used is named with the reason when it is sent, and has no effect."""
     plain = await consult(specialist(), {"income": 10, "home": "rent"})
-    told = await consult(specialist(), {"income": 10, "home": "rent", "age": 19, "id": "k1", "other": "x"})
+    with_protected = await consult(specialist(), {"income": 10, "home": "rent", "age": 19, "id": "k1", "other": "x"})
 
-    assert told.value == plain.value
-    assert told.evidence == plain.evidence
-    assert "not used: age (protected attribute); not used: id" in str(told.reason)
-    assert "other" not in str(told.reason)
+    assert with_protected.value == plain.value
+    assert with_protected.evidence == plain.evidence
+    assert "not used: age (protected attribute); not used: id" in str(with_protected.reason)
+    assert "other" not in str(with_protected.reason)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ async def test_at_most_four_reasons_each_way():
     )
     finding = await consult(who, {column.name: "x" for column in columns})
 
-    assert [each.name for each in finding.evidence] == ["c11", "c10", "c9", "c8", "c0", "c1", "c2", "c3"]
+    assert [evidence.name for evidence in finding.evidence] == ["c11", "c10", "c9", "c8", "c0", "c1", "c2", "c3"]
 
 
 # --- With a text ---------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ async def test_a_sent_column_cannot_stand_in_for_the_text_s_score():
     finding = await consult(specialist(text=text_model(-9.0)), {"income": 30, "home": "own", "text": 9.0}, "x")
 
     assert finding.evidence[-1].weight == pytest.approx(-1.0)
-    assert {each.name: each.weight for each in finding.evidence}["text"] == -1.5
+    assert {evidence.name: evidence.weight for evidence in finding.evidence}["text"] == -1.5
 
 
 async def test_needs_in_words():

@@ -115,7 +115,7 @@ async def test_a_choice_that_a_text_does_not_say(required):
     """A required one is no call, whatever its classifier finds likely; another one is left out."""
     schema = {"type": "object", "properties": {"on": {"type": "boolean"}}, "required": ["on"] if required else []}
     switch = function_of("switch", "", schema)
-    for said in ("said", "null"):
+    for answer in ("said", "null"):
         who = ToolsSpecialist(
             card=SpecialistCard(name="calls", task="tools", description="", rung="lexical", version="0"),
             functions={"switch": switch},
@@ -123,13 +123,13 @@ async def test_a_choice_that_a_text_does_not_say(required):
             chooser=_Says("switch"),
             reader=None,
             choices={("switch", "on"): _Says("true")},
-            silences={("switch", "on"): _Says(said)},
+            silences={("switch", "on"): _Says(answer)},
         )
-        found = await _ask(who)
-        (call,) = json.loads(found.text)["calls"]
-        assert found.accepted == (said == "said" or not required)
-        assert (call["arguments"] == {}) == (said == "null" and not required)
-        assert ("abstain.not_said" in found.reason.codes) == (said == "null" and required)
+        finding = await _ask(who)
+        (call,) = json.loads(finding.text)["calls"]
+        assert finding.accepted == (answer == "said" or not required)
+        assert (call["arguments"] == {}) == (answer == "null" and not required)
+        assert ("abstain.not_said" in finding.reason.codes) == (answer == "null" and required)
 
 
 async def test_a_choice_that_is_always_said():
@@ -154,9 +154,9 @@ async def test_a_choice_that_is_always_said():
     assert (await ask("Bay 12, now", "bay 12")).accepted
     assert (await ask("go to D", "A", literal=False)).accepted
     for text in ("go to D", "go to AB", "bay 123"):
-        found = await ask(text, "A" if text[0] == "g" else "bay 12")
-        assert not found.accepted
-        assert "abstain.not_said" in found.reason.codes
+        finding = await ask(text, "A" if text[0] == "g" else "bay 12")
+        assert not finding.accepted
+        assert "abstain.not_said" in finding.reason.codes
 
 
 async def test_no_function_is_an_answer():
@@ -288,16 +288,16 @@ def test_figures(tmp_path):
 )
 def test_values_that_a_call_leaves_over(text, used, over):
     """Numbers and choices that stand in the text and neither are an argument nor lie in the words that say one."""
-    said = values_said(text, {"A", "B", "Nord"})
+    values = values_said(text, {"A", "B", "Nord"})
 
-    assert [each.text for each in left_over(said, used)] == over
+    assert [value.text for value in left_over(values, used)] == over
 
 
 def test_where_a_text_comes_apart():
     """Between two of its values, at the beginning of a word; what was said before the first is not said twice."""
     text = "open hive 4 and hive 6"
 
-    assert [tuple(each) for each in halves(text, values_said(text, ()))] == [
+    assert [tuple(pair) for pair in halves(text, values_said(text, ()))] == [
         ("open hive 4", "and hive 6", "open hive 6"),
         ("open hive 4 and", "hive 6", "open hive 6"),
         ("open hive 4 and hive", "6", "open hive 6"),
@@ -353,7 +353,7 @@ async def test_every_value_that_is_said_is_in_a_call(text, hives):
     assert finding.accepted == (hives is not None)
     assert ("abstain.value_left" in finding.reason.codes) == (hives is None)
     if hives:
-        assert [each["arguments"]["hive"] for each in json.loads(finding.text)["calls"]] == hives
+        assert [call["arguments"]["hive"] for call in json.loads(finding.text)["calls"]] == hives
 
 
 async def test_no_more_calls_than_may_be_made():

@@ -14,7 +14,7 @@ def test_detectors_know_them():
     canaries, detector = Canaries(seed=1), PatternDetector()
     for canary in [canaries.personal() for _ in range(300)] + [canaries.secret() for _ in range(50)]:
         text = f"It is {canary.text} as far as I know."
-        assert [(each.kind, text[each.start : each.end]) for each in detector.find(text)] == [
+        assert [(span.kind, text[span.start : span.end]) for span in detector.find(text)] == [
             (canary.kind, canary.text)
         ]
     assert len({canary.plain for canary in canaries.made}) == len(canaries.made)
@@ -25,8 +25,8 @@ def test_found_in_any_form(form):
     """Case and what stands between its letters hide nothing; escapes that have letters of their own may."""
     canaries = Canaries(seed=2)
     canary = canaries.personal("IBAN")
-    found = canaries.found(f'{{"a": "x {form(canary.text)}"}}'.encode(), clearance=Label.INTERNAL)
-    assert found == ([] if "u0020" in form("a b") else [canary])
+    leaked = canaries.found(f'{{"a": "x {form(canary.text)}"}}'.encode(), clearance=Label.INTERNAL)
+    assert leaked == ([] if "u0020" in form("a b") else [canary])
 
 
 def test_only_what_is_above_the_clearance():

@@ -9,8 +9,8 @@ from coterie.testing import check_detector
 class Finds:
     """A detector that finds the same in every text."""
 
-    def __init__(self, *found):
-        self.found = found
+    def __init__(self, *spans):
+        self.found = spans
 
     def find(self, text):
         """The same, but nothing in nothing."""

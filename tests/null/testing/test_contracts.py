@@ -180,9 +180,9 @@ class Sure:
 class Speaking(Sure):
     """Says what it is told to on the way."""
 
-    def __init__(self, finding, *said):
+    def __init__(self, finding, *pieces):
         super().__init__(finding)
-        self.said = said
+        self.said = pieces
 
     async def speak(self, task, view, *, call=None):
         """Say it."""
@@ -277,7 +277,7 @@ class Searched:
 
     async def search(self, query, *, k, clearance, tenant="default", vector=None, call=None):
         """Give them, those within the clearance if it filters."""
-        return [each for each in self.passages if not self.filtering or each.label <= clearance]
+        return [passage for passage in self.passages if not self.filtering or passage.label <= clearance]
 
     async def close(self):
         """Nothing to free."""
@@ -355,7 +355,7 @@ class Meters:
         """Fill in the usage it was given."""
         return replace(step, producer=self.producer, usage=replace(step.usage, **self.usage))
 
-    def counterfactual(self, asked, answered, steps=(), *, named=""):
+    def counterfactual(self, request, answered, steps=(), *, named=""):
         """Give what it was given."""
         return self.would
 
@@ -404,8 +404,8 @@ class Memory:
     async def sessions(self, tenant):
         """Those that settlements name."""
         names = {s.trace.session: s.trace.time for s in self.kept if s.trace.tenant == tenant and s.trace.session}
-        found = [await self._session(name, tenant, used) for name, used in names.items()]
-        return sorted(found, key=lambda each: -each.used)
+        stored = [await self._session(name, tenant, used) for name, used in names.items()]
+        return sorted(stored, key=lambda session: -session.used)
 
     async def _session(self, name, tenant, used):
         entries = (await self.context(name, tenant)).entries
@@ -428,8 +428,8 @@ class Memory:
 
     async def trace(self, trace_id, tenant):
         """The trace of this id."""
-        found = [s.trace for s in self.kept if (s.trace.id, s.trace.tenant) == (trace_id, tenant)]
-        return found[0] if found else None
+        traces = [s.trace for s in self.kept if (s.trace.id, s.trace.tenant) == (trace_id, tenant)]
+        return traces[0] if traces else None
 
     async def feedback(self, feedback):
         """Whether there is what it is about."""

@@ -46,9 +46,9 @@ async def test_echo():
 
 async def test_echo_scores_choices():
     """Choices have the scores that text and adapter draw for them, as the contract says."""
-    engine, asked = EchoEngine(), Prompt(text="hi", choices=(" a", " b", " c"))
-    await check_choices(engine, prompt=asked)
-    (bare,), (adapted,) = await engine.run([asked]), await engine.run([replace(asked, adapter="x")])
+    engine, request = EchoEngine(), Prompt(text="hi", choices=(" a", " b", " c"))
+    await check_choices(engine, prompt=request)
+    (bare,), (adapted,) = await engine.run([request]), await engine.run([replace(request, adapter="x")])
     assert np.exp(bare.scores).sum() == pytest.approx(1)
     assert not np.allclose(bare.scores, adapted.scores)
 
@@ -75,7 +75,7 @@ async def test_scripted():
     assert engine.left == 0
     with pytest.raises(EngineBroken, match="script of 'scripted' has ended"):
         await engine.run([prompt("4")])
-    assert [each.text for each in engine.prompts] == ["1", "2", "3", "4"]
+    assert [sent.text for sent in engine.prompts] == ["1", "2", "3", "4"]
 
 
 async def test_scripted_stream():

@@ -25,7 +25,11 @@ class MemoryIndex:
     async def documents(self, *, clearance=None, tenant="default"):
         """All of them, or those that may be seen."""
         kept = self.kept.values()
-        return {each.name: each.sha256 for each in kept if clearance is None or self.may_see(each, clearance, tenant)}
+        return {
+            document.name: document.sha256
+            for document in kept
+            if clearance is None or self.may_see(document, clearance, tenant)
+        }
 
     async def tenants(self):
         """Of all documents."""
@@ -44,16 +48,18 @@ class MemoryIndex:
     async def search(self, query, *, k, clearance, tenant="default", vector=None, document=None, call=None):
         """Rank by rare words and by vector, and fuse."""
         chunks = [
-            (each, chunk, each.vectors[i])
-            for each in self.ranked(clearance, tenant)
-            for i, chunk in enumerate(each.chunks)
-            if document in (None, each.name)
+            (stored, chunk, stored.vectors[i])
+            for stored in self.ranked(clearance, tenant)
+            for i, chunk in enumerate(stored.chunks)
+            if document in (None, stored.name)
         ]
         counts = [Counter(analyse(document.text[chunk.start : chunk.end])) for document, chunk, _ in chunks]
-        asked = set(analyse(query))
-        rarity = {word: math.log(1 + len(chunks) / (1 + sum(word in each for each in counts))) for word in asked}
-        by_words = [sum(rarity[word] * each[word] / (each[word] + 1) for word in asked) for each in counts]
-        by_vector = [0.0 if vector is None else float(vector @ each) for _, _, each in chunks]
+        query_words = set(analyse(query))
+        rarity = {
+            word: math.log(1 + len(chunks) / (1 + sum(word in count for count in counts))) for word in query_words
+        }
+        by_words = [sum(rarity[word] * count[word] / (count[word] + 1) for word in query_words) for count in counts]
+        by_vector = [0.0 if vector is None else float(vector @ chunk_vector) for _, _, chunk_vector in chunks]
         scores = [0.0] * len(chunks)
         for values in (by_words, by_vector):
             order = sorted(
@@ -127,7 +133,7 @@ class FiltersLast(MemoryIndex):
 
     def shown(self, passages, clearance, tenant, k):
         """Some."""
-        return [each for each in passages if self.may_see(self.kept[each.document], clearance, tenant)][:k]
+        return [passage for passage in passages if self.may_see(self.kept[passage.document], clearance, tenant)][:k]
 
 
 class CutsFirst(FiltersLast):

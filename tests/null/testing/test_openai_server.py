@@ -43,7 +43,7 @@ async def test_script():
 async def test_a_default_that_thinks():
     """The default may be a function of what was asked."""
     async with FakeOpenAIServer(
-        default=lambda asked: ServerReply(text=asked["messages"][0]["content"].upper())
+        default=lambda body: ServerReply(text=body["messages"][0]["content"].upper())
     ) as server:
         answer = (await post(server)).json()
     assert answer["choices"][0]["message"]["content"] == "WHERE IS MY CARD"

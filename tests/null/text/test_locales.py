@@ -34,7 +34,7 @@ def test_a_number_is_read_as_it_was_written(value, locale):
     """Groups and decimals of each locale."""
     written = format_decimal(value, locale=locale, decimal_quantization=False)
 
-    assert [each.value for each in find_numbers(written, tag(locale))] == [value]
+    assert [number.value for number in find_numbers(written, tag(locale))] == [value]
 
 
 @given(value=AMOUNTS, locale=st.sampled_from(LOCALES))
@@ -43,7 +43,7 @@ def test_a_number_is_right_or_none_without_its_language(value, locale):
     """`1,234` may be two numbers, so it is none."""
     written = format_decimal(value, locale=locale, decimal_quantization=False)
 
-    assert {each.value for each in find_numbers(written)} <= {value}
+    assert {number.value for number in find_numbers(written)} <= {value}
 
 
 @given(
@@ -62,7 +62,7 @@ def test_money_is_read_as_it_was_written_or_not_at_all(value, locale, currency, 
 
     # A bare `$` is the dollar of the United States where the region is not known: documented, and so today.
     for language in (tag(locale), *([] if "$" in written and "_" in locale else [None])):
-        assert {each.value for each in find_money(written, language)} <= {expected}, written
+        assert {money.value for money in find_money(written, language)} <= {expected}, written
 
 
 @pytest.mark.parametrize("locale", EIGHT)
@@ -72,7 +72,7 @@ def test_common_money_is_read_in_every_language(locale, currency):
     for value in (Decimal("12.50"), Decimal(1234567), Decimal("1234567.89")):
         written = format_currency(value, currency, locale=locale, currency_digits=False)
 
-        assert [each.amount for each in find_money(written, locale)] == [value], written
+        assert [money.amount for money in find_money(written, locale)] == [value], written
 
 
 @given(value=st.integers(1, 999), power=st.sampled_from([3, 6, 9]), locale=st.sampled_from(EIGHT))
@@ -81,7 +81,7 @@ def test_short_forms_are_read_or_left_alone(value, power, locale):
     """`12 Mio. €`, `€12M`, `12億円`."""
     written = format_compact_currency(value * 10**power, "EUR", locale=locale, fraction_digits=3)
 
-    assert {each.amount for each in find_money(written, locale)} <= {Decimal(value * 10**power)}, written
+    assert {money.amount for money in find_money(written, locale)} <= {Decimal(value * 10**power)}, written
 
 
 DATES = st.dates(date(1980, 1, 1), date(2049, 12, 31))
@@ -94,11 +94,11 @@ def test_a_date_with_its_month_is_read_in_every_language(value, locale, width):
     written = format_date(value, format=width, locale=locale)
     wanted = {value.isoformat()}
 
-    found = {each.value for each in find_dates(written, tag(locale))}
-    assert found <= wanted
-    assert {each.value for each in find_dates(written)} <= wanted
+    values = {value.value for value in find_dates(written, tag(locale))}
+    assert values <= wanted
+    assert {value.value for value in find_dates(written)} <= wanted
     if width == "long" and locale in EIGHT:
-        assert found == wanted, written
+        assert values == wanted, written
 
 
 @given(value=DATES, locale=st.sampled_from(LOCALES))
@@ -108,7 +108,7 @@ def test_a_date_in_figures_is_right_or_none(value, locale):
     written = format_date(value, format="short", locale=locale)
 
     for language in (tag(locale), None):
-        assert {each.value for each in find_dates(written, language)} <= {value.isoformat()}, written
+        assert {value.value for value in find_dates(written, language)} <= {value.isoformat()}, written
 
 
 def test_no_month_has_two_numbers():

@@ -49,9 +49,9 @@ def test_a_stream_gives_the_same_sentences(language):
     """Piece by piece, where nothing but an abbreviation is unclear without what follows."""
     plain = {"de": TEXTS["de"][:2], "es": TEXTS["es"], "ru": TEXTS["ru"], "ja": TEXTS["ja"]}[language]
     stream = SentenceStream(language)
-    found = [each for sign in SPACED[language].join(plain) for each in stream.feed(sign)] + stream.close()
+    split = [sentence for sign in SPACED[language].join(plain) for sentence in stream.feed(sign)] + stream.close()
 
-    assert found == plain
+    assert split == plain
 
 
 PIECES = st.sampled_from(

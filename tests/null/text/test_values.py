@@ -141,7 +141,7 @@ from coterie.text.numerals import find_numerals
 )
 def test_money(written, language, value):
     """An amount has its currency and its size, or there is none."""
-    assert next((each.value for each in find_money(written, language)), None) == value
+    assert next((money.value for money in find_money(written, language)), None) == value
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_money(written, language, value):
 )
 def test_dates(written, language, value):
     """A date has one form; one that may be two days has none."""
-    assert next((each.value for each in find_dates(written, language)), None) == value
+    assert next((value.value for value in find_dates(written, language)), None) == value
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_dates(written, language, value):
 )
 def test_durations(written, language, value):
     """A span of time in figures or words; a range, and words against figures, are none."""
-    assert next((each.value for each in find_durations(written, language)), None) == value
+    assert next((duration.value for duration in find_durations(written, language)), None) == value
 
 
 @pytest.mark.parametrize(
@@ -277,8 +277,8 @@ def test_durations(written, language, value):
 )
 def test_number_words(written, language, value):
     """Glued or parted, with the language or without it."""
-    assert [each.value for each in find_numerals(written, language)] == [value]
-    assert [each.value for each in find_numerals(written)] == [value]
+    assert [numeral.value for numeral in find_numerals(written, language)] == [value]
+    assert [numeral.value for numeral in find_numerals(written)] == [value]
 
 
 @pytest.mark.parametrize("find", [find_money, find_dates, find_durations, find_numerals])

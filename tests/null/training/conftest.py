@@ -114,13 +114,13 @@ def make_applicants(n: int = 200, *, seed: int = 0) -> list[dict[str, Any]]:
             random.random() < 0.5,
         )
         odds = -0.12 * (income - 30) + (1.2 if home == "none" else -0.6) + (1.5 if worried else -1.5)
-        said = random.choice(["arrears", "overdue", "reminder"] if worried else ["savings", "salary", "bonus"], 2)
+        words = random.choice(["arrears", "overdue", "reminder"] if worried else ["savings", "salary", "bonus"], 2)
         rows.append(
             {
                 "income": round(float(income), 1),
                 "home": home,
                 "age": int(random.integers(20, 70)),
-                "note": " ".join([*said, *random.choice(FILLER, 3)]),
+                "note": " ".join([*words, *random.choice(FILLER, 3)]),
                 "default": int(random.random() < 1 / (1 + np.exp(-odds))),
             }
         )
@@ -163,11 +163,11 @@ def make_leases(documents: int = 40, *, seed: int = 0, evidence: bool = True) ->
     rows = []
     for number in range(documents):
         stated = {hypothesis: int(random.integers(3)) for hypothesis in CLAUSES}
-        quotes = {h: str(random.choice(CLAUSES[h][said])) for h, said in stated.items() if said < 2}
+        quotes = {h: str(random.choice(CLAUSES[h][state])) for h, state in stated.items() if state < 2}
         heads = [f"Lease number {seed}-{number} of a flat.", *random.choice(PLAIN, 4, replace=False)]
         text = "\n".join(random.permutation([*heads, *quotes.values()]))
-        for hypothesis, said in stated.items():
-            row = {"text": text, "hypothesis": hypothesis, "label": ["yes", "no", "silent"][said]}
+        for hypothesis, state in stated.items():
+            row = {"text": text, "hypothesis": hypothesis, "label": ["yes", "no", "silent"][state]}
             quoted = [quotes[hypothesis]] if hypothesis in quotes else []
             rows.append({**row, "document": f"{seed}-{number}", **({"evidence": quoted} if evidence else {})})
     return rows
@@ -189,16 +189,16 @@ class Giant:
     def prompts(self) -> list[list[Mapping[str, str]]]:
         return [request.json["messages"] for request in self.server.requests]
 
-    def reply(self, asked: Mapping[str, Any]) -> ServerReply:
+    def reply(self, body: Mapping[str, Any]) -> ServerReply:
         if self.hangs:
             return ServerReply(hang=True)
         if self.fails_after is not None and len(self.server.requests) > self.fails_after:
             return ServerReply.refused(500, "out of order")
-        if self.refuses_schemas and "response_format" in asked:
+        if self.refuses_schemas and "response_format" in body:
             return ServerReply.refused(400, "response_format is not known")
-        words = asked["messages"][-1]["content"].split()
+        words = body["messages"][-1]["content"].split()
         label = max(WORDS, key=lambda name: sum(word in WORDS[name] for word in words))
-        return ServerReply(text=self.answer or (json.dumps({"label": label}) if "response_format" in asked else label))
+        return ServerReply(text=self.answer or (json.dumps({"label": label}) if "response_format" in body else label))
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def network(tmp_path) -> Callable[..., Path]:
 
 def _toml(value: object) -> str:
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + " }"
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml, value))}]"
     return json.dumps(value)

@@ -91,9 +91,9 @@ def stored(folder: Path) -> Version:
 def champion(folder: Path, encoder: object) -> AnswerSpecialist:
     """The specialist that serves."""
     version, section = stored(folder), load_config(folder).specialists["ask"]
-    found = load_specialist("ask", section, version, encoder=encoder, models={})
-    assert isinstance(found, AnswerSpecialist)
-    return found
+    specialist = load_specialist("ask", section, version, encoder=encoder, models={})
+    assert isinstance(specialist, AnswerSpecialist)
+    return specialist
 
 
 def test_without_data_it_is_ready(tmp_path, encoder):
@@ -130,7 +130,7 @@ def test_what_is_asked_often_gets_experts(tmp_path, encoder):
     for row in new_rows:
         task = Task(text=row["question"], columns={"document": row["document"]}, clearance=Label.INTERNAL)
         finding = asyncio.run(_ask(specialist, look_up, task))
-        cited = [each.start for each in finding.citations]
+        cited = [citation.start for citation in finding.citations]
         right += cited[:1] == row["answer"][:1] if row["answer"] else not cited
     assert right >= 0.9 * len(new_rows)
 
@@ -230,8 +230,8 @@ def test_one_wording_taken_for_another_is_one_mistake_however_many_documents_are
         fit = _Fit(reader, sure, np.ones(rows * documents), ~wrong, ~wrong)
         corpus = SimpleNamespace(
             asked=[SimpleNamespace(stated=True)] * len(wrong),
-            groups=lambda: [f"document {each}" for each in names],
-            topics=[f"topic {each}" for each in topics],
+            groups=lambda: [f"document {name}" for name in names],
+            topics=[f"topic {topic}" for topic in topics],
         )
         job = SimpleNamespace(section=SimpleNamespace(target_risk=0.15))
         fit.decide(job, corpus, [ExpertGate(np.ones(1), 0.7)] * len(wrong))
@@ -243,31 +243,31 @@ def test_one_wording_taken_for_another_is_one_mistake_however_many_documents_are
 
 def test_beside_the_best_sentence_nothing_is_cited_in_new_words_that_is_not_shown():
     """What stands beside is wrong for whole topics: then too few topics show anything, in whatever many documents."""
-    asked, topics = 1_200, np.arange(1_200) % 12
-    before = np.arange(asked) >= asked // 2
-    found = {}
-    for name, wrong in (("topics", topics == 0), ("documents", np.arange(asked) % 13 == 0)):
-        questions = [SimpleNamespace(answers=np.array([True, not each])) for each in wrong]
-        corpus = SimpleNamespace(asked=questions, topics=[f"topic {each}" for each in topics])
-        found[name] = _beside(corpus, [np.array([5.0, 4.0])] * asked, 0.85, before, anew=True)  # type: ignore[arg-type]
+    question_count, topics = 1_200, np.arange(1_200) % 12
+    before = np.arange(question_count) >= question_count // 2
+    limits = {}
+    for name, wrong in (("topics", topics == 0), ("documents", np.arange(question_count) % 13 == 0)):
+        questions = [SimpleNamespace(answers=np.array([True, not is_wrong])) for is_wrong in wrong]
+        corpus = SimpleNamespace(asked=questions, topics=[f"topic {topic}" for topic in topics])
+        limits[name] = _beside(corpus, [np.array([5.0, 4.0])] * question_count, 0.85, before, anew=True)  # type: ignore[arg-type]
 
-    assert found["topics"][True] == found["documents"][True] == found["documents"][False] == 4.0
-    assert found["topics"][False] > 12.0  # no log-odds are
+    assert limits["topics"][True] == limits["documents"][True] == limits["documents"][False] == 4.0
+    assert limits["topics"][False] > 12.0  # no log-odds are
 
 
 @pytest.mark.slow
 def test_a_question_left_out_is_told_from_as_many_questions_as_others(encoder):
     """To act as if a question were new, one question is left out of every kind that has several."""
     rows, passages = contracts(12)
-    asked = {"Which law governs the contract?": "Whose law applies?", "How much notice is needed?": "What notice?"}
+    rewordings = {"Which law governs the contract?": "Whose law applies?", "How much notice is needed?": "What notice?"}
     rows = [
-        row | {"question": asked.get(row["question"], row["question"]) if number % 6 > 2 else row["question"]}
+        row | {"question": rewordings.get(row["question"], row["question"]) if number % 6 > 2 else row["question"]}
         for number, row in enumerate(rows)
     ]
-    topics = asked | {other: other for other in asked.values()}
+    topics = rewordings | {other: other for other in rewordings.values()}
     corpus = asyncio.run(_gathered([row | {"topic": topics.get(row["question"], "term")} for row in rows], passages))
     corpus.encode(encoder.encode)
-    kept = {topic: place for place, topic in enumerate(dict.fromkeys(corpus.topics))}
+    kept = {topic: index for index, topic in enumerate(dict.fromkeys(corpus.topics))}
     work = _Work(corpus=corpus, topics=corpus.topics, kept=kept, seed=0)
 
     others = work._others("What notice?")
@@ -283,9 +283,11 @@ async def _gathered(rows, passages):
     index = FakeRetriever(passages)
 
     async def look_up(task):
-        found = await index.search(task.text, k=20, clearance=Label.PUBLIC, document=task.columns["document"])
+        passages = await index.search(task.text, k=20, clearance=Label.PUBLIC, document=task.columns["document"])
         return ContextView(
-            entries=tuple(Entry(content=each, producer="index", label=each.label, time=0.0) for each in found)
+            entries=tuple(
+                Entry(content=passage, producer="index", label=passage.label, time=0.0) for passage in passages
+            )
         )
 
     questions = [
@@ -346,11 +348,15 @@ def with_large(folder: Path, url: str, *, clearance: str = "internal") -> Path:
     return folder
 
 
-def knowing(asked: Mapping[str, Any]) -> ServerReply:
+def knowing(body: Mapping[str, Any]) -> ServerReply:
     """What a model says that knows the answer to every public question."""
-    text = asked["messages"][-1]["content"]
-    (found,) = {each.offered.question: each for each in asked_questions()[1] if each.offered.question in text}.values()
-    right = np.flatnonzero(found.answers)
+    text = body["messages"][-1]["content"]
+    (question,) = {
+        candidate.offered.question: candidate
+        for candidate in asked_questions()[1]
+        if candidate.offered.question in text
+    }.values()
+    right = np.flatnonzero(question.answers)
     return ServerReply(text=str(right[0] + 1 if len(right) else 0))
 
 
@@ -370,9 +376,9 @@ def test_a_larger_model_is_asked_what_its_choice_is_worth(tmp_path, encoder, gia
     assert "chooses where the reader is not sure" in report["reason"]
 
     version, section = stored(folder), load_config(folder).specialists["ask"]
-    found = load_specialist("ask", section, version, encoder=encoder, models={"large": ScriptedEngine(["1"])})
-    assert found.chooser is not None
-    assert found.chosen.answering.threshold == described["choosing"]["answering"]["threshold"]
+    specialist = load_specialist("ask", section, version, encoder=encoder, models={"large": ScriptedEngine(["1"])})
+    assert specialist.chooser is not None
+    assert specialist.chosen.answering.threshold == described["choosing"]["answering"]["threshold"]
 
     train(folder, encoder=encoder, indexes={"index": FakeRetriever(passages)})
     assert len(giant.server.requests) == 120

@@ -65,10 +65,10 @@ def test_data_that_change_while_training(network, texts, encoder, file, change, 
 
     with pytest.raises(
         DataError, match=rf"{file} changed while 'it' was trained: {found}.* Nothing was stored"
-    ) as told:
+    ) as caught:
         train(folder, encoder=encoder, progress=Meanwhile(lambda: change(folder / file)))
 
-    assert "Train again" in told.value.hint
+    assert "Train again" in caught.value.hint
     assert everything(folder) == stored
     assert Registry(folder / "registry").champion("it").version == before
 
@@ -151,13 +151,13 @@ def test_a_full_disk_while_saving(network, texts, encoder):
                 train(folder, encoder=encoder)
         if disk.left > 0:
             break
-        found = everything(folder)
-        del found["registry/it/history.head"]
+        files = everything(folder)
+        del files["registry/it/history.head"]
         # A line that was begun is passed over by who reads it, and goes with the next change.
-        assert found.pop("registry/it/history.jsonl").startswith(before_history), n
-        if found != before:  # everything was written, and only the last sync failed
+        assert files.pop("registry/it/history.jsonl").startswith(before_history), n
+        if files != before:  # everything was written, and only the last sync failed
             left.append(n)
-            assert before.items() - found.items() == {("registry/it/champion", before["registry/it/champion"])}, n
+            assert before.items() - files.items() == {("registry/it/champion", before["registry/it/champion"])}, n
         registry = Registry(folder / "registry")
         assert len(registry.history("it")) == 1 + len(left), n
         assert registry.champion("it").version in registry.versions("it"), n
@@ -227,10 +227,10 @@ def test_a_training_that_is_killed(network, texts, encoder, how):
     for lines in (1, 3, 5):
         process = start_training(folder)
         assert process.stdout is not None
-        said = [process.stdout.readline() for _ in range(lines)]
+        printed = [process.stdout.readline() for _ in range(lines)]
         process.send_signal(how)
         process.communicate()
-        assert all(said), "it ended by itself"
+        assert all(printed), "it ended by itself"
         assert process.returncode != 0
         assert everything(folder) == stored
         assert Registry(folder / "registry").champion("it").version == before

@@ -74,7 +74,7 @@ def test_what_is_usual_counts_where_the_encoder_knows_the_language():
     """In another language the rows alone decide: as many right are no reason for the richer rung, more are."""
     rows = np.arange(60)
     lexical, equal, better = (named("lexical" if n == 36 else "embedding", rows < n, half=0.13) for n in (36, 36, 40))
-    equal, better = (replace(each, rung="embedding", usual=False) for each in (equal, better))
+    equal, better = (replace(named_candidate, rung="embedding", usual=False) for named_candidate in (equal, better))
 
     assert choose([lexical, equal], {}).candidate is lexical
     assert choose([lexical, replace(equal, usual=True)], {}).candidate.rung == "embedding"

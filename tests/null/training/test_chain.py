@@ -13,7 +13,7 @@ from coterie.tasks.extract.tagging import _allowed, _expectations, _Steps, fit_c
 
 def _taggings(n):
     for tags in itertools.product(range(3), repeat=n):
-        if all(tag != 2 or (place and tags[place - 1] != 0) for place, tag in enumerate(tags)):
+        if all(tag != 2 or (index and tags[index - 1] != 0) for index, tag in enumerate(tags)):
             yield tags
 
 
@@ -41,10 +41,10 @@ def test_messages_are_sums_over_all_taggings(lengths):
                 moved[a, b] += weight / z
         start += length
 
-    logarithm, found, expected = _expectations(emissions, moves, _Steps.of(lengths))
+    logarithm, computed, expected = _expectations(emissions, moves, _Steps.of(lengths))
 
     assert logarithm == pytest.approx(total)
-    np.testing.assert_allclose(found, marginals, atol=1e-9)
+    np.testing.assert_allclose(computed, marginals, atol=1e-9)
     np.testing.assert_allclose(expected, moved, atol=1e-9)
 
 

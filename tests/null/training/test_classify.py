@@ -46,7 +46,7 @@ def test_learns(trained, texts, ask, labels, rung):
     assert finding.accepted
     assert [(fact.name, fact.value) for fact in finding.facts] == [("intent", "parcel")]
     assert finding.evidence[0].name == "parcel"
-    assert sum(each.weight for each in finding.evidence) <= 1.0 + 1e-6
+    assert sum(evidence.weight for evidence in finding.evidence) <= 1.0 + 1e-6
 
 
 @pytest.mark.parametrize("rung", ["lexical", "embedding"])
@@ -192,7 +192,9 @@ def test_few_examples_answer_at_what_they_can_show(trained, texts, ask, set_by_h
 
     assert finding.accepted is accepted
     assert ("keeps the error at 15% or below" in str(finding.reason)) is accepted
-    assert any("cannot show an error of 5% or below, only of 15%" in each for each in report["warnings"]) is accepted
+    assert (
+        any("cannot show an error of 5% or below, only of 15%" in warning for warning in report["warnings"]) is accepted
+    )
 
 
 def test_what_is_expected_of_more_rows_raises_what_is_said_and_not_what_is_accepted(trained, texts, monkeypatch):

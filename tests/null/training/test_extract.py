@@ -42,7 +42,7 @@ def make_contracts(n: int, *, seed: int = 0, padding: int = 6) -> list[dict]:
     random = np.random.default_rng(seed)
 
     def filler() -> list[str]:
-        return [str(each) for each in random.choice(FILLER, padding)]
+        return [str(word) for word in random.choice(FILLER, padding)]
 
     rows = []
     for number in range(n):
@@ -101,7 +101,7 @@ def _configure(folder, name="terms", **more):
 
 def _toml(value):
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {json.dumps(each)}" for key, each in value.items()) + " }"
+        return "{ " + ", ".join(f"{key} = {json.dumps(item)}" for key, item in value.items()) + " }"
     return json.dumps(value)
 
 
@@ -130,11 +130,11 @@ def test_values_are_found_in_unseen_contracts(asked):
     """Dates, durations, choices and lists of names are found, each in the form of its type."""
     right = wanted = 0
     for row, finding in asked:
-        found = {name: [each for each in finding.fields if each.name == name] for name in FIELDS}
+        fields = {name: [field for field in finding.fields if field.name == name] for name in FIELDS}
         law = row["fields"]["law"]
-        right += sorted(each.text for each in found["parties"]) == sorted(row["fields"]["parties"])
-        right += [each.text for each in found["signed"]] == [row["fields"]["signed"]["text"]]
-        right += [each.value for each in found["law"]] == [law["value"] if law else None]
+        right += sorted(field.text for field in fields["parties"]) == sorted(row["fields"]["parties"])
+        right += [field.text for field in fields["signed"]] == [row["fields"]["signed"]["text"]]
+        right += [field.value for field in fields["law"]] == [law["value"] if law else None]
         wanted += 3
 
     assert right / wanted > 0.9
@@ -143,28 +143,30 @@ def test_values_are_found_in_unseen_contracts(asked):
 def test_every_quote_is_where_it_says(asked):
     """A quote is the text between its offsets, and the evidence repeats it."""
     for row, finding in asked:
-        stated = [each for each in finding.fields if each.stated]
+        stated = [field for field in finding.fields if field.stated]
         assert stated
-        for each in (*stated, *finding.evidence):
-            assert row["text"][each.start : each.end] == each.text
+        for quote in (*stated, *finding.evidence):
+            assert row["text"][quote.start : quote.end] == quote.text
 
 
 def test_what_is_not_stated_is_said_to_be(asked):
     """A field without a value has no quote; it is found out in most contracts that do not state it."""
     unstated = [
-        each for row, finding in asked for each in finding.fields if each.name == "law" and not row["fields"]["law"]
+        field for row, finding in asked for field in finding.fields if field.name == "law" and not row["fields"]["law"]
     ]
-    stated = [each for row, finding in asked for each in finding.fields if each.name == "law" and row["fields"]["law"]]
+    stated = [
+        field for row, finding in asked for field in finding.fields if field.name == "law" and row["fields"]["law"]
+    ]
 
-    assert np.mean([not each.stated for each in unstated]) > 0.8
-    assert np.mean([each.stated for each in stated]) > 0.8
-    assert all(each.text == "" and each.value is None for each in unstated if not each.stated)
+    assert np.mean([not field.stated for field in unstated]) > 0.8
+    assert np.mean([field.stated for field in stated]) > 0.8
+    assert all(field.text == "" and field.value is None for field in unstated if not field.stated)
 
 
 def test_an_accepted_field_becomes_a_fact(asked):
     """The value of a field of a name that it writes, None where it is not stated, nothing where it is not sure."""
     for _, finding in asked:
-        (law,) = [each for each in finding.fields if each.name == "law"]
+        (law,) = [field for field in finding.fields if field.name == "law"]
         facts = {fact.name: fact.value for fact in finding.facts}
         assert facts == ({"law": law.value} if law.accepted else {})
     assert any(finding.facts for _, finding in asked)
@@ -229,14 +231,14 @@ def test_a_damaged_description_is_refused(folder, shared_encoder, spoil):
 def test_a_text_of_another_kind_is_left_unread(folder, shared_encoder, text):
     """No field of it is accepted, and the reason says that it is unlike what training knew; a new contract is read."""
     specialist = _specialist(folder, shared_encoder)
-    known = _ask(specialist, make_contracts(1, seed=77)[0]["text"])
+    familiar = _ask(specialist, make_contracts(1, seed=77)[0]["text"])
     finding = _ask(specialist, text)
 
-    assert known.accepted
+    assert familiar.accepted
     assert finding.reason.code == "abstain.out_of_scope"
-    assert not any(each.accepted for each in finding.fields)
+    assert not any(field.accepted for field in finding.fields)
     assert not finding.evidence
-    assert finding.in_scope < specialist.acceptances[0].scope_threshold <= known.in_scope
+    assert finding.in_scope < specialist.acceptances[0].scope_threshold <= familiar.in_scope
 
 
 def test_the_routers_encoding_is_used_for_the_scope(folder, shared_encoder):
@@ -244,7 +246,7 @@ def test_the_routers_encoding_is_used_for_the_scope(folder, shared_encoder):
     specialist = _specialist(folder, shared_encoder)
     task = Task(text=make_contracts(1, seed=77)[0]["text"])
     encoded = replace(task, vector=shared_encoder.encode([task.text])[0])
-    alone, routed = (asyncio.run(specialist.consult(each, ContextView())) for each in (task, encoded))
+    alone, routed = (asyncio.run(specialist.consult(variant, ContextView())) for variant in (task, encoded))
 
     assert len(alone.steps) == len(routed.steps) + 1
     assert alone.in_scope == pytest.approx(routed.in_scope, abs=1e-3)
@@ -262,7 +264,7 @@ def test_a_text_of_nothing_it_knows_states_nothing(folder, shared_encoder):
     """A recipe has no parties and no law: everything that is accepted is that it is not stated."""
     finding = _ask(_specialist(folder, shared_encoder), "Peel the onions. Fry them in butter until golden.")
 
-    assert not [each for each in finding.fields if each.accepted and each.stated]
+    assert not [field for field in finding.fields if field.accepted and field.stated]
 
 
 def test_a_long_text_is_read_in_a_thread_with_the_same_result(folder, shared_encoder):
@@ -272,7 +274,7 @@ def test_a_long_text_is_read_in_a_thread_with_the_same_result(folder, shared_enc
     long = row["text"] + "\n" + "\n".join(FILLER * 40)
     assert len(long) > 10_000
 
-    parties = [each.text for each in _ask(specialist, long).fields if each.name == "parties"]
+    parties = [field.text for field in _ask(specialist, long).fields if field.name == "parties"]
 
     assert sorted(parties) == sorted(row["fields"]["parties"])
 
@@ -307,9 +309,9 @@ def test_the_command_line_goes_all_the_way(tmp_path, capsys):
     code, out = run("ask", row["text"], "--specialist", "terms", "--json")
     (finding,) = json.loads(out)["findings"]
     assert code == 0
-    quoted = [each for each in finding["fields"] if each["text"]]
+    quoted = [field for field in finding["fields"] if field["text"]]
     assert quoted
-    assert all(row["text"][each["start"] : each["end"]] == each["text"] for each in quoted)
+    assert all(row["text"][field["start"] : field["end"]] == field["text"] for field in quoted)
 
 
 def test_a_made_contract_is_what_it_says():
@@ -355,7 +357,7 @@ def test_many_texts_at_once_do_not_crowd_the_encoder(folder, shared_encoder):
     first, second = asyncio.run(ask_all()), asyncio.run(ask_all())
 
     assert 0 < narrow.most <= 16
-    assert [each.fields for each in first] == [each.fields for each in second]
+    assert [finding.fields for finding in first] == [finding.fields for finding in second]
 
 
 @pytest.mark.parametrize(("more", "risk"), [({}, 0.1), ({"target_risk": 0.05}, None)])

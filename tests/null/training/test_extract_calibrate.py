@@ -65,7 +65,7 @@ def test_few_statements_move_little():
 def test_the_same_statements_in_any_order_and_measure():
     """Neither the order of statements nor the unit of a sign changes what is believed."""
     judged = _judged(500)
-    turned = JudgedStatements(*(each[::-1] for each in judged))
+    turned = JudgedStatements(*(values[::-1] for values in judged))
     doubled = judged._replace(signs=judged.signs * np.where(np.arange(len(SIGNS)) == AGREEMENT, 2.0, 1.0))
     expected = _confidences(fit_calibrator(judged, 2), judged)
 

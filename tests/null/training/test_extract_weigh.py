@@ -23,9 +23,9 @@ def weigher():
     """Fitted on texts of which half state the field; the higher the evidence, the likelier a candidate is right."""
     random = np.random.default_rng(0)
     stated = random.random(300) < 0.5
-    found = [[_candidate(random.normal(2 if yes else -2))] for yes in stated]
+    candidates = [[_candidate(random.normal(2 if yes else -2))] for yes in stated]
     return fit_weigher(
-        [[each] for each in found],
+        [[candidate] for candidate in candidates],
         stated[:, None],
         [False],
         lambda number, field, candidate: bool(stated[number]),
@@ -61,11 +61,11 @@ def test_others_that_say_the_same_agree(weigher):
 def test_a_quote_without_a_value_says_so(weigher):
     """A typed field whose quote has no value of the type; of words alone nothing more is expected."""
     words = FieldModel(name="law", type="text")
-    (known,) = weigher.decide(0, LAW, [_candidate(4.0)], TokenizedText(TEXT))
+    (with_value,) = weigher.decide(0, LAW, [_candidate(4.0)], TokenizedText(TEXT))
     (lost,) = weigher.decide(0, LAW, [_candidate(4.0, TEXT.index("laws"))], TokenizedText(TEXT))
     (plain,) = weigher.decide(0, words, [_candidate(4.0, TEXT.index("laws"))], TokenizedText(TEXT))
 
-    assert [_sign(each, "no value") for each in (known, lost, plain)] == [0.0, 1.0, 0.0]
+    assert [_sign(field, "no value") for field in (with_value, lost, plain)] == [0.0, 1.0, 0.0]
 
 
 def _sign(statement, name):

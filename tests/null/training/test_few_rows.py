@@ -25,8 +25,8 @@ def test_the_risk_is_held_with_the_prior(slope, intercept):
     """Of 200 sets of 120 rows, the true risk is above the target in no more than one in twenty."""
     above, many = 0, drawn(200_000, 1, slope=slope, intercept=intercept)
     for seed in range(200):
-        said, right = drawn(120, seed + 2, slope=slope, intercept=intercept)
-        least = prior_threshold(said, right, target_risk=0.05, level=0.02)
+        confidences, right = drawn(120, seed + 2, slope=slope, intercept=intercept)
+        least = prior_threshold(confidences, right, target_risk=0.05, level=0.02)
         kept = many[0] >= (np.inf if least is None else least)
         above += bool(kept.any() and (~many[1][kept]).mean() > 0.05)
     assert above <= 10
@@ -36,23 +36,25 @@ def test_the_prior_answers_more_than_the_rows_alone():
     """A hundred rows by themselves accept nothing, or little; with the prior they accept most of what can be."""
     section, shares = make_section(task="classify", data="x", target_risk=0.05), []
     for seed in range(20):
-        said, right = drawn(100, seed, mean=5.0)
-        alone, helped = (provable(section, said, right, [None] * 100, said=each).threshold for each in (None, said))
+        confidences, right = drawn(100, seed, mean=5.0)
+        alone, helped = (
+            provable(section, confidences, right, [None] * 100, said=prior).threshold for prior in (None, confidences)
+        )
         shares.append((alone.coverage, helped.coverage))
     assert np.mean(shares, axis=0)[1] > np.mean(shares, axis=0)[0] + 0.2
 
 
 def test_rows_that_contradict_the_prior_win():
     """Where a tenth is wrong however sure, nothing is accepted at 5%."""
-    said, right = drawn(300, 0, floor=0.15)
-    assert prior_threshold(said, right, target_risk=0.05, level=0.02) is None
+    confidences, right = drawn(300, 0, floor=0.15)
+    assert prior_threshold(confidences, right, target_risk=0.05, level=0.02) is None
 
 
 def test_groups_leave_the_prior_out():
     """Rows that come in groups are not what the prior is of."""
     section = make_section(task="classify", data="x", target_risk=0.05)
-    said, right = drawn(100, 0)
-    shown = provable(section, said, right, [str(i // 2) for i in range(100)], said=said)
+    confidences, right = drawn(100, 0)
+    shown = provable(section, confidences, right, [str(i // 2) for i in range(100)], said=confidences)
     assert "prior" not in shown.threshold.reason.code
 
 
@@ -90,7 +92,9 @@ THINGS = ("lamp", "chair", "phone", "kettle", "desk", "toaster")
 
 def test_texts_of_one_pattern_are_one_group():
     """Rows that differ in what fills a slot are found, in any script, and those of people are not."""
-    made = [(each.format(thing), label) for label, all_of in PATTERNS.items() for each in all_of for thing in THINGS]
+    made = [
+        (pattern.format(thing), label) for label, all_of in PATTERNS.items() for pattern in all_of for thing in THINGS
+    ]
     texts, labels = zip(*made, strict=True)
     groups = pattern_groups(texts, labels)
     assert groups is not None
@@ -127,7 +131,9 @@ def test_greetings_and_endings_hide_no_pattern():
 def test_patterns_are_held_out_whole(tmp_path):
     """Each pattern is on one side of the split, and a warning says what the figures are about."""
     path = tmp_path / "rows.csv"
-    made = [(each.format(thing), label) for label, all_of in PATTERNS.items() for each in all_of for thing in THINGS]
+    made = [
+        (pattern.format(thing), label) for label, all_of in PATTERNS.items() for pattern in all_of for thing in THINGS
+    ]
     path.write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in made), encoding="utf-8")
     section = make_section(task="classify", data=str(path))
     data = task_of(section).read_rows(section, path)

@@ -7,7 +7,7 @@ from coterie.learning.dataset import Dataset, Row
 from coterie.learning.examples import FOLDS, cut_folds, deal_folds
 
 
-def dataset(labels: int, each: int, *, groups: int = 0) -> Dataset:
+def dataset(labels: int, per_label: int, *, groups: int = 0) -> Dataset:
     """Rows that have nothing in common, `groups` of them in all if any."""
     rows = [
         Row(
@@ -16,7 +16,7 @@ def dataset(labels: int, each: int, *, groups: int = 0) -> Dataset:
             group=f"g{i % groups}" if groups else None,
         )
         for label in range(labels)
-        for i in range(each)
+        for i in range(per_label)
     ]
     return Dataset(name="rows", rows=tuple(rows), sha256="")
 

@@ -11,12 +11,12 @@ from coterie.learning.progress import Silent
 from coterie.tasks.contract import task_of
 
 
-def drawn(labels: int, each: int, noise: float, seed: int = 0) -> tuple[Dataset, TextExamples, np.ndarray]:
+def drawn(labels: int, per_label: int, noise: float, seed: int = 0) -> tuple[Dataset, TextExamples, np.ndarray]:
     """Rows around one direction a label: data, examples, unit vectors."""
     random = np.random.default_rng(seed)
     centres = random.normal(size=(labels, 24))
 
-    label = np.repeat(np.arange(labels), each)
+    label = np.repeat(np.arange(labels), per_label)
     vectors = centres[label] + noise * random.normal(size=(len(label), 24))
     rows = tuple(Row(text=f"{i:b} {i}", labels=(f"l{of:03}",)) for i, of in enumerate(label))
     data = Dataset(name="rows", rows=rows, sha256="")

@@ -79,6 +79,6 @@ def test_copies_of_most_of_a_label_are_not_held_back_together(encoder):
     assert hold_out_copies(examples, np.eye(2)[right], np.arange(200)) is None
 
     several = np.repeat(np.arange(20), 10)  # ten patterns a label
-    found = hold_out_copies(examples, np.eye(20)[several], np.arange(200))
-    assert found is not None
-    assert all(len(np.unique(found.folds[several == pattern])) == 1 for pattern in range(20))
+    held_out = hold_out_copies(examples, np.eye(20)[several], np.arange(200))
+    assert held_out is not None
+    assert all(len(np.unique(held_out.folds[several == pattern])) == 1 for pattern in range(20))

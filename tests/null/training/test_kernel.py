@@ -10,7 +10,7 @@ def test_one_fit_says_what_a_fit_for_each_fold_says(monkeypatch):
     """With about as many rows as landmarks one factorisation gives every fold's logits; names are never held out."""
     random = np.random.default_rng(7)
     vectors, names = (random.normal(size=(rows, 24)).astype(np.float32) for rows in (90, 6))
-    vectors, names = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (vectors, names))
+    vectors, names = (matrix / np.linalg.norm(matrix, axis=1, keepdims=True) for matrix in (vectors, names))
     vectors[3] = vectors[4]  # a copy, in whichever fold it falls
     hot = np.eye(6)[random.integers(0, 6, 90)]
     folds = random.integers(0, 15, 90)

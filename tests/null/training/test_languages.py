@@ -22,9 +22,9 @@ def warnings(texts, languages):
 
 def test_foreign_texts():
     """The language, the share and the command are named."""
-    (said,) = warnings(GERMAN + ENGLISH, ["en"])
-    assert "20%" in said
-    assert "--languages de" in said
+    (warning,) = warnings(GERMAN + ENGLISH, ["en"])
+    assert "20%" in warning
+    assert "--languages de" in warning
 
 
 @pytest.mark.parametrize("languages", [["en"], ["de", "en"], ["all"], []])

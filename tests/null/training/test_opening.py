@@ -129,7 +129,7 @@ def test_very_many_are_loaded_on_demand(folder, loads):
 
     async def use(network):
         assert loads == []
-        assert all(isinstance(each, OnDemand) for each in network.specialists.values())
+        assert all(isinstance(specialist, OnDemand) for specialist in network.specialists.values())
         return await network.ask(Request(text=CARD))
 
     assert opened(folder, use).accepted
@@ -231,11 +231,11 @@ def test_named_and_not_trained(half):
     """Who names the one that is not trained is told the command; who may not know of it is not told of it."""
 
     async def use(network):
-        with pytest.raises(NotTrained, match="'money'") as told:
+        with pytest.raises(NotTrained, match="'money'") as caught:
             await network.ask(Request(text=CARD, specialist="money"))
         with pytest.raises(UnknownSpecialist):
             await network.ask(Request(text=CARD, specialist="money", allowed=("shop",)))
-        return told.value.hint
+        return caught.value.hint
 
     assert opened(half, use) == "Train it: coterie train money"
 
@@ -264,7 +264,7 @@ def test_nobody_trained_and_served(half):
 def test_said_at_opening(half, capsys, command):
     """The command line says beside the answer who is not trained, and how to train it."""
     assert main(["-C", str(half), command, CARD]) == 0
-    told = capsys.readouterr().err
+    output = capsys.readouterr().err
 
-    assert "Not trained, so not asked: 'money'." in told
-    assert f"coterie -C {half} train money" in told
+    assert "Not trained, so not asked: 'money'." in output
+    assert f"coterie -C {half} train money" in output

@@ -54,7 +54,7 @@ def test_learns_from_evidence(trained, leases, encoder, tmp_path, rung):
     assert report["metrics"]["accuracy"] > 0.9
     assert who.card.columns == ("hypothesis",)
     for row, finding in zip(rows, findings, strict=True):
-        quotes = [each for each in finding.evidence if each.kind == "quote"]
+        quotes = [evidence for evidence in finding.evidence if evidence.kind == "quote"]
         assert all(row["text"][quote.start : quote.end] == quote.text for quote in quotes)
         if row["evidence"] and finding.value == row["label"]:
             assert row["evidence"][0] == quotes[0].text
@@ -121,12 +121,12 @@ def test_a_new_hypothesis_is_not_accepted(trained, leases, encoder, tmp_path):
     """A hypothesis that training did not have gets an answer with the reason to doubt it, and is not accepted."""
     trained(PAIRS, leases(60))
     who, text = served(tmp_path, encoder), leases(1, seed=9)[0]["text"]
-    new, known = ask(who, text, "Visitors may stay overnight."), ask(who, text, " the TENANT may keep pets")
+    new, familiar = ask(who, text, "Visitors may stay overnight."), ask(who, text, " the TENANT may keep pets")
 
     assert not new.accepted
     assert new.in_scope == 0.0
     assert "note.untrained_pair" in new.reason.codes
-    assert (known.in_scope, "note.untrained_pair" in known.reason.codes) == (1.0, False)
+    assert (familiar.in_scope, "note.untrained_pair" in familiar.reason.codes) == (1.0, False)
 
 
 @pytest.mark.parametrize("columns", [None, {}, {"hypothesis": "  "}, {"hypothesis": 3}, {"other": "x"}])
@@ -161,11 +161,11 @@ def test_same_seed_gives_the_same_version(trained, leases):
 def test_a_document_of_another_length(trained, leases, encoder, tmp_path):
     """Training documents of one length do not make a shorter or longer one unanswerable."""
     trained({**PAIRS, "rungs": ["lexical"]}, leases(60))
-    who, asked = served(tmp_path, encoder), "The tenant may keep pets."
+    who, question = served(tmp_path, encoder), "The tenant may keep pets."
     short = "The flat has four rooms. The tenant may keep a dog or a cat. Waste is sorted by kind."
     long = short + " The owner may visit after a call." * 20
 
-    assert [ask(who, text, asked).value for text in (short, long)] == ["yes", "yes"]
+    assert [ask(who, text, question).value for text in (short, long)] == ["yes", "yes"]
 
 
 def test_few_rows_answer_at_what_they_show(trained, leases):

@@ -44,10 +44,10 @@ def folder(network, giant):
     """A network's folder with the model: `folder(rows, rungs=["llm"])`."""
 
     def build(rows, *, name="giant-1", timeout=10.0, **section):
-        place = network({"it": {**SECTION, **section}}, it=rows)
-        with (place / "coterie.toml").open("a") as file:
+        path = network({"it": {**SECTION, **section}}, it=rows)
+        with (path / "coterie.toml").open("a") as file:
             file.write(MODEL.format(url=giant.server.base_url, name=name, timeout=timeout))
-        return place
+        return path
 
     return build
 
@@ -63,27 +63,27 @@ class Notes(Silent):
 
 
 def row(report) -> dict:
-    return next(each for each in report.specialists["it"].report["rungs"] if each["rung"] == "llm")
+    return next(rung for rung in report.specialists["it"].report["rungs"] if rung["rung"] == "llm")
 
 
 def versions(folder) -> list[str]:
-    place = folder / "registry" / "it"
-    return sorted(path.name for path in place.iterdir() if path.is_dir()) if place.exists() else []
+    versions_folder = folder / "registry" / "it"
+    return sorted(path.name for path in versions_folder.iterdir() if path.is_dir()) if versions_folder.exists() else []
 
 
 def test_it_is_trained_measured_and_stored(folder, texts, encoder, giant):
     """So many training rows and so many held-out rows are asked about; the report says how many, and the money."""
     report = train(folder(texts(labels=4, each=60)), encoder=encoder)
-    found, whole = row(report), report.specialists["it"].report
+    rung, whole = row(report), report.specialists["it"].report
 
     assert len(giant.server.requests) == 90
     assert (whole["rung"], whole["metrics"]["accuracy"], whole["metrics"]["n"]) == ("llm", 1.0, 20)
     assert whole["data"]["held_out"]["rows"] == 20
-    assert found["questions"] == {"training": 70, "held_out": 20, "held_out_rows": 48}
-    assert found["form"] == "schema"
-    assert found["threshold"]["value"] is not None
-    assert found["held_out"]["coverage"] > 0.8
-    tokens = found["usage"]
+    assert rung["questions"] == {"training": 70, "held_out": 20, "held_out_rows": 48}
+    assert rung["form"] == "schema"
+    assert rung["threshold"]["value"] is not None
+    assert rung["held_out"]["coverage"] > 0.8
+    tokens = rung["usage"]
     assert tokens["money"] == pytest.approx((tokens["tokens_in"] * 10 + tokens["tokens_out"] * 30) / 1e6)
     took = report.specialists["it"].took
     assert took.joules - 10 * took.cpu_seconds == pytest.approx(took.tokens_in + took.tokens_out)  # 1 J a token
@@ -104,68 +104,68 @@ def test_no_row_sees_itself(folder, texts, encoder, giant):
 
 def test_what_it_may_cost_is_said_before(folder, texts, encoder, giant):
     """Questions, tokens and money are named; a second run has the answers and says so."""
-    place, notes = folder(texts(each=40)), Notes()
-    train(place, encoder=encoder, progress=notes)
+    network_folder, notes = folder(texts(each=40)), Notes()
+    train(network_folder, encoder=encoder, progress=notes)
     again = Notes()
-    train(place, encoder=encoder, progress=again)
+    train(network_folder, encoder=encoder, progress=again)
 
-    assert any(said.startswith("at most 90 questions, about") and "USD" in said for said in notes.said)
-    assert any(said.startswith("at most 20 questions beside 70 answers that are kept") for said in again.said)
+    assert any(note.startswith("at most 90 questions, about") and "USD" in note for note in notes.said)
+    assert any(note.startswith("at most 20 questions beside 70 answers that are kept") for note in again.said)
 
 
 def test_nothing_is_paid_for_twice(folder, texts, encoder, giant):
     """The same training again asks nothing and gives the same version; prompts are not written down."""
-    place = folder(texts(each=40))
-    first = train(place, encoder=encoder).specialists["it"].version
-    asked = len(giant.server.requests)
-    second = train(place, encoder=encoder).specialists["it"].version
-    kept = (place / "state" / "answers.jsonl").read_text()
+    network_folder = folder(texts(each=40))
+    first = train(network_folder, encoder=encoder).specialists["it"].version
+    request_count = len(giant.server.requests)
+    second = train(network_folder, encoder=encoder).specialists["it"].version
+    kept = (network_folder / "state" / "answers.jsonl").read_text()
 
-    assert (second, len(giant.server.requests)) == (first, asked)
+    assert (second, len(giant.server.requests)) == (first, request_count)
     assert giant.prompts[0][-1]["content"] not in kept
 
 
 def test_a_server_that_fails_half_way(folder, texts, encoder, giant):
     """Its error says that the answers are kept; nothing is stored; the next run asks about the rest only."""
-    place, giant.fails_after = folder(texts(each=40)), 30
+    network_folder, giant.fails_after = folder(texts(each=40)), 30
     with pytest.raises(EngineUnavailable, match="out of order") as failure:
-        train(place, encoder=encoder)
+        train(network_folder, encoder=encoder)
 
     assert "30 answers of 'giant'" in failure.value.hint
-    assert versions(place) == []
+    assert versions(network_folder) == []
 
     failed, giant.fails_after = len(giant.server.requests), None
-    train(place, encoder=encoder)
+    train(network_folder, encoder=encoder)
     assert len(giant.server.requests) == failed + 60
-    assert len(versions(place)) == 1
+    assert len(versions(network_folder)) == 1
 
 
 @pytest.mark.parametrize("n", [1, 2, 70, 71, 90])
 def test_whichever_question_fails(folder, texts, encoder, giant, n):
     """From the first to the last: an error, and no version."""
-    place, giant.fails_after = folder(texts(each=40)), n - 1
+    network_folder, giant.fails_after = folder(texts(each=40)), n - 1
     with pytest.raises(EngineUnavailable):
-        train(place, encoder=encoder)
+        train(network_folder, encoder=encoder)
 
-    assert versions(place) == []
+    assert versions(network_folder) == []
 
 
 def test_a_server_that_never_answers(folder, texts, encoder, giant):
     """The time limit of the model ends it."""
-    place, giant.hangs = folder(texts(each=10), timeout=0.2), True
+    network_folder, giant.hangs = folder(texts(each=10), timeout=0.2), True
     with pytest.raises(EngineTimeout):
-        train(place, encoder=encoder)
+        train(network_folder, encoder=encoder)
 
-    assert versions(place) == []
+    assert versions(network_folder) == []
 
 
 def test_a_server_without_schemas(folder, texts, encoder, giant):
     """One that refuses a JSON Schema is asked without, and the version remembers it."""
     giant.refuses_schemas = True
-    found = row(train(folder(texts(each=40)), encoder=encoder))
+    rung = row(train(folder(texts(each=40)), encoder=encoder))
 
-    assert found["form"] == "free"
-    assert found["held_out"]["accuracy"] == 1.0
+    assert rung["form"] == "free"
+    assert rung["held_out"]["accuracy"] == 1.0
     assert len(giant.server.requests) == 91
 
 
@@ -182,30 +182,30 @@ def test_a_model_that_names_no_label(folder, texts, encoder, giant):
     """Answers that are no labels are wrong; nothing is ever accepted, and the lexical rung is taken."""
     giant.answer = "As a large language model I cannot say."
     report = train(folder(texts(each=40), rungs=["lexical", "llm"]), encoder=encoder)
-    found = row(report)
+    rung = row(report)
 
-    assert (found["held_out"]["accuracy"], found["held_out"]["coverage"], found["threshold"]["value"]) == (0, 0, None)
+    assert (rung["held_out"]["accuracy"], rung["held_out"]["coverage"], rung["threshold"]["value"]) == (0, 0, None)
     assert report.specialists["it"].report["rung"] == "lexical"
 
 
 @pytest.mark.parametrize("label", ["confidential", "restricted"])
 def test_texts_above_the_clearance(folder, texts, encoder, giant, label):
     """Training texts that the model may not see: refused before anything is sent or trained."""
-    place = folder(texts(each=10), data_label=label)
+    network_folder = folder(texts(each=10), data_label=label)
     with pytest.raises(EgressRefused, match=f"{label} data is above the clearance of 'giant', which is internal"):
-        train(place, encoder=encoder)
+        train(network_folder, encoder=encoder)
 
     assert not giant.server.connections
-    assert versions(place) == []
+    assert versions(network_folder) == []
 
 
 def test_nothing_is_asked_that_was_not_named(folder, texts, encoder, giant):
     """A specialist with a model, and without the rung, asks nobody."""
-    place = folder(texts(each=20), rungs=["lexical", "embedding"])
-    train(place, encoder=encoder)
+    network_folder = folder(texts(each=20), rungs=["lexical", "embedding"])
+    train(network_folder, encoder=encoder)
 
     assert not giant.server.connections
-    assert not (place / "state" / "answers.jsonl").exists()
+    assert not (network_folder / "state" / "answers.jsonl").exists()
 
 
 def test_the_rung_needs_a_model(network, texts, encoder):
@@ -222,12 +222,12 @@ def test_several_labels_a_text(folder, texts, encoder):
 
 def test_it_serves(folder, texts, giant):
     """The network asks it like any other specialist; with another model behind the key the version is refused."""
-    place = folder(texts(labels=2, each=40))
-    train(place)
+    network_folder = folder(texts(labels=2, each=40))
+    train(network_folder)
     before = len(giant.server.requests)
 
     async def ask(text):
-        network = await open_network(place)
+        network = await open_network(network_folder)
         try:
             return await network.ask(Request(text=text))
         finally:
@@ -241,24 +241,24 @@ def test_it_serves(folder, texts, giant):
     assert step.usage.cost > 0
     assert finding.verdicts[0].allowed
 
-    text = (place / "coterie.toml").read_text()
-    (place / "coterie.toml").write_text(text.replace('clearance = "internal"', 'clearance = "public"'))
+    text = (network_folder / "coterie.toml").read_text()
+    (network_folder / "coterie.toml").write_text(text.replace('clearance = "internal"', 'clearance = "public"'))
     refused = asyncio.run(ask("please my card was stolen today"))
     assert not refused.accepted
     assert "internal data is above the clearance of 'giant'" in refused.text
 
-    (place / "coterie.toml").write_text(text.replace("giant-1", "giant-2"))
+    (network_folder / "coterie.toml").write_text(text.replace("giant-1", "giant-2"))
     with pytest.raises(ArtefactRefused, match=r"'giant-1'.*'giant'.*'giant-2'"):
         asyncio.run(ask("hello"))
 
 
 def test_it_is_measured_on_another_file(folder, texts, giant, tmp_path, capsys):
     """`coterie eval` asks its model, and names the labels of the file that the version cannot give."""
-    place = folder(texts(labels=2, each=40))
-    train(place)
+    network_folder = folder(texts(labels=2, each=40))
+    train(network_folder)
     (tmp_path / "other.csv").write_text("text,label\nplease my card was stolen,card\nwho won?,sport\n")
     before = len(giant.server.requests)
-    code = main(["-C", str(place), "eval", "it", "--data", str(tmp_path / "other.csv"), "--json"])
+    code = main(["-C", str(network_folder), "eval", "it", "--data", str(tmp_path / "other.csv"), "--json"])
     document = json.loads(capsys.readouterr().out)
 
     assert code == 0
@@ -272,7 +272,9 @@ def test_long_texts_are_counted(folder, texts, encoder, giant):
     report = train(folder(texts(each=40)), encoder=encoder)
 
     assert row(report)["held_out"]["truncated"] == 20
-    assert any("20 of 20 held-out texts are longer" in said for said in report.specialists["it"].report["warnings"])
+    assert any(
+        "20 of 20 held-out texts are longer" in warning for warning in report.specialists["it"].report["warnings"]
+    )
 
 
 # --- Its parts -----------------------------------------------------------------------------------
@@ -337,12 +339,12 @@ def test_confidence_follows_what_tells():
     votes = random.random(400)
     right = random.random(400) < votes
     signs = [{"vote": float(vote), "cosine": 0.5, "lead": 0.0} for vote in votes]
-    fitted, found = fit_agreement(signs, right), confidences(signs, right, seed=0)
+    fitted, computed = fit_agreement(signs, right), confidences(signs, right, seed=0)
 
     assert fitted.weights["vote"] > 3
     assert fitted.confidence({"vote": 0.9}) > 0.75
     assert fitted.confidence({"vote": 0.1}) < 0.25
-    assert abs(found[votes > 0.8].mean() - right[votes > 0.8].mean()) < 0.1
+    assert abs(computed[votes > 0.8].mean() - right[votes > 0.8].mean()) < 0.1
 
 
 @pytest.mark.parametrize(("right", "confidence"), [([True] * 8, 0.9), ([False] * 8, 0.1), ([], 0.5)])
@@ -355,7 +357,7 @@ def test_confidence_without_a_difference(right, confidence):
 
 def test_the_report_is_json(folder, texts, encoder):
     """The report of the rung is strict JSON."""
-    place = folder(texts(each=40))
-    json.dumps(train(place, encoder=encoder).to_json(), allow_nan=False)
+    network_folder = folder(texts(each=40))
+    json.dumps(train(network_folder, encoder=encoder).to_json(), allow_nan=False)
 
-    assert Registry(place / "registry").champion("it").report["rung"] == "llm"
+    assert Registry(network_folder / "registry").champion("it").report["rung"] == "llm"

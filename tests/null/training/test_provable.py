@@ -18,20 +18,20 @@ def sure(rows: int) -> np.ndarray:
 @pytest.mark.parametrize(("rows", "risk"), [(8, None), (10, 0.3), (30, 0.15), (50, 0.1), (60, 0.05)])
 def test_the_smallest_risk_that_rows_without_a_mistake_show(rows, risk):
     """The fewer rows, the laxer the risk; too few show none, and then nothing is accepted."""
-    found = provable(UNSET, sure(rows), np.ones(rows, dtype=bool), [None] * rows)
+    result = provable(UNSET, sure(rows), np.ones(rows, dtype=bool), [None] * rows)
 
-    assert (found.threshold.value is not None) == (risk is not None)
-    assert found.risk == (risk or 0.05)
-    assert bool(found.warning) == (risk != 0.05)
-    assert ("it answers nothing" in found.warning) == (risk is None)
+    assert (result.threshold.value is not None) == (risk is not None)
+    assert result.risk == (risk or 0.05)
+    assert bool(result.warning) == (risk != 0.05)
+    assert ("it answers nothing" in result.warning) == (risk is None)
 
 
 def test_a_target_that_was_set_is_held():
     """Whoever writes a target down gets it, or no answer and is told so."""
-    found = provable(SET, sure(50), np.ones(50, dtype=bool), [None] * 50)
+    result = provable(SET, sure(50), np.ones(50, dtype=bool), [None] * 50)
 
-    assert found.threshold.value is None
-    assert "its 50 rows show an error of 5% or below" in found.warning
+    assert result.threshold.value is None
+    assert "its 50 rows show an error of 5% or below" in result.warning
 
 
 def test_what_a_score_could_show():
@@ -57,10 +57,10 @@ def test_few_rows_may_have_a_mistake():
     """One of 17 rows may be wrong: risks that so few cannot show take nothing from the laxest."""
     right = np.arange(17) != 16
 
-    found = provable(UNSET, sure(17), right, [None] * 17)
+    result = provable(UNSET, sure(17), right, [None] * 17)
 
-    assert found.threshold.value is not None
-    assert found.risk == 0.3
+    assert result.threshold.value is not None
+    assert result.risk == 0.3
 
 
 @pytest.mark.parametrize("rows", [15, 24, 40])
@@ -70,9 +70,9 @@ def test_what_it_says_it_holds_is_held(rows):
     exceeded = 0
     for _ in range(400):
         confidence = rng.uniform(0.3, 1.0, rows)  # true: so often it is right
-        found = provable(UNSET, confidence, rng.random(rows) < confidence, [None] * rows)
-        line = found.threshold.value
-        exceeded += line is not None and 1 - (1 + line) / 2 > found.risk
+        result = provable(UNSET, confidence, rng.random(rows) < confidence, [None] * rows)
+        line = result.threshold.value
+        exceeded += line is not None and 1 - (1 + line) / 2 > result.risk
 
     assert exceeded <= 0.05 * 400
     assert max(RISKS) == 0.3

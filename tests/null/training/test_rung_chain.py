@@ -54,15 +54,15 @@ def test_it_answers_as_its_rungs_do(chained, encoder, texts):
     chain = loaded(chained[1], encoder)
     seen = set()
     for row in noisy(texts, each=60, seed=9):
-        found, said = ask(chain, row["text"]), {name: ask(each, row["text"]) for name, each in chain.links}
-        first = said["lexical"]
+        finding, by_rung = ask(chain, row["text"]), {name: ask(link, row["text"]) for name, link in chain.links}
+        first = by_rung["lexical"]
         by = "lexical" if first.confidence >= chain.stop and first.accepted else "embedding"
-        asked = CHAIN[: CHAIN.index(by) + 1]
-        assert (found.value, found.confidence) == (said[by].value, said[by].confidence)
-        assert len(found.steps) == sum(len(said[name].steps) for name in asked)
-        assert all(step.producer == "it" for step in found.steps)
-        assert found.reason.notes[-1].values["rung"] == by
-        assert found.accepted == said[by].accepted
+        asked_rungs = CHAIN[: CHAIN.index(by) + 1]
+        assert (finding.value, finding.confidence) == (by_rung[by].value, by_rung[by].confidence)
+        assert len(finding.steps) == sum(len(by_rung[name].steps) for name in asked_rungs)
+        assert all(step.producer == "it" for step in finding.steps)
+        assert finding.reason.notes[-1].values["rung"] == by
+        assert finding.accepted == by_rung[by].accepted
         seen.add(by)
 
     assert seen == set(CHAIN)
@@ -98,7 +98,7 @@ def test_the_rungs_are_those_that_are_trained_alone(chained, trained, texts, tmp
     """Byte for byte what the rung's own training gives: nothing of a rung depends on the chain that it is in."""
     version = chained[1].champion("it")
     trained({"task": "classify", "rungs": ["lexical"]}, noisy(texts, each=300), test=noisy(texts, each=60, seed=9))
-    single = chained[1].load("it", next(each for each in chained[1].versions("it") if each != version.version))
+    single = chained[1].load("it", next(other for other in chained[1].versions("it") if other != version.version))
 
     for name in ("model.json", "weights.safetensors"):
         assert version.files[f"lexical-{name}"] == single.files[name]

@@ -87,7 +87,7 @@ def test_a_text_is_one_more_column(trained, applicants, ask):
     assert with_text["metrics"]["auc"] > without["metrics"]["auc"] + 0.03
     assert bad.value > good.value
     assert "what the text says: raises the odds" in bad.text
-    assert any(each.name == "text" and each.weight < 0 for each in good.evidence)
+    assert any(evidence.name == "text" and evidence.weight < 0 for evidence in good.evidence)
     assert [step.engine for step in good.steps] == ["onnx", "linear", "linear"]
 
 
@@ -124,10 +124,12 @@ def test_a_column_that_is_called_text(trained, applicants, ask):
     trained({**NOTED, "rungs": ["lexical"]}, rows)
     finding = ask({"income": 30.0, "text": "none"}, "arrears overdue")
 
-    names = {each.name for each in finding.evidence}
+    names = {evidence.name for evidence in finding.evidence}
     assert "text_" in names
-    assert any(each.text.startswith("what the text says") for each in finding.evidence if each.name == "text_")
-    assert all("text is 'none'" in each.text for each in finding.evidence if each.name == "text")
+    assert any(
+        evidence.text.startswith("what the text says") for evidence in finding.evidence if evidence.name == "text_"
+    )
+    assert all("text is 'none'" in evidence.text for evidence in finding.evidence if evidence.name == "text")
     assert "missing" not in str(finding.reason)
 
 
@@ -211,10 +213,10 @@ def test_a_column_that_is_not_used_is_named(trained, applicants):
     rows = [{**row, "rent": f"{1 + i}.{i % 10}00,5{i % 10}"} for i, row in enumerate(columns_only(applicants(80)))]
     warnings = report_of(trained({**SCORE, "exclude": ["age"]}, rows))["warnings"]
 
-    said = [each for each in warnings if each.startswith("column 'rent' is not used")]
-    assert len(said) == 1
-    assert said[0].endswith("such as '1.000,50'; write its numbers as 1234.5")
-    assert not any("'age' is not used" in each for each in warnings)
+    unused = [warning for warning in warnings if warning.startswith("column 'rent' is not used")]
+    assert len(unused) == 1
+    assert unused[0].endswith("such as '1.000,50'; write its numbers as 1234.5")
+    assert not any("'age' is not used" in warning for warning in warnings)
 
 
 # --- Protected attributes ------------------------------------------------------------------------
@@ -340,16 +342,16 @@ def test_the_report_looks_at_groups(trained, applicants, tmp_path):
     """Every protected attribute is in report and card, with what gives it away; the card says what it is not for."""
     trained_report = trained({**SCORE, "protected": ["sex", "age"]}, grouped(applicants(240)))
     report, row = report_of(trained_report), report_of(trained_report)["rungs"][0]
-    sexes = {each["group"]: each for each in row["fairness"]["sex"]["groups"]}
+    sexes = {group["group"]: group for group in row["fairness"]["sex"]["groups"]}
 
     assert set(row["left_out"]) == set(row["fairness"]) == set(row["proxies"]) == {"sex", "age"}
     assert sexes["f"]["n"] + sexes["m"]["n"] == 240
-    assert sum(each["base"]["value"] * each["n"] for each in sexes.values()) == pytest.approx(
-        sum(int(each["default"]) for each in applicants(240))
+    assert sum(group["base"]["value"] * group["n"] for group in sexes.values()) == pytest.approx(
+        sum(int(applicant["default"]) for applicant in applicants(240))
     )
     assert row["proxies"]["sex"]["columns"][0]["column"] == "club"
     assert row["proxies"]["sex"]["columns"][0]["auc"] == 1.0
-    assert any("columns that tell 'sex' although it is not used: club" in each for each in report["warnings"])
+    assert any("columns that tell 'sex' although it is not used: club" in warning for warning in report["warnings"])
     card = Registry(tmp_path / "registry").champion("it").files["card.md"].decode()
     assert "## Fairness by group" in card
     assert "| sex | rows | bad outcome | approved |" in card
@@ -386,17 +388,17 @@ def test_reason_codes_are_the_largest_contributions(trained, applicants, ask):
     for row in columns_only(applicants(12, seed=5)):
         columns = {"income": row["income"], "home": row["home"], "pets": row["age"] % 3}
 
-        def log_odds(known, columns=columns):
+        def log_odds(names, columns=columns):
             """Of what it is told; of nothing, a value that it never learnt."""
-            told = {name: columns[name] if name in known else None for name in columns}
-            probability = ask(told if known else {"home": "castle"}).value
+            sent = {name: columns[name] if name in names else None for name in columns}
+            probability = ask(sent if names else {"home": "castle"}).value
             return math.log(probability / (1 - probability))
 
         exact, finding = shapley(log_odds, list(columns)), ask(columns)
-        said = {reason.name: reason.weight for reason in finding.evidence}
-        raising = [name for name in said if said[name] > 0]
+        weights = {reason.name: reason.weight for reason in finding.evidence}
+        raising = [name for name in weights if weights[name] > 0]
 
-        assert said == pytest.approx({name: exact[name] for name in said}, abs=1e-3)
+        assert weights == pytest.approx({name: exact[name] for name in weights}, abs=1e-3)
         assert raising == sorted((name for name in exact if exact[name] > 0.05), key=lambda name: -exact[name])
-        assert all(abs(exact[name]) <= 0.051 for name in exact if name not in said)
+        assert all(abs(exact[name]) <= 0.051 for name in exact if name not in weights)
         assert all(reason.text.startswith(f"{reason.name} is ") for reason in finding.evidence)

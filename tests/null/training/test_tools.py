@@ -52,8 +52,8 @@ def stored(trained, tmp_path, encoder):
     report = trained({"task": "tools", "functions": FUNCTIONS, "rungs": ["lexical"]}, rows())
     config = load_config(tmp_path)
     version = open_registry(tmp_path, config.registry).champion("it")
-    found = load_specialist("it", config.specialists["it"], version, encoder=encoder, models={})
-    return found, report.to_json()["specialists"]["it"], version
+    specialist = load_specialist("it", config.specialists["it"], version, encoder=encoder, models={})
+    return specialist, report.to_json()["specialists"]["it"], version
 
 
 async def test_a_trained_call(stored):

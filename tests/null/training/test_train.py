@@ -85,7 +85,7 @@ from conftest import WordEncoder
 from coterie.training.train import train
 print(*(each.version for each in train({str(folder)!r}, encoder=WordEncoder()).specialists.values()))
 """
-    found = {
+    versions = {
         subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "PYTHONHASHSEED": seed},
@@ -96,7 +96,7 @@ print(*(each.version for each in train({str(folder)!r}, encoder=WordEncoder()).s
         for seed in ("1", "2")
     }
 
-    assert len(found) == 1
+    assert len(versions) == 1
 
 
 def test_training_works_inside_a_running_loop(trained, texts):
@@ -341,8 +341,8 @@ def test_slices_of_a_classifier(trained, texts):
     report = trained(CLASSIFY, noisy(texts(), 3), test=texts(each=8, seed=9)).specialists["it"].report
 
     assert list(report["slices"]) == ["card", "parcel", "refund"]
-    assert [each["n"] for each in report["slices"].values()] == [8, 8, 8]
-    recall = sum(each["recall"] for each in report["slices"].values()) / 3
+    assert [part["n"] for part in report["slices"].values()] == [8, 8, 8]
+    recall = sum(part["recall"] for part in report["slices"].values()) / 3
     assert recall == pytest.approx(report["metrics"]["accuracy"])
 
 

@@ -27,8 +27,8 @@ def test_follow_ups_are_among_the_requests_that_are_no_small_talk(corpus, monkey
         return corpus.Turn(before=("When is it open?",), text=text, leans=leans, language="en", source=source)
 
     some = [turn("And on Sundays?", True), turn("Thanks!", True), turn("Where is it?", False)]
-    found = [*some, turn("Ja, gern", True, "bcontrast")]
-    monkeypatch.setattr(corpus, "turns", lambda *_: found)
+    requests = [*some, turn("Ja, gern", True, "bcontrast")]
+    monkeypatch.setattr(corpus, "turns", lambda *_: requests)
     monkeypatch.setattr(corpus, "_chat", lambda *_: [("thanks", "made")])
     monkeypatch.setattr(corpus, "singles", lambda _: [])
 

@@ -51,8 +51,8 @@ class NgramEngine:
     async def stream(self, prompt: Prompt, *, call: CallContext) -> AsyncIterator[Delta | Output]:
         """The sentence a word at a time, then the whole."""
         output = self._write(prompt)
-        for place, word in enumerate(output.text.split()):
-            yield Delta(text=f" {word}" if place else word)
+        for index, word in enumerate(output.text.split()):
+            yield Delta(text=f" {word}" if index else word)
         yield output
 
     async def close(self) -> None:
@@ -60,10 +60,10 @@ class NgramEngine:
 
     def _write(self, prompt: Prompt) -> Output:
         with CpuSpan() as took:
-            asked = prompt.messages[-1].text if prompt.messages else prompt.text
-            chance = random.Random(f"{prompt.seed} {asked}")
+            question = prompt.messages[-1].text if prompt.messages else prompt.text
+            chance = random.Random(f"{prompt.seed} {question}")
             first = max(
-                dict.fromkeys(asked.split()), key=lambda word: self._begin[word.capitalize()], default=""
+                dict.fromkeys(question.split()), key=lambda word: self._begin[word.capitalize()], default=""
             ).capitalize()
             words = [_START, first] if self._begin[first] else [_START, _START]
             while len(words) - 2 < prompt.max_tokens:
@@ -75,7 +75,7 @@ class NgramEngine:
         written = [word for word in words if word != _START]
         text, ended = " ".join(written), len(words) - 2 < prompt.max_tokens
         usage = Usage(
-            tokens_in=len(asked.split()),
+            tokens_in=len(question.split()),
             tokens_out=len(written),
             milliseconds=took.usage.milliseconds,
             cpu_seconds=took.usage.cpu_seconds,

@@ -30,8 +30,8 @@ class PlateDetector:
     def find(self, text: str) -> tuple[PersonalData, ...]:
         """What is in a text."""
         plates = [
-            PersonalData(kind=PLATE, start=found.start(), end=found.end(), score=0.9)
-            for found in _PLATES.finditer(text)
+            PersonalData(kind=PLATE, start=match.start(), end=match.end(), score=0.9)
+            for match in _PLATES.finditer(text)
         ]
         return settle([*plates, *self._patterns.find(text)])
 

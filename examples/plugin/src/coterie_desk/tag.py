@@ -79,8 +79,8 @@ class TagModel:
 
     def tags(self, text: str) -> tuple[list[str], float]:
         """The tags of a text, the likeliest first, and how sure it is of them: the mean of their probabilities."""
-        found = sorted(self.probabilities(text).items(), key=lambda item: (-item[1], item[0]))[: self.most]
-        likely = [(word, probability) for word, probability in found if probability >= 0.5]
+        ranked = sorted(self.probabilities(text).items(), key=lambda item: (-item[1], item[0]))[: self.most]
+        likely = [(word, probability) for word, probability in ranked if probability >= 0.5]
         return [word for word, _ in likely], float(np.mean([p for _, p in likely])) if likely else 0.0
 
 
@@ -140,10 +140,10 @@ def _tags_of(row: Row) -> set[str]:
     return {label.casefold() for label in row.labels}
 
 
-def _likeness(row: Row, found: Sequence[str]) -> float:
+def _likeness(row: Row, tags: Sequence[str]) -> float:
     """F1 of the tags found."""
     wanted = _tags_of(row)
-    return 2 * len(wanted.intersection(found)) / max(len(wanted) + len(found), 1)
+    return 2 * len(wanted.intersection(tags)) / max(len(wanted) + len(tags), 1)
 
 
 class TagTask(TaskType[TagSection]):
@@ -166,9 +166,9 @@ class TagTask(TaskType[TagSection]):
             fold: fit_tags([row for row, of in zip(rows, folds, strict=True) if of != fold], most)
             for fold in set(folds)
         }
-        said = [models[fold].tags(row.text) for row, fold in zip(rows, folds, strict=True)]
-        likeness = np.array([_likeness(row, tags) for row, (tags, _) in zip(rows, said, strict=True)])
-        right, confidence = likeness >= RIGHT, np.array([sure for _, sure in said])
+        predicted = [models[fold].tags(row.text) for row, fold in zip(rows, folds, strict=True)]
+        likeness = np.array([_likeness(row, tags) for row, (tags, _) in zip(rows, predicted, strict=True)])
+        right, confidence = likeness >= RIGHT, np.array([sure for _, sure in predicted])
         threshold = accept_threshold(confidence, right, target_risk=job.section.target_risk, groups=[None] * len(rows))
         acceptance = Acceptance(
             temperature=1.0, threshold=threshold.value, target_risk=job.section.target_risk, scope_threshold=None
@@ -207,13 +207,13 @@ class TagTask(TaskType[TagSection]):
 
     def cases(self, rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
         """Every row that has tags."""
-        found = [
-            (row, each, each.value if isinstance(each.value, tuple) else ())
-            for row, each in zip(rows, findings, strict=True)
+        rows_and_findings = [
+            (row, finding, finding.value if isinstance(finding.value, tuple) else ())
+            for row, finding in zip(rows, findings, strict=True)
         ]
         return [
-            Case(row, tags, each.confidence, each.accepted, _likeness(row, tags) >= RIGHT)
-            for row, each, tags in found
+            Case(row, tags, finding.confidence, finding.accepted, _likeness(row, tags) >= RIGHT)
+            for row, finding, tags in rows_and_findings
             if row.labels
         ]
 

@@ -104,12 +104,12 @@ class AnthropicError(Wire):
 def answer_message(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """Return the ASGI app that answers a request. Raises `WireError` or pydantic's `ValidationError`."""
     wire = read_wire(MessagesRequest, body)
-    asked = asked_of(gateway, caller, _as_chat(wire))
-    idle = frozenset(_NAMES.get(name, name) for name in asked.set - {"max_tokens"})  # that one nobody can leave out
-    asked = replace(asked, set=idle | _without_types(wire))
-    trace_id, abstain = gateway.network.new_id(), abstaining(gateway, wire.coterie, asked.request)
-    form = message_format(gateway, wire.model_dump(include={"model", "output_config"}), trace_id, asked.function)
-    return exchange(gateway, caller, asked, form, trace_id=trace_id, stream=bool(wire.stream), abstain=abstain)
+    chat = asked_of(gateway, caller, _as_chat(wire))
+    idle = frozenset(_NAMES.get(name, name) for name in chat.set - {"max_tokens"})  # that one nobody can leave out
+    chat = replace(chat, set=idle | _without_types(wire))
+    trace_id, abstain = gateway.network.new_id(), abstaining(gateway, wire.coterie, chat.request)
+    form = message_format(gateway, wire.model_dump(include={"model", "output_config"}), trace_id, chat.function)
+    return exchange(gateway, caller, chat, form, trace_id=trace_id, stream=bool(wire.stream), abstain=abstain)
 
 
 def message_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> ASGIApp:
@@ -136,9 +136,9 @@ def _as_chat(wire: MessagesRequest) -> ChatRequest:
     """Convert the request to an equivalent chat request."""
     system = _text(wire.system, "system") if wire.system else ""
     messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
-    for place, message in enumerate(wire.messages):
-        messages += _turns(message, f"messages[{place}].content")
-    told: dict[str, Any] = {
+    for index, message in enumerate(wire.messages):
+        messages += _turns(message, f"messages[{index}].content")
+    body: dict[str, Any] = {
         **(wire.model_extra or {}),
         "model": wire.model,
         "messages": messages,
@@ -150,12 +150,12 @@ def _as_chat(wire: MessagesRequest) -> ChatRequest:
         "response_format": _form(wire.output_config),
     }
     if functions := [tool for tool in wire.tools or () if tool.type in _FUNCTIONS]:
-        told["tools"] = [_tool(tool, place) for place, tool in enumerate(wire.tools or ()) if tool in functions]
+        body["tools"] = [_tool(tool, place) for place, tool in enumerate(wire.tools or ()) if tool in functions]
         if (wire.tool_choice or {}).get("disable_parallel_tool_use") is True:
-            told["parallel_tool_calls"] = False
+            body["parallel_tool_calls"] = False
     if functions or not wire.tools:
-        told["tool_choice"] = _choice(wire.tool_choice)
-    checked = ChatRequest.model_validate({name: value for name, value in told.items() if value is not None})
+        body["tool_choice"] = _choice(wire.tool_choice)
+    checked = ChatRequest.model_validate({name: value for name, value in body.items() if value is not None})
     check_results(checked.messages, session=wire.coterie is not None and wire.coterie.session is not None)
     return checked.model_copy(update={"coterie": wire.coterie})
 
@@ -185,8 +185,8 @@ def _form(config: dict[str, Any] | None) -> dict[str, Any] | None:
     if form is None:
         return None
     if not isinstance(form, dict):
-        said = "The format is an object, such as {'type': 'json_schema', 'schema': ...}."
-        raise WireError("invalid_request", said, param="output_config.format")
+        problem = "The format is an object, such as {'type': 'json_schema', 'schema': ...}."
+        raise WireError("invalid_request", problem, param="output_config.format")
     return {"type": form.get("type"), "json_schema": {"schema": form.get("schema")}}
 
 
@@ -209,11 +209,11 @@ def _turns(message: AnthropicMessage, param: str) -> list[dict[str, Any]]:
     if text or not turns:
         turns.append({"role": message.role, "content": text})
     if calls:
-        told = [
-            {"id": each.get("id"), "function": {"name": each.get("name"), "arguments": json.dumps(each.get("input"))}}
-            for each in calls
+        calls_ = [
+            {"id": call.get("id"), "function": {"name": call.get("name"), "arguments": json.dumps(call.get("input"))}}
+            for call in calls
         ]
-        turns[-1]["tool_calls"] = told
+        turns[-1]["tool_calls"] = calls_
     return turns
 
 
@@ -222,11 +222,11 @@ def _text(content: object, param: str) -> str:
     if isinstance(content, str):
         return content
     texts = []
-    for place, block in enumerate(content if isinstance(content, list) else [content]):
+    for index, block in enumerate(content if isinstance(content, list) else [content]):
         if not isinstance(block, dict) or block.get("type") != "text" or not isinstance(block.get("text"), str):
             kind = block.get("type") if isinstance(block, dict) else type(block).__name__
             message = f"Only text can be read; this block is of type {str(kind)[:100]!r}."
-            raise WireError("unsupported_content", message, param=f"{param}[{place}]")
+            raise WireError("unsupported_content", message, param=f"{param}[{index}]")
         texts.append(block["text"])
     return "\n".join(texts)
 
@@ -252,8 +252,8 @@ class MessageFormat:
         made = [] if refused else made_calls(answer.text, self.function, called=answer.called)
         blocks = [self._use(i, name) | {"input": json.loads(arguments)} for i, (name, arguments) in enumerate(made)]
         words = [] if refused and self.typed else [{"type": "text", "text": answer.text}]
-        told = self._head() | {"content": blocks or words, "usage": usage} | self._ended(answer, refused=refused)
-        return told | {"coterie": summarise(answer.trace)}
+        body = self._head() | {"content": blocks or words, "usage": usage} | self._ended(answer, refused=refused)
+        return body | {"coterie": summarise(answer.trace)}
 
     def begin(self) -> bytes:
         """Return the message without content."""
@@ -299,8 +299,8 @@ class MessageFormat:
         about = {"id": f"msg_{self.name}", "type": "message", "role": "assistant", "model": self.model}
         return about | {"stop_sequence": None}
 
-    def _use(self, place: int, function: str) -> dict[str, Any]:
-        return {"type": "tool_use", "id": f"toolu_{self.name[:24]}{f'_{place}' if place else ''}", "name": function}
+    def _use(self, number: int, function: str) -> dict[str, Any]:
+        return {"type": "tool_use", "id": f"toolu_{self.name[:24]}{f'_{number}' if number else ''}", "name": function}
 
     def _ended(self, answer: ToldAnswer, *, refused: bool) -> dict[str, Any]:
         """Return the stop reason, and the text of a refusal."""

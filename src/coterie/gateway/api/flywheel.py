@@ -76,10 +76,10 @@ def _live(http: HTTPRequest) -> LiveFlywheel:
     """Return the flywheel of a network. Raises `WireError` if it has none."""
     from coterie.flywheel.live import LiveFlywheel  # noqa: PLC0415 - it brings scikit-learn
 
-    found = Gateway.of(http).network.flywheel
-    if not isinstance(found, LiveFlywheel):
+    live = Gateway.of(http).network.flywheel
+    if not isinstance(live, LiveFlywheel):
         raise WireError("not_found", "This network captures nothing: [capture] in coterie.toml turns it on.")
-    return found
+    return live
 
 
 def _books(http: HTTPRequest) -> Deployments:

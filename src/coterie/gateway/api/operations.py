@@ -66,12 +66,12 @@ async def find_trace(gateway: Gateway, caller: Caller, trace_id: str) -> Trace:
         WireError: there is none such; the message is the same for every reason.
     """
     trace = await gateway.network.store.trace(trace_id, caller.tenant)
-    if trace is None or not all(map(caller.sees, _asked(trace))):
+    if trace is None or not all(map(caller.sees, _specialists_of(trace))):
         raise no_trace(trace_id)
     return trace
 
 
-def _asked(trace: Trace) -> set[str]:
+def _specialists_of(trace: Trace) -> set[str]:
     """Return the names of all that took part in a request."""
     return {*trace.route.specialists, *(finding.specialist for finding in trace.findings)}
 

@@ -54,8 +54,8 @@ def request_for(
     seen = [name for name in network.specialists if caller.sees(name)]
     extension = extension or DecisionExtension()
     if extension.clearance is not None and extension.clearance > most:
-        said = f"Asked with the clearance {extension.clearance.value!r}; the most that is given is {most.value!r}."
-        raise WireError("invalid_request", said, param="coterie.clearance")
+        problem = f"Asked with the clearance {extension.clearance.value!r}; the most that is given is {most.value!r}."
+        raise WireError("invalid_request", problem, param="coterie.clearance")
     return replace(
         state,
         specialist=None if model.startswith(aliases) else pinned_specialist(model, seen),
@@ -111,6 +111,6 @@ def spread(probabilities: Sequence[float], *, ordered: bool) -> float:
     if not ordered:
         return min(max((most - 1 / size) / (1 - 1 / size), 0.0), 1.0)
     mode = probabilities.index(most)
-    even = sum(abs(place - (size - 1) / 2) for place in range(size)) / size
-    far = sum(probability * abs(place - mode) for place, probability in enumerate(probabilities))
+    even = sum(abs(level - (size - 1) / 2) for level in range(size)) / size
+    far = sum(probability * abs(index - mode) for index, probability in enumerate(probabilities))
     return min(max(1 - far / even, 0.0), 1.0)

@@ -121,25 +121,27 @@ def decide_systemone(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     request = request_for(
         gateway, caller, state, model=wire.model, aliases=SYSTEM_ONE_ALIASES, extension=wire.x_coterie
     )
-    questions = [_question(name, each) for name, each in wire.questions.items()]
+    questions = [_question(name, question) for name, question in wire.questions.items()]
     return deciding(gateway, request, questions, lambda answer: _response(wire, answer), wire)
 
 
 def read_questions(content: object) -> list[Question]:
     """Return questions given by name, as in a request. Raises pydantic's `ValidationError`."""
     wire = SystemOneRequest.model_validate({"model": "jev-latest", "state": "-", "questions": content})
-    return [_question(name, each) for name, each in wire.questions.items()]
+    return [_question(name, question) for name, question in wire.questions.items()]
 
 
 def _question(name: str, wire: Any) -> Question:  # noqa: ANN401 - one of the three
-    told = _text(wire.instructions)
+    instructions = _text(wire.instructions)
     if isinstance(wire, NoulQuestion):
         yes, no = (None, None) if wire.criteria is None else (wire.criteria.true, wire.criteria.false)
-        return Question.predicate(told, yes=_text(yes), no=_text(no), name=name)
+        return Question.predicate(instructions, yes=_text(yes), no=_text(no), name=name)
     if isinstance(wire, ScoreQuestion):
         levels = tuple(Option(name=_text(level)) for level in wire.criteria)
-        return Question(kind="score", options=levels, instructions=told, name=name)
-    return Question.choice({option: _text(said) for option, said in wire.criteria.items()}, told, name=name)
+        return Question(kind="score", options=levels, instructions=instructions, name=name)
+    return Question.choice(
+        {option: _text(description) for option, description in wire.criteria.items()}, instructions, name=name
+    )
 
 
 def _text(content: Content | None) -> str:
@@ -150,25 +152,27 @@ def _response(wire: SystemOneRequest, answer: Decisions) -> dict[str, Json]:
     usage = answer.trace.usage
     return {
         "model": wire.model,
-        "answers": {each.question: _answer(each, wire.questions[each.question]) for each in answer.decisions},
+        "answers": {
+            decision.question: _answer(decision, wire.questions[decision.question]) for decision in answer.decisions
+        },
         "usage": {"input_tokens": usage.tokens_in, "output_tokens": usage.tokens_out},
         "x_coterie": summarise_decisions(answer),
     }
 
 
-def _answer(decision: Decision, asked: Any) -> dict[str, Json]:  # noqa: ANN401 - one of the three
+def _answer(decision: Decision, question: Any) -> dict[str, Json]:  # noqa: ANN401 - one of the three
     if decision.kind == "predicate":
         return {"type": "noul", "noul": min(max(decision.number, 0.0), 1.0)}
     by_name = dict(zip(decision.options, decision.probabilities, strict=True))
     if decision.kind == "choice":
         concentrated = spread(decision.probabilities, ordered=False)
-        told: dict[str, Json] = {"choice": decision.choice, "probabilities": {**by_name}, "confidence": concentrated}
-        return {"type": "choice", **told}
-    numbered: dict[str, Json] = {str(place): each for place, each in enumerate(decision.probabilities)}
+        body: dict[str, Json] = {"choice": decision.choice, "probabilities": {**by_name}, "confidence": concentrated}
+        return {"type": "choice", **body}
+    numbered: dict[str, Json] = {str(index): probability for index, probability in enumerate(decision.probabilities)}
     return {
         "type": "score",
         "score": decision.number,
-        "legend": {str(place): level for place, level in enumerate(asked.criteria)},
+        "legend": {str(index): level for index, level in enumerate(question.criteria)},
         "probabilities": numbered,
         "confidence": spread(decision.probabilities, ordered=True),
     }
@@ -194,12 +198,13 @@ def systemone_error(error: Exception) -> Response:
     if isinstance(error, ValidationError):
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         places = [
-            {"loc": ["body", *map(_place, each["loc"])], "msg": each["msg"], "type": each["type"]} for each in problems
+            {"loc": ["body", *map(_location_part, problem["loc"])], "msg": problem["msg"], "type": problem["type"]}
+            for problem in problems
         ]
         return SystemOneErrorResponse(422, places, left)
     if isinstance(error, WireError) and error.code in {"invalid_json", "invalid_request", "unsupported_content"}:
-        place = [error.param] if error.param else []
-        return SystemOneErrorResponse(422, [_problem(place, error.message, error.code)], left)
+        location = [error.param] if error.param else []
+        return SystemOneErrorResponse(422, [_problem(location, error.message, error.code)], left)
     if isinstance(error, InputError) and not isinstance(error, UnknownSpecialist):
         return SystemOneErrorResponse(422, [_problem([], " ".join(str(error).split()), error.code)], left)
     shown: ErrorResponse = error_response(error)
@@ -212,9 +217,9 @@ def systemone_error(error: Exception) -> Response:
     return SystemOneErrorResponse(shown.status_code, {"error_type": kind, "message": shown.error["message"]}, kept)
 
 
-def _place(part: str | int) -> str | int:
+def _location_part(part: str | int) -> str | int:
     return part[:300] if isinstance(part, str) else part
 
 
-def _problem(place: list[str], message: str, kind: str) -> dict[str, object]:
-    return {"loc": ["body", *place], "msg": message, "type": kind}
+def _problem(location: list[str], message: str, kind: str) -> dict[str, object]:
+    return {"loc": ["body", *location], "msg": message, "type": kind}

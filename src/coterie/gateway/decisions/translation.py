@@ -136,7 +136,7 @@ def decide_openai(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     wire = read_wire(DecisionsRequest, body)
     state = request_about(_state(wire.input))
     request = request_for(gateway, caller, state, model=wire.model, aliases=OPENAI_ALIASES, extension=wire.coterie)
-    questions = [_question(each, f"questions[{place}]") for place, each in enumerate(wire.questions)]
+    questions = [_question(question, f"questions[{index}]") for index, question in enumerate(wire.questions)]
     return deciding(gateway, request, questions, lambda answer: _response(wire, answer), wire)
 
 
@@ -156,8 +156,8 @@ def _state(given: str | list[InputItem]) -> object:
 def _turns(items: list[InputItem]) -> Iterator[Message]:
     """Yield the messages, calls and outputs of an input as turns of a conversation."""
     called: set[str] = set()
-    for place, item in enumerate(items):
-        where = f"input[{place}]"
+    for index, item in enumerate(items):
+        where = f"input[{index}]"
         match item.type:
             case "message" if item.role is not None and item.content is not None:
                 role = "system" if item.role == "developer" else item.role
@@ -178,7 +178,7 @@ def _turns(items: list[InputItem]) -> Iterator[Message]:
 def _text(parts: Parts, where: str) -> str:
     if isinstance(parts, str):
         return parts
-    return "\n".join(_part(part, f"{where}[{place}]") for place, part in enumerate(parts))
+    return "\n".join(_part(part, f"{where}[{index}]") for index, part in enumerate(parts))
 
 
 def _part(part: InputPart, where: str) -> str:
@@ -193,26 +193,26 @@ def _part(part: InputPart, where: str) -> str:
 
 
 def _question(wire: PredicateQuestion | ChoicesQuestion | LevelsQuestion, where: str) -> Question:
-    told, name = _text(wire.instructions, f"{where}.instructions"), wire.name or ""
+    instructions, name = _text(wire.instructions, f"{where}.instructions"), wire.name or ""
     if isinstance(wire, PredicateQuestion):
-        return Question.predicate(told, name=name)
+        return Question.predicate(instructions, name=name)
     if isinstance(wire, LevelsQuestion):
-        options = tuple(Option(name=each.label, description=each.description or "") for each in wire.levels)
-        return Question(kind="score", options=options, instructions=told, name=name)
+        options = tuple(Option(name=level.label, description=level.description or "") for level in wire.levels)
+        return Question(kind="score", options=options, instructions=instructions, name=name)
     named = zip(_names(wire), wire.choices, strict=True)
-    options = tuple(Option(name=value, description=each.description or "") for value, each in named)
-    return Question(kind="choice", options=options, instructions=told, name=name)
+    options = tuple(Option(name=value, description=choice.description or "") for value, choice in named)
+    return Question(kind="choice", options=options, instructions=instructions, name=name)
 
 
 def _names(wire: ChoicesQuestion) -> list[str]:
     """Return the names of the options; a boolean spelt like a text of the same question gets another name."""
-    texts = {each.value for each in wire.choices if isinstance(each.value, str)}
+    texts = {choice.value for choice in wire.choices if isinstance(choice.value, str)}
     booleans = {value: str(value).lower() for value in (False, True)}
     return [
-        each.value
-        if isinstance(each.value, str)
-        else booleans[each.value] + (" (boolean)" if booleans[each.value] in texts else "")
-        for each in wire.choices
+        choice.value
+        if isinstance(choice.value, str)
+        else booleans[choice.value] + (" (boolean)" if booleans[choice.value] in texts else "")
+        for choice in wire.choices
     ]
 
 
@@ -222,24 +222,26 @@ def _names(wire: ChoicesQuestion) -> list[str]:
 def _response(wire: DecisionsRequest, answer: Decisions) -> dict[str, Json]:
     return {
         "model": wire.model,
-        "answers": [_answer(each, asked) for each, asked in zip(answer.decisions, wire.questions, strict=True)],
+        "answers": [
+            _answer(decision, question) for decision, question in zip(answer.decisions, wire.questions, strict=True)
+        ],
         "usage": _usage(answer.trace.usage),
         "coterie": summarise_decisions(answer),
     }
 
 
-def _answer(decision: Decision, asked: PredicateQuestion | ChoicesQuestion | LevelsQuestion) -> dict[str, Json]:
-    head: dict[str, Json] = {"type": asked.type, "name": asked.name}
-    if isinstance(asked, PredicateQuestion):
+def _answer(decision: Decision, question: PredicateQuestion | ChoicesQuestion | LevelsQuestion) -> dict[str, Json]:
+    head: dict[str, Json] = {"type": question.type, "name": question.name}
+    if isinstance(question, PredicateQuestion):
         return {**head, "probability": min(max(decision.number, 0.0), 1.0)}
     confidence = spread(decision.probabilities, ordered=decision.kind == "score")
-    if isinstance(asked, LevelsQuestion):
+    if isinstance(question, LevelsQuestion):
         levels: list[Json] = [
-            {"value": place, "label": level.label, "probability": probability}
-            for place, (level, probability) in enumerate(zip(asked.levels, decision.probabilities, strict=True))
+            {"value": index, "label": level.label, "probability": probability}
+            for index, (level, probability) in enumerate(zip(question.levels, decision.probabilities, strict=True))
         ]
         return {**head, "score": decision.number, "confidence": confidence, "probabilities": levels}
-    values = [each.value for each in asked.choices]
+    values = [choice.value for choice in question.choices]
     chosen = values[decision.options.index(decision.choice)]
     weights: list[Json] = [
         {"value": value, "probability": probability}

@@ -76,8 +76,8 @@ def _shaped(scope: Scope, send: Send) -> Send:
             await send(message)
             return
         status = refused.pop()
-        said = message.get("body", b"").decode("utf-8", "replace") or HTTPStatus(status).phrase
-        response = ErrorResponse(status, "invalid_request", f"{said}.").for_path(scope["path"])
+        problem = message.get("body", b"").decode("utf-8", "replace") or HTTPStatus(status).phrase
+        response = ErrorResponse(status, "invalid_request", f"{problem}.").for_path(scope["path"])
         await response(scope, _replay(b""), send)
 
     return forward

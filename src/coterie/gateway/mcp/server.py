@@ -117,16 +117,16 @@ class MCPHandlers:
     async def list_resources(self, _context: object, params: PaginatedRequestParams | None) -> ListResourcesResult:
         """List every index with its documents that the caller may see, a page at a time."""
         after = _read_cursor(params.cursor) if params and params.cursor else ("", "")
-        found: list[tuple[str, str]] = []
+        documents: list[tuple[str, str]] = []
         for index in sorted(name for name in self._indexes() if name >= after[0]):
             names = [""]
             with suppress(SetupError):  # an index that cannot be read is there, and its documents are not
                 names += sorted(await self._documents(index))
-            found += [(index, name) for name in names if (index, name) > after][: PAGE + 1 - len(found)]
-            if len(found) > PAGE:
+            documents += [(index, name) for name in names if (index, name) > after][: PAGE + 1 - len(documents)]
+            if len(documents) > PAGE:
                 break
-        more = _write_cursor(*found[PAGE - 1]) if len(found) > PAGE else None
-        return ListResourcesResult(resources=[_resource(*each) for each in found[:PAGE]], next_cursor=more)
+        more = _write_cursor(*documents[PAGE - 1]) if len(documents) > PAGE else None
+        return ListResourcesResult(resources=[_resource(*document) for document in documents[:PAGE]], next_cursor=more)
 
     async def list_templates(
         self,
@@ -146,10 +146,10 @@ class MCPHandlers:
             async with self._working():
                 text, kind = await self._read(*read_uri(params.uri))
         except Exception as error:  # noqa: BLE001 - as above, as an error of the protocol
-            told = error_response(error)
-            code = INVALID_PARAMS if told.status_code in {400, 404} else INTERNAL_ERROR
-            about = {"uri": params.uri, "code": told.error["code"]}
-            raise MCPError(code, f"Resource not found or refused: {told.error['message']}", about) from None
+            refused = error_response(error)
+            code = INVALID_PARAMS if refused.status_code in {400, 404} else INTERNAL_ERROR
+            about = {"uri": params.uri, "code": refused.error["code"]}
+            raise MCPError(code, f"Resource not found or refused: {refused.error['message']}", about) from None
         return ReadResourceResult(contents=[TextResourceContents(uri=params.uri, mime_type=kind, text=text)])
 
     # --- What the caller may see -----------------------------------------------------------------
@@ -161,7 +161,9 @@ class MCPHandlers:
         """Return indexes whose documents this caller may name in a request: none without permission for the reader."""
         if not self.caller.sees(READER):
             return {}
-        return {name: each for name, each in self.gateway.network.knowledge.items() if isinstance(each, DocumentIndex)}
+        return {
+            name: index for name, index in self.gateway.network.knowledge.items() if isinstance(index, DocumentIndex)
+        }
 
     async def _documents(self, index: str) -> Mapping[str, str]:
         """Return the documents of an index that the caller may see. Raises `SetupError` while it cannot be read."""

@@ -91,12 +91,12 @@ def read_arguments(given: Mapping[str, Any], *, specialist: str | None, caller: 
     kind = AskArguments if specialist is None else ToolArguments
     if unknown := sorted(given.keys() - kind.model_fields.keys()):
         raise InputError(f"Unknown argument {unknown[0][:100]!r}.", hint=f"There is: {', '.join(kind.model_fields)}.")
-    asked = kind.model_validate(dict(given))
-    if asked.clearance is not None and asked.clearance > most:
+    options = kind.model_validate(dict(given))
+    if options.clearance is not None and options.clearance > most:
         raise WireError(
-            "invalid_request", f"clearance: {asked.clearance.value!r} is above {most.value!r}, the most here."
+            "invalid_request", f"clearance: {options.clearance.value!r} is above {most.value!r}, the most here."
         )
-    values = dict(asked) | {"clearance": asked.clearance or most}
+    values = dict(options) | {"clearance": options.clearance or most}
     if values.get("document"):
         values["document"] = Document(text=values["document"])
     return Request(
@@ -151,11 +151,11 @@ class RoutedAnswer(ToolAnswer):
 
 def tool_names(specialists: Iterable[str]) -> dict[str, str | None]:
     """Return the specialist of each tool, None for the router's; a name that the router has gets a variant."""
-    known = list(specialists)
+    names_of_specialists = list(specialists)
     names: dict[str, str | None] = {ROUTER_TOOL: None}
-    for name in known:
+    for name in names_of_specialists:
         tool = name
-        while tool in names or (tool != name and tool in known):
+        while tool in names or (tool != name and tool in names_of_specialists):
             tool = f"{tool}_specialist"
         names[tool] = name
     return names
@@ -222,19 +222,19 @@ def _schema(kind: type[BaseModel], mode: Literal["validation", "serialization"])
 
 def tool_result(answer: Answer, *, specialist: str | None, ignored: Sequence[str] = ()) -> CallToolResult:
     """Return an answer as structured content, as JSON text for other clients, and the arguments without effect."""
-    told: dict[str, Any] = dict(summarise(answer.trace))
+    summary: dict[str, Any] = dict(summarise(answer.trace))
     # What answers: the accepted finding of the specialist that was asked, then one of another, then an abstention.
-    ranked = sorted(told["findings"], key=lambda each: (each["accepted"], each["specialist"] == specialist))
-    leading = ranked[-1] if ranked else told["route"]
+    ranked = sorted(summary["findings"], key=lambda finding: (finding["accepted"], finding["specialist"] == specialist))
+    leading = ranked[-1] if ranked else summary["route"]
     content = {
         "value": None,
         "confidence": None,
         "specialist": None,
         "evidence": [],
         **{key: value for key, value in leading.items() if key in ToolAnswer.model_fields},
-        **{key: told[key] for key in ("status", "accepted", "trace_id", "egress", "usage")},
+        **{key: summary[key] for key in ("status", "accepted", "trace_id", "egress", "usage")},
         "text": answer.text,
-        **({} if specialist else {key: told[key] for key in ("route", "findings")}),
+        **({} if specialist else {key: summary[key] for key in ("route", "findings")}),
     }
     body = encode(content).decode()
     meta = {f"{ROUTED}/ignored": list(ignored)} if ignored else None
@@ -246,8 +246,8 @@ def failed(error: ErrorResponse) -> CallToolResult:
     about = {"code": error.error["code"], "status": error.status_code}
     if "retry-after" in error.headers:
         about["retry_after"] = int(error.headers["retry-after"])
-    said = encode({"error": {"message": error.error["message"], **about}}).decode()
-    return CallToolResult(content=[TextContent(text=said)], is_error=True, _meta={f"{ROUTED}/error": about})
+    body = encode({"error": {"message": error.error["message"], **about}}).decode()
+    return CallToolResult(content=[TextContent(text=body)], is_error=True, _meta={f"{ROUTED}/error": about})
 
 
 # --- Resources -----------------------------------------------------------------------------------

@@ -36,17 +36,17 @@ def complete_chat(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """Return the ASGI app that answers a chat request. Raises `WireError` or pydantic's `ValidationError`."""
     wire, network = read_wire(ChatRequest, body), gateway.network
     check_results(wire.messages, session=wire.coterie is not None and wire.coterie.session is not None)
-    asked = asked_of(gateway, caller, wire)
-    trace_id, abstain = network.new_id(), abstaining(gateway, wire.coterie, asked.request)
+    chat = asked_of(gateway, caller, wire)
+    trace_id, abstain = network.new_id(), abstaining(gateway, wire.coterie, chat.request)
     form = ChatFormat(
         trace_id,
         model=wire.model,
-        function=asked.function,
+        function=chat.function,
         abstain=abstain,
         created=int(network.clock()),
         with_usage=bool(wire.stream_options and wire.stream_options.include_usage),
     )
-    return exchange(gateway, caller, asked, form, trace_id=trace_id, stream=bool(wire.stream), abstain=abstain)
+    return exchange(gateway, caller, chat, form, trace_id=trace_id, stream=bool(wire.stream), abstain=abstain)
 
 
 def asked_of(gateway: Gateway, caller: Caller, wire: ChatRequest) -> AskedChat:
@@ -54,23 +54,23 @@ def asked_of(gateway: Gateway, caller: Caller, wire: ChatRequest) -> AskedChat:
     seen = [name for name in gateway.network.specialists if caller.sees(name)]
     most = caller.clearance(gateway.network.default_label)
     if wire.coterie is not None and wire.coterie.session is not None and not gateway.section.sessions:
-        said = "This network remembers no conversations ([gateway] sessions = false): leave the session out."
-        raise WireError("unsupported_parameter", said, param="coterie.session")
-    asked = read_request(wire, specialists=seen, tenant=caller.tenant, clearance=most)
-    idle = {f"coterie.{name}" for name in idle_options(gateway, asked.request)}
-    return replace(asked, set=asked.set | idle)
+        problem = "This network remembers no conversations ([gateway] sessions = false): leave the session out."
+        raise WireError("unsupported_parameter", problem, param="coterie.session")
+    chat = read_request(wire, specialists=seen, tenant=caller.tenant, clearance=most)
+    idle = {f"coterie.{name}" for name in idle_options(gateway, chat.request)}
+    return replace(chat, set=chat.set | idle)
 
 
 def abstaining(gateway: Gateway, extension: Extension | None, request: Request) -> Abstain:
     """Return the form of an abstention. Where JSON is requested, its text is never the answer's text."""
-    asked: Abstain = (extension.abstain if extension else None) or gateway.section.abstain
-    return "refusal" if asked == "text" and request.schema is not None else asked
+    mode: Abstain = (extension.abstain if extension else None) or gateway.section.abstain
+    return "refusal" if mode == "text" and request.schema is not None else mode
 
 
 def exchange(
     gateway: Gateway,
     caller: Caller,
-    asked: AskedChat,
+    chat: AskedChat,
     form: AnswerFormat,
     *,
     trace_id: str,
@@ -78,7 +78,7 @@ def exchange(
     abstain: Abstain,
 ) -> ASGIApp:
     """Return the ASGI app that asks the network for a caller and answers in the format of an API."""
-    request, most = asked.request, caller.clearance(gateway.network.default_label)
+    request, most = chat.request, caller.clearance(gateway.network.default_label)
     request = replace(
         request,
         clearance=request.clearance or most,
@@ -95,7 +95,7 @@ def exchange(
         format=form,
         stream=stream,
         abstain=abstain,
-        set=asked.set,
+        set=chat.set,
     )
 
 
@@ -150,12 +150,12 @@ class CompletionView(Wire):
 def complete_text(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """Return the ASGI app that answers a request. Raises `WireError` or pydantic's `ValidationError`."""
     wire = read_wire(CompletionRequest, body)
-    asked = asked_of(gateway, caller, _as_chat(wire))
-    asked = replace(asked, set=asked.set | _without_chat(wire))
+    chat = asked_of(gateway, caller, _as_chat(wire))
+    chat = replace(chat, set=chat.set | _without_chat(wire))
     trace_id = gateway.network.new_id()
-    abstain = abstaining(gateway, wire.coterie, asked.request)
+    abstain = abstaining(gateway, wire.coterie, chat.request)
     form = completion_format(gateway, _about(wire), trace_id)
-    return exchange(gateway, caller, asked, form, trace_id=trace_id, stream=bool(wire.stream), abstain=abstain)
+    return exchange(gateway, caller, chat, form, trace_id=trace_id, stream=bool(wire.stream), abstain=abstain)
 
 
 def complete_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> ASGIApp:
@@ -192,8 +192,8 @@ def _as_chat(wire: CompletionRequest) -> ChatRequest:
     for name in ("echo", "suffix", "logprobs"):
         if getattr(wire, name):
             raise WireError("unsupported_parameter", f"{name} is not supported.", param=name)
-    told = {name: getattr(wire, name) for name in SamplingWire.model_fields} | (wire.model_extra or {})
-    told |= {
+    options = {name: getattr(wire, name) for name in SamplingWire.model_fields} | (wire.model_extra or {})
+    options |= {
         "tools": None,
         "tool_choice": None,
         "model": wire.model,
@@ -201,7 +201,7 @@ def _as_chat(wire: CompletionRequest) -> ChatRequest:
         "stream": wire.stream,
         "messages": [{"role": "user", "content": given[0]}],
     }
-    chat = ChatRequest.model_validate({name: value for name, value in told.items() if value is not None})
+    chat = ChatRequest.model_validate({name: value for name, value in options.items() if value is not None})
     return chat.model_copy(update={"coterie": wire.coterie})
 
 
@@ -215,7 +215,7 @@ class CompletionFormat:
     def whole(self, answer: ToldAnswer, *, refused: bool) -> dict[str, Any]:
         """Return the completion."""
         usage = {"usage": token_usage(answer.trace), "coterie": summarise(answer.trace)}
-        return self._told(answer.text, finish=self._finish(answer, refused=refused)) | usage
+        return self._chunk(answer.text, finish=self._finish(answer, refused=refused)) | usage
 
     def begin(self) -> bytes:
         """Return nothing: this stream has no beginning."""
@@ -223,7 +223,7 @@ class CompletionFormat:
 
     def piece(self, text: str, *, refused: bool) -> bytes:  # noqa: ARG002 - a text either way
         """Return a piece of the text."""
-        return event(self._told(text))
+        return event(self._chunk(text))
 
     def calls(self, text: str) -> bytes:
         """Return a piece of the text, since this API has no calls."""
@@ -231,7 +231,7 @@ class CompletionFormat:
 
     def end(self, answer: ToldAnswer, *, refused: bool) -> bytes:
         """Return the finish reason, the token counts and the end mark."""
-        last = self._told("", finish=self._finish(answer, refused=refused)) | {"coterie": summarise(answer.trace)}
+        last = self._chunk("", finish=self._finish(answer, refused=refused)) | {"coterie": summarise(answer.trace)}
         counts = event({**self.head, "choices": [], "usage": token_usage(answer.trace)}) if self.with_usage else b""
         return event(last) + counts + DONE
 
@@ -239,7 +239,7 @@ class CompletionFormat:
         """Return the error as an event."""
         return event({"error": error.error})
 
-    def _told(self, text: str, *, finish: str | None = None) -> dict[str, Any]:
+    def _chunk(self, text: str, *, finish: str | None = None) -> dict[str, Any]:
         return {**self.head, "choices": [{"text": text, "index": 0, "logprobs": None, "finish_reason": finish}]}
 
     def _finish(self, answer: ToldAnswer, *, refused: bool) -> str:

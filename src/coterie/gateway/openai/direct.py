@@ -91,14 +91,14 @@ def ask_model(
     """
     refuse_unsupported(wire.model_copy(update={"logprobs": None}))  # there are some here
     biases = (wire.model_extra or {}).get("logit_bias") or {}
-    if not isinstance(biases, dict) or not all(isinstance(each, int | float) for each in biases.values()):
+    if not isinstance(biases, dict) or not all(isinstance(bias, int | float) for bias in biases.values()):
         raise WireError("invalid_request", "logit_bias has a number for each token.", param="logit_bias")
     given = None if wire.coterie is None else wire.coterie.model_dump(exclude_unset=True, exclude_none=True)
     options, unread = own_options(given, acting=("label",))
     for name in _NOT_SHOWN:
         if f"coterie.{name}" in unread:
-            said = "A model that is asked directly is shown the messages and nothing else: put it there."
-            raise WireError("unsupported_parameter", said, param=f"coterie.{name}")
+            problem = "A model that is asked directly is shown the messages and nothing else: put it there."
+            raise WireError("unsupported_parameter", problem, param=f"coterie.{name}")
     texts = read_texts(wire.messages)
     if wire.messages[-1].role == "user" and not texts[-1].strip():
         raise WireError("invalid_request", "The last message is empty: nothing is asked.", param="messages")
@@ -108,8 +108,8 @@ def ask_model(
         kept["max_tokens"] = most
     top = kept.get("top_logprobs")
     if top is not None and not (wire.logprobs and type(top) is int and 0 <= top <= _MOST_LOGPROBS):
-        said = f"top_logprobs is a whole number from 0 to {_MOST_LOGPROBS}, and needs logprobs: true."
-        raise WireError("invalid_request", said, param="top_logprobs")
+        problem = f"top_logprobs is a whole number from 0 to {_MOST_LOGPROBS}, and needs logprobs: true."
+        raise WireError("invalid_request", problem, param="top_logprobs")
     calling = bool(wire.tools) and wire.tool_choice != "none"
     _, schema = read_form(wire.model_copy(update={"tool_choice": None}) if wire.tools else wire)
     if calling and schema is not None:
@@ -132,20 +132,20 @@ def ask_model(
 
 def _turns(messages: Sequence[ChatMessage], texts: Sequence[str]) -> list[dict[str, str]]:
     """Convert messages for any chat template: calls as the model writes them, results as text of the user."""
-    told: list[dict[str, str]] = []
+    turns: list[dict[str, str]] = []
     for at, (message, text) in enumerate(zip(messages, texts, strict=True)):
         if message.role == "tool" or message.tool_calls:
             *_, turn = tool_turns(messages[: at + 1], texts[: at + 1])
-            told.append({"role": turn.role, "content": turn.text})
+            turns.append({"role": turn.role, "content": turn.text})
         else:
-            told.append({"role": "system" if message.role == "developer" else message.role, "content": text})
-    return told
+            turns.append({"role": "system" if message.role == "developer" else message.role, "content": text})
+    return turns
 
 
 def _joined(messages: list[dict[str, str]]) -> list[dict[str, str]]:
     """Join system messages into one at the beginning, where templates expect it."""
-    system = "\n\n".join(each["content"] for each in messages if each["role"] == "system")
-    rest = [each for each in messages if each["role"] != "system"]
+    system = "\n\n".join(message["content"] for message in messages if message["role"] == "system")
+    rest = [message for message in messages if message["role"] != "system"]
     return [{"role": "system", "content": system}, *rest] if system else rest
 
 
@@ -165,8 +165,8 @@ class Constrained(Relay):
             trace_id = network.new_id()
             relayed = replace(self.asked(scope), schema=decodable(self.schema, level))
             async with aclosing(network.relay(relayed, trace_id=trace_id)) as events:
-                told = json.loads(b"".join([said async for said in events if isinstance(said, bytes)]))
-            text, wrong = read_answer(self.schema, told["choices"][0]["message"]["content"] or "")
+                completion = json.loads(b"".join([event async for event in events if isinstance(event, bytes)]))
+            text, wrong = read_answer(self.schema, completion["choices"][0]["message"]["content"] or "")
             if not wrong:
                 break
         if wrong:
@@ -197,8 +197,8 @@ class Translated:
             if self.stream:
                 await self._streamed(events, trace_id, send)
                 return
-            said = b"".join([each async for each in events if isinstance(each, bytes)])
-        (choice,) = json.loads(said)["choices"]
+            body = b"".join([event async for event in events if isinstance(event, bytes)])
+        (choice,) = json.loads(body)["choices"]
         cut = choice["finish_reason"] == "length"
         answer = await relay.settled(trace_id, choice["message"]["content"] or "", cut=cut)
         await relay.answer(answer, stream=False)(scope, receive, send)
@@ -216,8 +216,8 @@ class Translated:
         async with failing_in_stream(relay.gateway, form, send):
             if opening := form.begin():
                 await send_event(send, opening)
-            async for said in events:
-                for choice in _choices(said) if isinstance(said, bytes) else ():
+            async for event in events:
+                for choice in _choices(event) if isinstance(event, bytes) else ():
                     cut |= choice.get("finish_reason") == "length"
                     if piece := choice["delta"].get("content"):
                         text += piece
@@ -226,8 +226,8 @@ class Translated:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _choices(said: bytes) -> Iterator[dict[str, Any]]:
+def _choices(body: bytes) -> Iterator[dict[str, Any]]:
     """Yield the choices in the events of a chat stream."""
-    for each in said.split(b"\n\n"):
-        if each and each != b"data: [DONE]":
-            yield from json.loads(each.removeprefix(b"data: "))["choices"]
+    for event in body.split(b"\n\n"):
+        if event and event != b"data: [DONE]":
+            yield from json.loads(event.removeprefix(b"data: "))["choices"]

@@ -63,7 +63,7 @@ def read_inputs(given: str | list[str] | list[int] | list[list[int]]) -> list[st
     if not 0 < len(texts) <= MOST_INPUTS:
         raise WireError("invalid_request", f"Found {len(texts)} inputs; 1 to {MOST_INPUTS} can be sent.", param="input")
     checked = []
-    for place, text in enumerate(texts):
+    for index, text in enumerate(texts):
         if not isinstance(text, str):
             raise WireError(
                 "unsupported_content",
@@ -72,7 +72,7 @@ def read_inputs(given: str | list[str] | list[int] | list[list[int]]) -> list[st
                 param="input",
             )
         if not text.strip():
-            raise WireError("invalid_request", f"Input {place} is empty.", param=f"input[{place}]")
+            raise WireError("invalid_request", f"Input {index} is empty.", param=f"input[{index}]")
         checked.append(text)
     return checked
 
@@ -258,7 +258,7 @@ def rerank(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """Return the ASGI app for a rerank request. Raises `WireError` or pydantic's `ValidationError`."""
     wire = read_wire(RerankRequest, body)
     _check(wire.model)
-    documents = [each if isinstance(each, str) else each.text for each in wire.documents]
+    documents = [document if isinstance(document, str) else document.text for document in wire.documents]
     _check_texts([("query", wire.query), *((f"documents[{i}]", text) for i, text in enumerate(documents))])
     return Reranking(
         gateway=gateway,
@@ -274,10 +274,10 @@ def score(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """Return the ASGI app for a score request. Raises `WireError` or pydantic's `ValidationError`."""
     wire = read_wire(ScoreRequest, body)
     _check(wire.model)
-    firsts, seconds = ([each] if isinstance(each, str) else each for each in (wire.text_1, wire.text_2))
+    firsts, seconds = ([value] if isinstance(value, str) else value for value in (wire.text_1, wire.text_2))
     if len(firsts) not in {1, len(seconds)}:
-        said = f"text_1 has {len(firsts)} texts and text_2 has {len(seconds)}; one, or as many."
-        raise WireError("invalid_request", said, param="text_1")
+        problem = f"text_1 has {len(firsts)} texts and text_2 has {len(seconds)}; one, or as many."
+        raise WireError("invalid_request", problem, param="text_1")
     named = [("text_1", text) for text in firsts] + [("text_2", text) for text in seconds]
     _check_texts(named)
     return Reranking(
@@ -292,8 +292,8 @@ def score(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
 
 def _check(model: str) -> None:
     if model != ROUTED:
-        said = f"Asked for model {model[:100]!r}; scores come from {ROUTED!r}."
-        raise WireError("model_not_found", said, param="model")
+        problem = f"Asked for model {model[:100]!r}; scores come from {ROUTED!r}."
+        raise WireError("model_not_found", problem, param="model")
 
 
 def _check_texts(named: Sequence[tuple[str, str]]) -> None:
@@ -319,21 +319,21 @@ class Reranking(EncoderRequest):
         size = sum(map(len, self.texts)) * 8  # comparing tokens costs more than reading characters
         scores: list[float] = await aside(size, lambda: [likeness(encoded[a], encoded[b]) for a, b in self.pairs])
         network = self.gateway.network
-        told: dict[str, Any] = {"model": ROUTED, "usage": {"total_tokens": tokens}}
+        head: dict[str, Any] = {"model": ROUTED, "usage": {"total_tokens": tokens}}
         if self.wire is None:
-            data = [{"index": i, "object": "score", "score": each} for i, each in enumerate(scores)]
-            told |= {"id": f"score-{network.new_id()}", "object": "list", "created": int(network.clock()), "data": data}
+            data = [{"index": i, "object": "score", "score": value} for i, value in enumerate(scores)]
+            head |= {"id": f"score-{network.new_id()}", "object": "list", "created": int(network.clock()), "data": data}
         else:
-            told |= {"id": f"rerank-{network.new_id()}", "results": self._ordered(scores, self.wire)}
-        await JSONBody(told, headers={EGRESS_HEADER: "none", **ignored_header(self.ignored)})(scope, receive, send)
+            head |= {"id": f"rerank-{network.new_id()}", "results": self._ordered(scores, self.wire)}
+        await JSONBody(head, headers={EGRESS_HEADER: "none", **ignored_header(self.ignored)})(scope, receive, send)
 
     def _ordered(self, scores: Sequence[float], wire: RerankRequest) -> list[dict[str, Any]]:
         """Return the results, best first; equal ones in the order of the request."""
         order = sorted(range(len(scores)), key=lambda i: -scores[i])[: wire.top_n]
         results: list[dict[str, Any]] = [{"index": i, "relevance_score": scores[i]} for i in order]
         if wire.return_documents:
-            for each in results:
-                each["document"] = {"text": self.texts[each["index"] + 1]}
+            for result in results:
+                result["document"] = {"text": self.texts[result["index"] + 1]}
         return results
 
 

@@ -20,7 +20,7 @@ async def list_models(http: HTTPRequest) -> Response:
     """List all of them, the router first: as OpenAI lists models (`data`), and as System One does (`models`)."""
     gateway, seen = Gateway.of(http), _seen(http)
     data = [_view(gateway, name, seen) for name in model_names(seen)]
-    models = [_systemone_view(each) for each in data]  # of those that are asked alone none decides
+    models = [_systemone_view(model) for model in data]  # of those that are asked alone none decides
     data += [_alone(gateway, key) for key in _relayed(http)]
     return JSONBody({"object": "list", "data": data, "models": models})
 

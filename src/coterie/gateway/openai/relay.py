@@ -64,14 +64,16 @@ def relaying(
         nonlocal known
         names, current = gateway.network.models, known
         if names is not current[0]:  # they change with the network alone, and each request asks
-            keys = {each.name: key for key, each in names.items()} | {key: key for key in names}
+            keys = {model.name: key for key, model in names.items()} | {key: key for key in names}
             current = known = names, keys, [json.dumps(name).encode() for name in keys]
         key, content = _named(body, *current[1:], aliases)
         if key is None or not may_relay(gateway, caller, key):
             return otherwise(gateway, caller, body)
         if names[key].local and local is None:
-            said = f"The model {key!r} runs in this process and writes text: it answers at the endpoints of chat only."
-            raise WireError("unsupported_parameter", said, param="model")
+            problem = (
+                f"The model {key!r} runs in this process and writes text: it answers at the endpoints of chat only."
+            )
+            raise WireError("unsupported_parameter", problem, param="model")
         if names[key].local and local is not None:
             return local(gateway, caller, body, key)
         options, ignored = own_options(content.get(extension), name=extension)
@@ -99,7 +101,9 @@ def own_options(
     if not isinstance(given, Mapping):
         return _NO_OPTIONS, frozenset()
     others = frozenset(f"{name}.{option}" for option in given.keys() - set(acting))
-    return _Body.model_validate({"coterie": {each: given[each] for each in acting if each in given}}).coterie, others
+    return _Body.model_validate(
+        {"coterie": {option: given[option] for option in acting if option in given}}
+    ).coterie, others
 
 
 _NO_OPTIONS = RelayOptions()
@@ -196,34 +200,38 @@ class Relay:
         """Relay. An error before the first byte has its own status; afterwards the answer is cut off."""
         trace_id = self.gateway.network.new_id()
         async with aclosing(self.gateway.network.relay(self.asked(scope), trace_id=trace_id)) as events:
-            async for said in events:
-                if isinstance(said, RelayAnswer):
-                    await self.answer(said, stream=bool(self.content.get("stream")))(scope, receive, send)
+            async for event in events:
+                if isinstance(event, RelayAnswer):
+                    await self.answer(event, stream=bool(self.content.get("stream")))(scope, receive, send)
                     return
-                if isinstance(said, RelayHead):
-                    headers = {**said.headers, **self.named, EGRESS_HEADER: said.egress}
+                if isinstance(event, RelayHead):
+                    headers = {**event.headers, **self.named, EGRESS_HEADER: event.egress}
                     headers |= {TRACE_HEADER: trace_id, "cache-control": "no-store"}
-                    if said.body:
-                        headers["content-length"] = str(len(said.body))
-                    told = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
-                    await send({"type": "http.response.start", "status": said.status, "headers": told})
-                    if said.body:
-                        await send({"type": "http.response.body", "body": said.body})
+                    if event.body:
+                        headers["content-length"] = str(len(event.body))
+                    raw_headers = [
+                        (name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()
+                    ]
+                    await send({"type": "http.response.start", "status": event.status, "headers": raw_headers})
+                    if event.body:
+                        await send({"type": "http.response.body", "body": event.body})
                         return
                 else:
-                    await send_event(send, said)
+                    await send_event(send, event)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _label(headers: Headers) -> Label | None:
-    if (said := headers.get(LABEL_HEADER)) is None:
+    if (value := headers.get(LABEL_HEADER)) is None:
         return None
     try:
-        return Label(said)
+        return Label(value)
     except ValueError:
-        known = ", ".join(label.value for label in Label)
-        raise WireError("invalid_request", f"The header {LABEL_HEADER} is {said[:50]!r}; labels are {known}.") from None
+        labels = ", ".join(label.value for label in Label)
+        raise WireError(
+            "invalid_request", f"The header {LABEL_HEADER} is {value[:50]!r}; labels are {labels}."
+        ) from None
 
 
 def _highest(*labels: Label | None) -> Label | None:
-    return max((each for each in labels if each is not None), default=None)
+    return max((label for label in labels if label is not None), default=None)

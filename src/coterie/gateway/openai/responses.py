@@ -97,34 +97,34 @@ def respond(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     """Return the ASGI app that answers a request. Raises `WireError` or pydantic's `ValidationError`."""
     wire, network = _read(body), gateway.network
     chat, resumed = _as_chat(wire), False
-    if wire.previous_response_id is not None and not any(each.role == "user" for each in chat.messages):
+    if wire.previous_response_id is not None and not any(message.role == "user" for message in chat.messages):
         # Results of calls alone: what was asked stands in the session.
         resumed = True
         chat = chat.model_copy(update={"messages": [ChatMessage(role="user", content="?"), *chat.messages]})
-    asked = asked_of(gateway, caller, chat)
+    chat_ = asked_of(gateway, caller, chat)
     trace_id = network.new_id()
     root = _root(wire.previous_response_id) or trace_id
-    remembered = wire.store is not False and not asked.request.session and gateway.section.sessions
-    request = replace(asked.request, session=f"response-{root}" if remembered else asked.request.session)
-    idle = frozenset(_NAMES.get(name, name) for name in asked.set)
-    asked = replace(asked, request=request, set=idle | without_types(wire))
+    remembered = wire.store is not False and not chat_.request.session and gateway.section.sessions
+    request = replace(chat_.request, session=f"response-{root}" if remembered else chat_.request.session)
+    idle = frozenset(_NAMES.get(name, name) for name in chat_.set)
+    chat_ = replace(chat_, request=request, set=idle | without_types(wire))
     abstain = abstaining(gateway, wire.coterie, request)
     form = ResponseFormat(
         head=_head(wire, f"resp_{root}{trace_id}", stored=remembered),
-        function=asked.function,
+        function=chat_.function,
         created=int(network.clock()),
         filtered=abstain == "content_filter",
     )
 
-    def answering(asked: AskedChat) -> ASGIApp:
-        return exchange(gateway, caller, asked, form, trace_id=trace_id, stream=bool(wire.stream), abstain=abstain)
+    def answering(chat: AskedChat) -> ASGIApp:
+        return exchange(gateway, caller, chat, form, trace_id=trace_id, stream=bool(wire.stream), abstain=abstain)
 
     if wire.previous_response_id is None:
-        return answering(asked)
+        return answering(chat_)
     if not remembered:
-        said = "What is not stored (`store: false`, or a session of its own) cannot go on from an earlier response."
-        raise WireError("invalid_request", said, param="previous_response_id")
-    return _GoesOn(gateway=gateway, asked=asked, named=wire.previous_response_id, resumed=resumed, answering=answering)
+        problem = "What is not stored (`store: false`, or a session of its own) cannot go on from an earlier response."
+        raise WireError("invalid_request", problem, param="previous_response_id")
+    return _GoesOn(gateway=gateway, asked=chat_, named=wire.previous_response_id, resumed=resumed, answering=answering)
 
 
 def respond_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) -> ASGIApp:
@@ -134,8 +134,8 @@ def respond_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) 
     """
     wire = _read(body)
     if wire.previous_response_id is not None:
-        said = "A model that is asked directly remembers nothing: send the earlier items along."
-        raise WireError("unsupported_parameter", said, param="previous_response_id")
+        problem = "A model that is asked directly remembers nothing: send the earlier items along."
+        raise WireError("unsupported_parameter", problem, param="previous_response_id")
 
     def form(trace_id: str) -> ResponseFormat:
         head = _head(wire, f"resp_{trace_id}{trace_id}", stored=False)
@@ -157,11 +157,11 @@ def _read(body: bytes) -> ResponsesRequest:
         raise WireError("unsupported_parameter", "Answers are not made in the background.", param="background")
     for name in ("conversation", "prompt"):
         if (wire.model_extra or {}).get(name):
-            said = f"No {name} is stored here: send its items and instructions, or `previous_response_id`."
-            raise WireError("unsupported_parameter", said, param=name)
-    for place, tool in enumerate(wire.tools or ()):
+            problem = f"No {name} is stored here: send its items and instructions, or `previous_response_id`."
+            raise WireError("unsupported_parameter", problem, param=name)
+    for index, tool in enumerate(wire.tools or ()):
         if not isinstance(tool.get("type"), str):
-            raise WireError("invalid_request", "A tool has a type, such as 'function'.", param=f"tools[{place}].type")
+            raise WireError("invalid_request", "A tool has a type, such as 'function'.", param=f"tools[{index}].type")
     return wire
 
 
@@ -182,10 +182,10 @@ class _GoesOn:
         context = await self.gateway.network.store.context(request.session or "", request.tenant)
         if not context.entries:
             raise _no_response(self.named)
-        asked = self.asked
+        chat = self.asked
         if self.resumed:
-            asked = replace(asked, request=_resumed(request, context))
-        await self.answering(asked)(scope, receive, send)
+            chat = replace(chat, request=_resumed(request, context))
+        await self.answering(chat)(scope, receive, send)
 
 
 def _resumed(request: Request, context: Context) -> Request:
@@ -200,23 +200,23 @@ def _resumed(request: Request, context: Context) -> Request:
 
 
 def _no_response(named: str) -> WireError:
-    said = f"There is no response {named[:100]!r}, or it was not stored."
-    return WireError("response_not_found", said, param="previous_response_id")
+    problem = f"There is no response {named[:100]!r}, or it was not stored."
+    return WireError("response_not_found", problem, param="previous_response_id")
 
 
 def _root(previous: str | None) -> str | None:
     """Return the first part of the response ids of a conversation; None without an earlier response."""
     if previous is None:
         return None
-    found = _ID.fullmatch(previous)
-    if found is None:
+    match = _ID.fullmatch(previous)
+    if match is None:
         raise _no_response(previous)
-    return found[1]
+    return match[1]
 
 
 def without_types(wire: ResponsesRequest) -> frozenset[str]:
     """Return unsupported types of tools, and the choice of such a tool."""
-    unknown = {f"tools.{str(each.get('type'))[:40]}" for each in wire.tools or () if each.get("type") != "function"}
+    unknown = {f"tools.{str(tool.get('type'))[:40]}" for tool in wire.tools or () if tool.get("type") != "function"}
     unknown |= {f"text.{name}" for name in unread_options(None if wire.text is None else wire.text.model_extra)}
     chosen = wire.tool_choice.get("type") if isinstance(wire.tool_choice, dict) else None
     return frozenset(unknown if chosen in {None, "function", "allowed_tools"} else {*unknown, "tool_choice"})
@@ -227,40 +227,40 @@ def _as_chat(wire: ResponsesRequest) -> ChatRequest:
     messages: list[dict[str, Any]] = [{"role": "system", "content": wire.instructions}] if wire.instructions else []
     items = [{"role": "user", "content": wire.input}] if isinstance(wire.input, str) else wire.input
     _check_results(wire, items)
-    for place, item in enumerate(items):
-        if (message := _message(item, place)) is not None:
+    for index, item in enumerate(items):
+        if (message := _message(item, index)) is not None:
             messages.append(message)
-    told: dict[str, Any] = {name: getattr(wire, name) for name in SamplingWire.model_fields}
-    told |= wire.model_extra or {}
-    told |= {"model": wire.model, "messages": messages, "max_completion_tokens": wire.max_output_tokens}
-    told |= {"metadata": wire.metadata, "response_format": _form(wire), "stream": wire.stream}
+    chat: dict[str, Any] = {name: getattr(wire, name) for name in SamplingWire.model_fields}
+    chat |= wire.model_extra or {}
+    chat |= {"model": wire.model, "messages": messages, "max_completion_tokens": wire.max_output_tokens}
+    chat |= {"metadata": wire.metadata, "response_format": _form(wire), "stream": wire.stream}
     functions, choice = _allowed(wire)
     if functions:
         kept = ("name", "description", "parameters")
-        told["tools"] = [{"type": "function", "function": {k: each.get(k) for k in kept}} for each in functions]
+        chat["tools"] = [{"type": "function", "function": {k: function.get(k) for k in kept}} for function in functions]
     if functions or not wire.tools:
-        told["tool_choice"] = _choice(choice)
-    checked = ChatRequest.model_validate({name: value for name, value in told.items() if value is not None})
+        chat["tool_choice"] = _choice(choice)
+    checked = ChatRequest.model_validate({name: value for name, value in chat.items() if value is not None})
     return checked.model_copy(update={"coterie": wire.coterie})
 
 
 def _allowed(wire: ResponsesRequest) -> tuple[list[dict[str, Any]], str | dict[str, Any] | None]:
     """Return the functions that may be called, and the choice among them."""
-    functions, choice = [each for each in wire.tools or () if each.get("type") == "function"], wire.tool_choice
+    functions, choice = [tool for tool in wire.tools or () if tool.get("type") == "function"], wire.tool_choice
     if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
         return functions, choice
     allowed = choice.get("tools")
     if not isinstance(allowed, list) or choice.get("mode", "auto") not in {"auto", "required"}:
-        said = "allowed_tools has the mode auto or required, and a list of tools."
-        raise WireError("invalid_request", said, param="tool_choice")
-    names = [each.get("name") for each in allowed if isinstance(each, dict)]
-    wanted = {each.get("name") for each in allowed if isinstance(each, dict) and each.get("type") == "function"}
-    if unknown := wanted - {each.get("name") for each in functions}:
-        said = (
+        problem = "allowed_tools has the mode auto or required, and a list of tools."
+        raise WireError("invalid_request", problem, param="tool_choice")
+    names = [item.get("name") for item in allowed if isinstance(item, dict)]
+    wanted = {item.get("name") for item in allowed if isinstance(item, dict) and item.get("type") == "function"}
+    if unknown := wanted - {function.get("name") for function in functions}:
+        problem = (
             f"tool_choice allows functions that are not among `tools`: {', '.join(sorted(map(repr, unknown)))[:200]}."
         )
-        raise WireError("invalid_request", said, param="tool_choice.tools")
-    return [each for each in functions if each.get("name") in names], str(choice.get("mode", "auto"))
+        raise WireError("invalid_request", problem, param="tool_choice.tools")
+    return [function for function in functions if function.get("name") in names], str(choice.get("mode", "auto"))
 
 
 def _check_results(wire: ResponsesRequest, items: list[dict[str, Any]]) -> None:
@@ -268,43 +268,45 @@ def _check_results(wire: ResponsesRequest, items: list[dict[str, Any]]) -> None:
     made: set[object] = set()
     earlier = f"call_{(wire.previous_response_id or '')[-32:]}" if wire.previous_response_id else None
     within = wire.coterie is not None and wire.coterie.session is not None
-    for place, item in enumerate(items):
+    for index, item in enumerate(items):
         if item.get("type") == "function_call":
             made.add(item.get("call_id"))
         elif item.get("type") == "function_call_output":
-            of, place_of = item.get("call_id"), f"input[{place}]"
+            of, place_of = item.get("call_id"), f"input[{index}]"
             if not isinstance(item.get("output"), str | list):
-                said = "The result of a call has an output: a text, or parts."
-                raise WireError("invalid_request", said, param=f"{place_of}.output")
-            known = isinstance(of, str) and (of in made or within or of.rpartition("_")[0] == earlier or of == earlier)
-            if not known:
-                said = f"No call before it has this call_id: {of!r:.100}."
-                raise WireError("invalid_request", said, param=f"{place_of}.call_id")
+                problem = "The result of a call has an output: a text, or parts."
+                raise WireError("invalid_request", problem, param=f"{place_of}.output")
+            is_known = isinstance(of, str) and (
+                of in made or within or of.rpartition("_")[0] == earlier or of == earlier
+            )
+            if not is_known:
+                problem = f"No call before it has this call_id: {of!r:.100}."
+                raise WireError("invalid_request", problem, param=f"{place_of}.call_id")
 
 
-def _message(item: dict[str, Any], place: int) -> dict[str, Any] | None:
+def _message(item: dict[str, Any], number: int) -> dict[str, Any] | None:
     """Convert an item to a message; None for an item without effect here."""
     kind = item.get("type", "message" if "role" in item else None)
     if kind == "function_call":
         function = {"name": str(item.get("name", "")), "arguments": str(item.get("arguments", ""))}
         return {"role": "assistant", "tool_calls": [{"id": item.get("call_id"), "function": function}]}
     if kind == "function_call_output":
-        said = item.get("output", "")
-        content = said if isinstance(said, str) else _content(said, place)
+        output = item.get("output", "")
+        content = output if isinstance(output, str) else _content(output, number)
         return {"role": "tool", "content": content, "tool_call_id": item.get("call_id")}
     if kind != "message":
         return None
-    return {"role": item.get("role"), "content": _content(item.get("content"), place)}
+    return {"role": item.get("role"), "content": _content(item.get("content"), number)}
 
 
-def _content(content: object, place: int) -> object:
+def _content(content: object, number: int) -> object:
     """Return the content of an item with chat's names for its parts."""
     if not isinstance(content, list):
         return content
     parts = []
     for part in content:
         if not isinstance(part, dict):
-            raise WireError("invalid_request", "A part of the content is no object.", param=f"input[{place}].content")
+            raise WireError("invalid_request", "A part of the content is no object.", param=f"input[{number}].content")
         parts.append({**part, "type": "text"} if part.get("type") in _TEXTS else part)
     return parts
 
@@ -319,12 +321,12 @@ def _form(wire: ResponsesRequest) -> dict[str, Any] | None:
 def _choice(choice: str | dict[str, Any] | None) -> object:
     if not isinstance(choice, dict):
         if choice not in {*_CHOICES, None}:
-            said = f"tool_choice is none, auto, required or an object, not {choice!r:.100}."
-            raise WireError("invalid_request", said, param="tool_choice")
+            problem = f"tool_choice is none, auto, required or an object, not {choice!r:.100}."
+            raise WireError("invalid_request", problem, param="tool_choice")
         return choice
     if not isinstance(choice.get("type"), str) or (choice["type"] == "function" and "name" not in choice):
-        said = "The object tool_choice has a type and, of the type function, a name."
-        raise WireError("invalid_request", said, param="tool_choice")
+        problem = "The object tool_choice has a type and, of the type function, a name."
+        raise WireError("invalid_request", problem, param="tool_choice")
     return {"type": "function", "function": {"name": choice["name"]}} if "name" in choice else "auto"
 
 
@@ -415,10 +417,10 @@ class ResponseFormat:
         if not self.kind:
             self.kind = self._kind(refused=refused)
             opening = self._event("response.output_item.added", output_index=0, item=self._item("in_progress"))
-            opening += self._event("response.content_part.added", **self._place(), part=self._part())
+            opening += self._event("response.content_part.added", **self._position(), part=self._part())
         self.text += text
         extra: dict[str, Any] = {"logprobs": []} if self.kind == "output_text" else {}
-        return opening + self._event(f"response.{self.kind}.delta", **self._place(), delta=text, **extra)
+        return opening + self._event(f"response.{self.kind}.delta", **self._position(), delta=text, **extra)
 
     def calls(self, text: str) -> bytes:
         """Return the events of each call."""
@@ -427,12 +429,12 @@ class ResponseFormat:
     def _stream_calls(self, made: list[tuple[str, str]]) -> bytes:
         self.kind, self.made, events = "function_call", made, b""
         for i, (name, arguments) in enumerate(made):
-            place = {"item_id": self._call(i, "completed")["id"], "output_index": i}
+            where = {"item_id": self._call(i, "completed")["id"], "output_index": i}
             begun = self._call(i, "in_progress") | {"arguments": ""}
             events += self._event("response.output_item.added", output_index=i, item=begun)
-            events += self._event("response.function_call_arguments.delta", **place, delta=arguments)
-            told = {"name": name, "arguments": arguments}
-            events += self._event("response.function_call_arguments.done", **place, **told)
+            events += self._event("response.function_call_arguments.delta", **where, delta=arguments)
+            call = {"name": name, "arguments": arguments}
+            events += self._event("response.function_call_arguments.done", **where, **call)
             events += self._event("response.output_item.done", output_index=i, item=self._call(i, "completed"))
         return events
 
@@ -441,9 +443,9 @@ class ResponseFormat:
         opening = b"" if self.kind else self.piece("", refused=refused)
         done = b""
         if self.kind != "function_call":
-            said = {"refusal": self.text} if self.kind == "refusal" else {"text": self.text, "logprobs": []}
-            done = self._event(f"response.{self.kind}.done", **self._place(), **said)
-            done += self._event("response.content_part.done", **self._place(), part=self._part())
+            content = {"refusal": self.text} if self.kind == "refusal" else {"text": self.text, "logprobs": []}
+            done = self._event(f"response.{self.kind}.done", **self._position(), **content)
+            done += self._event("response.content_part.done", **self._position(), part=self._part())
             done += self._event("response.output_item.done", output_index=0, item=self._item("completed"))
         kind = self.kind
         response = self.whole(answer, refused=kind == "refusal")
@@ -452,8 +454,8 @@ class ResponseFormat:
 
     def failed(self, error: ErrorResponse) -> bytes:
         """Return the error as an event."""
-        told = error.error
-        return self._event("error", code=told["code"], message=told["message"], param=told["param"])
+        details = error.error
+        return self._event("error", code=details["code"], message=details["message"], param=details["param"])
 
     def _kind(self, *, refused: bool) -> str:
         return "refusal" if refused else "output_text"
@@ -465,9 +467,9 @@ class ResponseFormat:
         """Return the items of a whole response: calls, or a message."""
         return [self._call(i, "completed") for i in range(len(self.made))] or [self._item("completed")]
 
-    def _call(self, place: int, status: str) -> dict[str, Any]:
-        name = str(self.head["id"])[-32:] + (f"_{place}" if place else "")
-        function, arguments = self.made[place]
+    def _call(self, number: int, status: str) -> dict[str, Any]:
+        name = str(self.head["id"])[-32:] + (f"_{number}" if number else "")
+        function, arguments = self.made[number]
         called = {"name": function, "arguments": arguments, "call_id": f"call_{name}"}
         return {"type": "function_call", "id": f"fc_{name}", **called, "status": status}
 
@@ -481,10 +483,10 @@ class ResponseFormat:
             return {"type": "refusal", "refusal": self.text}
         return {"type": "output_text", "text": self.text, "annotations": [], "logprobs": []}
 
-    def _place(self) -> dict[str, Any]:
+    def _position(self) -> dict[str, Any]:
         return {"item_id": f"msg_{str(self.head['id'])[-32:]}", "output_index": 0, "content_index": 0}
 
     def _event(self, kind: str, **about: object) -> bytes:
-        told = {"type": kind, "sequence_number": self.number, **about}
+        body = {"type": kind, "sequence_number": self.number, **about}
         self.number += 1
-        return f"event: {kind}\n".encode() + b"data: " + encode(told) + b"\n\n"
+        return f"event: {kind}\n".encode() + b"data: " + encode(body) + b"\n\n"

@@ -94,12 +94,12 @@ def read_request(
     """
     specialist = pinned_specialist(wire.model, specialists)
     refuse_unsupported(wire)
-    asked, history, since = _split_conversation(wire.messages)
+    text, history, since = _split_conversation(wire.messages)
     function, schema = read_form(wire)
     offered = schema is None or bool(function)
     tools = replace(tools_of(wire) if offered else Tools(), since=since)
     request = Request(
-        text=asked,
+        text=text,
         history=history,
         tenant=tenant,
         specialist=specialist,
@@ -121,22 +121,22 @@ def tools_of(wire: ChatRequest) -> Tools:
     """Return the functions that may be called. Raises `WireError` for unreadable parameters, or equal names."""
     if wire.tool_choice == "none" or not wire.tools:
         return Tools()
-    found: dict[str, Function] = {}
-    for place, tool in enumerate(wire.tools):
+    functions_: dict[str, Function] = {}
+    for index, tool in enumerate(wire.tools):
         function = tool.function
-        if function.name in found:
-            said = f"Two of the tools are named {function.name!r}."
-            raise WireError("invalid_request", said, param=f"tools[{place}].function.name")
+        if function.name in functions_:
+            problem = f"Two of the tools are named {function.name!r}."
+            raise WireError("invalid_request", problem, param=f"tools[{index}].function.name")
         try:
-            found[function.name] = function_of(function.name, function.description or "", function.parameters)
+            functions_[function.name] = function_of(function.name, function.description or "", function.parameters)
         except (SchemaRefused, RecursionError) as refused:
-            raise _bad_schema(refused, f"tools[{place}].function.parameters") from None
+            raise _bad_schema(refused, f"tools[{index}].function.parameters") from None
     allowed, required = allowed_functions(wire)
     if required and not allowed:
-        said = "The function that is to be called is not among `tools`."
-        raise WireError("invalid_request", said, param="tool_choice")
+        problem = "The function that is to be called is not among `tools`."
+        raise WireError("invalid_request", problem, param="tool_choice")
     alone = (wire.model_extra or {}).get("parallel_tool_calls") is False or isinstance(wire.tool_choice, NamedTool)
-    functions = tuple(found[each.name] for each in allowed)
+    functions = tuple(functions_[function.name] for function in allowed)
     return Tools(functions=functions, required=required, most=1 if alone else MOST_CALLS)
 
 
@@ -145,10 +145,12 @@ def allowed_functions(wire: ChatRequest) -> tuple[list[FunctionWire], bool]:
     functions, choice = [tool.function for tool in wire.tools or ()], wire.tool_choice
     match choice:
         case NamedTool():
-            return [each for each in functions if each.name == choice.function.name], True
+            return [function for function in functions if function.name == choice.function.name], True
         case AllowedTools():
-            names = {each.function.name for each in choice.allowed_tools.tools}
-            return [each for each in functions if each.name in names], choice.allowed_tools.mode == "required"
+            names = {tool.function.name for tool in choice.allowed_tools.tools}
+            return [
+                function for function in functions if function.name in names
+            ], choice.allowed_tools.mode == "required"
     return functions if choice != "none" else [], choice == "required"
 
 
@@ -158,8 +160,8 @@ def extended(request: Request, extension: Extension | None, *, clearance: Label)
         return request
     wanted = extension.clearance
     if wanted is not None and wanted > clearance:
-        said = f"Asked with the clearance {wanted.value!r}; the most that is given here is {clearance.value!r}."
-        raise WireError("invalid_request", said, param="coterie.clearance")
+        problem = f"Asked with the clearance {wanted.value!r}; the most that is given here is {clearance.value!r}."
+        raise WireError("invalid_request", problem, param="coterie.clearance")
     return replace(
         request,
         columns=extension.columns,
@@ -237,9 +239,9 @@ def _schema_told(messages: Sequence[ChatMessage]) -> Node | None:
         starts = [at for at, letter in enumerate(text) if letter == "{"][:_MOST_STARTS]
         for at in starts:
             with suppress(ValueError, RecursionError, SchemaRefused):
-                said, _ = decoder.raw_decode(text, at)
-                if isinstance(said.get("properties"), dict) and said.get("type", "object") == "object":
-                    return read_schema(said)
+                value, _ = decoder.raw_decode(text, at)
+                if isinstance(value.get("properties"), dict) and value.get("type", "object") == "object":
+                    return read_schema(value)
     return None
 
 
@@ -289,7 +291,7 @@ def pinned_specialist(model: str, specialists: Collection[str]) -> str | None:
         return None
     name = model.removeprefix(f"{ROUTED}/")
     if name == model or name not in specialists:
-        names = ", ".join(repr(known) for known in model_names(specialists))
+        names = ", ".join(repr(model_name) for model_name in model_names(specialists))
         raise WireError("model_not_found", f"Asked for model {model[:100]!r}; there are {names}.", param="model")
     return name
 
@@ -322,8 +324,8 @@ def _split_conversation(messages: list[ChatMessage]) -> tuple[str, tuple[Message
     for message in messages[last + 1 :]:
         called |= bool(message.tool_calls) or (message.role == "tool" and message.tool_call_id is not None)
         if message.role not in {"system", "developer"} and not called:
-            said = f"The conversation ends with a message of role {message.role!r}; the last one must be the user's."
-            raise WireError("invalid_request", said, param="messages")
+            problem = f"The conversation ends with a message of role {message.role!r}; the last one must be the user's."
+            raise WireError("invalid_request", problem, param="messages")
     since = tuple(tool_turns(messages[last + 1 :], texts[last + 1 :]))
     end = last if since else len(messages)
     turns = zip(roles, texts, strict=True)
@@ -344,15 +346,15 @@ def check_results(messages: Sequence[ChatMessage], *, session: bool = False) -> 
     """
     made: set[object] = set()
     for message in messages:
-        for each in message.tool_calls or ():
-            about = each.get("function")
+        for tool_call in message.tool_calls or ():
+            about = tool_call.get("function")
             if not isinstance(about, dict) or not isinstance(about.get("name"), str):
-                said = "A call names its function: {'id': ..., 'function': {'name': ..., 'arguments': ...}}."
-                raise WireError("invalid_request", said, param="messages")
-            made.add(str(each.get("id")))
+                problem = "A call names its function: {'id': ..., 'function': {'name': ..., 'arguments': ...}}."
+                raise WireError("invalid_request", problem, param="messages")
+            made.add(str(tool_call.get("id")))
         if message.role == "tool" and message.tool_call_id not in made and not session:
-            said = f"No call before it has this id: {message.tool_call_id!r:.100}."
-            raise WireError("invalid_request", said, param="messages")
+            problem = f"No call before it has this id: {message.tool_call_id!r:.100}."
+            raise WireError("invalid_request", problem, param="messages")
 
 
 def tool_turns(messages: Sequence[ChatMessage], texts: Sequence[str]) -> Iterator[Message]:
@@ -362,12 +364,12 @@ def tool_turns(messages: Sequence[ChatMessage], texts: Sequence[str]) -> Iterato
         if message.role == "tool":
             yield result_turn(text, names.get(str(message.tool_call_id), ""))
         elif message.tool_calls:
-            made = [each.get("function") for each in message.tool_calls]
-            calls = [each if isinstance(each, dict) else {} for each in made]
-            for each, about in zip(message.tool_calls, calls, strict=True):
-                names[str(each.get("id"))] = str(about.get("name", ""))[:64]
-            told = [{"name": each.get("name"), "arguments": _as_object(each.get("arguments"))} for each in calls]
-            yield Message(role="assistant", text=encode({"calls": told}).decode())
+            made = [tool_call.get("function") for tool_call in message.tool_calls]
+            calls = [call if isinstance(call, dict) else {} for call in made]
+            for tool_call, about in zip(message.tool_calls, calls, strict=True):
+                names[str(tool_call.get("id"))] = str(about.get("name", ""))[:64]
+            made_calls_ = [{"name": call.get("name"), "arguments": _as_object(call.get("arguments"))} for call in calls]
+            yield Message(role="assistant", text=encode({"calls": made_calls_}).decode())
         elif message.role == "assistant" and text:
             yield Message(role="assistant", text=text)
 
@@ -381,17 +383,17 @@ def _as_object(arguments: object) -> object:
 
 def read_texts(messages: Sequence[ChatMessage]) -> list[str]:
     """Return each message as text. Raises `WireError` for unsupported content."""
-    return [_text(message, place) for place, message in enumerate(messages)]
+    return [_text(message, index) for index, message in enumerate(messages)]
 
 
-def _text(message: ChatMessage, place: int) -> str:
+def _text(message: ChatMessage, number: int) -> str:
     """Return a message's text: its content, its text parts on separate lines, or its calls."""
     if not message.content and message.tool_calls:
         return encode(message.tool_calls).decode()
     if isinstance(message.content, str):
         return message.content
     parts = enumerate(message.content or ())
-    return "\n".join(_part_text(part, f"messages[{place}].content[{i}]") for i, part in parts)
+    return "\n".join(_part_text(part, f"messages[{number}].content[{i}]") for i, part in parts)
 
 
 def _part_text(part: ContentPart, param: str) -> str:
@@ -468,7 +470,7 @@ class ChatFormat:
         return event({"error": error.error})
 
     def _streamed(self, calls: Sequence[dict[str, Any]]) -> bytes:
-        chunks = (chunk(self._head, {"tool_calls": [{"index": i, **each}]}) for i, each in enumerate(calls))
+        chunks = (chunk(self._head, {"tool_calls": [{"index": i, **call}]}) for i, call in enumerate(calls))
         return b"".join(map(event, chunks))
 
     def _calls(self, text: str, *, called: bool) -> list[dict[str, Any]]:
@@ -496,7 +498,7 @@ def made_calls(text: str, forced: str, *, called: bool) -> list[tuple[str, str]]
         called: Whether the text is calls of functions.
     """
     if called:
-        return [(each.name, encode(each.arguments).decode()) for each in stored_calls(text)]
+        return [(stored_call.name, encode(stored_call.arguments).decode()) for stored_call in stored_calls(text)]
     return [(forced, text)] if forced else []
 
 

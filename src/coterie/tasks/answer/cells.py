@@ -80,7 +80,7 @@ def named(sentence: Sentence) -> list[Pair]:
         if len(lines) < 2 or not all(": " in line for line in lines[1:]):
             return []
         pairs = [
-            (name, value) if mark else ("", name) for name, mark, value in (each.partition(": ") for each in lines)
+            (name, value) if mark else ("", name) for name, mark, value in (line.partition(": ") for line in lines)
         ]
         return [pair for pair in pairs if not _is_blank(pair[1])]
     text, at = sentence.passage.text, sentence.start - sentence.passage.start
@@ -111,49 +111,49 @@ def look_up(question: str, sentences: Sequence[Sentence], language: str, *, turn
     `turn` is the original wording of a follow-up: its words distinguish rows before the words that the rewriting added.
     """
     given = _given_back(question, turn, language)
-    pairs = [named(each) for each in sentences]
+    pairs = [named(sentence) for sentence in sentences]
     tables: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
-    for row, (each, own) in enumerate(zip(sentences, pairs, strict=True)):
+    for row, (sentence, own) in enumerate(zip(sentences, pairs, strict=True)):
         if own:
             first = next((name for name, _ in own if name), "")
-            key = (each.head,) if each.head else (each.passage.heading, first)
-            tables[(each.passage.index, each.passage.document, *key)].append(row)
-    asked = list(dict.fromkeys(_terms(question, language)))
+            key = (sentence.head,) if sentence.head else (sentence.passage.heading, first)
+            tables[(sentence.passage.index, sentence.passage.document, *key)].append(row)
+    question_terms = list(dict.fromkeys(_terms(question, language)))
     number, matched = np.full(len(sentences), -1), np.zeros(len(sentences))
-    said: list[frozenset[str]] = [frozenset()] * len(sentences)
+    besides_of: list[frozenset[str]] = [frozenset()] * len(sentences)
     names: dict[int, tuple[str, ...]] = {}
-    found, told = np.zeros(len(sentences), dtype=bool), np.zeros(len(sentences))
+    is_cell, told_by = np.zeros(len(sentences), dtype=bool), np.zeros(len(sentences))
     for table, rows in enumerate(tables.values()):
         number[rows] = table
         names[table] = tuple(dict.fromkeys(name for row in rows for name, _ in pairs[row] if name))
-        of = _rows_of(question, asked, [pairs[row] for row in rows], sentences[rows[0]], language)
+        of = _rows_of(question, question_terms, [pairs[row] for row in rows], sentences[rows[0]], language)
         counts = Counter(term for _, all_of_it in of for term in all_of_it)
         shared = {term for term, count in counts.items() if count == len(rows)}
         shared |= set(_terms(" ".join(names[table]), language))
         for row, (besides, all_of_it) in zip(rows, of, strict=True):
-            said[row] = frozenset(besides)
+            besides_of[row] = frozenset(besides)
             weighed = {
                 term: (_GIVEN_BACK if term.rpartition(" ")[2] in given else 1.0) * log(1 + len(rows) / counts[term])
                 for term in all_of_it
             }
             matched[row] = sum(weighed.values())
-            told[row] = sum(
+            told_by[row] = sum(
                 weight * (_FORM if term in besides and not term[0].isdigit() else 1.0)
                 for term, weight in weighed.items()
                 if term not in shared or term in besides
             )
         best = max(rows, key=lambda row: matched[row])
-        if (told[best] or len(rows) == 1) and matched[best] > max(
+        if (told_by[best] or len(rows) == 1) and matched[best] > max(
             (matched[row] for row in rows if row != best), default=0.0
         ):
             asks = asked_cells(question, pairs[best], names[table], language)
-            each = sentences[best]
-            beside = f"{' '.join(names[table])} {each.passage.heading} {each.passage.document} {each.text}"
-            heard = said[best] | _matches(asked, beside, language)
-            share = len(heard) - _HEARD * len(asked)
+            sentence = sentences[best]
+            beside = f"{' '.join(names[table])} {sentence.passage.heading} {sentence.passage.document} {sentence.text}"
+            heard = besides_of[best] | _matches(question_terms, beside, language)
+            share = len(heard) - _HEARD * len(question_terms)
             enough = share >= 0 if asks.named else share > 0  # "the salary of the curator" is half heard
-            found[best] = enough and 0 < len(asks.cells) < 3 and not asks.missing
-    return Cells(tables=number, matched=matched, said=said, names=names, told=told, found=found)
+            is_cell[best] = enough and 0 < len(asks.cells) < 3 and not asks.missing
+    return Cells(tables=number, matched=matched, said=besides_of, names=names, told=told_by, found=is_cell)
 
 
 def _given_back(question: str, turn: str, language: str) -> set[str]:
@@ -164,7 +164,7 @@ def _given_back(question: str, turn: str, language: str) -> set[str]:
 
 
 def _rows_of(
-    question: str, asked: Sequence[str], rows: Sequence[Sequence[Pair]], first: Sentence, language: str
+    question: str, question_terms: Sequence[str], rows: Sequence[Sequence[Pair]], first: Sentence, language: str
 ) -> list[tuple[set[str], set[str]]]:
     """Return for each row the question's words that its cells match without containing them, and all that match.
 
@@ -174,45 +174,45 @@ def _rows_of(
     marked = _marked(question, rows, language)
     numbers = _numbers_of(question, rows, language_of(first.passage.text, language), language)
     everywhere = set().union(*cells)
-    found = []
+    rows_found = []
     for own, ranged, mark in zip(cells, numbers, marked, strict=True):
-        kin = {term for term in asked if term not in everywhere and any(akin(term, other) for other in own)}
-        found.append((kin | ranged, kin | ranged | mark | own.intersection(asked)))
-    return found
+        kin = {term for term in question_terms if term not in everywhere and any(akin(term, other) for other in own)}
+        rows_found.append((kin | ranged, kin | ranged | mark | own.intersection(question_terms)))
+    return rows_found
 
 
 def _marked(question: str, rows: Sequence[Sequence[Pair]], language: str) -> list[set[str]]:
     """Return for each row the letters of the question in its cells, by column, without those of a whole column."""
-    asked = set(marks(question, language))
+    question_marks = set(marks(question, language))
     own = [{f"{name}: {mark}" for name, value in row for mark in _marks(value, language)} for row in rows]
-    told = [{each for each in cells if each.rpartition(" ")[2] in asked} for cells in own]
-    common: set[str] = set.intersection(*told) if len(told) > 1 else set()
-    return [each - common for each in told]
+    marked = [{cell for cell in cells if cell.rpartition(" ")[2] in question_marks} for cells in own]
+    common: set[str] = set.intersection(*marked) if len(marked) > 1 else set()
+    return [cells - common for cells in marked]
 
 
 def _numbers_of(question: str, rows: Sequence[Sequence[Pair]], written: str, language: str) -> list[set[str]]:
     """Return for each row the numbers of the question, as its words, that lie in the range of a cell."""
-    found: list[set[str]] = [set() for _ in rows]
+    terms_of_rows: list[set[str]] = [set() for _ in rows]
     columns = dict.fromkeys(name for row in rows for name, _ in row)
-    in_names = {each.value for name in columns for each in find_numbers(name, written)}  # "Pass for 10 trips"
+    in_names = {number.value for name in columns for number in find_numbers(name, written)}  # "Pass for 10 trips"
     values = [
-        (float(abs(each.value)), question[each.start : each.end])
-        for each in find_numbers(question, language)
-        if each.value not in in_names
+        (float(abs(number.value)), question[number.start : number.end])
+        for number in find_numbers(question, language)
+        if number.value not in in_names
     ]
     if not values:
-        return found
+        return terms_of_rows
     for name in columns:
         cells = [next((value for column, value in row if column == name), "") for row in rows]
         ranges = ranges_of(cells, written)
-        bounds = [bound for each in ranges if each for bound in each if 0 < bound < inf]
-        near = [each for each in values if bounds and min(bounds) / _FAR <= each[0] <= max(bounds) * _FAR]
+        bounds = [bound for bounds in ranges if bounds for bound in bounds if 0 < bound < inf]
+        near = [value for value in values if bounds and min(bounds) / _FAR <= value[0] <= max(bounds) * _FAR]
         if near:
             value, text = max(near)
-            for row, each in enumerate(ranges):
-                if each and each.has(value):
-                    found[row] |= set(_terms(text, language))
-    return found
+            for row, bounds_ in enumerate(ranges):
+                if bounds_ and bounds_.has(value):
+                    terms_of_rows[row] |= set(_terms(text, language))
+    return terms_of_rows
 
 
 def ranges_of(cells: Sequence[str], language: str | None) -> list[Range | None]:
@@ -223,7 +223,7 @@ def ranges_of(cells: Sequence[str], language: str | None) -> list[Range | None]:
     Cells with one number each are ranges only where the last two have the same one ("up to 10", "up to 20", "over
     20").
     """
-    read = [sorted(float(abs(each.value)) for each in find_numbers(cell, language)) for cell in cells]
+    read = [sorted(float(abs(number.value)) for number in find_numbers(cell, language)) for cell in cells]
     order = [at for at, numbers in enumerate(read) if numbers]
     if len(order) < _FEWEST_RANGES or any(len(read[at]) > 2 for at in order):
         return [None] * len(cells)
@@ -234,16 +234,16 @@ def ranges_of(cells: Sequence[str], language: str | None) -> list[Range | None]:
     bounded = len(order) > 2 and not any(two) and lows[-1] == lows[-2] and len(set(lows)) == len(lows) - 1
     if not follow or not (any(two) or bounded):
         return [None] * len(cells)
-    found: list[Range | None] = [None] * len(cells)
-    for place, at in enumerate(order):
-        low, high = lows[place], highs[place]
+    ranges: list[Range | None] = [None] * len(cells)
+    for index, at in enumerate(order):
+        low, high = lows[index], highs[index]
         if bounded:
-            before = lows[place - 1] if place else -inf
-            low, high = (low, inf) if place == len(order) - 1 else (before, high)
-        elif not two[place]:
-            low, high = (-inf if place == 0 else low), (inf if place == len(order) - 1 else high)
-        found[at] = Range(low, high)
-    return found
+            before = lows[index - 1] if index else -inf
+            low, high = (low, inf) if index == len(order) - 1 else (before, high)
+        elif not two[index]:
+            low, high = (-inf if index == 0 else low), (inf if index == len(order) - 1 else high)
+        ranges[at] = Range(low, high)
+    return ranges
 
 
 def akin(one: str, other: str) -> bool:
@@ -292,13 +292,15 @@ def asked_cells(question: str, row: Sequence[Pair], names: Iterable[str], langua
     The column `read`, of which a model is confident, is given beside those that are named. A column without a cell in
     the row is missing where words of the question, or the model, name it alone.
     """
-    asked = list(dict.fromkeys(_terms(question, language)))
+    question_terms = list(dict.fromkeys(_terms(question, language)))
     named_by = set(marks(question, language))
-    known = {n for n, v in row if _share(asked, v, language) or not named_by.isdisjoint(_marks(v, language))}
-    if not known:
-        known = {row[0][0]}
-    columns = [name for name in names if name and name not in known]
-    held = {name: _matches(asked, name, language) for name in columns}
+    named_rows = {
+        n for n, v in row if _share(question_terms, v, language) or not named_by.isdisjoint(_marks(v, language))
+    }
+    if not named_rows:
+        named_rows = {row[0][0]}
+    columns = [name for name in names if name and name not in named_rows]
+    held = {name: _matches(question_terms, name, language) for name in columns}
     counts = Counter(term for own in held.values() for term in own)
     votes = {name: sum(1 / counts[term] for term in own) for name, own in held.items()}
     most = max(votes.values(), default=0.0)
@@ -309,20 +311,24 @@ def asked_cells(question: str, row: Sequence[Pair], names: Iterable[str], langua
     if missing:
         return Asked(list(row), ", ".join(sorted(missing)), [])
     if not chosen or len(chosen) == len(columns) > 1:
-        every = [pair for pair in row[1:] if pair[0] not in known] or list(row[1:])
+        every = [pair for pair in row[1:] if pair[0] not in named_rows] or list(row[1:])
         return Asked(list(row), "", every, named=False)
     if read and read not in dict(row):
         return Asked(list(row), read, [])
-    if read and read not in known:
+    if read and read not in named_rows:
         chosen |= {read}
         present = [pair for pair in row if pair[0] in chosen]
-    return Asked([pair for pair in row if pair[0] in chosen | known or pair == row[0]], "", present)
+    return Asked([pair for pair in row if pair[0] in chosen | named_rows or pair == row[0]], "", present)
 
 
 def known_by(question: str, row: Sequence[Pair], language: str) -> list[Pair]:
     """Return the cells that identify a row for a question: the first, or those with words of the question."""
-    asked = _terms(question, language)
-    shared = [] if _share(asked, row[0][1], language) else [pair for pair in row if _share(asked, pair[1], language)]
+    question_terms = _terms(question, language)
+    shared = (
+        []
+        if _share(question_terms, row[0][1], language)
+        else [pair for pair in row if _share(question_terms, pair[1], language)]
+    )
     return shared or list(row[:1])
 
 
@@ -337,15 +343,15 @@ def asks_for_another(question: str, row: Sequence[Pair], language: str) -> str:
     That is a letter where a cell of the row has another letter, or a number or letter after a word that is followed by
     another one in a cell.
     """
-    asked = marks(question, language)
+    question_marks = marks(question, language)
     own = {mark for _, value in row for mark in _marks(value, language)}
-    known = any(_marks(value, language) and not _terms(value, language) for _, value in row)
-    letters = [mark for mark in asked if mark not in small_words(language)]
-    if known and letters and own.isdisjoint(asked):
+    is_known = any(_marks(value, language) and not _terms(value, language) for _, value in row)
+    letters = [mark for mark in question_marks if mark not in small_words(language)]
+    if is_known and letters and own.isdisjoint(question_marks):
         return letters[0]
     wanted = numbered(question, language)
     here = {pair for _, value in row for pair in numbered(value, language)}
-    other = sorted(told for word, told in wanted - here if any(word == name for name, _ in here - wanted))
+    other = sorted(number for word, number in wanted - here if any(word == name for name, _ in here - wanted))
     return other[0] if other and not here & wanted else ""
 
 
@@ -355,13 +361,14 @@ def other_number(question: str, sentence: str, beside: str, language: str) -> st
     That is a number after a word that is followed by another one in the sentence ("bus 22", "bus 14"), or a year
     where the sentence has other years. The text beside the sentence must not contain it either.
     """
-    around = {each for text in (beside, sentence) for each in _NUMBER.findall(text)}
-    around |= {each[2:] for each in around if len(each) == len("1930")}  # "the thirties" in figures
+    around = {number for text in (beside, sentence) for number in _NUMBER.findall(text)}
+    around |= {number[2:] for number in around if len(number) == len("1930")}  # "the thirties" in figures
     wanted, here = (
-        {(word, told) for word, told in numbered(text, language) if told.isdigit()} for text in (question, sentence)
+        {(word, number) for word, number in numbered(text, language) if number.isdigit()}
+        for text in (question, sentence)
     )
     words = {word for word, _ in here}
-    others = [told for word, told in wanted if word in words]
+    others = [number for word, number in wanted if word in words]
     if others and not wanted & here and around.isdisjoint(others):
         return min(others)
     years = _years(question, language)
@@ -374,7 +381,7 @@ _YEAR = re.compile(r"(?<![\w.,/:-])(?:1[5-9]|20|21)\d\d(?![\w/:]|[.,-]\d)")
 
 def _years(text: str, language: str) -> set[str]:
     """Return numbers that look like years and count nothing: no word of a thing follows them."""
-    return {each[0] for each in _YEAR.finditer(text) if not _counts(text[each.end() :], language)}
+    return {match[0] for match in _YEAR.finditer(text) if not _counts(text[match.end() :], language)}
 
 
 def _counts(behind: str, language: str) -> bool:
@@ -386,13 +393,13 @@ def _counts(behind: str, language: str) -> bool:
 _BESIDE = re.compile(r"[ \u00a0\u202f]?(?:[^\W\d_]+|[%\u2030\u00b0\u20a0-\u20cf$\u00a3\u00a5])")
 
 
-def _matches(asked: Sequence[str], text: str, language: str) -> set[str]:
+def _matches(question_terms: Sequence[str], text: str, language: str) -> set[str]:
     own = _terms(text, language)
-    return {term for term in asked if any(term == other or akin(term, other) for other in own)}
+    return {term for term in question_terms if any(term == other or akin(term, other) for other in own)}
 
 
-def _share(asked: Sequence[str], text: str, language: str) -> bool:
-    return not set(_terms(text, language)).isdisjoint(asked)
+def _share(question_terms: Sequence[str], text: str, language: str) -> bool:
+    return not set(_terms(text, language)).isdisjoint(question_terms)
 
 
 @lru_cache(maxsize=16384)

@@ -58,12 +58,12 @@ class Pick(NamedTuple):
     """Index of a sentence among those shown, `NONE` or `UNREAD`."""
     probability: float = _UNTOLD
 
-    def given_to(self, place: int) -> float:
+    def given_to(self, number: int) -> float:
         """Return the log-odds of a sentence, or of `NONE`; the pick's remaining probability is split among the rest."""
         sure = min(max(self.probability, _LEAST), 1 - _LEAST)
         if self.place == UNREAD:
             sure = 1 / (SHOWN + 1)
-        elif self.place != place:
+        elif self.place != number:
             sure = (1 - sure) / SHOWN
         return math.log(sure / (1 - sure))
 
@@ -132,7 +132,7 @@ def weighed_features(best: int, right: float, stated: float, pick: Pick) -> Floa
         stated: Probability, by the looks before, that any sentence answers.
         pick: The model's pick.
     """
-    before = (float(logit(np.clip(each, _LEAST, 1 - _LEAST))) for each in (right, stated))
+    before = (float(logit(np.clip(share, _LEAST, 1 - _LEAST))) for share in (right, stated))
     return np.array([*before, pick.given_to(best), pick.given_to(NONE), float(best != 0)])
 
 
@@ -150,9 +150,11 @@ def _line(seen: SentenceSurvey, row: int) -> str:
 def prompt_of(offered: Offered, label: Label, label_without_pii: Label | None = None) -> Prompt:
     """Return the prompt for the model. It replies with a number, which is one token for all sentences shown."""
     listed = "\n".join(f"[{number}] {line}" for number, line in enumerate(offered.lines, start=1))
-    asked = f"Numbered sentences from documents:\n{listed}\n\nQuestion: {offered.question.strip()}\n{_INSTRUCTION}"
+    question_text = (
+        f"Numbered sentences from documents:\n{listed}\n\nQuestion: {offered.question.strip()}\n{_INSTRUCTION}"
+    )
     return Prompt(
-        messages=(Message(role="user", text=asked),),
+        messages=(Message(role="user", text=question_text),),
         label=label,
         label_without_pii=label_without_pii,
         max_tokens=4,
@@ -162,8 +164,8 @@ def prompt_of(offered: Offered, label: Label, label_without_pii: Label | None = 
 
 def read_pick(text: str, logprob: float | None, shown: int) -> Pick:
     """Parse a reply: the first number in it, if that many sentences were shown; `logprob` is of the text."""
-    found = _NUMBER.search(text)
-    number = int(found.group()) if found is not None and len(found.group()) < 3 else -1
+    match = _NUMBER.search(text)
+    number = int(match.group()) if match is not None and len(match.group()) < 3 else -1
     sure = _UNTOLD if logprob is None else math.exp(min(logprob, 0.0))
     return Pick(number - 1, sure) if 0 <= number <= shown else Pick(UNREAD)
 
@@ -213,8 +215,8 @@ class SentenceChooser:
         except (EngineError, TooLong, Overloaded):
             return Consulted(reading)
         pick = read_pick(output.text, output.logprob, len(rows))
-        found = self.choosing.judge(reading, rows, pick)
-        best = seen.sentences[int(found.scores.argmax())]
-        found = replace(found, cited=reading.cited if best is reading.cited[0] else (best,))
+        judged = self.choosing.judge(reading, rows, pick)
+        best = seen.sentences[int(judged.scores.argmax())]
+        judged = replace(judged, cited=reading.cited if best is reading.cited[0] else (best,))
         steps = (Step(producer=self.name, engine=self.engine.name, usage=output.usage),)
-        return Consulted(found, asked=True, steps=steps, verdicts=() if output.verdict is None else (output.verdict,))
+        return Consulted(judged, asked=True, steps=steps, verdicts=() if output.verdict is None else (output.verdict,))

@@ -56,13 +56,13 @@ def unread_rivals(reading: AnswerReading, seen: SentenceSurvey, read: Sequence[i
     """
     if reading.right < 1 - reading.stated:
         return []
-    known = set(read)
-    rows = (row for row in map(int, np.argsort(-first, kind="stable")) if row not in known)
+    known_rows = set(read)
+    rows = (row for row in map(int, np.argsort(-first, kind="stable")) if row not in known_rows)
     return _saying_otherwise(_best(reading, seen), rows, seen)
 
 
 def _best(reading: AnswerReading, seen: SentenceSurvey) -> int:
-    return next(row for row, each in enumerate(seen.sentences) if each is reading.cited[0])
+    return next(row for row, sentence in enumerate(seen.sentences) if sentence is reading.cited[0])
 
 
 def _saying_otherwise(at: int, rows: Iterable[int], seen: SentenceSurvey) -> list[int]:
@@ -71,33 +71,33 @@ def _saying_otherwise(at: int, rows: Iterable[int], seen: SentenceSurvey) -> lis
     own = values_of(best, seen)
     if not own.by_unit:
         return []
-    found: dict[tuple[str, str], int] = {}
+    rows_by_document: dict[tuple[str, str], int] = {}
     agreed = {(best.passage.index, best.passage.document)}
     for row in rows:
-        each = seen.sentences[row]
-        place = (each.passage.index, each.passage.document)
-        asked = seen.words[row, _COVERED] >= seen.words[at, _COVERED] - 1e-6 or (
+        sentence = seen.sentences[row]
+        document = (sentence.passage.index, sentence.passage.document)
+        is_asked = seen.words[row, _COVERED] >= seen.words[at, _COVERED] - 1e-6 or (
             seen.found is not None and seen.found[row]
         )
-        if place in agreed or place in found or not asked:
+        if document in agreed or document in rows_by_document or not is_asked:
             continue
-        other = values_of(each, seen)
+        other = values_of(sentence, seen)
         if len(own.words & other.words) < _SAME_WORDS * min(len(own.words), len(other.words)):
             continue
         if _differ(own.by_unit, other.by_unit, wanted(seen.question, seen.language)):
-            found[place] = row
-            if len(found) == _MOST:
+            rows_by_document[document] = row
+            if len(rows_by_document) == _MOST:
                 break
         elif own.by_unit.keys() & other.by_unit.keys():
-            agreed.add(place)
-    return list(found.values())
+            agreed.add(document)
+    return list(rows_by_document.values())
 
 
 def _differ(own: Mapping[str, frozenset[str]], other: Mapping[str, frozenset[str]], kind: str) -> bool:
     """Return whether all values of a shared unit differ; only the kind asked for counts where both have it."""
     units = own.keys() & other.keys()
-    asked = {unit for unit in units if unit.partition(" ")[0] == kind}
-    return bool(units) and all(own[unit].isdisjoint(other[unit]) for unit in asked or units)
+    asked_units = {unit for unit in units if unit.partition(" ")[0] == kind}
+    return bool(units) and all(own[unit].isdisjoint(other[unit]) for unit in asked_units or units)
 
 
 def values_of(sentence: Sentence, seen: SentenceSurvey) -> Values:
@@ -105,19 +105,19 @@ def values_of(sentence: Sentence, seen: SentenceSurvey) -> Values:
     language = language_of(sentence.passage.text, seen.language)
     if not named(sentence):
         return _read([("", sentence.text)], language, seen)
-    asked = seen.asked_of(sentence)
-    values = _read(asked.cells, language, seen)
-    key = " ".join(value for pair in asked.pairs if pair not in asked.cells for value in pair)
+    cells = seen.asked_of(sentence)
+    values = _read(cells.cells, language, seen)
+    key = " ".join(value for pair in cells.pairs if pair not in cells.cells for value in pair)
     return values._replace(words=values.words | _words(key, language))
 
 
 def _read(cells: Sequence[tuple[str, str]], language: str, seen: SentenceSurvey) -> Values:
-    found: defaultdict[str, set[str]] = defaultdict(set)
+    values: defaultdict[str, set[str]] = defaultdict(set)
     words: set[str] = set()
     given = {value.value for _, value in typed_spans(seen.question, seen.language)}
     for name, text in cells:
         taken = [match.span() for match in _TIME.finditer(text)]
-        found["time"] |= {f"{int(hour)}:{minute}" for hour, minute in _TIME.findall(text)}
+        values["time"] |= {f"{int(hour)}:{minute}" for hour, minute in _TIME.findall(text)}
         for kind, value in typed_spans(text, language):
             if any(value.start < end and start < value.end for start, end in taken) or value.value in given:
                 continue
@@ -127,10 +127,10 @@ def _read(cells: Sequence[tuple[str, str]], language: str, seen: SentenceSurvey)
                 kind, ""
             )
             if kind != "number" or of:
-                found[f"{kind} {of}".strip()].add(str(value.value))
+                values[f"{kind} {of}".strip()].add(str(value.value))
         plain = "".join(sign if not any(a <= at < b for a, b in taken) else " " for at, sign in enumerate(text))
         words |= _words(f"{name} {plain}", language)
-    return Values({unit: frozenset(each) for unit, each in found.items() if each}, frozenset(words))
+    return Values({unit: frozenset(units) for unit, units in values.items() if units}, frozenset(words))
 
 
 def _words(text: str, language: str) -> frozenset[str]:

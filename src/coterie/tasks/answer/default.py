@@ -50,7 +50,7 @@ class Defaults:
 
 def proven_at(steps: Sequence[Proven], risk: float) -> Proven:
     """Return the step of the largest risk not above `risk`, else of the smallest; no confidence if there is none."""
-    return ([each for each in steps if each.risk <= risk + 1e-9] or steps[:1] or [Proven(None, risk)])[-1]
+    return ([step for step in steps if step.risk <= risk + 1e-9] or steps[:1] or [Proven(None, risk)])[-1]
 
 
 def _statements(stored: Mapping[str, Any] | None) -> StatementLine | None:
@@ -66,14 +66,14 @@ def load_defaults() -> Defaults:
     stored = json.loads(files(__package__).joinpath(DEFAULT_FILE).read_text(encoding="utf-8"))
     read = stored.get("reading") if has_reader() else None
     return Defaults(
-        readers={rung: AnswerReader(plain=AnswerScorer.restore(each)) for rung, each in stored["readers"].items()},
+        readers={rung: AnswerReader(plain=AnswerScorer.restore(scorer)) for rung, scorer in stored["readers"].items()},
         thresholds={
-            rung: {name: Proven(each["value"], each["risk"]) for name, each in both.items()}
+            rung: {name: Proven(step["value"], step["risk"]) for name, step in both.items()}
             for rung, both in stored["thresholds"].items()
         },
         rereading=Rereading.restore(read["lines"]) if read else None,
         proven={
-            name: [Proven(each["value"], each["risk"]) for each in steps] for name, steps in read["thresholds"].items()
+            name: [Proven(step["value"], step["risk"]) for step in steps] for name, steps in read["thresholds"].items()
         }
         if read
         else {},

@@ -29,13 +29,13 @@ _GROUPS = Path(__file__).with_name("groups.txt").read_text(encoding="utf-8")
 
 def _groups() -> dict[str, str]:
     """Return by stem the word that represents its group; a stem of several groups represents itself."""
-    found: dict[str, str] = {}
+    groups: dict[str, str] = {}
     several: set[str] = set()
     for line in _GROUPS.strip().splitlines():
         stems = {stem(word) for word in line.split()}
-        several |= stems & found.keys()
-        found |= dict.fromkeys(stems, min(stems))
-    return {word: group for word, group in found.items() if word not in several}
+        several |= stems & groups.keys()
+        groups |= dict.fromkeys(stems, min(stems))
+    return {word: group for word, group in groups.items() if word not in several}
 
 
 _GROUP = _groups()
@@ -43,7 +43,7 @@ _GROUP = _groups()
 
 def meant(stems: Iterable[str], language: str = "en") -> Iterator[str]:
     """Yield for each stem the representative of its group; the stem itself, if it has no group or is not English."""
-    return iter(stems) if not is_english(language) else (_GROUP.get(each, each) for each in stems)
+    return iter(stems) if not is_english(language) else (_GROUP.get(stem_, stem_) for stem_ in stems)
 
 
 # --- What a question asks for, by its words, and whether a text has such a thing: a price, a time, a person, a leave.
@@ -69,9 +69,9 @@ class _Kind(NamedTuple):
     had: re.Pattern[str]
 
 
-def _kind(asked: str, had: str, *, cased: bool = False) -> _Kind:
+def _kind(question_form: str, had: str, *, cased: bool = False) -> _Kind:
     flags = re.VERBOSE | (0 if cased else re.IGNORECASE)
-    return _Kind(re.compile(asked, re.VERBOSE | re.IGNORECASE), re.compile(had, flags))
+    return _Kind(re.compile(question_form, re.VERBOSE | re.IGNORECASE), re.compile(had, flags))
 
 
 _KINDS = (
@@ -137,8 +137,8 @@ def asked_for(question: str, language: str = "en") -> tuple[int, ...]:
     """Return the kinds of thing that a question asks for, by number; none if unclear, or if not in English."""
     if not is_english(language):
         return ()
-    asked = " ".join(question.split())
-    return tuple(number for number, kind in enumerate(_KINDS) if kind.asked.search(asked))
+    flat = " ".join(question.split())
+    return tuple(number for number, kind in enumerate(_KINDS) if kind.asked.search(flat))
 
 
 @lru_cache(maxsize=65_536)
@@ -220,48 +220,48 @@ def lexical_features(
         language: The question's language, whose function words and endings are left out.
         said: For each sentence, words of the question that it matches without containing them.
     """
-    asked = list(dict.fromkeys(_terms(question, language)))
+    question_terms = list(dict.fromkeys(_terms(question, language)))
     asked_pairs = set(pairwise(_terms(question, language)))
-    words = [_terms(each.text, language) for each in sentences]
-    sets = [set(each) | (said[row] if said else set()) for row, each in enumerate(words)]
-    weights = _weights(asked, sets)
+    words = [_terms(sentence.text, language) for sentence in sentences]
+    sets = [set(word) | (said[row] if said else set()) for row, word in enumerate(words)]
+    weights = _weights(question_terms, sets)
     total = sum(weights.values()) or 1.0
     passages, ranks = _passage_words(sentences, sets), [each.rank for each in sentences]
     above = _above(sentences, language)
     kind, kinds = wanted(question, language), asked_for(question, language)
-    alike = _Alike(asked, sets, language)
-    whole = (log(1 + len(asked)), alike.unheard([each.head for each in sentences]))
-    found = np.zeros((len(sentences), len(LEXICAL)))
-    for row, (each, own) in enumerate(zip(sentences, words, strict=True)):
+    alike = _Alike(question_terms, sets, language)
+    whole = (log(1 + len(question_terms)), alike.unheard([each.head for each in sentences]))
+    features = np.zeros((len(sentences), len(LEXICAL)))
+    for row, (sentence, own) in enumerate(zip(sentences, words, strict=True)):
         near = sets[row].union(*(sets[other] for other in _neighbours(ranks, row)))
         heading = sets[row] | above[row]
-        if not sets[row].isdisjoint(asked):  # the columns of a row that is asked about, not those of every row
-            heading = heading.union(_terms(each.head, language))
-        typed = bool(kind) and _has(each.text, kind, language)
-        fits = sum(has_kind(each.said, number) for number in kinds)
-        found[row] = (
+        if not sets[row].isdisjoint(question_terms):  # the columns of a row that is asked about, not those of every row
+            heading = heading.union(_terms(sentence.head, language))
+        typed = bool(kind) and _has(sentence.text, kind, language)
+        fits = sum(has_kind(sentence.said, number) for number in kinds)
+        features[row] = (
             *(
-                sum(weights[term] for term in asked if term in seen) / total
-                for seen in (sets[row], heading, near, passages[each.rank])
+                sum(weights[term] for term in question_terms if term in seen) / total
+                for seen in (sets[row], heading, near, passages[sentence.rank])
             ),
             len(asked_pairs.intersection(pairwise(own))) / max(len(asked_pairs), 1),
-            len(sets[row].intersection(asked)) / max(len(sets[row]), 1),
-            each.rank == 0,
-            1 / (1 + each.rank),
+            len(sets[row].intersection(question_terms)) / max(len(sets[row]), 1),
+            sentence.rank == 0,
+            1 / (1 + sentence.rank),
             typed,
             bool(kind) and not typed,
             log(1 + len(own)),
             len(own) < _SHORT,
-            each.text.rstrip().endswith("?"),
+            sentence.text.rstrip().endswith("?"),
             fits,
             len(kinds) - fits,
-            each.bare,
-            bool(each.head) or "\n" in each.text,
+            sentence.bare,
+            bool(sentence.head) or "\n" in sentence.text,
             alike.share(sets[row]),
             alike.share(heading),
             *whole,
         )
-    return found
+    return features
 
 
 def encoded_features(ranks: Sequence[int], cosines: Floats) -> Floats:  # (S, len(ENCODED))
@@ -271,52 +271,52 @@ def encoded_features(ranks: Sequence[int], cosines: Floats) -> Floats:  # (S, le
     return np.column_stack([cosines, near, above, cosines - cosines.max()])
 
 
-def _weights(asked: Sequence[str], sentences: Sequence[set[str]]) -> dict[str, float]:
+def _weights(question_terms: Sequence[str], sentences: Sequence[set[str]]) -> dict[str, float]:
     """Return the weight of each word of the question: the rarer it is in these sentences, the higher."""
     counts = Counter(term for words in sentences for term in words)
-    return {term: log(1 + (len(sentences) + 1) / (counts[term] + 0.5)) for term in asked}
+    return {term: log(1 + (len(sentences) + 1) / (counts[term] + 0.5)) for term in question_terms}
 
 
 class _Alike:
     """The question's words by meaning, each weighted by its rarity in these sentences."""
 
-    def __init__(self, asked: Sequence[str], sentences: Sequence[set[str]], language: str) -> None:
+    def __init__(self, question_terms: Sequence[str], sentences: Sequence[set[str]], language: str) -> None:
         self._language = language
-        said = [set(meant(words, language)) for words in sentences]
-        self._weights = _weights(tuple(dict.fromkeys(meant(asked, language))), said)
+        meanings = [set(meant(words, language)) for words in sentences]
+        self._weights = _weights(tuple(dict.fromkeys(meant(question_terms, language))), meanings)
         self._total = sum(self._weights.values()) or 1.0
-        self._said = set().union(*said)
+        self._said = set().union(*meanings)
 
     def share(self, words: Iterable[str]) -> float:
         """Return the weighted share of the question's words that some words cover."""
-        said = set(meant(words, self._language))
-        return sum(weight for term, weight in self._weights.items() if term in said) / self._total
+        meanings = set(meant(words, self._language))
+        return sum(weight for term, weight in self._weights.items() if term in meanings) / self._total
 
     def unheard(self, heads: Iterable[str]) -> float:
         """Return the weighted share of the question's words that neither a sentence nor a column name has."""
-        said = self._said.union(*(meant(_terms(head, self._language), self._language) for head in set(heads)))
-        return sum(weight for term, weight in self._weights.items() if term not in said) / self._total
+        meanings = self._said.union(*(meant(_terms(head, self._language), self._language) for head in set(heads)))
+        return sum(weight for term, weight in self._weights.items() if term not in meanings) / self._total
 
 
 def _passage_words(sentences: Sequence[Sentence], words: Sequence[set[str]]) -> dict[int, set[str]]:
-    found: dict[int, set[str]] = {}
-    for each, own in zip(sentences, words, strict=True):
-        found.setdefault(each.rank, set()).update(own)
-    return found
+    by_rank: dict[int, set[str]] = {}
+    for sentence, own in zip(sentences, words, strict=True):
+        by_rank.setdefault(sentence.rank, set()).update(own)
+    return by_rank
 
 
 def _above(sentences: Sequence[Sentence], language: str) -> list[set[str]]:
     """Return for each sentence the words above it: its document's name, its headings, its title line."""
-    found: list[set[str]] = []
+    words_above: list[set[str]] = []
     title: set[str] = set()
-    for row, each in enumerate(sentences):
-        if row == 0 or sentences[row - 1].passage is not each.passage:
+    for row, sentence in enumerate(sentences):
+        if row == 0 or sentences[row - 1].passage is not sentence.passage:
             title = set()
-        heading = each.passage.heading.removesuffix(columns_above(each.passage))  # those are the row's own
-        found.append({*_terms(heading, language), *_terms(each.passage.document, language), *title})
-        if each.bare or each.label:
-            title = set() if each.unfilled else set(_terms(each.text, language))
-    return found
+        heading = sentence.passage.heading.removesuffix(columns_above(sentence.passage))  # those are the row's own
+        words_above.append({*_terms(heading, language), *_terms(sentence.passage.document, language), *title})
+        if sentence.bare or sentence.label:
+            title = set() if sentence.unfilled else set(_terms(sentence.text, language))
+    return words_above
 
 
 def _neighbours(ranks: Sequence[int], row: int) -> list[int]:
@@ -330,4 +330,4 @@ def _has(text: str, kind: str, language: str) -> bool:
     if not any(sign.isdigit() for sign in text) and kind != "duration":
         return False
     suiting = _NUMBERS.get(kind, {"number", "money", "duration"})
-    return any(found in suiting for found, _ in typed_spans(text, language))
+    return any(kind in suiting for kind, _ in typed_spans(text, language))

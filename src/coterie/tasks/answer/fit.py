@@ -78,16 +78,16 @@ def answer_profile(job: Job[AnswerSection], indexes: Mapping[str, Retriever], la
         indexes: By `[knowledge]` key.
         label: Passages above this label leave no trace in the profile.
     """
-    passages = [each for name in job.section.knowledge for each in run(_sample(indexes[name], job, label))]
-    headings = list(dict.fromkeys(each.heading.split(" > ")[-1] for each in passages if each.heading))
+    passages = [passage for name in job.section.knowledge for passage in run(_sample(indexes[name], job, label))]
+    headings = list(dict.fromkeys(passage.heading.split(" > ")[-1] for passage in passages if passage.heading))
     questions = list(dict.fromkeys(row.text for row in job.train.rows))
     hints = hint_texts(job.section.description, headings, examples=len(questions))
-    texts = [*questions, *hints, *(each.text for each in passages)]
+    texts = [*questions, *hints, *(passage.text for passage in passages)]
     vectors = job.encoder.encode(texts).reshape(len(texts), job.encoder.dimension)
-    asked, hinted, read = np.split(vectors, [len(questions), len(questions) + len(hints)])
-    names = [*hints, *(_shown_answer_profile(each) for each in passages)]
+    question_vectors, hinted, read = np.split(vectors, [len(questions), len(questions) + len(hints)])
+    names = [*hints, *(_shown_answer_profile(passage) for passage in passages)]
     return make_profile(
-        asked,
+        question_vectors,
         questions,
         [None] * len(questions),
         hints=np.vstack([hinted, read]),
@@ -99,18 +99,21 @@ def answer_profile(job: Job[AnswerSection], indexes: Mapping[str, Retriever], la
 
 async def _sample(index: Retriever, job: Job[AnswerSection], label: Label) -> list[Passage]:
     """Return passages from all over an index: found by the description, and then by headings of earlier passages."""
-    found: dict[tuple[str, int], Passage] = {}
-    queries, asked = [job.section.description or job.name, *(row.text for row in job.train.rows[:_DRAWN])], set[str]()
-    while queries and len(found) < MOST_PASSAGES:
+    passages: dict[tuple[str, int], Passage] = {}
+    queries, queries_seen = (
+        [job.section.description or job.name, *(row.text for row in job.train.rows[:_DRAWN])],
+        set[str](),
+    )
+    while queries and len(passages) < MOST_PASSAGES:
         query = queries.pop(0)
-        if query in asked:
+        if query in queries_seen:
             continue
-        asked.add(query)
+        queries_seen.add(query)
         for passage in await index.search(query, k=_DRAWN, clearance=label, call=SYSTEM):
-            if (passage.document, passage.start) not in found:
-                found[passage.document, passage.start] = passage
-                queries += [each for each in (passage.heading, passage.document) if each]
-    return list(found.values())[:MOST_PASSAGES]
+            if (passage.document, passage.start) not in passages:
+                passages[passage.document, passage.start] = passage
+                queries += [query for query in (passage.heading, passage.document) if query]
+    return list(passages.values())[:MOST_PASSAGES]
 
 
 def _shown_answer_profile(passage: Passage) -> str:
@@ -131,30 +134,32 @@ _EXTRACTIVE: tuple[Rung, ...] = ("lexical", "embedding")
 _WORDED: tuple[Rung, ...] = ("slm", "llm")
 
 
-def train_answer(job: Job[AnswerSection], place: Workplace) -> Trained:
+def train_answer(job: Job[AnswerSection], workplace: Workplace) -> Trained:
     """Train a version and return its files and its report.
 
     Args:
         job: What to make. Without `data` its data sets are empty.
-        place: The network: the questions of the data may see what its default label may see.
+        workplace: The network: the questions of the data may see what its default label may see.
 
     Raises:
         SetupError: an index has no index.
     """
     encoder = _Remembering(job.encoder)
-    indexes = _open(job, place) if place.indexes is None else place.indexes
+    indexes = _open(job, workplace) if workplace.indexes is None else workplace.indexes
     try:
-        return _made(job, indexes, encoder, place.config.network.default_label)
+        return _made(job, indexes, encoder, workplace.config.network.default_label)
     finally:
-        if place.indexes is None:
+        if workplace.indexes is None:
             for index in indexes.values():
                 run(index.close())
 
 
-def _open(job: Job[AnswerSection], place: Workplace) -> Mapping[str, DocumentIndex]:
+def _open(job: Job[AnswerSection], workplace: Workplace) -> Mapping[str, DocumentIndex]:
     """Open the indexes that the specialist reads."""
     encoder = cast("OnnxEncoder", job.encoder)  # in a folder's network it is; others are given with their indexes
-    return {name: open_declared(name, place.config, place.folder, encoder=encoder) for name in job.section.knowledge}
+    return {
+        name: open_declared(name, workplace.config, workplace.folder, encoder=encoder) for name in job.section.knowledge
+    }
 
 
 def _made(job: Job[AnswerSection], indexes: Mapping[str, Retriever], encoder: _Remembering, label: Label) -> Trained:
@@ -176,15 +181,15 @@ def _made(job: Job[AnswerSection], indexes: Mapping[str, Retriever], encoder: _R
     return Trained(
         files={**choice.candidate.files, PROFILE_FILE: profile.to_bytes()},
         report=report,
-        seconds={each.rung: each.seconds for each in candidates},
+        seconds={candidate.rung: candidate.seconds for candidate in candidates},
     )
 
 
-def check_indexed(job: Job[AnswerSection], place: Workplace) -> None:
+def check_indexed(job: Job[AnswerSection], workplace: Workplace) -> None:
     """Refuse to train while an index is empty. Raises `NotIndexed`, or the error of opening an index."""
-    if place.indexes is not None:
+    if workplace.indexes is not None:
         return
-    for name, index in _open(job, place).items():
+    for name, index in _open(job, workplace).items():
         try:
             documents = run(index.documents())
         finally:
@@ -201,9 +206,9 @@ def divide_questions(data: Dataset, *, seed: int, held_out: float = HELD_OUT) ->
     groups = [row.group or plain(row.text) for row in data.rows]
     names = sorted(set(groups))
     order = np.random.default_rng(seed).permutation(len(names))
-    held = {names[place] for place in order[: round(held_out * len(names))]}
-    apart = [place for place, group in enumerate(groups) if group in held]
-    rest = [place for place, group in enumerate(groups) if group not in held]
+    held = {names[index] for index in order[: round(held_out * len(names))]}
+    apart = [index for index, group in enumerate(groups) if group in held]
+    rest = [index for index, group in enumerate(groups) if group not in held]
     return data.take(rest), data.take(apart)
 
 
@@ -238,7 +243,7 @@ def _candidate(job: Job[AnswerSection], rung: Rung, corpus: AnswerCorpus | None,
     )
     few = corpus is None or len(corpus.asked) < FEWEST_ROWS
     if few and rung == "embedding" and defaults.rereading is not None:
-        steps = {name: proven_at(each, job.section.target_risk) for name, each in defaults.proven.items()}
+        steps = {name: proven_at(steps, job.section.target_risk) for name, steps in defaults.proven.items()}
         made = replace(
             made,
             answering=_accepting(*steps["answering"]),
@@ -277,8 +282,8 @@ def _measured(job: Job[AnswerSection], specialist: AnswerSpecialist, sources: _S
     look_up = look_up_with(sources.indexes, specialist.card)
     rows = run(with_quotes(job.held_out.rows, sources.indexes, clearance=sources.label))
     advance, label = job.progress.advance, sources.label
-    asked = evaluate(specialist, rows, judge=judge, look_up=look_up, progress=advance, label=label, at_once=1)
-    evaluation = run(asked)
+    evaluating = evaluate(specialist, rows, judge=judge, look_up=look_up, progress=advance, label=label, at_once=1)
+    evaluation = run(evaluating)
     job.progress.finish("")
     return evaluation
 
@@ -287,7 +292,9 @@ def _fitted(job: Job[AnswerSection], fit: _Fit, shipped: _Made) -> _Made:
     """Return what was fitted; a threshold that the rows cannot prove safe is replaced by the shipped one."""
     target = job.section.target_risk
     own = {
-        name: _accepting(each.value, fit.risks[name]) for name, each in fit.thresholds.items() if each.value is not None
+        name: _accepting(threshold.value, fit.risks[name])
+        for name, threshold in fit.thresholds.items()
+        if threshold.value is not None
     }
     answering, silence = own.get("answering", shipped.answering), own.get("silence", shipped.silence)
     again = Thresholds(own.get("answering, asked before", answering), own.get("silence, asked before", silence))
@@ -318,16 +325,16 @@ def _shown(
     """
     strictest: tuple[Threshold, float] | None = None
     least = met_from(confidence, right, met)
-    for risk in (target, *(each for each in RISKS if each > target)):
-        found = accept_threshold(confidence, right, target_risk=risk, groups=groups)
-        if found.value is None:
+    for risk in (target, *(laxer for laxer in RISKS if laxer > target)):
+        threshold = accept_threshold(confidence, right, target_risk=risk, groups=groups)
+        if threshold.value is None:
             continue
         if risk == target:
-            return found, risk
-        if least is None or found.value <= least:
-            return as_met(found, confidence, right, met), risk
-        strictest = strictest or (found, risk)
-    return strictest or (found, risk)
+            return threshold, risk
+        if least is None or threshold.value <= least:
+            return as_met(threshold, confidence, right, met), risk
+        strictest = strictest or (threshold, risk)
+    return strictest or (threshold, risk)
 
 
 def _accepting(threshold: float | None, risk: float) -> Acceptance:
@@ -362,10 +369,10 @@ class _Made:
 
     def thresholds(self) -> dict[str, float | None]:
         """Return the thresholds for the report."""
-        found = {"answering": self.answering.threshold, "silence": self.silence.threshold}
+        thresholds_ = {"answering": self.answering.threshold, "silence": self.silence.threshold}
         if self.again is not None:
-            found |= {f"{name}_again": each.threshold for name, each in self.again._asdict().items()}
-        return found
+            thresholds_ |= {f"{name}_again": threshold.threshold for name, threshold in self.again._asdict().items()}
+        return thresholds_
 
 
 class _Fit:
@@ -386,22 +393,22 @@ class _Fit:
         """Fit experts where the same is asked often, else the shipped reader with a calibrated confidence."""
         folds = deal(corpus, job.section.seed)
         risk = job.section.target_risk
-        found = None
+        expert_fit = None
         if shipped.encodes:
             job.progress.start(f"{job.name}: experts", None)
-            found = fit_experts(corpus, folds, seed=job.section.seed, advance=job.progress.advance)
+            expert_fit = fit_experts(corpus, folds, seed=job.section.seed, advance=job.progress.advance)
             job.progress.finish("")
-        if found is not None:
-            corpus = found.corpus
-            fitted = fit_scorer(corpus, found.columns, found.folds, precision=1 - risk, known=found)
-            experts = found.experts if fitted.usual is None else replace(found.experts, usual=fitted.usual)
+        if expert_fit is not None:
+            corpus = expert_fit.corpus
+            fitted = fit_scorer(corpus, expert_fit.columns, expert_fit.folds, precision=1 - risk, known=expert_fit)
+            experts = expert_fit.experts if fitted.usual is None else replace(expert_fit.experts, usual=fitted.usual)
             reader = replace(shipped, familiar=fitted.scorer, experts=experts)
             fit = cls(reader, fitted.right, fitted.stated, fitted.best, fitted.sound)
         else:
             corpus = corpus.narrowed()
             fit = _recalibrated(corpus, features_of(corpus, encoded=shipped.encodes), shipped)
-        fit.decide(job, corpus, found.gates if found else ())
-        fit.notes["experts"] = 0 if found is None else int(found.experts.kinds.max()) + 1
+        fit.decide(job, corpus, expert_fit.gates if expert_fit else ())
+        fit.notes["experts"] = 0 if expert_fit is None else int(expert_fit.experts.kinds.max()) + 1
         return fit
 
     def decide(self, job: Job[AnswerSection], corpus: AnswerCorpus, gates: Sequence[ExpertGate]) -> None:
@@ -412,9 +419,9 @@ class _Fit:
         hundred times. Where there are too few topics to prove anything, documents are used.
         """
         answers = self.right >= 1 - self.stated
-        silent = np.array([not each.stated for each in corpus.asked])
+        silent = np.array([not question.stated for question in corpus.asked])
         right = np.where(answers, self.sound, silent)
-        documents = np.array([str(each) for each in corpus.groups()])
+        documents = np.array([str(group) for group in corpus.groups()])
         topics = np.array(corpus.topics)
         before = np.array([gate.nearest >= SAME for gate in gates] or [False] * len(right))
         target = job.section.target_risk
@@ -439,20 +446,20 @@ class _Fit:
 def _recalibrated(corpus: AnswerCorpus, columns: Columns, shipped: AnswerReader) -> _Fit:
     """Return the shipped reader with its probabilities calibrated on this corpus."""
     scorer, outcomes, best, sound = shipped.plain, [], [], []
-    for each, own in zip(corpus.asked, columns, strict=True):
+    for question, own in zip(corpus.asked, columns, strict=True):
         scores = scorer.sentence.of(np.column_stack([own[name] for name in scorer.sentence.names]))
         outcomes.append(outcome_features(scores, own, cited_rows(scores, scorer.also, MOST_CITED)))
-        best.append(bool(each.answers[scores.argmax()]))
-        sound.append(is_sound(each, scores, scorer.also))
+        best.append(bool(question.answers[scores.argmax()]))
+        sound.append(is_sound(question, scores, scorer.also))
     seen = np.vstack(outcomes)
-    stated = np.array([each.stated for each in corpus.asked])
-    right, said = scorer.right.of(seen), scorer.stated.of(seen)
-    right_line, stated_line = fit_platt(right, np.array(best)), fit_platt(said, stated)
+    stated = np.array([question.stated for question in corpus.asked])
+    right, stated_scores = scorer.right.of(seen), scorer.stated.of(seen)
+    right_line, stated_line = fit_platt(right, np.array(best)), fit_platt(stated_scores, stated)
     scaled = replace(scorer, right=_scaled(scorer.right, right_line), stated=_scaled(scorer.stated, stated_line))
     return _Fit(
         replace(shipped, plain=scaled),
         right_line.probability(right),
-        stated_line.probability(said),
+        stated_line.probability(stated_scores),
         np.array(best),
         np.array(sound),
     )

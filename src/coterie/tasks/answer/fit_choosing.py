@@ -96,7 +96,7 @@ class FittedChoosing:
 def asked_questions() -> tuple[str, tuple[AskedQuestion, ...]]:
     """Return the checksum of the reading model of the earlier looks, and the questions, shuffled across domains."""
     stored = json.loads(files(__package__).joinpath(QUESTIONS_FILE).read_text(encoding="utf-8"))
-    return stored["model"], tuple(_restored(each) for each in stored["questions"])
+    return stored["model"], tuple(_restored(question) for question in stored["questions"])
 
 
 def _restored(stored: Mapping[str, Any]) -> AskedQuestion:
@@ -111,12 +111,12 @@ def _restored(stored: Mapping[str, Any]) -> AskedQuestion:
     )
 
 
-def fit_by_asking(job: Job[AnswerSection], asked: AskedModel, model: str) -> FittedChoosing | Reason:
+def fit_by_asking(job: Job[AnswerSection], asked_model: AskedModel, model: str) -> FittedChoosing | Reason:
     """Ask a model public questions and fit the weight of its choice, or return the reason not to use it.
 
     Args:
         job: The job that uses the model. Earlier replies are cached and not requested again.
-        asked: The model.
+        asked_model: The model.
         model: Checksum of the reading model whose look comes before.
 
     Raises:
@@ -125,36 +125,36 @@ def fit_by_asking(job: Job[AnswerSection], asked: AskedModel, model: str) -> Fit
     seen_by, questions = asked_questions()
     if seen_by != model:
         return Reason("choosing.other_reader")
-    drawn, asked = questions[: job.section.calibration_calls], replace(asked, label=Label.PUBLIC)
-    title = f"{job.name}: ask {asked.key} about public questions"
+    drawn, asked_model = questions[: job.section.calibration_calls], replace(asked_model, label=Label.PUBLIC)
+    title = f"{job.name}: ask {asked_model.key} about public questions"
     try:
-        asked.check()
-        said = run(_ask(asked, drawn, job.progress, title))
+        asked_model.check()
+        picks_made = run(_ask(asked_model, drawn, job.progress, title))
     except (EngineError, Overloaded, TooLong, PolicyError, ModelMissing, ArtefactRefused, ExtraMissing) as error:
-        return Reason("choosing.not_asked", model=asked.key, why=str(error))
-    picks = [pick for pick in said if pick is not None]
-    given = [each for each, pick in zip(drawn, said, strict=True) if pick is not None]
+        return Reason("choosing.not_asked", model=asked_model.key, why=str(error))
+    picks = [pick for pick in picks_made if pick is not None]
+    given = [question for question, pick in zip(drawn, picks_made, strict=True) if pick is not None]
     named = sum(pick.place != UNREAD for pick in picks)
-    if named < _READ * len(said):
-        return Reason("choosing.no_numbers", model=asked.key, named=named, asked=len(said))
+    if named < _READ * len(picks_made):
+        return Reason("choosing.no_numbers", model=asked_model.key, named=named, asked=len(picks_made))
     sure = proven_at(load_defaults().proven["answering"], job.section.target_risk).confidence
     certain = 1.0 if sure is None else sure  # where no confidence is proven, nothing less answers by itself
     fitted = fit_choosing(given, picks, sure=certain, risk=job.section.target_risk)
     if fitted is None or fitted.answered - fitted.before < _WORTH * fitted.asked:
-        return Reason("choosing.no_gain", model=asked.key, asked=len(given), risk=job.section.target_risk)
+        return Reason("choosing.no_gain", model=asked_model.key, asked=len(given), risk=job.section.target_risk)
     return fitted
 
 
 async def _ask(
-    asked: AskedModel, questions: Sequence[AskedQuestion], progress: Progress, title: str
+    asked_model: AskedModel, questions: Sequence[AskedQuestion], progress: Progress, title: str
 ) -> list[Pick | None]:
     """Return the model's picks, requested in parallel; None where the gate withholds a question.
 
     The first error ends the other requests.
     """
-    engine = asked.open()
+    engine = asked_model.open()
 
-    prompts = [prompt_of(each.offered, Label.PUBLIC) for each in questions]
+    prompts = [prompt_of(question.offered, Label.PUBLIC) for question in questions]
 
     async def one(question: AskedQuestion, prompt: Prompt) -> Pick | None:
         try:
@@ -165,18 +165,18 @@ async def _ask(
             progress.advance(1)
         return read_pick(output.text, output.logprob, len(question.offered.lines))
 
-    new = [each for each in prompts if not engine.knows(each)]
-    tokens = sum(estimate_tokens(message.text) for each in new for message in each.messages)
+    new = [prompt for prompt in prompts if not engine.knows(prompt)]
+    tokens = sum(estimate_tokens(message.text) for prompt in new for message in prompt.messages)
     progress.start(title, None)
-    progress.finish(f"{len(new):,} questions, about {tokens:,} tokens, {asked.in_words(tokens, 2 * len(new))}")
+    progress.finish(f"{len(new):,} questions, about {tokens:,} tokens, {asked_model.in_words(tokens, 2 * len(new))}")
     progress.start(title, len(questions))
-    work = [asyncio.ensure_future(one(*each)) for each in zip(questions, prompts, strict=True)]
+    work = [asyncio.ensure_future(one(*pair)) for pair in zip(questions, prompts, strict=True)]
     try:
         async with reporting_kept_answers(engine):
             picks = list(await asyncio.gather(*work))
     finally:
-        for each in work:
-            each.cancel()
+        for task in work:
+            task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
         await engine.close()
     progress.finish("")
@@ -194,7 +194,7 @@ def fit_choosing(
         sure: Confidence from which the earlier looks answer by themselves: the model is not asked then.
         risk: Share of wrong answers among all that are given, with and without the model.
     """
-    domains = np.array([each.domain for each in questions])
+    domains = np.array([question.domain for question in questions])
     if len(set(domains.tolist())) < _DOMAINS:
         return None
     judged = [ChoiceOutcome(right=False, sure=0.0, stated=0.0)] * len(questions)
@@ -203,10 +203,12 @@ def fit_choosing(
         lines = fit_lines([questions[row] for row in rest], [picks[row] for row in rest])
         for row in own:
             judged[row] = outcome(lines, questions[row], picks[row])
-    stated = np.array([each.is_stated for each in questions])
-    alone = np.array([each.right >= max(sure, 1 - each.stated) for each in questions])
-    right = np.where(alone, [bool(each.answers[0]) for each in questions], [each.right for each in judged])
-    odds = np.array([(each.sure, 1 - each.stated) for each in judged])
+    stated = np.array([question.is_stated for question in questions])
+    alone = np.array([question.right >= max(sure, 1 - question.stated) for question in questions])
+    right = np.where(
+        alone, [bool(question.answers[0]) for question in questions], [judgement.right for judgement in judged]
+    )
+    odds = np.array([(judgement.sure, 1 - judgement.stated) for judgement in judged])
     answers = odds[:, 0] >= odds[:, 1]
     answering = met(np.where(alone, np.inf, np.where(answers, odds[:, 0], -np.inf)), right, domains, risk)
     if answering is None:
@@ -248,15 +250,15 @@ def fit_lines(questions: Sequence[AskedQuestion], picks: Sequence[Pick]) -> Choo
     Each domain has the weight of the square root of its number of questions.
     """
     pairs = list(zip(questions, picks, strict=True))
-    counts = dict(zip(*np.unique([each.domain for each in questions], return_counts=True), strict=True))
-    weights = np.array([counts[each.domain] ** -0.5 for each in questions])
+    counts = dict(zip(*np.unique([question.domain for question in questions], return_counts=True), strict=True))
+    weights = np.array([counts[question.domain] ** -0.5 for question in questions])
     places = np.array([[int(with_bonus(q.scores, pick, bonus).argmax()) for q, pick in pairs] for bonus in _BONUSES])
     good = np.array([[bool(q.answers[at]) for q, at in zip(questions, row, strict=True)] for row in places])
     chosen = int((good @ weights).argmax())
     rows = np.array(
         [weighed_features(at, q.right, q.stated, pick) for at, (q, pick) in zip(places[chosen], pairs, strict=True)]
     )
-    stated = np.array([each.is_stated for each in questions])
+    stated = np.array([question.is_stated for question in questions])
     return Choosing(
         bonus=_BONUSES[chosen],
         right=fit_line(WEIGHED, rows, good[chosen], strength=_STRENGTH, weights=weights),

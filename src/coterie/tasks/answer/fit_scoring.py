@@ -101,22 +101,22 @@ class AnswerCorpus:
     @property
     def topics(self) -> list[str]:
         """The topic of each question: that of the data, where given, else its own words."""
-        return [str(each.row.columns.get(TOPIC) or plain(each.row.text)) for each in self.asked]
+        return [str(question.row.columns.get(TOPIC) or plain(question.row.text)) for question in self.asked]
 
     def groups(self) -> list[object]:
         """Return the group of each question; questions of one group are not independent."""
-        return [each.row.group or each.row.text for each in self.asked]
+        return [question.row.group or question.row.text for question in self.asked]
 
     def narrowed(self) -> AnswerCorpus:
         """Return the corpus with only the sentences that a reader without experts looks at."""
-        return replace(self, asked=[each.take(likely_rows(each.words)) for each in self.asked])
+        return replace(self, asked=[question.take(likely_rows(question.words)) for question in self.asked])
 
     def encode(self, encode: Callable[[Sequence[str]], Floats]) -> None:
         """Encode every sentence and question once."""
         texts = list(self.texts)
         self.vectors = encode(texts)
-        asked = list(dict.fromkeys(each.row.text for each in self.asked))
-        self.questions = dict(zip(asked, encode(asked), strict=True))
+        question_texts = list(dict.fromkeys(question.row.text for question in self.asked))
+        self.questions = dict(zip(question_texts, encode(question_texts), strict=True))
 
 
 async def gather_corpus(
@@ -141,8 +141,8 @@ async def gather_corpus(
                 starts=seen.starts,
                 answers=np.array(
                     [
-                        holds_answer(row, each.passage.document, each.start, each.end, each.text)
-                        for each in seen.sentences
+                        holds_answer(row, sentence.passage.document, sentence.start, sentence.end, sentence.text)
+                        for sentence in seen.sentences
                     ],
                     dtype=bool,
                 ),
@@ -184,14 +184,14 @@ class FittedScorer(NamedTuple):
 
 def features_of(corpus: AnswerCorpus, *, encoded: bool) -> Columns:
     """Return the features of every sentence."""
-    return [_columns(corpus, each, encoded=encoded) for each in corpus.asked]
+    return [_columns(corpus, question, encoded=encoded) for question in corpus.asked]
 
 
-def _columns(corpus: AnswerCorpus, asked: AnsweredQuestion, *, encoded: bool) -> dict[str, Floats]:
+def _columns(corpus: AnswerCorpus, question: AnsweredQuestion, *, encoded: bool) -> dict[str, Floats]:
     if not encoded or corpus.vectors is None:
-        return asked.columns
-    cosines = corpus.vectors[asked.texts] @ corpus.questions[asked.row.text]
-    return asked.columns | dict(zip(ENCODED, encoded_features(asked.ranks, cosines).T, strict=True))
+        return question.columns
+    cosines = corpus.vectors[question.texts] @ corpus.questions[question.row.text]
+    return question.columns | dict(zip(ENCODED, encoded_features(question.ranks, cosines).T, strict=True))
 
 
 def deal(corpus: AnswerCorpus, seed: int) -> np.ndarray:  # (N,)
@@ -199,7 +199,7 @@ def deal(corpus: AnswerCorpus, seed: int) -> np.ndarray:  # (N,)
     groups = corpus.groups()
     names = sorted({str(group) for group in groups})
     order = np.random.default_rng(seed).permutation(len(names))
-    fold = {name: int(place) % FOLDS for name, place in zip(names, order, strict=True)}
+    fold = {name: int(position) % FOLDS for name, position in zip(names, order, strict=True)}
     return np.array([fold[str(group)] for group in groups])
 
 
@@ -222,10 +222,10 @@ def fit_scorer(
     """
     gates = None if known is None else known.gates
     names = tuple(name for name in (*LEXICAL, *ENCODED, *KNOWN) if name in columns[0] and name not in WHOLE)
-    features = [np.column_stack([each[name] for name in names]) for each in columns]
-    owners = np.repeat(folds, [len(each) for each in features])
+    features = [np.column_stack([column[name] for name in names]) for column in columns]
+    owners = np.repeat(folds, [len(feature) for feature in features])
     stacked = np.vstack(features).astype(np.float64)
-    answers = np.concatenate([each.answers for each in corpus.asked])
+    answers = np.concatenate([question.answers for question in corpus.asked])
     scores: list[Floats] = [np.empty(0)] * len(features)
     mixed = np.zeros(len(features))
     for fold in np.unique(folds):
@@ -239,11 +239,14 @@ def fit_scorer(
     before = np.array([gate.nearest >= SAME for gate in gates] if gates is not None else [False] * len(columns))
     also = _beside(corpus, scores, precision, before, anew=gates is not None)
     outcomes = _outcomes(columns, scores, [also[bool(again)] for again in before], gates, mixed)
-    best = np.array([bool(each.answers[row.argmax()]) for each, row in zip(corpus.asked, scores, strict=True)])
+    best = np.array([bool(question.answers[row.argmax()]) for question, row in zip(corpus.asked, scores, strict=True)])
     sound = np.array(
-        [is_sound(each, row, also[bool(again)]) for each, row, again in zip(corpus.asked, scores, before, strict=True)]
+        [
+            is_sound(question, row, also[bool(again)])
+            for question, row, again in zip(corpus.asked, scores, before, strict=True)
+        ]
     )
-    stated = np.array([each.stated for each in corpus.asked])
+    stated = np.array([question.stated for question in corpus.asked])
     usual = None
     if gates is not None:
         usual, outcomes[:, _USUAL] = _usual(outcomes, best, folds, gates, before)
@@ -266,27 +269,29 @@ def _sureness(
     """Fit the confidence of answers, separately for questions asked before and new ones; return cross-fitted values."""
     lines: dict[bool, AnswerConfidence] = {}
     probable = np.zeros((2, len(outcomes)))  # that it answers, that anything does
-    for again in {bool(each) for each in before}:
+    for again in {bool(again) for again in before}:
         own = before == again
-        lines[again] = AnswerConfidence(*(fit_line(OUTCOME, outcomes[own], each[own]) for each in true))
-        probable[:, own] = [_cross_fitted(outcomes[own], each[own], folds[own]) for each in true]
+        lines[again] = AnswerConfidence(*(fit_line(OUTCOME, outcomes[own], line[own]) for line in true))
+        probable[:, own] = [_cross_fitted(outcomes[own], line[own], folds[own]) for line in true]
     return lines, probable
 
 
-def is_sound(asked: AnsweredQuestion, scores: Floats, also: float) -> bool:
+def is_sound(question: AnsweredQuestion, scores: Floats, also: float) -> bool:
     """Return whether every sentence cited for these scores (S,) answers: a wrong one beside a right one misleads."""
-    return bool(asked.answers[cited_rows(scores, also, MOST_CITED)].all())
+    return bool(question.answers[cited_rows(scores, also, MOST_CITED)].all())
 
 
 def _outcomes(
     columns: Columns, scores: Sequence[Floats], also: Sequence[float], gates: Sequence[ExpertGate] | None, mixed: Floats
 ) -> Floats:
     rows = []
-    for number, (each, own) in enumerate(zip(columns, scores, strict=True)):
+    for number, (columns_of_question, own) in enumerate(zip(columns, scores, strict=True)):
         gate = gates[number] if gates is not None else None
         nearest, agreed = (gate.nearest, float(gate.shares.max())) if gate is not None else (0.0, 0.0)
         cited = cited_rows(own, also[number], MOST_CITED)
-        seen = outcome_features(own, each, cited, nearest=nearest, agreed=agreed, mixed=float(mixed[number]))
+        seen = outcome_features(
+            own, columns_of_question, cited, nearest=nearest, agreed=agreed, mixed=float(mixed[number])
+        )
         rows.append(seen if gates is None else np.where(_OF_WORDING, 0.0, seen))
     return np.vstack(rows)
 
@@ -315,16 +320,16 @@ def fit_line(
         return LinearScore(names=tuple(names), weights=np.zeros(len(names)), bias=float(odds))
     model = LogisticRegression(C=strength, max_iter=500)
     model.fit((features - mean) / spread, right, sample_weight=None if weights is None else weights / weights.mean())
-    found = np.asarray(model.coef_[0] / spread, dtype=np.float64)
-    return LinearScore(names=tuple(names), weights=found, bias=float(model.intercept_[0] - found @ mean))
+    coefficients = np.asarray(model.coef_[0] / spread, dtype=np.float64)
+    return LinearScore(names=tuple(names), weights=coefficients, bias=float(model.intercept_[0] - coefficients @ mean))
 
 
 def _cross_fitted(features: Floats, right: np.ndarray, folds: np.ndarray) -> Floats:
-    found = np.zeros(len(features))
+    probable = np.zeros(len(features))
     for fold in np.unique(folds):
         line = fit_line(OUTCOME, features[folds != fold], right[folds != fold])
-        found[folds == fold] = 1 / (1 + np.exp(-line.of(features[folds == fold])))
-    return found
+        probable[folds == fold] = 1 / (1 + np.exp(-line.of(features[folds == fold])))
+    return probable
 
 
 def _usual(
@@ -340,25 +345,25 @@ def _usual(
     looks = logit(_cross_fitted(outcomes[own], right, fold))
 
     def fit(rows: np.ndarray) -> Floats:
-        found = [
+        shares_ = [
             _offset(looks[rows & (kinds == kind)], right[rows & (kinds == kind)]) for kind in range(shares.shape[1])
         ]
-        return np.array(found)
+        return np.array(shares_)
 
     seen = np.zeros(len(best))
-    for each in np.unique(folds):
-        seen[folds == each] = shares[folds == each] @ fit(fold != each)
+    for held_fold in np.unique(folds):
+        seen[folds == held_fold] = shares[folds == held_fold] @ fit(fold != held_fold)
     return fit(np.ones(len(right), dtype=bool)), seen
 
 
 def _offset(log_odds: Floats, right: np.ndarray) -> float:  # (M,), (M,)
     """Return the offset that calibrates log-odds, shrunk towards 0: Newton's steps."""
-    found = 0.0
+    offset = 0.0
     for _ in range(_STEPS):
-        probable = expit(log_odds + found)
+        probable = expit(log_odds + offset)
         slope = float((probable * (1 - probable)).sum()) + _DRAWN
-        found += (float((right - probable).sum()) - _DRAWN * found) / slope
-    return found
+        offset += (float((right - probable).sum()) - _DRAWN * offset) / slope
+    return offset
 
 
 def _beside(
@@ -369,12 +374,12 @@ def _beside(
     That is where such sentences were right often enough, in both parts. For new words (`anew`) that must be proven over
     topics: in a misunderstood question, the sentences beside the answer are wrong as well, for every document.
     """
-    parts = [bool(each) for each in np.unique(before)]
-    found = {again: _ranked_beside(corpus, scores, before == again) for again in parts}
-    least = max(_often_right(values, right, precision) for values, right, _ in found.values())
-    if not anew or False not in found:
+    parts = [bool(part) for part in np.unique(before)]
+    by_part = {again: _ranked_beside(corpus, scores, before == again) for again in parts}
+    least = max(_often_right(values, right, precision) for values, right, _ in by_part.values())
+    if not anew or False not in by_part:
         return dict.fromkeys(parts, least)
-    values, right, owners = (each[found[False][0] >= least] for each in found[False])
+    values, right, owners = (array[by_part[False][0] >= least] for array in by_part[False])
     topics = np.array(corpus.topics)[owners]
     shown = accept_threshold(values, right, target_risk=1 - precision, groups=topics.tolist()).value
     return {again: least for again in parts if again} | {False: _NEVER if shown is None else shown}
@@ -433,19 +438,23 @@ def fit_experts(
         return None
     topics = corpus.topics
     answered = {
-        topic: sum(bool(each.answers.any()) for each, own in zip(corpus.asked, topics, strict=True) if own == topic)
+        topic: sum(
+            bool(question.answers.any()) for question, own in zip(corpus.asked, topics, strict=True) if own == topic
+        )
         for topic in dict.fromkeys(topics)
     }
     kept = [topic for topic, count in answered.items() if count >= FEWEST_ANSWERED]
     if not kept:
         return None
-    work = _Work(corpus=corpus, topics=topics, kept={topic: place for place, topic in enumerate(kept)}, seed=seed)
+    work = _Work(corpus=corpus, topics=topics, kept={topic: index for index, topic in enumerate(kept)}, seed=seed)
     whole = work.fit(np.ones(len(corpus.asked), dtype=bool), advance)
-    asked = [each.row.text for each in corpus.asked]
-    every = range(len(asked))
-    looks = [*((each, True) for each in every if topics[each] in kept), *((each, False) for each in every)]
-    opened = {(text, known): work.gate(text, known=known) for known in (True, False) for text in dict.fromkeys(asked)}
-    gates = [opened[asked[number], known] for number, known in looks]
+    texts = [question.row.text for question in corpus.asked]
+    every = range(len(texts))
+    looks = [*((number, True) for number in every if topics[number] in kept), *((number, False) for number in every)]
+    opened = {
+        (text, is_known): work.gate(text, known=is_known) for is_known in (True, False) for text in dict.fromkeys(texts)
+    }
+    gates = [opened[texts[number], is_known] for number, is_known in looks]
     numbers = np.array([number for number, _ in looks])
     seen = [corpus.asked[number] for number in numbers]
     columns: Columns = [{}] * len(looks)
@@ -453,9 +462,9 @@ def fit_experts(
     for fold in np.unique(folds).tolist():
         experts = of_fold[fold] = work.fit(folds != fold, advance)
         weights = {id(gate): experts.word_weights.astype(np.float32) @ gate.shares for gate in opened.values()}
-        for place in np.flatnonzero(folds[numbers] == fold):
-            gate = gates[place]
-            seen[place], columns[place] = work.look(experts, seen[place], gate, weights[id(gate)])
+        for at in np.flatnonzero(folds[numbers] == fold):
+            gate = gates[at]
+            seen[at], columns[at] = work.look(experts, seen[at], gate, weights[id(gate)])
     return Familiar(
         experts=whole,
         corpus=replace(corpus, asked=seen),
@@ -478,30 +487,32 @@ class _Work:
             texts, unit="word", shortest=1, longest=2, at_least=2 if len(texts) > _ANY else 1, at_most=30_000
         )
         encoded = [self.ngrams.encode(text) for text in texts]
-        starts = np.concatenate([[0], np.cumsum([len(each.indices) for each in encoded])])
+        starts = np.concatenate([[0], np.cumsum([len(vector.indices) for vector in encoded])])
         self.words = csr_matrix(
             (
-                np.concatenate([each.values for each in encoded]).astype(np.float64),
-                np.concatenate([each.indices for each in encoded]),
+                np.concatenate([vector.values for vector in encoded]).astype(np.float64),
+                np.concatenate([vector.indices for vector in encoded]),
                 starts,
             ),
             shape=(len(texts), len(self.ngrams.terms)),
         )
-        asked = dict.fromkeys((each.row.text, topic) for each, topic in zip(corpus.asked, topics, strict=True))
-        known = [(text, kept[topic]) for text, topic in asked if topic in kept]
-        self.asked = [text for text, _ in known]
+        kinds_of_texts = dict.fromkeys(
+            (question.row.text, topic) for question, topic in zip(corpus.asked, topics, strict=True)
+        )
+        known_kinds = [(text, kept[topic]) for text, topic in kinds_of_texts if topic in kept]
+        self.asked = [text for text, _ in known_kinds]
         questions = np.stack([corpus.questions[text] for text in self.asked])
         metric = fit_metric(questions, self.vectors)
         answers = answer_directions([metric.of(self.vectors[sorted(ids)]) for ids in self._answering()])
-        self.known = Known.of(questions, np.array([kind for _, kind in known], dtype=np.int32), answers, metric)
+        self.known = Known.of(questions, np.array([kind for _, kind in known_kinds], dtype=np.int32), answers, metric)
 
     def _answering(self) -> list[set[int]]:
         """Return by kind the sentences that answered it."""
-        found: list[set[int]] = [set() for _ in self.kept]
-        for asked, topic in zip(self.corpus.asked, self.topics, strict=True):
+        texts_by_kind: list[set[int]] = [set() for _ in self.kept]
+        for question, topic in zip(self.corpus.asked, self.topics, strict=True):
             if topic in self.kept:
-                found[self.kept[topic]].update(asked.texts[asked.answers].tolist())
-        return found
+                texts_by_kind[self.kept[topic]].update(question.texts[question.answers].tolist())
+        return texts_by_kind
 
     def gate(self, question: str, *, known: bool) -> ExpertGate:
         """Return the gate of a question: in words that training has seen, or as if it had not."""
@@ -524,25 +535,25 @@ class _Work:
         return kept if kept.any() else np.ones(len(own), dtype=bool)
 
     def look(
-        self, experts: Experts, asked: AnsweredQuestion, gate: ExpertGate, weights: Floats
+        self, experts: Experts, question: AnsweredQuestion, gate: ExpertGate, weights: Floats
     ) -> tuple[AnsweredQuestion, dict[str, Floats]]:  # weights (G,)
         """Return the sentences and their features that a reader with these experts uses, as `Reader` does it.
 
         `weights` are those of words.
         """
-        words = self.words[asked.texts] @ weights + float(experts.word_bias @ gate.shares)
-        place = experts.by_place(gate.shares, asked.starts)
-        rows = likely_rows(asked.words, words + place if gate.familiar > 0.0 else None)
-        narrowed = asked.take(rows)
-        known = (words[rows], experts.by_vectors(gate.shares, self.vectors[narrowed.texts]), place[rows])
-        return narrowed, _columns(self.corpus, narrowed, encoded=True) | dict(zip(KNOWN, known, strict=True))
+        words = self.words[question.texts] @ weights + float(experts.word_bias @ gate.shares)
+        by_position = experts.by_place(gate.shares, question.starts)
+        rows = likely_rows(question.words, words + by_position if gate.familiar > 0.0 else None)
+        narrowed = question.take(rows)
+        known_scores = (words[rows], experts.by_vectors(gate.shares, self.vectors[narrowed.texts]), by_position[rows])
+        return narrowed, _columns(self.corpus, narrowed, encoded=True) | dict(zip(KNOWN, known_scores, strict=True))
 
-    def by_kind(self, experts: Experts, asked: AnsweredQuestion, row: int) -> Floats:  # (len(KNOWN), K)
+    def by_kind(self, experts: Experts, question: AnsweredQuestion, row: int) -> Floats:  # (len(KNOWN), K)
         """Return the prediction of each kind's expert for a sentence, as `Experts.by_kind` does."""
-        text, place = int(asked.texts[row]), int(place_of(asked.starts[row : row + 1])[0])
+        text, position = int(question.texts[row]), int(place_of(question.starts[row : row + 1])[0])
         words = self.words[text]
-        found = words.data @ experts.word_weights[words.indices].astype(np.float32)
-        return experts.each_kind(found, place, self.vectors[text])
+        scores = words.data @ experts.word_weights[words.indices].astype(np.float32)
+        return experts.each_kind(scores, position, self.vectors[text])
 
     def fit(self, seen: np.ndarray, advance: Callable[[int], None]) -> Experts:
         """Fit experts on the questions that are seen (N,)."""
@@ -596,10 +607,10 @@ class _Work:
         right: set[int] = set()
         shown: dict[int, float] = {}
         for number in numbers:
-            asked = self.corpus.asked[number]
-            right.update(asked.texts[asked.answers].tolist())
-            promise = asked.words[:, LEXICAL.index("covered_near")] + asked.words[:, LEXICAL.index("rank")]
-            for text, value in zip(asked.texts.tolist(), promise.tolist(), strict=True):
+            question = self.corpus.asked[number]
+            right.update(question.texts[question.answers].tolist())
+            promise = question.words[:, LEXICAL.index("covered_near")] + question.words[:, LEXICAL.index("rank")]
+            for text, value in zip(question.texts.tolist(), promise.tolist(), strict=True):
                 shown[text] = max(shown.get(text, 0.0), value)
         hard = sorted((text for text in shown if text not in right), key=lambda text: (-shown[text], text))[:_HARD]
         wrong = list(dict.fromkeys([*hard, *(text for text in pool.tolist() if text not in right)]))

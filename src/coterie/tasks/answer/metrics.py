@@ -61,10 +61,10 @@ def judge_answers(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int
     stated = np.array([bool(row.labels or row.evidence) for row in rows], dtype=bool)
     right = np.array([_right(row, finding) for row, finding in zip(rows, findings, strict=True)], dtype=bool)
     cited = [
-        holds_answer(row, each.document, each.start, each.end, each.text)
+        holds_answer(row, citation.document, citation.start, citation.end, citation.text)
         for row, finding, given in zip(rows, findings, answered, strict=True)
         if given
-        for each in finding.citations
+        for citation in finding.citations
     ]
     overlap = [
         _token_f1(row, finding) if given else 0.0
@@ -107,8 +107,8 @@ async def with_quotes(rows: Sequence[Row], indexes: Mapping[str, Retriever], *, 
 async def _quotes(row: Row, keepers: Sequence[Keeper], clearance: Label) -> tuple[str, ...]:
     named = str(row.columns.get(DOCUMENT))
     for keeper in keepers:
-        found = [await keeper.text(named, start, end, clearance=clearance) for start, end in row.evidence]
-        if quotes := tuple(quote for quote in found if quote):
+        texts = [await keeper.text(named, start, end, clearance=clearance) for start, end in row.evidence]
+        if quotes := tuple(quote for quote in texts if quote):
             return quotes
     return ()
 
@@ -120,7 +120,7 @@ def look_up_with(indexes: Mapping[str, Retriever], card: SpecialistCard) -> Look
         context = Context()
         named = (task.columns or {}).get(DOCUMENT)
         for index in card.knowledge:
-            found = await indexes[index].search(
+            passages = await indexes[index].search(
                 task.text,
                 k=card.passages,
                 clearance=min(task.clearance, card.clearance),
@@ -130,7 +130,7 @@ def look_up_with(indexes: Mapping[str, Retriever], card: SpecialistCard) -> Look
                 call=SYSTEM,
             )
             context = context.append(
-                *(Entry(content=passage, producer=index, label=passage.label, time=0.0) for passage in found)
+                *(Entry(content=passage, producer=index, label=passage.label, time=0.0) for passage in passages)
             )
         return ContextView(entries=context.entries)
 
@@ -141,12 +141,15 @@ def _right(row: Row, finding: Finding) -> bool:
     """Return whether the first citation answers, or nothing is cited where nothing is stated."""
     if not finding.citations:
         return not (row.labels or row.evidence)
-    return any(holds_answer(row, each.document, each.start, each.end, each.text) for each in finding.citations)
+    return any(
+        holds_answer(row, citation.document, citation.start, citation.end, citation.text)
+        for citation in finding.citations
+    )
 
 
 def _token_f1(row: Row, finding: Finding) -> float:
     """Return the F1 of the words cited against those of the best answer, or of all answers together."""
-    mine = sum((_words(each.text) for each in finding.citations), Counter())
+    mine = sum((_words(citation.text) for citation in finding.citations), Counter())
     whole = sum((_words(quote) for quote in row.labels), Counter())
     return max((_f1(mine, theirs) for theirs in [*(_words(quote) for quote in row.labels), whole]), default=0.0)
 
@@ -169,8 +172,8 @@ def judge(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int = 0) ->
     """Return the figures over questions."""
     judged = judge_answers(rows, findings, seed=seed)
     empty = nothing_measured(len(rows), sum(bool(row.labels or row.evidence) for row in rows))
-    known: dict[str, Any] = dict(judged.figures)
-    return replace(empty, intervals=judged.intervals, right=judged.right, **known)
+    figures: dict[str, Any] = dict(judged.figures)
+    return replace(empty, intervals=judged.intervals, right=judged.right, **figures)
 
 
 def cases(rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:

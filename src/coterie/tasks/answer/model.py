@@ -143,22 +143,22 @@ class AnswerSpecialist:
         """Return the answer of the passages in the view, or that they give none."""
         if not task.text.strip():
             return abstention(self.card.name, task, Reason("abstain.no_text"))
-        found = await self._answer(task, view, call)
-        if not found.accepted and task.rewritten:
-            found = await self._again(found, replace(task, text=task.asked, vector=None), view, call)
+        finding = await self._answer(task, view, call)
+        if not finding.accepted and task.rewritten:
+            finding = await self._again(finding, replace(task, text=task.asked, vector=None), view, call)
         label = max([task.label, *(entry.label for entry in view.entries)])
-        return replace(found, label=label, label_without_pii=label_without_pii(task, *view.entries))
+        return replace(finding, label=label, label_without_pii=label_without_pii(task, *view.entries))
 
-    async def _again(self, found: Finding, task: Task, view: ContextView, call: CallContext) -> Finding:
+    async def _again(self, finding: Finding, task: Task, view: ContextView, call: CallContext) -> Finding:
         """Read an unanswered follow-up again in its original wording, and add the usage of that.
 
         If nothing answers the original wording, that is not accepted as an answer: the question may be a follow-up
         after all.
         """
         alone = await self._answer(task, view, call)
-        steps, verdicts = (*found.steps, *alone.steps), (*found.verdicts, *alone.verdicts)
+        steps, verdicts = (*finding.steps, *alone.steps), (*finding.verdicts, *alone.verdicts)
         if not alone.accepted or not alone.citations:
-            return replace(found, steps=steps, verdicts=verdicts)
+            return replace(finding, steps=steps, verdicts=verdicts)
         noted = alone.reason.noting(Reason("note.as_asked"))
         return replace(alone, reason=noted, steps=steps, verdicts=verdicts)
 
@@ -190,7 +190,7 @@ class AnswerSpecialist:
             unrelated = float(await aside(_LONG, partial(getattr, self.encoder, "unrelated", 0.0)))
             nearest = (float((vectors @ question).max()) - unrelated) / (1 - unrelated)
         # Of a document that came with the question it is known to be about that.
-        apart = not seen.shares_words and any(each.index for each in passages)
+        apart = not seen.shares_words and any(passage.index for passage in passages)
         stands = third.stands or (self.again if self.again and reading.again else (self.answering, self.silence))
         decide = partial(self._decide, reading, seen, label, steps, stands=stands, nearest=nearest, apart=apart)
         finding = _doubted(replace(await aside(size, decide), verdicts=third.verdicts), view)
@@ -213,8 +213,8 @@ class AnswerSpecialist:
         """Return the reading after a larger model, where there is one and the earlier looks are not confident."""
         if self.chooser is None or self.chosen is None or self._is_sure(reading):
             return _Third(reading)
-        found = await self.chooser.look(reading, seen, label, without_pii, call=call)
-        return _Third(found.reading, found.steps, found.verdicts, self.chosen if found.asked else None)
+        chosen = await self.chooser.look(reading, seen, label, without_pii, call=call)
+        return _Third(chosen.reading, chosen.steps, chosen.verdicts, self.chosen if chosen.asked else None)
 
     def _is_sure(self, reading: AnswerReading) -> bool:
         """Return whether the looks before give an accepted answer: no model is paid to confirm it."""
@@ -236,11 +236,11 @@ class AnswerSpecialist:
                 prompts = [Prompt(text=text, label=label) for text in seen.texts[start : start + _AT_ONCE]]
                 outputs += await self.encoder.run(prompts, call=call)
         usage = Usage(
-            tokens_in=sum(each.usage.tokens_in for each in outputs),
-            milliseconds=sum(each.usage.milliseconds for each in outputs[::_AT_ONCE]),
-            cpu_seconds=sum(each.usage.cpu_seconds for each in outputs),
+            tokens_in=sum(output.usage.tokens_in for output in outputs),
+            milliseconds=sum(output.usage.milliseconds for output in outputs[::_AT_ONCE]),
+            cpu_seconds=sum(output.usage.cpu_seconds for output in outputs),
         )
-        vectors = np.stack([np.asarray(each.vector) for each in outputs[-len(seen.texts) :]])
+        vectors = np.stack([np.asarray(output.vector) for output in outputs[-len(seen.texts) :]])
         return question, seen, vectors, (Step(producer=self.card.name, engine=self.encoder.name, usage=usage),)
 
     def _decide(
@@ -269,7 +269,7 @@ class AnswerSpecialist:
                 judged = False, Reason("abstain.no_word_shared")
             elif nearest is not None and nearest < _NEAR_ENOUGH:
                 judged = False, Reason("abstain.beside_documents", nearest=nearest, needed=_NEAR_ENOUGH)
-            said = _Said(
+            statement = _Said(
                 value=NOT_STATED,
                 text=_SAID,
                 confidence=silent,
@@ -278,15 +278,15 @@ class AnswerSpecialist:
                 nearest=() if judged[0] else cite(reading.cited),
             )
         else:
-            said = _quoted(reading, seen, answering)
-        return self._finding(said, label, steps)
+            statement = _quoted(reading, seen, answering)
+        return self._finding(statement, label, steps)
 
     def _worded(self, quoted: Finding, written: Written) -> Finding:
         """Return the writer's answer, if every sentence of it is supported; else the quoted one, with a note."""
         steps, verdicts = (*quoted.steps, *written.steps), (*quoted.verdicts, *written.verdicts)
         if not written.sentences:
             return replace(quoted, steps=steps, verdicts=verdicts, reason=quoted.reason.noting(written.reason))
-        said = _Said(
+        statement = _Said(
             value=" ".join(written.sentences),
             text=written.text,
             confidence=min(quoted.confidence, written.support),
@@ -294,27 +294,29 @@ class AnswerSpecialist:
             how=written.reason,
             citations=written.citations,
         )
-        return replace(self._finding(said, quoted.label, steps), verdicts=verdicts)
+        return replace(self._finding(statement, quoted.label, steps), verdicts=verdicts)
 
-    def _finding(self, said: _Said, label: Label, steps: tuple[Step, ...]) -> Finding:
-        accepted, reason = said.judged
+    def _finding(self, statement: _Said, label: Label, steps: tuple[Step, ...]) -> Finding:
+        accepted, reason = statement.judged
         names = self.card.writes[:1] if accepted else ()
         return Finding(
             specialist=self.card.name,
-            value=said.value,
-            text=said.text,
-            confidence=said.confidence,
+            value=statement.value,
+            text=statement.text,
+            confidence=statement.confidence,
             accepted=accepted,
-            reason=reason.noting(said.how),
+            reason=reason.noting(statement.how),
             label=label,
             task="answer",
             evidence=tuple(
-                Evidence(kind="quote", name=each.document, text=each.text, start=each.start, end=each.end)
-                for each in said.nearest
+                Evidence(
+                    kind="quote", name=sentence.document, text=sentence.text, start=sentence.start, end=sentence.end
+                )
+                for sentence in statement.nearest
             ),
-            citations=said.citations,
-            contradictions=said.contradictions,
-            facts=tuple(Fact(name=name, value=said.value, confidence=said.confidence) for name in names),
+            citations=statement.citations,
+            contradictions=statement.contradictions,
+            facts=tuple(Fact(name=name, value=statement.value, confidence=statement.confidence) for name in names),
             steps=steps,
         )
 
@@ -369,29 +371,32 @@ def _quoted(reading: AnswerReading, seen: SentenceSurvey, answering: Acceptance)
     rivals = find_rivals(reading, seen)
     cited = [*reading.cited, *rivals]
     parties = [reading.cited[0], *rivals] if rivals else []
-    last = newest([each.passage.dated for each in parties])
+    last = newest([party.passage.dated for party in parties])
     if last is not None:
-        cited.sort(key=lambda each: each.passage.document != parties[last].passage.document)
+        cited.sort(key=lambda sentence: sentence.passage.document != parties[last].passage.document)
     citations = cite(cited)
-    places = {(each.passage.index, each.passage.document, each.start): at for at, each in enumerate(parties)}
-    found = [(n, places.get((each.index, each.document, each.start))) for n, each in enumerate(citations, start=1)]
+    places = {(party.passage.index, party.passage.document, party.start): at for at, party in enumerate(parties)}
+    numbered = [
+        (n, places.get((citation.index, citation.document, citation.start)))
+        for n, citation in enumerate(citations, start=1)
+    ]
     contradictions = tuple(
         Contradiction(citation=number, dated=parties[at].passage.dated, newest=at == last)
-        for number, at in found
+        for number, at in numbered
         if at is not None
     )
-    dates = {each.citation: each.dated for each in contradictions}
-    lines = [spoken(each, cited, seen) for each in citations]
+    dates = {contradiction.citation: contradiction.dated for contradiction in contradictions}
+    lines = [spoken(citation, cited, seen) for citation in citations]
     texts = [
         f"{line} ({day}) [{number}]" if (day := dates.get(number)) else f"{line} [{number}]"
         for number, line in enumerate(lines, start=1)
     ]
     how = Reason("answer.quoted", places=_places(citations))
     if contradictions:
-        documents = _places([citations[each.citation - 1] for each in contradictions])
+        documents = _places([citations[contradiction.citation - 1] for contradiction in contradictions])
         latest = "" if last is None else parties[last].passage.document
-        said = Reason("answer.contradicted", places=documents, newest=latest)
-        how, texts = how.noting(said), [*texts, f"({said})"]
+        note = Reason("answer.contradicted", places=documents, newest=latest)
+        how, texts = how.noting(note), [*texts, f"({note})"]
     judged = answering.judge(reading.right, None)
     missing = _missing(reading.cited, seen)
     return _Said(
@@ -415,14 +420,14 @@ def _missing(cited: Sequence[Sentence], seen: SentenceSurvey) -> Reason | None:
     row, passage = named(best), best.passage
     if not row:
         beside = f"{passage.heading} {passage.document} {passage.dated or ''} {passage.text}"
-        asked = other_number(seen.question, f"{passage.heading}\n{best.text}", beside, seen.language)
-        return Reason("abstain.other_number", asked=asked) if asked else None
-    if asked := asks_for_another(seen.question, row, seen.language):
-        return Reason("abstain.other_row", row=row[0][1], asked=asked.upper())
+        missing = other_number(seen.question, f"{passage.heading}\n{best.text}", beside, seen.language)
+        return Reason("abstain.other_number", asked=missing) if missing else None
+    if missing := asks_for_another(seen.question, row, seen.language):
+        return Reason("abstain.other_row", row=row[0][1], asked=missing.upper())
     asks = seen.asked_of(best)
     if asks.missing:
         return Reason("abstain.blank_cell", row=row[0][1], column=asks.missing)
-    if asks.named and any(each not in cited for each in _as_fitting(best, seen)):
+    if asks.named and any(sentence not in cited for sentence in _as_fitting(best, seen)):
         return Reason("abstain.row_not_named", row=row[0][1])
     return None
 
@@ -446,13 +451,13 @@ def passages_of(view: ContextView, task: Task) -> list[Passage]:
     for entry in view.entries:
         if isinstance(entry.content, Passage):
             indexes.setdefault(entry.content.index, []).append(entry.content)
-    found = [each for each in chain.from_iterable(zip_longest(*indexes.values())) if each is not None]
+    passages = [passage for passage in chain.from_iterable(zip_longest(*indexes.values())) if passage is not None]
     named = (task.columns or {}).get(DOCUMENT_COLUMN)
-    return found if named is None else [each for each in found if each.document == str(named)]
+    return passages if named is None else [passage for passage in passages if passage.document == str(named)]
 
 
 def _places(citations: Sequence[Citation]) -> str:
-    return ", ".join(dict.fromkeys(repr(each.document) for each in citations))
+    return ", ".join(dict.fromkeys(repr(citation.document) for citation in citations))
 
 
 def load_answer(
@@ -497,7 +502,7 @@ def _as_shipped(both: Mapping[str, Acceptance]) -> tuple[Rereading, dict[str, Ac
     defaults = load_defaults()
     if defaults.rereading is None:
         raise ValueError("it was made with a reading model, and nothing is known of the one that is here")
-    steps = {name: proven_at(defaults.proven[name], each.target_risk) for name, each in both.items()}
+    steps = {name: proven_at(defaults.proven[name], shipped.target_risk) for name, shipped in both.items()}
     return defaults.rereading, {
         name: replace(both[name], threshold=step.confidence, target_risk=step.risk) for name, step in steps.items()
     }

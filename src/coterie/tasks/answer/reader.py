@@ -63,17 +63,17 @@ class SentenceSurvey:
     @property
     def ranks(self) -> list[int]:
         """The rank of each sentence's passage among those found."""
-        return [each.rank for each in self.sentences]
+        return [sentence.rank for sentence in self.sentences]
 
     @property
     def starts(self) -> Floats:  # (S,)
         """The start of each sentence in its document, in characters."""
-        return np.array([each.start for each in self.sentences])
+        return np.array([sentence.start for sentence in self.sentences])
 
     @property
     def texts(self) -> list[str]:
         """The texts to encode: the sentences, in order."""
-        return [each.said for each in self.sentences]
+        return [sentence.said for sentence in self.sentences]
 
     @property
     def shares_words(self) -> bool:
@@ -85,7 +85,7 @@ class SentenceSurvey:
 
     def place_of(self, sentence: Sentence) -> int | None:
         """Return a sentence's place; None if it is not among the sentences."""
-        return next((place for place, each in enumerate(self.sentences) if each is sentence), None)
+        return next((index for index, each in enumerate(self.sentences) if each is sentence), None)
 
     def asked_of(self, row: Sentence) -> Asked:
         """Return the cells of a table's row that the question asks for."""
@@ -152,7 +152,7 @@ def survey(
         found=cells.found,
         columns=cells.names,
     )
-    return whole.take(np.flatnonzero([not each.label for each in sentences]))
+    return whole.take(np.flatnonzero([not sentence.label for sentence in sentences]))
 
 
 def likely_rows(words: Floats, expected: Floats | None = None) -> Floats:
@@ -191,15 +191,15 @@ class AnswerReader:
         Raises:
             ValueError: encodings are needed and were not given.
         """
-        found = dict(zip(LEXICAL, seen.words.T, strict=True))
+        columns_ = dict(zip(LEXICAL, seen.words.T, strict=True))
         if seen.tables is not None and seen.matched is not None and seen.found is not None:
-            found |= {"table": seen.tables, "matched": seen.matched, "found": seen.found}
+            columns_ |= {"table": seen.tables, "matched": seen.matched, "found": seen.found}
         if self.encodes:
             if question is None or vectors is None:
                 raise ValueError("this reader needs encodings")
             encoded = encoded_features(seen.ranks, vectors @ question)
-            found |= dict(zip(ENCODED, encoded.T, strict=True))
-        return found
+            columns_ |= dict(zip(ENCODED, encoded.T, strict=True))
+        return columns_
 
     @property
     def encodes(self) -> bool:
@@ -240,8 +240,10 @@ class AnswerReader:
         experts, texts, starts = self.experts, seen.texts, seen.starts
         columns |= dict(zip(KNOWN, experts.scores(gate.shares, texts, starts, vectors).T, strict=True))
         usual = float(gate.shares @ experts.usual)
-        asked = KnownQuestion(gate, lambda row: experts.by_kind(texts[row], int(starts[row]), vectors[row]), usual)
-        return _between(reading, weigh(self.familiar, columns, seen.sentences, asked), gate.familiar)
+        known_question = KnownQuestion(
+            gate, lambda row: experts.by_kind(texts[row], int(starts[row]), vectors[row]), usual
+        )
+        return _between(reading, weigh(self.familiar, columns, seen.sentences, known_question), gate.familiar)
 
     def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
         """Return the JSON description and the arrays that restore the reader."""
@@ -277,21 +279,21 @@ def weigh(
     scorer: AnswerScorer,
     columns: Mapping[str, Floats],
     sentences: Sequence[Sentence],
-    asked: KnownQuestion | None = None,
+    question: KnownQuestion | None = None,
 ) -> AnswerReading:
     """Return a scorer's reading of sentences, from their features (S,) by name."""
     features = np.column_stack([columns[name] for name in scorer.sentence.names])
     scores = scorer.sentence.of(features)
     if "table" in columns:
         scores = best_row(scores, columns["table"], columns["matched"])
-    if asked is None:
+    if question is None:
         rows = cited_rows(scores, scorer.also, MOST_CITED)
         nearest, outcome = 0.0, outcome_features(scores, columns, rows)
     else:
-        nearest, shares = asked.gate.nearest, asked.gate.shares
+        nearest, shares = question.gate.nearest, question.gate.shares
         rows = cited_rows(scores, scorer.beside(again=nearest >= SAME), MOST_CITED)
-        mixed = mix_kinds(scorer.sentence, features[rows[0]], asked.by_kind(rows[0]), shares)
-        of_kinds = {"agreed": float(shares.max()), "mixed": mixed, "usual": asked.usual}
+        mixed = mix_kinds(scorer.sentence, features[rows[0]], question.by_kind(rows[0]), shares)
+        of_kinds = {"agreed": float(shares.max()), "mixed": mixed, "usual": question.usual}
         outcome = outcome_features(scores, columns, rows, nearest=nearest, **of_kinds)
     if "table" in columns:
         rows = _apart(rows, columns["table"], columns["matched"])
@@ -303,7 +305,7 @@ def weigh(
         stated=probability(float(sure.stated.of(outcome)) + looked_up),
         scores=scores,
         outcome=outcome,
-        known=asked.gate.familiar if asked is not None else 0.0,
+        known=question.gate.familiar if question is not None else 0.0,
     )
 
 
@@ -324,14 +326,14 @@ def _apart(rows: list[int], tables: Floats, matched: Floats) -> list[int]:
     return [row for row in rows if tables[row] != tables[best] or matched[row] >= matched[best]]
 
 
-def _between(plain: AnswerReading, familiar: AnswerReading, known: float) -> AnswerReading:
+def _between(plain: AnswerReading, familiar: AnswerReading, familiarity: float) -> AnswerReading:
     """Return the reading of the scorer that knows the question better, with probabilities mixed by familiarity."""
-    better = familiar if known >= 0.5 else plain
+    better = familiar if familiarity >= 0.5 else plain
     right, stated = (
-        (1 - known) * getattr(plain, name) + known * getattr(familiar, name) for name in ("right", "stated")
+        (1 - familiarity) * getattr(plain, name) + familiarity * getattr(familiar, name) for name in ("right", "stated")
     )
     return AnswerReading(
-        cited=better.cited, right=right, stated=stated, scores=better.scores, outcome=better.outcome, known=known
+        cited=better.cited, right=right, stated=stated, scores=better.scores, outcome=better.outcome, known=familiarity
     )
 
 
@@ -343,35 +345,41 @@ def cite(cited: Sequence[Sentence]) -> tuple[Citation, ...]:
     if not cited:
         return ()
     first = cited[0].passage.document
-    leads = [each.lead for each in cited if each.lead is not None]
-    places = {(each.passage.index, each.passage.document, each.start): each for each in (*leads, *cited)}
+    leads = [sentence.lead for sentence in cited if sentence.lead is not None]
+    places = {(lead.passage.index, lead.passage.document, lead.start): lead for lead in (*leads, *cited)}
     ordered = sorted(
-        places.values(), key=lambda each: (each.passage.document != first, each.passage.document, each.start)
+        places.values(),
+        key=lambda sentence: (sentence.passage.document != first, sentence.passage.document, sentence.start),
     )
-    found: list[Citation] = []
-    for each in ordered:
-        last = found[-1] if found else None
-        joined = _joined(last, each) if last is not None else None
+    citations: list[Citation] = []
+    for sentence in ordered:
+        last = citations[-1] if citations else None
+        joined = _joined(last, sentence) if last is not None else None
         if joined is not None:
-            found[-1] = joined
+            citations[-1] = joined
         else:
-            found.append(each.cite())
-    return tuple(found)
+            citations.append(sentence.cite())
+    return tuple(citations)
 
 
-def _joined(last: Citation, each: Sentence) -> Citation | None:
+def _joined(last: Citation, sentence: Sentence) -> Citation | None:
     """Return one citation of two sentences with only space between them; None if there is more, or they are apart."""
-    passage = each.passage
-    if last.document != passage.document or last.index != passage.index or last.start < passage.start or named(each):
+    passage = sentence.passage
+    if (
+        last.document != passage.document
+        or last.index != passage.index
+        or last.start < passage.start
+        or named(sentence)
+    ):
         return None
-    if passage.text[last.end - passage.start : each.start - passage.start].strip():
+    if passage.text[last.end - passage.start : sentence.start - passage.start].strip():
         return None
     whole = Sentence(
         passage=passage,
-        rank=each.rank,
+        rank=sentence.rank,
         start=last.start,
-        end=each.end,
-        text=passage.text[last.start - passage.start : each.end - passage.start],
+        end=sentence.end,
+        text=passage.text[last.start - passage.start : sentence.end - passage.start],
     )
     return whole.cite()
 
@@ -395,8 +403,10 @@ def spoken(citation: Citation, cited: Sequence[Sentence], seen: SentenceSurvey |
 
 def row_of(citation: Citation, cited: Sequence[Sentence]) -> Sentence | None:
     """Return the sentence that a citation consists of; None if it is not a single sentence."""
-    place = (citation.document, citation.start, citation.end)
-    return next((each for each in cited if (each.passage.document, each.start, each.end) == place), None)
+    span = (citation.document, citation.start, citation.end)
+    return next(
+        (sentence for sentence in cited if (sentence.passage.document, sentence.start, sentence.end) == span), None
+    )
 
 
 def borne_by(sentence: Sentence) -> str:

@@ -108,18 +108,18 @@ class Rereading:
         the passages that are read to find it.
         """
         looked = read_passages(seen, reading.scores, reader)
-        found = self.judge(seen, reading, looked)
-        found = replace(found, read=read_columns(seen, found, reader))
-        rivals = unread_rivals(found, seen, looked.rows.tolist(), reading.scores)
+        judgement = self.judge(seen, reading, looked)
+        judgement = replace(judgement, read=read_columns(seen, judgement, reader))
+        rivals = unread_rivals(judgement, seen, looked.rows.tolist(), reading.scores)
         if not rivals:
-            return found
+            return judgement
         passages = _passages(seen)
         ranks = dict.fromkeys(seen.sentences[row].rank for row in rivals)
         further = _together([_read(seen, passages[rank], reader) for rank in ranks])
-        scores = found.scores.copy()
+        scores = judgement.scores.copy()
         lines = self._lines(seen, reading)
         scores[further.rows] = lines.sentence_scores(seen, reading, _together([looked, further]))[further.rows]
-        return replace(found, scores=scores)
+        return replace(judgement, scores=scores)
 
     def judge(self, seen: SentenceSurvey, reading: AnswerReading, looked: Looked) -> AnswerReading:
         """Return the reading from the model's scores."""
@@ -177,43 +177,43 @@ def read_passages(seen: SentenceSurvey, scores: Floats, reader: PassageReader) -
     top = max(best.values())
     looked: list[Looked] = []
     for rank in sorted(passages, key=best.__getitem__, reverse=True)[:MOST_READ]:
-        enough = any(each.answers[0] >= ENOUGH for each in looked)
+        enough = any(part.answers[0] >= ENOUGH for part in looked)
         if enough and best[rank] < top - BESIDE:
             break
         looked.append(_read(seen, passages[rank], reader))
     return _together(looked)
 
 
-def read_columns(seen: SentenceSurvey, found: AnswerReading, reader: PassageReader) -> dict[int, str]:
+def read_columns(seen: SentenceSurvey, reading: AnswerReading, reader: PassageReader) -> dict[int, str]:
     """Return for the place of the first cited row the column that the model is sure of, where words name another.
 
     Each cell is read as a sentence after the identifying cells of the row. Where a row lacks a column's cell, another
     row's is read. Beside a column whose name occurs literally in the question, only a column with another kind of
     value counts: "Where was it collected?" is answered by the place beside "Collected: 2011", by no other year.
     """
-    best = found.cited[0]
+    best = reading.cited[0]
     at, row = seen.place_of(best), named(best)
     if at is None or seen.tables is None or len(row) <= 2:
         return {}
     asks = seen.asked_of(best)
     if not asks.named or asks.missing:
         return {}
-    rows = [named(seen.sentences[each]) for each in np.flatnonzero(seen.tables == seen.tables[at])]
+    rows = [named(seen.sentences[row_number]) for row_number in np.flatnonzero(seen.tables == seen.tables[at])]
     values = dict(chain.from_iterable([*reversed(rows), row]))
-    known = known_by(seen.question, row, seen.language)
-    cells = {name: values[name] for name in seen.columns[int(seen.tables[at])] if name not in dict(known)}
+    named_pairs = known_by(seen.question, row, seen.language)
+    cells = {name: values[name] for name in seen.columns[int(seen.tables[at])] if name not in dict(named_pairs)}
     if len(cells) < 2:
         return {}
-    above = "; ".join(": ".join(filter(None, pair)) for pair in known)
+    above = "; ".join(": ".join(filter(None, pair)) for pair in named_pairs)
     read = reader.read(seen.question, [f"{above}; {name}: {cell}" for name, cell in cells.items()]).sentences
     second, first = np.argsort(read)[-2:]
-    sure, told = list(cells)[first], dict(asks.cells)
-    if read[first] - read[second] < SURE_COLUMN or sure in told:
+    sure, cells_told = list(cells)[first], dict(asks.cells)
+    if read[first] - read[second] < SURE_COLUMN or sure in cells_told:
         return {}
     language = language_of(best.passage.text, seen.language)
-    kinds = {kind for cell in told.values() for kind, _ in typed_spans(cell, language)}
+    kinds = {kind for cell in cells_told.values() for kind, _ in typed_spans(cell, language)}
     own = {kind for kind, _ in typed_spans(cells[sure], language)}
-    exact = any(is_named(name, seen.question, seen.language) for name in told)
+    exact = any(is_named(name, seen.question, seen.language) for name in cells_told)
     return {} if exact and (kinds & own or kinds == own) else {at: sure}
 
 
@@ -228,12 +228,12 @@ def _passages(seen: SentenceSurvey) -> dict[int, list[int]]:
 def _read(seen: SentenceSurvey, rows: Sequence[int], reader: PassageReader) -> Looked:
     """Read one passage, by the rows of its sentences."""
     above = heading(seen, rows[0])
-    found = reader.read(seen.question, [*above, *(shown(seen, row) for row in rows)])
-    return Looked(np.array(rows), found.sentences[len(above) :], np.full(len(rows), found.answers))
+    passage_read = reader.read(seen.question, [*above, *(shown(seen, row) for row in rows)])
+    return Looked(np.array(rows), passage_read.sentences[len(above) :], np.full(len(rows), passage_read.answers))
 
 
 def _together(looked: Sequence[Looked]) -> Looked:
-    return Looked(*(np.concatenate(each) for each in zip(*looked, strict=True)))
+    return Looked(*(np.concatenate(arrays) for arrays in zip(*looked, strict=True)))
 
 
 def shown(seen: SentenceSurvey, row: int) -> str:

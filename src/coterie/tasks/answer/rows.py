@@ -69,8 +69,8 @@ def _row(record: Record, question: str, answer: str, group_column: str | None, l
     missing = [name for name in (question, answer) if name not in record.cells]
     if question in missing or (missing and not record.cells):
         raise lines.error(f"has no {question!r}", _HINT, line=record.line)
-    asked = _text(record, question, lines)
-    if not asked:
+    text = _text(record, question, lines)
+    if not text:
         raise lines.error(f"has an empty {question!r}", "Write the question, or remove the line.", line=record.line)
     document, topic = (_text(record, name, lines) or None for name in (DOCUMENT, TOPIC))
     quotes, spans = _answer(record.cells.get(answer), record, lines)
@@ -78,7 +78,7 @@ def _row(record: Record, question: str, answer: str, group_column: str | None, l
         raise lines.error("gives places of a document and does not name it", f"Add {DOCUMENT!r}.", line=record.line)
     columns = {name: value for name, value in ((DOCUMENT, document), (TOPIC, topic)) if value is not None}
     group = _text(record, group_column, lines) or None if group_column else document
-    return Row(text=asked, labels=quotes, evidence=spans, columns=columns, group=group, line=record.line)
+    return Row(text=text, labels=quotes, evidence=spans, columns=columns, group=group, line=record.line)
 
 
 def _text(record: Record, name: str, lines: Lines) -> str:
@@ -104,6 +104,6 @@ def _answer(cell: object, record: Record, lines: Lines) -> tuple[tuple[str, ...]
 
 def _is_span(item: object) -> bool:
     """Return whether the item is `[start, end]`."""
-    if not (isinstance(item, list) and len(item) == _PAIR and all(type(each) is int for each in item)):
+    if not (isinstance(item, list) and len(item) == _PAIR and all(type(number) is int for number in item)):
         return False
     return bool(0 <= item[0] < item[1])

@@ -275,20 +275,20 @@ class Known(NamedTuple):
         return self._replace(questions=self.questions[rows], kinds=self.kinds[rows], compared=self.compared[rows])
 
 
-def open_gate(question: Floats, known: Known) -> ExpertGate:  # (D,)
+def open_gate(question: Floats, known_questions: Known) -> ExpertGate:  # (D,)
     """Return the share of each kind in a question: by its nearest question, by all of its questions, by its answers."""
-    cosines, count, kinds = known.questions @ question, len(known.answers), known.kinds
+    cosines, count, kinds = known_questions.questions @ question, len(known_questions.answers), known_questions.kinds
     closest = float(cosines.max())
     if closest >= SAME:
         shares = np.bincount(kinds[cosines >= SAME], minlength=count).astype(np.float64)
         return ExpertGate(shares / shares.sum(), closest)
-    metric = known.metric
+    metric = known_questions.metric
     question = metric.of(question)
-    alike = known.compared @ question
+    alike = known_questions.compared @ question
     nearest = np.full(count, -np.inf)
     np.maximum.at(nearest, kinds, alike)
     mean = np.bincount(kinds, weights=alike, minlength=count) / np.maximum(np.bincount(kinds, minlength=count), 1)
-    votes = metric.asked * (nearest + mean) / 2 + metric.answered * (known.answers @ question)
+    votes = metric.asked * (nearest + mean) / 2 + metric.answered * (known_questions.answers @ question)
     votes = np.exp(votes - votes.max())
     return ExpertGate(votes / votes.sum(), closest)
 
@@ -299,7 +299,7 @@ def answer_directions(vectors: Sequence[Floats]) -> Floats:  # (K, D)
     Args:
         vectors: By kind the encodings (A, D) of what answered it, by the metric; zero where that is nothing.
     """
-    means = _unit(np.stack([each.mean(axis=0) if len(each) else np.zeros(each.shape[1]) for each in vectors]))
+    means = _unit(np.stack([vector.mean(axis=0) if len(vector) else np.zeros(vector.shape[1]) for vector in vectors]))
     return _unit(means - means.mean(axis=0))
 
 
@@ -349,19 +349,21 @@ class Experts:
         self, shares: Floats, texts: Sequence[str], starts: Floats, vectors: Floats
     ) -> Floats:  # (S, len(KNOWN))
         """Return log-odds from words, encodings (S, D) and places (S,), for kinds with these shares (K,)."""
-        found = (self.by_words(shares, texts), self.by_vectors(shares, vectors), self.by_place(shares, starts))
-        return np.column_stack(found)
+        score_columns = (self.by_words(shares, texts), self.by_vectors(shares, vectors), self.by_place(shares, starts))
+        return np.column_stack(score_columns)
 
     def by_kind(self, text: str, start: int, vector: Floats) -> Floats:  # (D,) -> (len(KNOWN), K)
         """Return the result of `scores` for one sentence, for each kind alone."""
         indices, values = self.ngrams.encode(text)
-        place = int(place_of(np.array([start]))[0])
-        return self.each_kind(values @ self.word_weights[indices].astype(np.float32), place, vector)
+        position = int(place_of(np.array([start]))[0])
+        return self.each_kind(values @ self.word_weights[indices].astype(np.float32), position, vector)
 
-    def each_kind(self, words: Floats, place: int, vector: Floats) -> Floats:  # (K,), (D,) -> (len(KNOWN), K)
+    def each_kind(self, words: Floats, position: int, vector: Floats) -> Floats:  # (K,), (D,) -> (len(KNOWN), K)
         """Return the same from the sum of the sentence's word weights for each kind, and from its place's number."""
         vectors = vector @ self.vector_weights.astype(np.float32)
-        return np.stack([words + self.word_bias, vectors + self.vector_bias, self.places[:, place].astype(np.float32)])
+        return np.stack(
+            [words + self.word_bias, vectors + self.vector_bias, self.places[:, position].astype(np.float32)]
+        )
 
     def by_place(self, shares: Floats, starts: Floats) -> Floats:  # (K,), (S,) -> (S,)
         """Return log-odds from where sentences begin in their documents."""

@@ -111,7 +111,7 @@ class Sentence:
 
 def cut_passages(passages: Sequence[Passage]) -> list[Sentence]:
     """Return the sentences of passages, best passage first; overlapping text occurs once, under the better passage."""
-    found: list[Sentence] = []
+    sentences_: list[Sentence] = []
     taken: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for rank, passage in enumerate(passages):
         places = taken.setdefault((passage.index, passage.document), [])
@@ -123,8 +123,8 @@ def cut_passages(passages: Sequence[Passage]) -> list[Sentence]:
             places.append((at, to))
             lead = leads.get(start)
             above = None if lead is None else _sentence(passage, rank, *lead)
-            found.append(replace(_sentence(passage, rank, start, end), head=head, lead=above))
-    return found
+            sentences_.append(replace(_sentence(passage, rank, start, end), head=head, lead=above))
+    return sentences_
 
 
 def _sentence(passage: Passage, rank: int, start: int, end: int) -> Sentence:
@@ -164,7 +164,7 @@ def _cut(text: str, above: str = "") -> tuple[tuple[int, int, str], ...]:
         row = any(table.rows <= start + 1 < table.end for table in tables)
         for begin, until in [(0, end - start)] if row else _sentences(text[start:end], language):
             at, to = _trim(text, start + begin, start + until)
-            table = next((each for each in tables if each.start <= at < each.end), None)
+            table = next((table for table in tables if table.start <= at < table.end), None)
             names = table is not None and at < table.rows
             if not names and sum(sign.isalnum() for sign in text[at:to]) >= _FEWEST:
                 places.append((at, to, table.head if table else ""))
@@ -175,19 +175,19 @@ def _cut(text: str, above: str = "") -> tuple[tuple[int, int, str], ...]:
 @lru_cache(maxsize=4096)
 def _leads(text: str) -> dict[int, tuple[int, int]]:
     """Return by the start of a list's item the position of the list's introduction, if that negates."""
-    found: dict[int, tuple[int, int]] = {}
+    leads: dict[int, tuple[int, int]] = {}
     denies = (_EXCLUDES, negation_pattern(language_of(text, "en")))
     lead, before = None, 0
     for start, end, _ in _cut(text):
         line = text.rfind("\n", 0, start) + 1
         if _ITEM_MARK.match(text, line) and lead is not None:
-            found[start] = lead
+            leads[start] = lead
         elif lead is None or line >= before:
             last = max(start, text.rfind("\n", start, end) + 1)
             introduces = text[end - 1] not in {".", "!", "?", ";"}
-            lead = (last, end) if introduces and any(each.search(text, last, end) for each in denies) else None
+            lead = (last, end) if introduces and any(pattern.search(text, last, end) for pattern in denies) else None
         before = end
-    return found
+    return leads
 
 
 class _Table(NamedTuple):
@@ -202,12 +202,12 @@ class _Table(NamedTuple):
 
 
 def _tables(text: str) -> list[_Table]:
-    found = []
+    tables = []
     for match in _TABLE.finditer(text):
         rows = _ROWS.match(text, match.end())
         if "|" in match["head"] and rows is not None and rows.end() > match.end():
-            found.append(_Table(match.start(), match.end(), rows.end(), match["head"].strip(_MARKS)))
-    return found
+            tables.append(_Table(match.start(), match.end(), rows.end(), match["head"].strip(_MARKS)))
+    return tables
 
 
 def _sentences(text: str, language: str) -> Iterator[tuple[int, int]]:
@@ -236,11 +236,11 @@ def _prose(paragraph: str, language: str) -> Iterator[tuple[int, int]]:
 def _joined(prose: str, language: str) -> Iterator[tuple[int, int]]:
     """Yield sentences; a label and the text after it on its line are one."""
     begun, end = 0, -1
-    for each in sentences(prose, language=language, clauses=True, longest=_LONGEST_ROW):
-        labelled = end >= 0 and prose[begun:end].endswith(":") and "\n" not in prose[end : each.start]
+    for sentence in sentences(prose, language=language, clauses=True, longest=_LONGEST_ROW):
+        labelled = end >= 0 and prose[begun:end].endswith(":") and "\n" not in prose[end : sentence.start]
         if end >= 0 and not labelled:
             yield begun, end
-        begun, end = (begun if labelled else each.start), each.end
+        begun, end = (begun if labelled else sentence.start), sentence.end
     if end >= 0:
         yield begun, end
 

@@ -84,19 +84,21 @@ def astray(sentence: str, sources: Sequence[str]) -> set[str]:
     nothing.
     """
     sentence = sentence.replace(": ", " ")  # "pump 300: 3.9 kg" says it of that pump
-    found = _dates(sentence) - _dates(" ".join(sources))
-    told = [part for part in _parts(sentence) if numbers(part)]
-    for part in told:
+    astray_parts = _dates(sentence) - _dates(" ".join(sources))
+    parts = [part for part in _parts(sentence) if numbers(part)]
+    for part in parts:
         words = _own(part, head=True) - units(part)
         shared = [len(words.intersection(terms(source))) for source in sources]
         near = [source for source, count in zip(sources, shared, strict=True) if count == max(shared)]
-        around = {sentence, part} if len(told) > 1 and words else {sentence}
-        found |= {
+        around = {sentence, part} if len(parts) > 1 and words else {sentence}
+        astray_parts |= {
             number
             for number in numbers(part)
-            if all(_crossed(part, each) or any(_misplaced(number, text, each) for text in around) for each in near)
+            if all(
+                _crossed(part, source) or any(_misplaced(number, text, source) for text in around) for source in near
+            )
         }
-    return found
+    return astray_parts
 
 
 def value_astray(question: str, sentence: str, sources: Sequence[str]) -> bool:
@@ -139,9 +141,9 @@ def _misplaced(number: str, sentence: str, source: str) -> bool:
     theirs = [_own(part, head=bool(row)) for row, part in enumerate(parts) if row not in mine]
     if any(said & (words - shared) for words in theirs):
         return True  # it names what the other number is of
-    told = [_own(parts[row], head=bool(row)) for row in mine]
+    parts_told = [_own(parts[row], head=bool(row)) for row in mine]
     others = set().union(*(_own(part, head=True) for row, part in enumerate(parts) if row not in mine))
-    proper = set().union(*told) - others - units(source) - _BOUNDING
+    proper = set().union(*parts_told) - others - units(source) - _BOUNDING
     return bool(proper) and not said & proper and bool(said & (others - shared))
 
 
@@ -163,8 +165,10 @@ def _own(part: str, *, head: bool) -> set[str]:
 
 def _otherwise_measured(number: str, sentence: str, source: str) -> bool:
     """Return whether a number has another unit than in the source: an unknown one, or one of other numbers."""
-    told, theirs = _unit(number, sentence), _unit(number, source)
-    return bool(told - theirs - set(terms(source)) - _SIGNED) or bool((told - theirs) & units(source))
+    units_of_sentence, theirs = _unit(number, sentence), _unit(number, source)
+    return bool(units_of_sentence - theirs - set(terms(source)) - _SIGNED) or bool(
+        (units_of_sentence - theirs) & units(source)
+    )
 
 
 def units(text: str) -> set[str]:
@@ -174,34 +178,34 @@ def units(text: str) -> set[str]:
 
 def _unit(number: str, text: str) -> set[str]:
     """Return the content word or sign directly after a number, at all its occurrences, or the currency before it."""
-    found = set()
+    units_ = set()
     for start, end, value in _placed(text):
         if value != number:
             continue
         if (before := _CURRENCY.search(text[:start])) and (sign := _SIGNS.get(before[1].casefold())):
-            found.add(sign)
+            units_.add(sign)
         elif behind := _BEHIND.match(text, end):
             word = behind[1]
-            found |= {_SIGNS[word.casefold()]} if word.casefold() in _SIGNS else set(terms(word)[:1])
-    return found
+            units_ |= {_SIGNS[word.casefold()]} if word.casefold() in _SIGNS else set(terms(word)[:1])
+    return units_
 
 
 def _bounds(number: str, text: str) -> set[str]:
     """Return whether a number is a lower or an upper bound, at all its occurrences."""
-    found = set()
+    kinds = set()
     for start, _, value in _placed(text):
         if value == number and (match := _BOUND.search(text[:start])):
-            found |= {kind for kind, at in match.groupdict().items() if at}
-    return found
+            kinds |= {kind for kind, at in match.groupdict().items() if at}
+    return kinds
 
 
 def _placed(text: str) -> list[tuple[int, int, str]]:
     """Return start, end and value of every number."""
-    found = [(*match.span(), _VALUES[match.group().casefold()]) for match in _WRITTEN.finditer(text)]
+    numbers_ = [(*match.span(), _VALUES[match.group().casefold()]) for match in _WRITTEN.finditer(text)]
     for match in _NUMBER.finditer(text):
         order = "." if _ORDER.match(text, match.end()) else ""
-        found.append((*match.span(), match.group().replace(",", "") + order))
-    return sorted(found)
+        numbers_.append((*match.span(), match.group().replace(",", "") + order))
+    return sorted(numbers_)
 
 
 SUPPORT: tuple[str, ...] = (
@@ -267,11 +271,11 @@ class StatementLine:
 
     def judge(self, sentence: str, sources: Sequence[str]) -> SupportVerdict:
         """Return how well sources support a sentence; a number that the sources lack is doubtful."""
-        said = self.load().judge(sentence, sources)
-        support = probability(self.weight * said.odds + self.bias)
-        if not figures([sentence]) <= figures(sources[row] for row in said.read):
+        judgement = self.load().judge(sentence, sources)
+        support = probability(self.weight * judgement.odds + self.bias)
+        if not figures([sentence]) <= figures(sources[row] for row in judgement.read):
             support = min(support, _DOUBTFUL)
-        return SupportVerdict(support=support, sources=said.sources)
+        return SupportVerdict(support=support, sources=judgement.sources)
 
     def refuse(self, sentence: str, sources: Sequence[str]) -> bool:
         """Return whether the model finds it unsupported: the same words in another order, or with another word."""
@@ -297,8 +301,8 @@ class Support:
 
         `language` is that of the sentence and its sources.
         """
-        said = _plain(sentence)
-        same = tuple(row for row, source in enumerate(sources) if said and _plain(source) == said)
+        plain = _plain(sentence)
+        same = tuple(row for row, source in enumerate(sources) if plain and _plain(source) == plain)
         if same:
             return SupportVerdict(support=1.0, sources=same[:1])
         if not is_english(language):
@@ -319,15 +323,17 @@ def support_features(sentence: str, sources: Sequence[str]) -> tuple[np.ndarray,
     seen = [set(terms(source)) for source in sources]
     if not words or not seen:
         return np.array([0.0, 0.0, 0.0, log(2), 0.0, 0.0, 0.0, 0.0]), ()
-    told = {word for word in words if not word[0].isdigit()} - units(sentence)  # numbers are many sentences' own
-    first = max(range(len(seen)), key=lambda row: (len(told & seen[row]), len(words & seen[row]), -len(seen[row])))
+    words_told = {word for word in words if not word[0].isdigit()} - units(sentence)  # numbers are many sentences' own
+    first = max(
+        range(len(seen)), key=lambda row: (len(words_told & seen[row]), len(words & seen[row]), -len(seen[row]))
+    )
     left = words - seen[first]
     second = max(range(len(seen)), key=lambda row: (len(left & seen[row]), -len(seen[row])))
     nearest = (first, second) if len(left & seen[second]) >= _BROUGHT else (first,)
     together = set().union(*(seen[row] for row in nearest))
     pairs = set().union(*(pairwise(terms(sources[row])) for row in nearest))
     clause = _about(words, sources[first])
-    found = (
+    features = (
         len(words & seen[first]) / len(words),
         len(words & together) / len(words),
         len(couples & pairs) / max(len(couples), 1),
@@ -337,7 +343,7 @@ def support_features(sentence: str, sources: Sequence[str]) -> tuple[np.ndarray,
         _opposes(sentence, sources[first]) or _narrowed(sentence, clause) or _mixed(words, sources[first]),
         log(1 + len(words)),
     )
-    return np.array(found, dtype=float), nearest
+    return np.array(features, dtype=float), nearest
 
 
 def _plain(text: str) -> str:
@@ -349,9 +355,9 @@ def _about(words: set[str], source: str) -> str:
     """Return the clauses of a source that a sentence with these words is about."""
     clauses = _CLAUSE.split(source)
     own = [set(terms(clause)) for clause in clauses]
-    most = max(len(words & each) for each in own)
-    told = [len(words & each) == most or 2 * len(words & each) >= len(each) > 0 for each in own]
-    return " ".join(clause for clause, about in zip(clauses, told, strict=True) if about)
+    most = max(len(words & words_) for words_ in own)
+    is_about = [len(words & words_) == most or 2 * len(words & words_) >= len(words_) > 0 for words_ in own]
+    return " ".join(clause for clause, about in zip(clauses, is_about, strict=True) if about)
 
 
 def _narrowed(sentence: str, clause: str) -> bool:
@@ -359,8 +365,8 @@ def _narrowed(sentence: str, clause: str) -> bool:
     own, theirs = (set(re.findall(r"\w+", text.casefold())) for text in (sentence, clause))
     if _NARROWING.isdisjoint(own) is not _NARROWING.isdisjoint(theirs) or not limits(clause) <= numbers(sentence):
         return True
-    said, order = set(terms(sentence)), terms(clause)
-    return not _LEAVE.isdisjoint(own) and bool(order) and order[-1] not in said
+    words, order = set(terms(sentence)), terms(clause)
+    return not _LEAVE.isdisjoint(own) and bool(order) and order[-1] not in words
 
 
 def _mixed(words: set[str], source: str) -> bool:

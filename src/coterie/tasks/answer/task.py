@@ -58,17 +58,17 @@ class AnswerTask(TaskType[AnswerSection]):
         """Return no rungs: its models are prompted without tuning, and opened on first use."""
         return ()
 
-    def check(self, job: Job[AnswerSection], place: Workplace) -> None:
+    def check(self, job: Job[AnswerSection], workplace: Workplace) -> None:
         """Check that its indexes are not empty."""
         from coterie.tasks.answer.fit import check_indexed
 
-        check_indexed(job, place)
+        check_indexed(job, workplace)
 
-    def train(self, job: Job[AnswerSection], place: Workplace) -> Trained:
+    def train(self, job: Job[AnswerSection], workplace: Workplace) -> Trained:
         """Train a version, calibrated on questions with their answers, or with the shipped defaults."""
         from coterie.tasks.answer.fit import train_answer
 
-        return train_answer(job, place)
+        return train_answer(job, workplace)
 
     def judge(
         self, rows: Sequence[Row], findings: Sequence[Finding], *, section: AnswerSection | None = None, seed: int = 0

@@ -100,32 +100,34 @@ class AnswerWriter:
             return Written(reason=Reason("answer.not_worded", why=error.reason))
         steps = (Step(producer=self.name, engine=self.engine.name, usage=output.usage),)
         verdicts = () if output.verdict is None else (output.verdict,)
-        sources = [each for each in seen.sentences if any(each.passage is passage for passage in shown)]
-        texts = [borne_by(each) for each in sources]
+        sources = [sentence for sentence in seen.sentences if any(sentence.passage is passage for passage in shown)]
+        texts = [borne_by(source) for source in sources]
         language = language_of(" ".join(texts), task.language or "en")
-        told = list(_sentences(output.text, language, cut=output.finish != "stop"))
-        judged = await asyncio.to_thread(self._judged, task.text, told, texts, language)
-        used = [sources[number] for number in dict.fromkeys(number for each in judged for number in each.sources)]
-        found = any(each in reading.cited for each in used)
-        if objection := self._objection(task.text, told, judged, language, found=found):
+        sentences = list(_sentences(output.text, language, cut=output.finish != "stop"))
+        judged = await asyncio.to_thread(self._judged, task.text, sentences, texts, language)
+        used = [
+            sources[number] for number in dict.fromkeys(number for judgement in judged for number in judgement.sources)
+        ]
+        is_cited = any(sentence in reading.cited for sentence in used)
+        if objection := self._objection(task.text, sentences, judged, language, found=is_cited):
             return Written(reason=objection, steps=steps, verdicts=verdicts)
         citations = cite(used)
-        marks = [_marks(citations, [sources[number] for number in each.sources]) for each in judged]
+        marks = [_marks(citations, [sources[number] for number in judgement.sources]) for judgement in judged]
         return Written(
             reason=Reason("answer.worded", model=self.engine.name),
-            sentences=tuple(told),
-            text=" ".join(f"{sentence} {mark}" for sentence, mark in zip(told, marks, strict=True)),
-            support=min(each.support for each in judged),
+            sentences=tuple(sentences),
+            text=" ".join(f"{sentence} {mark}" for sentence, mark in zip(sentences, marks, strict=True)),
+            support=min(judgement.support for judgement in judged),
             citations=citations,
             steps=steps,
             verdicts=verdicts,
         )
 
     def _judged(
-        self, question: str, told: Sequence[str], sources: Sequence[str], language: str
+        self, question: str, sentences: Sequence[str], sources: Sequence[str], language: str
     ) -> list[SupportVerdict]:
         """What bears out each sentence."""
-        return [self._judge(question, sentence, sources, language) for sentence in told]
+        return [self._judge(question, sentence, sources, language) for sentence in sentences]
 
     def _judge(self, question: str, sentence: str, sources: Sequence[str], language: str) -> SupportVerdict:
         """Return the support of a sentence; a bare value must be a value of what was asked."""
@@ -137,7 +139,7 @@ class AnswerWriter:
     def _objection(
         self,
         question: str,
-        told: Sequence[str],
+        sentences: Sequence[str],
         judged: Sequence[SupportVerdict],
         language: str,
         *,
@@ -147,39 +149,39 @@ class AnswerWriter:
 
         Args:
             question: What was asked.
-            told: The sentences written.
+            sentences: The sentences written.
             judged: What bears each out.
             language: Of what was written.
             found: Whether one of them rests on a sentence that was found to answer.
         """
         model = self.engine.name
-        if not told or _SILENT.match(told[0]):
+        if not sentences or _SILENT.match(sentences[0]):
             return Reason("answer.none_written", model=model)
-        if len(set(told)) < len(told) or any(map(asks, told)):
+        if len(set(sentences)) < len(sentences) or any(map(asks, sentences)):
             # A small model goes round in circles, or asks in its turn.
-            return Reason("answer.no_answer_written", model=model, sentence=told[0])
-        weakest = min(range(len(told)), key=lambda number: judged[number].support)
+            return Reason("answer.no_answer_written", model=model, sentence=sentences[0])
+        weakest = min(range(len(sentences)), key=lambda number: judged[number].support)
         if judged[weakest].support < self.least:
             return Reason(
                 "answer.unsupported",
                 model=model,
-                sentence=told[weakest],
+                sentence=sentences[weakest],
                 support=judged[weakest].support,
                 needed=self.least,
             )
         if not found:
-            return Reason("answer.other_sentences", model=model, sentence=told[0])
-        denied = len(told) == 1 and count_negations(told[0], language) != count_negations(question, language)
-        if not denied and not set(terms(" ".join(told), language)) - set(terms(question, language)) - _ASSENT:
-            return Reason("answer.question_repeated", model=model, sentence=told[0])
+            return Reason("answer.other_sentences", model=model, sentence=sentences[0])
+        denied = len(sentences) == 1 and count_negations(sentences[0], language) != count_negations(question, language)
+        if not denied and not set(terms(" ".join(sentences), language)) - set(terms(question, language)) - _ASSENT:
+            return Reason("answer.question_repeated", model=model, sentence=sentences[0])
         return None
 
     def _shown(self, reading: AnswerReading, room: int) -> list[Passage]:
         """Return the passages of the cited sentences, as many as fit: sentences from others would be dropped."""
         room -= estimate_tokens(self.instruction) + _FRAME
         shown: list[Passage] = []
-        for passage in [each.passage for each in reading.cited]:
-            if any(passage is each for each in shown):
+        for passage in [sentence.passage for sentence in reading.cited]:
+            if any(passage is sentence for sentence in shown):
                 continue
             room -= estimate_tokens(passage.text) + estimate_tokens(_title(passage)) + 8
             if room < 0:
@@ -191,8 +193,8 @@ class AnswerWriter:
         context = "\n\n".join(
             f"[{number}] {_title(passage)}\n{passage.text.strip()}" for number, passage in enumerate(shown, start=1)
         )
-        asked = f"{self.instruction}\n\nQuestion: {task.text.strip()}"
-        messages = (Message(role="system", text=f"Passages:\n\n{context}"), Message(role="user", text=asked))
+        question_text = f"{self.instruction}\n\nQuestion: {task.text.strip()}"
+        messages = (Message(role="system", text=f"Passages:\n\n{context}"), Message(role="user", text=question_text))
         return Prompt(messages=messages, max_tokens=longest)
 
 
@@ -202,9 +204,11 @@ def _title(passage: Passage) -> str:
 
 def _sentences(text: str, language: str, *, cut: bool) -> Iterator[str]:
     """Yield the model's text sentence by sentence, without its own marks; an unfinished sentence is dropped."""
-    found = [stripped for each in split_sentences(text, language) if (stripped := _MARK.sub("", each).strip())]
-    found = found[:-1] if cut and len(found) > 1 else found
-    yield from (each for each in found if not each.endswith(":"))  # "The answer is:" says nothing
+    sentences = [
+        stripped for sentence in split_sentences(text, language) if (stripped := _MARK.sub("", sentence).strip())
+    ]
+    sentences = sentences[:-1] if cut and len(sentences) > 1 else sentences
+    yield from (sentence for sentence in sentences if not sentence.endswith(":"))  # "The answer is:" says nothing
 
 
 def _marks(citations: Sequence[Citation], sources: Sequence[Sentence]) -> str:
@@ -213,8 +217,10 @@ def _marks(citations: Sequence[Citation], sources: Sequence[Sentence]) -> str:
         number
         for number, citation in enumerate(citations, start=1)
         if any(
-            citation.document == each.passage.document and citation.start <= each.start and each.end <= citation.end
-            for each in sources
+            citation.document == source.passage.document
+            and citation.start <= source.start
+            and source.end <= citation.end
+            for source in sources
         )
     ]
     return "".join(f"[{number}]" for number in numbers)

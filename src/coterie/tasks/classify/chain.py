@@ -47,15 +47,15 @@ class ChainSpecialist:
         passed: list[str] = []
         steps: tuple[Step, ...] = ()
         for rung, specialist in self.links[:-1] if self.stop is not None else ():
-            found = await specialist.consult(replace(task, acceptance_override=None), view, call=call)
-            steps += tuple(replace(step, note=_noted(rung, found)) for step in found.steps)
-            if found.accepted:
-                return self._given(found, task, rung, passed, steps)
+            finding = await specialist.consult(replace(task, acceptance_override=None), view, call=call)
+            steps += tuple(replace(step, note=_noted(rung, finding)) for step in finding.steps)
+            if finding.accepted:
+                return self._given(finding, task, rung, passed, steps)
             passed.append(rung)
         rung, last = self.links[-1]
-        found = await last.consult(task, view, call=call)
-        steps += tuple(replace(step, note=_noted(rung, found)) for step in found.steps)
-        return replace(found, steps=steps, reason=_said(found.reason, rung, passed))
+        finding = await last.consult(task, view, call=call)
+        steps += tuple(replace(step, note=_noted(rung, finding)) for step in finding.steps)
+        return replace(finding, steps=steps, reason=_chain_reason(finding.reason, rung, passed))
 
     def describe(self) -> dict[str, object]:
         """Return the description that a stored version has beside its rungs' files."""
@@ -78,15 +78,19 @@ class ChainSpecialist:
     @property
     def engines(self) -> tuple[Engine, ...]:
         """Encoders that belong to its rungs alone."""
-        return tuple(engine for _, each in self.links for engine in each.engines)
+        return tuple(engine for _, specialist in self.links for engine in specialist.engines)
 
-    def _given(self, found: Finding, task: Task, rung: Rung, passed: Sequence[str], steps: tuple[Step, ...]) -> Finding:
+    def _given(
+        self, finding: Finding, task: Task, rung: Rung, passed: Sequence[str], steps: tuple[Step, ...]
+    ) -> Finding:
         """Return the answer of a rung before the last; an acceptance override applies to the whole chain."""
-        reason = found.reason
+        reason = finding.reason
         if task.acceptance_override is not None:
-            accepted, reason = self.acceptance.judge(found.confidence, None, task.acceptance_override, guess=found.text)
-            found = replace(found, accepted=accepted, facts=found.facts if accepted else ())
-        return replace(found, steps=steps, reason=_said(reason, rung, passed))
+            accepted, reason = self.acceptance.judge(
+                finding.confidence, None, task.acceptance_override, guess=finding.text
+            )
+            finding = replace(finding, accepted=accepted, facts=finding.facts if accepted else ())
+        return replace(finding, steps=steps, reason=_chain_reason(reason, rung, passed))
 
 
 def make_chain(
@@ -99,14 +103,14 @@ def make_chain(
     """
     if len(links) < 2 or [rung for rung in CHAINED if rung in dict(links)] != [rung for rung, _ in links]:
         raise ValueError(f"a chain of {[rung for rung, _ in links]}")
-    if any(each.labels != links[0].specialist.labels for _, each in links):
+    if any(specialist.labels != links[0].specialist.labels for _, specialist in links):
         raise ValueError("its rungs have different labels")
     if stop is not None and not (0 <= stop <= 1 and acceptance.threshold is not None and acceptance.threshold <= stop):
         raise ValueError(f"it stops from {stop!r}, and accepts from {acceptance.threshold!r}")
     lines = [*[stop] * (len(links) - 1), acceptance.threshold]
     judging = [
-        ChainRung(rung, _judging(each, card, rung, line, acceptance.target_risk))
-        for (rung, each), line in zip(links, lines, strict=True)
+        ChainRung(rung, _judging(specialist, card, rung, line, acceptance.target_risk))
+        for (rung, specialist), line in zip(links, lines, strict=True)
     ]
     return ChainSpecialist(card=card, links=tuple(judging), stop=stop, acceptance=acceptance)
 
@@ -119,11 +123,11 @@ def _judging(
     return replace(specialist, card=replace(card, rung=rung), acceptance=acceptance)
 
 
-def _noted(rung: Rung, found: Finding) -> str:
-    return f"rung {rung}: {found.reason}"
+def _noted(rung: Rung, finding: Finding) -> str:
+    return f"rung {rung}: {finding.reason}"
 
 
-def _said(reason: Reason, rung: Rung, passed: Sequence[str]) -> Reason:
+def _chain_reason(reason: Reason, rung: Rung, passed: Sequence[str]) -> Reason:
     """Return the reason of the answering rung, with its name and the rungs that were not confident before."""
     return reason.noting(Reason("note.rung", rung=rung, after=" and ".join(passed)))
 
@@ -162,7 +166,7 @@ def load_chain(
         if about["rung"] != rung:
             raise ValueError(f"its rung {rung!r} is of {about['rung']!r}")
         links.append(ChainRung(rung, load(replace(card, rung=rung), about, content)))
-    if any(list(each.labels) != described["labels"] for _, each in links):
+    if any(list(specialist.labels) != described["labels"] for _, specialist in links):
         raise ValueError("its rungs have other labels than it has")
     stop = described["stop"]
     acceptance = from_json(Acceptance, described["acceptance"])

@@ -110,33 +110,33 @@ def train_rung_chain(job: Job[ClassifySection], made: Sequence[Made]) -> Candida
         job: Its section names the chain.
         made: The rungs, cheapest first; with the lexical floor, which the chain may lack.
     """
-    kept = [each for each in made if each.candidate.rung in (job.section.chain or ())]
+    kept = [rung for rung in made if rung.candidate.rung in (job.section.chain or ())]
     rows = _common(kept)
-    calibrated = [each.calibrated.take(rows) for each in kept]
+    calibrated = [rung.calibrated.take(rows) for rung in kept]
     outcomes = RungOutcomes(
-        confidence=np.stack([each.confidence for each in calibrated]),
-        right=np.stack([each.right for each in calibrated]),
-        in_scope=np.stack([each.in_scope for each in calibrated]),
+        confidence=np.stack([outcomes.confidence for outcomes in calibrated]),
+        right=np.stack([outcomes.right for outcomes in calibrated]),
+        in_scope=np.stack([outcomes.in_scope for outcomes in calibrated]),
         group=job.group_numbers(rows),
     )
     chosen = choose_stop(job.section, outcomes)
     specialist = _specialist(job, kept, chosen)
-    vectors = next((each.vectors for each in kept if each.vectors is not None), None)
+    vectors = next((rung.vectors for rung in kept if rung.vectors is not None), None)
     findings = ask_held_out(job, "chain", specialist, vectors)
     evaluation = judge(job.held_out.rows, findings)
-    predicted, targets = _said(calibrated, outcomes.answering(chosen.stop))
+    predicted, targets = _chain_predictions(calibrated, outcomes.answering(chosen.stop))
     judged, threshold = outcomes.at(chosen.stop), chosen.shown.threshold
     return Candidate(
         rung="chain",
         files={
-            **chain_files(specialist, {each.candidate.rung: each.files for each in kept}),
+            **chain_files(specialist, {rung.candidate.rung: rung.files for rung in kept}),
             **judged.to_files(),
         },
         validation={name: rated(name, judged.right, predicted, targets) for name in job.measures},
         evaluation=evaluation,
         seconds=_seconds(made),
         notes={
-            "chain": [each.candidate.rung for each in kept],
+            "chain": [rung.candidate.rung for rung in kept],
             "stop": {"value": chosen.stop, "quality": job.section.chain_quality, **chosen.reason.described()},
             "asked": list(outcomes.asked(chosen.stop)),
             "curve": list(_curve(job, kept)),
@@ -149,8 +149,8 @@ def train_rung_chain(job: Job[ClassifySection], made: Sequence[Made]) -> Candida
 def _common(made: Sequence[Made]) -> np.ndarray:
     """Return the rows with a prediction of every rung: a fine-tuned one has predictions for rows held back from it."""
     rows = made[0].calibrated.rows
-    for each in made[1:]:
-        rows = np.intersect1d(rows, each.calibrated.rows)
+    for rung in made[1:]:
+        rows = np.intersect1d(rows, rung.calibrated.rows)
     return rows
 
 
@@ -171,9 +171,9 @@ def choose_stop(section: ClassifySection, outcomes: RungOutcomes) -> ChosenStop:
 
     alone = shown_at(None)
     keeping = [shown_at(stop) for stop in shown_stops(outcomes, quality=quality) if stop in levels]
-    possible = [each for each in keeping if _accepts_below(each)]
-    least = min((each.shown.risk for each in (alone, *possible) if each.shown.threshold.value is not None), default=0.0)
-    fitting = [each for each in possible if each.shown.risk <= least]
+    possible = [stop for stop in keeping if _accepts_below(stop)]
+    least = min((stop.shown.risk for stop in (alone, *possible) if stop.shown.threshold.value is not None), default=0.0)
+    fitting = [stop for stop in possible if stop.shown.risk <= least]
     if fitting:
         return fitting[-1]
     code = "chain.no_stop_within_risk" if keeping else "chain.no_stop"
@@ -206,31 +206,33 @@ def _specialist(job: Job[ClassifySection], made: Sequence[Made], chosen: ChosenS
         target_risk=chosen.shown.risk,
         scope_threshold=None,
     )
-    links = [ChainRung(each.candidate.rung, each.specialist) for each in made]
+    links = [ChainRung(rung.candidate.rung, rung.specialist) for rung in made]
     return make_chain(job.card("chain"), links, stop=chosen.stop, acceptance=acceptance)
 
 
-def _said(calibrated: Sequence[Calibrated], answering: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _chain_predictions(calibrated: Sequence[Calibrated], answering: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return what the chain predicted for each row, and what it should have predicted."""
     rows = np.arange(len(answering))
-    predicted, targets = (np.stack([getattr(each, what) for each in calibrated]) for what in ("predicted", "targets"))
+    predicted, targets = (
+        np.stack([getattr(outcomes, what) for outcomes in calibrated]) for what in ("predicted", "targets")
+    )
     return predicted[answering, rows], targets[answering, rows]
 
 
 def _seconds(made: Sequence[Made]) -> float:
     """Return the training time of the chain. Each rung's own time includes the lexical rung that it builds on."""
     floor = made[0].candidate.seconds
-    return floor + sum(each.candidate.seconds - floor for each in made[1:])
+    return floor + sum(rung.candidate.seconds - floor for rung in made[1:])
 
 
 def _curve(job: Job[ClassifySection], made: Sequence[Made]) -> Iterator[dict[str, object]]:
     """Yield the chain's figures on held-out rows at each stop, from none on: they choose nothing."""
     rows = job.held_out.rows
-    cases = [label_cases(rows, each.findings) for each in made]
+    cases = [label_cases(rows, rung.findings) for rung in made]
     held = RungOutcomes(
-        confidence=np.array([[case.confidence for case in each] for each in cases]),
-        right=np.array([[case.correct for case in each] for each in cases]),
-        in_scope=np.array([[_in_scope(each, place) for place, row in enumerate(rows) if row.labels] for each in made]),
+        confidence=np.array([[case.confidence for case in case_list] for case_list in cases]),
+        right=np.array([[case.correct for case in case_list] for case_list in cases]),
+        in_scope=np.array([[_in_scope(rung, index) for index, row in enumerate(rows) if row.labels] for rung in made]),
         group=np.arange(len(cases[0])),
     )
     for stop in (None, *STOPS):
@@ -244,9 +246,9 @@ def _curve(job: Job[ClassifySection], made: Sequence[Made]) -> Iterator[dict[str
         }
 
 
-def _in_scope(made: Made, place: int) -> bool:
+def _in_scope(made: Made, number: int) -> bool:
     """Return whether a held-out row is in a rung's scope."""
-    score, least = made.findings[place].in_scope, made.specialist.acceptance.scope_threshold
+    score, least = made.findings[number].in_scope, made.specialist.acceptance.scope_threshold
     return score is None or least is None or score >= least
 
 
@@ -256,8 +258,8 @@ def _chain_warnings(made: Sequence[Made], chosen: ChosenStop) -> Iterator[str]:
         yield f"the chain asks its last rung only: {chosen.reason}"
     if chosen.shown.warning:
         yield chosen.shown.warning
-    for each in made:
-        yield from each.unread
+    for rung in made:
+        yield from rung.unread
 
 
 # --- Training a `classify` specialist: every rung, calibrated on rows it has not seen, measured on held-out rows.
@@ -278,7 +280,7 @@ def train_classify(job: Job[ClassifySection], encoded: Encoded) -> list[Candidat
     # First, though it is the dearest rung: a model that cannot be asked costs no training time.
     prompted = [train_prompted(job, examples, encoded)] if "llm" in job.measured_rungs else []
     made = [_make(job, fit, examples.take(fit.rows)) for fit in fit_text(job, examples, encoded)]
-    candidates = [each.candidate for each in made]
+    candidates = [rung.candidate for rung in made]
     if job.section.chain:
         candidates.append(train_rung_chain(job, made))
     if "slm" in job.measured_rungs:
@@ -303,18 +305,18 @@ def _make(job: Job[ClassifySection], fit: TextFit | SlmFit, examples: TextExampl
     # Rungs differ in what they make of other words, not in what they make of copies; and so do confidences.
     logits = fit.logits if apart is None else apart.logits
     temperature = (fit_sigmoid_temperature if several else fit_temperature)(logits, targets)
-    said, predicted, right = _confidence(logits / temperature, examples)
-    fitted = fit_confidence(said, right)
+    raw_confidence, predicted, right = _confidence(logits / temperature, examples)
+    fitted = fit_confidence(raw_confidence, right)
     if fitted and isinstance(fit, TextFit) and fit.gain:
-        fitted = raise_confidence(fitted, said, UNSAID * fit.gain)
+        fitted = raise_confidence(fitted, raw_confidence, UNSAID * fit.gain)
     line = ConfidenceLine(**asdict(fitted)) if fitted else ConfidenceLine()
-    confidence = line.believe(said)
+    confidence = line.believe(raw_confidence)
     with_copies = apart is not None and apart.logits is not fit.logits
     copies = _copies_warning(_confidence(fit.logits, examples)[2], right) if with_copies else None
     # The prior is of what people write, each text by itself, on the rung that it was measured on.
     usual = job.section.risk_prior and fit.rung == "embedding" and apart is None and not several
     groups = [job.train.rows[row].group for row in fit.rows]
-    shown = provable(job.section, confidence, right, groups, said=said if usual else None)
+    shown = provable(job.section, confidence, right, groups, said=raw_confidence if usual else None)
     threshold = shown.threshold
     scope_line = _scope(fit, temperature, examples)
     acceptance = Acceptance(

@@ -92,10 +92,10 @@ def fit_tuned(job: Job[SpecialistSection], base: BaseEncoder, examples: TextExam
         head=tuned.network.head.unscaled(),
         kernel=tuned.kernel,
         compared=tuned.compared,
-        rows=np.concatenate([each.rows for each in held]),
-        head_logits=np.concatenate([each.head for each in held]),
-        kernel_logits=np.concatenate([each.kernel for each in held]),
-        nearest=np.concatenate([each.nearest for each in held]),
+        rows=np.concatenate([fold.rows for fold in held]),
+        head_logits=np.concatenate([fold.head for fold in held]),
+        kernel_logits=np.concatenate([fold.kernel for fold in held]),
+        nearest=np.concatenate([fold.nearest for fold in held]),
         longest=min(recipe_for(sizes[-1]).longest, base.max_tokens),
         int8=_cost_of_rounding(held, examples),
     )
@@ -163,11 +163,11 @@ class _Tuner:
 
 
 def _cost_of_rounding(held: Sequence[_Held], examples: TextExamples) -> dict[str, float]:
-    hot = examples.hot[np.concatenate([each.rows for each in held])]
-    exact = np.concatenate([each.exact_head for each in held])
-    rounded = np.concatenate([each.head for each in held])
+    hot = examples.hot[np.concatenate([fold.rows for fold in held])]
+    exact = np.concatenate([fold.exact_head for fold in held])
+    rounded = np.concatenate([fold.head for fold in held])
     return {
-        "mean_cosine": float(np.concatenate([each.cosines for each in held]).mean()),
+        "mean_cosine": float(np.concatenate([fold.cosines for fold in held]).mean()),
         "accuracy_fp32": _right(exact, hot, several=examples.several),
         "accuracy_int8": _right(rounded, hot, several=examples.several),
     }

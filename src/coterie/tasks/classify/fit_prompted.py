@@ -61,8 +61,8 @@ def fit_agreement(signs: Sequence[Signs], right: np.ndarray) -> Agreement:
         right: (N,) whether the label is right. Where all or none are, the confidence is the same for all answers, with
             one more row of each kind added (Laplace's rule of succession).
     """
-    shared = [name for name in SIGNS if signs and all(name in each for each in signs)]
-    table = np.array([[each[name] for name in shared] for each in signs]).reshape(len(signs), len(shared))  # (N, S)
+    shared = [name for name in SIGNS if signs and all(name in sign for sign in signs)]
+    table = np.array([[sign[name] for name in shared] for sign in signs]).reshape(len(signs), len(shared))  # (N, S)
     usual = table.mean(axis=0) if len(signs) else np.zeros(len(shared))
     means = {name: float(value) for name, value in zip(shared, usual, strict=True)}
     if not shared or len(np.unique(right)) < 2:
@@ -78,13 +78,13 @@ def fit_agreement(signs: Sequence[Signs], right: np.ndarray) -> Agreement:
 def confidences(signs: Sequence[Signs], right: np.ndarray, seed: int) -> np.ndarray:  # (N,)
     """Return the confidence of each answer, from a regression that was not fitted on it."""
     dealt = np.random.default_rng(seed).permutation(len(signs)) % _PARTS
-    found = np.zeros(len(signs))
+    confidences_ = np.zeros(len(signs))
     for part in np.unique(dealt):
         rest = np.flatnonzero(dealt != part).tolist()
         fitted = fit_agreement([signs[i] for i in rest], right[rest])
         for i in np.flatnonzero(dealt == part).tolist():
-            found[i] = fitted.confidence(signs[i])
-    return found
+            confidences_[i] = fitted.confidence(signs[i])
+    return confidences_
 
 
 # --- Which rows stand for all of them, where each one costs.
@@ -112,9 +112,9 @@ def balanced(labels: np.ndarray, most: int, seed: int) -> np.ndarray:  # (N,) ->
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     turn = np.zeros(len(labels), dtype=np.int64)  # the how-many-eth of its label each row is
     seen: dict[int, int] = {}
-    for place in shuffled:
-        turn[place] = seen.get(int(labels[place]), 0)
-        seen[int(labels[place])] = int(turn[place]) + 1
+    for index in shuffled:
+        turn[index] = seen.get(int(labels[index]), 0)
+        seen[int(labels[index])] = int(turn[index]) + 1
     order = shuffled[np.argsort(turn[shuffled], kind="stable")]
     return np.sort(order[:most])
 
@@ -176,9 +176,9 @@ class _Prompter:
         engine = self.asked.open()
         try:
             async with reporting_kept_answers(engine):
-                asked, prompting = await self._questions(engine, shown, kept)
-                outputs = await self._ask(engine, asked)
-                fitted = self._fit(asked, outputs, prompting)
+                questions, prompting = await self._questions(engine, shown, kept)
+                outputs = await self._ask(engine, questions)
+                fitted = self._fit(questions, outputs, prompting)
                 seconds = time.perf_counter() - start + self.encoded.seconds
                 specialist = self._specialist(engine, shown, prompting, fitted)
                 return await self._measured(specialist, engine, fitted, seconds)
@@ -212,17 +212,17 @@ class _Prompter:
             form="schema" if self.asked.is_remote else "grammar",
             room=min(_ROOM, self.asked.model.window // 2),
         )
-        asked = [self._question(row, shown, kept, prompting) for row in rows]
-        self._estimate(engine, asked)
+        questions = [self._question(row, shown, kept, prompting) for row in rows]
+        self._estimate(engine, questions)
         try:
-            await engine.run([asked[0].prompt], call=SYSTEM)
+            await engine.run([questions[0].prompt], call=SYSTEM)
         except EngineRejected:
             if not self.asked.is_remote:
                 raise
             prompting = replace(prompting, form="free")
-            asked = [self._question(row, shown, kept, prompting) for row in rows]
-            await engine.run([asked[0].prompt], call=SYSTEM)  # refused as well: then it was not the schema
-        return asked, prompting
+            questions = [self._question(row, shown, kept, prompting) for row in rows]
+            await engine.run([questions[0].prompt], call=SYSTEM)  # refused as well: then it was not the schema
+        return questions, prompting
 
     def _question(self, row: int, shown: Demonstrations, kept: np.ndarray, prompting: FewShot) -> _Asked:
         """Return the question about a training row as if it were new: the rows of its fold are not shown."""
@@ -231,21 +231,21 @@ class _Prompter:
         prompt = prompting.prompt(self.job.train.rows[row].text, neighbours, self.asked.label)
         return _Asked(row=row, neighbours=neighbours, prompt=prompt)
 
-    def _estimate(self, engine: RememberingEngine, asked: Sequence[_Asked]) -> None:
+    def _estimate(self, engine: RememberingEngine, questions: Sequence[_Asked]) -> None:
         """Report the number of questions and their estimated cost, before they are asked."""
         held_out = min(len(self.job.held_out), self.job.section.test_calls)
-        known = sum(engine.knows(each.prompt) for each in asked)
-        mean = np.mean([tokens_of(each.prompt) for each in asked])
-        new = len(asked) - known + held_out
+        known_answers = sum(engine.knows(question.prompt) for question in questions)
+        mean = np.mean([tokens_of(question.prompt) for question in questions])
+        new = len(questions) - known_answers + held_out
         tokens_in, tokens_out = round(mean * new), _ANSWER * new
-        kept = f" beside {known:,} answers that are kept" if known else ""
+        kept = f" beside {known_answers:,} answers that are kept" if known_answers else ""
         cost = self.asked.in_words(tokens_in, tokens_out)
         self.job.progress.start(f"{self.job.name}: {self.asked.key}", None)
         self.job.progress.finish(f"at most {new:,} questions{kept}, about {tokens_in + tokens_out:,} tokens, {cost}")
 
     # --- What it says ----------------------------------------------------------------------------
 
-    async def _ask(self, engine: RememberingEngine, asked: Sequence[_Asked]) -> list[Output]:
+    async def _ask(self, engine: RememberingEngine, questions: Sequence[_Asked]) -> list[Output]:
         """Return the answers, requested in parallel; the first error ends the others."""
 
         async def one(question: _Asked) -> Output:
@@ -253,30 +253,32 @@ class _Prompter:
             self.job.progress.advance(1)
             return output
 
-        self.job.progress.start(f"{self.job.name}: ask {self.asked.key} about training rows", len(asked))
-        work = [asyncio.ensure_future(one(each)) for each in asked]
+        self.job.progress.start(f"{self.job.name}: ask {self.asked.key} about training rows", len(questions))
+        work = [asyncio.ensure_future(one(question)) for question in questions]
         try:
             outputs = await asyncio.gather(*work)
         finally:
-            for each in work:
-                each.cancel()
+            for task in work:
+                task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
         self.job.progress.finish("")
         return list(outputs)
 
-    def _fit(self, asked: Sequence[_Asked], outputs: Sequence[Output], prompting: FewShot) -> _Fitted:
+    def _fit(self, questions: Sequence[_Asked], outputs: Sequence[Output], prompting: FewShot) -> _Fitted:
         """Fit confidence and threshold. An answer that names no label is wrong, and never accepted."""
         section, names = self.job.section, self.job.train.label_names
-        pairs = list(zip(asked, outputs, strict=True))
-        replies = [read_reply(prompting, each.neighbours, output) for each, output in pairs]
-        right = np.array([self._is_right(each.row, reply) for each, reply in zip(asked, replies, strict=True)])
+        pairs = list(zip(questions, outputs, strict=True))
+        replies = [read_reply(prompting, question.neighbours, output) for question, output in pairs]
+        right = np.array(
+            [self._is_right(question.row, reply) for question, reply in zip(questions, replies, strict=True)]
+        )
         named = np.array([reply.label is not None for reply in replies])
         signs = [reply.signs for reply in replies if reply.label is not None]
-        confidence = np.zeros(len(asked))
+        confidence = np.zeros(len(questions))
         confidence[named] = confidences(signs, right[named], section.seed)
-        groups = [self.job.train.rows[each.row].group for each in asked]
+        groups = [self.job.train.rows[question.row].group for question in questions]
         threshold = accept_threshold(confidence, right, target_risk=section.target_risk, groups=groups)
-        scores = [each.neighbours[0].cosine if each.neighbours else 0.0 for each in asked]
+        scores = [question.neighbours[0].cosine if question.neighbours else 0.0 for question in questions]
         acceptance = Acceptance(
             temperature=1.0,
             threshold=threshold.value,
@@ -284,7 +286,7 @@ class _Prompter:
             scope_threshold=scope_threshold(scores, false_rejection=FALSE_REJECTION),
         )
         predicted = np.array([-1 if reply.label is None else names.index(reply.label) for reply in replies])
-        first = np.array([names.index(self.job.train.rows[each.row].labels[0]) for each in asked])
+        first = np.array([names.index(self.job.train.rows[question.row].labels[0]) for question in questions])
         return _Fitted(
             agreement=fit_agreement(signs, right[named]),
             acceptance=acceptance,
@@ -336,11 +338,11 @@ class _Prompter:
             label=self.asked.label,
         )
         job.progress.finish("")
-        found = (fitted.right, fitted.predicted, fitted.targets)
+        figures = (fitted.right, fitted.predicted, fitted.targets)
         return Candidate(
             rung="llm",
             files=specialist.to_files(),
-            validation={name: rated(name, *found) for name in job.measures},
+            validation={name: rated(name, *figures) for name in job.measures},
             evaluation=evaluation,
             seconds=seconds,
             measured=held_out,

@@ -240,7 +240,7 @@ def _pool_few(logits: list[np.ndarray], examples: TextExamples) -> tuple[np.ndar
     A pool fitted to those took one of the two on BANKING77 with 10 rows a label, .850; their average has .861.
     """
     first, *others = logits
-    even = np.array([1.0 / each.std(axis=1).mean() for each in others]) / len(others)
+    even = np.array([1.0 / other.std(axis=1).mean() for other in others]) / len(others)
     shares, pooled = _pool([first, np.tensordot(even, np.stack(others), axes=1)], examples)
     return np.array([shares[0], *(shares[1] * even)]), pooled
 

@@ -102,11 +102,11 @@ class ChoiceHead:
 
     async def run(self, batch: Sequence[Prompt], *, call: CallContext = SYSTEM) -> Sequence[Output]:
         """Return the logits (L,) of each prompt's text."""
-        prompts = [self._prompt(each, each.text) for each in batch]
+        prompts = [self._prompt(prompt, prompt.text) for prompt in batch]
         try:
             return await self._engine.run(prompts, call=call)
         except TooLong:
-            return [await self._cut_to_fit(each, call) for each in batch]
+            return [await self._cut_to_fit(prompt, call) for prompt in batch]
 
     async def warm(self, *, slots: int = 1) -> None:  # noqa: ARG002 - its prompts share no beginning
         """Load the model and compute the labels' tokens, so that the first caller does not wait for it."""
@@ -116,8 +116,8 @@ class ChoiceHead:
         """Do nothing: the engine is closed by its owner."""
 
     def _prompt(self, prompt: Prompt, text: str) -> Prompt:
-        asked = self._prompting.prompt(text)
-        return replace(prompt, text=asked, choices=self._choices, adapter=self._adapter, vector=None)
+        text_prompt = self._prompting.prompt(text)
+        return replace(prompt, text=text_prompt, choices=self._choices, adapter=self._adapter, vector=None)
 
     async def _cut_to_fit(self, prompt: Prompt, call: CallContext) -> Output:
         """Return the logits of as much of a text as fits. Raises `TooLong` when not even the bare prompt does."""

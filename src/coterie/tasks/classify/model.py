@@ -86,13 +86,13 @@ class ClassifySpecialist:
         if not task.text.strip():
             return abstention(self.card.name, task, Reason("abstain.no_text"))
         scored = await self._scored(task, call)
-        asked = (task.acceptance_override, task.distribution)
-        if (decided := scored.decided.get(asked)) is not None:
+        wish = (task.acceptance_override, task.distribution)
+        if (decided := scored.decided.get(wish)) is not None:
             return replace(decided, label=task.label, label_without_pii=task.label_without_pii, steps=scored.steps)
         finding = self.decide(task, scored.scaled, scored.in_scope, scored.steps)
         finding = truncated_finding(finding) if scored.truncated else finding
         if len(scored.decided) < _MOST_DECIDED:
-            scored.decided[asked] = finding
+            scored.decided[wish] = finding
         return finding
 
     async def _scored(self, task: Task, call: CallContext) -> _Scored:
@@ -100,16 +100,16 @@ class ClassifySpecialist:
         tenant = call.principal.tenant
         given = b"" if task.vector is None else task.vector.tobytes()
         beside = given + bytes([task.truncated])
-        if (known := self.known.get(tenant, task.text, beside)) is not None:
-            return known
+        if (cached := self.known.get(tenant, task.text, beside)) is not None:
+            return cached
         vector, steps, truncated = await self._encode(task, call)
         (scored,) = await self.head.run([Prompt(text=task.text, vector=vector, label=task.label)], call=call)
         scaled = np.asarray(scored.scores) / self.acceptance.temperature
         in_scope = float(scaled.max()) if self.scope is None or vector is None else self.scope.score(scaled, vector)
         steps = (*steps, self._step(self.head, scored))
-        found = _Scored(scaled, in_scope, steps, truncated or scored.finish == "length", {})
-        self.known.put(tenant, task.text, found._replace(steps=tuple(map(_free, steps)), decided={}), beside)
-        return found
+        scored_text = _Scored(scaled, in_scope, steps, truncated or scored.finish == "length", {})
+        self.known.put(tenant, task.text, scored_text._replace(steps=tuple(map(_free, steps)), decided={}), beside)
+        return scored_text
 
     def _as_text(self, task: Task) -> Task:
         """Return the task with its record as text: the columns of training, or all of them where there is no text.

@@ -66,11 +66,13 @@ def find_label(answer: str, labels: Sequence[str]) -> str | None:
     An answer that is a JSON object stands for its `label`. A label inside another one is not counted beside it:
     "card_lost_abroad" does not name `card_lost`.
     """
-    said = _unwrapped(answer)
-    if (whole := match_label(said, labels)) is not None:
+    answer_text = _unwrapped(answer)
+    if (whole := match_label(answer_text, labels)) is not None:
         return whole
-    found = [label for label in labels if label.strip(_AROUND) and _names(said, label)]
-    longest = [label for label in found if not any(label != other and _inside(label, other) for other in found)]
+    named_labels = [label for label in labels if label.strip(_AROUND) and _names(answer_text, label)]
+    longest = [
+        label for label in named_labels if not any(label != other and _inside(label, other) for other in named_labels)
+    ]
     return longest[0] if len(longest) == 1 else None
 
 
@@ -84,10 +86,10 @@ def _unwrapped(answer: str) -> str:
     return label if isinstance(label, str) else answer
 
 
-def _names(said: str, label: str) -> bool:
+def _names(answer_text: str, label: str) -> bool:
     """Return whether the label occurs in the text as separate words."""
     pattern = rf"(?<![\w-]){re.escape(label.casefold().strip(_AROUND))}(?![\w-])"
-    return re.search(pattern, said.casefold()) is not None
+    return re.search(pattern, answer_text.casefold()) is not None
 
 
 def _inside(label: str, other: str) -> bool:
@@ -164,10 +166,10 @@ class Demonstrations:
 
 def vote(neighbours: Sequence[Neighbour]) -> dict[str, float]:
     """Return each label's share of the neighbours' votes, nearer ones weigh more; nearest label first."""
-    weights = [np.exp(_SHARPNESS * (each.cosine - 1.0)) for each in neighbours]
-    shares = dict.fromkeys((each.label for each in neighbours), 0.0)
-    for each, weight in zip(neighbours, weights, strict=True):
-        shares[each.label] += float(weight / sum(weights))
+    weights = [np.exp(_SHARPNESS * (neighbour.cosine - 1.0)) for neighbour in neighbours]
+    shares = dict.fromkeys((neighbour.label for neighbour in neighbours), 0.0)
+    for neighbour, weight in zip(neighbours, weights, strict=True):
+        shares[neighbour.label] += float(weight / sum(weights))
     return shares
 
 
@@ -213,7 +215,7 @@ class FewShot:
         """Return the possible answers, given the training texts nearest to the text in question."""
         if len(self.labels) <= self.list_all:
             return self.labels
-        near = tuple(dict.fromkeys(each.label for each in neighbours))[: self.listed]
+        near = tuple(dict.fromkeys(neighbour.label for neighbour in neighbours))[: self.listed]
         return (*near, NONE_OF_THESE) if NONE_OF_THESE not in self.labels else near
 
     def prompt(self, text: str, neighbours: Sequence[Neighbour], label: Label) -> Prompt:
@@ -226,9 +228,9 @@ class FewShot:
         """
         choices = self.choices(neighbours)
         messages = [Message(role="system", text=self._instruction_for(choices))]
-        for each in self._shown(neighbours, choices):
-            messages.append(Message(role="user", text=each.text))
-            messages.append(Message(role="assistant", text=self._written(each.label)))
+        for neighbour in self._shown(neighbours, choices):
+            messages.append(Message(role="user", text=neighbour.text))
+            messages.append(Message(role="assistant", text=self._written(neighbour.label)))
         messages.append(Message(role="user", text=text))
         return Prompt(
             messages=tuple(messages),
@@ -250,10 +252,10 @@ class FewShot:
     def _shown(self, neighbours: Sequence[Neighbour], choices: Sequence[str]) -> list[Neighbour]:
         """Return the nearest examples that fit, the nearest last: models weigh the end most (Zhao et al. 2021)."""
         room, shown = self.room, list[Neighbour]()
-        for each in neighbours:
-            tokens = estimate_tokens(each.text) + estimate_tokens(each.label) + 2 * _TOKENS_A_TURN
-            if len(shown) < self.shots and tokens <= room and match_label(each.label, choices) is not None:
-                shown.append(each)
+        for neighbour in neighbours:
+            tokens = estimate_tokens(neighbour.text) + estimate_tokens(neighbour.label) + 2 * _TOKENS_A_TURN
+            if len(shown) < self.shots and tokens <= room and match_label(neighbour.label, choices) is not None:
+                shown.append(neighbour)
                 room -= tokens
         return shown[::-1]
 
@@ -466,11 +468,11 @@ def read_reply(prompting: FewShot, neighbours: Sequence[Neighbour], output: Outp
     """Return the label that an answer names, and the signs of how reliable it is."""
     voters = neighbours[:VOTERS]
     shares, choices = vote(voters), prompting.choices(neighbours)
-    said = prompting.read(output.text, choices)
-    if said is not None and not prompting.refuses(said):
-        signs = read_signs(said, shares, [each.cosine for each in voters], output.logprob)
-        return PromptedAnswer(label=said, shares=shares, signs=signs)
-    if said is not None:
+    label = prompting.read(output.text, choices)
+    if label is not None and not prompting.refuses(label):
+        signs = read_signs(label, shares, [voter.cosine for voter in voters], output.logprob)
+        return PromptedAnswer(label=label, shares=shares, signs=signs)
+    if label is not None:
         trouble = Reason("abstain.no_label_fits", labels=len(choices) - 1)
     elif answer := " ".join(output.text.split()):
         trouble = Reason("abstain.no_label_named", answer=answer[:_QUOTED], labels=len(choices))
@@ -484,9 +486,9 @@ def _alternatives(reply: PromptedAnswer, confidence: float) -> tuple[Evidence, .
     others = {name: share for name, share in reply.shares.items() if name != reply.label}
     left = (1.0 - confidence) / (sum(others.values()) or 1.0)
     ranked = sorted(others, key=lambda name: -others[name])[:_ALTERNATIVES]
-    found = [] if reply.label is None else [(reply.label, confidence)]
-    found += [(name, others[name] * left) for name in ranked]
-    return tuple(Evidence(kind="alternative", name=n, text=f"{n}: {p:.2f}", weight=p) for n, p in found)
+    alternatives = [] if reply.label is None else [(reply.label, confidence)]
+    alternatives += [(name, others[name] * left) for name in ranked]
+    return tuple(Evidence(kind="alternative", name=n, text=f"{n}: {p:.2f}", weight=p) for n, p in alternatives)
 
 
 def calibrated_on(files: Mapping[str, bytes]) -> Mapping[str, str | None] | None:

@@ -98,30 +98,32 @@ def read_rows(section: ClassifySection, path: Path | str, *, for_evaluation: boo
         multi_label=section.multi_label,
         record=section.record,
     )
-    found = reader.read(path, for_evaluation=for_evaluation)
+    dataset = reader.read(path, for_evaluation=for_evaluation)
     whole = for_evaluation or section.multi_label or section.group_column is not None
-    found = replace(found, of_records=2 * len(reader.rendered) > len(found.rows))
-    return found if whole or found.of_records else _grouped_by_pattern(found)
+    dataset = replace(dataset, of_records=2 * len(reader.rendered) > len(dataset.rows))
+    return dataset if whole or dataset.of_records else _grouped_by_pattern(dataset)
 
 
-def _grouped_by_pattern(found: Dataset) -> Dataset:
+def _grouped_by_pattern(dataset: Dataset) -> Dataset:
     """Return rows grouped by pattern, so that no row has copies on the other side of a split; warn about it."""
-    groups = pattern_groups(found.texts, [row.labels[0] if row.labels else "" for row in found.rows])
+    groups = pattern_groups(dataset.texts, [row.labels[0] if row.labels else "" for row in dataset.rows])
     if groups is None:
-        return found
+        return dataset
     patterns = len(np.unique(groups))
     of_label: dict[str, set[int]] = {}
-    for row, group in zip(found.rows, groups.tolist(), strict=True):
+    for row, group in zip(dataset.rows, groups.tolist(), strict=True):
         of_label.setdefault(row.labels[0] if row.labels else "", set()).add(group)
-    doubt = f"the texts look made from patterns: {len(found):,} rows of about {patterns:,}"
+    doubt = f"the texts look made from patterns: {len(dataset):,} rows of about {patterns:,}"
     if min(map(len, of_label.values())) < _FEWEST_PATTERNS:
         warning = (
             f"{doubt}, too few of a label to hold some out: figures are of copies, and no target_risk is shown by them"
         )
-        return replace(found, warnings=(*found.warnings, warning))
+        return replace(dataset, warnings=(*dataset.warnings, warning))
     warning = (
         f"{doubt}. Rows of one pattern are held out together, so figures and target_risk are about other patterns: add "
         "texts as people write them"
     )
-    rows = tuple(replace(row, group=f"pattern {group}") for row, group in zip(found.rows, groups.tolist(), strict=True))
-    return replace(found, rows=rows, warnings=(*found.warnings, warning))
+    rows = tuple(
+        replace(row, group=f"pattern {group}") for row, group in zip(dataset.rows, groups.tolist(), strict=True)
+    )
+    return replace(dataset, rows=rows, warnings=(*dataset.warnings, warning))

@@ -47,26 +47,29 @@ class QuoteOption(NamedTuple):
 
 def options(kind: str, quote: str, language: str | None = None) -> list[QuoteOption]:
     """Return the typed values of a quote in its language, in its order."""
-    found = find_values(kind, quote, language)
-    return [QuoteOption(each.value, _features(each, number, len(found), quote)) for number, each in enumerate(found)]
+    values = find_values(kind, quote, language)
+    return [
+        QuoteOption(value.value, _features(value, number, len(values), quote)) for number, value in enumerate(values)
+    ]
 
 
 def choose(kind: str, quote: str, weights: Mapping[str, float], language: str | None = None) -> Scalar:
     """Return the value of the highest log-odds; None if even that is unlikely to be meant, or there is none."""
     scored = [
-        (sum(weights.get(name, 0.0) for name in each.features), each.value) for each in options(kind, quote, language)
+        (sum(weights.get(name, 0.0) for name in option.features), option.value)
+        for option in options(kind, quote, language)
     ]
-    best = max(scored, key=lambda each: each[0], default=(-1.0, None))
+    best = max(scored, key=lambda option: option[0], default=(-1.0, None))
     return best[1] if best[0] >= 0 else None
 
 
 def _features(value: TypedValue, number: int, count: int, quote: str) -> list[str]:
     before = [word.lower() for word in _WORD.findall(quote[max(0, value.start - _WIDE) : value.start])][-_NEAR:]
     after = [word.lower() for word in _WORD.findall(quote[value.end : value.end + _WIDE])][:_NEAR]
-    place = f"n={min(number, 3)}/{min(count, 4)}"
+    position = f"n={min(number, 3)}/{min(count, 4)}"
     return [
         BIAS,
-        place,
+        position,
         *(f"<{word}" for word in before),
         *(f">{word}" for word in after),
         f"<<{' '.join(before[-2:])}",
@@ -153,7 +156,7 @@ class Signs(NamedTuple):
     ) -> Signs:
         """Return the signs of a field's candidates in a text."""
         text, language = document.text, document.spoken
-        quotes = [text[each.start : each.end] for each in candidates]
+        quotes = [text[candidate.start : candidate.end] for candidate in candidates]
         values = [field.value(quote, language) if field.typed else None for quote in quotes]
         words = [plain(quote) for quote in quotes]
         says = [word if value is None else value for word, value in zip(words, values, strict=True)]
@@ -167,21 +170,21 @@ class Signs(NamedTuple):
         """Return the statement that there is no value, where this candidate would be the best."""
         return self._statement(best, Statement(*NOT_STATED, ()))
 
-    def _statement(self, k: int, said: Statement) -> Statement:
+    def _statement(self, k: int, statement: Statement) -> Statement:
         right, missing = self.chances[:, 0], self.chances[:, 1]
-        others = [place for place in range(len(right)) if place != k]
-        chance, contrary = (right[k], missing[k]) if said.stated else (missing[k], right[k])
-        alike = sum(float(right[place]) for place in others if self.says[place] == self.says[k])
+        others = [other for other in range(len(right)) if other != k]
+        chance, contrary = (right[k], missing[k]) if statement.stated else (missing[k], right[k])
+        alike = sum(float(right[other]) for other in others if self.says[other] == self.says[k])
         signs = (
             log_odds(chance),
             float(contrary),
-            float(max((right[place] for place in others), default=0.0)),
-            float(said.stated and not self.typed[k]),
-            alike if said.stated else 0.0,
+            float(max((right[other] for other in others), default=0.0)),
+            float(statement.stated and not self.typed[k]),
+            alike if statement.stated else 0.0,
             self.candidates[k].evidence[EVIDENCE.index("lead")],
             float(np.log(len(right))),
         )
-        return said._replace(signs=signs)
+        return statement._replace(signs=signs)
 
 
 # --- How sure to be of what is said of a field.
@@ -210,13 +213,13 @@ class Calibrator:
         weights[:, :, 0] = 1.0
         return cls(weights=weights, bias=np.zeros((fields, 2)))
 
-    def believe(self, number: int, said: Statement) -> FieldStatement:
+    def believe(self, number: int, statement: Statement) -> FieldStatement:
         """Return a statement about a field with its confidence, which is 1 where there was nothing to weigh."""
-        if not said.signs:
-            return FieldStatement(said.start, said.end, 1.0)
-        kind = int(said.stated)
-        logit = self.weights[number, kind] @ np.array(said.signs) + self.bias[number, kind]
-        return FieldStatement(said.start, said.end, float(expit(logit)))
+        if not statement.signs:
+            return FieldStatement(statement.start, statement.end, 1.0)
+        kind = int(statement.stated)
+        logit = self.weights[number, kind] @ np.array(statement.signs) + self.bias[number, kind]
+        return FieldStatement(statement.start, statement.end, float(expit(logit)))
 
     def store(self) -> dict[str, Floats]:
         """Return the arrays that restore it."""
@@ -263,7 +266,7 @@ class Weigher:
         """Return the statements of a field from its candidates: at least one, in the text's order."""
         if not candidates:
             return [Statement(*NOT_STATED, ())]
-        chances = self.weigh(number, [each.evidence for each in candidates])
+        chances = self.weigh(number, [candidate.evidence for candidate in candidates])
         signs = Signs.of(field, candidates, chances, document)
         right, missing = chances[:, 0], chances[:, 1]
         best = int(right.argmax())
@@ -309,7 +312,7 @@ class DocumentSurvey(NamedTuple):
     @property
     def texts(self) -> list[str]:
         """The texts of the places."""
-        return [self.document.text[place.start : place.end] for place in self.places]
+        return [self.document.text[span.start : span.end] for span in self.places]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -363,16 +366,16 @@ class FieldExtractor:
         if not survey.document.sentences:
             return [[FieldStatement(*NOT_STATED, 1.0)] for _ in self.fields]
         scores, reading = second_look(self.ranker, survey, vectors), TaggedDocument(survey.document, tags)
-        found = []
-        for number, each in enumerate(self.fields):
+        statements = []
+        for number, field in enumerate(self.fields):
             if self.tagger is not None:
                 candidates = self.tagger.candidates(reading, number, scores[:, number])
             else:
                 own = said[number] if said else None
                 candidates = quoted(survey.document, survey.places, own, scores[:, number])
-            said_of_it = self.weigher.decide(number, each, candidates, survey.document)
-            found.append([self.calibrator.believe(number, statement) for statement in said_of_it])
-        return found
+            said_of_it = self.weigher.decide(number, field, candidates, survey.document)
+            statements.append([self.calibrator.believe(number, statement) for statement in said_of_it])
+        return statements
 
     def store(self) -> tuple[dict[str, object], dict[str, Floats]]:
         """Return the JSON description and the arrays that restore it."""

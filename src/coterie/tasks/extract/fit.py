@@ -93,11 +93,11 @@ def train_extract(job: Job[ExtractSection], encoded: Encoded | None = None) -> l
     line = None if encoded is None else _scope_line(job, corpus, words, encoded)
     job.progress.finish("")
     spent = time.perf_counter() - start
-    found = [_tagged(job, corpus, "lexical", words, spent, line=line)]
+    candidates = [_tagged(job, corpus, "lexical", words, spent, line=line)]
     if "embedding" in job.measured_rungs:
         start = time.perf_counter()
         ranked = _with_vectors(job, corpus, words)
-        found.append(_tagged(job, corpus, "embedding", ranked, spent + time.perf_counter() - start, line=line))
+        candidates.append(_tagged(job, corpus, "embedding", ranked, spent + time.perf_counter() - start, line=line))
     # Imported here: they need torch, which nothing else does.
     if "encoder" in job.measured_rungs:
         from coterie.tasks.extract.fit_encoder import tune_tags  # noqa: PLC0415
@@ -105,14 +105,14 @@ def train_extract(job: Job[ExtractSection], encoded: Encoded | None = None) -> l
         start = time.perf_counter()
         tuned = tune_tags(job, corpus, words.scores)
         took = spent + time.perf_counter() - start
-        found.append(_tagged(job, corpus, "encoder", words, took, tuned=tuned, line=line))
+        candidates.append(_tagged(job, corpus, "encoder", words, took, tuned=tuned, line=line))
     if "slm" in job.measured_rungs:
         from coterie.tasks.extract.fit_slm import tune_quotes  # noqa: PLC0415
 
         start = time.perf_counter()
         with tune_quotes(job, corpus, words) as reader:
-            found.append(_candidate(job, corpus, reader, spent + time.perf_counter() - start, line))
-    return found
+            candidates.append(_candidate(job, corpus, reader, spent + time.perf_counter() - start, line))
+    return candidates
 
 
 def _scope_line(job: Job[ExtractSection], corpus: Corpus, words: Ranked, encoded: Encoded) -> ScopeLine | None:
@@ -121,7 +121,7 @@ def _scope_line(job: Job[ExtractSection], corpus: Corpus, words: Ranked, encoded
     if not all(map(len, pieces)):
         return None
     return fit_extract_scope(
-        np.array([likeliest(each) for each in pieces]),
+        np.array([likeliest(piece) for piece in pieces]),
         encoded.vectors,
         corpus.folds,
         job.group_numbers(np.arange(len(pieces))),
@@ -131,7 +131,7 @@ def _scope_line(job: Job[ExtractSection], corpus: Corpus, words: Ranked, encoded
 
 def _with_vectors(job: Job[ExtractSection], corpus: Corpus, words: Ranked) -> Ranked:
     rows = shortlisted(corpus, words.scores)
-    every = [d.text[place.start : place.end] for d in corpus.documents for place in d.sentences]
+    every = [d.text[sentence.start : sentence.end] for d in corpus.documents for sentence in d.sentences]
     vectors = encode(job, [every[row] for row in rows], "encode sentences").vectors
     return rank_by_vectors(corpus, words, rows, vectors)
 
@@ -189,7 +189,9 @@ def _candidate(
     specialist = ExtractSpecialist(
         card=job.card(reader.rung),
         extractor=extractor,
-        acceptances=tuple(_acceptance(each.threshold.value, each.risk, line.least if line else None) for each in shown),
+        acceptances=tuple(
+            _acceptance(threshold.threshold.value, threshold.risk, line.least if line else None) for threshold in shown
+        ),
         scope=ExtractScope(score=line.scope, encoder=job.encoder) if line and line.scope else None,
         encoder=reader.encoder,
         model=reader.model,
@@ -204,11 +206,15 @@ def _candidate(
         seconds=seconds,
         notes={
             **reader.notes,
-            "threshold": _thresholds_in_words(models, [each.threshold for each in shown]),
+            "threshold": _thresholds_in_words(models, [threshold.threshold for threshold in shown]),
             "out_of_fold": to_json(report.fields),
         },
         warnings=(
-            *(f"{model.name}: {each.warning}" for model, each in zip(models, shown, strict=True) if each.warning),
+            *(
+                f"{model.name}: {threshold.warning}"
+                for model, threshold in zip(models, shown, strict=True)
+                if threshold.warning
+            ),
             *held_out_warnings(job, reader.rung, evaluation),
         ),
     )
@@ -246,9 +252,11 @@ def _shown(job: Job[ExtractSection], name: str, rows: Sequence[Row], cases: Sequ
 
 
 def _thresholds_in_words(models: Sequence[FieldModel], thresholds: Sequence[Threshold]) -> dict[str, object]:
-    covered = float(np.mean([each.coverage for each in thresholds]))
+    covered = float(np.mean([threshold.coverage for threshold in thresholds]))
     return {
-        "value": {model.name: each.value for model, each in zip(models, thresholds, strict=True)},
+        "value": {model.name: threshold.value for model, threshold in zip(models, thresholds, strict=True)},
         "coverage": covered,
-        "reason": "; ".join(f"{model.name}: {each.reason}" for model, each in zip(models, thresholds, strict=True)),
+        "reason": "; ".join(
+            f"{model.name}: {threshold.reason}" for model, threshold in zip(models, thresholds, strict=True)
+        ),
     }

@@ -68,13 +68,13 @@ def tune_tags(job: Job[ExtractSection], corpus: Corpus, scores: Floats) -> Tuned
     costs = []
     for part in parts:
         tuned, unseen = tuner.tune(part), np.flatnonzero(~part).tolist()
-        found = _read_all(corpus, [read[number] for number in unseen], unseen, tuned.tagger.tag)
-        tags |= dict(zip(unseen, found, strict=True))
+        new_tags = _read_all(corpus, [read[number] for number in unseen], unseen, tuned.tagger.tag)
+        tags |= dict(zip(unseen, new_tags, strict=True))
         costs.append(tuner.cost_of_rounding(tuned, unseen[: _COMPARED // len(parts) + 1], read))
     stored = tuner.tune(everything)
     job.progress.finish("")
     shown = sum(map(len, tuner.shown))
-    int8 = {name: float(np.mean([each[name] for each in costs])) for name in costs[0]}
+    int8 = {name: float(np.mean([cost[name] for cost in costs])) for name in costs[0]}
     base = {"name": job.base.name, "sha256": job.base.sha256, "licence": job.base.licence}
     notes = {"base": base, "recipe": asdict(tag_recipe_for(shown)), "windows": shown, "int8": int8}
     return TunedTags(stored.tagger, stored.files, [tags[number] for number in range(len(tags))], notes)
@@ -122,8 +122,8 @@ class _Tuner:
         places = [read[number] for number in numbers]
         exact = _read_all(self.corpus, places, numbers, lambda texts: exact_tags(tuned.network, self.base, texts))
         rounded = _read_all(self.corpus, places, numbers, tuned.tagger.tag)
-        tags = [self._tags(*each) for each in zip(numbers, places, exact, rounded, strict=True)]
-        before, after, wanted = (np.concatenate(each) for each in zip(*tags, strict=True))
+        tags = [self._tags(*arguments) for arguments in zip(numbers, places, exact, rounded, strict=True)]
+        before, after, wanted = (np.concatenate(arrays) for arrays in zip(*tags, strict=True))
         return {
             "tags_alike": float((before == after).mean()),
             "tag_f1_fp32": _tag_f1(before, wanted),
@@ -132,40 +132,42 @@ class _Tuner:
 
     def _tags(self, number: int, places: Sequence[TextRange], *readings: ReadTags) -> list[np.ndarray]:
         """Return the likeliest tags (W * F,) of a document's words by each reading, and the right ones."""
-        words = [word for place in places for word in self.corpus.documents[number].words(place)]
-        said = [[_likeliest(each.of_words(words, field)) for field in range(self.corpus.fields)] for each in readings]
+        words = [word for span in places for word in self.corpus.documents[number].words(span)]
+        likeliest = [
+            [_likeliest(reading.of_words(words, field)) for field in range(self.corpus.fields)] for reading in readings
+        ]
         right = [tag_words(words, spans) for spans in self.corpus.spans[number]]
-        return [np.concatenate(each) for each in (*said, right)]
+        return [np.concatenate(arrays) for arrays in (*likeliest, right)]
 
     def _shown(self, part: np.ndarray) -> list[TaggedTokens]:
-        return [each for number in np.flatnonzero(part).tolist() for each in self.shown[number]]
+        return [window for number in np.flatnonzero(part).tolist() for window in self.shown[number]]
 
 
 def _windows(base: BaseEncoder, corpus: Corpus, scores: Floats) -> list[list[TaggedTokens]]:
     """Return by document the tokens to train on: sentences that state a field, and likely ones that may not."""
     tokenizer = base.load_tokenizer()
-    found: list[list[TaggedTokens]] = []
+    tagged_windows: list[list[TaggedTokens]] = []
     for number, document in enumerate(corpus.documents):
         own = corpus.of_document(scores, number)
         stated = np.flatnonzero(corpus.of_document(corpus.states, number).any(axis=1)).tolist()
         likely = {row for column in own.T for row in best_rows(column, _SHOWN)}
         places = passages(document, sorted({*stated, *likely}))
-        texts = [document.text[place.start : place.end] for place in places]
+        texts = [document.text[span.start : span.end] for span in places]
         encodings = tokenizer.encode_batch(texts)
-        found.append(
+        tagged_windows.append(
             [
-                each
-                for place, encoding in zip(places, encodings, strict=True)
-                for each in _tagged(corpus, number, place, encoding, base.max_tokens)
+                tagged
+                for span, encoding in zip(places, encodings, strict=True)
+                for tagged in _tagged(corpus, number, span, encoding, base.max_tokens)
             ]
         )
-    return found
+    return tagged_windows
 
 
-def _tagged(corpus: Corpus, number: int, place: TextRange, encoding: Encoding, most: int) -> Iterator[TaggedTokens]:
+def _tagged(corpus: Corpus, number: int, span: TextRange, encoding: Encoding, most: int) -> Iterator[TaggedTokens]:
     """Yield a passage in windows, with the tags of the words that begin in each."""
-    words = corpus.documents[number].words(place)
-    starts = np.array([place.start + start for start, _ in encoding.offsets[1:-1]], dtype=np.int64)
+    words = corpus.documents[number].words(span)
+    starts = np.array([span.start + start for start, _ in encoding.offsets[1:-1]], dtype=np.int64)
     if not words or not len(starts):
         return
     tags = np.stack([tag_words(words, spans) for spans in corpus.spans[number]], axis=1)  # (W, F)
@@ -189,19 +191,21 @@ def _read_all(
     corpus: Corpus, places: Sequence[Sequence[TextRange]], numbers: Sequence[int], tag: Tag
 ) -> list[ReadTags]:
     """Return a tagger's results for the passages of some documents."""
-    found = []
+    read_tags = []
     for number, own in zip(numbers, places, strict=True):
-        texts = [corpus.documents[number].text[place.start : place.end] for place in own]
-        said = [each for start in range(0, len(texts), _AT_ONCE) for each in tag(texts[start : start + _AT_ONCE])]
-        found.append(ReadTags.of(own, [each.offsets for each in said], [each.logits for each in said], corpus.fields))
-    return found
+        texts = [corpus.documents[number].text[span.start : span.end] for span in own]
+        tagged = [tags for start in range(0, len(texts), _AT_ONCE) for tags in tag(texts[start : start + _AT_ONCE])]
+        read_tags.append(
+            ReadTags.of(own, [tags.offsets for tags in tagged], [tags.logits for tags in tagged], corpus.fields)
+        )
+    return read_tags
 
 
 def _likeliest(odds: Floats) -> np.ndarray:  # (W, 2) -> (W,)
     return np.asarray(np.column_stack([np.zeros(len(odds)), odds]).argmax(axis=1))
 
 
-def _tag_f1(said: np.ndarray, wanted: np.ndarray) -> float:
+def _tag_f1(tagged: np.ndarray, wanted: np.ndarray) -> float:
     """Return the F1 of tags other than `outside`."""
-    right = ((said == wanted) & (wanted > 0)).sum()
-    return float(2 * right / max((said > 0).sum() + (wanted > 0).sum(), 1))
+    right = ((tagged == wanted) & (wanted > 0)).sum()
+    return float(2 * right / max((tagged > 0).sum() + (wanted > 0).sum(), 1))

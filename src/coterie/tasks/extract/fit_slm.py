@@ -59,7 +59,7 @@ def tune_quotes(job: Job[ExtractSection], corpus: Corpus, ranked: Ranked) -> Ite
     fields = job.section.fields
     quoting = Quoting(fields=tuple(fields), many=tuple(kind.endswith("*") for kind in fields.values()))
     held = _spread(np.flatnonzero(corpus.folds == corpus.folds.min()), MOST_ASKED)
-    numbers = np.array([n for n, each in enumerate(corpus.documents) if each.sentences])
+    numbers = np.array([n for n, document in enumerate(corpus.documents) if document.sentences])
     tokens = load_tokens(base)
     parts = {
         name: [_pair(tokens, quoting, corpus, ranked.scores, number) for number in _spread(rows, MOST_TUNED)]
@@ -108,14 +108,14 @@ def _quotes(
     """Return a field's quotes in the passages shown; of a repeated single value, the one in the likeliest sentence."""
     starts = [sentence.start for sentence in document.sentences]
     shown = [
-        TextRange(max(span.start, place.start), min(span.end, place.end))
+        TextRange(max(span.start, sentence.start), min(span.end, sentence.end))
         for span in spans
-        for place in places
-        if span.start < place.end and span.end > place.start
+        for sentence in places
+        if span.start < sentence.end and span.end > sentence.start
     ]
     if not many:
-        shown.sort(key=lambda each: -scores[int(np.searchsorted(starts, each.start, side="right")) - 1])
-    texts = [document.text[each.start : each.end].strip() for each in shown]
+        shown.sort(key=lambda span: -scores[int(np.searchsorted(starts, span.start, side="right")) - 1])
+    texts = [document.text[span.start : span.end].strip() for span in shown]
     return list(dict.fromkeys(text for text in texts if text))[: None if many else 1]
 
 
@@ -123,14 +123,14 @@ def _ask(
     job: Job[ExtractSection], corpus: Corpus, scores: Floats, model: QuotingModel, numbers: Sequence[int]
 ) -> dict[int, list[list[CandidateSpan]]]:
     job.progress.start(f"{job.name}: ask about texts held back", len(numbers))
-    found: dict[int, list[list[CandidateSpan]]] = {}
+    spans_by_document: dict[int, list[list[CandidateSpan]]] = {}
     for number in numbers:
         document, own = corpus.documents[number], corpus.of_document(scores, number)
         if len(own):
-            asked = run(model.ask(document, own, Label.INTERNAL, SYSTEM))
-            found[number] = [
-                quoted(document, asked.places, said, own[:, field]) for field, said in enumerate(asked.said)
+            asking = run(model.ask(document, own, Label.INTERNAL, SYSTEM))
+            spans_by_document[number] = [
+                quoted(document, asking.places, quotes, own[:, field]) for field, quotes in enumerate(asking.said)
             ]
         job.progress.advance(1)
     job.progress.finish("")
-    return found
+    return spans_by_document

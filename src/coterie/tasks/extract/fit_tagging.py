@@ -100,14 +100,14 @@ def _chooser(rows: Iterable[Row], name: str, kind: str) -> dict[str, float] | No
         if span.value is not None
         for option in options(kind, row.text[span.start : span.end], language_of(row.text, "en"))
     ]
-    meant = np.array([each[1] for each in seen], dtype=bool)
+    meant = np.array([pair[1] for pair in seen], dtype=bool)
     if len(seen) < _FEWEST or meant.all() or not meant.any():
         return None
     counts = Counter(name for features, _ in seen for name in features)
     terms = {term: number for number, term in enumerate(sorted(t for t, n in counts.items() if n > 1))}
-    known = [sorted({terms[term] for term in features if term in terms}) for features, _ in seen]
-    starts = np.concatenate([[0], np.cumsum([len(each) for each in known])])
-    indices = np.array([number for each in known for number in each], dtype=np.int64)
+    known_terms = [sorted({terms[term] for term in features if term in terms}) for features, _ in seen]
+    starts = np.concatenate([[0], np.cumsum([len(numbers) for numbers in known_terms])])
+    indices = np.array([number for numbers in known_terms for number in numbers], dtype=np.int64)
     matrix = csr_matrix((np.ones(len(indices)), indices, starts), shape=(len(seen), len(terms)))
     model = LogisticRegression(C=_C_EXTRACT_FIELDS, solver="liblinear", fit_intercept=False, random_state=0).fit(
         matrix, meant
@@ -149,7 +149,9 @@ class Corpus:
     @cached_property
     def ends(self) -> Ints:  # (N + 1,)
         """The start of each document's sentences among those of all."""
-        return np.concatenate([[0], np.cumsum([len(each.sentences) for each in self.documents])]).astype(np.int64)
+        return np.concatenate([[0], np.cumsum([len(document.sentences) for document in self.documents])]).astype(
+            np.int64
+        )
 
     @cached_property
     def owners(self) -> Ints:  # (S,)
@@ -159,14 +161,14 @@ class Corpus:
     @cached_property
     def states(self) -> Bools:  # (S, F)
         """Whether each sentence states a field, or a part of its value."""
-        found = np.zeros((int(self.ends[-1]), self.fields), dtype=bool)
+        flags = np.zeros((int(self.ends[-1]), self.fields), dtype=bool)
         for number, document in enumerate(self.documents):
             starts = np.array([sentence.start for sentence in document.sentences])
             ends = np.array([sentence.end for sentence in document.sentences])
             for name, spans in enumerate(self.spans[number]):
                 for span in spans:
-                    found[self.ends[number] : self.ends[number + 1], name] |= (starts < span.end) & (ends > span.start)
-        return found
+                    flags[self.ends[number] : self.ends[number + 1], name] |= (starts < span.end) & (ends > span.start)
+        return flags
 
     def of_document(self, scores: np.ndarray, number: int) -> np.ndarray:  # (S,)
         """Return the rows of one document's sentences."""
@@ -175,8 +177,8 @@ class Corpus:
 
 def tag_words(places: Sequence[TextRange], spans: Sequence[FieldSpan]) -> Ints:  # (T,)
     """Return the tag of each word: 1 where a stated value begins, 2 where it continues, 0 outside."""
-    starts = np.array([place.start for place in places])
-    ends = np.array([place.end for place in places])
+    starts = np.array([span.start for span in places])
+    ends = np.array([span.end for span in places])
     tags = np.zeros(len(places), dtype=np.int64)
     for span in spans:
         inside = np.flatnonzero((starts < span.end) & (ends > span.start))
@@ -243,11 +245,11 @@ def _picked(corpus: Corpus, field: int, scores: Floats, number: int) -> list[Reg
     if not len(own):
         return []
     stated = np.flatnonzero(corpus.of_document(corpus.states, number)[:, field])
-    found = regions(own)
+    found_regions = regions(own)
     for row in stated.tolist():
-        if not any(region.first <= row <= region.last for region in found):
-            found.append(Region(row, row))
-    return found
+        if not any(region.first <= row <= region.last for region in found_regions):
+            found_regions.append(Region(row, row))
+    return found_regions
 
 
 def _vocabulary(corpus: Corpus, scores: Floats) -> dict[str, int]:
@@ -266,30 +268,32 @@ def _sequences(
     corpus: Corpus, reading: TaggedDocument, scores: Floats, terms: Mapping[str, int], *, field: int, number: int
 ) -> list[_Sequence]:
     own = corpus.of_document(scores, number)[:, field]
-    found = []
+    sequences = []
     for region in _picked(corpus, field, scores, number):
         words = reading.words(region, terms)
         if words.places:
             odds = reading.tags.of_words(words.places, field) if reading.tags else np.zeros((len(words.places), 0))
-            found.append(_sequence(words, own, corpus.spans[number][field], len(terms), odds))
-    return found
+            sequences.append(_sequence(words, own, corpus.spans[number][field], len(terms), odds))
+    return sequences
 
 
 def _sequence(words: RegionWords, scores: Floats, spans: Sequence[FieldSpan], width: int, odds: Floats) -> _Sequence:
     ones = np.ones(len(words.features), dtype=np.float32)
     own = csr_matrix((ones, words.features, words.starts), shape=(len(words.places), width))
     ranks = csr_matrix(rank_features(words, scores).astype(np.float32))
-    said = csr_matrix(odds.astype(np.float32))
-    return _Sequence(hstack([own, ranks, said]).tocsr(), tag_words(words.places, spans))
+    odds_matrix = csr_matrix(odds.astype(np.float32))
+    return _Sequence(hstack([own, ranks, odds_matrix]).tocsr(), tag_words(words.places, spans))
 
 
 def _fit(sequences: Sequence[Sequence[_Sequence]]) -> ChainFit:
     """Fit a chain over the features that occur often enough; the others have weight 0."""
-    every = [each for document in sequences for each in document]
-    features = vstack([each.features for each in every]).tocsr()
+    every = [sequence for document in sequences for sequence in document]
+    features = vstack([sequence.features for sequence in every]).tocsr()
     kept = np.flatnonzero(np.bincount(features.indices, minlength=features.shape[1]) >= _HERE)
     fit = fit_chain(
-        features[:, kept], np.concatenate([each.tags for each in every]), [len(each.tags) for each in every]
+        features[:, kept],
+        np.concatenate([sequence.tags for sequence in every]),
+        [len(sequence.tags) for sequence in every],
     )
     weights = np.zeros((features.shape[1], TAGS), dtype=np.float32)
     weights[kept] = fit.weights
@@ -321,7 +325,7 @@ def _slim(tagger: Tagger) -> Tagger:
     kept = np.flatnonzero(np.abs(tagger.weights).max(axis=(0, 2)) >= _CENT)
     names = sorted(tagger.terms, key=tagger.terms.__getitem__)
     return Tagger(
-        terms={names[number]: place for place, number in enumerate(kept)},
+        terms={names[number]: index for index, number in enumerate(kept)},
         weights=tagger.weights[:, kept].astype(np.float16),
         rank_weights=tagger.rank_weights,
         transitions=tagger.transitions,
@@ -355,7 +359,9 @@ class _Linear:
 
 def rank_by_words(corpus: Corpus, advance: Callable[[int], None]) -> Ranked:
     """Return the ranker that uses words and places."""
-    texts = [document.text[place.start : place.end] for document in corpus.documents for place in document.sentences]
+    texts = [
+        document.text[sentence.start : sentence.end] for document in corpus.documents for sentence in document.sentences
+    ]
     ngrams = fit_ngrams(texts, at_least=3 if len(texts) >= 5_000 else 1, **_NGRAMS)  # type: ignore[arg-type]
     features = _matrix([ngrams.encode(text) for text in texts], len(ngrams.terms), corpus.documents)
     shown = _shown(corpus)
@@ -446,9 +452,9 @@ def _shown(corpus: Corpus) -> np.ndarray:  # (S,)
 
 
 def _matrix(encoded: Sequence[Sparse], width: int, documents: Sequence[TokenizedText]) -> csr_matrix:  # (S, G + PLACES)
-    starts = np.concatenate([[0], np.cumsum([len(each.indices) for each in encoded])])
-    indices = np.concatenate([each.indices for each in encoded])
-    values = np.concatenate([each.values for each in encoded])
+    starts = np.concatenate([[0], np.cumsum([len(encoding.indices) for encoding in encoded])])
+    indices = np.concatenate([encoding.indices for encoding in encoded])
+    values = np.concatenate([encoding.values for encoding in encoded])
     words = csr_matrix((values, indices, starts), shape=(len(encoded), width))
     places = csr_matrix(np.vstack([place_features(document).reshape(-1, PLACES) for document in documents]))
     return hstack([words, places]).tocsr().astype(np.float64)
@@ -485,7 +491,7 @@ def fit_weigher(
     """
     fits = [
         _fit_extract_weigh(
-            [each[field] for each in candidates],
+            [candidate[field] for candidate in candidates],
             stated[:, field],
             field,
             right,
@@ -509,9 +515,11 @@ def _fit_extract_weigh(
 ) -> tuple[Floats, Floats, Floats, Floats, Floats]:
     """Return center, scale, weights, bias and least probability of one field."""
     looked_at = _LOOKED_AT_MANY if many else _LOOKED_AT
-    seen = [(number, each) for number, document in enumerate(documents) for each in document[:looked_at]]
-    evidence = np.array([each.evidence for _, each in seen]).reshape(-1, len(EVIDENCE))
-    outcome = np.array([_outcome(number, each, field, stated, right) for number, each in seen], dtype=np.int64)
+    seen = [(number, candidate) for number, document in enumerate(documents) for candidate in document[:looked_at]]
+    evidence = np.array([candidate.evidence for _, candidate in seen]).reshape(-1, len(EVIDENCE))
+    outcome = np.array(
+        [_outcome(number, candidate, field, stated, right) for number, candidate in seen], dtype=np.int64
+    )
     center = evidence.mean(axis=0) if seen else np.zeros(len(EVIDENCE))
     scale = np.maximum(evidence.std(axis=0), 1e-6) if seen else np.ones(len(EVIDENCE))
     weights, bias = multinomial(
@@ -584,19 +592,21 @@ class Unseen:
             for number, (row, candidates) in enumerate(zip(self.rows, self.candidates, strict=True))
         ]
 
-    def right(self, number: int, field: int, said: CandidateSpan | Statement) -> bool:
+    def right(self, number: int, field: int, candidate: CandidateSpan | Statement) -> bool:
         """Return whether a candidate or a statement is right."""
         row, model = self.rows[number], self._models(number)[field]
-        found = FieldStatement(said.start, said.end, 0.0)
-        (stated,) = as_fields([model], [[found]], [never()], row.text, language_of(row.text, "en"))
+        statement = FieldStatement(candidate.start, candidate.end, 0.0)
+        (stated,) = as_fields([model], [[statement]], [never()], row.text, language_of(row.text, "en"))
         return is_right(stated, row.text, spans_of(row, model.name))
 
-    def finding(self, number: int, said: Said, calibrator: Calibrator) -> Finding:
+    def finding(self, number: int, statements_by_field: Said, calibrator: Calibrator) -> Finding:
         """Return a text's statements as a finding without accepted fields."""
         models = self._models(number)
-        found = [[calibrator.believe(field, each) for each in own] for field, own in enumerate(said)]
+        statements = [
+            [calibrator.believe(field, statement) for statement in own] for field, own in enumerate(statements_by_field)
+        ]
         text = self.rows[number].text
-        fields = as_fields(models, found, [never()] * len(models), text, language_of(text, "en"))
+        fields = as_fields(models, statements, [never()] * len(models), text, language_of(text, "en"))
         return Finding(
             specialist="",
             value=None,
@@ -649,16 +659,16 @@ def calibrate(unseen: Unseen, parts: np.ndarray) -> Believed:
         unseen: Texts with their candidates.
         parts: (N,) the part of each text. A single part has no others, and learns from itself.
     """
-    said = _said_by_others(unseen, parts)
-    judged = {part: _judge(unseen, said, np.flatnonzero(parts == part)) for part in np.unique(parts).tolist()}
+    statements = _said_by_others(unseen, parts)
+    judged = {part: _judge(unseen, statements, np.flatnonzero(parts == part)) for part in np.unique(parts).tolist()}
     findings: list[Finding | None] = [None] * len(parts)
     for part, own in judged.items():
-        others = [each for other, each in judged.items() if other != part] or [own]
+        others = [judgement for other, judgement in judged.items() if other != part] or [own]
         without = fit_calibrator(_joined(others), unseen.fields)
         for number in np.flatnonzero(parts == part).tolist():
-            findings[number] = unseen.finding(number, said[number], without)
-    found = [each for each in findings if each is not None]
-    return Believed(fit_calibrator(_joined(list(judged.values())), unseen.fields), found)
+            findings[number] = unseen.finding(number, statements[number], without)
+    kept_findings = [finding for finding in findings if finding is not None]
+    return Believed(fit_calibrator(_joined(list(judged.values())), unseen.fields), kept_findings)
 
 
 def fit_calibrator(judged: JudgedStatements, fields: int) -> Calibrator:
@@ -704,24 +714,24 @@ def _fit_weigher(features: Floats, judged: JudgedStatements, costs: Floats) -> F
 
 
 def _said_by_others(unseen: Unseen, parts: np.ndarray) -> list[Said]:
-    said: dict[int, Said] = {}
+    statements: dict[int, Said] = {}
     for part in np.unique(parts):
         own, others = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
         weigher = unseen.take(others if len(others) else own).fit_weigher()
-        said |= dict(zip(own.tolist(), unseen.take(own).said(weigher), strict=True))
-    return [said[number] for number in range(len(parts))]
+        statements |= dict(zip(own.tolist(), unseen.take(own).said(weigher), strict=True))
+    return [statements[number] for number in range(len(parts))]
 
 
-def _judge(unseen: Unseen, said: Sequence[Said], numbers: np.ndarray) -> JudgedStatements:
+def _judge(unseen: Unseen, statements: Sequence[Said], numbers: np.ndarray) -> JudgedStatements:
     """Return the statements about some texts from which a fit can learn."""
-    found = [
-        (field, int(each.stated), each.signs, unseen.right(number, field, each))
+    judged = [
+        (field, int(statement.stated), statement.signs, unseen.right(number, field, statement))
         for number in numbers.tolist()
-        for field, own in enumerate(said[number])
-        for each in own
-        if each.signs
+        for field, own in enumerate(statements[number])
+        for statement in own
+        if statement.signs
     ]
-    fields, stated, signs, right = zip(*found, strict=True) if found else ((), (), (), ())
+    fields, stated, signs, right = zip(*judged, strict=True) if judged else ((), (), (), ())
     return JudgedStatements(
         np.array(fields, dtype=np.int64),
         np.array(stated, dtype=np.int64),
@@ -731,7 +741,7 @@ def _judge(unseen: Unseen, said: Sequence[Said], numbers: np.ndarray) -> JudgedS
 
 
 def _joined(parts: Sequence[JudgedStatements]) -> JudgedStatements:
-    return JudgedStatements(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+    return JudgedStatements(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,29 +34,29 @@ class FieldCase(NamedTuple):
     """Whether the document states the field."""
 
 
-def is_right(said: Field, text: str, spans: Sequence[FieldSpan]) -> bool:
+def is_right(field: Field, text: str, spans: Sequence[FieldSpan]) -> bool:
     """Return whether a finding about a field is right.
 
     No value was found: right if none is stated. A value was found: right if it is a stated value, where one is known,
     and else if its quote shares at least half of its words with a place where the field is stated.
     """
-    if not said.stated or not spans:
-        return not said.stated and not spans
-    known = {_folded(span.value) for span in spans if span.value is not None}
-    if said.value is not None and known:
-        return _folded(said.value) in known
-    return any(_jaccard(_words(said.text), _words(text[span.start : span.end])) >= SAME for span in spans)
+    if not field.stated or not spans:
+        return not field.stated and not spans
+    values = {_folded(span.value) for span in spans if span.value is not None}
+    if field.value is not None and values:
+        return _folded(field.value) in values
+    return any(_jaccard(_words(field.text), _words(text[span.start : span.end])) >= SAME for span in spans)
 
 
 def field_cases(rows: Sequence[Row], findings: Sequence[Finding]) -> list[FieldCase]:
     """Return all values found, row by row. Raises `ValueError` if a quote is not where its offsets say."""
     cases = []
     for number, (row, finding) in enumerate(zip(rows, findings, strict=True)):
-        for said in finding.fields:
-            if said.stated and row.text[said.start : said.end] != said.text:
-                raise ValueError(f"{finding.specialist} quotes {said.text!r}, which is not at {said.start}")
-            spans = row.fields[said.name].spans if said.name in row.fields else ()
-            cases.append(FieldCase(number, said, is_right(said, row.text, spans), bool(spans)))
+        for field in finding.fields:
+            if field.stated and row.text[field.start : field.end] != field.text:
+                raise ValueError(f"{finding.specialist} quotes {field.text!r}, which is not at {field.start}")
+            spans = row.fields[field.name].spans if field.name in row.fields else ()
+            cases.append(FieldCase(number, field, is_right(field, row.text, spans), bool(spans)))
     return cases
 
 
@@ -101,7 +101,7 @@ def judge_fields(rows: Sequence[Row], cases: Sequence[FieldCase], *, seed: int =
     figures: dict[str, float] = {}
     overall: dict[str, Interval] = {}
     alone: dict[str, dict[str, Interval]] = {name: {} for name in names}
-    said = sum((tally.said for tally in tallies.values()), np.zeros(len(rows))).astype(bool).sum()
+    stated_fields = sum((tally.said for tally in tallies.values()), np.zeros(len(rows))).astype(bool).sum()
     for measure, of in measures.items():
         if draws is None or not names:
             continue
@@ -109,15 +109,15 @@ def judge_fields(rows: Sequence[Row], cases: Sequence[FieldCase], *, seed: int =
         for name, row in zip(names, drawn, strict=True):
             alone[name][measure] = unseen(_middle(row), int(tallies[name].said.sum()))
         figures[measure] = _mean(np.array([of[name](once)[0] for name in names]))
-        known = ~np.isnan(drawn)
-        middle = _middle(np.where(known, drawn, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
-        overall[measure] = unseen(middle, int(said))
+        is_known = ~np.isnan(drawn)
+        middle = _middle(np.where(is_known, drawn, 0).sum(axis=0) / np.maximum(is_known.sum(axis=0), 1))
+        overall[measure] = unseen(middle, int(stated_fields))
     fields = {name: _figures(name, rows, by_name[name], tallies[name], alone[name]) for name in names}
     return FieldReport(fields, figures, overall)
 
 
 def _tally(name: str, rows: Sequence[Row], cases: Sequence[FieldCase]) -> _Tally:
-    found, stated, exact, said, overlap = (np.zeros(len(rows)) for _ in range(5))
+    counts, stated, exact, is_stated, overlap = (np.zeros(len(rows)) for _ in range(5))
     quotes: dict[int, list[str]] = {}
     for case in cases:
         if case.field.stated:
@@ -126,12 +126,12 @@ def _tally(name: str, rows: Sequence[Row], cases: Sequence[FieldCase]) -> _Tally
         there = row.fields.get(name)
         right = [row.text[span.start : span.end] for span in there.spans] if there else []
         got = quotes.get(number, [])
-        found[number] = len(got)
+        counts[number] = len(got)
         stated[number] = 0 if there is None else (len({plain(text) for text in right}) if there.many else 1)
         exact[number] = len({plain(text) for text in got} & {plain(text) for text in right})
-        said[number] = bool(got or right)
+        is_stated[number] = bool(got or right)
         overlap[number] = _word_f1(got, right, many=bool(there and there.many))
-    return _Tally(found, stated, np.minimum(exact, np.minimum(found, stated)), said, overlap)
+    return _Tally(counts, stated, np.minimum(exact, np.minimum(counts, stated)), is_stated, overlap)
 
 
 def _word_f1(got: Sequence[str], right: Sequence[str], *, many: bool) -> float:
@@ -140,7 +140,7 @@ def _word_f1(got: Sequence[str], right: Sequence[str], *, many: bool) -> float:
         return 0.0
     mine = Counter(word for text in got for word in _words(text).elements())
     options = [right] if many else [[text] for text in right]
-    return max(_f1(mine, Counter(word for text in each for word in _words(text).elements())) for each in options)
+    return max(_f1(mine, Counter(word for text in texts for word in _words(text).elements())) for texts in options)
 
 
 def _f1(mine: Counter[str], theirs: Counter[str]) -> float:
@@ -158,8 +158,8 @@ def _figures(
     once = np.ones((1, len(rows)))
     return FieldFigures(
         stated=len(rows) - unstated,
-        exact_f1=_known(tally.exact_f1(once)[0]),
-        token_f1=_known(tally.token_f1(once)[0]),
+        exact_f1=_unless_nan(tally.exact_f1(once)[0]),
+        token_f1=_unless_nan(tally.token_f1(once)[0]),
         value_accuracy=_values_right(name, rows, cases),
         not_stated_precision=_share([not case.stated for case in silent]),
         not_stated_recall=sum(not case.stated for case in silent) / unstated if unstated else None,
@@ -167,29 +167,29 @@ def _figures(
         accuracy=_share(right),
         coverage=_share(accepted),
         accepted_accuracy=_share(right[accepted]),
-        ece=_known(ece([case.field.confidence for case in cases], right)),
-        intervals={measure: each for measure, each in intervals.items() if not np.isnan(each.low)},
+        ece=_unless_nan(ece([case.field.confidence for case in cases], right)),
+        intervals={measure: interval for measure, interval in intervals.items() if not np.isnan(interval.low)},
     )
 
 
 def _values_right(name: str, rows: Sequence[Row], cases: Sequence[FieldCase]) -> float | None:
     """Return the share of texts with a known value in which that value was found."""
-    found: dict[int, set[Scalar]] = {}
+    values_by_document: dict[int, set[Scalar]] = {}
     for case in cases:
         if case.field.value is not None:
-            found.setdefault(case.document, set()).add(_folded(case.field.value))
+            values_by_document.setdefault(case.document, set()).add(_folded(case.field.value))
     hits = []
     for number, row in enumerate(rows):
         spans = row.fields[name].spans if name in row.fields else ()
-        known = {_folded(span.value) for span in spans if span.value is not None}
-        if known:
-            hits.append(bool(known & found.get(number, set())))
+        values = {_folded(span.value) for span in spans if span.value is not None}
+        if values:
+            hits.append(bool(values & values_by_document.get(number, set())))
     return _share(hits)
 
 
-def _overlaps(name: str, row: Row, said: Field) -> bool:
+def _overlaps(name: str, row: Row, field: Field) -> bool:
     spans = row.fields[name].spans if name in row.fields else ()
-    return any(span.start < (said.end or 0) and (said.start or 0) < span.end for span in spans)
+    return any(span.start < (field.end or 0) and (field.start or 0) < span.end for span in spans)
 
 
 def _words(text: str) -> Counter[str]:
@@ -210,37 +210,37 @@ def _ratio(above: Floats, below: Floats) -> Floats:
 
 
 def _middle(drawn: Floats) -> Interval:
-    known = drawn[~np.isnan(drawn)]
-    if not len(known):
+    numbers = drawn[~np.isnan(drawn)]
+    if not len(numbers):
         return Interval(float("nan"), float("nan"))
-    low, high = np.quantile(known, [0.025, 0.975])
+    low, high = np.quantile(numbers, [0.025, 0.975])
     return Interval(float(low), float(high))
 
 
 def _mean(values: Floats) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    numbers = values[~np.isnan(values)]
+    return float(numbers.mean()) if len(numbers) else float("nan")
 
 
 def _share(hits: Sequence[bool] | Floats) -> float | None:
     return float(np.mean(np.asarray(hits, dtype=float))) if len(hits) else None
 
 
-def _known(value: float) -> float | None:
+def _unless_nan(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
 def judge(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int = 0) -> Evaluation:
     """Return figures over all statements about fields; both F1 are means over fields."""
-    said = field_cases(rows, findings)
-    report = judge_fields(rows, said, seed=seed)
-    right = np.array([case.correct for case in said], dtype=bool)
-    accepted = np.array([case.field.accepted for case in said], dtype=bool)
+    judged_cases = field_cases(rows, findings)
+    report = judge_fields(rows, judged_cases, seed=seed)
+    right = np.array([case.correct for case in judged_cases], dtype=bool)
+    accepted = np.array([case.field.accepted for case in judged_cases], dtype=bool)
     shares = {
         "accuracy": share(right, seed),
         "coverage": share(accepted, seed),
         "accepted_accuracy": share(right[accepted], seed),
-        "ece": Measured(ece([case.field.confidence for case in said], right)),
+        "ece": Measured(ece([case.field.confidence for case in judged_cases], right)),
         **{name: Measured(value, report.intervals[name]) for name, value in report.figures.items()},
     }
     labelled = sum(bool(row.labels) for row in rows)
@@ -249,11 +249,11 @@ def judge(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int = 0) ->
 
 def cases(rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
     """Return a case per text and field, whatever the number of values found: right if all of them are."""
-    found = []
+    cases_ = []
     for row, finding in zip(rows, findings, strict=True):
-        for name in dict.fromkeys(each.name for each in finding.fields):
+        for name in dict.fromkeys(field.name for field in finding.fields):
             own = [case for case in field_cases([row], [finding]) if case.field.name == name]
-            found.append(
+            cases_.append(
                 Case(
                     row,
                     None,
@@ -262,4 +262,4 @@ def cases(rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
                     all(case.correct for case in own),
                 )
             )
-    return found
+    return cases_

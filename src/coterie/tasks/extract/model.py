@@ -130,19 +130,23 @@ class ExtractSpecialist:
         survey: DocumentSurvey = await clock.run(self.extractor.survey, task.text, task.language, size=size)
         truncated = False
         if self.model is not None and survey.places:
-            asked = await self.model.ask(survey.document, survey.scores, task.label, call)
-            found = await clock.run(self._read_quotes, survey._replace(places=asked.places), asked.said, size=size)
-            steps: tuple[Step, ...] = (Step(producer=self.card.name, engine=self.model.name, usage=asked.usage),)
-            truncated = asked.truncated
+            quoted_answer = await self.model.ask(survey.document, survey.scores, task.label, call)
+            statements = await clock.run(
+                self._read_quotes, survey._replace(places=quoted_answer.places), quoted_answer.said, size=size
+            )
+            steps: tuple[Step, ...] = (
+                Step(producer=self.card.name, engine=self.model.name, usage=quoted_answer.usage),
+            )
+            truncated = quoted_answer.truncated
         else:
             outputs, steps = await self._encode(survey, task, call)
-            found = await clock.run(self._read, survey, outputs, size=size)
+            statements = await clock.run(self._read, survey, outputs, size=size)
         looked: tuple[Step, ...] = ()
         in_scope = None
         if self.scope is not None:
             in_scope, looked = await self.scope.of(survey.scores, task, self.card.name, call=call)
         spoken = survey.document.spoken
-        fields = as_fields(self.extractor.fields, found, self.acceptances, task.text, spoken, in_scope=in_scope)
+        fields = as_fields(self.extractor.fields, statements, self.acceptances, task.text, spoken, in_scope=in_scope)
         steps = (*steps, *looked, Step(producer=self.card.name, engine=_ENGINE, usage=clock.usage))
         return self._finding(task, fields, steps, truncated=truncated, in_scope=in_scope)
 
@@ -168,9 +172,9 @@ class ExtractSpecialist:
             for start in range(0, len(prompts), _AT_ONCE):
                 outputs += await self.encoder.run(prompts[start : start + _AT_ONCE], call=call)
         usage = Usage(
-            tokens_in=sum(each.usage.tokens_in for each in outputs),
-            milliseconds=sum(each.usage.milliseconds for each in outputs[::_AT_ONCE]),
-            cpu_seconds=sum(each.usage.cpu_seconds for each in outputs),
+            tokens_in=sum(output.usage.tokens_in for output in outputs),
+            milliseconds=sum(output.usage.milliseconds for output in outputs[::_AT_ONCE]),
+            cpu_seconds=sum(output.usage.cpu_seconds for output in outputs),
         )
         return outputs, (Step(producer=self.card.name, engine=self.encoder.name, usage=usage),)
 
@@ -178,12 +182,12 @@ class ExtractSpecialist:
         if not outputs:
             return self.extractor.read(survey)
         if not self.extractor.tagged:
-            return self.extractor.read(survey, np.stack([np.asarray(each.vector) for each in outputs]))
-        offsets, logits = ([np.asarray(getattr(each, name)) for each in outputs] for name in ("offsets", "scores"))
+            return self.extractor.read(survey, np.stack([np.asarray(output.vector) for output in outputs]))
+        offsets, logits = ([np.asarray(getattr(output, name)) for output in outputs] for name in ("offsets", "scores"))
         return self.extractor.read(survey, tags=ReadTags.of(survey.places, offsets, logits, len(self.acceptances)))
 
-    def _read_quotes(self, survey: DocumentSurvey, said: Sequence[Said | None]) -> list[list[FieldStatement]]:
-        return self.extractor.read(survey, said=said)
+    def _read_quotes(self, survey: DocumentSurvey, quotes: Sequence[Said | None]) -> list[list[FieldStatement]]:
+        return self.extractor.read(survey, said=quotes)
 
     def to_files(self, **about: object) -> dict[str, bytes]:
         """Return the files of a stored version, with further entries for its description."""
@@ -208,22 +212,24 @@ class ExtractSpecialist:
         truncated: bool,
         in_scope: float | None,
     ) -> Finding:
-        sure = [each for each in fields if each.accepted]
-        text = "\n".join(f"{name}: {said}" for name, said in summarise_fields(fields).items())
+        sure = [field_ for field_ in fields if field_.accepted]
+        text = "\n".join(f"{name}: {words}" for name, words in summarise_fields(fields).items())
         return Finding(
             specialist=self.card.name,
             value=text,
             text=text,
-            confidence=min(each.confidence for each in sure) if sure else max(each.confidence for each in fields),
+            confidence=min(field_.confidence for field_ in sure)
+            if sure
+            else max(field_.confidence for field_ in fields),
             accepted=bool(sure),
             reason=_reason(fields),
             label=task.label,
             label_without_pii=task.label_without_pii,
             task="extract",
             evidence=tuple(
-                Evidence(kind="quote", name=each.name, text=each.text, start=each.start, end=each.end)
-                for each in sure
-                if each.stated
+                Evidence(kind="quote", name=field_.name, text=field_.text, start=field_.start, end=field_.end)
+                for field_ in sure
+                if field_.stated
             ),
             fields=fields,
             facts=self._facts(fields),
@@ -236,17 +242,17 @@ class ExtractSpecialist:
         """Return the value of each accepted field that it writes; of several values all, None if it is not stated."""
         facts = []
         for name in self.card.writes:
-            own = [each for each in fields if each.name == name and each.accepted]
+            own = [field_ for field_ in fields if field_.name == name and field_.accepted]
             if own:
-                values = [each.text if each.value is None else each.value for each in own if each.stated]
+                values = [field_.text if field_.value is None else field_.value for field_ in own if field_.stated]
                 value = values[0] if len(values) == 1 else "; ".join(map(str, values)) or None
-                facts.append(Fact(name=name, value=value, confidence=min(each.confidence for each in own)))
+                facts.append(Fact(name=name, value=value, confidence=min(field_.confidence for field_ in own)))
         return tuple(facts)
 
 
 def as_fields(
     models: Sequence[FieldModel],
-    found: Sequence[Sequence[FieldStatement]],
+    statements: Sequence[Sequence[FieldStatement]],
     acceptances: Sequence[Acceptance],
     text: str,
     language: str,
@@ -258,30 +264,30 @@ def as_fields(
     In a text of another kind than the training texts (`in_scope` below the line) no field is accepted.
     """
     return tuple(
-        _field(model, each, acceptance, text, language, in_scope=in_scope)
-        for model, several, acceptance in zip(models, found, acceptances, strict=True)
-        for each in several
+        _field(model, statement, acceptance, text, language, in_scope=in_scope)
+        for model, several, acceptance in zip(models, statements, acceptances, strict=True)
+        for statement in several
     )
 
 
 def _field(
     model: FieldModel,
-    found: FieldStatement,
+    statement: FieldStatement,
     acceptance: Acceptance,
     text: str,
     language: str,
     *,
     in_scope: float | None,
 ) -> Field:
-    accepted, reason = acceptance.judge(found.confidence, in_scope)
-    quote = "" if found.start is None else text[found.start : found.end]
+    accepted, reason = acceptance.judge(statement.confidence, in_scope)
+    quote = "" if statement.start is None else text[statement.start : statement.end]
     return Field(
         name=model.name,
         value=model.value(quote, language) if quote else None,
         text=quote,
-        start=found.start,
-        end=found.end,
-        confidence=found.confidence,
+        start=statement.start,
+        end=statement.end,
+        confidence=statement.confidence,
         accepted=accepted,
         reason=reason,
     )
@@ -290,28 +296,28 @@ def _field(
 def summarise_fields(fields: Sequence[Field]) -> dict[str, str]:
     """Return each field's value as readable text."""
     words: dict[str, list[str]] = {}
-    for each in fields:
-        words.setdefault(each.name, []).append(_said(each))
-    return {name: "; ".join(said) for name, said in words.items()}
+    for field_ in fields:
+        words.setdefault(field_.name, []).append(_field_text(field_))
+    return {name: "; ".join(stated) for name, stated in words.items()}
 
 
-def _said(each: Field) -> str:
-    if not each.accepted:
+def _field_text(field_: Field) -> str:
+    if not field_.accepted:
         return "not sure"
-    if not each.stated:
+    if not field_.stated:
         return NOT_STATED
-    quote = " ".join(each.text.split())
+    quote = " ".join(field_.text.split())
     quote = quote if len(quote) <= _QUOTED else quote[: _QUOTED - 1] + "…"
-    if each.value is None or str(each.value) == quote:
+    if field_.value is None or str(field_.value) == quote:
         return quote
-    return f"{each.value} ({quote})" if str(each.value) != " ".join(each.text.split()) else quote
+    return f"{field_.value} ({quote})" if str(field_.value) != " ".join(field_.text.split()) else quote
 
 
 def _reason(fields: Sequence[Field]) -> Reason:
-    if all(each.reason.code == "abstain.out_of_scope" for each in fields):
+    if all(field_.reason.code == "abstain.out_of_scope" for field_ in fields):
         return fields[0].reason
-    names = list(dict.fromkeys(each.name for each in fields))
-    unsure = [name for name in names if not any(each.accepted for each in fields if each.name == name)]
+    names = list(dict.fromkeys(field_.name for field_ in fields))
+    unsure = [name for name in names if not any(field_.accepted for field_ in fields if field_.name == name)]
     sure = len(names) - len(unsure)
     code = "accept.fields" if sure else "abstain.fields"
     return Reason(code, sure=sure, fields=len(names), unsure=", ".join(unsure))
@@ -371,18 +377,18 @@ def load_extract(
         extractor=extractor,
         acceptances=acceptances,
         encoder=own or (encoder if looks else None),
-        model=_asked(card, files, extractor, model) if asks else None,
+        model=_quoting_model(card, files, extractor, model) if asks else None,
         scope=None if scope is None else ExtractScope(score=scope, encoder=encoder),
     )
 
 
-def _asked(
+def _quoting_model(
     card: SpecialistCard, files: Mapping[str, bytes], extractor: FieldExtractor, model: Callable[[], Engine]
 ) -> QuotingModel:
     if ADAPTER_FILE not in files:
         raise LookupError(f"it has no {ADAPTER_FILE}")
     assert extractor.quoting is not None, "its rung asks a model"  # noqa: S101
-    if extractor.quoting.fields != tuple(each.name for each in extractor.fields):
+    if extractor.quoting.fields != tuple(field_.name for field_ in extractor.fields):
         raise ValueError("its model is asked for other fields")
     return QuotingModel(engine=model(), adapter=card.name, quoting=extractor.quoting)
 

@@ -92,7 +92,7 @@ class Quoting:
 
     def prompt(self, document: TokenizedText, places: Sequence[TextRange]) -> str:
         """Return the model's prompt: a line per place."""
-        return "\n".join(_SPACE.sub(" ", document.text[place.start : place.end]) for place in places)
+        return "\n".join(_SPACE.sub(" ", document.text[sentence.start : sentence.end]) for sentence in places)
 
     def grammar(self, document: TokenizedText, places: Sequence[TextRange]) -> str:
         """Return a GBNF grammar of all answers that quote the text shown and nothing else."""
@@ -117,11 +117,11 @@ class Quoting:
 
     def answer(self, quotes: Sequence[Sequence[str]]) -> str:
         """Return the model's right answer, for the quotes of each field."""
-        said: dict[str, object] = {}
+        answers: dict[str, object] = {}
         for name, many, own in zip(self.fields, self.many, quotes, strict=True):
-            flat = [_SPACE.sub(" ", each) for each in own]
-            said[name] = (flat if many else flat[0]) if flat else None
-        return json.dumps(said, ensure_ascii=False)
+            flat = [_SPACE.sub(" ", quote) for quote in own]
+            answers[name] = (flat if many else flat[0]) if flat else None
+        return json.dumps(answers, ensure_ascii=False)
 
     def read(self, answer: str, logprobs: Sequence[tuple[str, float]]) -> list[Said | None]:
         """Return an answer's content for each field; None for the fields that the answer did not reach.
@@ -130,25 +130,25 @@ class Quoting:
             answer: The model's answer.
             logprobs: Its pieces with their log-probabilities.
         """
-        found: list[Said | None] = []
+        quotes: list[Said | None] = []
         at = 0
         for name in self.fields:
             key = f"{json.dumps(name, ensure_ascii=False)}: "
             begin = answer.find(key, at)
             value, end = _decoded(answer, begin + len(key)) if begin >= 0 else (None, -1)
             if end < 0:
-                found.append(None)
+                quotes.append(None)
                 continue
             at = begin + len(key)
             own = list(_between(logprobs, at, end))
             texts = [value] if isinstance(value, str) else value or []
-            found.append(Said(tuple(_quotes(answer, at, texts, logprobs)), sum(own), own[0] if own else 0.0))
+            quotes.append(Said(tuple(_quotes(answer, at, texts, logprobs)), sum(own), own[0] if own else 0.0))
             at = end
-        return found
+        return quotes
 
 
 def quoted(
-    document: TokenizedText, places: Sequence[TextRange], said: Said | None, scores: Floats
+    document: TokenizedText, places: Sequence[TextRange], quotes: Said | None, scores: Floats
 ) -> list[CandidateSpan]:
     """Return the spans that an answer quotes, each in the likeliest sentence, with evidence like a tagger's.
 
@@ -157,16 +157,16 @@ def quoted(
     Args:
         document: The text.
         places: The places that the model saw.
-        said: Its answer about a field.
+        quotes: Its answer about a field.
         scores: (S,) log-odds of each sentence for the field.
     """
     lead = lead_of(scores)
-    if said is None or not said.quotes:
+    if quotes is None or not quotes.quotes:
         row = best_rows(scores, 1)[0]
-        sure = (0.0, 0.0) if said is None else (-log_odds(np.exp(said.logprob)), -log_odds(np.exp(said.first)))
+        sure = (0.0, 0.0) if quotes is None else (-log_odds(np.exp(quotes.logprob)), -log_odds(np.exp(quotes.first)))
         return [CandidateSpan(*document.sentences[row], (*sure, lowest(scores[row]), lead, 0.0))]
-    found = []
-    for quote, logprob in dict(said.quotes).items():
+    spans = []
+    for quote, logprob in dict(quotes.quotes).items():
         spots = list(_spots(document, places, quote))
         if not spots:
             continue
@@ -174,18 +174,18 @@ def quoted(
         best = int(np.argmax([scores[row] for row in rows]))
         evidence = (
             log_odds(np.exp(logprob)),
-            log_odds(np.exp(said.first)),
+            log_odds(np.exp(quotes.first)),
             lowest(scores[rows[best]]),
             lead,
             float(np.log1p(len(quote.split()) - 1)),
         )
-        found.append(CandidateSpan(*spots[best], evidence))
-    return found
+        spans.append(CandidateSpan(*spots[best], evidence))
+    return spans
 
 
 def _units(document: TokenizedText, places: Sequence[TextRange]) -> Iterator[Unit]:
-    for place in places:
-        words = document.words(place)
+    for span in places:
+        words = document.words(span)
         for word, after in zip(words, [*words[1:], None], strict=True):
             text = document.text[word.start : word.end]
             glue = None if after is None else (" " if after.start > word.end else "")
@@ -243,8 +243,8 @@ def _between(logprobs: Sequence[tuple[str, float]], begin: int, end: int) -> Ite
 def _spots(document: TokenizedText, places: Sequence[TextRange], quote: str) -> Iterator[TextRange]:
     """Yield where a quote occurs in the text shown, whatever white space is between its words."""
     pattern = re.compile(r"\s+".join(map(re.escape, quote.split())))
-    for place in places:
-        for match in pattern.finditer(document.text, place.start, place.end):
+    for span in places:
+        for match in pattern.finditer(document.text, span.start, span.end):
             if match[0]:
                 yield TextRange(*match.span())
 
@@ -304,13 +304,13 @@ class QuotingModel:
             try:
                 (output,) = await self.engine.run([self._prompt(document, places, label)], call=call)
             except TooLong:
-                shown = sum(place.end - place.start for place in places)
+                shown = sum(span.end - span.start for span in places)
                 if most is not None and shown > most:  # it is one sentence already
                     raise
                 most = shown * _LESS
             else:
-                said = self.quoting.read(output.text, output.logprobs)
-                return Quoted(places, said, output.usage, most is not None or output.finish == "length")
+                quotes = self.quoting.read(output.text, output.logprobs)
+                return Quoted(places, quotes, output.usage, most is not None or output.finish == "length")
 
     def _prompt(self, document: TokenizedText, places: Sequence[TextRange], label: Label) -> Prompt:
         return Prompt(

@@ -51,17 +51,17 @@ class TokenizedText:
         """All non-blank spans of the text, in order."""
         return sentences(self.text, language=self.spoken, clauses=True, longest=_LONGEST)
 
-    def whole(self, place: TextRange) -> TextRange:
+    def whole(self, span: TextRange) -> TextRange:
         """Extend a span to the whole of a number that it cuts: never the 7 of 7.5, nor the 200 of 1,200."""
-        start, end = place
+        start, end = span
         for number in _NUMBER.finditer(self.text, max(0, start - _DIGITS), end + _DIGITS):
             if number.start() < end < number.end() or number.start() < start < number.end():
                 start, end = min(start, number.start()), max(end, number.end())
         return TextRange(start, end)
 
-    def words(self, place: TextRange) -> list[TextRange]:
+    def words(self, span: TextRange) -> list[TextRange]:
         """Return the words and signs of a span."""
-        return [TextRange(*match.span()) for match in _WORD.finditer(self.text, place.start, place.end)]
+        return [TextRange(*match.span()) for match in _WORD.finditer(self.text, span.start, span.end)]
 
 
 PLACES = 24
@@ -128,15 +128,15 @@ class Ranker:
 def place_features(document: TokenizedText) -> Floats:  # (S, PLACES)
     """Return ones and zeros: how far each sentence is from the beginning and the end, how long it is."""
     sentences, length = document.sentences, len(document.text)
-    found = np.zeros((len(sentences), PLACES), dtype=np.float32)
+    features = np.zeros((len(sentences), PLACES), dtype=np.float32)
     heads, tails = len(_HEADS) + 1, len(_TAILS) + 1
     for row, sentence in enumerate(sentences):
-        found[row, sum(sentence.start >= edge for edge in _HEADS)] = 1
-        found[row, heads + sum(length - sentence.end >= edge for edge in _TAILS)] = 1
-        found[row, heads + tails + min(4, (sentence.end - sentence.start) // 80)] = 1
+        features[row, sum(sentence.start >= edge for edge in _HEADS)] = 1
+        features[row, heads + sum(length - sentence.end >= edge for edge in _TAILS)] = 1
+        features[row, heads + tails + min(4, (sentence.end - sentence.start) // 80)] = 1
         if row < _NEAR:
-            found[row, heads + tails + 5 + row] = 1
-    return found
+            features[row, heads + tails + 5 + row] = 1
+    return features
 
 
 def best_rows(scores: Sequence[float] | Floats, most: int) -> list[int]:  # (S,)

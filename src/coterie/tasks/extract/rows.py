@@ -62,9 +62,9 @@ class StatedReader(RowReader):
         if not self._one_each(record.cells):
             yield from super().records(record, lines)
             return
-        found = {name: cell or None for name, cell in record.cells.items() if name in self.fields}
+        cells = {name: cell or None for name, cell in record.cells.items() if name in self.fields}
         rest = {name: cell for name, cell in record.cells.items() if name not in self.fields}
-        yield Record(record.line, {**rest, _FIELDS: found})
+        yield Record(record.line, {**rest, _FIELDS: cells})
 
     def row(self, record: Record, lines: Lines, read: RowsRead) -> Row:
         """Return a text with the spans of the fields to look for; the fields' names are its labels."""
@@ -79,12 +79,12 @@ class StatedReader(RowReader):
         """Return whether each field has its own column, in place of one for all."""
         return self.label == _FIELDS not in names and not self.fields.keys().isdisjoint(names)
 
-    def _unstated(self, found: ParsedRows) -> Iterator[Problem]:
+    def _unstated(self, parsed: ParsedRows) -> Iterator[Problem]:
         """Yield fields that hardly any row states: they can be learned or measured, but not both."""
-        counts = label_counts(found.rows)
+        counts = label_counts(parsed.rows)
         rare = [name for name in self.fields if counts[name] < 2]
-        if rare and not found.for_evaluation and found.rows:
-            near = {name: nearest(name, found.others) for name in rare}
+        if rare and not parsed.for_evaluation and parsed.rows:
+            near = {name: nearest(name, parsed.others) for name in rare}
             meant = [
                 f"{quote(name)} (did you mean {other!r}?)" if other else quote(name) for name, other in near.items()
             ]
@@ -93,10 +93,10 @@ class StatedReader(RowReader):
                 "Name fields as the file does, and give each at least two rows (50 are a good start).",
             )
 
-    def _without_value(self, found: ParsedRows) -> Iterator[str]:
+    def _without_value(self, parsed: ParsedRows) -> Iterator[str]:
         """Fields of a type whose quotes mostly have no such value: another type may be meant; values that are none."""
         for name, kind in ((name, kind.removesuffix(MANY)) for name, kind in self.fields.items() if is_typed(kind)):
-            spans = [(row, span) for row in found.rows if name in row.fields for span in row.fields[name].spans]
+            spans = [(row, span) for row in parsed.rows if name in row.fields for span in row.fields[name].spans]
             valueless = [(row, row.text[span.start : span.end]) for row, span in spans if span.value is None]
             bare = [words for row, words in valueless if _read(kind, words, row.text) is None]
             if odd := [row.line for row, words in valueless if _read(kind, words, row.text) is not None]:
@@ -122,15 +122,15 @@ def read_rows(section: ExtractSection, path: Path | str, *, for_evaluation: bool
     return reader.read(path, for_evaluation=for_evaluation)
 
 
-def _not_looked_for(found: ParsedRows) -> Iterator[str]:
-    if found.others:
-        yield f"fields in the file that are not looked for: {listing(map(quote, found.others))}"
+def _not_looked_for(parsed: ParsedRows) -> Iterator[str]:
+    if parsed.others:
+        yield f"fields in the file that are not looked for: {listing(map(quote, parsed.others))}"
 
 
-def _few_documents(found: ParsedRows) -> Iterator[str]:
-    if not found.for_evaluation and len(found.rows) < CALIBRATED_ROWS:
+def _few_documents(parsed: ParsedRows) -> Iterator[str]:
+    if not parsed.for_evaluation and len(parsed.rows) < CALIBRATED_ROWS:
         yield (
-            f"only {count(len(found.rows), 'text')}: fewer than {CALIBRATED_ROWS} cannot show a low risk with "
+            f"only {count(len(parsed.rows), 'text')}: fewer than {CALIBRATED_ROWS} cannot show a low risk with "
             "confidence, so expect abstentions"
         )
 
@@ -159,10 +159,10 @@ def read_fields(
         return {}, []
     if not isinstance(cell, dict):
         raise lines.error(f"has {quote(cell)} where an object of fields belongs", _HINT, line=line)
-    place = _Place(text=text, line=line, lines=lines)
-    spans = {name: place.spans(name, types[name], cell[name]) for name in types if name in cell}
-    found = {name: Stated(spans=each, many=types[name].endswith(MANY)) for name, each in spans.items() if each}
-    return found, [str(name) for name in cell if name not in types]
+    reader = _Place(text=text, line=line, lines=lines)
+    spans = {name: reader.spans(name, types[name], cell[name]) for name in types if name in cell}
+    stated = {name: Stated(spans=spans_, many=types[name].endswith(MANY)) for name, spans_ in spans.items() if spans_}
+    return stated, [str(name) for name in cell if name not in types]
 
 
 class _Place:
@@ -212,17 +212,17 @@ class _Place:
 
     def _located(self, name: str, words: str) -> tuple[int, int]:
         """Return the first place of a quote, whatever white space is between its words."""
-        place = locate_quote(self.text, words)
-        if place is None:
+        span = locate_quote(self.text, words)
+        if span is None:
             raise self._error(
                 f"states field {name!r} as {quote(words)}, which is not in its text",
                 "A quote repeats the text word for word; white space may differ. A value in other words goes into "
                 '"value".',
             )
-        return place
+        return span
 
-    def _error(self, found: str, hint: str = _HINT) -> DataError:
-        return self.lines.error(found, hint, line=self.line)
+    def _error(self, problem: str, hint: str = _HINT) -> DataError:
+        return self.lines.error(problem, hint, line=self.line)
 
 
 def _read(kind: str, words: str, text: str) -> Scalar:

@@ -49,15 +49,15 @@ def stretches(emissions: Floats, transitions: Floats, *, least: float = 0.05) ->
     chain = _Chain.of(emissions, transitions)
     begins = np.exp(np.minimum(chain.forward[:, B] + chain.backward[:, B] - chain.total, 0.0))
     taken = np.zeros(len(emissions), dtype=bool)
-    found: list[TagSpan] = []
+    stretches_: list[TagSpan] = []
     for first in np.argsort(-begins, kind="stable").tolist():
-        if taken[first] or (found and begins[first] < least):
+        if taken[first] or (stretches_ and begins[first] < least):
             break
-        each = _longest(first, chain, float(begins[first]))
-        if not taken[each.first : each.last + 1].any():
-            taken[each.first : each.last + 1] = True
-            found.append(each)
-    return sorted(found, key=lambda each: -each.probability)
+        stretch = _longest(first, chain, float(begins[first]))
+        if not taken[stretch.first : stretch.last + 1].any():
+            taken[stretch.first : stretch.last + 1] = True
+            stretches_.append(stretch)
+    return sorted(stretches_, key=lambda each: -each.probability)
 
 
 class _Chain(NamedTuple):
@@ -137,7 +137,7 @@ class _Steps:
         longest = np.argsort(-np.asarray(lengths), kind="stable")
         ranked, begins = np.asarray(lengths)[longest], starts[longest]
         rows = [begins[: np.count_nonzero(ranked > step)] + step for step in range(int(ranked[0]))]
-        return cls(np.concatenate(rows), np.cumsum([len(each) for each in rows]).tolist())
+        return cls(np.concatenate(rows), np.cumsum([len(row) for row in rows]).tolist())
 
     @cached_property
     def moves(self) -> list[tuple[slice, slice]]:
@@ -255,8 +255,8 @@ def _scale(message: Floats, totals: Floats) -> None:
 def numbered(features: Sequence[Sequence[str]], at_least: int) -> dict[str, int]:
     """Return a number for each feature that occurs at least so often."""
     counts: dict[str, int] = {}
-    for each in features:
-        for name in each:
+    for feature in features:
+        for name in feature:
             counts[name] = counts.get(name, 0) + 1
     kept = sorted(name for name, count in counts.items() if count >= at_least)
     return {name: number for number, name in enumerate(kept)}
@@ -319,7 +319,7 @@ def _one(i: int, region: _Region) -> list[str]:
     before, after = (lower[i - 1] if i else "^"), (lower[i + 1] if i + 1 < len(lower) else "$")
     before2, after2 = (lower[i - 2] if i > 1 else "^"), (lower[i + 2] if i + 2 < len(lower) else "$")
     form_before, form_after = (forms[i - 1] if i else "^"), (forms[i + 1] if i + 1 < len(forms) else "$")
-    found = [
+    features = [
         "w=" + word,
         "f=" + form,
         "-1=" + before,
@@ -337,24 +337,24 @@ def _one(i: int, region: _Region) -> list[str]:
         "s3=" + word[-3:],
     ]
     if typed[i] != "-":
-        found += ["t=" + typed[i], f"t,-1={typed[i]} {before}"]
+        features += ["t=" + typed[i], f"t,-1={typed[i]} {before}"]
     if i and typed[i - 1] != "-":
-        found.append("t-1=" + typed[i - 1])
+        features.append("t-1=" + typed[i - 1])
     if i + 1 < len(typed) and typed[i + 1] != "-":
-        found.append("t+1=" + typed[i + 1])
+        features.append("t+1=" + typed[i + 1])
     if _ORGANISATION.match(word):
-        found.append("org")
+        features.append("org")
     if i + 1 < len(lower) and _ORGANISATION.match(after):
-        found.append("org+1")
+        features.append("org+1")
     if i in first:
-        found += ["first", "first=" + word]
+        features += ["first", "first=" + word]
     if i in last:
-        found += ["last", "last=" + word]
+        features += ["last", "last=" + word]
     if i - 1 in last:
-        found.append("after-last")
+        features.append("after-last")
     if i + 1 in first:
-        found.append("before-first")
-    return found
+        features.append("before-first")
+    return features
 
 
 def _form(word: str) -> str:
@@ -407,16 +407,16 @@ _SUREST = 10.0
 
 def passages(document: TokenizedText, rows: Sequence[int]) -> list[TextRange]:
     """Return sentences of these numbers, in order, joined where they are neighbours and short enough."""
-    found: list[TextRange] = []
+    ranges: list[TextRange] = []
     before = -1
     for row in rows:
         sentence = document.sentences[row]
-        if found and row == before + 1 and sentence.end - found[-1].start <= _LONGEST:
-            found[-1] = TextRange(found[-1].start, sentence.end)
+        if ranges and row == before + 1 and sentence.end - ranges[-1].start <= _LONGEST:
+            ranges[-1] = TextRange(ranges[-1].start, sentence.end)
         else:
-            found.append(sentence)
+            ranges.append(sentence)
         before = row
-    return found
+    return ranges
 
 
 @dataclass(frozen=True)
@@ -438,7 +438,7 @@ class ReadTags:
             logits: For each of them (T, F * 3).
             fields: Number of fields.
         """
-        starts = [np.zeros(0), *(place.start + each[:, 0] for place, each in zip(places, offsets, strict=True))]
+        starts = [np.zeros(0), *(span.start + offset[:, 0] for span, offset in zip(places, offsets, strict=True))]
         scores = np.concatenate([np.zeros((0, fields * TAGS)), *logits]).reshape(-1, fields, TAGS)
         odds = scores[:, :, 1:] - scores[:, :, :1]
         return cls(np.concatenate(starts).astype(np.int64), np.clip(odds, -_SUREST, _SUREST))
@@ -452,8 +452,8 @@ class ReadTags:
 
 def first_tokens(starts: np.ndarray, words: Sequence[TextRange]) -> np.ndarray:  # (T,) -> (W,)
     """Return for each word the number of the token that it begins in."""
-    found = np.searchsorted(starts, [word.start for word in words], side="right") - 1
-    return np.asarray(np.maximum(found, 0))
+    rows = np.searchsorted(starts, [word.start for word in words], side="right") - 1
+    return np.asarray(np.maximum(rows, 0))
 
 
 Floats = np.ndarray
@@ -514,7 +514,7 @@ class Tagger:
             number: The number of the field.
             scores: (S,) log-odds of each sentence; -inf where it is not to be read.
         """
-        found: list[CandidateSpan] = []
+        spans: list[CandidateSpan] = []
         lead = lead_of(scores)
         for region in regions(scores):
             words = reading.words(region, self.terms)
@@ -524,19 +524,19 @@ class Tagger:
             if self.odds_weights is not None and reading.tags is not None:
                 odds = reading.tags.of_words(words.places, number)
                 emissions = emissions + odds @ self.odds_weights[number].astype(np.float64)
-            for each in stretches(emissions, self.transitions[number].astype(np.float64)):
-                sentence = float(scores[words.sentence[each.first]])
-                place = TextRange(words.places[each.first].start, words.places[each.last].end)
-                start, end = reading.document.whole(place)
+            for stretch in stretches(emissions, self.transitions[number].astype(np.float64)):
+                sentence = float(scores[words.sentence[stretch.first]])
+                span = TextRange(words.places[stretch.first].start, words.places[stretch.last].end)
+                start, end = reading.document.whole(span)
                 evidence = (
-                    log_odds(each.probability),
-                    log_odds(each.begins),
+                    log_odds(stretch.probability),
+                    log_odds(stretch.begins),
                     lowest(sentence),
                     lead,
-                    float(np.log1p(each.last - each.first)),
+                    float(np.log1p(stretch.last - stretch.first)),
                 )
-                found.append(CandidateSpan(start, end, evidence))
-        return sorted(found, key=lambda each: (-each.evidence[0], each.start))
+                spans.append(CandidateSpan(start, end, evidence))
+        return sorted(spans, key=lambda candidate: (-candidate.evidence[0], candidate.start))
 
     def _emissions(self, words: RegionWords, number: int, scores: Floats) -> Floats:  # (T, 3)
         rows = self.weights[number][words.features].astype(np.float64)
@@ -586,28 +586,28 @@ class TaggedDocument:
 def _words(document: TokenizedText, region: Region, terms: Mapping[str, int]) -> RegionWords:
     sentences = document.sentences[region.first : region.last + 1]
     places, features = word_features(document, sentences)
-    known = [[terms[name] for name in each if name in terms] for each in features]
+    known_terms = [[terms[name] for name in feature if name in terms] for feature in features]
     begins = np.array([sentence.start for sentence in sentences])
-    sentence = np.searchsorted(begins, [place.start for place in places], side="right") - 1 + region.first
+    sentence = np.searchsorted(begins, [span.start for span in places], side="right") - 1 + region.first
     return RegionWords(
         places=places,
         sentence=sentence,
         opens=np.diff(sentence, prepend=region.first - 1) > 0,
-        features=np.array([number for each in known for number in each], dtype=np.int64),
-        starts=np.concatenate([[0], np.cumsum([len(each) for each in known])]).astype(np.int64),
+        features=np.array([number for numbers in known_terms for number in numbers], dtype=np.int64),
+        starts=np.concatenate([[0], np.cumsum([len(numbers) for numbers in known_terms])]).astype(np.int64),
     )
 
 
 def regions(scores: Floats) -> list[Region]:  # (S,)
     """Return the likeliest sentences, joined where they are neighbours, in the text's order."""
     ranked = [row for row in best_rows(scores, RANKED) if np.isfinite(scores[row])]
-    found: list[Region] = []
+    regions_: list[Region] = []
     for row in sorted(ranked):
-        if found and row == found[-1].last + 1:
-            found[-1] = Region(found[-1].first, row)
+        if regions_ and row == regions_[-1].last + 1:
+            regions_[-1] = Region(regions_[-1].first, row)
         else:
-            found.append(Region(row, row))
-    return found
+            regions_.append(Region(row, row))
+    return regions_
 
 
 def rows_to_read(scores: Floats) -> list[int]:
@@ -618,17 +618,17 @@ def rows_to_read(scores: Floats) -> list[int]:
 def rank_features(words: RegionWords, scores: Floats) -> Floats:  # (T, RANK_FEATURES)
     """Return for each word ones and zeros: its sentence's rank and log-odds, twice for a first word."""
     order = {row: rank for rank, row in enumerate(best_rows(scores, RANKED))}
-    found = np.zeros((len(words.places), RANK_FEATURES))
+    ranks = np.zeros((len(words.places), RANK_FEATURES))
     for row in np.unique(words.sentence):
         at = words.sentence == row
         rank = order.get(int(row), RANKED)
         level = int(np.clip((scores[row] - _LOWEST) / _STEP, 0, _LEVELS - 1)) if np.isfinite(scores[row]) else 0
-        found[at, rank] = 1
-        found[at, RANKED + 1 + level] = 1
+        ranks[at, rank] = 1
+        ranks[at, RANKED + 1 + level] = 1
         opens = at & words.opens
-        found[opens, RANKED + 1 + _LEVELS + rank] = 1
-        found[opens, 2 * (RANKED + 1) + _LEVELS + level] = 1
-    return found
+        ranks[opens, RANKED + 1 + _LEVELS + rank] = 1
+        ranks[opens, 2 * (RANKED + 1) + _LEVELS + level] = 1
+    return ranks
 
 
 def lead_of(scores: Floats) -> float:  # (S,)

@@ -78,9 +78,9 @@ class ExtractTask(TaskType[ExtractSection]):
         from coterie.specialists.artefacts import model_of
         from coterie.tasks.extract.model import load_extract
 
-        asked = partial(model_of, card, section, parts.models)
+        model = partial(model_of, card, section, parts.models)
         scope = ScopeScore.from_files(stored.files, labels=0)
-        return load_extract(card, stored.described, stored.files, encoder=parts.encoder, model=asked, scope=scope)
+        return load_extract(card, stored.described, stored.files, encoder=parts.encoder, model=model, scope=scope)
 
 
 TASK = ExtractTask()

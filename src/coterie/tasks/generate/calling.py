@@ -106,7 +106,7 @@ class _Rounds:
                 if reply.wrong:
                     why = Reason("abstain.not_in_schema", model=self.calling.engine.name, found=reply.wrong)
                     return self._done(abstention(self.calling.name, self.task, why))
-                ours = [each for each in reply.calls if each.name in self.owners]
+                ours = [call for call in reply.calls if call.name in self.owners]
                 if not ours:
                     return self._ended(reply)
                 await self._make(ours)
@@ -120,26 +120,26 @@ class _Rounds:
 
     async def _theirs(self) -> Sequence[Function]:
         """Return the functions of the MCP servers, renamed where names clash."""
-        taken, found = set(self.offered.names), []
+        taken, functions = set(self.offered.names), []
         for key, server in self.calling.servers.items():
             for function in await server.functions():
                 name = function.name if function.name not in taken else f"{key}.{function.name}"[:64]
                 taken.add(name)
                 self.owners[name] = (server, function.name)
-                found.append(replace(function, name=name))
-        return found
+                functions.append(replace(function, name=name))
+        return functions
 
     async def _ask(self, tools: Tools) -> ToolReply:
         """Return the model's reply, with less room at each attempt until it fits."""
         schema, reply = reply_schema(tools), ToolReply()
-        told = f"{self.calling.instruction}\n\n{told_of(tools)}".strip()
-        said = (Message(role="system", text=told), Message(role="user", text=self.task.text), *self.turns)
+        instruction = f"{self.calling.instruction}\n\n{told_of(tools)}".strip()
+        messages = (Message(role="system", text=instruction), Message(role="user", text=self.task.text), *self.turns)
         longest = min(self.task.max_tokens or _LONGEST, _LONGEST)
         if self.calling.window is not None:
-            room = self.calling.window - sum(estimate_tokens(each.text) + 4 for each in said)
+            room = self.calling.window - sum(estimate_tokens(message.text) + 4 for message in messages)
             longest = max(1, min(longest, room))
         for level in ROOM:
-            prompt = Prompt(messages=said, label=self.label, label_without_pii=self.bare, max_tokens=longest)
+            prompt = Prompt(messages=messages, label=self.label, label_without_pii=self.bare, max_tokens=longest)
             prompt = replace(prompt.sampled(self.task.sampling), json_schema=within(schema, level))
             (output,) = await self.calling.engine.run([prompt], call=self.call)
             self.steps.append(
@@ -154,16 +154,16 @@ class _Rounds:
     async def _make(self, calls: Sequence[FunctionCall]) -> None:
         """Call functions of MCP servers, and keep each result for the model, failures too."""
         self.turns.append(call_turn(calls))
-        for each in calls:
-            server, name = self.owners[each.name]
-            about = FunctionCall(name=name, arguments=each.arguments)
+        for call in calls:
+            server, name = self.owners[call.name]
+            about = FunctionCall(name=name, arguments=call.arguments)
             try:
                 result = await server.call(about, label=self.label, label_without_pii=self.bare, call=self.call)
             except AuditError:
                 raise
             except _REFUSED as error:
                 self.verdicts += [error.verdict] if isinstance(error, PolicyError) else []
-                self.turns.append(result_turn(f"it failed: {error.reason}", each.name))
+                self.turns.append(result_turn(f"it failed: {error.reason}", call.name))
                 self.steps += [
                     Step(producer=self.calling.name, engine=server.name, usage=failure.usage, note="failed")
                     for failure in getattr(error, "failures", ())
@@ -171,7 +171,7 @@ class _Rounds:
                 continue
             self.results = True
             self.label, self.bare = max(self.label, result.label), max(self.bare, result.label_without_pii)
-            self.turns.append(result_turn(result.text, each.name))
+            self.turns.append(result_turn(result.text, call.name))
             self.steps.append(
                 Step(producer=self.calling.name, engine=server.name, usage=result.usage, note=f"function {name}")
             )
@@ -181,7 +181,7 @@ class _Rounds:
         """Return calls for the caller, or words; None if there is nothing to call and no result."""
         model = self.calling.engine.name
         if reply.calls:
-            names = ", ".join(each.name for each in reply.calls)
+            names = ", ".join(call.name for call in reply.calls)
             reason = Reason("accept.called", model=model, functions=names)
             return self._done(self._accepted(written_calls(reply.calls), reason, called=True))
         if not self.results:

@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 _SHOWN = 5  # names listed in a warning
 
 
-def train_generate(job: Job[GenerateSection], place: Workplace) -> Trained:
+def train_generate(job: Job[GenerateSection], workplace: Workplace) -> Trained:
     """Train a version and return its files and its report.
 
     The file of a model that is not tuned need not be on this machine.
 
     Args:
         job: What to make; `train` has a source text per row and, in the column of the fact it reads, its key.
-        place: The network, for the model it names and the specialists that write the fact.
+        workplace: The network, for the model it names and the specialists that write the fact.
 
     Raises:
         DataError: a row has no key, or two have the same; or the pairs do not fit.
         ExtraMissing, ModelMissing, ArtefactRefused, TrainingDiverged: its model cannot be tuned.
     """
-    config, folder = place.config, place.folder
+    config, folder = workplace.config, workplace.folder
     job.progress.start(f"{job.name}: source texts", None)
     sources = _sources(job)
     instruction = job.section.instruction or INSTRUCTION
@@ -149,7 +149,7 @@ def _report(
     tuned: TunedReplies | None,
 ) -> dict[str, object]:
     """Return the version's `report.json`, in the form of the other tasks'."""
-    known = CATALOGUE.get(model["name"] or "")
+    listed = CATALOGUE.get(model["name"] or "")
     return {
         "name": job.name,
         "task": "generate",
@@ -168,8 +168,8 @@ def _report(
         "model": dict(model),
         "base": {
             **model,
-            "licence": known.licence if known else None,
-            "source": known.hub_repo if known else None,
+            "licence": listed.licence if listed else None,
+            "source": listed.hub_repo if listed else None,
         },
         "labels": len(sources),
         "warnings": warnings,

@@ -78,14 +78,16 @@ def train_write(job: Job[GenerateSection], encoded: Encoded) -> Candidate:
     assert base is not None and model is not None, "found before anything is trained"  # noqa: S101, PT018
     start, tokens, writing = time.perf_counter(), load_tokens(base), _writing(job)
     seen, back = split_dataset(job.train, held_out=HELD_BACK, seed=job.section.seed, by_label=False)
-    places = {id(row): place for place, row in enumerate(job.train.rows)}
+    places = {id(row): index for index, row in enumerate(job.train.rows)}
     vectors = encoded.vectors[[places[id(row)] for row in seen.rows]]
     parts = {name: _token_pairs(tokens, writing, rows) for name, rows in ((FIRST, seen.rows), (STORED, job.train.rows))}
     files = tune_parts(job, base, parts)
     with opened(base, model, files) as engine:
-        asked = back.take(_spread(len(back), MOST_WRITTEN))
-        near = [likeness(thin_out(vectors), each) for each in encoded.vectors[[places[id(row)] for row in asked.rows]]]
-        believed = _believe(job, asked.rows, _write(job, engine, writing, asked.rows, adapter=FIRST), near)
+        sample = back.take(_spread(len(back), MOST_WRITTEN))
+        near = [
+            likeness(thin_out(vectors), vector) for vector in encoded.vectors[[places[id(row)] for row in sample.rows]]
+        ]
+        believed = _believe(job, sample.rows, _write(job, engine, writing, sample.rows, adapter=FIRST), near)
         seconds = time.perf_counter() - start + encoded.seconds
         specialist = _specialist(job, engine, writing, believed, encoded.vectors)
         measured = job.held_out.take(_spread(len(job.held_out), MOST_WRITTEN))
@@ -104,7 +106,7 @@ def train_write(job: Job[GenerateSection], encoded: Encoded) -> Candidate:
             "base": describe_causal(base),
             "recipe": asdict(lora_recipe_for(len(parts[STORED]))),
             "precision": describe_precision(),
-            "held_back": len(asked),
+            "held_back": len(sample),
             "alike": job.section.alike,
             "agreement": dict(believed.agreement.weights),
             "threshold": {
@@ -132,7 +134,7 @@ def _token_pairs(tokens: CausalTokens, writing: Writing, rows: Sequence[Row]) ->
 
 def _spread(n: int, most: int) -> list[int]:
     """Return at most `most` places, evenly spread over all `n`."""
-    return [place * n // most for place in range(most)] if n > most else list(range(n))
+    return [index * n // most for index in range(most)] if n > most else list(range(n))
 
 
 def _write(
@@ -141,7 +143,7 @@ def _write(
     """Return the replies written to each row; nothing where the text does not fit the model's window."""
     what = "the untuned model" if adapter is None else "the tuned model"
     job.progress.start(f"{job.name}: write with {what}", len(rows))
-    found: list[Output] = []
+    outputs: list[Output] = []
     for start in range(0, len(rows), _AT_ONCE):
         prompts = [
             Prompt(
@@ -149,10 +151,10 @@ def _write(
             )
             for row in rows[start : start + _AT_ONCE]
         ]
-        found += run(_outputs(engine, prompts))
+        outputs += run(_outputs(engine, prompts))
         job.progress.advance(len(prompts))
     job.progress.finish("")
-    return found
+    return outputs
 
 
 async def _outputs(engine: LlamaEngine, prompts: Sequence[Prompt]) -> list[Output]:
@@ -171,7 +173,7 @@ def _believe(
     section = job.section
     f1, exact = _held_against(rows, outputs)
     right, whole = f1 >= section.alike, np.array([not fault_of(output) for output in outputs], dtype=bool)
-    signs = [signs_of(output, each) for output, each, fits in zip(outputs, near, whole, strict=True) if fits]
+    signs = [signs_of(output, nearness) for output, nearness, fits in zip(outputs, near, whole, strict=True) if fits]
     confidence = np.zeros(len(rows))
     confidence[whole] = confidences(signs, right[whole], section.seed)
     threshold = accept_threshold(
@@ -231,7 +233,7 @@ def _measured(job: Job[GenerateSection], specialist: WriteSpecialist, rows: Data
 
 def _untuned(job: Job[GenerateSection], engine: LlamaEngine, measured: Dataset) -> dict[str, object]:
     """Return the figures of the model without an adapter, with a few pairs as examples, on some of the same rows."""
-    shown = [job.train.rows[place] for place in _spread(len(job.train), _SHOWN)]
+    shown = [job.train.rows[index] for index in _spread(len(job.train), _SHOWN)]
     writing = replace(_writing(job), examples=tuple((row.text, row.labels[0]) for row in shown))
     rows = measured.take(_spread(len(measured), MOST_UNTUNED)).rows
     f1, exact = _held_against(rows, _write(job, engine, writing, rows, adapter=None))
@@ -246,8 +248,8 @@ def _untuned(job: Job[GenerateSection], engine: LlamaEngine, measured: Dataset) 
 
 
 def _validation(believed: _Believed) -> Mapping[str, Figure]:
-    found = {"token_f1": believed.likeness, "accuracy": believed.right, "exact_match": believed.exact}
-    return {name: Figure(float(each.mean()), score_interval(each, seed=0)) for name, each in found.items()}
+    figures = {"token_f1": believed.likeness, "accuracy": believed.right, "exact_match": believed.exact}
+    return {name: Figure(float(values.mean()), score_interval(values, seed=0)) for name, values in figures.items()}
 
 
 def _warnings(job: Job[GenerateSection], measured: Dataset, believed: _Believed) -> Iterator[str]:
@@ -304,15 +306,15 @@ def tune_replies(
         for name, rows in ((FIRST, seen.rows), (STORED, data.rows))
     }
     files = tune_parts(job, base, parts)
-    asked = _spread_replies(held_out.rows, MOST_DRAFTED)
+    sample = _spread_replies(held_out.rows, MOST_DRAFTED)
     with opened(base, model, {FIRST: files[FIRST]}) as engine:
         drafter = partial(_Drafter, job=job, engine=engine, sources=sources)
-        figures = drafter(adapter=FIRST, drafting=tuned).judge(asked)
-        before = drafter(adapter=None, drafting=untuned).judge(asked)
+        figures = drafter(adapter=FIRST, drafting=tuned).judge(sample)
+        before = drafter(adapter=None, drafting=untuned).judge(sample)
     return TunedReplies(
         pairs=data,
         files=files[STORED],
-        metrics={**figures, "untuned": before, "drafted": len(asked)},
+        metrics={**figures, "untuned": before, "drafted": len(sample)},
         notes={
             "recipe": asdict(lora_recipe_for(len(data))),
             "precision": describe_precision(),
@@ -353,9 +355,9 @@ class _Drafter:
         for _ in (*draft.read(text), *draft.end(cut=cut)):
             pass
         self.job.progress.advance(1)
-        said = "\n".join(line for line in text.splitlines() if not line.startswith(HEADING))
+        draft_text = "\n".join(line for line in text.splitlines() if not line.startswith(HEADING))
         wanted = _cell(row, REPLY)
-        return token_f1(said, wanted), rouge_l(said, wanted), float(not draft.fault)
+        return token_f1(draft_text, wanted), rouge_l(draft_text, wanted), float(not draft.fault)
 
     def _draft(self, row: Row, key: str) -> tuple[str, bool]:
         """Return the draft as written, and whether it was cut; none where the prompt does not fit."""
@@ -369,7 +371,7 @@ class _Drafter:
 
 
 def _spread_replies(rows: Sequence[Row], most: int) -> list[Row]:
-    return [rows[place * len(rows) // most] for place in range(most)] if len(rows) > most else list(rows)
+    return [rows[index * len(rows) // most] for index in range(most)] if len(rows) > most else list(rows)
 
 
 def read_pairs(job: Job[GenerateSection], sources: Mapping[str, str], folder: Path) -> Dataset:

@@ -129,14 +129,16 @@ _ATTRIBUTED = re.compile(
 _AUXILIARIES = folded("has have had been was were did would could")
 
 
-def is_said_back(sentence: str, asked: str) -> bool:
+def is_said_back(sentence: str, question: str) -> bool:
     """Return whether the sentence repeats the customer's own words and attributes them to the customer."""
     match = _ATTRIBUTED.fullmatch(_flat(sentence))
     if not match:
         return False
     words = _as_asked(match.group("words"))
-    theirs = [_as_asked(each) for each in split_sentences(asked)]
-    return bool(words) and any(_has_run(each, words) and _denials(each) == _denials(words) for each in theirs)
+    theirs = [_as_asked(sentence_asked) for sentence_asked in split_sentences(question)]
+    return bool(words) and any(
+        _has_run(own_words, words) and _denials(own_words) == _denials(words) for own_words in theirs
+    )
 
 
 def _flat(text: str) -> str:
@@ -290,9 +292,9 @@ def _fault_of_form(sentence: str, source: str) -> Reason | None:
         return Reason("grounding.empty")
     if not _CLOSED.search(sentence):
         return Reason("grounding.breaks_off")
-    found = _CONTACT.search(sentence.lower())
-    if found and _squash(found.group()) not in _squash(source.lower()):
-        return Reason("grounding.contact", found=found.group())
+    match = _CONTACT.search(sentence.lower())
+    if match and _squash(match.group()) not in _squash(source.lower()):
+        return Reason("grounding.contact", found=match.group())
     for sign in plain(sentence):
         if not (sign.isalnum() or sign.isspace() or sign in _SIGNS or sign in source):
             return Reason("grounding.sign", found=sign)
@@ -346,7 +348,7 @@ def _claims(source: str) -> tuple[_Claim, ...]:
     sentences = split_sentences(source)
     owners = [frozenset(_POSSESSIVE.findall(sentence.lower())) for sentence in sentences]
     parts = [part for number, sentence in enumerate(sentences) for part in _parts(number, sentence)]
-    found = []
+    claims = []
     for start, part in enumerate(parts):
         if not part.stands:
             continue
@@ -358,8 +360,8 @@ def _claims(source: str) -> tuple[_Claim, ...]:
                 break
             words += other.keys
             whose = owners[part.sentence] | owners[other.sentence]
-            found.append(_Claim(part.sentence, other.sentence, words, leans, other is part, whose))
-    return tuple(found)
+            claims.append(_Claim(part.sentence, other.sentence, words, leans, other is part, whose))
+    return tuple(claims)
 
 
 def _parts(number: int, sentence: str) -> list[_Part]:
@@ -430,12 +432,12 @@ def _difference(words: tuple[str, ...], claims: tuple[_Claim, ...], source: str)
     """Return the worst difference from the nearest claim."""
     if not claims:
         return Reason("grounding.no_claims")
-    known = set(keys(source))
-    unknown = [word for word in words if word not in known]
+    known_words = set(keys(source))
+    unknown = [word for word in words if word not in known_words]
     nearest = max(claims, key=lambda claim: SequenceMatcher(None, words, claim.keys, autojunk=False).ratio())
     added = [word for word in words if word not in nearest.keys]
     left_out = [word for word in nearest.keys if word not in words]
-    for found, what in (
+    for wrong_words, what in (
         ([word for word in unknown if word[0].isdigit()], "unknown_number"),
         ([word for word in added + left_out if word in NEGATIONS], "negation"),
         (unknown, "unknown_words"),
@@ -445,8 +447,8 @@ def _difference(words: tuple[str, ...], claims: tuple[_Claim, ...], source: str)
         (added, "other_words"),
         (left_out, "claim_left_out"),
     ):
-        if found:
-            return Reason(f"grounding.{what}", words=_listed(dict.fromkeys(found)))
+        if wrong_words:
+            return Reason(f"grounding.{what}", words=_listed(dict.fromkeys(wrong_words)))
     return Reason("grounding.order")
 
 
@@ -495,13 +497,13 @@ class Drafting:
         return (*shown, _request(asked, key, source))
 
 
-def one_line(asked: str) -> str:
+def one_line(question: str) -> str:
     """Return the part of a message that the model sees, on one line, so that it cannot look like a heading."""
-    return " ".join(asked[: 2 * _MOST_ASKED].split())[:_MOST_ASKED]
+    return " ".join(question[: 2 * _MOST_ASKED].split())[:_MOST_ASKED]
 
 
-def _request(asked: str, key: str, source: str) -> Message:
-    return Message(role="user", text=f"Customer: {one_line(asked)}\n\n{HEADING} {_heading(key)}\n{source}")
+def _request(question: str, key: str, source: str) -> Message:
+    return Message(role="user", text=f"Customer: {one_line(question)}\n\n{HEADING} {_heading(key)}\n{source}")
 
 
 def _heading(key: str) -> str:
@@ -611,12 +613,12 @@ class SupportedDraft:
 
     def _rest_of_source(self) -> str | None:
         """Return the source after its first sentences, if those and nothing else have been stated."""
-        stated, read, place = keys(" ".join(self._claims)), "", 0
+        stated, read, position = keys(" ".join(self._claims)), "", 0
         for sentence in ["", *split_sentences(self._source, self._language)]:
-            place = self._source.index(sentence, place) + len(sentence)
+            position = self._source.index(sentence, position) + len(sentence)
             read = f"{read} {sentence}"
             if keys(read) == stated:
-                return self._source[place:].strip()
+                return self._source[position:].strip()
         return None
 
 

@@ -93,20 +93,20 @@ class GenerateSpecialist:
         self, task: Task, view: ContextView, *, call: CallContext = SYSTEM
     ) -> AsyncGenerator[Delta | Finding]:
         """Yield the draft's sentences once they are checked, the source's in place of the others, then the finding."""
-        called, asked = (None, ()) if self.calling is None else await self.calling.consult(task, call=call)
+        called, steps_of_calls = (None, ()) if self.calling is None else await self.calling.consult(task, call=call)
         if called is not None:
             yield called
             return
         entry = _newest(view, self.card.reads[0])
         if entry is None:
             unknown = Reason("abstain.no_fact", fact=self.card.reads[0])
-            yield replace(abstention(self.card.name, task, unknown), steps=asked, offered=bool(asked))
+            yield replace(abstention(self.card.name, task, unknown), steps=steps_of_calls, offered=bool(steps_of_calls))
             return
         fact = cast("Fact", entry.content)
         key = written(fact.value)
         if (source := self.sources.get(key)) is None:
             unknown = Reason("abstain.no_source", fact=fact.name, value=key)
-            yield replace(abstention(self.card.name, task, unknown), steps=asked, offered=bool(asked))
+            yield replace(abstention(self.card.name, task, unknown), steps=steps_of_calls, offered=bool(steps_of_calls))
             return
         draft = SupportedDraft(source=source, asked=one_line(task.text), models=self.models)
         prompt = replace(
@@ -120,10 +120,10 @@ class GenerateSpecialist:
             async for sentence in sentences:
                 piece = f" {sentence}" if spoken else sentence
                 spoken += piece
-                yield Delta(text=piece, offered=bool(asked))
+                yield Delta(text=piece, offered=bool(steps_of_calls))
         if rest := draft.replacement():
             spoken += rest
-            yield Delta(text=rest, offered=bool(asked))
+            yield Delta(text=rest, offered=bool(steps_of_calls))
         yield Finding(
             specialist=self.card.name,
             value=spoken,
@@ -135,8 +135,8 @@ class GenerateSpecialist:
             label_without_pii=prompt.label_without_pii,
             task="generate",
             evidence=(Evidence(kind="quote", name=key, text=source),),
-            steps=(*asked, *run.steps()),
-            offered=bool(asked),
+            steps=(*steps_of_calls, *run.steps()),
+            offered=bool(steps_of_calls),
             verdicts=tuple(run.verdicts),
         )
 
@@ -282,10 +282,10 @@ class Writing:
 
     def messages(self, text: str) -> tuple[Message, ...]:
         """Return the prompt for one text."""
-        said = [Message(role="system", text=self.instruction)]
-        for asked, reply in self.examples:
-            said += [Message(role="user", text=asked), Message(role="assistant", text=reply)]
-        return (*said, Message(role="user", text=text))
+        turns = [Message(role="system", text=self.instruction)]
+        for question, reply in self.examples:
+            turns += [Message(role="user", text=question), Message(role="assistant", text=reply)]
+        return (*turns, Message(role="user", text=text))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -311,16 +311,20 @@ class WriteSpecialist:
         """
         if not task.text.strip():
             return abstention(self.card.name, task, Reason("abstain.no_text"))
-        called, asked = (None, ()) if self.calling is None else await self.calling.consult(task, call=call)
+        called, steps_of_calls = (None, ()) if self.calling is None else await self.calling.consult(task, call=call)
         if called is not None:
             return called
         vector, steps, cut = await self._encode(task, call)
         try:
             (output,) = await self.engine.run([self.prompt(task)], call=call)
         except TooLong as error:
-            return replace(abstention(self.card.name, task, error.reason), steps=(*asked, *steps), offered=bool(asked))
-        steps = (*asked, *steps, Step(producer=self.card.name, engine=self.engine.name, usage=output.usage))
-        return replace(self._finding(task, vector, output), steps=steps, truncated=cut, offered=bool(asked))
+            return replace(
+                abstention(self.card.name, task, error.reason),
+                steps=(*steps_of_calls, *steps),
+                offered=bool(steps_of_calls),
+            )
+        steps = (*steps_of_calls, *steps, Step(producer=self.card.name, engine=self.engine.name, usage=output.usage))
+        return replace(self._finding(task, vector, output), steps=steps, truncated=cut, offered=bool(steps_of_calls))
 
     def prompt(self, task: Task) -> Prompt:
         """Return its model's prompt."""

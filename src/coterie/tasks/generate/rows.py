@@ -42,8 +42,8 @@ class SourceReader(RowReader):
 
     def finish(self, read: RowsRead) -> tuple[list[Row], Sequence[str]]:
         """Return the rows with their columns as strings."""
-        found = zip(read.rows, strings(read.cells), strict=True)
-        return [replace(row, columns=columns) for row, columns in found], ()
+        pairs = zip(read.rows, strings(read.cells), strict=True)
+        return [replace(row, columns=columns) for row, columns in pairs], ()
 
 
 class ReplyReader(RowReader):
@@ -74,20 +74,20 @@ def read_messages(path: Path | str) -> Dataset:
     return SourceReader(messages=True).read(path)
 
 
-def _unanswered(found: ParsedRows) -> Iterator[Problem]:
-    bare = [row.line for row in found.rows if not row.labels]
-    if bare and not found.for_evaluation:
+def _unanswered(parsed: ParsedRows) -> Iterator[Problem]:
+    bare = [row.line for row in parsed.rows if not row.labels]
+    if bare and not parsed.for_evaluation:
         yield Problem(f"{count(len(bare), 'row')} without a reply: {lines(bare)}", "Write one, or drop the row.")
 
 
-def _no_key(found: ParsedRows) -> Iterator[Problem]:
-    if found.rows and not any(row.columns for row in found.rows):
+def _no_key(parsed: ParsedRows) -> Iterator[Problem]:
+    if parsed.rows and not any(row.columns for row in parsed.rows):
         yield Problem("it has no column beside the text", "A source text is selected by a column, such as `intent`.")
 
 
-def _same_key(found: ParsedRows) -> Iterator[Problem]:
+def _same_key(parsed: ParsedRows) -> Iterator[Problem]:
     rows: dict[tuple[object, ...], list[Row]] = defaultdict(list)
-    for row in found.rows:
+    for row in parsed.rows:
         rows[tuple(row.columns.values())].append(row)
     for key, same in itertools.islice(((key, same) for key, same in rows.items() if key and len(same) > 1), 3):
         where = lines([row.line for row in same])

@@ -94,11 +94,11 @@ class GenerateTask(TaskType[GenerateSection]):
         assert encoded is not None, "a row without a text is refused"  # noqa: S101
         return [train_write(job, encoded)]
 
-    def train(self, job: Job[GenerateSection], place: Workplace) -> Trained | None:
+    def train(self, job: Job[GenerateSection], workplace: Workplace) -> Trained | None:
         """Return a drafter, which consists of its source texts and its prompt."""
         from coterie.tasks.generate.fit import train_generate
 
-        return None if job.section.writes_freely else train_generate(job, place)
+        return None if job.section.writes_freely else train_generate(job, workplace)
 
     def example_label(self, job: Job[GenerateSection], row: Row) -> str:
         """Return the name of a row in the router's reasons."""

@@ -111,7 +111,7 @@ def pair_corpus(data: Dataset, pair_column: str, seed: int) -> PairCorpus:
     texts = list(dict.fromkeys(row.text for row in data.rows))
     number = {text: index for index, text in enumerate(texts)}
     spans = [split_clauses(text) for text in texts]
-    starts = np.concatenate([[0], np.cumsum([len(each) for each in spans])])
+    starts = np.concatenate([[0], np.cumsum([len(span) for span in spans])])
     document = np.array([number[row.text] for row in data.rows])
     labels = data.label_names
     label = np.array([labels.index(row.labels[0]) for row in data.rows])
@@ -120,13 +120,13 @@ def pair_corpus(data: Dataset, pair_column: str, seed: int) -> PairCorpus:
     ]
     folds = np.zeros(len(texts), dtype=np.int64)
     folds[document[::-1]] = deal_folds(data, FOLDS, seed)[::-1]  # the first row decides, should groups cut a document
-    hypotheses, hypothesis, known = _hypotheses(data.rows, pair_column, document)
+    hypotheses, hypothesis, known_pairs = _hypotheses(data.rows, pair_column, document)
     return PairCorpus(
         clauses=[text[span.start : span.end] for text, own in zip(texts, spans, strict=True) for span in own],
         starts=starts,
         folds=folds,
         hypotheses=hypotheses,
-        known=known,
+        known=known_pairs,
         document=document,
         hypothesis=hypothesis,
         label=label,
@@ -139,13 +139,13 @@ def pair_corpus(data: Dataset, pair_column: str, seed: int) -> PairCorpus:
 
 def _overlapping(evidence: Sequence[tuple[int, int]], spans: Sequence[Span]) -> np.ndarray:
     """Return numbers of the clauses that contain a good part of some evidence."""
-    found = {
+    pairs = {
         index
         for start, end in evidence
         for index, span in enumerate(spans)
         if min(end, span.end) - max(start, span.start) >= _OVERLAP * min(end - start, span.end - span.start)
     }
-    return np.array(sorted(found), dtype=np.int64)
+    return np.array(sorted(pairs), dtype=np.int64)
 
 
 def _hypotheses(rows: Sequence[Row], column: str, document: np.ndarray) -> tuple[tuple[str, ...], np.ndarray, int]:
@@ -161,14 +161,14 @@ def _hypotheses(rows: Sequence[Row], column: str, document: np.ndarray) -> tuple
         documents[key].add(at)
     order = sorted(written, key=lambda key: (len(documents[key]) < FEWEST_ROWS, key))
     number = {key: index for index, key in enumerate(order)}
-    known = sum(len(own) >= FEWEST_ROWS for own in documents.values())
-    return tuple(written[key] for key in order), np.array([number[key] for key in keys]), known
+    often_seen = sum(len(own) >= FEWEST_ROWS for own in documents.values())
+    return tuple(written[key] for key in order), np.array([number[key] for key in keys]), often_seen
 
 
 def _evident(evidence: Sequence[np.ndarray], label: np.ndarray, labels: int) -> tuple[int, ...]:
-    given = np.array([len(each) > 0 for each in evidence])
-    shares = [given[label == each].mean() for each in range(labels)]
-    return tuple(each for each in range(labels) if shares[each] >= _EVIDENT) or tuple(range(labels))
+    given = np.array([len(spans) > 0 for spans in evidence])
+    shares = [given[label == number].mean() for number in range(labels)]
+    return tuple(number for number in range(labels) if shares[number] >= _EVIDENT) or tuple(range(labels))
 
 
 # Chosen by cross-validation on ContractNLI's training documents; see docs/history/log.md.
@@ -240,18 +240,18 @@ def fit_lexical_scores(
 
 def _missing(corpus: PairCorpus) -> np.ndarray:
     """Return rows of known hypotheses whose label has evidence that is not given."""
-    bare = np.array([len(each) == 0 for each in corpus.evidence])
+    bare = np.array([len(spans) == 0 for spans in corpus.evidence])
     return np.flatnonzero(bare & (corpus.hypothesis < corpus.known) & np.isin(corpus.label, corpus.evident))
 
 
 def _targets(corpus: PairCorpus, missing: np.ndarray, scores: np.ndarray | None) -> Targets:
     """Return columns with enough clauses. `scores` (S, H, E) choose the clauses for evidence that is not given."""
-    place = {label: index for index, label in enumerate(corpus.evident)}
+    index_of = {label: index for index, label in enumerate(corpus.evident)}
     hot = np.zeros((len(corpus.clauses), corpus.known, len(corpus.evident)), dtype=bool)
     for row in np.flatnonzero((corpus.hypothesis < corpus.known) & np.isin(corpus.label, corpus.evident)).tolist():
-        hot[corpus.evidence[row], corpus.hypothesis[row], place[int(corpus.label[row])]] = True
+        hot[corpus.evidence[row], corpus.hypothesis[row], index_of[int(corpus.label[row])]] = True
     for row in missing if scores is not None else ():
-        own, at, label = corpus.of(corpus.document[row]), corpus.hypothesis[row], place[int(corpus.label[row])]
+        own, at, label = corpus.of(corpus.document[row]), corpus.hypothesis[row], index_of[int(corpus.label[row])]
         best = np.argsort(-scores[own, at, label], kind="stable")[:_INFERRED]  # type: ignore[index]
         hot[own.start + best, at, label] = True
     columns = np.argwhere(hot.sum(axis=0) >= _FEWEST)
@@ -496,16 +496,16 @@ def pair_hypotheses(job: Job[PairsSection]) -> list[str]:
 
 
 def _in_order(job: Job[PairsSection], corpus: PairCorpus, hypotheses: Encoded) -> np.ndarray:  # (hypotheses, D)
-    place = {normal_form(text): index for index, text in enumerate(pair_hypotheses(job))}
-    return hypotheses.vectors[[place[normal_form(text)] for text in corpus.hypotheses]]
+    index_of = {normal_form(text): index for index, text in enumerate(pair_hypotheses(job))}
+    return hypotheses.vectors[[index_of[normal_form(text)] for text in corpus.hypotheses]]
 
 
 def _fit_lexical(job: Job[PairsSection], corpus: PairCorpus, start: float) -> _Fitted:
     job.progress.start(f"{job.name}: lexical", FOLDS)
     features = clause_features(corpus)
     matrix = ngram_matrix([features], corpus.clauses)
-    asked = ngram_matrix([features], corpus.hypotheses)[: corpus.known]
-    alike = np.asarray((matrix @ asked.T).todense())
+    known_matrix = ngram_matrix([features], corpus.hypotheses)[: corpus.known]
+    alike = np.asarray((matrix @ known_matrix.T).todense())
     targets, lexical = fit_lexical_scores(corpus, matrix, alike, job.section.seed, job.progress.advance)
     job.progress.finish("")
     return _Fitted(
@@ -520,7 +520,9 @@ def _fit_lexical(job: Job[PairsSection], corpus: PairCorpus, start: float) -> _F
     )
 
 
-def _fit_embedding(job: Job[PairsSection], corpus: PairCorpus, lexical: _Fitted, asked: np.ndarray) -> _Fitted:
+def _fit_embedding(
+    job: Job[PairsSection], corpus: PairCorpus, lexical: _Fitted, hypothesis_vectors: np.ndarray
+) -> _Fitted:
     start = time.perf_counter()
     distinct = {text: index for index, text in enumerate(dict.fromkeys(corpus.clauses))}
     encoded = encode(job, list(distinct), "encode clauses").vectors
@@ -535,7 +537,7 @@ def _fit_embedding(job: Job[PairsSection], corpus: PairCorpus, lexical: _Fitted,
         lexical=lexical.lexical,
         kernel=kernel,
         vectors=vectors,
-        asked=asked,
+        asked=hypothesis_vectors,
         seconds=time.perf_counter() - start + lexical.seconds,
     )
 
@@ -568,13 +570,13 @@ class _Judgement:
 def _candidate(job: Job[PairsSection], corpus: PairCorpus, fitted: _Fitted) -> Candidate:
     """Decide, calibrate, and measure on held-out rows."""
     start = time.perf_counter()
-    known = np.flatnonzero(corpus.hypothesis < corpus.known)
-    decision = _decide(corpus, fitted, known)
+    known_rows = np.flatnonzero(corpus.hypothesis < corpus.known)
+    decision = _decide(corpus, fitted, known_rows)
     other = _decide_open(corpus, fitted, job.section.seed)
-    documents = [job.train.rows[row].group or f"\0{corpus.document[row]}" for row in known]
-    measured = corpus.measured[known]
-    ours = _judge(job, decision.held[measured], corpus.label[known[measured]], list(compress(documents, measured)))
-    theirs = _judge(job, other.held, corpus.label, [f"\0{each}" for each in corpus.hypothesis], strict=True)
+    documents = [job.train.rows[row].group or f"\0{corpus.document[row]}" for row in known_rows]
+    measured = corpus.measured[known_rows]
+    ours = _judge(job, decision.held[measured], corpus.label[known_rows[measured]], list(compress(documents, measured)))
+    theirs = _judge(job, other.held, corpus.label, [f"\0{number}" for number in corpus.hypothesis], strict=True)
     head = _head(corpus, fitted, decision, other)
     specialist = PairSpecialist(
         card=job.card(fitted.rung, (job.section.pair_column,)),
@@ -584,11 +586,11 @@ def _candidate(job: Job[PairsSection], corpus: PairCorpus, fitted: _Fitted) -> C
         encoder=job.encoder if fitted.rung == "embedding" else None,
     )
     logits = other.held / theirs.temperature
-    logits[known] = decision.held / ours.temperature
+    logits[known_rows] = decision.held / ours.temperature
     return Candidate(
         rung=fitted.rung,
         files=dump_head(head, specialist.describe()),
-        validation={each: _figure(each, logits.argmax(axis=1), corpus) for each in job.measures},
+        validation={measure_: _figure(measure_, logits.argmax(axis=1), corpus) for measure_ in job.measures},
         seconds=fitted.seconds + time.perf_counter() - start,
         evaluation=measure(job, fitted.rung, specialist),
         notes=_notes(corpus, ours, theirs),
@@ -596,15 +598,15 @@ def _candidate(job: Job[PairsSection], corpus: PairCorpus, fitted: _Fitted) -> C
     )
 
 
-def _decide(corpus: PairCorpus, fitted: _Fitted, known: np.ndarray) -> DecisionFit:
+def _decide(corpus: PairCorpus, fitted: _Fitted, known_rows: np.ndarray) -> DecisionFit:
     """Fit the decision on known hypotheses from documents' scores."""
     table = spread(fitted.scores, fitted.targets.columns, corpus.known, len(corpus.evident))  # (S, models, H, E)
-    summaries = [summarise(table[corpus.of(corpus.document[row]), :, corpus.hypothesis[row]]) for row in known]
+    summaries = [summarise(table[corpus.of(corpus.document[row]), :, corpus.hypothesis[row]]) for row in known_rows]
     return fit_decision(
-        np.array(summaries).reshape(len(known), -1) if len(known) else np.zeros((0, _width(corpus, fitted))),
-        corpus.hypothesis[known],
-        corpus.label[known],
-        corpus.row_folds[known],
+        np.array(summaries).reshape(len(known_rows), -1) if len(known_rows) else np.zeros((0, _width(corpus, fitted))),
+        corpus.hypothesis[known_rows],
+        corpus.label[known_rows],
+        corpus.row_folds[known_rows],
         (corpus.known, len(corpus.labels)),
     )
 
@@ -617,7 +619,7 @@ def _decide_open(corpus: PairCorpus, fitted: _Fitted, seed: int) -> DecisionFit:
     """Fit the decision from similarity alone; every row counts, as this decision knows no hypothesis."""
     grams = [fitted.features.encode(text) for text in corpus.clauses]
     words = [
-        each for document in range(len(corpus.folds)) for each in denying_words(corpus.clauses[corpus.of(document)])
+        word for document in range(len(corpus.folds)) for word in denying_words(corpus.clauses[corpus.of(document)])
     ]
     questions = [
         OpenQuestion(
@@ -655,8 +657,8 @@ def _judge(
 
 def _unknown(corpus: PairCorpus) -> str:
     """Return a warning that no hypothesis has enough documents to be known."""
-    asked = set(zip(corpus.hypothesis.tolist(), corpus.document.tolist(), strict=True))
-    most = max(Counter(hypothesis for hypothesis, _ in asked).values())
+    pairs_seen = set(zip(corpus.hypothesis.tolist(), corpus.document.tolist(), strict=True))
+    most = max(Counter(hypothesis for hypothesis, _ in pairs_seen).values())
     return (
         f"no hypothesis is known: that takes {FEWEST_ROWS} documents, and the most frequent one has {most}. "
         "What it says of one that is not known rests on likeness, and is mostly an abstention"
@@ -684,13 +686,13 @@ def _head(corpus: PairCorpus, fitted: _Fitted, decision: DecisionFit, other: Dec
 
 
 def _notes(corpus: PairCorpus, ours: _Judgement, theirs: _Judgement) -> dict[str, object]:
-    given = sum(len(each) > 0 for each in corpus.evidence)
+    given = sum(len(spans) > 0 for spans in corpus.evidence)
     return {
         "documents": len(corpus.folds),
         "learnt_only": int((~corpus.measured).sum()),
         "clauses": len(corpus.clauses),
         "hypotheses": {"known": corpus.known, "other": len(corpus.hypotheses) - corpus.known},
-        "evidence": {"rows": given, "labels": [corpus.labels[each] for each in corpus.evident]},
+        "evidence": {"rows": given, "labels": [corpus.labels[number] for number in corpus.evident]},
         "temperature": ours.temperature,
         "threshold": ours.note(),
         "open_threshold": theirs.note(),

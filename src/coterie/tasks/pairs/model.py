@@ -200,9 +200,9 @@ class PairHead:
     def restore(cls, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> PairHead:
         """Restore the result of `store`. Raises `ValueError` when its parts do not fit each other."""
         labels, hypotheses = stored_strings(description, "labels"), stored_strings(description, "hypotheses")
-        evident = tuple(int(place) for place in description["evident"])
+        evident = tuple(int(number) for number in description["evident"])
         columns = stored_array(arrays, "columns", None, 2).astype(np.int64)
-        if not all(0 <= place < len(labels) for place in evident) or not evident:
+        if not all(0 <= number < len(labels) for number in evident) or not evident:
             raise ValueError("the labels with evidence are none of its labels")
         if (columns < 0).any() or (columns >= [max(len(hypotheses), 1), len(evident)]).any():
             raise ValueError("a column is of no known hypothesis or label")
@@ -443,10 +443,10 @@ class PairSpecialist:
         if position is not None:
             judged, step = await self._timed(task, lambda: self.head.decide(read.clauses, position))
             return self._finding(task, read, judged, (*steps, step), self.acceptance, known=True)
-        vector, asked = await self._encode([hypothesis], task, call)
+        vector, encoded = await self._encode([hypothesis], task, call)
         question = self.head.ask(hypothesis, None if vector is None else vector[0])
         judged, step = await self._timed(task, lambda: self.head.guess(read.clauses, question))
-        return self._finding(task, read, judged, (*steps, *asked[0], step), self.open_acceptance, known=False)
+        return self._finding(task, read, judged, (*steps, *encoded[0], step), self.open_acceptance, known=False)
 
     # --- the document ----------------------------------------------------------------------------
 
@@ -474,7 +474,7 @@ class PairSpecialist:
         for start in range(0, len(texts), _AT_ONCE):
             batch = [Prompt(text=text, label=task.label) for text in texts[start : start + _AT_ONCE]]
             outputs += await self.encoder.run(batch, call=call)
-        steps = tuple(Step(producer=self.card.name, engine=self.encoder.name, usage=each.usage) for each in outputs)
+        steps = tuple(Step(producer=self.card.name, engine=self.encoder.name, usage=output.usage) for output in outputs)
         vectors = np.stack([np.asarray(output.vector) for output in outputs])
         return vectors, (_together(steps), any(output.finish == "length" for output in outputs))
 

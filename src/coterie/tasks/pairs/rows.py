@@ -61,9 +61,9 @@ class PairReader(LabelReader):
             learn_only=self._learn_only(record, lines),
         )
 
-    def _empty_pairs(self, found: ParsedRows) -> Iterator[Problem]:
+    def _empty_pairs(self, parsed: ParsedRows) -> Iterator[Problem]:
         name = self.pair
-        empty = [row.line for row in found.rows if row.columns.get(name) is None]
+        empty = [row.line for row in parsed.rows if row.columns.get(name) is None]
         if empty:
             yield Problem(
                 f"{count(len(empty), 'row')} with nothing in {name!r}: {lines(empty)}", "A pair needs its second text."

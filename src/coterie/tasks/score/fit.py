@@ -240,9 +240,9 @@ def _tabulate(columns: tuple[ColumnBins, ...], bagged: _Bagged, bins: np.ndarray
     pairs = list(combinations(paired, 2))
     changes = [(), *((j,) for j in range(len(sizes))), *pairs]
     values = np.concatenate(
-        [bagged.log_odds(rows) for rows in _batches(_grid(anchor, sizes, each) for each in changes)]
+        [bagged.log_odds(rows) for rows in _batches(_grid(anchor, sizes, change) for change in changes)]
     )
-    cells = [math.prod(sizes[j] for j in each) for each in changes]
+    cells = [math.prod(sizes[j] for j in change) for change in changes]
     (base,), *parts = np.split(values, np.cumsum(cells)[:-1])
     main = [part - base for part in parts[: len(sizes)]]
     tables = {
@@ -394,23 +394,23 @@ class Groups:
     def notes(self) -> dict[str, object]:
         """Return notes for the report."""
         return {
-            "fairness": {each.column: each.to_json() for each in self.fairness},
-            "proxies": {each.attribute: to_json(each) for each in self.proxies},
+            "fairness": {group.column: group.to_json() for group in self.fairness},
+            "proxies": {proxy.attribute: to_json(proxy) for proxy in self.proxies},
         }
 
     def warnings(self) -> tuple[str, ...]:
         """Warnings that deserve a look."""
         below = [
-            f"groups of {each.column!r} that are approved less than four fifths as often as the group approved most: "
-            f"{', '.join(each.below)}"
-            for each in self.fairness
-            if each.below
+            f"groups of {group.column!r} that are approved less than four fifths as often as the group approved most: "
+            f"{', '.join(group.below)}"
+            for group in self.fairness
+            if group.below
         ]
         telling = [
-            f"columns that tell {each.attribute!r} although it is not used: "
-            + ", ".join(f"{proxy.column} ({proxy.group}: AUC {proxy.auc:.2f})" for proxy in each.telling)
-            for each in self.proxies
-            if each.telling
+            f"columns that tell {proxies.attribute!r} although it is not used: "
+            + ", ".join(f"{proxy.column} ({proxy.group}: AUC {proxy.auc:.2f})" for proxy in proxies.telling)
+            for proxies in self.proxies
+            if proxies.telling
         ]
         return (*below, *telling)
 
@@ -559,7 +559,9 @@ def _fit(job: Job[ScoreSection], text: TextColumn | None, fold_of: np.ndarray, e
     rows, targets = _with_text(job.train.columns, text), _targets(job.train)
     plan = plan_columns(rows, excluded.reasons)
     if text is not None:  # log-odds may be any
-        columns = (replace(each, low=None, high=None) if each.name == text.name else each for each in plan.columns)
+        columns = (
+            replace(column, low=None, high=None) if column.name == text.name else column for column in plan.columns
+        )
         plan = replace(plan, columns=tuple(columns))
     bins = bin_rows(plan.columns, rows)
     held, floor = np.zeros(len(targets)), np.zeros(len(targets))
@@ -633,7 +635,7 @@ def _candidate(
     validation = _cross_validated(job.train, fitted, specialist)
     evaluation = validation if job.cross_validated else measure(job, rung, specialist)
     files = dump_head(fitted.head, specialist.describe())
-    alone = [specialist.acceptance.judge(float(each), None)[0] for each in confidence]
+    alone = [specialist.acceptance.judge(float(confidence_), None)[0] for confidence_ in confidence]
     groups = look_at_groups(
         job.train,
         fitted.plan,
@@ -645,7 +647,7 @@ def _candidate(
     return Candidate(
         rung=rung,
         files=files | (text_files(dump_head(text.head, {})) if text else {}),
-        validation={each: _figure(validation, each) for each in job.measures},
+        validation={measure_: _figure(validation, measure_) for measure_ in job.measures},
         evaluation=evaluation,
         seconds=fitted.seconds,
         notes=_notes(job, fitted, threshold, targets, fold_of) | groups.notes(),
@@ -727,12 +729,12 @@ def _notes(
     by_fold = [
         auroc(fitted.out_of_fold[out], targets[out]) for fold in np.unique(fold_of) if (out := fold_of == fold).any()
     ]
-    known = [area for area in by_fold if not np.isnan(area)] or [0.0]  # a fold of one outcome has none
+    areas = [area for area in by_fold if not np.isnan(area)] or [0.0]  # a fold of one outcome has none
     folds = f"{len(np.unique(fold_of))}-fold cross-validation"
     return {
         "positive": _predicted(job.section),
         "measured": folds if job.cross_validated else "held-out file",
-        "auc_by_fold": {"mean": float(np.mean(known)), "sd": float(np.std(known))},
+        "auc_by_fold": {"mean": float(np.mean(areas)), "sd": float(np.std(areas))},
         "floor": {
             "model": "logistic regression on one-hot bins",
             "auc": auroc(fitted.floor, targets),

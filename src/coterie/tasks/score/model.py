@@ -139,16 +139,16 @@ class ScoreSpecialist:
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:  # noqa: ARG002 - it reads no facts
         """Return the probability, as value, with reason codes as evidence."""
         columns: dict[str, Scalar] = dict(task.columns or {})
-        said = TextOdds(None)
+        odds = TextOdds(None)
         if self.text is not None:
-            said = await self.text.log_odds(task, self.card.name, call)
-            columns[self.text.column] = said.log_odds
+            odds = await self.text.log_odds(task, self.card.name, call)
+            columns[self.text.column] = odds.log_odds
         if all(as_category(columns.get(column.name)) is None for column in self.bins):
             return abstention(self.card.name, task, self._wanted())
         (scored,) = await self.head.run([Prompt(columns=columns, label=task.label)], call=call)
-        steps = (*said.steps, Step(producer=self.card.name, engine=self.head.name, usage=scored.usage))
+        steps = (*odds.steps, Step(producer=self.card.name, engine=self.head.name, usage=scored.usage))
         finding = self._finding(task, columns, float(np.asarray(scored.scores)[0]), scored.contributions, steps)
-        return truncated_finding(finding) if said.truncated else finding
+        return truncated_finding(finding) if odds.truncated else finding
 
     def _wanted(self) -> Reason:
         """Return the reason that the input is empty, with the columns that are needed."""

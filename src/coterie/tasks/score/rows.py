@@ -53,8 +53,8 @@ class CaseReader(RowReader):
         ]
         return rows, warnings
 
-    def _outcomes(self, found: ParsedRows) -> Iterator[Problem]:
-        counts = label_counts(found.rows)
+    def _outcomes(self, parsed: ParsedRows) -> Iterator[Problem]:
+        counts = label_counts(parsed.rows)
         if counts.keys() <= {"0", "1"}:
             return
         seen = listing((f"{quote(label)} ({count(n, 'row')})" for label, n in counts.most_common()), shown=5)
@@ -65,14 +65,14 @@ class CaseReader(RowReader):
             hint = f"Say which of the two is predicted: {' or '.join(f'positive = {label!r}' for label in shown)}"
         yield Problem(f"outcomes that are not 1 and 0: {seen}{positive_note}", f"{hint}.")
 
-    def _telling(self, found: ParsedRows) -> Iterator[str]:
+    def _telling(self, parsed: ParsedRows) -> Iterator[str]:
         """Yield warnings on columns that reveal the outcome: often values written after the decision."""
-        names = dict.fromkeys(name for row in found.rows for name in row.columns if name not in self.exclude)
+        names = dict.fromkeys(name for row in parsed.rows for name in row.columns if name not in self.exclude)
         for name in names:
             outcomes: dict[object, set[tuple[str, ...]]] = defaultdict(set)
-            for row in found.rows:
+            for row in parsed.rows:
                 outcomes[row.columns.get(name)].add(row.labels)
-            few = 1 < len(outcomes) <= len(found.rows) / 5
+            few = 1 < len(outcomes) <= len(parsed.rows) / 5
             if few and all(len(labels) == 1 for labels in outcomes.values()):
                 yield f"column {name!r} gives the label away: is it known before the decision? If not, exclude it"
 
@@ -91,13 +91,13 @@ def read_rows(section: ScoreSection, path: Path | str, *, for_evaluation: bool =
     return reader.read(path, for_evaluation=for_evaluation)
 
 
-def _without_outcome(found: ParsedRows) -> Iterator[Problem]:
-    bare = [row.line for row in found.rows if not row.labels]
+def _without_outcome(parsed: ParsedRows) -> Iterator[Problem]:
+    bare = [row.line for row in parsed.rows if not row.labels]
     if bare:
         yield Problem(f"{count(len(bare), 'row')} without a label: {lines(bare)}", "Every row needs its outcome.")
 
 
-def _textless(found: ParsedRows) -> Iterator[str]:
-    empty = [row.line for row in found.rows if not row.text.strip()]
-    if 0 < len(empty) < len(found.rows):
+def _textless(parsed: ParsedRows) -> Iterator[str]:
+    empty = [row.line for row in parsed.rows if not row.text.strip()]
+    if 0 < len(empty) < len(parsed.rows):
         yield f"{count(len(empty), 'row')} with an empty text: {lines(empty)}"

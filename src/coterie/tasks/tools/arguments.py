@@ -31,14 +31,14 @@ class Argument:
 def arguments_of(functions: Iterable[Function]) -> dict[str, tuple[Argument, ...]]:
     """Return the arguments of each function by its name. Raises `DataError` for one that cannot be filled in."""
     fields: dict[tuple[str, str], str] = {}
-    found = {}
+    by_function = {}
     for function in functions:
         properties, required = function.schema["properties"], function.schema["required"]
-        found[function.name] = tuple(
+        by_function[function.name] = tuple(
             _argument(function.name, name, node, required=name in required, fields=fields)
             for name, node in properties.items()
         )
-    return found
+    return by_function
 
 
 def _argument(function: str, name: str, node: Node, *, required: bool, fields: dict[tuple[str, str], str]) -> Argument:
@@ -59,18 +59,18 @@ def _argument(function: str, name: str, node: Node, *, required: bool, fields: d
 
 
 def _without_null(node: Node) -> Node:
-    options = [each for each in node.get("anyOf", ()) if each != {"type": "null"}]
+    options = [option for option in node.get("anyOf", ()) if option != {"type": "null"}]
     return options[0] if len(options) == 1 else node
 
 
 def in_words(warning: str, arguments: Mapping[str, tuple[Argument, ...]]) -> str:
     """Return a warning of the extractor with the argument's name in place of the internal name of its field."""
     field, _, rest = warning.partition(": ")
-    named = (each.name for several in arguments.values() for each in several if each.field == field)
+    named = (argument.name for several in arguments.values() for argument in several if argument.field == field)
     name = next(named, None) if rest else None
     return f"arguments: {warning}" if name is None else f"argument {name!r}: {rest}"
 
 
 def field_types(arguments: Mapping[str, tuple[Argument, ...]]) -> dict[str, str]:
     """Return the extractor's fields with their types."""
-    return {each.field: each.kind for several in arguments.values() for each in several if each.field}
+    return {argument.field: argument.kind for several in arguments.values() for argument in several if argument.field}

@@ -60,7 +60,7 @@ def train_tools(job: Job[ToolsSection], encoded: Encoded) -> list[Candidate]:
     fillers = _fillers(job, arguments, encoded)
     fillers.notes["arguments_seconds"] = round(time.perf_counter() - start, 1)
     choosing = _derived(job, ClassifySection, CLASSIFY, lambda row: row, rungs=job.section.rungs, base=job.section.base)
-    return [_candidate(job, each, functions, fillers) for each in train_classify(choosing, encoded)]
+    return [_candidate(job, candidate, functions, fillers) for candidate in train_classify(choosing, encoded)]
 
 
 def _candidate(
@@ -78,7 +78,7 @@ def _candidate(
         "rung": chooser.rung,
         "labels": labels,
         "functions": describe_functions(functions),
-        "literal": [list(each) for each in literal],
+        "literal": [list(pair) for pair in literal],
         "whole": _whole(job.train, functions, literal),
         "columns": [],
     }
@@ -107,18 +107,18 @@ def _fillers(job: Job[ToolsSection], arguments: Mapping[str, tuple[Argument, ...
         reader = choose(train_extract(reading), {}).candidate
         files |= prefixed(READER, reader.files)
         notes["reader"] = {"rung": reader.rung, "held_out": reader.evaluation.to_json()["token_f1"]}
-        warnings += [in_words(each, arguments) for each in reader.warnings]
-    several = [(f, a) for f, each in arguments.items() for a in each if a.kind == "choice"]
-    for place, (function, argument) in enumerate(several):
+        warnings += [in_words(warning, arguments) for warning in reader.warnings]
+    several = [(f, a) for f, arguments_ in arguments.items() for a in arguments_ if a.kind == "choice"]
+    for index, (function, argument) in enumerate(several):
         chosen = _choice(job, function, argument, encoded)
         if isinstance(chosen, str):
             warnings.append(f"{function}.{argument.name}: {chosen}")
         else:
-            files |= prefixed(choice_prefix(place), chosen.files)
-            warnings += [f"{function}.{argument.name}: {each}" for each in chosen.warnings]
+            files |= prefixed(choice_prefix(index), chosen.files)
+            warnings += [f"{function}.{argument.name}: {warning}" for warning in chosen.warnings]
             notes[f"{function}.{argument.name}"] = {"rung": chosen.rung, chosen.quality: chosen.figure.value}
             if (silence := _silence(job, function, argument, encoded)) is not None:
-                files |= prefixed(silence_prefix(place), silence.files)
+                files |= prefixed(silence_prefix(index), silence.files)
     return Fillers(files, notes, warnings)
 
 
@@ -131,9 +131,9 @@ def _literal(data: Dataset, arguments: Mapping[str, tuple[Argument, ...]]) -> It
     for function, own in arguments.items():
         rows = [row for row in data.rows if row.labels == (function,)]
         made = [(row.text, parse_json(str(row.columns[ARGUMENTS]))) for row in rows]
-        for name in (each.name for each in own if each.kind == "choice"):
-            said = [says(text, given[name]) for text, given in made if given.get(name) is not None]
-            if len(said) >= _FEWEST_SAID and said.count(False) <= _UNSAID * len(said):
+        for name in (argument.name for argument in own if argument.kind == "choice"):
+            is_stated = [says(text, given[name]) for text, given in made if given.get(name) is not None]
+            if len(is_stated) >= _FEWEST_SAID and is_stated.count(False) <= _UNSAID * len(is_stated):
                 yield function, name
 
 
@@ -142,13 +142,13 @@ def _whole(data: Dataset, functions: Mapping[str, Function], literal: Sequence[t
 
     A text that mentions such a value asks for more than one call.
     """
-    choices, found = said_choices(functions, literal), []
+    choices, whole = said_choices(functions, literal), []
     for function in functions:
         rows = [row for row in data.rows if row.labels == (function,)]
         over = [left_over(values_said(row.text, choices), list(_said_in(row))) for row in rows]
         if len(rows) >= _FEWEST_SAID and sum(map(bool, over)) <= _UNSAID * len(rows):
-            found.append(function)
-    return found
+            whole.append(function)
+    return whole
 
 
 def _said_in(row: Row) -> Iterator[object]:
@@ -160,7 +160,7 @@ def _said_in(row: Row) -> Iterator[object]:
 
 def _choice(job: Job[ToolsSection], function: str, argument: Argument, encoded: Encoded) -> Candidate | str:
     """Return the classifier of an argument's values, or in words why there is none."""
-    own = [place for place, row in enumerate(job.train.rows) if row.labels == (function,)]
+    own = [index for index, row in enumerate(job.train.rows) if row.labels == (function,)]
 
     def labelled(row: Row) -> Row:
         value = parse_json(str(row.columns[ARGUMENTS])).get(argument.name)
@@ -180,11 +180,11 @@ def _silence(job: Job[ToolsSection], function: str, argument: Argument, encoded:
 
     It cannot be trained where rows leave the argument out, or where no word indicates its values.
     """
-    own = [place for place, row in enumerate(job.train.rows) if row.labels == (function,)]
-    given = [parse_json(str(job.train.rows[place].columns[ARGUMENTS])).get(argument.name) for place in own]
+    own = [index for index, row in enumerate(job.train.rows) if row.labels == (function,)]
+    given = [parse_json(str(job.train.rows[row].columns[ARGUMENTS])).get(argument.name) for row in own]
     if any(value is None for value in given):
         return None
-    rows = [replace(job.train.rows[place], labels=(SAID,)) for place in own]
+    rows = [replace(job.train.rows[row], labels=(SAID,)) for row in own]
     silent = without_value(rows, [as_label(value) for value in given])
     if not silent:
         return None
@@ -222,7 +222,7 @@ def without_value(rows: Sequence[Row], values: Sequence[str]) -> list[Row]:
     telling = {word for word, seen in of_word.items() if _tells(seen, every)}
     silent: dict[str, Row] = {}
     for row in rows:
-        kept = _WORDS.sub(lambda found: "" if found[0].casefold() in telling else found[0], row.text)
+        kept = _WORDS.sub(lambda match: "" if match[0].casefold() in telling else match[0], row.text)
         text = " ".join(kept.split())
         if text != " ".join(row.text.split()) and _WORDS.search(text):
             silent.setdefault(text.casefold(), replace(row, text=text))
@@ -258,5 +258,5 @@ def _derived(
     made = section.model_validate({"task": task.kind, **kept})
     train = _labelled(job.train, change)
     held_out = train if job.cross_validated else _labelled(job.held_out, change)
-    fields = {each.name: getattr(job, each.name) for each in dataclass_fields(job)}
+    fields = {dataclass_field.name: getattr(job, dataclass_field.name) for dataclass_field in dataclass_fields(job)}
     return Job(**{**fields, "task": task, "section": made, "train": train, "held_out": held_out})

@@ -19,14 +19,14 @@ from coterie.types import SpecialistCard
 CHOOSER, READER = "function-", "reader-"
 
 
-def choice_prefix(place: int) -> str:
+def choice_prefix(number: int) -> str:
     """Return the prefix of file names for the choice argument at this place."""
-    return f"choice{place}-"
+    return f"choice{number}-"
 
 
-def silence_prefix(place: int) -> str:
+def silence_prefix(number: int) -> str:
     """Return the prefix of file names for the classifier of whether that argument is mentioned."""
-    return f"silence{place}-"
+    return f"silence{number}-"
 
 
 def prefixed(prefix: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -57,9 +57,11 @@ def assemble(
     if read:
         about = parse_json(read["model.json"])
         reader = load_extract(replace(card, rung=about["rung"]), about, read, encoder=encoder, model=_no_model)
-    several = [(name, each.name) for name, own in arguments.items() for each in own if each.kind == "choice"]
-    choices = {key: found for place, key in enumerate(several) if (found := classifier(choice_prefix(place)))}
-    silences = {key: found for place, key in enumerate(several) if (found := classifier(silence_prefix(place)))}
+    several = [
+        (name, argument.name) for name, own in arguments.items() for argument in own if argument.kind == "choice"
+    ]
+    choices = {key: filler for index, key in enumerate(several) if (filler := classifier(choice_prefix(index)))}
+    silences = {key: filler for index, key in enumerate(several) if (filler := classifier(silence_prefix(index)))}
     return ToolsSpecialist(
         card=card,
         functions=functions,

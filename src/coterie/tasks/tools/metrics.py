@@ -40,8 +40,8 @@ def judge(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int = 0) ->
         "no_function_recall": share(np.array([f.value == NO_FUNCTION for f in none], dtype=bool), seed),
         "no_call": share(np.array([f.value == NO_FUNCTION or not f.accepted for f in none], dtype=bool), seed),
     }
-    known = {name: each.value for name, each in figures.items() if each.value == each.value}
-    return replace(whole, others={**whole.others, **known})
+    numbers = {name: figure.value for name, figure in figures.items() if figure.value == figure.value}
+    return replace(whole, others={**whole.others, **numbers})
 
 
 def is_exact(row: Row, finding: Finding) -> bool:
@@ -55,5 +55,5 @@ def is_exact(row: Row, finding: Finding) -> bool:
 
 def _plain(value: object) -> object:
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     return plain(value) if isinstance(value, str) else value

@@ -76,22 +76,22 @@ class ToolsSpecialist:
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
         """Return the calls, that no function fits, or an abstention; every mentioned value must be in a call."""
-        found = await self._one(task, view, call)
-        if not found.over:
-            return found.finding
+        attempt = await self._one(task, view, call)
+        if not attempt.over:
+            return attempt.finding
         most = MOST_CALLS if task.tools is None else task.tools.most
         several = await self._several(task, view, call, most)
         if several is not None:
             return several
-        if not found.finding.accepted:
-            return found.finding
-        reason = Reason("abstain.value_left", function=str(found.finding.value), value=found.over[0].text)
-        return replace(found.finding, accepted=False, called=False, reason=reason)
+        if not attempt.finding.accepted:
+            return attempt.finding
+        reason = Reason("abstain.value_left", function=str(attempt.finding.value), value=attempt.over[0].text)
+        return replace(attempt.finding, accepted=False, called=False, reason=reason)
 
     async def _several(self, task: Task, view: ContextView, call: CallContext, most: int) -> Finding | None:
         """Return the calls of a text that splits into accepted ones with all its values; None if it does not."""
-        said = values_said(task.text, self._choices)
-        for half in halves(task.text, said) if most > 1 else ():
+        values = values_said(task.text, self._choices)
+        for half in halves(task.text, values) if most > 1 else ():
             left = await self._one(replace(task, text=half.first, vector=None), view, call)
             if not left.calls or left.over:
                 continue
@@ -122,11 +122,13 @@ class ToolsSpecialist:
             text = str(reason) if chosen.accepted else ""
             finding = self._finding(chosen, task, name, reason)
             return _One(replace(finding, text=text, offered=offered is not None))
-        found = await side_by_side(
-            each.consult(replace(task, vector=None if each is self.reader else task.vector), view, call=call)
-            for each in self._asked(name)
+        findings = await side_by_side(
+            specialist.consult(
+                replace(task, vector=None if specialist is self.reader else task.vector), view, call=call
+            )
+            for specialist in self._argument_specialists(name)
         )
-        arguments, confidence, doubt = self._filled(name, found, task.text)
+        arguments, confidence, doubt = self._filled(name, findings, task.text)
         called = FunctionCall(name=name, arguments=arguments)
         reason = Reason("accept.function", function=name, why=chosen.reason)
         if doubt is not None or not chosen.accepted:
@@ -140,27 +142,27 @@ class ToolsSpecialist:
             accepted=chosen.accepted and doubt is None,
             offered=offered is not None,
             called=offered is not None and bool(offered.functions) and chosen.accepted and doubt is None,
-            steps=(*chosen.steps, *(step for each in found for step in each.steps)),
-            truncated=chosen.truncated or any(each.truncated for each in found),
+            steps=(*chosen.steps, *(step for finding in findings for step in finding.steps)),
+            truncated=chosen.truncated or any(finding.truncated for finding in findings),
         )
         if name not in self.whole or len(task.text) > LONGEST:
             return _One(finding, calls=finding.accepted)
-        words = [each.text for part in found for each in part.fields]
+        words = [field_.text for part in findings for field_ in part.fields]
         over = left_over(values_said(task.text, self._choices), [*arguments.values(), *words])
         return _One(finding, calls=finding.accepted, over=tuple(over))
 
-    def _asked(self, name: str) -> list[Specialist]:
+    def _argument_specialists(self, name: str) -> list[Specialist]:
         """Return the parts that fill in a function's arguments: the reader first, if any is expressed in words."""
-        reads = self.reader is not None and any(each.field for each in self.arguments[name])
-        keys = [(name, each.name) for each in self.arguments[name] if (name, each.name) in self.choices]
+        reads = self.reader is not None and any(argument.field for argument in self.arguments[name])
+        keys = [(name, argument.name) for argument in self.arguments[name] if (name, argument.name) in self.choices]
         choosing = [part for key in keys for part in (self.choices[key], self.silences.get(key)) if part is not None]
         return [*([self.reader] if reads and self.reader is not None else []), *choosing]
 
-    def _filled(self, name: str, found: list[Finding], text: str) -> tuple[dict[str, Any], float, Reason | None]:
+    def _filled(self, name: str, findings: list[Finding], text: str) -> tuple[dict[str, Any], float, Reason | None]:
         """Return the arguments, their joint confidence, and why they are unreliable."""
-        said = list(found)
-        reads = self.reader is not None and any(each.field for each in self.arguments[name])
-        fields = {each.name: each for each in said.pop(0).fields} if reads else {}
+        remaining = list(findings)
+        reads = self.reader is not None and any(argument.field for argument in self.arguments[name])
+        fields = {field_.name: field_ for field_ in remaining.pop(0).fields} if reads else {}
         made: dict[str, Any] = {}
         confidence, doubt = 1.0, None
         for argument in self.arguments[name]:
@@ -173,9 +175,9 @@ class ToolsSpecialist:
                 confidence *= stated.confidence
                 doubt = doubt or (None if stated.accepted else _unsure(name, argument, stated.reason))
             elif (name, argument.name) in self.choices:
-                choice = said.pop(0)
+                choice = remaining.pop(0)
                 value = parse_json(str(choice.value)) if choice.value is not None else None
-                silent = (name, argument.name) in self.silences and said.pop(0).value == NOTHING
+                silent = (name, argument.name) in self.silences and remaining.pop(0).value == NOTHING
                 if silent and not argument.required:
                     continue
                 confidence *= choice.confidence
@@ -209,7 +211,7 @@ class ToolsSpecialist:
     def engines(self) -> tuple[Engine, ...]:
         """Engines of its parts that belong to its version."""
         parts = [self.chooser, *([self.reader] if self.reader else []), *self.choices.values(), *self.silences.values()]
-        return tuple(engine for each in parts for engine in getattr(each, "engines", ()))
+        return tuple(engine for part in parts for engine in getattr(part, "engines", ()))
 
 
 def _joined(one: Finding, other: Finding) -> Finding:
@@ -255,12 +257,12 @@ def said_choices(functions: Mapping[str, Function], literal: Iterable[tuple[str,
 
 def describe_functions(functions: Mapping[str, Function]) -> list[dict[str, object]]:
     """Return functions in the form that a version stores."""
-    return [to_json(each) for each in functions.values()]
+    return [to_json(function) for function in functions.values()]
 
 
 def stored_functions(described: Mapping[str, Any]) -> dict[str, Function]:
     """Return the functions of a stored version. Raises the errors of `from_json`."""
-    return {str(each["name"]): from_json(Function, each) for each in described["functions"]}
+    return {str(description["name"]): from_json(Function, description) for description in described["functions"]}
 
 
 def as_label(value: object) -> str:

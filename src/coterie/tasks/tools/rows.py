@@ -56,13 +56,13 @@ class FunctionCallReader(RowReader):
         text, cell = self.text_of(record, lines), record.cells.get(self.label or "")
         name = str(cell).strip() if cell not in (None, "") else NO_FUNCTION
         given = _object(record, ARGUMENTS, lines)
-        said = _object(record, "quotes", lines)
+        quotes = _object(record, "quotes", lines)
         if name in self.functions and (wrong := fault(self.functions[name].schema, given)):
             raise lines.error(f"has arguments that are none of {name!r}: {wrong}", line=record.line)
         fields: dict[str, Stated] = {}
         for argument in self.arguments.get(name, ()):
             if argument.field and argument.name in given:
-                span = _place(text, given[argument.name], argument, said.get(argument.name))
+                span = _span_of_value(text, given[argument.name], argument, quotes.get(argument.name))
                 if span is None:
                     read.others[f"{name}.{argument.name}"] = None
                     continue
@@ -71,28 +71,28 @@ class FunctionCallReader(RowReader):
         group = self.group_of(record, lines)
         return Row(text=text, labels=(name,), columns=columns, fields=fields, group=group, line=record.line)
 
-    def _unknown(self, found: ParsedRows) -> Iterator[Problem]:
+    def _unknown(self, parsed: ParsedRows) -> Iterator[Problem]:
         """Yield functions that the section does not have."""
-        known, lines = {*self.functions, NO_FUNCTION}, defaultdict(list)
-        for row in found.rows:
-            if row.labels[0] not in known:
+        known_names, lines = {*self.functions, NO_FUNCTION}, defaultdict(list)
+        for row in parsed.rows:
+            if row.labels[0] not in known_names:
                 lines[row.labels[0]].append(row.line)
         if lines:
             named = listing([f"{quote(name)} (line {at[0]})" for name, at in lines.items()])
             yield Problem(f"functions that the section does not have: {named}", f"It has {', '.join(self.functions)}.")
 
-    def _without_none(self, found: ParsedRows) -> Iterator[str]:
-        if not any(row.labels == (NO_FUNCTION,) for row in found.rows):
+    def _without_none(self, parsed: ParsedRows) -> Iterator[str]:
+        if not any(row.labels == (NO_FUNCTION,) for row in parsed.rows):
             yield (
                 "no row has the function null: a text that no function fits is known only as far as it is unlike all "
                 "of its examples"
             )
 
-    def _unquoted(self, found: ParsedRows) -> Iterator[str]:
-        if found.others and not found.for_evaluation:
+    def _unquoted(self, parsed: ParsedRows) -> Iterator[str]:
+        if parsed.others and not parsed.for_evaluation:
             yield (
                 f"arguments whose values are not found in their texts, which are learnt from the other rows: "
-                f"{listing(list(map(quote, found.others)))}; `quotes` gives the words"
+                f"{listing(list(map(quote, parsed.others)))}; `quotes` gives the words"
             )
 
 
@@ -111,13 +111,13 @@ def _object(record: Record, name: str, lines: Lines) -> dict[str, Any]:
     return cell
 
 
-def _place(text: str, value: object, argument: Argument, said: object) -> FieldSpan | None:
+def _span_of_value(text: str, value: object, argument: Argument, words: object) -> FieldSpan | None:
     """Return where a value occurs: the last place of a text, as a value tends to follow its name."""
-    wanted = str(said if said is not None else value)
-    if argument.kind == "number" and said is None:
-        for found in re.finditer(r"\d+(?:[.,]\d+)*", text):
-            if _same_number(found[0], value):
-                return FieldSpan(start=found.start(), end=found.end(), value=value)  # type: ignore[arg-type]
+    wanted = str(words if words is not None else value)
+    if argument.kind == "number" and words is None:
+        for match in re.finditer(r"\d+(?:[.,]\d+)*", text):
+            if _same_number(match[0], value):
+                return FieldSpan(start=match.start(), end=match.end(), value=value)  # type: ignore[arg-type]
     found_at = [m.start() for m in re.finditer(rf"(?<!\w){re.escape(wanted)}(?!\w)", text, re.IGNORECASE)]
     if not wanted or not found_at:
         return None
@@ -132,7 +132,10 @@ def _same_number(written: str, value: object) -> bool:
 
 def functions_of(section: ToolsSection) -> dict[str, Function]:
     """Return the functions of a section by name. Raises `SchemaRefused`."""
-    return {each.name: function_of(each.name, each.description, each.parameters) for each in section.functions}
+    return {
+        function.name: function_of(function.name, function.description, function.parameters)
+        for function in section.functions
+    }
 
 
 def read_rows(section: ToolsSection, path: Path | str, *, for_evaluation: bool = False) -> Dataset:

@@ -38,10 +38,10 @@ class ToolsSection(EncoderSection):
 
     @model_validator(mode="after")
     def _has_functions(self) -> ToolsSection:
-        names = [each.name for each in self.functions]
+        names = [function.name for function in self.functions]
         if not names:
             raise ValueError("task 'tools' needs [[specialists.NAME.functions]], each with `name` and `parameters`")
         if NO_FUNCTION in names or len(set(names)) < len(names):
-            wrong = NO_FUNCTION if NO_FUNCTION in names else next(each for each in names if names.count(each) > 1)
+            wrong = NO_FUNCTION if NO_FUNCTION in names else next(name for name in names if names.count(name) > 1)
             raise ValueError(f"functions has {wrong!r}, which is taken: names differ, and {NO_FUNCTION!r} is none's")
         return self

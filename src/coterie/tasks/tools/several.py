@@ -27,23 +27,23 @@ class SaidValue(NamedTuple):
 
 def values_said(text: str, choices: Collection[str]) -> list[SaidValue]:
     """Return the numbers and the given choices that occur in a text, in order; none within another."""
-    found = [SaidValue(each.start(), each.end(), each[0]) for each in _NUMBER.finditer(text)]
+    values = [SaidValue(each.start(), each.end(), each[0]) for each in _NUMBER.finditer(text)]
     for choice in sorted(choices, key=len, reverse=True):
         flags = re.NOFLAG if choice.isupper() else re.IGNORECASE  # "A" is a name, and "a" a word
-        for each in re.finditer(rf"(?<!\w){re.escape(choice)}(?!\w)", text, flags):
-            if not any(each.start() < other.end and other.start < each.end() for other in found):
-                found.append(SaidValue(each.start(), each.end(), choice))
-    return sorted(found)
+        for match in re.finditer(rf"(?<!\w){re.escape(choice)}(?!\w)", text, flags):
+            if not any(match.start() < other.end and other.start < match.end() for other in values):
+                values.append(SaidValue(match.start(), match.end(), choice))
+    return sorted(values)
 
 
-def left_over(said: Sequence[SaidValue], used: Collection[object]) -> list[SaidValue]:
+def left_over(values: Sequence[SaidValue], used: Collection[object]) -> list[SaidValue]:
     """Return the values that a call does not use as arguments or as words that express them."""
-    numbers = {float(each) for each in used if isinstance(each, int | float)}
-    texts = [each.casefold() for each in used if isinstance(each, str)]
+    numbers = {float(value) for value in used if isinstance(value, int | float)}
+    texts = [text.casefold() for text in used if isinstance(text, str)]
     return [
-        each
-        for each in said
-        if not (numbers & _readings(each.text) or any(each.text.casefold() in text for text in texts))
+        value
+        for value in values
+        if not (numbers & _readings(value.text) or any(value.text.casefold() in text for text in texts))
     ]
 
 
@@ -64,15 +64,15 @@ class Halves(NamedTuple):
     """The second half after the words before the first value."""
 
 
-def halves(text: str, said: Sequence[SaidValue]) -> Iterator[Halves]:
+def halves(text: str, values: Sequence[SaidValue]) -> Iterator[Halves]:
     """Yield the ways to split a text at the beginning of a word between two of its values, the first ones first.
 
     The second half of "open hive 4 and hive 6" is "and hive 6" and means "open hive 6": few people repeat the verb.
     """
-    starts = [each.start() for each in _WORD.finditer(text)]
-    cuts = [at for at in starts if said[0].end <= at <= said[-1].start]
+    starts = [match.start() for match in _WORD.finditer(text)]
+    cuts = [at for at in starts if values[0].end <= at <= values[-1].start]
     for cut in cuts[:MOST_CUTS]:
-        behind = [each for each in said if each.start >= cut]
-        if any(each.start < cut < each.end for each in said):
+        behind = [value for value in values if value.start >= cut]
+        if any(value.start < cut < value.end for value in values):
             continue
-        yield Halves(text[:cut].strip(), text[cut:], text[: said[0].start] + text[behind[0].start :])
+        yield Halves(text[:cut].strip(), text[cut:], text[: values[0].start] + text[behind[0].start :])

@@ -47,7 +47,7 @@ class ToolsTask(TaskType[ToolsSection]):
 
     def subjects(self, job: Job[ToolsSection]) -> Sequence[str]:
         """Return the descriptions of its functions."""
-        return tuple(each.description or each.name for each in job.section.functions)
+        return tuple(function.description or function.name for function in job.section.functions)
 
     def written_values(self, section: ToolsSection, data: Dataset) -> Collection[str] | None:
         """Return None: it writes no fact."""
@@ -64,13 +64,16 @@ class ToolsTask(TaskType[ToolsSection]):
 
     def one_of(self, section: ToolsSection, described: Mapping[str, Any]) -> tuple[Option, ...]:
         """Return its functions, and the option that none fits."""
-        told = {each.name: each.description for each in section.functions}
-        return tuple(Option(name=name, description=told.get(name, "")) for name in described["labels"])
+        descriptions = {function.name: function.description for function in section.functions}
+        return tuple(Option(name=name, description=descriptions.get(name, "")) for name in described["labels"])
 
     def accepts(self, section: ToolsSection, described: Mapping[str, Any]) -> str:
         """Return why a version cannot serve: it was trained with other functions."""
         if described["task"] == self.kind:
-            now, then = {each.name for each in section.functions}, {each["name"] for each in described["functions"]}
+            now, then = (
+                {function.name for function in section.functions},
+                {function["name"] for function in described["functions"]},
+            )
             if now != then:
                 changed = ", ".join(sorted(now ^ then))
                 return f"is configured with other functions than its version was trained with ({changed})"
