@@ -57,7 +57,7 @@ BUDGETS = {
     "engines": 6330,  # vLLM; encoders by name; relay; a transport as seam; models that read; what never left
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
-    "flywheel": 5985,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
+    "flywheel": 5995,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
     "gateway": 7745,  # changes in the folder; deployments, review over HTTP; local models at each door; calls checked
     "generalist": 1575,  # whole answers asked for whole; functions
     "governance": 3660,  # write-ahead entries, what never left; MCP; one look at a prompt; sign-ins; orders are learned
@@ -82,7 +82,7 @@ BUDGETS = {
     "structured": 1150,  # who is named; schemas read, checked, bounded for decoding; objects within objects filled in
     "tasks": 19255,  # drafts in other languages, learned courtesies; rows and kinds of columns; calls; tags; tools
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
-    "text": 2410,  # who says "we"; tags; an automaton for n-grams; a normaliser with the way back; tables are data
+    "text": 2415,  # who says "we"; tags; an automaton for n-grams; a normaliser with the way back; tables are data
     "training": 515,  # candidates that serve nobody
     "tuning": 2300,  # encoders built, vocabularies cut; corrections of published encoders
     "turns": 205,  # heads on the encoder in place of word lists
@@ -250,6 +250,22 @@ def test_functions_are_short():
 
     assert len(long) <= len(lengths) / 100, sorted(long)
     assert max(lengths)[0] <= 80, max(lengths)
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_variables_say_what_they_hold(module):
+    """No variable is called by what was done with it: a reader has to be told what it holds."""
+    vague = {"each", "found", "said", "place", "asked", "known", "told"}
+    nodes = list(nodes_of(NAMES[module]))
+    fields = {id(part.target) for node in nodes if isinstance(node, ast.ClassDef) for part in fields_of(node)}
+    names = [node for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+
+    assert {(node.id, node.lineno) for node in names if node.id in vague and id(node) not in fields} == set()
+
+
+def fields_of(node: ast.ClassDef) -> list[ast.AnnAssign]:
+    """The fields of a class: their names are read behind an object, which says what they belong to."""
+    return [part for part in node.body if isinstance(part, ast.AnnAssign)]
 
 
 def test_the_laboratory_stays_outside():

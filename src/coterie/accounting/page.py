@@ -126,7 +126,7 @@ def _chart(
 ) -> Card:
     """Draw times as points on a line, and names as columns side by side; a row without a figure is left out."""
     lines = _series_with_figures(series, rows)
-    high = max((each.value(row) or 0.0 for each in lines for row in rows), default=0.0)
+    high = max((line.value(row) or 0.0 for line in lines for row in rows), default=0.0)
     names = [str(row["key"]) for row in rows]
     every = max(1, -(-len(rows) // _NAMES))
     ticks = _ticks(names, len(rows) // every, times=times)
@@ -159,7 +159,7 @@ def _chart(
                 width = 0.8 / len(lines)
                 left = at - 0.4 + index * width
                 chart.column(left, left + 0.94 * width, value, line.colour, title=says)
-    legend = [(each.colour, each.name) for each in lines] if len(lines) > 1 else ()
+    legend = [(line.colour, line.name) for line in lines] if len(lines) > 1 else ()
     return Card(title=title, caption=caption, legend=legend, chart=chart.render())
 
 

@@ -443,9 +443,15 @@ def _counts(dropped: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in dropped.items()) or "none"
 
 
-def _teachers_share(asked: AskedModel, made: Bootstrapped) -> str:
+def _teachers_share(asked_model: AskedModel, made: Bootstrapped) -> str:
     """What left this machine, and what it cost."""
-    new = len(asked.bill)
-    took = asked.in_words(sum(use.tokens_in for _, use in asked.bill), sum(use.tokens_out for _, use in asked.bill))
-    where = f"left for {asked.key!r} as {asked.label.value}" if asked.is_remote else f"went to {asked.key!r}"
+    new = len(asked_model.bill)
+    took = asked_model.in_words(
+        sum(use.tokens_in for _, use in asked_model.bill), sum(use.tokens_out for _, use in asked_model.bill)
+    )
+    where = (
+        f"left for {asked_model.key!r} as {asked_model.label.value}"
+        if asked_model.is_remote
+        else f"went to {asked_model.key!r}"
+    )
     return f"{counted(new, 'prompt')} {where}, {took}; {counted(made.asked - new, 'answer')} had been kept."

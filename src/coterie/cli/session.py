@@ -326,7 +326,7 @@ def _beside(folder: Path, config: Config, scope: ErasureScope, subjects: Sequenc
 
     if scope.mention is not None:
         mentions = run(find_mentions(folder, config, scope.mention))
-        documents = {name: list(each) for name, each in mentions.mentioning.items()}
+        documents = {name: list(listed) for name, listed in mentions.mentioning.items()}
         files = [{"path": leftover.path, "kind": leftover.kind} for leftover in mentions.left]
         return {"subjects": list(subjects), "documents": documents, "files": files}
     if scope.session is None and scope.tenant is not None:

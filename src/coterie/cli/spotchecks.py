@@ -238,15 +238,15 @@ def _show(overview: _Found, *, waiting: bool, updated: bool) -> None:
 def _show_rows(overview: _Found) -> None:
     rows = [
         (
-            each.name,
-            len(each.checks),
-            each.checks.judged,
-            sum(right is True for right in each.checks.right),
-            _accepted(each.before),
-            _accepted(each.after),
-            "-" if each.complaints is None else f"{each.complaints.wrong:,} of {each.complaints.answers:,}",
+            row.name,
+            len(row.checks),
+            row.checks.judged,
+            sum(right is True for right in row.checks.right),
+            _accepted(row.before),
+            _accepted(row.after),
+            "-" if row.complaints is None else f"{row.complaints.wrong:,} of {row.complaints.answers:,}",
         )
-        for each in overview.rows
+        for row in overview.rows
     ]
     columns = ["specialist", "chosen", "judged", "right", "accepted, calibrated", "accepted, checked", "complaints"]
     title = (

@@ -165,8 +165,8 @@ def _used(result: Mapping[str, Any], taken: Mapping[str, Any]) -> str:
     from coterie.tasks.classify.task import FEW_OF_A_LABEL
 
     of_label = rows[0] / (result.get("labels") or 1)
-    each = f", {of_label:.0f} a label: too few to hold some out" if of_label < FEW_OF_A_LABEL else ""
-    return f"Rows: all {rows[0]:,} to train, calibrate and measure, each out of fold{each}."
+    note = f", {of_label:.0f} a label: too few to hold some out" if of_label < FEW_OF_A_LABEL else ""
+    return f"Rows: all {rows[0]:,} to train, calibrate and measure, each out of fold{note}."
 
 
 def _show_chain(chain: Mapping[str, Any]) -> None:

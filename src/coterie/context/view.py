@@ -133,11 +133,11 @@ def build_view(
     reads = [_is_read(entry, card) for entry in context.entries] + [True] * len(new_entries)
     reasons = [_why_not(entry, card, why, read=read) for entry, why, read in zip(log, gone, reads, strict=True)]
     wanted = [index for index, reason in enumerate(reasons) if not reason]
-    sizes = [tokens_of(log[place]) for place in wanted]
+    sizes = [tokens_of(log[index]) for index in wanted]
     fitting = [True] * len(wanted)
     if card.view_tokens is not None and sum(sizes) > card.view_tokens:
         values = worth(log, first_found=len(context.entries))
-        fitting = pack([values[place] for place in wanted], sizes, card.view_tokens)
+        fitting = pack([values[index] for index in wanted], sizes, card.view_tokens)
     for position, fits in zip(wanted, fitting, strict=True):
         reasons[position] = None if fits else Reason("omit.budget", tokens=card.view_tokens)
     seen = tuple(entry for entry, reason in zip(log, reasons, strict=True) if not reason)

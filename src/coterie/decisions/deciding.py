@@ -49,7 +49,7 @@ def assign(
     question: Question, site: str, cards: Mapping[str, SpecialistCard], section: DecisionsSection
 ) -> Assignment | None:
     """Return the assignment of a question to one of these specialists; None if none was trained for it."""
-    named = next((each for each in section.sites.values() if each.question == site), None)
+    named = next((setting for setting in section.sites.values() if setting.question == site), None)
     if named is not None:
         card = cards.get(named.specialist or "")
         return None if card is None else _named(question, named, card)
@@ -212,7 +212,9 @@ class Decider:
         different = dict(zip(sites, questions, strict=True))
         assigned = {site: self._assign(question, site, cards, pinned) for site, question in different.items()}
         state, steps = await self._encoded(state, call)
-        specialists_asked = dict.fromkeys(each.specialist for each in assigned.values() if each is not None)
+        specialists_asked = dict.fromkeys(
+            assignment.specialist for assignment in assigned.values() if assignment is not None
+        )
         task = replace(state, distribution=True)
         findings = {name: await consult(self.specialists[name], task) for name in specialists_asked}
         answers: dict[str, Decision] = {}

@@ -256,7 +256,7 @@ def _names(forms: Sequence[Sequence[str]], tables: Sequence[Mapping[str, np.ndar
     """Return unit vectors of options by their names; those of several encoders, one table each, are concatenated."""
     sides = []
     for vectors in tables:
-        means = np.stack([np.mean([vectors[form] for form in each], axis=0) for each in forms])
+        means = np.stack([np.mean([vectors[form] for form in named_forms], axis=0) for named_forms in forms])
         sides.append(means / np.linalg.norm(means, axis=1, keepdims=True))
     return np.concatenate(sides, axis=1) / math.sqrt(len(sides))
 

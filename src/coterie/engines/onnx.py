@@ -261,7 +261,7 @@ class OnnxEncoder:
         """
         start, tenant = time.perf_counter(), call.principal.tenant
         cached_outputs = [None if prompt.states else self._known.get(tenant, prompt.text) for prompt in batch]
-        missing = [prompt for prompt, found in zip(batch, cached_outputs, strict=True) if found is None]
+        missing = [prompt for prompt, cached in zip(batch, cached_outputs, strict=True) if cached is None]
         texts = [_Asked(prompt.text, prompt.states) for prompt in missing]
         encoded = iter(await self._batcher.run(texts) if texts else ())
         milliseconds = (time.perf_counter() - start) * 1000

@@ -162,9 +162,9 @@ class ModelConnection:
                     body += chunk
                     if len(body) > _LONGEST_REFUSAL:
                         break
-        said = self.scrubbed(body[:_LONGEST_REFUSAL].decode("utf-8", "replace"))
+        text = self.scrubbed(body[:_LONGEST_REFUSAL].decode("utf-8", "replace"))
         path = urlsplit(self._url).path  # beyond its first part it may be a key: some servers repeat what they lack
-        return said.replace(path, "[path]") if path.count("/") > 1 else said
+        return text.replace(path, "[path]") if path.count("/") > 1 else text
 
     async def close(self) -> None:
         """Close open connections; a later request opens them again."""

@@ -177,13 +177,13 @@ class Deployments:
 
     async def jobs(self) -> list[KnownJob]:
         """Return all jobs, the first found first."""
-        found = [_read(KnownJob, each) for each in await self.store.records(_JOB)]
-        return [each for each in found if self.tenant in {None, each.tenant}]
+        jobs_found = [_read(KnownJob, record) for record in await self.store.records(_JOB)]
+        return [job for job in jobs_found if self.tenant in {None, job.tenant}]
 
-    async def seen(self, found: Sequence[S]) -> list[S]:
+    async def seen(self, records: Sequence[S]) -> list[S]:
         """Return those of deployments or alarms that belong to a job that is seen."""
-        own = None if self.tenant is None else {each.id for each in await self.jobs()}
-        return [each for each in found if own is None or each.job in own]
+        own = None if self.tenant is None else {job.id for job in await self.jobs()}
+        return [record for record in records if own is None or record.job in own]
 
     async def job(self, key: str) -> KnownJob:
         """Return a job by its id or its name. Raises `InputError` if there is none."""
@@ -203,16 +203,16 @@ class Deployments:
 
     async def deployments(self, job: str | None = None) -> list[Deployment]:
         """Return deployments, the oldest first."""
-        return await self.seen([_read(Deployment, each) for each in await self.store.records(_DEPLOYMENT, job=job)])
+        return await self.seen([_read(Deployment, record) for record in await self.store.records(_DEPLOYMENT, job=job)])
 
     async def deployment(self, key: str) -> Deployment:
         """Return a deployment. Raises `InputError` if there is none."""
         record = await self.store.record(_DEPLOYMENT, key)
-        found = await self.seen([] if record is None else [_read(Deployment, record)])
-        if not found:
+        matching = await self.seen([] if record is None else [_read(Deployment, record)])
+        if not matching:
             names = [deployment.id for deployment in await self.deployments()]
             raise InputError(f"There is no deployment {key!r}; there are {names}.", hint="Use one of these ids.")
-        return found[0]
+        return matching[0]
 
     async def begin(
         self,
@@ -247,7 +247,7 @@ class Deployments:
             _written(_DEPLOYMENT, made, job=job.id, time=now),
             _written(_JOB, changed, job=job.id, time=changed.found),
             self._transition(step, made),
-            *(_written(_ALARM, replace(each, resolved=now), job=each.job, time=each.time) for each in settled),
+            *(_written(_ALARM, replace(alarm, resolved=now), job=alarm.job, time=alarm.time) for alarm in settled),
         )
         return replace(made, revision=1)
 
@@ -312,8 +312,8 @@ class Deployments:
 
     async def alarms(self, *, open_only: bool = False) -> list[JobAlarm]:
         """Return alarms, the oldest first."""
-        found = await self.seen([_read(JobAlarm, each) for each in await self.store.records(_ALARM)])
-        return [alarm for alarm in found if alarm.resolved is None or not open_only]
+        alarms_found = await self.seen([_read(JobAlarm, record) for record in await self.store.records(_ALARM)])
+        return [alarm for alarm in alarms_found if alarm.resolved is None or not open_only]
 
     def alarm_of(
         self,

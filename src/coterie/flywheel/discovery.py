@@ -194,7 +194,7 @@ def _recognised(
         progress(len(some))
     homes = np.asarray(numbers)
     groups = [TemplateGroup.of(calls, np.flatnonzero(homes == t), learnt, t) for t in range(len(learnt.constants))]
-    return homes, _merge([each for each in groups if len(each.members) >= support], learnt)
+    return homes, _merge([group for group in groups if len(group.members) >= support], learnt)
 
 
 # --- Templates ------------------------------------------------------------------------------------------
@@ -322,7 +322,7 @@ class _Templates:
 
     def shared(self, a: TemplateGroup, b: TemplateGroup) -> str | None:
         """The words that the templates of two groups share, as `_words` writes them; None if they are few."""
-        both = [frozenset().union(*(self.constants[t] for t in each.templates if t >= 0)) for each in (a, b)]
+        both = [frozenset().union(*(self.constants[t] for t in group.templates if t >= 0)) for group in (a, b)]
         held = both[0] & both[1]
         if len(held) < _FEWEST_SHINGLES:
             return None
@@ -366,7 +366,7 @@ def _features_of(calls: Sequence[Sequence[int]], support: int) -> tuple[list[fro
     Shingles of exactly the same calls are one feature: a list of labels in a template is hundreds of shingles.
     """
     sets = [frozenset(call) for call in calls]
-    counts = Counter(shingle for each in sets for shingle in each)
+    counts = Counter(shingle for features in sets for shingle in features)
     chance = random.Random(0)  # noqa: S311 - it names sets
     where: dict[int, int] = defaultdict(int)
     for features in sets:
@@ -377,7 +377,7 @@ def _features_of(calls: Sequence[Sequence[int]], support: int) -> tuple[list[fro
     together: dict[int, list[int]] = defaultdict(list)
     for shingle, feature in where.items():
         together[feature].append(shingle)
-    return [frozenset(where[shingle] for shingle in each if shingle in where) for each in sets], dict(together)
+    return [frozenset(where[shingle] for shingle in features if shingle in where) for features in sets], dict(together)
 
 
 def _size(features: Iterable[int], weights: Mapping[int, int]) -> int:
@@ -445,8 +445,8 @@ def answers_of(answers: Sequence[str]) -> Answers:
     some = answers[:: max(1, len(answers) // _LOOKED_AT)]  # whether it is worth while
     if _usual_length(some) > 1 and ranked(answers):
         return Answers(shape="text")
-    if lists_of(some) and (known := lists_of(answers)):
-        return Answers(shape="lists", labels=known)
+    if lists_of(some) and (labels_of_lists := lists_of(answers)):
+        return Answers(shape="lists", labels=labels_of_lists)
     folded = Counter(map(fold, answers))
     back = {label: n for label, n in folded.most_common() if n >= FEWEST and len(label) <= 200}
     if sum(back.values()) >= _CLOSED * len(answers) and len(back) <= max(2, len(answers) // 5):
@@ -465,8 +465,8 @@ def fold(answer: str) -> str:
 
 
 def _fold(answer: str) -> str:
-    if "{" in answer[:_OPENS] and (found := json_object(answer)) is not None:
-        return json.dumps(_folded_values(found), ensure_ascii=False, sort_keys=True)
+    if "{" in answer[:_OPENS] and (answer_object := json_object(answer)) is not None:
+        return json.dumps(_folded_values(answer_object), ensure_ascii=False, sort_keys=True)
     found_items = items_in(answer)
     if found_items is not None and len(found_items) != 1:
         return ", ".join(sorted(map(_folded_text, found_items))) or "[]"
@@ -492,7 +492,7 @@ def items_in(answer: str) -> tuple[Any, ...] | None:
             value = json.loads(fenced[1])
         except (ValueError, RecursionError):
             return None
-        return tuple(value) if all(isinstance(each, str | int | float | None) for each in value) else None
+        return tuple(value) if all(isinstance(item, str | int | float | None) for item in value) else None
     if "{" in answer or "[" in answer:
         return None
     bullet = BULLET.match(answer)
@@ -505,13 +505,13 @@ def lists_of(answers: Sequence[str]) -> dict[str, int] | None:
     Labels recombine: there are more different sets than labels. "Health, Safety" beside "Legal" is one label with a
     comma, and the few answers in which a model could not decide make no lists.
     """
-    sets = [frozenset(map(_folded_text, found)) for each in answers if (found := items_in(each)) is not None]
-    counts = Counter(label for each in sets for label in each)
-    known = {label: n for label, n in counts.most_common() if n >= FEWEST and len(label) <= 200}
-    made = [each for each in sets if each <= known.keys()]
-    several = sum(len(each) != 1 for each in made)
-    closed = len(made) >= _CLOSED * len(answers) and len(known) <= max(2, len(answers) // 5)
-    return known if closed and several >= _SEVERAL * len(made) and len(set(made)) > len(known) else None
+    sets = [frozenset(map(_folded_text, items)) for answer in answers if (items := items_in(answer)) is not None]
+    counts = Counter(label for labels in sets for label in labels)
+    frequent = {label: n for label, n in counts.most_common() if n >= FEWEST and len(label) <= 200}
+    made = [labels for labels in sets if labels <= frequent.keys()]
+    several = sum(len(labels) != 1 for labels in made)
+    closed = len(made) >= _CLOSED * len(answers) and len(frequent) <= max(2, len(answers) // 5)
+    return frequent if closed and several >= _SEVERAL * len(made) and len(set(made)) > len(frequent) else None
 
 
 def ranked(answers: Iterable[str]) -> bool:
@@ -523,12 +523,12 @@ def ranked(answers: Iterable[str]) -> bool:
     for answer in distinct:
         if values := items_in(answer):
             orders[fold(answer)].add(json.dumps(list(map(_folded_text, values))))
-    return any(len(each) > 1 for each in orders.values())
+    return any(len(orders_of_set) > 1 for orders_of_set in orders.values())
 
 
 def _usual_length(answers: Iterable[str]) -> int:
     """The length of nearly all lists, if there is one; else 0."""
-    lengths = Counter(len(values) for each in answers if (values := items_in(each)))
+    lengths = Counter(len(values) for answer in answers if (values := items_in(answer)))
     ((length, times),) = lengths.most_common(1) or [(0, 0)]
     return length if times >= _ONE_LENGTH * lengths.total() else 0
 
@@ -538,8 +538,8 @@ def _folded_values(value: object) -> object:
     if isinstance(value, dict):
         return {key: _folded_values(item) for key, item in value.items()}
     if isinstance(value, list):
-        if any(isinstance(each, dict | list) for each in value):
-            return [_folded_values(each) for each in value]
+        if any(isinstance(item, dict | list) for item in value):
+            return [_folded_values(item) for item in value]
         return fold(json.dumps(value))
     return fold(value) if isinstance(value, str) else value
 
@@ -621,7 +621,10 @@ def _merge(groups: list[TemplateGroup], templates: _Templates) -> list[TemplateG
     """Merge wordings of one job, the largest first."""
     merged: list[TemplateGroup] = []
     for group in sorted(groups, key=lambda group: -len(group.members)):
-        same = next((each for each in merged if _same_job(each, group) or _one_question(each, group, templates)), None)
+        same = next(
+            (earlier for earlier in merged if _same_job(earlier, group) or _one_question(earlier, group, templates)),
+            None,
+        )
         if same is None:
             merged.append(group)
             continue
@@ -638,8 +641,8 @@ def _same_job(a: TemplateGroup, b: TemplateGroup) -> bool:
     """Return whether two groups have the same task."""
     ours, theirs = set(a.answers.labels), set(b.answers.labels)
     if a.answers.shape in _CLOSED_SHAPES:  # too few calls may hide that the answers of a wording are a closed set
-        known = sum(_holds(a.answers, outcome) for outcome in b.outcomes)
-        return known >= 0.8 * len(b.outcomes) and _transfers(a, b)
+        shared_outcomes = sum(_holds(a.answers, outcome) for outcome in b.outcomes)
+        return shared_outcomes >= 0.8 * len(b.outcomes) and _transfers(a, b)
     if a.answers.shape != b.answers.shape:
         return False
     if a.answers.shape == "json":
@@ -658,7 +661,7 @@ def _one_question(a: TemplateGroup, b: TemplateGroup, templates: _Templates) -> 
         return False
     ours, theirs = _told(a.answers, a.outcomes), _told(b.answers, b.outcomes)
     in_both = np.intersect1d(ours, theirs)
-    named = [np.mean([f" {_words(each)} " in shared for each in side.tolist()]) for side in (ours, theirs)]
+    named = [np.mean([f" {_words(outcome)} " in shared for outcome in side.tolist()]) for side in (ours, theirs)]
     if min(named) < _NAMED and (
         len(in_both) < 2 or min(np.isin(ours, in_both).mean(), np.isin(theirs, in_both).mean()) < _NAMED
     ):
@@ -681,10 +684,10 @@ def _foreseen(x: csr_matrix, y: np.ndarray) -> np.ndarray:  # (N, F), (N,) -> (N
 
     names, counts = np.unique(y, return_counts=True)
     kept = np.isin(y, names[counts >= _FOLDS])
-    found = np.full(len(y), "", dtype=object)
+    predicted = np.full(len(y), "", dtype=object)
     several = len(set(y[kept])) > 1
-    found[kept] = cross_val_predict(_naive_bayes(), x[kept], y[kept], cv=_FOLDS) if several else y[kept]
-    return found.astype(str)
+    predicted[kept] = cross_val_predict(_naive_bayes(), x[kept], y[kept], cv=_FOLDS) if several else y[kept]
+    return predicted.astype(str)
 
 
 def _words(text: str) -> str:
@@ -694,7 +697,7 @@ def _words(text: str) -> str:
 def _holds(answers: Answers, outcome: str) -> bool:
     """Whether an answer, folded, is one of a closed set, or a list of its labels."""
     if answers.shape == "lists":
-        return outcome == "[]" or all(each in answers.labels for each in outcome.split(", "))
+        return outcome == "[]" or all(label in answers.labels for label in outcome.split(", "))
     return outcome in answers.labels
 
 
@@ -703,7 +706,7 @@ def _told(answers: Answers, outcomes: Sequence[str]) -> np.ndarray:
     if answers.shape != "lists":
         return np.asarray(outcomes)
     labels = answers.labels
-    return np.asarray([min(each.split(", "), key=lambda label: labels.get(label, 0)) for each in outcomes])
+    return np.asarray([min(outcome.split(", "), key=lambda label: labels.get(label, 0)) for outcome in outcomes])
 
 
 def _features(texts: Sequence[str]) -> csr_matrix:

@@ -59,8 +59,8 @@ def object_of(values: Mapping[str, str]) -> str:
 def labels_of(value: str) -> tuple[str, ...] | None:
     """Return the JSON texts of the labels in the JSON text of a list, or of a text that lists them; None for others."""
     read = json.loads(value)
-    found = items_in(read) if isinstance(read, str) else items_in(value) if isinstance(read, list) else None
-    return None if found is None else tuple(dict.fromkeys(map(_json, found)))
+    items = items_in(read) if isinstance(read, str) else items_in(value) if isinstance(read, list) else None
+    return None if items is None else tuple(dict.fromkeys(map(_json, items)))
 
 
 def _json(value: object) -> str:
@@ -89,8 +89,8 @@ class ListForm:
     @classmethod
     def of(cls, values: Sequence[str], spelled: Mapping[str, str]) -> ListForm:
         """Read it off the JSON texts of lists, whose labels are `spelled` by their fold."""
-        found = [labels_of(value) or () for value in values]
-        rows = [[spelled[key] for each in row if (key := fold(_plain(each))) in spelled] for row in found]
+        lists_found = [labels_of(value) or () for value in values]
+        rows = [[spelled[key] for item in row if (key := fold(_plain(item))) in spelled] for row in lists_found]
         ahead: dict[str, set[str]] = {label: set() for label in spelled.values()}
         pairs = Counter((a, b) for row in rows for i, a in enumerate(row) for b in row[i + 1 :])
         for (a, b), times in pairs.items():
@@ -100,8 +100,8 @@ class ListForm:
         while ahead:
             order.append(first := min(ahead, key=lambda label: len(ahead[label])))
             del ahead[first]
-            for each in ahead.values():
-                each.discard(first)
+            for behind in ahead.values():
+                behind.discard(first)
         texts = [read for value in values if isinstance(read := json.loads(value), str)]
         between = Counter(mark for text in texts for mark in BETWEEN.findall(text.strip()))
         before = Counter(mark[0] if (mark := BULLET.match(text)) else "" for text in texts)
@@ -110,13 +110,13 @@ class ListForm:
             order=tuple(order),
             between=between.most_common(1)[0][0] if is_text and between else "",
             before=before.most_common(1)[0][0] if is_text and between else "",
-            empty=sum(not row for row in found) >= FEWEST,
+            empty=sum(not row for row in lists_found) >= FEWEST,
         )
 
     def written(self, labels: Iterable[str]) -> str | None:
         """Return the JSON text of a list as the model writes it; None for an empty one where those are no answers."""
         held = set(labels)
-        some = [each for each in self.order if each in held]
+        some = [label for label in self.order if label in held]
         if not (some or self.empty):
             return None
         if not self.between:
@@ -145,36 +145,38 @@ class ClosedFields:
             values = [row[key] for row in rows]
             plain = list(map(_plain, values))
             several = None if ranked(plain) else lists_of(plain)
-            parts = values if several is None else [each for value in values for each in labels_of(value) or ()]
+            parts = values if several is None else [part for value in values for part in labels_of(value) or ()]
             spellings: dict[str, Counter[str]] = {}
-            for each, times in Counter(parts).items():
-                spellings.setdefault(fold(_plain(each)), Counter())[each] += times
-            known = {value: each.most_common(1)[0][0] for value, each in spellings.items() if each.total() >= FEWEST}
-            spelled[key] = known
+            for part, times in Counter(parts).items():
+                spellings.setdefault(fold(_plain(part)), Counter())[part] += times
+            known_values = {
+                value: counts.most_common(1)[0][0] for value, counts in spellings.items() if counts.total() >= FEWEST
+            }
+            spelled[key] = known_values
             if several is not None:
-                lists[key] = ListForm.of(values, known)
+                lists[key] = ListForm.of(values, known_values)
                 continue
-            covered = sum(spellings[value].total() for value in known)
-            if covered < _CLOSED * len(rows) or len(known) > max(2, len(rows) // 5) or ranked(plain):
+            covered = sum(spellings[value].total() for value in known_values)
+            if covered < _CLOSED * len(rows) or len(known_values) > max(2, len(rows) // 5) or ranked(plain):
                 open_fields.append(key)
         return cls(spelled=spelled, lists=lists, open_fields=tuple(open_fields))
 
     def row(self, values: Mapping[str, str] | None) -> dict[str, str] | None:
         """Return values in their usual spelling; None if one is rare, or there are none."""
-        found = {}
-        for key, known in self.spelled.items() if values else ():
+        row_values = {}
+        for key, spellings_of_key in self.spelled.items() if values else ():
             value = (values or {})[key]
             form = self.lists.get(key)
             parts = (value,) if form is None else labels_of(value)
-            folded = [fold(_plain(each)) for each in parts] if parts is not None else [None]
-            if not known.keys() >= set(folded):
+            folded = [fold(_plain(part)) for part in parts] if parts is not None else [None]
+            if not spellings_of_key.keys() >= set(folded):
                 return None
-            each = [known[part] for part in folded if part is not None]
-            written = each[0] if form is None else form.written(each)
+            spelled_parts = [spellings_of_key[part] for part in folded if part is not None]
+            written = spelled_parts[0] if form is None else form.written(spelled_parts)
             if written is None:
                 return None
-            found[key] = written
-        return found or None
+            row_values[key] = written
+        return row_values or None
 
 
 def seen_values(answers: Iterable[str], keys: Sequence[str]) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
@@ -185,10 +187,12 @@ def seen_values(answers: Iterable[str], keys: Sequence[str]) -> tuple[dict[str, 
     rows = [values for answer in answers if (values := values_of(answer, keys)) is not None]
     lists = ClosedFields.of(rows, keys).lists
     counts = {
-        key: Counter(each for row in rows for each in (labels_of(row[key]) or () if key in lists else (row[key],)))
+        key: Counter(part for row in rows for part in (labels_of(row[key]) or () if key in lists else (row[key],)))
         for key in keys
     }
-    seen = {key: tuple(value for value, _ in each.most_common(_SHOWN)) for key, each in counts.items()}
+    seen = {
+        key: tuple(value for value, _ in values_counts.most_common(_SHOWN)) for key, values_counts in counts.items()
+    }
     return seen, tuple(lists)
 
 
@@ -212,8 +216,8 @@ class FieldsSpecialist:
         inner = task if override is None else replace(task, acceptance_override=replace(override, confidence=0.0))
         findings = {key: await part.consult(inner, view, call=call) for key, part in self.parts.items()}
         confidence = prod(finding.confidence for finding in findings.values())
-        values = {key: self._written(key, each) for key, each in findings.items()}
-        unsure = [key for key, each in findings.items() if not each.accepted or values[key] is None]
+        values = {key: self._written(key, finding) for key, finding in findings.items()}
+        unsure = [key for key, finding in findings.items() if not finding.accepted or values[key] is None]
         named = ", ".join(key or "labels" for key in unsure)
         about: dict[str, Any] = {"sure": len(findings) - len(unsure), "fields": len(findings), "unsure": named}
         accepted, reason = not unsure, Reason("abstain.fields" if unsure else "accept.fields", **about)

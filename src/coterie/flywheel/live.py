@@ -236,10 +236,10 @@ class LiveFlywheel:
             caller=self._hash(principal.tenant, principal.key, _user_of(content)),
         )
         recogniser = self._snapshot.recognisers.get(principal.tenant)
-        found = None if recogniser is None else recogniser.job_of(prompt)
-        if found is None:
+        match = None if recogniser is None else recogniser.job_of(prompt)
+        if match is None:
             return EnteredCall(example=example)
-        job, number, left = found
+        job, number, left = match
         entered = EnteredCall(
             example=replace(example, job=job, template=number),
             raw_input=left,
@@ -465,7 +465,9 @@ class LiveFlywheel:
                     live.setdefault(deployment.job, []).append(serving)
         templates: dict[str, list[tuple[str, int, Template]]] = {}
         for job in jobs.values():
-            templates.setdefault(job.tenant, []).extend((job.id, n, each) for n, each in enumerate(job.templates))
+            templates.setdefault(job.tenant, []).extend(
+                (job.id, n, template) for n, template in enumerate(job.templates)
+            )
         self._loaded = {lane.deployment.id: lane for some in live.values() for lane in some}
         recognisers = {tenant: Recogniser(some) for tenant, some in templates.items()}
         self._snapshot = _Snapshot(recognisers=recognisers, jobs=jobs, live=live)
@@ -560,11 +562,11 @@ class LiveFlywheel:
         job = self._snapshot.jobs.get(example.job)
         parts = items_in(answer) if job is not None and job.shape == "lists" else (answer,)
         # Labels of the job stand in the store already.
-        known = job is not None and parts is not None and all(fold(str(each)) in job.labels for each in parts)
-        *prompt, left, answered = scrub([*texts, entered.raw_input, "" if known else answer], self._detector)
+        is_label = job is not None and parts is not None and all(fold(str(part)) in job.labels for part in parts)
+        *prompt, left, answered = scrub([*texts, entered.raw_input, "" if is_label else answer], self._detector)
         roles = [role for role, _ in example.prompt]
         prompts = tuple(zip(roles, prompt, strict=True))
-        return replace(example, prompt=prompts, input=left, answer=answer if known else answered)
+        return replace(example, prompt=prompts, input=left, answer=answer if is_label else answered)
 
 
 def scrub(texts: Sequence[str], detector: Detector) -> list[str]:

@@ -123,7 +123,7 @@ async def job_views(books: Deployments, section: FlywheelSection, *, clearance: 
             furthest = min(by_job.get(job.id, []), key=lambda d: (_ORDER.index(d.state), -d.since), default=None)
             coverage = await _coverage(books, furthest)
             newest = await books.store.newest(job=job.id, limit=_EXAMPLES)
-            inputs = [each.input for each in newest if clearance is None or each.label <= clearance]
+            inputs = [example.input for example in newest if clearance is None or example.label <= clearance]
             views.append(_job_view(job, volume, section, furthest, coverage, inputs=inputs))
     return sorted(views, key=lambda view: (-(view.monthly_cost or 0), -view.calls))
 

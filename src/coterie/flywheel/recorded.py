@@ -71,12 +71,12 @@ def write_rows(path: Path, job: FoundJob, discovery: Discovery, calls: Sequence[
     job's labels are left out, as are repeated rows.
     """
     several = job.answers.shape == "lists"
-    said = {i: (items_in(calls[i].answer) or ()) if several else (calls[i].answer,) for i in job.calls}
+    parts_by_call = {i: (items_in(calls[i].answer) or ()) if several else (calls[i].answer,) for i in job.calls}
     spelled: dict[str, Counter[str]] = {}
-    for each in (str(each) for parts in said.values() for each in parts):
-        spelled.setdefault(fold(each), Counter())[" ".join(each.split()).strip(" .!\"'`*")] += 1
+    for part in (str(item) for parts in parts_by_call.values() for item in parts):
+        spelled.setdefault(fold(part), Counter())[" ".join(part.split()).strip(" .!\"'`*")] += 1
     names = {label: spelled[label].most_common(1)[0][0] for label in job.answers.labels}
-    folded = {i: [fold(str(each)) for each in parts] for i, parts in said.items()}
+    folded = {i: [fold(str(part)) for part in parts] for i, parts in parts_by_call.items()}
     rows = dict.fromkeys(
         (discovery.input_of(i), "|".join(names[label] for label in labels))
         for i, labels in folded.items()

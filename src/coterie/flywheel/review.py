@@ -204,8 +204,8 @@ class ReviewQueue:
         waited_for, others = await asyncio.to_thread(self._order, desk)
         order = [*waited_for, *(() if only_waited_for else others)]
         hidden = await self._hidden([example for example, _ in order])
-        for place, (example, purpose) in enumerate(order):
-            if place >= len(waited_for) and purpose in {"audit", "doubt"} and len(taken) >= spare:
+        for index, (example, purpose) in enumerate(order):
+            if index >= len(waited_for) and purpose in {"audit", "doubt"} and len(taken) >= spare:
                 continue
             if example in mine or example in hidden or _is_taken(claims.get(example), reviewer, now):
                 continue
@@ -223,7 +223,7 @@ class ReviewQueue:
         if self.clearance is None or self.clearance == max(Label):
             return set()
         rows = await self.books.store.examples_of(examples)
-        return {key for key, each in rows.items() if each.label > self.clearance}
+        return {key for key, example in rows.items() if example.label > self.clearance}
 
     async def worth(self) -> list[JobWorth]:
         """Return the jobs that people can label, the most useful first, since a week has few labels."""
@@ -258,7 +258,7 @@ class ReviewQueue:
         pace = volume.calls * _MONTH / max(volume.last - volume.first, _DAY)
         lanes = [deployment for deployment in await self.books.deployments(job.id) if deployment.state in LIVE]
         margin, alpha = self.section.margin, self.section.alpha
-        streams = {each.id: await self.books.store.stream(each.id) for each in lanes}
+        streams = {lane.id: await self.books.store.stream(lane.id) for lane in lanes}
         judged = {
             key: await asyncio.to_thread(judge_differences, stream, truths, margin=margin, alpha=alpha)
             for key, stream in streams.items()
@@ -297,8 +297,8 @@ class ReviewQueue:
             value = spelled
         elif value is not None and (keys := keys_of(job.shape, job.labels)):
             values = values_of(value, keys)
-            known = job.shape == "json" or all(fold(str(each)) in job.labels for each in items_in(value) or ())
-            if values is None or not known:
+            is_label = job.shape == "json" or all(fold(str(item)) in job.labels for item in items_in(value) or ())
+            if values is None or not is_label:
                 form = "lists of" if job.shape == "lists" else "JSON objects of"
                 raise InputError(
                     f"{value[:200]!r} is no answer of {job.name!r}: those are {form} {', '.join(job.labels.values())}.",
@@ -322,20 +322,22 @@ class ReviewQueue:
     async def undo(self, *, reviewer: str) -> ReviewItem | None:
         """Delete the reviewer's last label of the week and return its item; None if there is none."""
         given = await self.books.store.labels(since=self.books.clock() - _WEEK, feedback=False)
-        said = [each for each in given if each.origin == "person" and each.by == reviewer]
-        jobs = {each.id for each in await self.books.jobs()}
-        found = await self.books.store.examples_of([each.example for each in said])
-        found = {key: each for key, each in found.items() if each.job in jobs}
-        last = next((each for each in reversed(said) if each.example in found), None)
+        own_labels = [label for label in given if label.origin == "person" and label.by == reviewer]
+        jobs = {job.id for job in await self.books.jobs()}
+        examples_found = await self.books.store.examples_of([label.example for label in own_labels])
+        examples_found = {key: example for key, example in examples_found.items() if example.job in jobs}
+        last = next((label for label in reversed(own_labels) if label.example in examples_found), None)
         if last is None or not await self.books.store.drop_label(last) or await self._hidden([last.example]):
             return None
-        desk = await self._desk(found[last.example].job)
-        return self._item(desk, found[last.example], last.purpose or "margin")
+        desk = await self._desk(examples_found[last.example].job)
+        return self._item(desk, examples_found[last.example], last.purpose or "margin")
 
     async def _job_of(self, example: str) -> KnownJob:
         """The job of an example. Raises `InputError` if the example is gone, or another tenant's."""
-        found = (await self.books.store.examples_of([example])).get(example)
-        job = next((each for each in await self.books.jobs() if found is not None and each.id == found.job), None)
+        example_found = (await self.books.store.examples_of([example])).get(example)
+        job = next(
+            (job for job in await self.books.jobs() if example_found is not None and job.id == example_found.job), None
+        )
         if job is None:
             raise _gone(example)
         return job
@@ -460,8 +462,8 @@ class ReviewQueue:
     ) -> tuple[list[AnsweredCall], list[str], tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]]:
         """Return the newest calls of a job, those of the audit slice that need a label, and the values of fields."""
         answered = list(await self.books.store.answered(job.id, limit=_READ))
-        said = [each.answer for each in answered]
-        fields = await asyncio.to_thread(seen_values, said, keys_of(job.shape, job.labels))
+        answers = [example.answer for example in answered]
+        fields = await asyncio.to_thread(seen_values, answers, keys_of(job.shape, job.labels))
         return answered, await asyncio.to_thread(self._sample, job, live, answered), fields
 
     async def _lately(self, key: tuple[str, ...], make: Callable[[], Awaitable[T]]) -> T:
@@ -483,7 +485,7 @@ class ReviewQueue:
         if desk.job.shape == "labels":
             labels = tuple(desk.job.labels.values())
         elif keys := keys_of(desk.job.shape, desk.job.labels):
-            labels = [each for each in shown if values_of(each, keys) is not None]
+            labels = [label for label in shown if values_of(label, keys) is not None]
         return ReviewItem(
             example=example.id,
             job=desk.job.id,

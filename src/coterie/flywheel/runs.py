@@ -263,8 +263,8 @@ class FlywheelRunner:
                 by_tenant.setdefault(call.tenant, []).append(call)
         for tenant, calls in by_tenant.items():
             logged = [
-                RecordedCall(prompt=each.prompt, answer=each.answer, caller=each.caller, cost=each.cost)
-                for each in calls
+                RecordedCall(prompt=call.prompt, answer=call.answer, caller=call.caller, cost=call.cost)
+                for call in calls
             ]
             discovery = await asyncio.to_thread(
                 partial(discover, logged, support=section.support, callers=section.callers)
@@ -274,7 +274,7 @@ class FlywheelRunner:
             for found_job in discovery.jobs:  # the largest first; none takes the place of another one
                 await self._keep_job(found_job, discovery, calls, jobs, taken)
             await self._part_wordings({key: job for key, job in jobs.items() if job.tenant == tenant}, taken)
-        left = sum(each.calls for each in await store.volumes() if not each.job)
+        left = sum(volume.calls for volume in await store.volumes() if not volume.job)
         looked = FlywheelRecord(
             kind=_LOOK,
             id="discover",
@@ -554,7 +554,7 @@ class FlywheelRunner:
             odd = doubtful(outcomes.confidence, outcomes.right, [label for _, label in rows.rows])
         noisy = tuple(rows.examples[i] for i in odd if rows.examples[i] not in truths)
         changed = replace(job, trained=len(rows.rows), judged=len(truths), doubtful=noisy[:_DOUBTFUL])
-        lost = {each.deployment for each in await self.books.alarms() if each.kind == _DAMAGED}
+        lost = {alarm.deployment for alarm in await self.books.alarms() if alarm.kind == _DAMAGED}
         earlier = [
             deployment
             for deployment in await self.books.deployments(job.id)
@@ -927,18 +927,18 @@ def _spelled(answers: Answers, said: Iterable[str]) -> dict[str, str]:
         return {name: name for name in answers.labels}
     spellings: dict[str, Counter[str]] = {}
     for answer in said:
-        for each in (items_in(answer) or ()) if answers.shape == "lists" else (answer,):
-            spellings.setdefault(fold(str(each)), Counter())[" ".join(str(each).split())] += 1
+        for item in (items_in(answer) or ()) if answers.shape == "lists" else (answer,):
+            spellings.setdefault(fold(str(item)), Counter())[" ".join(str(item).split())] += 1
     return {label: spellings[label].most_common(1)[0][0] for label in answers.labels if label in spellings}
 
 
 def _with_new_labels(job: KnownJob, examples: Sequence[CapturedExample]) -> KnownJob:
     """The job with the labels that its answers have had since it was found: those that come back."""
-    said = [each.answer for each in examples if not each.failed and not each.by_specialist]
-    found = answers_of(said)
-    if found.shape != job.shape or job.shape == "json":
+    answers = [example.answer for example in examples if not example.failed and not example.by_specialist]
+    shape_of_answers = answers_of(answers)
+    if shape_of_answers.shape != job.shape or job.shape == "json":
         return job
-    return replace(job, labels={**_spelled(found, said), **job.labels})
+    return replace(job, labels={**_spelled(shape_of_answers, answers), **job.labels})
 
 
 def _unknown_wordings(

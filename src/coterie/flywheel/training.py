@@ -111,12 +111,12 @@ def rows_of(
     if keys := keys_of(job.shape, job.labels):
         objects = {key: values_of(label, keys) or {} for key, (_, label, _) in labelled.items()}
         closed = ClosedFields.of(list(objects.values()), keys)
-        whole = {key: closed.row(each) for key, each in objects.items()}
+        whole = {key: closed.row(values) for key, values in objects.items()}
         kept = {
             key: (labelled[key][0], object_of(row), labelled[key][2]) for key, row in whole.items() if row is not None
         }
-        answers = {each.answer for each in examples if not each.failed}
-        formed = {fold(each) for each in answers if closed.row(values_of(each, keys)) is not None}
+        answers = {example.answer for example in examples if not example.failed}
+        formed = {fold(answer) for answer in answers if closed.row(values_of(answer, keys)) is not None}
     else:
         counts = Counter(label for _, label, _ in labelled.values())
         kept = {key: row for key, row in labelled.items() if counts[row[1]] >= FEWEST}

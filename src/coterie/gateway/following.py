@@ -85,16 +85,16 @@ def watch_process(folder: Path) -> Callable[[], Hashable]:
     A file that cannot be read changes nothing.
     """
     before: Hashable = None
-    known: Hashable = None
+    process_settings: Hashable = None
 
     def look() -> Hashable:
-        nonlocal before, known
+        nonlocal before, process_settings
         mark = _mark(f"{folder}/{FILE_NAME}")
         if mark != before:
             before = mark
             with suppress(CoterieError):
-                known = of_a_process(load_config(folder))
-        return known
+                process_settings = of_a_process(load_config(folder))
+        return process_settings
 
     return look
 

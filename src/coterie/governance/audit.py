@@ -275,11 +275,11 @@ class AuditLog:
 
     def _write_jobs(self, jobs: Sequence[_Job]) -> None:
         sync = not self._patience or any(job.sync for job in jobs)
-        told = False
+        announced = False
 
         def on_disk() -> None:
-            nonlocal told
-            told = True
+            nonlocal announced
+            announced = True
             self._tell(jobs, None)
 
         failed: Exception | None = None
@@ -287,7 +287,7 @@ class AuditLog:
             self.append_all([job.event for job in jobs], sync=sync, on_disk=on_disk)
         except Exception as error:  # noqa: BLE001 - handed to those who wait
             failed = error
-        if not told:
+        if not announced:
             self._tell(jobs, failed)
 
     @staticmethod

@@ -86,7 +86,9 @@ class Look:
             counted = kind == Kind.SECRET or ignore is None or not all(map(ignore, values))
             return counted and label_of(kind) is not None
 
-        for text, item in ((text, each) for text, own in zip(self.texts, self.found, strict=True) for each in own):
+        for text, item in (
+            (text, personal_item) for text, own in zip(self.texts, self.found, strict=True) for personal_item in own
+        ):
             counts[str(item.kind)] += is_seen(item.kind, [text[item.start : item.end]])
         for value in self.cut:
             counts[str(value.kind)] += is_seen(value.kind, [self.texts[i][a:b] for i, a, b, _ in value.pieces])

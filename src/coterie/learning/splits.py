@@ -120,7 +120,7 @@ def pattern_groups(texts: Sequence[str], labels: Sequence[str]) -> Ints | None:
     for index, label in enumerate(labels):
         of_label.setdefault(label, []).append(index)
     pieces = [_pieces(text) for text in texts]
-    spread = Counter(piece for rows in of_label.values() for piece in {each for row in rows for each in pieces[row]})
+    spread = Counter(piece for rows in of_label.values() for piece in {piece for row in rows for piece in pieces[row]})
     weights = {
         piece: 0.0 if _DIGIT.search(piece) else math.log(len(of_label) / several) + _COMMON
         for piece, several in spread.items()
@@ -148,7 +148,7 @@ def _linked(texts: Sequence[Sequence[str]], weights: Mapping[str, float]) -> np.
     """The tree of texts, the most alike joined first; None of one text."""
     if len(texts) < 2:
         return None
-    numbers = {piece: number for number, piece in enumerate(dict.fromkeys(each for text in texts for each in text))}
+    numbers = {piece: number for number, piece in enumerate(dict.fromkeys(piece for text in texts for piece in text))}
     ends = np.cumsum([0, *map(len, texts)])
     columns = np.fromiter((numbers[piece] for text in texts for piece in text), np.int64, ends[-1])
     weighed = np.sqrt(np.array([weights[piece] for piece in numbers]))[columns]

@@ -216,14 +216,16 @@ class Allotments:
         """
         with self._leasing:
             with self._mutex:
-                allotments = [each for each in self._known.values() if rows is None or each.row in rows]
+                allotments = [allotment for allotment in self._known.values() if rows is None or allotment.row in rows]
                 for allotment in allotments:
                     often = lease and self._pace(allotment.row).times > 1
                     allotment.used = Amount(*(_WRITES * taken for taken in allotment.taken)) if often else Amount()
             if allotments:
                 self._write_back(
                     allotments,
-                    lambda connection: [grant for each in allotments for grant in self._renew(connection, each)],
+                    lambda connection: [
+                        grant for allotment in allotments for grant in self._renew(connection, allotment)
+                    ],
                 )
 
     def free(self, row: str, period: str) -> Amount:

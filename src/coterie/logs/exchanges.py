@@ -579,7 +579,7 @@ def _message(message: Json) -> Any:  # noqa: ANN401
         return text
     parts = [*_listed({"all": content}, "all"), *_listed({"all": message.get("tool_calls")}, "all")]
     old = message.get("function_call")
-    calls = [each for each in parts if (each.get("type") or "function") in ("tool_use", "tool_call", "function")]
+    calls = [part for part in parts if (part.get("type") or "function") in ("tool_use", "tool_call", "function")]
     return _call([*calls, *([old] if isinstance(old, dict) else [])])
 
 

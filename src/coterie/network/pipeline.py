@@ -447,8 +447,8 @@ class Pipeline(ABC):
         )
         for gathered in gathered_views:
             state.steps += map(self.meter.price, gathered.steps)
-        state.look_at(each.view for each in gathered_views)
-        return {name: each.view for name, each in zip(names, gathered_views, strict=True)}
+        state.look_at(gathered_one.view for gathered_one in gathered_views)
+        return {name: gathered_one.view for name, gathered_one in zip(names, gathered_views, strict=True)}
 
     async def _consult(
         self, specialist: Specialist, task: Task, view: ContextView, state: RequestState, say: Say | None

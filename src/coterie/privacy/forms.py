@@ -300,7 +300,7 @@ def _find_untagged(text: str, find_exact: Finder, exact: Sequence[PersonalData])
     bare = untagged(text)
     if bare is None:
         return
-    stands = {kind: bytearray(len(text)) for kind in {each.kind for each in exact}}
+    stands = {kind: bytearray(len(text)) for kind in {item.kind for item in exact}}
     for item in exact:
         stands[item.kind][item.start : item.end] = b"\1" * (item.end - item.start)
     for item in [*(one for one in find_exact(bare.text) if one.kind in _EXACT), *find_emails(bare.text)]:
@@ -340,7 +340,7 @@ def _may_be_cut(texts: Sequence[str]) -> bool:
 def _without(folded: Folded, text: str, personal_data: Iterable[PersonalData]) -> str:
     """Return a folded text in plain letters, with the findings in the original text blanked."""
     inside = bytearray(len(text))
-    for item in (each for each in personal_data if each.kind in WHOLE):
+    for item in (found_item for found_item in personal_data if found_item.kind in WHOLE):
         inside[item.start : item.end] = b"\1" * (item.end - item.start)
     shown = skeleton(folded.text) or folded.text
     if not any(inside):

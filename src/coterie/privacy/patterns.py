@@ -156,7 +156,7 @@ def _find(text: str) -> tuple[PersonalData, ...]:
 def _claimed(text: str, personal_data: Sequence[PersonalData]) -> str:
     """Return the text with letters in place of the digits of certain findings, which are not searched again."""
     pieces, at = list[str](), 0
-    for item in sorted((each for each in personal_data if each.score >= _CERTAIN), key=lambda one: one.start):
+    for item in sorted((certain for certain in personal_data if certain.score >= _CERTAIN), key=lambda one: one.start):
         if item.end > at:
             start = max(at, item.start)
             pieces += [text[at:start], _DIGIT.sub("z", text[start : item.end])]

@@ -152,7 +152,7 @@ def check_history(home: Path, champion: str | None, trust: Trust) -> HistoryChec
     """Check the history in a folder; return how far it is protected. Raises `ArtefactRefused` if it was changed."""
     path, head, lines = home / HISTORY, _read_head(home), _lines_of(home)
     changes = [_parse(path, number, line) for number, line in enumerate(lines, 1)]
-    chained = next((place for place, change in enumerate(changes) if change.before), len(changes))
+    chained = next((index for index, change in enumerate(changes) if change.before), len(changes))
     for index in range(chained, len(lines)):
         if changes[index].before != _digest_after(lines[:index]):
             problem = (

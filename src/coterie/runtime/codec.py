@@ -201,25 +201,25 @@ def strict_json(text: bytes) -> Any:  # noqa: ANN401 - JSON, whose shape the cal
     a name that occurs twice in one object.
     """
     try:
-        found = json.loads(text.decode(), object_pairs_hook=each_once, parse_constant=_refuse, parse_int=_whole)
+        document = json.loads(text.decode(), object_pairs_hook=each_once, parse_constant=_refuse, parse_int=_whole)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if b"\\u" in text:  # only an escape can make one: bytes that hold one are no UTF-8
         try:
-            json.dumps(found, ensure_ascii=False).encode()
+            json.dumps(document, ensure_ascii=False).encode()
         except UnicodeEncodeError:
             raise ValueError("half a surrogate pair is no text") from None
-    return found
+    return document
 
 
 def each_once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     """An object of pairs. Raises `ValueError` for a name that is given twice."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the name {twice[:100]!r} is given twice in one object")
-    return found
+    return members
 
 
 def _refuse(constant: str) -> None:

@@ -259,7 +259,7 @@ def select_sites(connection: DatabaseConnection, *, since: float) -> list[SiteSu
 def _described_site(connection: DatabaseConnection, summary: SiteSummary, request: str) -> SiteSummary:
     row = connection.execute("SELECT trace FROM traces WHERE request = ?", (request,)).fetchone()
     decisions = () if row is None else read_trace(request, row[0]).decisions
-    decision = next((each for each in decisions if each.site == summary.site), None)
+    decision = next((decision for decision in decisions if decision.site == summary.site), None)
     if decision is None:
         return summary
     return replace(

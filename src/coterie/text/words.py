@@ -137,6 +137,8 @@ _PERSONS: Mapping[str, tuple[str, str]] = table("persons")
 
 def persons(text: str, language: str) -> tuple[frozenset[str], frozenset[str]]:
     """The words of a text that say "we" and those that say "you" in its language; none if it has no table."""
-    said = set(re.findall(r"\w+", text.casefold()))
-    first, second = (frozenset(said.intersection(words.split())) for words in _PERSONS.get(base(language), ("", "")))
+    words_of_text = set(re.findall(r"\w+", text.casefold()))
+    first, second = (
+        frozenset(words_of_text.intersection(words.split())) for words in _PERSONS.get(base(language), ("", ""))
+    )
     return first, second

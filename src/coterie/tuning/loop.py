@@ -65,7 +65,7 @@ class Checkpoint:
         except (OSError, SafetensorError, KeyError, ValueError):
             return 0
         if _RANDOM not in tensors or any(
-            _shapes(tensors, place) != (parameter.shape,) * 3 for place, parameter in enumerate(parameters)
+            _shapes(tensors, index) != (parameter.shape,) * 3 for index, parameter in enumerate(parameters)
         ):
             return 0
         with torch.no_grad():

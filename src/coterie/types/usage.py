@@ -48,7 +48,7 @@ def total_usage(usages: Iterable[Usage]) -> Usage:
     usages_ = tuple(usages)
     if len(usages_) == 1:
         return usages_[0]
-    if not usages_ or any(each.joules_low is not None or each.joules_high is not None for each in usages_):
+    if not usages_ or any(usage.joules_low is not None or usage.joules_high is not None for usage in usages_):
         return sum(usages_[1:], usages_[0]) if usages_ else Usage()  # an empty start would make every sum an estimate
     cost: Decimal | None = Decimal(0)
     tokens_in = tokens_cached = tokens_out = 0

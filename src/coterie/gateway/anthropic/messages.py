@@ -150,7 +150,7 @@ def _as_chat(wire: MessagesRequest) -> ChatRequest:
         "response_format": _form(wire.output_config),
     }
     if functions := [tool for tool in wire.tools or () if tool.type in _FUNCTIONS]:
-        body["tools"] = [_tool(tool, place) for place, tool in enumerate(wire.tools or ()) if tool in functions]
+        body["tools"] = [_tool(tool, index) for index, tool in enumerate(wire.tools or ()) if tool in functions]
         if (wire.tool_choice or {}).get("disable_parallel_tool_use") is True:
             body["parallel_tool_calls"] = False
     if functions or not wire.tools:
@@ -160,10 +160,10 @@ def _as_chat(wire: MessagesRequest) -> ChatRequest:
     return checked.model_copy(update={"coterie": wire.coterie})
 
 
-def _tool(tool: AnthropicTool, place: int) -> dict[str, Any]:
+def _tool(tool: AnthropicTool, number: int) -> dict[str, Any]:
     if tool.input_schema is None:
-        said = f"The tool {tool.name!r:.100} has no input_schema: write the JSON Schema of its arguments."
-        raise WireError("invalid_request", said, param=f"tools[{place}].input_schema")
+        problem = f"The tool {tool.name!r:.100} has no input_schema: write the JSON Schema of its arguments."
+        raise WireError("invalid_request", problem, param=f"tools[{number}].input_schema")
     about = {"name": tool.name, "description": tool.description, "parameters": tool.input_schema}
     return {"type": "function", "function": about}
 

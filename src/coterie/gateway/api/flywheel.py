@@ -146,8 +146,8 @@ async def list_deployments(http: HTTPRequest) -> object:
 async def show_deployment(http: HTTPRequest) -> object:
     """Return the steps of a deployment."""
     books = _books(http)
-    found = await books.deployment(http.path_params["deployment"])
-    return {"deployment": found, "steps": await books.transitions(found.id)}
+    shown = await books.deployment(http.path_params["deployment"])
+    return {"deployment": shown, "steps": await books.transitions(shown.id)}
 
 
 @_shown
@@ -176,10 +176,10 @@ async def settle_alarm(http: HTTPRequest) -> object:
     """Mark an alarm as resolved."""
     books, key = _books(http), http.path_params["alarm"]
     read_wire(AlarmAction, await _body(http))
-    found = next((each for each in await books.alarms() if each.id == key), None)
-    if found is None:
+    alarm = next((alarm for alarm in await books.alarms() if alarm.id == key), None)
+    if alarm is None:
         raise InputError(f"There is no alarm {key!r}.")
-    await books.resolve(found)
+    await books.resolve(alarm)
     return {"alarms": await books.alarms(open_only=True)}
 
 

@@ -58,14 +58,14 @@ def relaying(
         aliases: Prefix of names that mean the network itself.
         extension: Name of the `coterie` object in the endpoint's bodies.
     """
-    known: tuple[object, dict[str, str], Sequence[bytes]] = (None, {}, ())
+    kept_keys: tuple[object, dict[str, str], Sequence[bytes]] = (None, {}, ())
 
     def handle(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
-        nonlocal known
-        names, current = gateway.network.models, known
+        nonlocal kept_keys
+        names, current = gateway.network.models, kept_keys
         if names is not current[0]:  # they change with the network alone, and each request asks
             keys = {model.name: key for key, model in names.items()} | {key: key for key in names}
-            current = known = names, keys, [json.dumps(name).encode() for name in keys]
+            current = kept_keys = names, keys, [json.dumps(name).encode() for name in keys]
         key, content = _named(body, *current[1:], aliases)
         if key is None or not may_relay(gateway, caller, key):
             return otherwise(gateway, caller, body)

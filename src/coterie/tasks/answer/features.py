@@ -226,11 +226,11 @@ def lexical_features(
     sets = [set(word) | (said[row] if said else set()) for row, word in enumerate(words)]
     weights = _weights(question_terms, sets)
     total = sum(weights.values()) or 1.0
-    passages, ranks = _passage_words(sentences, sets), [each.rank for each in sentences]
+    passages, ranks = _passage_words(sentences, sets), [sentence.rank for sentence in sentences]
     above = _above(sentences, language)
     kind, kinds = wanted(question, language), asked_for(question, language)
     alike = _Alike(question_terms, sets, language)
-    whole = (log(1 + len(question_terms)), alike.unheard([each.head for each in sentences]))
+    whole = (log(1 + len(question_terms)), alike.unheard([sentence.head for sentence in sentences]))
     features = np.zeros((len(sentences), len(LEXICAL)))
     for row, (sentence, own) in enumerate(zip(sentences, words, strict=True)):
         near = sets[row].union(*(sets[other] for other in _neighbours(ranks, row)))

@@ -85,7 +85,7 @@ class SentenceSurvey:
 
     def place_of(self, sentence: Sentence) -> int | None:
         """Return a sentence's place; None if it is not among the sentences."""
-        return next((index for index, each in enumerate(self.sentences) if each is sentence), None)
+        return next((index for index, candidate in enumerate(self.sentences) if candidate is sentence), None)
 
     def asked_of(self, row: Sentence) -> Asked:
         """Return the cells of a table's row that the question asks for."""

@@ -136,15 +136,15 @@ def _misplaced(number: str, sentence: str, source: str) -> bool:
     mine = [row for row, part in enumerate(parts) if numbers(part) & numbers(sentence)]
     if not mine or len(mine) == len(parts):
         return False
-    said = set(terms(sentence))
+    words_of_sentence = set(terms(sentence))
     shared = set().union(*(_own(parts[row], head=True) for row in mine))
     theirs = [_own(part, head=bool(row)) for row, part in enumerate(parts) if row not in mine]
-    if any(said & (words - shared) for words in theirs):
+    if any(words_of_sentence & (words - shared) for words in theirs):
         return True  # it names what the other number is of
     parts_told = [_own(parts[row], head=bool(row)) for row in mine]
     others = set().union(*(_own(part, head=True) for row, part in enumerate(parts) if row not in mine))
     proper = set().union(*parts_told) - others - units(source) - _BOUNDING
-    return bool(proper) and not said & proper and bool(said & (others - shared))
+    return bool(proper) and not words_of_sentence & proper and bool(words_of_sentence & (others - shared))
 
 
 def _parts(text: str) -> list[str]:
@@ -284,7 +284,7 @@ class StatementLine:
 
 def figures(texts: Iterable[str]) -> set[str]:
     """The numbers in digits, by their digits alone: "1.000" is "1,000"."""
-    return {re.sub(r"\D", "", found) for text in texts for found in _NUMBER.findall(text)}
+    return {re.sub(r"\D", "", digits) for text in texts for digits in _NUMBER.findall(text)}
 
 
 @dataclass(frozen=True, kw_only=True)

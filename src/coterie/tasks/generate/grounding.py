@@ -212,8 +212,8 @@ def check_grounding(
         models: What else judges; without them no courtesy passes, nor other words of another language.
     """
     language, models = language_of(source, "en"), models or DraftModels()
-    if not is_english(language) and (said := _verbatim(sentence, source, language)):
-        return said
+    if not is_english(language) and (verbatim := _verbatim(sentence, source, language)):
+        return verbatim
     fault = _fault_of_form(sentence, source)
     if (fault is None or fault.code == "grounding.breaks_off") and _is_courtesy(sentence, source, language, models):
         return _courtesy(sentence, language)  # a greeting may end with a comma
@@ -244,9 +244,9 @@ def _courtesy(sentence: str, language: str) -> Grounding:
 
 def _verbatim(sentence: str, source: str, language: str) -> Grounding | None:
     """A sentence that is one of the source, white space aside."""
-    said = " ".join(sentence.split())
-    for number, each in enumerate(split_sentences(source, language)):
-        if said and said == " ".join(each.split()):
+    flat = " ".join(sentence.split())
+    for number, source_sentence in enumerate(split_sentences(source, language)):
+        if flat and flat == " ".join(source_sentence.split()):
             return Grounding(ok=True, reason=Reason("grounding.stated"), evidence=(number,))
     return None
 
@@ -258,18 +258,18 @@ def _check_same(
     sources = split_sentences(source, language)
     if statements is None or not sources:
         return Grounding(ok=False, reason=Reason("grounding.not_verbatim", language=language))
-    said = statements().judge(sentence, sources)
-    if not said.sources:
+    judgement = statements().judge(sentence, sources)
+    if not judgement.sources:
         return Grounding(ok=False, reason=Reason("grounding.not_same", language=language))
-    nearest = sources[said.sources[0]]
+    nearest = sources[judgement.sources[0]]
     if fault := _fault_beside(sentence, nearest, language):
         return Grounding(ok=False, reason=fault)
-    odds = [said.odds, statements().judge(nearest, [sentence]).odds]
-    if len(said.read) > 1:
+    odds = [judgement.odds, statements().judge(nearest, [sentence]).odds]
+    if len(judgement.read) > 1:
         odds.append(statements().judge(sentence, [nearest]).odds)
     if min(odds) < 0:
         return Grounding(ok=False, reason=Reason("grounding.not_same", language=language))
-    return Grounding(ok=True, reason=Reason("grounding.stated"), evidence=said.sources[:1])
+    return Grounding(ok=True, reason=Reason("grounding.stated"), evidence=judgement.sources[:1])
 
 
 def _fault_beside(sentence: str, nearest: str, language: str) -> Reason | None:
@@ -541,9 +541,9 @@ class SupportedDraft:
 
     def completed(self, piece: str) -> Sequence[str]:
         """The sentences that this piece completes, which are to be judged. Does not block."""
-        found = self._splitter.feed(piece)
+        text = self._splitter.feed(piece)
         self._endless = self._splitter.unfinished > len(self._source) + len(self._asked) + _SLACK
-        return found
+        return text
 
     def judge(self, sentences: Sequence[str]) -> Iterator[str]:
         """Those of them that may be said, up to the first that may not. Blocks."""

@@ -27,7 +27,7 @@ class SaidValue(NamedTuple):
 
 def values_said(text: str, choices: Collection[str]) -> list[SaidValue]:
     """Return the numbers and the given choices that occur in a text, in order; none within another."""
-    values = [SaidValue(each.start(), each.end(), each[0]) for each in _NUMBER.finditer(text)]
+    values = [SaidValue(match.start(), match.end(), match[0]) for match in _NUMBER.finditer(text)]
     for choice in sorted(choices, key=len, reverse=True):
         flags = re.NOFLAG if choice.isupper() else re.IGNORECASE  # "A" is a name, and "a" a word
         for match in re.finditer(rf"(?<!\w){re.escape(choice)}(?!\w)", text, flags):
