@@ -202,8 +202,8 @@ class Supervisor:
             why = f"a new worker ended with {code} before it answered"
             if time.monotonic() > worker.late:
                 why = f"a new worker did not answer within {self.start_seconds:g} seconds ([gateway] start_seconds)"
+            self.on_replacement(why)  # the record first: who reads the line may read it
             self.say(f"{why.capitalize()}; the others stay. Send SIGHUP to try again.")
-            self.on_replacement(why)
             self._swap, self._replacing = None, []
             return
         seat = self._seats[worker.seat]
