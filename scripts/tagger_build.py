@@ -311,44 +311,63 @@ def batches(
     yield from cut
 
 
-def fit(classifier: Classifier, examples: Mapping[str, Sequence[Example]], minutes: float) -> int:
-    """Train for so many minutes, the rate falling to nothing at their end; gives the steps."""
+def optimiser_of(
+    classifier: Classifier, rates: Mapping[str, float], *, fused: bool = False
+) -> tuple[torch.optim.Optimizer, list[Tensor]]:
+    """An optimiser whose groups know their highest rate, and what it trains: all but the embeddings."""
     for parameter in classifier.transformer.embeddings.parameters():
         parameter.requires_grad = False
     body = [parameter for parameter in classifier.transformer.parameters() if parameter.requires_grad]
     own, common = [classifier.own, classifier.own_bias], list(classifier.head.parameters())
     groups = [
-        {"params": body, "rate": RATES["body"], "weight_decay": 0.01},
-        {"params": common, "rate": RATES["head"], "weight_decay": 0.0},
-        {"params": own, "rate": RATES["own"], "weight_decay": 0.3},
+        {"params": body, "rate": rates["body"], "weight_decay": 0.01},
+        {"params": common, "rate": rates["head"], "weight_decay": 0.0},
+        {"params": own, "rate": rates["own"], "weight_decay": 0.3},
     ]
-    optimiser = torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.98))
-    bits, chance = 1 << torch.arange(TAGS), random.Random(0)  # noqa: S311 - an order
+    return torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.98), fused=fused), [*body, *common, *own]
+
+
+def descend(
+    classifier: Classifier,
+    optimiser: torch.optim.Optimizer,
+    trained: Sequence[Tensor],
+    batch: Sequence[tuple[str, Example]],
+    share: float,
+) -> tuple[float, int]:
+    """One step at this share of the highest rates; gives the loss and the pieces."""
+    for param_group in optimiser.param_groups:
+        param_group["lr"] = param_group["rate"] * share
+    width = max(len(encoding.ids) for _, encoding in batch)
+    ids, mask, allowed = (torch.zeros(len(batch), width, dtype=torch.int64) for _ in range(3))
+    for row, (_, encoding) in enumerate(batch):
+        ids[row, : len(encoding.ids)] = torch.tensor(encoding.ids)
+        mask[row, : len(encoding.ids)] = 1
+        allowed[row, : len(encoding.ids)] = torch.tensor(encoding.allowed)
+    own_of = torch.tensor([GROUPS.index(name.split("/")[0]) for name, _ in batch])
+    logs = torch.log_softmax(classifier(ids, mask, own_of), dim=-1)
+    may = (allowed[..., None] & (1 << torch.arange(TAGS))) > 0
+    loss = -torch.logsumexp(logs.masked_fill(~may, -1e9), dim=-1)[allowed > 0].mean()
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(trained, 1.0)
+    optimiser.step()
+    return loss.item(), int(mask.sum())
+
+
+def fit(classifier: Classifier, examples: Mapping[str, Sequence[Example]], minutes: float) -> int:
+    """Train for so many minutes, the rate falling to nothing at their end; gives the steps."""
+    optimiser, trained = optimiser_of(classifier, RATES)
+    chance = random.Random(0)  # noqa: S311 - an order
     begun, step = time.monotonic(), 0
     while (done := (time.monotonic() - begun) / 60 / minutes) < 1:
         for batch in batches(examples, done, chance):
             done = (time.monotonic() - begun) / 60 / minutes
             if done >= 1:
                 break
-            for param_group in optimiser.param_groups:
-                param_group["lr"] = param_group["rate"] * min(1.0, step / 80) * max(0.02, 1 - done)
-            width = max(len(encoding.ids) for _, encoding in batch)
-            ids, mask, allowed = (torch.zeros(len(batch), width, dtype=torch.int64) for _ in range(3))
-            for row, (_, encoding) in enumerate(batch):
-                ids[row, : len(encoding.ids)] = torch.tensor(encoding.ids)
-                mask[row, : len(encoding.ids)] = 1
-                allowed[row, : len(encoding.ids)] = torch.tensor(encoding.allowed)
-            own_of = torch.tensor([GROUPS.index(name.split("/")[0]) for name, _ in batch])
-            logs = torch.log_softmax(classifier(ids, mask, own_of), dim=-1)
-            may = (allowed[..., None] & bits) > 0
-            loss = -torch.logsumexp(logs.masked_fill(~may, -1e9), dim=-1)[allowed > 0].mean()
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_([*body, *common, *own], 1.0)
-            optimiser.step()
+            loss, _ = descend(classifier, optimiser, trained, batch, min(1.0, step / 80) * max(0.02, 1 - done))
             step += 1
             if step % 50 == 0:
-                print(f"step {step}, {done:.0%}, loss {loss.item():.3f}", flush=True)
+                print(f"step {step}, {done:.0%}, loss {loss:.3f}", flush=True)
     return step
 
 

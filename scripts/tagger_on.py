@@ -31,18 +31,18 @@ from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel
 
 from coterie.engines.onnx import GRAPH_FILE, PROVENANCE_FILE, TOKENIZER_FILE
-from coterie.privacy.names import TAGS
 from coterie.privacy.tagger import FOLDER
 from coterie.tuning.export import WEIGHT_LIMIT, round_to
 from tagger_build import (
-    GROUPS,
     LAYERS,
     LONGEST,
     WINDOW,
     Classifier,
     Example,
     batches,
+    descend,
     example,
+    optimiser_of,
     prepared,
     read_templates,
     read_training,
@@ -141,17 +141,8 @@ def mean_of(before: Classifier, after: Classifier, share: float) -> Classifier:
 
 def fit(classifier: Classifier, examples: Mapping[str, Sequence[Example]], minutes: float, out: Path) -> dict[str, int]:
     """Train for so many minutes of this process, the rates falling to nothing; gives the steps and the pieces."""
-    for parameter in classifier.transformer.embeddings.parameters():
-        parameter.requires_grad = False
-    body = [parameter for parameter in classifier.transformer.parameters() if parameter.requires_grad]
-    own, common = [classifier.own, classifier.own_bias], list(classifier.head.parameters())
-    groups = [
-        {"params": body, "rate": RATES["body"], "weight_decay": 0.01},
-        {"params": common, "rate": RATES["head"], "weight_decay": 0.0},
-        {"params": own, "rate": RATES["own"], "weight_decay": 0.3},
-    ]
-    optimiser = torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.98), fused=True)
-    bits, chance = 1 << torch.arange(TAGS), random.Random(1)  # noqa: S311 - an order
+    optimiser, trained = optimiser_of(classifier, RATES, fused=True)
+    chance = random.Random(1)  # noqa: S311 - an order
     begun, kept, step, pieces, losses = time.process_time(), 0.0, 0, 0, list[float]()
     while True:
         for batch in batches(examples, 1.0, chance):
@@ -161,24 +152,10 @@ def fit(classifier: Classifier, examples: Mapping[str, Sequence[Example]], minut
             if spent - kept >= EVERY:
                 kept = spent
                 torch.save(classifier.state_dict(), out / "weights.pt")
-            for param_group in optimiser.param_groups:
-                param_group["lr"] = param_group["rate"] * min(1.0, (step + 1) / WARM) * max(0.01, 1 - spent / minutes)
-            width = max(len(encoding.ids) for _, encoding in batch)
-            ids, mask, allowed = (torch.zeros(len(batch), width, dtype=torch.int64) for _ in range(3))
-            for row, (_, encoding) in enumerate(batch):
-                ids[row, : len(encoding.ids)] = torch.tensor(encoding.ids)
-                mask[row, : len(encoding.ids)] = 1
-                allowed[row, : len(encoding.ids)] = torch.tensor(encoding.allowed)
-            own_of = torch.tensor([GROUPS.index(name.split("/")[0]) for name, _ in batch])
-            logs = torch.log_softmax(classifier(ids, mask, own_of), dim=-1)
-            may = (allowed[..., None] & bits) > 0
-            loss = -torch.logsumexp(logs.masked_fill(~may, -1e9), dim=-1)[allowed > 0].mean()
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_([*body, *common, *own], 1.0)
-            optimiser.step()
-            step, pieces = step + 1, pieces + int(mask.sum())
-            losses.append(loss.item())
+            share = min(1.0, (step + 1) / WARM) * max(0.01, 1 - spent / minutes)
+            loss, read = descend(classifier, optimiser, trained, batch, share)
+            step, pieces = step + 1, pieces + read
+            losses.append(loss)
             if step % TOLD == 0:
                 print(f"step {step}, {spent:.1f} min, {pieces} pieces, loss {np.mean(losses[-TOLD:]):.4f}", flush=True)
 

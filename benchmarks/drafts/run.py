@@ -39,30 +39,30 @@ def cases() -> Iterator[Case]:
     """All of them. Courtesies stand beside the first source of their language and half."""
     stored = json.loads(SENTENCES.read_text(encoding="utf-8"))
     beside: dict[tuple[str, str], str] = {}
-    for each in stored["sources"]:
-        place = (each["language"], each["half"])
-        beside.setdefault(place, each["text"])
-        yield from (Case(*place, "right", sentence, each["text"]) for sentence in each["right"])
-        yield from (Case(*place, kind, sentence, each["text"]) for kind, sentence in each["wrong"])
-    for each in stored["courtesies"]:
-        place = (each["language"], each["half"])
-        yield from (Case(*place, "courtesy", sentence, beside[place]) for sentence in each["right"])
-        yield from (Case(*place, "claim", sentence, beside[place]) for sentence in each["wrong"])
+    for source in stored["sources"]:
+        group = (source["language"], source["half"])
+        beside.setdefault(group, source["text"])
+        yield from (Case(*group, "right", sentence, source["text"]) for sentence in source["right"])
+        yield from (Case(*group, kind, sentence, source["text"]) for kind, sentence in source["wrong"])
+    for courtesies in stored["courtesies"]:
+        group = (courtesies["language"], courtesies["half"])
+        yield from (Case(*group, "courtesy", sentence, beside[group]) for sentence in courtesies["right"])
+        yield from (Case(*group, "claim", sentence, beside[group]) for sentence in courtesies["wrong"])
 
 
 def shares(models: DraftModels | None, half: str) -> dict[str, dict[str, float]]:
     """By language what is said: of what is right, of courtesies, of what is wrong, and of each kind of it."""
-    said: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    passes: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for case in cases():
         if case.half == half:
             passed = check_grounding(case.sentence, case.source, models=models).ok
             for language in (case.language, "all" if case.language == "en" else "others", "all"):
-                said[language][case.kind].append(passed)
+                passes[language][case.kind].append(passed)
                 if case.kind not in ("right", "courtesy"):
-                    said[language]["wrong"].append(passed)
+                    passes[language]["wrong"].append(passed)
     return {
-        language: {kind: round(sum(each) / len(each), 3) for kind, each in kinds.items()}
-        for language, kinds in said.items()
+        language: {kind: round(sum(passed) / len(passed), 3) for kind, passed in kinds.items()}
+        for language, kinds in passes.items()
         if language != "all"
     }
 
