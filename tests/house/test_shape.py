@@ -65,7 +65,7 @@ BUDGETS = {
     "learning": 5760,  # scopes, from tasks; files in UTF-16; a prior on confidence, patterns, wrong labels; languages
     "limits": 1620,  # rows that stay their own; spans beside storage; calls capped, or as long as such were; leases
     "logs": 1195,  # logs of model calls as training rows: a dozen formats and their containers; who asked; tokens
-    "models": 1140,  # encoders' weights, small models
+    "models": 1160,  # encoders' weights, small models; arrays that ship with the package
     "network": 2675,  # what left in a relayed head; nulls after the generalist; stages; relay, routes by schema
     "observe": 690,  # the sums of several workers; counters added up
     "policy": 740,

@@ -11,7 +11,6 @@ public set.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import unicodedata
 from collections.abc import Iterable
@@ -22,9 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from safetensors.numpy import load
 
-from coterie.errors import ArtefactRefused
+from coterie.models.files import bundled_arrays
 from coterie.types import Reason, Verdict
 
 FOLDER = Path(__file__).parent / "orders"
@@ -151,13 +149,7 @@ def _stretches(read: str) -> tuple[Pieces, np.ndarray]:
 def bundled_orders() -> OrderModel:
     """Return the bundled model. Raises `ArtefactRefused` for a changed file."""
     about = json.loads(PROVENANCE.read_text(encoding="utf-8"))
-    content = WEIGHTS.read_bytes()
-    if hashlib.sha256(content).hexdigest() != about["sha256"]:
-        raise ArtefactRefused(
-            f"The weights {WEIGHTS.name!r} of the package are not the ones that it was made with.",
-            hint="Install the package again.",
-        )
-    arrays = load(content)
+    arrays = bundled_arrays(WEIGHTS, about["sha256"])
     return OrderModel(
         weights=arrays["weights"], scales=arrays["scales"], bias=arrays["bias"], least=float(about["least"])
     )

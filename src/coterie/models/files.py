@@ -13,6 +13,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Self
 
+import numpy as np
 import platformdirs
 
 from coterie.errors import ArtefactRefused, ModelMissing
@@ -67,6 +68,27 @@ def verify(path: Path, expected: str, hint: str) -> None:
         raise ArtefactRefused(
             f"Model file {str(path)!r} has the checksum {actual}, not the pinned {expected}.", hint=hint
         )
+
+
+def bundled_arrays(file: Path, sha256: str) -> dict[str, np.ndarray]:
+    """Read the arrays of a safetensors file that ships with the package.
+
+    Raises:
+        ArtefactRefused: the file does not match its checksum, or is no safetensors file.
+    """
+    from safetensors import SafetensorError  # noqa: PLC0415 - only for those who read such a file
+    from safetensors.numpy import load  # noqa: PLC0415
+
+    content = file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ArtefactRefused(
+            f"The file {file.name!r} of the package is not the one that it was made with.",
+            hint="Install the package again.",
+        )
+    try:
+        return load(content)
+    except SafetensorError as error:
+        raise ArtefactRefused(f"The file {file.name!r} of the package cannot be read: {error}.") from error
 
 
 # --- Snapshots: models of several files, from the hub or a Python package.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -12,10 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_arrays
 
 from coterie.errors import ArtefactRefused
+from coterie.models.files import bundled_arrays
 from coterie.types import Output
 
 # --- Small networks on the encoder's vectors and tokens, as the package carries them for the encoders that it knows.
@@ -68,18 +66,12 @@ def bundled_heads(encoder: str) -> TurnHeads | None:
     about = encoders[encoder]
     heads: dict[str, Perceptron] = {}
     for file, sha256 in about["files"].items():
-        content = (FOLDER / file).read_bytes()
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise ArtefactRefused(
-                f"The turn models {file!r} of the package are not the ones that it was made with.",
-                hint="Install the package again.",
-            )
+        arrays = bundled_arrays(FOLDER / file, sha256)
         try:
-            arrays = load_arrays(content)
             heads |= {
                 name: Perceptron.of(arrays, name) for name in dict.fromkeys(key.rpartition(".")[0] for key in arrays)
             }
-        except (SafetensorError, KeyError, ValueError) as error:
+        except (KeyError, ValueError) as error:
             raise ArtefactRefused(f"The turn models {file!r} cannot be read: {error}.") from error
     return TurnHeads(
         encoder=encoder,

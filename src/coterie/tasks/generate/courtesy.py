@@ -6,16 +6,14 @@ from sentences in seven languages; what it finds in one that was left out of the
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_arrays
 
 from coterie.engines.reading import LowerLayers, bundled_reader, has_reader
 from coterie.errors import ArtefactRefused
+from coterie.models.files import bundled_arrays
 from coterie.runtime.codec import parse_json
 from coterie.text.language import base
 from coterie.turns.reader import Perceptron, unit_states
@@ -43,15 +41,15 @@ class CourtesyModel:
     """
 
     def __init__(self, lower: LowerLayers) -> None:
-        about, content = parse_json(PROVENANCE.read_bytes()), WEIGHTS.read_bytes()
-        if about["sha256"] != hashlib.sha256(content).hexdigest() or about["lower_sha256"] != lower.sha256:
+        about = parse_json(PROVENANCE.read_bytes())
+        if about["lower_sha256"] != lower.sha256:
             raise ArtefactRefused(
                 f"The file {WEIGHTS.name!r} of the package is not the one that its reading model goes with.",
                 hint="Install the package again.",
             )
         try:
-            self._head = Perceptron.of(load_arrays(content), "courtesy")
-        except (SafetensorError, KeyError, ValueError) as error:
+            self._head = Perceptron.of(bundled_arrays(WEIGHTS, about["sha256"]), "courtesy")
+        except (KeyError, ValueError) as error:
             raise ArtefactRefused(f"The file {WEIGHTS.name!r} cannot be read: {error}.") from error
         self._lower, self._least, self._languages = lower, float(about["threshold"]), frozenset(about["languages"])
 
