@@ -8,14 +8,13 @@ modules in the order in which a request meets them:
     call         on whose behalf a call is made: principal, pseudonyms, limits
     egress       what leaves this machine, and what came of it
     label        sensitivity and its order
-    route        the specialists that are asked
     context      what a session knows, and the view of it that a specialist gets
     engine       the prompt and the output of an engine
     finding      the result of a specialist
     decision     typed questions, and the probabilities that answer one
     flywheel     captured calls, jobs, deployments, labels
-    trace        the answer and the record of how it was made
-    usage, ledger, settlement, reading
+    trace        the answer, the specialists that are asked for it, and the record of how it was made
+    usage, ledger, reading
                  what was spent, its totals, what one request writes to the store, and what pages read of it
 """
 
@@ -71,14 +70,19 @@ from coterie.types.flywheel import (
 from coterie.types.label import Label, Labelled, Release, label_without_pii
 from coterie.types.reading import (
     TOTALS_PARTS,
+    AuditEvent,
+    Feedback,
     Grouping,
     Ledger,
     LedgerRow,
+    LedgerSummary,
     Opinion,
     RequestFilter,
     RequestLine,
     RequestPage,
     SessionPage,
+    SessionSummary,
+    Settlement,
     SiteSummary,
     Totals,
     TotalsPart,
@@ -100,9 +104,18 @@ from coterie.types.request import (
     Task,
     Tools,
 )
-from coterie.types.route import Part, Route, SpecialistCard
-from coterie.types.settlement import AuditEvent, Feedback, LedgerSummary, SessionSummary, Settlement
-from coterie.types.trace import Answer, Decisions, Delta, DocumentAnswer, Stage, Status, Trace
+from coterie.types.trace import (
+    Answer,
+    Decisions,
+    Delta,
+    DocumentAnswer,
+    Part,
+    Route,
+    SpecialistCard,
+    Stage,
+    Status,
+    Trace,
+)
 from coterie.types.usage import Usage, total_usage
 
 __all__ = [

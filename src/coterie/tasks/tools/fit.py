@@ -26,12 +26,28 @@ from coterie.tasks.contract import TaskType
 from coterie.tasks.extract.fit import train_extract
 from coterie.tasks.extract.section import ExtractSection
 from coterie.tasks.extract.task import TASK as EXTRACT
-from coterie.tasks.tools.arguments import Argument, arguments_of, field_types, in_words
-from coterie.tasks.tools.loading import CHOOSER, READER, assemble, choice_prefix, prefixed, silence_prefix
-from coterie.tasks.tools.model import NOTHING, SAID, as_label, describe_functions, said_choices, says
+from coterie.tasks.tools.model import (
+    CHOOSER,
+    NOTHING,
+    READER,
+    SAID,
+    Argument,
+    arguments_of,
+    as_label,
+    assemble,
+    choice_prefix,
+    describe_functions,
+    field_types,
+    in_words,
+    left_over,
+    prefixed,
+    said_choices,
+    says,
+    silence_prefix,
+    values_said,
+)
 from coterie.tasks.tools.rows import ARGUMENTS, functions_of
 from coterie.tasks.tools.section import ToolsSection
-from coterie.tasks.tools.several import left_over, values_said
 from coterie.types import Function
 
 if TYPE_CHECKING:

@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from coterie.errors import DataError
 from coterie.protocols import Engine, Specialist
 from coterie.runtime.codec import from_json, parse_json, to_json
 from coterie.runtime.concurrency import side_by_side
 from coterie.specialists.acceptance import abstention
 from coterie.structured.functions import stored_calls, written_calls
-from coterie.structured.schema import fault
-from coterie.tasks.tools.arguments import Argument
+from coterie.structured.schema import Node, fault
+from coterie.tasks.classify.loading import load_classify
+from coterie.tasks.classify.section import ClassifySection
+from coterie.tasks.contract import Parts, Stored
+from coterie.tasks.extract.model import load_extract
 from coterie.tasks.tools.section import NO_FUNCTION
-from coterie.tasks.tools.several import LONGEST, SaidValue, halves, left_over, values_said
 from coterie.types import (
     MOST_CALLS,
     SYSTEM,
@@ -36,6 +39,76 @@ from coterie.types import (
     SpecialistCard,
     Task,
 )
+
+# --- The source of an argument's value, by its schema: words of the text, one of a few values, or a constant.
+
+Kind = Literal["text", "number", "date", "choice", "constant"]
+_QUOTED: Mapping[str, Kind] = {"string": "text", "number": "number", "integer": "number"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Argument:
+    """One argument of a function, with the source of its value."""
+
+    name: str
+    kind: Kind
+    required: bool
+    whole: bool = False
+    """Whether it is a number without a fraction."""
+    field: str = ""
+    """The extractor's field that finds it; functions share one field for arguments of one name and kind."""
+    constant: Any = None
+
+
+def arguments_of(functions: Iterable[Function]) -> dict[str, tuple[Argument, ...]]:
+    """Return the arguments of each function by its name. Raises `DataError` for one that cannot be filled in."""
+    fields: dict[tuple[str, str], str] = {}
+    by_function = {}
+    for function in functions:
+        properties, required = function.schema["properties"], function.schema["required"]
+        by_function[function.name] = tuple(
+            _argument(function.name, name, node, required=name in required, fields=fields)
+            for name, node in properties.items()
+        )
+    return by_function
+
+
+def _argument(function: str, name: str, node: Node, *, required: bool, fields: dict[tuple[str, str], str]) -> Argument:
+    node = _without_null(node)
+    if "enum" in node and len(node["enum"]) == 1:
+        return Argument(name=name, kind="constant", required=required, constant=node["enum"][0])
+    if "enum" in node or node.get("type") == "boolean":
+        return Argument(name=name, kind="choice", required=required)
+    kind = _QUOTED.get(str(node.get("type")))
+    if kind is None:
+        raise DataError(
+            f"The argument {name!r} of the function {function!r} is neither a text, a number, a boolean nor an enum.",
+            hint="Let a `generate` specialist or the generalist call this function.",
+        )
+    kind = "date" if node.get("format") == "date" else kind
+    field = fields.setdefault((name, kind), f"a{len(fields)}")
+    return Argument(name=name, kind=kind, required=required, whole=node.get("type") == "integer", field=field)
+
+
+def _without_null(node: Node) -> Node:
+    options = [option for option in node.get("anyOf", ()) if option != {"type": "null"}]
+    return options[0] if len(options) == 1 else node
+
+
+def in_words(warning: str, arguments: Mapping[str, tuple[Argument, ...]]) -> str:
+    """Return a warning of the extractor with the argument's name in place of the internal name of its field."""
+    field, _, rest = warning.partition(": ")
+    named = (argument.name for several in arguments.values() for argument in several if argument.field == field)
+    name = next(named, None) if rest else None
+    return f"arguments: {warning}" if name is None else f"argument {name!r}: {rest}"
+
+
+def field_types(arguments: Mapping[str, tuple[Argument, ...]]) -> dict[str, str]:
+    """Return the extractor's fields with their types."""
+    return {argument.field: argument.kind for several in arguments.values() for argument in several if argument.field}
+
+
+# --- The specialist.
 
 NOTHING = "null"
 """The label of an argument that is left out."""
@@ -268,3 +341,144 @@ def stored_functions(described: Mapping[str, Any]) -> dict[str, Function]:
 def as_label(value: object) -> str:
     """Return an argument's value as a label."""
     return json.dumps(value, ensure_ascii=False)
+
+
+# --- Several orders in one text: the values in it, those that a call leaves over, and where to split it. No language is
+# known: a value is a number in figures, or a choice that training texts contain word for word.
+
+_NUMBER = re.compile(r"(?<![\w.,])\d+(?:[.,]\d+)*(?!\w)")
+_WORD = re.compile(r"\S+")
+MOST_CUTS = 12
+"""Most places at which a text is split on trial."""
+LONGEST = 400
+"""Most characters of a text that is split: orders are short."""
+
+
+class SaidValue(NamedTuple):
+    """A value in a text."""
+
+    start: int
+    end: int
+    text: str
+
+
+def values_said(text: str, choices: Collection[str]) -> list[SaidValue]:
+    """Return the numbers and the given choices that occur in a text, in order; none within another."""
+    values = [SaidValue(match.start(), match.end(), match[0]) for match in _NUMBER.finditer(text)]
+    for choice in sorted(choices, key=len, reverse=True):
+        flags = re.NOFLAG if choice.isupper() else re.IGNORECASE  # "A" is a name, and "a" a word
+        for match in re.finditer(rf"(?<!\w){re.escape(choice)}(?!\w)", text, flags):
+            if not any(match.start() < other.end and other.start < match.end() for other in values):
+                values.append(SaidValue(match.start(), match.end(), choice))
+    return sorted(values)
+
+
+def left_over(values: Sequence[SaidValue], used: Collection[object]) -> list[SaidValue]:
+    """Return the values that a call does not use as arguments or as words that express them."""
+    numbers = {float(value) for value in used if isinstance(value, int | float)}
+    texts = [text.casefold() for text in used if isinstance(text, str)]
+    return [
+        value
+        for value in values
+        if not (numbers & _readings(value.text) or any(value.text.casefold() in text for text in texts))
+    ]
+
+
+def _readings(text: str) -> set[float]:
+    """Return the possible values of a number: with commas or full stops as thousands or decimal separators."""
+    if not _NUMBER.fullmatch(text):
+        return set()
+    forms = {text.replace(",", "").replace(".", ""), text.replace(",", ""), text.replace(".", "").replace(",", ".")}
+    return {float(form) for form in forms if form.count(".") <= 1}
+
+
+class Halves(NamedTuple):
+    """A text split in two."""
+
+    first: str
+    second: str
+    again: str
+    """The second half after the words before the first value."""
+
+
+def halves(text: str, values: Sequence[SaidValue]) -> Iterator[Halves]:
+    """Yield the ways to split a text at the beginning of a word between two of its values, the first ones first.
+
+    The second half of "open hive 4 and hive 6" is "and hive 6" and means "open hive 6": few people repeat the verb.
+    """
+    starts = [match.start() for match in _WORD.finditer(text)]
+    cuts = [at for at in starts if values[0].end <= at <= values[-1].start]
+    for cut in cuts[:MOST_CUTS]:
+        behind = [value for value in values if value.start >= cut]
+        if any(value.start < cut < value.end for value in values):
+            continue
+        yield Halves(text[:cut].strip(), text[cut:], text[: values[0].start] + text[behind[0].start :])
+
+
+# --- A version's files.
+
+CHOOSER, READER = "function-", "reader-"
+
+
+def choice_prefix(number: int) -> str:
+    """Return the prefix of file names for the choice argument at this place."""
+    return f"choice{number}-"
+
+
+def silence_prefix(number: int) -> str:
+    """Return the prefix of file names for the classifier of whether that argument is mentioned."""
+    return f"silence{number}-"
+
+
+def prefixed(prefix: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return a part's files under the names that they have in a version."""
+    return {prefix + name: content for name, content in files.items()}
+
+
+def assemble(
+    card: SpecialistCard, described: Mapping[str, Any], files: Mapping[str, bytes], *, encoder: Engine
+) -> ToolsSpecialist:
+    """Return the specialist of a version's files. Raises `LookupError`, `TypeError` or `ValueError` if invalid."""
+    functions = stored_functions(described)
+    arguments = arguments_of(functions.values())
+    section = ClassifySection.model_construct(task="classify")
+    parts = Parts(encoder=encoder, models={})
+
+    def classifier(prefix: str) -> Specialist | None:
+        own = _own(prefix, files)
+        if not own:
+            return None
+        about = parse_json(own["model.json"])
+        return load_classify(replace(card, rung=about["rung"]), section, Stored(described=about, files=own), parts)
+
+    chooser, read = classifier(CHOOSER), _own(READER, files)
+    if chooser is None:
+        raise LookupError("it has nothing that chooses a function")
+    reader = None
+    if read:
+        about = parse_json(read["model.json"])
+        reader = load_extract(replace(card, rung=about["rung"]), about, read, encoder=encoder, model=_no_model)
+    several = [
+        (name, argument.name) for name, own in arguments.items() for argument in own if argument.kind == "choice"
+    ]
+    choices = {key: filler for index, key in enumerate(several) if (filler := classifier(choice_prefix(index)))}
+    silences = {key: filler for index, key in enumerate(several) if (filler := classifier(silence_prefix(index)))}
+    return ToolsSpecialist(
+        card=card,
+        functions=functions,
+        arguments=arguments,
+        chooser=chooser,
+        reader=reader,
+        choices=choices,
+        silences=silences,
+        literal=frozenset((str(name), str(argument)) for name, argument in described.get("literal", ())),
+        whole=frozenset(str(name) for name in described.get("whole", ())),
+    )
+
+
+def _own(prefix: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {name.removeprefix(prefix): files[name] for name in files if name.startswith(prefix)}
+
+
+def _no_model() -> Engine:
+    raise ValueError("its reader asks no model")

@@ -22,7 +22,7 @@ from coterie.learning.reading import TEXT, RowReader, RowsRead
 from coterie.runtime.codec import parse_json
 from coterie.structured.functions import function_of
 from coterie.structured.schema import fault
-from coterie.tasks.tools.arguments import Argument, arguments_of
+from coterie.tasks.tools.model import Argument, arguments_of
 from coterie.tasks.tools.section import NO_FUNCTION, ToolsSection
 from coterie.types import Function
 

@@ -81,7 +81,7 @@ class ToolsTask(TaskType[ToolsSection]):
 
     def load(self, card: SpecialistCard, section: ToolsSection, stored: Stored, parts: Parts) -> Specialist:
         """Return the parts of the version's rung."""
-        from coterie.tasks.tools.loading import assemble
+        from coterie.tasks.tools.model import assemble
 
         return assemble(card, stored.described, stored.files, encoder=parts.encoder)
 
