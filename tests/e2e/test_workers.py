@@ -35,6 +35,15 @@ def work(place):
 
     asyncio.run(serve(open_network, section, on_ready=lambda _: place.ready(), place=place))
 
+fork = os.fork
+
+def fork_if_allowed():
+    if (folder / "no_process").exists():
+        raise BlockingIOError(11, "no process is left")
+    return fork()
+
+os.fork = fork_if_allowed
+
 with bind(section) as listener:
     listener.listen(128)
     supervisor = Supervisor(
@@ -81,13 +90,13 @@ class Served:
 
 
 @asynccontextmanager
-async def served(folder, start_seconds=LONG):
+async def served(folder, start_seconds=LONG, stderr=asyncio.subprocess.PIPE):
     """Two workers before fakes."""
     fakes = Path(__file__).parents[1] / "null" / "gateway" / "conftest.py"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PROGRAM, str(fakes), str(folder), str(start_seconds)),
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        stderr=stderr,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     try:
@@ -174,6 +183,34 @@ async def test_a_replacement_that_never_answers(tmp_path):
         await until(note.exists)  # written once it was said
         assert "did not answer within 0.5 seconds" in json.loads(note.read_text())["why"]
         assert await server.ask() == 200
+
+
+async def test_messages_that_cannot_be_written(tmp_path):
+    """A log on a full disk stops nobody: killed workers are started again, and all are replaced."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    async with served(tmp_path, stderr=full) as server:
+        before = server.workers()
+        os.kill(min(before), signal.SIGKILL)
+        after = await server.until(lambda there: len(there) == 2 and min(before) not in there)
+        await replaced_without_a_refusal(server, lambda: server.process.send_signal(signal.SIGHUP))
+        assert not server.workers() & after
+    os.close(full)
+
+
+async def test_no_process_is_left(tmp_path):
+    """A worker that cannot be forked is started once it can; a replacement leaves the old ones."""
+    async with served(tmp_path) as server:
+        before = server.workers()
+        (tmp_path / "no_process").touch()
+        server.process.send_signal(signal.SIGHUP)
+        note = tmp_path / "state" / "workers.json"
+        await until(note.exists)
+        assert server.workers() == before
+        os.kill(min(before), signal.SIGKILL)
+        await server.until(lambda there: len(there) == 1)
+        assert await server.ask() == 200
+        (tmp_path / "no_process").unlink()
+        await server.until(lambda there: len(there) == 2)
 
 
 async def test_workers_end_with_their_supervisor(tmp_path):

@@ -58,7 +58,7 @@ BUDGETS = {
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 5995,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
-    "gateway": 7745,  # changes in the folder; deployments, review over HTTP; local models at each door; calls checked
+    "gateway": 7775,  # changes in the folder; deployments, review over HTTP; local models at each door; lasting workers
     "generalist": 1575,  # whole answers asked for whole; functions
     "governance": 3660,  # write-ahead entries, what never left; MCP; one look at a prompt; sign-ins; orders are learned
     "knowledge": 6960,  # XLSX, PPTX, tables of PDF, columns by their cells, dates; names of loose files, what changed
@@ -67,7 +67,7 @@ BUDGETS = {
     "logs": 1195,  # logs of model calls as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1160,  # encoders' weights, small models; arrays that ship with the package
     "network": 2675,  # what left in a relayed head; nulls after the generalist; stages; relay, routes by schema
-    "observe": 690,  # the sums of several workers; counters added up
+    "observe": 785,  # the sums of several workers, in space that is reserved; counters added up
     "policy": 740,
     "privacy": 3270,  # names by a token classifier and its head; values in every form: encoded, look-alike, cut, tagged
     "protocols": 720,  # what reads turns; what gates read; functions; the flywheel, its calls, what is named

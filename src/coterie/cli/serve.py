@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -117,12 +116,11 @@ def _supervise(
         raise InputError(
             f"Asked for {section.workers} workers; this system has no fork.", hint="Leave --workers out: one serves."
         )
-    me, counted = os.getpid(), tempfile.mkdtemp(prefix="coterie-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = counted  # before the library is imported: all workers count there
+    from coterie.observe.shared import make_folder, release, reserve
+
+    me, (counted, _) = os.getpid(), make_folder()  # before the library is imported: all workers count there
     for library in ("OPENBLAS", "OMP", "MKL"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")  # a process with threads cannot be forked
-    from prometheus_client.multiprocess import mark_process_dead
-
     import coterie.assembly  # noqa: F401 - what workers need is imported here, once, and its memory is shared
     from coterie.config.file import load_config
     from coterie.engines.encoders import open_encoder
@@ -148,6 +146,7 @@ def _supervise(
         _announce(announced[0], config, as_json=as_json)
 
     def work(worker: WorkerPlace) -> None:
+        reserve(counted)
         now = load_config(folder)
         ring = open_keys(now, folder)
 
@@ -179,7 +178,7 @@ def _supervise(
                 on_replacement=ReplacementNote(folder),
                 watched=watch_process(folder),
                 on_ready=announce,
-                on_end=lambda pid: mark_process_dead(pid, counted),  # type: ignore[no-untyped-call]
+                on_end=lambda pid: release(counted, pid),
                 say=remark,
             )
             return supervisor.run()

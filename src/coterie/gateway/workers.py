@@ -176,8 +176,13 @@ class Supervisor:
             os.kill(worker.pid, signal.SIGTERM)
 
     def _replace_all(self, why: str) -> None:
-        self.say(f"Replacing the workers one by one: {why}.")
+        self._tell(f"Replacing the workers one by one: {why}.")
         self._replacing = list(range(self.workers))
+
+    def _tell(self, text: str) -> None:
+        """Tell the operator; a message that cannot be written, as on a full disk, ends nothing."""
+        with suppress(OSError):
+            self.say(text)
 
     def _reap(self) -> None:
         """Collect ended workers."""
@@ -202,14 +207,20 @@ class Supervisor:
             why = f"a new worker ended with {code} before it answered"
             if time.monotonic() > worker.late:
                 why = f"a new worker did not answer within {self.start_seconds:g} seconds ([gateway] start_seconds)"
-            self.on_replacement(why)  # the record first: who reads the line may read it
-            self.say(f"{why.capitalize()}; the others stay. Send SIGHUP to try again.")
-            self._swap, self._replacing = None, []
+            self._give_up_replacing(why)
             return
-        seat = self._seats[worker.seat]
-        seat.pause = 0.0 if worker.ready else min(max(2 * seat.pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+        self._start_later(worker.seat, at_once=worker.ready)
+        self._tell(f"Worker {worker.seat} ended with {code} and is started again.")
+
+    def _give_up_replacing(self, why: str) -> None:
+        self._swap, self._replacing = None, []
+        self.on_replacement(why)  # the record first: who reads the line may read it
+        self._tell(f"{why.capitalize()}; the others stay. Send SIGHUP to try again.")
+
+    def _start_later(self, number: int, *, at_once: bool = False) -> None:
+        seat = self._seats[number]
+        seat.pause = 0.0 if at_once else min(max(2 * seat.pause, _FIRST_PAUSE), _LONGEST_PAUSE)
         seat.due = time.monotonic() + seat.pause
-        self.say(f"Worker {worker.seat} ended with {code} and is started again.")
 
     # --- what is due -------------------------------------------------------------------------------
 
@@ -225,7 +236,11 @@ class Supervisor:
         for number, seat in enumerate(self._seats):
             if seat.due is not None and now >= seat.due:
                 seat.due = None
-                self._spawn(number)
+                try:
+                    self._spawn(number)
+                except OSError as error:
+                    self._start_later(number)
+                    self._tell(f"Worker {number} cannot be started now: {error.strerror or error}.")
                 if self._is_worker:
                     return
         self._welcome()
@@ -262,8 +277,11 @@ class Supervisor:
             if self._replacing:
                 seat = self._replacing.pop(0)
                 here = [worker for worker in self._alive.values() if worker.seat == seat]
-                if here and (fresh := self._spawn(seat)) is not None:
-                    self._swap = here[0], fresh
+                try:
+                    if here and (fresh := self._spawn(seat)) is not None:
+                        self._swap = here[0], fresh
+                except OSError as error:
+                    self._give_up_replacing(f"a new worker cannot be started: {error.strerror or error}")
             return
         old, fresh = self._swap
         if old.pid not in self._alive:
@@ -276,10 +294,19 @@ class Supervisor:
     # --- workers -----------------------------------------------------------------------------------
 
     def _spawn(self, seat: int) -> _Worker | None:
-        """Fork a worker and return it; in the worker itself, store its place and return None."""
+        """Fork a worker and return it; in the worker itself, store its place and return None.
+
+        Raises `OSError`: there is no process or no descriptor left for it.
+        """
         reading, saying = os.pipe()
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # one for the worker must not wake up the supervisor
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            os.close(reading)
+            os.close(saying)
+            raise
         if pid == 0:
             self._is_worker, self._own = True, (seat, saying)
             os.close(reading)
