@@ -81,7 +81,13 @@ ORDER = (
     "plan",
     "workers",
     "web_page",
+    "vllm",
+    "ray",
+    "bundle",
+    "postgres_kills",
+    "console",
     "flywheel",
+    "rebuild",
 )
 NONE = "-"
 
@@ -166,7 +172,7 @@ MEASURED = (
     "specialist",
     "lexical floor",
     "GPT-4-turbo, published",
-    "answered alone, accuracy of those",
+    "answered without escalation, accuracy of those",
     "p50",
     "money per 1,000",
     "energy per 1,000",
@@ -181,13 +187,25 @@ def claim_rows() -> Iterator[Row]:
     for name in ORDER:
         folder = f"[`{name}`]({name})"
         result = read_result(name)
-        if result is None:
-            yield (NONE, folder, NONE, "not run yet")
+        if result is None or "figures" not in result:
+            recorded = any((FOLDER / name).rglob("*.json"))
+            yield (_heading(name), folder, NONE, "figures on its page" if recorded else "not run yet")
             continue
         bars = result.get("bars") or [None]
         for index, bar in enumerate(bars):
-            claim = result.get("claim", NONE) if index == 0 else ""
+            claim = _claim(result, name) if index == 0 else ""
             yield (claim, folder if index == 0 else "", _bar(bar, name), _result(bar, name, result["figures"]))
+
+
+def _claim(result: Figures, name: str) -> str:
+    claim = str(result.get("claim", name))
+    return _heading(name) if claim == name else claim
+
+
+def _heading(name: str) -> str:
+    """The first heading of a benchmark's page."""
+    first = (FOLDER / name / "README.md").read_text(encoding="utf-8").splitlines()[0]
+    return first.removeprefix("# ").removeprefix("Claim: ")
 
 
 def _bar(bar: Figures | None, name: str) -> str:
@@ -208,11 +226,11 @@ def _shares(name: str, figures: Figures) -> str:
     if name == "drafts":
         others = figures["test"]["with_models"]["others"]
         return (
-            f"of sentences held out in five languages {others['wrong']:.2f} of the wrong ones said, "
+            f"of held-out sentences in five languages {others['wrong']:.2f} of the wrong ones passed, "
             f"{others['right']:.2f} of the right ones, {others['courtesy']:.2f} of the courtesies"
         )
     right, wrong = (figures["held_out"][f"{key}_ones_said"]["share"] for key in ("right", "wrong"))
-    return f"of sentences held out, {wrong:.2f} of the wrong ones said, {right:.2f} of the right ones"
+    return f"of held-out sentences {wrong:.2f} of the wrong ones passed, {right:.2f} of the right ones"
 
 
 def _result(bar: Figures | None, name: str, figures: Figures) -> str:
