@@ -21,7 +21,7 @@ class RememberingEncoder(OnnxEncoder):
 
     def __init__(self, store: Path | None = None) -> None:
         files = {name: (BUNDLED_ENCODER / name).read_bytes() for name in ENCODER_FILES}
-        super().__init__(files, place="the package", graph=BUNDLED_ENCODER / GRAPH_FILE)
+        super().__init__(files, location="the package", graph=BUNDLED_ENCODER / GRAPH_FILE)
         self._store = store
         self._vectors: dict[bytes, np.ndarray] = {}
         self._added = 0

@@ -33,7 +33,7 @@ def work(place):
     async def open_network():
         return runpy.run_path(fakes)["network"]._get_wrapped_function()()
 
-    asyncio.run(serve(open_network, section, on_ready=lambda _: place.ready(), place=place))
+    asyncio.run(serve(open_network, section, on_ready=lambda _: place.ready(), worker=place))
 
 fork = os.fork
 

@@ -61,7 +61,7 @@ def test_vectors(place, architecture):
     write_as(place / "tiny", architecture)
     base = find_base("tiny", place)
     network = build_network(base)
-    encoder = OnnxEncoder(encoder_files(network, base), place="a test")
+    encoder = OnnxEncoder(encoder_files(network, base), location="a test")
 
     exact = exact_vectors(network, base, TEXTS)
     assert (exact * encoder.encode(TEXTS)).sum(axis=1).min() > 0.999
@@ -74,7 +74,7 @@ def test_tags(place, architecture):
     write_as(place / "tiny", architecture)
     base = find_base("tiny", place)
     network = build_token_network(base, 2, kept=0.5)
-    tagger = OnnxTagger(tagger_files(network, base), place="a test")
+    tagger = OnnxTagger(tagger_files(network, base), location="a test")
 
     exact, tags = exact_tags(network, base, TEXTS), tagger.tag(TEXTS)
     assert max(float(np.abs(a.logits - b.logits).max()) for a, b in zip(exact, tags, strict=True)) < 0.1
@@ -126,7 +126,9 @@ def test_pooled_as_it_was_made(place):
 
     assert base.pooling == "first"
     assert np.abs(first - mean).max() > 0.1
-    assert (OnnxEncoder(encoder_files(network, base), place="a test").encode(TEXTS) * first).sum(axis=1).min() > 0.999
+    assert (OnnxEncoder(encoder_files(network, base), location="a test").encode(TEXTS) * first).sum(
+        axis=1
+    ).min() > 0.999
 
 
 def test_pooled_otherwise(place):

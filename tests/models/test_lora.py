@@ -362,7 +362,7 @@ async def test_a_chat_is_cut_into_the_tokens_that_are_served(smollm2):
     """Training reads the prompt that llama.cpp makes of the same messages: as many tokens of it, and the same end."""
     base, tokens, _ = smollm2
     messages = Drafting(instruction="Thank the customer.").messages(
-        asked="Where is it?", key="card_arrival", source="X."
+        message="Where is it?", key="card_arrival", source="X."
     )
     engine = LlamaEngine("small", base.path, threads=1, parallel=1, window=256)
     try:

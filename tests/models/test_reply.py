@@ -74,7 +74,7 @@ async def test_a_reply_says_what_the_help_text_says(reply, intent, text):
     assert finding.accepted
     assert "".join(pieces) == finding.text
     for sentence in split_sentences(finding.text):
-        assert check_grounding(sentence, reply.sources[intent], asked=text, models=bundled_models()).ok, sentence
+        assert check_grounding(sentence, reply.sources[intent], message=text, models=bundled_models()).ok, sentence
 
 
 async def test_the_model_writes_and_does_not_merely_fall_back(reply):

@@ -151,7 +151,7 @@ class ByName:
         parts = tuple(
             Part(
                 text=request.text if len(names) == 1 else f"about {name}",
-                stages=plan_stages(name, self.cards, readers=True, known=known_facts(context)),
+                stages=plan_stages(name, self.cards, readers=True, earlier_facts=known_facts(context)),
                 score=0.9,
             )
             for name in names

@@ -220,7 +220,7 @@ def _find(
                 keep=keep,
                 progress=progress,
                 model=_tuned_model(tuned, config, folder),
-                asked=teacher,
+                asked_model=teacher,
             )
     except KeyboardInterrupt:
         _say_what_is_kept(section, keep)

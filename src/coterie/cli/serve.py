@@ -162,7 +162,7 @@ def _supervise(
             ring=ring,
             on_ready=ready,
             front=_fronted(folder, opener),
-            place=worker,
+            worker=worker,
         )
         run(serving)
 

@@ -136,7 +136,7 @@ class Console:
                 *(Route(path, handler, methods=list(methods)) for path, methods, handler in self._handlers()),
                 *signing.provider_routes(self.place),
             ],
-            middleware=[Middleware(Door, place=self.place)],
+            middleware=[Middleware(Door, console=self.place)],
         )
         self._pages.router.redirect_slashes = False
         self._pages.state.gateway = self.place.gateway
@@ -200,8 +200,8 @@ async def show_error(visit: Visit, error: Exception) -> Response:
 class Door:
     """Middleware of every page: access control, the origin check of forms, and the security headers."""
 
-    def __init__(self, app: ASGIApp, *, place: Place) -> None:
-        self._app, self._place = app, place
+    def __init__(self, app: ASGIApp, *, console: Place) -> None:
+        self._app, self._place = app, console
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

@@ -136,7 +136,7 @@ class OnnxEncoder:
         files: Mapping[str, bytes],
         *,
         name: str = "onnx",
-        place: str = "these files",
+        location: str = "these files",
         graph: Path | None = None,
         threads: int = 1,
         max_batch: int = 32,
@@ -149,7 +149,7 @@ class OnnxEncoder:
         Args:
             files: Content of `ENCODER_FILES` by name.
             name: Its key in the ledger.
-            place: The origin of the files, for errors.
+            location: The origin of the files, for errors.
             graph: The file that holds the graph, if one does: read from there it takes memory once, not twice.
             threads: Concurrent native calls of `encode`.
             max_batch: Texts of one native call.
@@ -162,7 +162,7 @@ class OnnxEncoder:
         """
         self.name = name
         self._known = KnownTexts[KnownVector](most_known)
-        self._model = OnnxModel(files, place, graph, states=states)
+        self._model = OnnxModel(files, location, graph, states=states)
         self.sha256, self.dimension = self._model.sha256, self._model.dimension
         self.languages = self._model.languages
         self.max_tokens, self.vocabulary = self._model.max_tokens, self._model.vocabulary
@@ -206,7 +206,7 @@ class OnnxEncoder:
                 raise _refused(str(folder), name, str(error)) from error
         return cls(
             files,
-            place=str(folder),
+            location=str(folder),
             graph=folder / GRAPH_FILE,
             threads=threads,
             max_batch=max_batch,
@@ -386,17 +386,17 @@ class _Encoded(NamedTuple):
 class OnnxModel:
     """Tokenizer and graph, loaded and checked. Its calls block; it is safe to call from several threads."""
 
-    def __init__(self, files: Mapping[str, bytes], place: str, graph: Path | None, *, states: bool = False) -> None:
-        provenance = _read_provenance(files, place)
+    def __init__(self, files: Mapping[str, bytes], location: str, graph: Path | None, *, states: bool = False) -> None:
+        provenance = _read_provenance(files, location)
         for name in (GRAPH_FILE, TOKENIZER_FILE):
-            _verify(files, name, provenance.sha256.get(name, ""), place)
+            _verify(files, name, provenance.sha256.get(name, ""), location)
         self.sha256 = provenance.sha256[GRAPH_FILE]
         self.dimension = provenance.dimension
         self.max_tokens = provenance.max_tokens
         self.origin, self.languages = provenance.origin, provenance.languages
         self._states = provenance.states
         self.followers: tuple[weakref.ref[BatchMemo[Any]], ...] = ()
-        self._graph, self._place = graph, place
+        self._graph, self._place = graph, location
         self._stateful, self._opening = False, threading.Lock()
         self.tokenizer = Tokenizer.from_buffer(files[TOKENIZER_FILE])
         self.tokenizer.no_truncation()  # cut here, where it can be said
@@ -629,7 +629,7 @@ class OnnxTagger:
         files: Mapping[str, bytes],
         *,
         name: str = "onnx",
-        place: str = "these files",
+        location: str = "these files",
         max_batch: int = 32,
         max_waiting: int = 256,
     ) -> None:
@@ -638,7 +638,7 @@ class OnnxTagger:
         Args:
             files: Content of `ENCODER_FILES` by name.
             name: Its key in the ledger.
-            place: Where the files come from, for errors.
+            location: Where the files come from, for errors.
             max_batch: Texts that are worked on together.
             max_waiting: Texts that may wait; one more is `Overloaded`.
 
@@ -646,7 +646,7 @@ class OnnxTagger:
             ArtefactRefused: a file is missing or not what the provenance says.
         """
         self.name = name
-        self._model = OnnxModel(files, place, None)
+        self._model = OnnxModel(files, location, None)
         self._batcher: Batcher[str, _Tagged] = Batcher(
             self._tag, engine=name, max_batch=max_batch, max_waiting=max_waiting
         )

@@ -230,7 +230,7 @@ class OpenAIEngine:
                 if response.status in _OUR_KEY:
                     refusal_body = await self._connection.read_refusal(response, deadline)
                     raise refusal(
-                        response.status, read_error(refusal_body), engine=self.name, said="", retry_after=None
+                        response.status, read_error(refusal_body), engine=self.name, quoted="", retry_after=None
                     )
                 kept = {name: value for name in _RELAYED if (value := response.headers.get(name)) is not None}
                 streamed = kept.get("content-type", "").startswith("text/event-stream")
@@ -366,7 +366,7 @@ class OpenAIEngine:
                         response.status,
                         error,
                         engine=self.name,
-                        said=quotable(error, prompt),
+                        quoted=quotable(error, prompt),
                         retry_after=read_retry_after(response.headers),
                     )
 

@@ -265,10 +265,10 @@ def read_error(data: str) -> Mapping[str, Any]:
 
 
 def refusal(
-    status: int, error: Mapping[str, Any], *, engine: str, said: str, retry_after: float | None
+    status: int, error: Mapping[str, Any], *, engine: str, quoted: str, retry_after: float | None
 ) -> CoterieError:
-    """Return the error for a status that is not 200; `said` is the part of the provider's message to repeat."""
-    message = f"Engine {engine!r} answered with status {status}{_after_colon(said)}."
+    """Return the error for a status that is not 200; `quoted` is the part of the provider's message to repeat."""
+    message = f"Engine {engine!r} answered with status {status}{_after_colon(quoted)}."
     if error.get("code") == "context_length_exceeded":
         return TooLong(message, hint="Send less text, or use a model with a larger window.")
     if status in _RETRYABLE or status >= 500:

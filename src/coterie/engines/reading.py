@@ -129,22 +129,24 @@ class ReadingModel:
         ArtefactRefused: a file is missing or does not match the provenance.
     """
 
-    def __init__(self, files: Mapping[str, bytes], *, place: str = "these files", folder: Path | None = None) -> None:
-        self.lower = LowerLayers(OnnxModel(files, place, None if folder is None else folder / ENCODER_FILES[0]))
+    def __init__(
+        self, files: Mapping[str, bytes], *, location: str = "these files", folder: Path | None = None
+    ) -> None:
+        self.lower = LowerLayers(OnnxModel(files, location, None if folder is None else folder / ENCODER_FILES[0]))
         checksums = [self.lower.sha256]
         for name in (UPPER_FILE, HEADS_FILE):
             checksums.append(hashlib.sha256(files.get(name, b"")).hexdigest())
             try:
                 named = parse_json(files[PROVENANCE_FILE])["sha256"][name]
             except (KeyError, TypeError) as error:
-                raise refused(_WHAT, place, name, f"{PROVENANCE_FILE} does not name it") from error
+                raise refused(_WHAT, location, name, f"{PROVENANCE_FILE} does not name it") from error
             if named != checksums[-1]:
-                raise refused(_WHAT, place, name, f"its checksum is {checksums[-1]}, {PROVENANCE_FILE} says {named}")
+                raise refused(_WHAT, location, name, f"its checksum is {checksums[-1]}, {PROVENANCE_FILE} says {named}")
         try:
             self._heads = ReadingHeads(float_arrays(files[HEADS_FILE]))
             self._upper = open_graph(files[UPPER_FILE])
         except Exception as error:
-            raise refused(_WHAT, place, HEADS_FILE, f"{type(error).__name__}: {error}") from error
+            raise refused(_WHAT, location, HEADS_FILE, f"{type(error).__name__}: {error}") from error
         self.sha256 = hashlib.sha256("".join(checksums).encode()).hexdigest()
         self._question = lru_cache(_QUESTIONS)(self.lower.question)
         self._known: OrderedDict[tuple[str, ...], list[_Part]] = OrderedDict()
@@ -153,7 +155,7 @@ class ReadingModel:
     @classmethod
     def load(cls, folder: Path) -> ReadingModel:
         """Load the model of a folder. Raises `ArtefactRefused`."""
-        return cls(read_files(folder, READER_FILES, _WHAT), place=str(folder), folder=folder)
+        return cls(read_files(folder, READER_FILES, _WHAT), location=str(folder), folder=folder)
 
     @property
     def about(self) -> Mapping[str, str]:

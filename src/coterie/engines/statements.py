@@ -82,25 +82,25 @@ class StatementModel:
         ArtefactRefused: a file is missing, does not match the provenance, or was made for other lower layers.
     """
 
-    def __init__(self, files: Mapping[str, bytes], lower: LowerLayers, *, place: str = "these files") -> None:
+    def __init__(self, files: Mapping[str, bytes], lower: LowerLayers, *, location: str = "these files") -> None:
         try:
             about = parse_json(files[PROVENANCE_FILE])
             named, below = about["sha256"], about["lower_sha256"]
         except (KeyError, TypeError, ValueError) as error:
-            raise refused(_WHAT, place, PROVENANCE_FILE, f"it cannot be read ({error})") from error
+            raise refused(_WHAT, location, PROVENANCE_FILE, f"it cannot be read ({error})") from error
         sums = {name: hashlib.sha256(files.get(name, b"")).hexdigest() for name in (UPPER_FILE, HEADS_FILE)}
         for name, checksum in sums.items():
             if named.get(name) != checksum:
                 raise refused(
-                    _WHAT, place, name, f"its checksum is {checksum}, {PROVENANCE_FILE} says {named.get(name)}"
+                    _WHAT, location, name, f"its checksum is {checksum}, {PROVENANCE_FILE} says {named.get(name)}"
                 )
         if below != lower.sha256:
-            raise refused(_WHAT, place, PROVENANCE_FILE, f"it is for lower layers {below}, these are {lower.sha256}")
+            raise refused(_WHAT, location, PROVENANCE_FILE, f"it is for lower layers {below}, these are {lower.sha256}")
         try:
             self._head = StatementHead(float_arrays(files[HEADS_FILE]))
             self._upper = open_graph(files[UPPER_FILE])
         except Exception as error:
-            raise refused(_WHAT, place, HEADS_FILE, f"{type(error).__name__}: {error}") from error
+            raise refused(_WHAT, location, HEADS_FILE, f"{type(error).__name__}: {error}") from error
         self._lower = lower
         self._sentence = lru_cache(_KEPT)(lambda text: lower.passage([text])[0])
         self.sha256 = hashlib.sha256(files[PROVENANCE_FILE]).hexdigest()
@@ -108,7 +108,7 @@ class StatementModel:
     @classmethod
     def load(cls, folder: Path, lower: LowerLayers) -> StatementModel:
         """Load the model of a folder. Raises `ArtefactRefused`."""
-        return cls(read_files(folder, CHECKER_FILES, _WHAT), lower, place=str(folder))
+        return cls(read_files(folder, CHECKER_FILES, _WHAT), lower, location=str(folder))
 
     def judge(self, statement: str, sentences: Sequence[str]) -> StatementVerdict:
         """Judge a statement by a source of these sentences, in order. Without a sentence the result is unknown."""

@@ -262,7 +262,7 @@ class VllmEngine(OpenAIEngine):
         status, body_ = await self._post("/completions", {"add_special_tokens": False, "temperature": 0, **body})
         if status != HTTPStatus.OK:
             quoted = quotable(body_, Prompt(text=str(body.get("prompt", ""))))
-            raise refusal(status, body_, engine=self.name, said=quoted, retry_after=None)
+            raise refusal(status, body_, engine=self.name, quoted=quoted, retry_after=None)
         if not isinstance(body_.get("choices"), list):
             raise EngineBroken(f"Engine {self.name!r} sent an answer without choices.", engine=self.name)
         return body_

@@ -333,7 +333,7 @@ def _take_labels(
             if (number := named.get(fold(answer))) is None:
                 made.dropped["no_label"] += 1
             else:
-                _add(made, text, labels[number], str(len(made.rows)), said=answer)
+                _add(made, text, labels[number], str(len(made.rows)), own=answer)
         return
     numbers = dict(named)
     heard = [numbers.setdefault(fold(answer), len(numbers)) for _, answer in made.heard]
@@ -346,10 +346,10 @@ def _take_labels(
         if shares[best] < _SURE:
             made.dropped["doubtful"] += 1
         else:
-            _add(made, text, labels[best], str(len(made.rows)), said=answer, likely=round(float(shares[best]), 3))
+            _add(made, text, labels[best], str(len(made.rows)), own=answer, likely=round(float(shares[best]), 3))
 
 
-def _add(made: Bootstrapped, text: str, label: str, seed: str, *, said: str = "", likely: float | None = None) -> None:
+def _add(made: Bootstrapped, text: str, label: str, seed: str, *, own: str = "", likely: float | None = None) -> None:
     """Add a row unless its text is invalid or already there, also under another label: then one of them is wrong."""
     folded = plain(text)
     if not folded:
@@ -360,7 +360,7 @@ def _add(made: Bootstrapped, text: str, label: str, seed: str, *, said: str = ""
         made.dropped["repeated"] += 1
     else:
         made.known.add(folded)
-        made.rows.append(BootstrapRow(text=text, label=label, origin="teacher", seed=seed, said=said, likely=likely))
+        made.rows.append(BootstrapRow(text=text, label=label, origin="teacher", seed=seed, said=own, likely=likely))
 
 
 _WRITTEN = ("text", "label", "origin", "seed", "teacher", "said", "likely")

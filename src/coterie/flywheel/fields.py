@@ -242,8 +242,8 @@ class FieldsSpecialist:
             steps=tuple(step for finding in findings.values() for step in finding.steps),
         )
 
-    def _written(self, key: str, found: Finding) -> str | None:
+    def _written(self, key: str, finding: Finding) -> str | None:
         """The JSON text of a field's value; None where there is none, or no label where a list always has one."""
         if (form := self.lists.get(key)) is None:
-            return str(found.value) if found.value else None
-        return form.written(found.value) if isinstance(found.value, tuple) else None
+            return str(finding.value) if finding.value else None
+        return form.written(finding.value) if isinstance(finding.value, tuple) else None

@@ -921,12 +921,12 @@ def _new_job(found_job: FoundJob, calls: Sequence[CapturedExample], *, taken: se
     )
 
 
-def _spelled(answers: Answers, said: Iterable[str]) -> dict[str, str]:
+def _spelled(answers: Answers, written: Iterable[str]) -> dict[str, str]:
     """How most answers spell each label, also of lists; of a JSON object its keys."""
     if answers.shape not in {"labels", "lists"}:
         return {name: name for name in answers.labels}
     spellings: dict[str, Counter[str]] = {}
-    for answer in said:
+    for answer in written:
         for item in (items_in(answer) or ()) if answers.shape == "lists" else (answer,):
             spellings.setdefault(fold(str(item)), Counter())[" ".join(str(item).split())] += 1
     return {label: spellings[label].most_common(1)[0][0] for label in answers.labels if label in spellings}

@@ -325,7 +325,7 @@ async def serve(
     ring: KeyRing | None = None,
     on_ready: Callable[[str], None] | None = None,
     front: Callable[[Starlette], ASGIApp] | None = None,
-    place: WorkerPlace | None = None,
+    worker: WorkerPlace | None = None,
 ) -> None:
     """Open the network and serve it until SIGTERM or SIGINT, then drain and close it.
 
@@ -338,20 +338,20 @@ async def serve(
         ring: The keys of the gateway. Without keys, the address must be one that only this machine reaches.
         on_ready: Called with the address, such as `http://127.0.0.1:8321`, once requests are answered.
         front: Makes an app that serves pages and passes all other requests to the gateway's.
-        place: Set if this process is one of several workers: the shared socket, and the link to the supervisor.
+        worker: Set if this process is one of several workers: the shared socket, and the link to the supervisor.
 
     Raises:
         SetupError: the address is in use, not of this machine, or open to others; or what `open_network` raises.
     """
     refuse_public(section.host, ring)
-    with bind(section) if place is None else place.listener as listener:
+    with bind(section) if worker is None else worker.listener as listener:
         network, gateway = await open_network(), None
         try:
             with serving():
                 app = create_app(network, section, ring)
                 gateway = cast("Gateway", app.state.gateway)
                 served = app if front is None else front(app)
-                await _Server(served, gateway, section, on_ready=on_ready, place=place).run_to_end(listener)
+                await _Server(served, gateway, section, on_ready=on_ready, worker=worker).run_to_end(listener)
         finally:
             await (network if gateway is None else gateway.network).close()
 
@@ -366,12 +366,12 @@ class _Server(uvicorn.Server):
         section: GatewaySection,
         *,
         on_ready: Callable[[str], None] | None,
-        place: WorkerPlace | None,
+        worker: WorkerPlace | None,
     ) -> None:
         most = min(section.connections, _descriptors(section.connections) - _FILES - _AT_ONCE)
         self._connections = OpenConnections(max(1, most), share=section.share, head_seconds=section.head_seconds)
         super().__init__(_configure(app, section, self._connections))
-        self._place = place
+        self._place = worker
         self._acceptor: SharedAcceptor | None = None
         self._gateway = gateway
         self._section = section

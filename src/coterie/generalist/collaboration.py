@@ -144,7 +144,7 @@ class Collaboration:
         questions = await self._structured("plan", PLAN.format(most=most), [], self.task, _schema(questions=most))
         if questions is None:
             return own[:most]
-        planned = _questions(questions.get("questions"), most - 1, known=own[:1])
+        planned = _questions(questions.get("questions"), most - 1, earlier=own[:1])
         self._note("plan", f"the question itself and {len(planned)} short question(s) by the generalist")
         return [*own[:1], *planned] if planned else own[:most]
 
@@ -180,7 +180,7 @@ class Collaboration:
         answer = conclusion.get("answer")
         if not isinstance(answer, str) or not answer.strip():
             more = _questions(
-                conclusion.get("questions"), max(left, 0), known=[extract.question for extract in self._extracts]
+                conclusion.get("questions"), max(left, 0), earlier=[extract.question for extract in self._extracts]
             )
             self._note(
                 "conclude", f"the generalist asks for {len(more)} more" if more else "the generalist cannot tell"
@@ -313,14 +313,14 @@ def _schema(*, answer: bool = False, questions: int) -> dict[str, object]:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
-def _questions(value: object, most: int, *, known: Sequence[str]) -> list[str]:
+def _questions(value: object, most: int, *, earlier: Sequence[str]) -> list[str]:
     """Return the valid questions of a response: texts, not too long, no repeats; a model may return anything."""
     texts = (
         [" ".join(item.split())[:_LONGEST_QUESTION] for item in value if isinstance(item, str)]
         if isinstance(value, list)
         else []
     )
-    return [text for text in dict.fromkeys(texts) if text and text not in known][:most]
+    return [text for text in dict.fromkeys(texts) if text and text not in earlier][:most]
 
 
 def _flat(text: str) -> str:

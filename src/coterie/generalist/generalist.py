@@ -292,14 +292,16 @@ class Asking:
                 return self._fitting(candidate, _typed(task, question))
             usual = _LONGEST if schema is None else candidate.window // _SHARE
             longest = min(task.max_tokens or usual, candidate.window // _SHARE)
-            room = candidate.window - longest - _tokens((*lay_out((), instruction=instruction, asked=question), *since))
+            room = (
+                candidate.window - longest - _tokens((*lay_out((), instruction=instruction, question=question), *since))
+            )
             seen = narrowed(
                 view,
                 replace(self.card, pseudonymised=candidate.pseudonymised),
                 clearance=candidate.engine.clearance,
                 room=room,
             ).entries
-            messages = (*lay_out(seen, instruction=instruction, asked=question), *since)
+            messages = (*lay_out(seen, instruction=instruction, question=question), *since)
             label, bare = _Sensitivity.of(task, *seen)
             whole = Prompt(messages=messages, label=label, label_without_pii=bare, max_tokens=longest)
             return self._fitting(candidate, replace(whole.sampled(task.sampling), json_schema=schema))

@@ -44,12 +44,12 @@ def narrowed(view: ContextView, card: SpecialistCard, *, clearance: Label, room:
     return pack_context(Context(entries=view.entries), within)
 
 
-def lay_out(entries: Sequence[Entry], *, instruction: str, asked: str) -> tuple[Message, ...]:
+def lay_out(entries: Sequence[Entry], *, instruction: str, question: str) -> tuple[Message, ...]:
     """Return the messages of a prompt: the pack, the conversation if the pack has it, the instruction and its input."""
     prepared = "\n".join(filter(None, (_in_words(entry) for entry in entries)))
     first = (Message(role="system", text=f"{_PREPARED}\n\n{prepared}"),) if prepared else ()
     turns = [entry.content for entry in entries if isinstance(entry.content, Message)]
-    return (*first, *turns, Message(role="user", text=f"{instruction}\n\n{asked}"))
+    return (*first, *turns, Message(role="user", text=f"{instruction}\n\n{question}"))
 
 
 def question_of(task: Task) -> str:

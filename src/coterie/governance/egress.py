@@ -277,7 +277,7 @@ class _Judge:
         look = Look.at(self.detector, texts, clean=clean)
         for text, personal_data in zip(look.texts, look.found, strict=True):
             if not personal_data and text in ours and text not in clean:
-                self.clean.put(tenant, text, known=True)
+                self.clean.put(tenant, text, result=True)
         seen = look.sighting(ignore=call.sent.has if call.released and call.sent is not None else None)
         label = max(Label(prompt.label), seen.label)
         verdict = self._ask(label)

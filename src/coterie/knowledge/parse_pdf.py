@@ -239,7 +239,7 @@ def _without_edges(pages: Sequence[list[str]], kept: frozenset[str]) -> list[str
 
         # From the edge inwards: what stands behind a line of the text is text, whatever other pages have there.
         outer = [
-            numbered_line for edge in edges[number] for numbered_line in takewhile(lambda each: printed(each[1]), edge)
+            numbered_line for edge in edges[number] for numbered_line in takewhile(lambda row: printed(row[1]), edge)
         ]
         gone = {index for index, line in outer if line in seen or _NUMBERED.match(line)}
         seen.update(line for _, line in outer)

@@ -362,7 +362,7 @@ def provable(
     groups: Sequence[object],
     *,
     delta: float = DELTA,
-    said: np.ndarray | None = None,
+    probabilities: np.ndarray | None = None,
     prior: ConfidencePrior = USUAL,
 ) -> Provable:
     """Return the threshold of the target risk, or of a laxer risk if the target is the default and a laxer one helps.
@@ -378,17 +378,17 @@ def provable(
         right: (N,) whether each answer was right.
         groups: (N,) the group of each row, None for one of its own.
         delta: Highest probability of ending up above the risk; less if the best of several thresholds is taken.
-        said: (N,) softmax probabilities that the confidences rise with, if the prior on their shape may help. The
-            prior and the rows share delta, so that whichever accepts more is taken.
+        probabilities: (N,) softmax probabilities that the confidences rise with, if the prior on their shape may help.
+            The prior and the rows share delta, so that whichever accepts more is taken.
         prior: The prior of confidences.
     """
     target = section.target_risk
-    helped = said is not None and len(right) <= MOST_ROWS and all(group is None for group in groups)
+    helped = probabilities is not None and len(right) <= MOST_ROWS and all(group is None for group in groups)
     level = delta * (1 - _PRIOR_SHARE) if helped else delta
     first = accept_threshold(confidence, right, target_risk=target, delta=level, groups=groups)
-    if said is not None and helped:
-        least = prior_threshold(said, right, target_risk=target, level=delta * _PRIOR_SHARE, prior=prior)
-        first = _with_prior(first, confidence, right, said, least=least, target=target, delta=delta)
+    if probabilities is not None and helped:
+        least = prior_threshold(probabilities, right, target_risk=target, level=delta * _PRIOR_SHARE, prior=prior)
+        first = _with_prior(first, confidence, right, probabilities, least=least, target=target, delta=delta)
     if "target_risk" in section.model_fields_set:
         return Provable(threshold=first, risk=target, warning=warn_silent(first, target))
     if first.value is None or first.coverage < 1 / _MORE:

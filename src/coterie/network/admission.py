@@ -77,7 +77,7 @@ class InspectedTexts(Protocol):
         """Return the findings in a text that this tenant sent before; None if there are none."""
         ...
 
-    def put(self, tenant: str, text: str, known: Inspected) -> None:
+    def put(self, tenant: str, text: str, inspected: Inspected) -> None:
         """Keep the findings in a text."""
         ...
 

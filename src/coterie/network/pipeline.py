@@ -488,7 +488,7 @@ class Pipeline(ABC):
         if nobody_fits and (unread or off_topic):
             return outcome
         cards_asked = [self.specialists[finding.specialist].card for finding in outcome.findings]
-        task, view = handed_up(task, context, asked=cards_asked, above=state.large.card)
+        task, view = handed_up(task, context, tried=cards_asked, above=state.large.card)
         finding = await self._consult(state.large, task, view, state, say)
         above = escalated(outcome, finding, task, view, now=self.clock())
         if state.request.schema is None or above.status == "escalated" or calls_of(above):

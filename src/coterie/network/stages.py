@@ -192,10 +192,10 @@ def filled(
 
 
 def handed_up(
-    task: Task, context: Context, *, asked: Sequence[SpecialistCard], above: SpecialistCard
+    task: Task, context: Context, *, tried: Sequence[SpecialistCard], above: SpecialistCard
 ) -> tuple[Task, ContextView]:
     """Return the task and the context pack for the generalist, after these specialists could not answer."""
-    return for_generalist(task, asked), pack_context(context, above)
+    return for_generalist(task, tried), pack_context(context, above)
 
 
 def escalated(outcome: Outcome, finding: Finding, task: Task, view: ContextView, *, now: float) -> Outcome:

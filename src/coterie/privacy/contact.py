@@ -434,22 +434,22 @@ def _score(text: str, start: int, end: int, *, goes_on: bool) -> float:
         is_said = True  # nothing else has an extension
     if is_said is None and len(digits) >= _WHOLE and has_its_line(text, start, end):
         is_said = True
-    if not _may_stand(text, start, end, plain, said=is_said is True):
+    if not _may_stand(text, start, end, plain, is_said=is_said is True):
         return 0.0
-    return _score_of(plain, groups, digits, said=False if _MONEY.match(text, end) else is_said)
+    return _score_of(plain, groups, digits, is_said=False if _MONEY.match(text, end) else is_said)
 
 
-def _may_stand(text: str, start: int, end: int, plain: str, *, said: bool) -> bool:
+def _may_stand(text: str, start: int, end: int, plain: str, *, is_said: bool) -> bool:
     """Return whether the characters beside and within a number allow a telephone number.
 
-    `said` is True if words indicate one.
+    `is_said` is True if words indicate one.
     """
-    if not said and (text.count("(", start, end) != text.count(")", start, end) or _IS_UNCUT(text[end : end + 1])):
+    if not is_said and (text.count("(", start, end) != text.count(")", start, end) or _IS_UNCUT(text[end : end + 1])):
         return False
     before = text[start - 1 : start]
     if before == "," and text[start - 2 : start - 1].isdigit() and not _is_grouped(plain):
         return False  # what is behind a comma may be decimals
-    return before not in _JOINED or not before or _is_joined(text, start, said=said)
+    return before not in _JOINED or not before or _is_joined(text, start, is_said=is_said)
 
 
 def _is_grouped(number: str) -> bool:
@@ -458,21 +458,21 @@ def _is_grouped(number: str) -> bool:
     return number.startswith("+") or any(form.match(number) for form in forms)
 
 
-def _is_joined(text: str, start: int, *, said: bool) -> bool:
+def _is_joined(text: str, start: int, *, is_said: bool) -> bool:
     """Return whether the character before a number joins it to a word for a telephone, or it is the next of a list."""
     beside = text[start - 1] == "#" or text[start - 2].isdigit()
-    return said and (beside or is_called(text, start))
+    return is_said and (beside or is_called(text, start))
 
 
-def _score_of(number: str, groups: list[str], digits: str, *, said: bool | None) -> float:
+def _score_of(number: str, groups: list[str], digits: str, *, is_said: bool | None) -> float:
     """Return the confidence from the number's form, and from its context: None for no context."""
     if number.lstrip("(").startswith("+") or digits.startswith("00"):
         return 0.95 if _is_possible(digits.lstrip("0")) else 0.0
-    if said is False or _is_range(groups, number):
+    if is_said is False or _is_range(groups, number):
         return 0.0
     if _NORTH_AMERICAN.match(number) or (_BRACKETS.match(number) and len(digits) >= 7):
         return 0.9
-    if said:
+    if is_said:
         return 0.85 if len(digits) >= 7 or len(groups) > 1 else 0.0
     if _ONE_PIECE.fullmatch(number) or _TRIPLES.fullmatch(number):
         return 0.6

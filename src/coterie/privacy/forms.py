@@ -95,7 +95,7 @@ def cut_values(texts: Sequence[str]) -> list[CutValue]:
 def without_found(text: str, personal_data: Iterable[PersonalData]) -> str:
     """Return the text with whole findings blanked: the rest, with telephone numbers, may be pieces of other values."""
     pieces, at = list[str](), 0
-    for item in sorted(personal_data, key=lambda each: each.start):
+    for item in sorted(personal_data, key=lambda item: item.start):
         if item.end > at and item.kind in WHOLE:
             start = max(at, item.start)
             pieces += [text[at:start], "\0" * (item.end - start)]

@@ -190,4 +190,4 @@ def load_tagger(folder: Path) -> OnnxTagger:
         raise ArtefactRefused(
             f"The model of names in {str(folder)!r} cannot be used: {error}.", hint="Install Coterie again."
         ) from error
-    return OnnxTagger(files, name="names", place=str(folder))
+    return OnnxTagger(files, name="names", location=str(folder))

@@ -46,7 +46,7 @@ def rightsize(
     keep: Path | None = None,
     progress: Progress | None = None,
     model: LlamaModel | None = None,
-    asked: AskedModel | None = None,
+    asked_model: AskedModel | None = None,
     probe: Probe | None = None,
 ) -> RightSizing:
     """Train and measure every rung, and decide which one suffices.
@@ -61,7 +61,7 @@ def rightsize(
             resumes the next time; None keeps nothing.
         progress: Receives the progress of each step.
         model: The model that the section's `model` names: the rung `slm` tunes it.
-        asked: The model that the rung `llm` asks, if the section names it.
+        asked_model: The model that the rung `llm` asks, if the section names it.
         probe: Measures a stored version alone; in a separate process by default.
 
     Raises:
@@ -80,7 +80,7 @@ def rightsize(
         encoder=encoder,
         progress=progress,
         models={} if model is None else {str(rows.section.model): model},
-        asked=asked,
+        asked_model=asked_model,
         checkpoints=checkpoints,
     )
     with tempfile.TemporaryDirectory() if keep is None else nullcontext(str(keep)) as root:
@@ -92,7 +92,7 @@ def rightsize(
             registry=Registry(Path(root)),
             progress=progress,
             model=model,
-            asked=asked,
+            asked=asked_model,
             probe=probe or partial(probe_alone, model=model, encoder=getattr(encoder, "folder", None)),
         )
         with one_thread():  # as in training: in products this small, threads wait for each other

@@ -24,7 +24,7 @@ class Planned(NamedTuple):
 
 
 def plan_parts(
-    names: Sequence[str], cards: Mapping[str, SpecialistCard], *, known: AbstractSet[str] = frozenset()
+    names: Sequence[str], cards: Mapping[str, SpecialistCard], *, earlier_facts: AbstractSet[str] = frozenset()
 ) -> list[Planned]:
     """Plan a compound request: a part that reads facts of another part runs after it and reads them there.
 
@@ -34,7 +34,7 @@ def plan_parts(
     Args:
         names: The specialist of each part, in the order of the request.
         cards: Every specialist of the network.
-        known: Names of facts of earlier turns.
+        earlier_facts: Names of facts of earlier turns.
     """
     after = {
         i: {j for j, other in enumerate(names) if other != name and set(cards[other].writes) & _facts(cards[name])}
@@ -45,7 +45,7 @@ def plan_parts(
     for i, name in enumerate(names):
         given = frozenset(fact for j in after[i] for fact in cards[names[j]].writes)
         apart = frozenset(names[k] for k, before in after.items() if i in before)
-        stages = plan_stages(name, cards, readers=True, known=known, given=given, apart=apart)
+        stages = plan_stages(name, cards, readers=True, earlier_facts=earlier_facts, given=given, apart=apart)
         planned.append(Planned(stages, tuple(sorted(after[i]))))
     return planned
 
@@ -55,7 +55,7 @@ def plan_stages(
     cards: Mapping[str, SpecialistCard],
     *,
     readers: bool,
-    known: AbstractSet[str] = frozenset(),
+    earlier_facts: AbstractSet[str] = frozenset(),
     given: AbstractSet[str] = frozenset(),
     apart: AbstractSet[str] = frozenset(),
 ) -> PlannedStages:
@@ -66,13 +66,13 @@ def plan_stages(
         cards: Every specialist of the network.
         readers: Whether readers of the written facts join. They join if the router chose `name`; they do not if
             the caller pinned it and wants its own answer.
-        known: Names of facts of earlier turns: a reader needs no writer for these.
+        earlier_facts: Names of facts of earlier turns: a reader needs no writer for these.
         given: Names of facts that other parts of the request write first: no writer is asked for these.
         apart: Readers that are asked in a separate part.
     """
     chosen = _with_writers(name, cards, given)
     if readers:
-        chosen = _with_readers(chosen, cards, known | given, apart)
+        chosen = _with_readers(chosen, cards, earlier_facts | given, apart)
     stages: list[tuple[str, ...]] = []
     while chosen:
         ready = tuple(n for n in sorted(chosen) if not _waits_for(cards[n], chosen - {n}, cards))

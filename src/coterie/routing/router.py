@@ -326,7 +326,7 @@ class LearnedRouter:
             plausible = next((match.plausible for match in matches if match.name == names[0]), ())
             return (self._with_others(replace(parts[0], stages=self._stages_of(names[0], facts)), plausible, facts),)
         cards = self._linked | {name: self._cards[name] for name in names}
-        planned = plan_parts(names, cards, known=facts)
+        planned = plan_parts(names, cards, earlier_facts=facts)
         return tuple(
             replace(part, stages=planned_part.stages, after=planned_part.after)
             for part, planned_part in zip(parts, planned, strict=True)
@@ -335,7 +335,7 @@ class LearnedRouter:
     def _stages_of(self, name: str, facts: AbstractSet[str]) -> PlannedStages:
         """Return the stages in which a specialist runs with others; computed once."""
         if (name, facts) not in self._stages:
-            self._stages[name, facts] = plan_stages(name, self._cards, readers=True, known=facts)
+            self._stages[name, facts] = plan_stages(name, self._cards, readers=True, earlier_facts=facts)
         return self._stages[name, facts]
 
     def _reason(

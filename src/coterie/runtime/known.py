@@ -41,14 +41,14 @@ class KnownTexts(Generic[T]):
                 own.move_to_end(name)
             return value
 
-    def put(self, tenant: str, text: str, known: T, beside: bytes = b"") -> None:
+    def put(self, tenant: str, text: str, result: T, beside: bytes = b"") -> None:
         """Remember a result."""
         if not self._most:
             return
         with self._lock:
             own, name = self._tenants.setdefault(tenant, OrderedDict()), self._name(text, beside)
             self._count += name not in own
-            own[name] = known
+            own[name] = result
             own.move_to_end(name)
             if self._count > self._most:
                 largest = max(self._tenants, key=lambda name: len(self._tenants[name]))

@@ -68,7 +68,7 @@ def load_own_encoder(name: str, files: Mapping[str, bytes]) -> OnnxEncoder:
     from coterie.engines.onnx import ENCODER_FILES, OnnxEncoder  # noqa: PLC0415
 
     own = {file: files[_PREFIX + file] for file in ENCODER_FILES}
-    return OnnxEncoder(own, name=f"encoder of {name}", place=f"specialist {name}")
+    return OnnxEncoder(own, name=f"encoder of {name}", location=f"specialist {name}")
 
 
 def load_own_tagger(name: str, files: Mapping[str, bytes]) -> OnnxTagger:
@@ -76,7 +76,7 @@ def load_own_tagger(name: str, files: Mapping[str, bytes]) -> OnnxTagger:
     from coterie.engines.onnx import ENCODER_FILES, OnnxTagger  # noqa: PLC0415 - as above
 
     own = {file: files[_PREFIX + file] for file in ENCODER_FILES}
-    return OnnxTagger(own, name=f"encoder of {name}", place=f"specialist {name}")
+    return OnnxTagger(own, name=f"encoder of {name}", location=f"specialist {name}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,7 +98,7 @@ class _Reader:
         if not isinstance(raw, Mapping):
             raise SchemaRefused(where, f"a schema is an object, found {_shown(raw)}")
         self._check_keywords(raw, where)
-        merged = reduce(partial(_merge, place=where), self._parts(raw, where, depth))
+        merged = reduce(partial(_merge, where=where), self._parts(raw, where, depth))
         if len(json.dumps(merged)) > 4 * MOST_CHARACTERS:
             raise SchemaRefused(where, "it is too large once its parts are put together")
         return merged
@@ -415,26 +415,26 @@ def _check_range(node: Node, where: str) -> None:
 # --- Putting two together: `allOf`, and keywords beside `anyOf` or `$ref`.
 
 
-def _merge(a: Node, b: Node, place: str) -> Node:
+def _merge(a: Node, b: Node, where: str) -> Node:
     """Return a node that allows what both allow. Raises `SchemaRefused` if that is nothing."""
     if not a or not b:
         return a or b
     for one, other in ((a, b), (b, a)):
         for key in ("anyOf", "oneOf"):
             if key in one:
-                return _distribute(key, one[key], other, place)
+                return _distribute(key, one[key], other, where)
     for one, other in ((a, b), (b, a)):
         if "enum" in one:
             values = [value for value in one["enum"] if not fault(other, value)]
             if not values:
-                raise _impossible(place, "no value of its enum fits the rest")
+                raise _impossible(where, "no value of its enum fits the rest")
             return {"enum": values}
     kinds = {a["type"], b["type"]}
     if kinds == {"number", "integer"}:
         kinds = {"integer"}
     if len(kinds) > 1:
-        raise _impossible(place, f"it is to be {' and '.join(sorted(kinds))} at once")
-    return _met(_together(a, b, kinds.pop(), place), place)
+        raise _impossible(where, f"it is to be {' and '.join(sorted(kinds))} at once")
+    return _met(_together(a, b, kinds.pop(), where), where)
 
 
 def _distribute(key: str, options: Sequence[Node], other: Node, where: str) -> Node:

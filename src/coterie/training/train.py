@@ -77,7 +77,7 @@ def train_rungs(
     encoder: TextEncoder,
     progress: Progress | None = None,
     models: Mapping[str, Model] = MappingProxyType({}),
-    asked: AskedModel | None = None,
+    asked_model: AskedModel | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> TrainedRungs:
     """Train each rung of a specialist, without a network and without storing anything.
@@ -90,7 +90,7 @@ def train_rungs(
         encoder: Encodes the texts.
         progress: Called with the progress of each step.
         models: Models that the section's `model` may name: the rung `slm` tunes it.
-        asked: The model of the rung `llm`, where the section names it.
+        asked_model: The model of the rung `llm`, where the section names it.
         checkpoints: Where fine-tuning keeps its state, to resume when it is interrupted.
 
     Raises:
@@ -105,7 +105,7 @@ def train_rungs(
         held_out=held_out,
         encoder=encoder,
         progress=progress or Silent(),
-        asked=asked,
+        asked=asked_model,
         checkpoints=checkpoints,
     )
     job = check_job(job, Path(), models)

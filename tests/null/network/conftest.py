@@ -157,7 +157,7 @@ class Sends:
         parts = tuple(
             Part(
                 text=f"about {word}",
-                stages=plan_stages(word, self.cards, readers=True, known=known_facts(context)),
+                stages=plan_stages(word, self.cards, readers=True, earlier_facts=known_facts(context)),
                 score=0.9,
             )
             for word in words

@@ -38,7 +38,8 @@ def test_the_prior_answers_more_than_the_rows_alone():
     for seed in range(20):
         confidences, right = drawn(100, seed, mean=5.0)
         alone, helped = (
-            provable(section, confidences, right, [None] * 100, said=prior).threshold for prior in (None, confidences)
+            provable(section, confidences, right, [None] * 100, probabilities=prior).threshold
+            for prior in (None, confidences)
         )
         shares.append((alone.coverage, helped.coverage))
     assert np.mean(shares, axis=0)[1] > np.mean(shares, axis=0)[0] + 0.2
@@ -54,7 +55,7 @@ def test_groups_leave_the_prior_out():
     """Rows that come in groups are not what the prior is of."""
     section = make_section(task="classify", data="x", target_risk=0.05)
     confidences, right = drawn(100, 0)
-    shown = provable(section, confidences, right, [str(i // 2) for i in range(100)], said=confidences)
+    shown = provable(section, confidences, right, [str(i // 2) for i in range(100)], probabilities=confidences)
     assert "prior" not in shown.threshold.reason.code
 
 

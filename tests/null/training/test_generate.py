@@ -159,7 +159,7 @@ def test_the_examples_replies_are_grounded():
         pairs = list(csv.DictReader(file))
     models = bundled_models()
     drafts = [
-        SupportedDraft(source=sources[pair["intent"]], asked=one_line(pair["text"]), models=models) for pair in pairs
+        SupportedDraft(source=sources[pair["intent"]], message=one_line(pair["text"]), models=models) for pair in pairs
     ]
     for draft, pair in zip(drafts, pairs, strict=True):
         assert [*draft.read(pair["reply"]), *draft.end()] == draft.said

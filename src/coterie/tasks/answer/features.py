@@ -210,7 +210,7 @@ def wanted(question: str, language: str = "en") -> str:
 
 
 def lexical_features(
-    question: str, sentences: Sequence[Sentence], language: str = "en", *, said: Sequence[frozenset[str]] = ()
+    question: str, sentences: Sequence[Sentence], language: str = "en", *, matched: Sequence[frozenset[str]] = ()
 ) -> Floats:  # (S, len(LEXICAL))
     """Return the word features of each sentence. Synonyms and kinds of question are known in English only.
 
@@ -218,12 +218,12 @@ def lexical_features(
         question: The question.
         sentences: The sentences found for it.
         language: The question's language, whose function words and endings are left out.
-        said: For each sentence, words of the question that it matches without containing them.
+        matched: For each sentence, words of the question that it matches without containing them.
     """
     question_terms = list(dict.fromkeys(_terms(question, language)))
     asked_pairs = set(pairwise(_terms(question, language)))
     words = [_terms(sentence.text, language) for sentence in sentences]
-    sets = [set(word) | (said[row] if said else set()) for row, word in enumerate(words)]
+    sets = [set(word) | (matched[row] if matched else set()) for row, word in enumerate(words)]
     weights = _weights(question_terms, sets)
     total = sum(weights.values()) or 1.0
     passages, ranks = _passage_words(sentences, sets), [sentence.rank for sentence in sentences]

@@ -400,7 +400,7 @@ class _Fit:
             job.progress.finish("")
         if expert_fit is not None:
             corpus = expert_fit.corpus
-            fitted = fit_scorer(corpus, expert_fit.columns, expert_fit.folds, precision=1 - risk, known=expert_fit)
+            fitted = fit_scorer(corpus, expert_fit.columns, expert_fit.folds, precision=1 - risk, familiar=expert_fit)
             experts = expert_fit.experts if fitted.usual is None else replace(expert_fit.experts, usual=fitted.usual)
             reader = replace(shipped, familiar=fitted.scorer, experts=experts)
             fit = cls(reader, fitted.right, fitted.stated, fitted.best, fitted.sound)

@@ -209,7 +209,7 @@ def fit_scorer(
     folds: np.ndarray,
     *,
     precision: float,
-    known: Familiar | None = None,
+    familiar: Familiar | None = None,
 ) -> FittedScorer:
     """Fit the scorer of some features on all questions; each question's own figures are cross-fitted.
 
@@ -218,9 +218,9 @@ def fit_scorer(
         columns: Their sentences' features.
         folds: (N,) which of them are held back together.
         precision: Share of right ones that sentences cited beside the best one must have.
-        known: How each question's experts were chosen and what they predict, where there are any.
+        familiar: How each question's experts were chosen and what they predict, where there are any.
     """
-    gates = None if known is None else known.gates
+    gates = None if familiar is None else familiar.gates
     names = tuple(name for name in (*LEXICAL, *ENCODED, *KNOWN) if name in columns[0] and name not in WHOLE)
     features = [np.column_stack([column[name] for name in names]) for column in columns]
     owners = np.repeat(folds, [len(feature) for feature in features])
@@ -232,10 +232,10 @@ def fit_scorer(
         line = fit_line(names, stacked[owners != fold], answers[owners != fold])
         for number in np.flatnonzero(folds == fold).tolist():
             scores[number] = line.of(features[number])
-            if known is not None:
+            if familiar is not None:
                 row = int(scores[number].argmax())
-                kinds = known.by_kind(number, row)
-                mixed[number] = mix_kinds(line, features[number][row], kinds, known.gates[number].shares)
+                kinds = familiar.by_kind(number, row)
+                mixed[number] = mix_kinds(line, features[number][row], kinds, familiar.gates[number].shares)
     before = np.array([gate.nearest >= SAME for gate in gates] if gates is not None else [False] * len(columns))
     also = _beside(corpus, scores, precision, before, anew=gates is not None)
     outcomes = _outcomes(columns, scores, [also[bool(again)] for again in before], gates, mixed)
@@ -452,7 +452,7 @@ def fit_experts(
     every = range(len(texts))
     looks = [*((number, True) for number in every if topics[number] in kept), *((number, False) for number in every)]
     opened = {
-        (text, is_known): work.gate(text, known=is_known) for is_known in (True, False) for text in dict.fromkeys(texts)
+        (text, is_known): work.gate(text, seen=is_known) for is_known in (True, False) for text in dict.fromkeys(texts)
     }
     gates = [opened[texts[number], is_known] for number, is_known in looks]
     numbers = np.array([number for number, _ in looks])
@@ -514,10 +514,10 @@ class _Work:
                 texts_by_kind[self.kept[topic]].update(question.texts[question.answers].tolist())
         return texts_by_kind
 
-    def gate(self, question: str, *, known: bool) -> ExpertGate:
+    def gate(self, question: str, *, seen: bool) -> ExpertGate:
         """Return the gate of a question: in words that training has seen, or as if it had not."""
         vector = self.corpus.questions[question]
-        return open_gate(vector, self.known if known else self.known.take(self._others(question)))
+        return open_gate(vector, self.known if seen else self.known.take(self._others(question)))
 
     def _others(self, question: str) -> np.ndarray:  # (Q,) bool
         """Return the known questions without this one and without one of each other kind that has several.

@@ -144,7 +144,7 @@ def survey(
     whole = SentenceSurvey(
         question=question,
         sentences=tuple(sentences),
-        words=lexical_features(question, sentences, language, said=cells.said),
+        words=lexical_features(question, sentences, language, matched=cells.said),
         language=language,
         tables=cells.tables,
         matched=cells.matched,

@@ -109,7 +109,7 @@ class AnswerWriter:
             sources[number] for number in dict.fromkeys(number for judgement in judged for number in judgement.sources)
         ]
         is_cited = any(sentence in reading.cited for sentence in used)
-        if objection := self._objection(task.text, sentences, judged, language, found=is_cited):
+        if objection := self._objection(task.text, sentences, judged, language, supported=is_cited):
             return Written(reason=objection, steps=steps, verdicts=verdicts)
         citations = cite(used)
         marks = [_marks(citations, [sources[number] for number in judgement.sources]) for judgement in judged]
@@ -143,7 +143,7 @@ class AnswerWriter:
         judged: Sequence[SupportVerdict],
         language: str,
         *,
-        found: bool,
+        supported: bool,
     ) -> Reason | None:
         """Why what was written is not said; None if it is.
 
@@ -152,7 +152,7 @@ class AnswerWriter:
             sentences: The sentences written.
             judged: What bears each out.
             language: Of what was written.
-            found: Whether one of them rests on a sentence that was found to answer.
+            supported: Whether one of them rests on a sentence that was found to answer.
         """
         model = self.engine.name
         if not sentences or _SILENT.match(sentences[0]):
@@ -169,7 +169,7 @@ class AnswerWriter:
                 support=judged[weakest].support,
                 needed=self.least,
             )
-        if not found:
+        if not supported:
             return Reason("answer.other_sentences", model=model, sentence=sentences[0])
         denied = len(sentences) == 1 and count_negations(sentences[0], language) != count_negations(question, language)
         if not denied and not set(terms(" ".join(sentences), language)) - set(terms(question, language)) - _ASSENT:

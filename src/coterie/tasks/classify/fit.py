@@ -316,7 +316,7 @@ def _make(job: Job[ClassifySection], fit: TextFit | SlmFit, examples: TextExampl
     # The prior is of what people write, each text by itself, on the rung that it was measured on.
     usual = job.section.risk_prior and fit.rung == "embedding" and apart is None and not several
     groups = [job.train.rows[row].group for row in fit.rows]
-    shown = provable(job.section, confidence, right, groups, said=raw_confidence if usual else None)
+    shown = provable(job.section, confidence, right, groups, probabilities=raw_confidence if usual else None)
     threshold = shown.threshold
     scope_line = _scope(fit, temperature, examples)
     acceptance = Acceptance(

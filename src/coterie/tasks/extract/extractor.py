@@ -353,7 +353,7 @@ class FieldExtractor:
         survey: DocumentSurvey,
         vectors: Floats | None = None,
         tags: ReadTags | None = None,
-        said: Sequence[Said | None] | None = None,
+        quotes: Sequence[Said | None] | None = None,
     ) -> list[list[FieldStatement]]:
         """Return the statements of each field.
 
@@ -361,7 +361,7 @@ class FieldExtractor:
             survey: The survey of the text.
             vectors: (K, D) encodings of the shortlisted sentences, where the ranker uses them.
             tags: Tags of the passages, where the tagger uses them.
-            said: A generative model's quotes for each field, where one reads.
+            quotes: A generative model's quotes for each field, where one reads.
         """
         if not survey.document.sentences:
             return [[FieldStatement(*NOT_STATED, 1.0)] for _ in self.fields]
@@ -371,7 +371,7 @@ class FieldExtractor:
             if self.tagger is not None:
                 candidates = self.tagger.candidates(reading, number, scores[:, number])
             else:
-                own = said[number] if said else None
+                own = quotes[number] if quotes else None
                 candidates = quoted(survey.document, survey.places, own, scores[:, number])
             said_of_it = self.weigher.decide(number, field, candidates, survey.document)
             statements.append([self.calibrator.believe(number, statement) for statement in said_of_it])

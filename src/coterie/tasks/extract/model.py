@@ -187,7 +187,7 @@ class ExtractSpecialist:
         return self.extractor.read(survey, tags=ReadTags.of(survey.places, offsets, logits, len(self.acceptances)))
 
     def _read_quotes(self, survey: DocumentSurvey, quotes: Sequence[Said | None]) -> list[list[FieldStatement]]:
-        return self.extractor.read(survey, said=quotes)
+        return self.extractor.read(survey, quotes=quotes)
 
     def to_files(self, **about: object) -> dict[str, bytes]:
         """Return the files of a stored version, with further entries for its description."""

@@ -57,7 +57,7 @@ def stretches(emissions: Floats, transitions: Floats, *, least: float = 0.05) ->
         if not taken[stretch.first : stretch.last + 1].any():
             taken[stretch.first : stretch.last + 1] = True
             stretches_.append(stretch)
-    return sorted(stretches_, key=lambda each: -each.probability)
+    return sorted(stretches_, key=lambda stretch: -stretch.probability)
 
 
 class _Chain(NamedTuple):

@@ -327,7 +327,7 @@ def _tokens(
     tokens: CausalTokens, drafting: Drafting, job: Job[GenerateSection], sources: Mapping[str, str], row: Row
 ) -> TokenPair:
     key = _cell(row, job.section.reads[0])
-    return tokens.chat(drafting.messages(asked=row.text, key=key, source=sources[key]), _cell(row, REPLY))
+    return tokens.chat(drafting.messages(message=row.text, key=key, source=sources[key]), _cell(row, REPLY))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -351,7 +351,7 @@ class _Drafter:
     def _judge(self, row: Row) -> tuple[float, float, float]:
         key = _cell(row, self.job.section.reads[0])
         text, cut = self._draft(row, key)
-        draft = SupportedDraft(source=self.sources[key], asked=one_line(row.text), models=bundled_models())
+        draft = SupportedDraft(source=self.sources[key], message=one_line(row.text), models=bundled_models())
         for _ in (*draft.read(text), *draft.end(cut=cut)):
             pass
         self.job.progress.advance(1)
@@ -361,7 +361,7 @@ class _Drafter:
 
     def _draft(self, row: Row, key: str) -> tuple[str, bool]:
         """Return the draft as written, and whether it was cut; none where the prompt does not fit."""
-        messages = self.drafting.messages(asked=row.text, key=key, source=self.sources[key])
+        messages = self.drafting.messages(message=row.text, key=key, source=self.sources[key])
         prompt = Prompt(messages=messages, adapter=self.adapter, max_tokens=self.job.section.max_tokens)
         try:
             (output,) = run(self.engine.run([prompt], call=SYSTEM))

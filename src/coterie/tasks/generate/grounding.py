@@ -199,14 +199,14 @@ def bundled_models() -> DraftModels:
 
 
 def check_grounding(
-    sentence: str, source: str, *, asked: str = "", after: int | None = None, models: DraftModels | None = None
+    sentence: str, source: str, *, message: str = "", after: int | None = None, models: DraftModels | None = None
 ) -> Grounding:
     """Judge one sentence against its source. Blocks where it asks a model.
 
     Args:
         sentence: What is about to be said.
         source: The only text that may be claimed.
-        asked: The customer's message. Its words may be said back as the customer's, and never as a fact.
+        message: The customer's message. Its words may be said back as the customer's, and never as a fact.
         after: The number of the source's sentence stated last (-1: none yet), to see whether "it" still points at
             what the source means; `None` leaves that unchecked.
         models: What else judges; without them no courtesy passes, nor other words of another language.
@@ -221,7 +221,7 @@ def check_grounding(
         return Grounding(ok=False, reason=fault)
     if not is_english(language):
         return _check_same(sentence, source, language, models.statements)
-    if is_said_back(sentence, asked):
+    if is_said_back(sentence, message):
         return Grounding(ok=True, reason=Reason("grounding.echo"), kind="echo")
     return _check_claim(sentence, source, after)
 
@@ -487,14 +487,14 @@ class Drafting:
     instruction: str
     examples: tuple[Example, ...] = ()
 
-    def messages(self, *, asked: str, key: str, source: str) -> tuple[Message, ...]:
+    def messages(self, *, message: str, key: str, source: str) -> tuple[Message, ...]:
         """Return the prompt for one message and the source text that answers it."""
         shown = [Message(role="system", text=self.instruction)]
         for example in self.examples:
             shown.append(_request(example.asked, example.key, example.source))
             reply = f"{example.reply}\n\n{HEADING} {_heading(example.key)}\n{example.source}"
             shown.append(Message(role="assistant", text=reply))
-        return (*shown, _request(asked, key, source))
+        return (*shown, _request(message, key, source))
 
 
 def one_line(question: str) -> str:
@@ -522,12 +522,12 @@ class SupportedDraft:
     where the draft has stated the source's first sentences, the remaining ones follow, otherwise the whole source.
     """
 
-    def __init__(self, *, source: str, asked: str, models: DraftModels | None = None) -> None:
+    def __init__(self, *, source: str, message: str, models: DraftModels | None = None) -> None:
         self.said: list[str] = []
         self.fault: Reason | None = None
         """Why it was given up; None as long as it stands."""
         self._source = source
-        self._asked = asked
+        self._asked = message
         self._models = models
         self._language = language_of(source, "en")
         self._splitter = SentenceStream(self._language)
@@ -606,7 +606,7 @@ class SupportedDraft:
             yield sentence
 
     def _ground(self, sentence: str) -> Grounding:
-        judged = check_grounding(sentence, self._source, asked=self._asked, after=self._stated, models=self._models)
+        judged = check_grounding(sentence, self._source, message=self._asked, after=self._stated, models=self._models)
         if judged.ok and keys(sentence) in map(keys, self.said):
             return Grounding(ok=False, reason=Reason("grounding.repeated"), kind=judged.kind)
         return judged

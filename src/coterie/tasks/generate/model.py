@@ -108,7 +108,7 @@ class GenerateSpecialist:
             unknown = Reason("abstain.no_source", fact=fact.name, value=key)
             yield replace(abstention(self.card.name, task, unknown), steps=steps_of_calls, offered=bool(steps_of_calls))
             return
-        draft = SupportedDraft(source=source, asked=one_line(task.text), models=self.models)
+        draft = SupportedDraft(source=source, message=one_line(task.text), models=self.models)
         prompt = replace(
             self._prompt(task, key),
             label=max(task.label, entry.label, self.label),
@@ -146,14 +146,14 @@ class GenerateSpecialist:
         Args:
             slots: Requests that the engine works on side by side; each has a memory of its own to fill.
         """
-        messages = self.drafting.messages(asked="", key="", source="")
+        messages = self.drafting.messages(message="", key="", source="")
         prompt = Prompt(messages=messages, label=Label.PUBLIC, max_tokens=1, adapter=self.adapter)
         await asyncio.to_thread(self.models.courtesies)
         await self.engine.run([prompt] * slots, call=SYSTEM)
 
     def _prompt(self, task: Task, key: str) -> Prompt:
         longest = self.max_tokens if task.max_tokens is None else min(self.max_tokens, task.max_tokens)
-        messages = self.drafting.messages(asked=task.text, key=key, source=self.sources[key])
+        messages = self.drafting.messages(message=task.text, key=key, source=self.sources[key])
         prompt = Prompt(messages=messages, max_tokens=longest, adapter=self.adapter)
         return prompt.sampled(task.sampling)
 

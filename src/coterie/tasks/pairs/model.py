@@ -442,11 +442,11 @@ class PairSpecialist:
         position = self.head.position(hypothesis)
         if position is not None:
             judged, step = await self._timed(task, lambda: self.head.decide(read.clauses, position))
-            return self._finding(task, read, judged, (*steps, step), self.acceptance, known=True)
+            return self._finding(task, read, judged, (*steps, step), self.acceptance, is_trained=True)
         vector, encoded = await self._encode([hypothesis], task, call)
         question = self.head.ask(hypothesis, None if vector is None else vector[0])
         judged, step = await self._timed(task, lambda: self.head.guess(read.clauses, question))
-        return self._finding(task, read, judged, (*steps, *encoded[0], step), self.open_acceptance, known=False)
+        return self._finding(task, read, judged, (*steps, *encoded[0], step), self.open_acceptance, is_trained=False)
 
     # --- the document ----------------------------------------------------------------------------
 
@@ -498,13 +498,13 @@ class PairSpecialist:
         steps: tuple[Step, ...],
         acceptance: Acceptance,
         *,
-        known: bool,
+        is_trained: bool,
     ) -> Finding:
         probabilities = _softmax(judged.logits / acceptance.temperature)
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])
         accepted, reason = acceptance.judge(confidence, None)
-        if not known:
+        if not is_trained:
             reason = reason.noting(Reason("note.untrained_pair", column=self.pair_column))
         label = self.head.labels[best]
         quotes = self._quotes(task.text, read, judged) if best in self.head.evident else ()
@@ -521,7 +521,7 @@ class PairSpecialist:
             facts=self._facts(label, confidence) if accepted else (),
             steps=steps,
             distribution=dict(zip(self.head.labels, probabilities.tolist(), strict=True)) if task.distribution else {},
-            in_scope=1.0 if known else 0.0,
+            in_scope=1.0 if is_trained else 0.0,
         )
 
     def _quotes(self, text: str, read: _Read, judged: PairVerdict) -> tuple[Evidence, ...]:
