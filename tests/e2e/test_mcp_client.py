@@ -114,7 +114,8 @@ async def test_a_tool_answers(address, network, mode):
         assert (content["reason_code"], content["specialist"], content["status"]) == ("text", "triage", "accepted")
         assert content["evidence"][0]["name"] == "card_stolen"
         assert content["trace_id"] in network.store.settled
-        assert "egress" in content
+        assert result.meta["coterie/egress"] == content["egress"]["summary"] == "none"
+        assert result.meta["coterie/trace"] == content["trace_id"]
     assert results[0].structured_content["route"]["specialists"] == ["triage"]
     assert "route" not in results[1].structured_content
 

@@ -51,6 +51,17 @@ def idle_options(gateway: Gateway, request: Request) -> list[str]:
     return idle if request.budget is None or any(map(leaves, network.engines)) else [*idle, "budget"]
 
 
+def asked_a_model(answer: Answer) -> bool:
+    """Return whether a model wrote for the answer, also where its text was not taken."""
+    steps = (step for finding in answer.findings if finding.task == "generate" for step in finding.steps)
+    return any(step.usage.tokens_out for step in steps)
+
+
+def _offered(answer: Answer) -> bool:
+    """Return whether a model could call the request's functions, also one that did not."""
+    return any(finding.offered for finding in answer.findings)
+
+
 class ToldAnswer(Protocol):
     """The parts of an answer that an API writes: the network's answer, or a single model's."""
 
@@ -152,10 +163,11 @@ class Exchange:
             await self._streamed(send)
             return
         answer, kinds = await self.gateway.network.whole(self.request, trace_id=self.trace_id)
-        written = not kinds.isdisjoint(BY_A_MODEL)
+        written = not kinds.isdisjoint(BY_A_MODEL) or asked_a_model(answer)
         self.gateway.metrics.count_answer(answer.trace)
-        offered = any(finding.offered for finding in answer.findings)
-        headers = self._headers(written=written, offered=offered) | {EGRESS_HEADER: answer.trace.egress_summary}
+        headers = self._headers(written=written, offered=_offered(answer)) | {
+            EGRESS_HEADER: answer.trace.egress_summary
+        }
         if self.abstain == "status" and not answer.accepted:
             response = ErrorResponse(422, "abstained", answer.text, headers=headers)
             await response.for_path(scope["path"])(scope, receive, send)
@@ -218,5 +230,5 @@ class Exchange:
                 if self.abstain == "status" and not event.accepted:
                     raise WireError("abstained", event.text)
                 rest = self.format.piece(held, refused=refused) if held else b""
-                yield opening + rest + self.format.end(event, refused=refused), False, False
+                yield opening + rest + self.format.end(event, refused=refused), asked_a_model(event), _offered(event)
             opening = b""

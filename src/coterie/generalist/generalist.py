@@ -30,7 +30,7 @@ from coterie.runtime.values import replace
 from coterie.specialists.acceptance import abstention
 from coterie.structured.filling import is_free
 from coterie.structured.functions import ROOM as TOOL_ROOM
-from coterie.structured.functions import read_reply, reply_schema, told_of, within, written_calls
+from coterie.structured.functions import correction, read_reply, reply_schema, told_of, within, written_calls
 from coterie.structured.schema import Node, decodable, read_answer
 from coterie.text.folding import estimate_tokens
 from coterie.text.language import language_of
@@ -50,7 +50,6 @@ from coterie.types import (
     Question,
     Reason,
     SpecialistCard,
-    Step,
     Task,
     Tools,
     label_without_pii,
@@ -231,21 +230,19 @@ class Asking:
         self, task: Task, schema: Node, view: ContextView, source: _Sensitivity, call: CallContext
     ) -> Finding:
         """Return the model's answer, if it is JSON of the schema."""
-        steps: tuple[Step, ...] = ()
+        before: Finding | None = None
+        again: tuple[Message, ...] = ()
         wrong = ""
         for level in _ROOM:
-            heard = await self._tries(self._escalation(task, view, level), call).ask()
-            self._count(heard)
-            finding = _answered(heard, source)
-            steps += finding.steps
-            finding = replace(finding, steps=steps)
+            finding, model = await self._try(task, view, source, call, level=level, again=again, before=before)
             if not finding.accepted:
                 return finding
             text, wrong = read_answer(schema, finding.text)
             if not wrong:
                 break
+            before, again = finding, correction(finding.text, wrong)
         if wrong:
-            why = Reason("abstain.not_in_schema", model=heard.engine, found=wrong)
+            why = Reason("abstain.not_in_schema", model=model, found=wrong)
             return replace(finding, value=None, text="", accepted=False, reason=why, confidence=0.0)
         return replace(finding, value=text, text=text)
 
@@ -253,35 +250,56 @@ class Asking:
         self, task: Task, tools: Tools, view: ContextView, source: _Sensitivity, call: CallContext
     ) -> Finding:
         """Return calls of the request's functions, or the model's answer in words."""
-        steps: tuple[Step, ...] = ()
+        before: Finding | None = None
+        again: tuple[Message, ...] = ()
         for level in TOOL_ROOM:
-            heard = await self._tries(self._escalation(task, view, level), call).ask()
-            self._count(heard)
-            finding = _answered(heard, source)
-            steps += finding.steps
-            finding = replace(finding, steps=steps)
+            finding, model = await self._try(task, view, source, call, level=level, again=again, before=before)
+            finding = replace(finding, offered=bool(finding.steps))
             if not finding.accepted:
                 return finding
             reply = read_reply(reply_schema(tools), finding.text)
             if not reply.wrong:
                 break
+            before, again = finding, correction(finding.text, reply.wrong)
         if reply.calls:
-            why = Reason("accept.called", model=heard.engine, functions=", ".join(call.name for call in reply.calls))
+            why = Reason("accept.called", model=model, functions=", ".join(call.name for call in reply.calls))
             text = written_calls(reply.calls)
-            return replace(finding, value=text, text=text, reason=why, offered=True, called=True)
+            return replace(finding, value=text, text=text, reason=why, called=True)
         if reply.wrong or not reply.answer:
             problem = reply.wrong or "its answer is empty"
-            why = Reason("abstain.not_in_schema", model=heard.engine, found=problem)
+            why = Reason("abstain.not_in_schema", model=model, found=problem)
             return replace(finding, value=None, text="", accepted=False, reason=why, confidence=0.0)
-        return replace(finding, value=reply.answer, text=reply.answer, offered=True)
+        return replace(finding, value=reply.answer, text=reply.answer)
 
-    def _escalation(self, task: Task, view: ContextView, level: int = 0) -> Callable[[CandidateModel], Prompt]:
+    async def _try(
+        self,
+        task: Task,
+        view: ContextView,
+        source: _Sensitivity,
+        call: CallContext,
+        *,
+        level: int,
+        again: tuple[Message, ...],
+        before: Finding | None,
+    ) -> tuple[Finding, str]:
+        """Ask once, with the correction of the reply before; return the finding of all tries, and the model's name."""
+        heard = await self._tries(self._escalation(task, view, level, again), call).ask()
+        self._count(heard)
+        finding = _answered(heard, source)
+        if before is not None:
+            steps, verdicts = (*before.steps, *finding.steps), (*before.verdicts, *finding.verdicts)
+            finding = replace(finding, steps=steps, verdicts=verdicts)
+        return finding, heard.engine
+
+    def _escalation(
+        self, task: Task, view: ContextView, level: int = 0, again: tuple[Message, ...] = ()
+    ) -> Callable[[CandidateModel], Prompt]:
         question = question_of(task)
         instruction = f"{INSTRUCTION} {LABEL}" if any(map(_names_labels, view.entries)) else INSTRUCTION
         if task.schema is not None:
             form = AS_OBJECT if is_free(task.schema) else f"{AS_JSON}\n{json.dumps(task.schema, ensure_ascii=False)}"
             instruction = f"{INSTRUCTION} {form}"
-        since = () if task.tools is None else task.tools.since
+        since = (*(() if task.tools is None else task.tools.since), *again)
         schema: Mapping[str, Any] | None = None if task.schema is None else decodable(task.schema, level)
         if schema is None and task.tools is not None and task.tools.functions:
             instruction = f"{INSTRUCTION} {told_of(task.tools)}"

@@ -20,6 +20,7 @@ from coterie.types import (
     AuditEvent,
     Entry,
     Feedback,
+    Finding,
     Message,
     Request,
     Step,
@@ -144,7 +145,7 @@ The second applies if a specialist without labels took part, for which any value
 
 
 def check_value(feedback: Feedback, trace: Trace, labels: Callable[[str], Collection[str]]) -> None:
-    """Check that a specialist which the feedback may be about can return its value.
+    """Check that a specialist which the feedback may be about can return its value, and that the thumb agrees with it.
 
     Args:
         feedback: The feedback.
@@ -152,11 +153,13 @@ def check_value(feedback: Feedback, trace: Trace, labels: Callable[[str], Collec
         labels: Returns the labels of a specialist; empty if its values are not labels, or it does not exist.
 
     Raises:
-        InputError: there is no such label; the message names the nearest ones.
+        InputError: there is no such label, and the message names the nearest ones; or the thumb says the opposite.
     """
     if feedback.value is None:
         return
-    about = {finding.specialist for finding in trace.findings if feedback.specialist in {"", finding.specialist}}
+    findings = [finding for finding in trace.findings if feedback.specialist in {"", finding.specialist}]
+    _check_thumb(feedback, findings)
+    about = {finding.specialist for finding in findings}
     label_sets = [frozenset(labels(name)) for name in sorted(about)]
     values = [str(value) for value in (feedback.value if isinstance(feedback.value, tuple) else [feedback.value])]
     every = {label for labels in label_sets for label in labels}
@@ -175,3 +178,21 @@ def check_value(feedback: Feedback, trace: Trace, labels: Callable[[str], Collec
         f"The right value is given as {odd[:100]!r}; {', '.join(sorted(about))} has no such label.",
         hint=f"{shown} What fits no label is said with --comment.",
     )
+
+
+def _check_thumb(feedback: Feedback, findings: Sequence[Finding]) -> None:
+    """Check that a thumb up comes with a label or number that was found, and a thumb down with another one."""
+    comparable = (
+        finding.value for finding in findings if finding.form == "label" or not isinstance(finding.value, str)
+    )
+    right = [feedback.names(value) for value in comparable if value is not None]
+    if feedback.thumb == "up" and right and not any(right):
+        raise InputError(
+            "The thumb says that the answer was right, and the value says that another one would have been.",
+            hint="Give the value with a thumb down or alone; give the thumb up alone.",
+        )
+    if feedback.thumb == "down" and right and all(right):
+        raise InputError(
+            "The thumb says that the answer was wrong, and the value is the one that was given.",
+            hint="Give the value that would have been right, or the thumb alone.",
+        )

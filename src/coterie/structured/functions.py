@@ -23,6 +23,9 @@ _TOLD = (
 )
 _OR_ANSWER = ', or {"answer": "..."} if none is needed or none fits'
 _FIRST = 'Answer with JSON: {"answer": "..."}.'
+_AGAIN = "This is no JSON of the schema: {wrong}. Answer again, briefly, with nothing but JSON of the schema."
+_MOST_REPEATED = 2_000
+"""Most characters of a wrong reply that the model is shown again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +117,12 @@ def call_turn(calls: Sequence[FunctionCall]) -> Message:
 def result_turn(text: str, name: str = "") -> Message:
     """Return the result of a call as a turn of the conversation."""
     return Message(role="user", text=f"Result of the call{f' of {name}' if name else ''}: {text}")
+
+
+def correction(text: str, wrong: str) -> tuple[Message, ...]:
+    """Return the turns after which a model is asked again: its reply that is no JSON of the schema, and the fault."""
+    asked = Message(role="user", text=_AGAIN.format(wrong=wrong))
+    return (Message(role="assistant", text=text[:_MOST_REPEATED]), asked) if text.strip() else (asked,)
 
 
 def _json(value: object) -> str:

@@ -170,6 +170,13 @@ _USE = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
 _OUTPUT = {"type": "function_call_output", "call_id": "a", "output": "r"}
 
 
+_CHAT_FUNCTION = {"type": "function", "function": {"name": "f"}}
+
+
+def _allowed(mode, *names):
+    return {"mode": mode, "tools": [{"type": "function", "function": {"name": name}} for name in names]}
+
+
 def _turns(*turns):
     return "/v1/chat/completions", {"model": "coterie", "messages": [{"role": "user", "content": "x"}, *turns]}
 
@@ -205,6 +212,12 @@ def _blocks(*blocks):
         _responses(tools=[_FUNCTION], tool_choice="any"),
         _responses(tools=[_FUNCTION], tool_choice={"type": "function"}),
         _responses(tools=[_FUNCTION], tool_choice={"type": "allowed_tools", "tools": [{**_FUNCTION, "name": "g"}]}),
+        *(
+            _chat(
+                tools=[_CHAT_FUNCTION], tool_choice={"type": "allowed_tools", "allowed_tools": _allowed(mode, "f", "g")}
+            )
+            for mode in ("auto", "required")
+        ),
     ],
 )
 async def test_calls_that_are_none(client, network, asked):

@@ -1,5 +1,7 @@
 """`POST /api/feedback`: what a caller says of an answer."""
 
+from dataclasses import replace
+
 import pytest
 
 from coterie.errors import AuditError
@@ -40,6 +42,20 @@ async def test_values(client, network, chat_body, value):
     trace_id = await answered(http, chat_body)
     assert (await http.post("/api/feedback", json={"trace_id": trace_id, "value": value})).status_code == 200
     assert network.store.feedbacks[0].value == value
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [(("up", "card_stolen"), 400), (("down", "card_lost"), 400), (("up", "card_lost"), 200)],
+)
+async def test_a_thumb_and_a_value_agree(client, network, chat_body, said, status):
+    """Right with another value and wrong with the same one are refused, and not kept."""
+    triage = network.specialists["triage"]
+    triage.card = replace(triage.card, form="label")
+    http = client()
+    trace_id = await answered(http, chat_body)
+    response = await http.post("/api/feedback", json={"trace_id": trace_id, "thumb": said[0], "value": said[1]})
+    assert (response.status_code, len(network.store.feedbacks)) == (status, int(status == 200))
 
 
 async def test_stranger(client, network, chat_body):

@@ -10,6 +10,7 @@ import pytest
 from coterie.config.file import OpenAIModel
 from coterie.config.operation import GeneralistSection
 from coterie.generalist.generalist import PromptedGeneralist
+from coterie.structured.functions import correction
 from coterie.tasks.generate.calling import Calling
 from coterie.testing import ScriptedEngine, make_finding
 from coterie.types import Delta, Output, SpecialistCard, Usage, worded
@@ -219,6 +220,40 @@ async def test_what_is_no_call_is_a_refusal(client, large):
     engine = large(wrong, wrong, wrong)
     message = (await _chat(client)).json()["choices"][0]["message"]
     assert (message["content"], "tool_calls" in message, engine.left) == (None, False, 0)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_functions_that_a_model_was_offered_are_not_ignored(client, large, stream):
+    """A model that was sent the functions and the sampling, and made no call, ignored neither."""
+    wrong = {"calls": [{"name": "get_weather", "arguments": {"town": 1}}]}
+    large(wrong, wrong, wrong)
+    response = await _chat(client, stream=stream, temperature=0.5)
+    assert (response.status_code, "x-coterie-ignored" in response.headers) == (200, False)
+
+
+@pytest.mark.parametrize("writes", ["large", "writer"])
+async def test_a_model_reads_what_was_wrong_with_its_reply(client, large, writer, writes):
+    """The second prompt has the reply and its fault behind the first one, and both verdicts and steps count."""
+    wrong = {"calls": [{"name": "get_weather", "arguments": {"town": 1}}]}
+    engine = {"large": large, "writer": writer}[writes](wrong, {"calls": [CALL]})
+    body = (await _chat(client, "write" if writes == "writer" else "weather in Oslo?")).json()
+    assert body["choices"][0]["message"]["tool_calls"]
+    first, second = (prompt.messages for prompt in engine.prompts)
+    assert second[: len(first)] == first
+    reply, fault = second[len(first) :]
+    assert (reply.role, json.loads(reply.text)["reply"]) == ("assistant", wrong)
+    assert (fault.role, "'city'" in fault.text) == ("user", True)
+
+
+async def test_an_answer_in_json_is_asked_for_again_with_its_fault(client, large):
+    """As calls are; an empty reply is not shown."""
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": WEATHER}}
+    engine = large(Output(text='{"city": 5}', usage=Usage()), Output(text='{"city": "Oslo"}', usage=Usage()))
+    message = (await _chat(client, tools=None, response_format=form)).json()["choices"][0]["message"]
+    assert message["content"] == '{"city":"Oslo"}'
+    reply, fault = engine.prompts[1].messages[-2:]
+    assert (reply.text, "city" in fault.text) == ('{"city": 5}', True)
+    assert [message.role for message in correction(" ", "it is no whole JSON")] == ["user"]
 
 
 @pytest.mark.parametrize("model", ["coterie", "coterie/reply"])

@@ -85,6 +85,14 @@ async def test_no_parameter_is_swallowed(client, path):
     assert (response.status_code, response.headers.get("x-coterie-ignored")) == (200, "odd")
 
 
+async def test_a_number_that_is_0_is_named(client):
+    """A temperature or a seed of 0 is a wish as any other."""
+    response = await client().post(
+        "/v1/chat/completions", json={"model": "coterie", **TURNS, "temperature": 0, "seed": 0, "store": False}
+    )
+    assert response.headers["x-coterie-ignored"] == "seed, temperature"
+
+
 def _server(**section):
     section = OpenAIModel(engine="openai", name="big", base_url="http://up.example/v1", **section)
     transport = ScriptedTransport(lambda request: ScriptedAnswer(status=200, headers={}, body=b"{}"))

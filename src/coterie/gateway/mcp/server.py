@@ -45,7 +45,7 @@ from coterie.errors import SetupError
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import encode
 from coterie.gateway.errors import error_response
-from coterie.gateway.exchange import BY_A_MODEL, idle_options
+from coterie.gateway.exchange import BY_A_MODEL, asked_a_model, idle_options
 from coterie.gateway.mcp.translation import (
     TEMPLATE,
     document_uri,
@@ -108,7 +108,8 @@ class MCPHandlers:
                 answer, kinds = await network.whole(request)
             self.gateway.metrics.count_answer(answer.trace)
             idle = list(idle_options(self.gateway, request))
-            if (params.arguments or {}).get("max_tokens") is not None and kinds.isdisjoint(BY_A_MODEL):
+            by_model = asked_a_model(answer) or not kinds.isdisjoint(BY_A_MODEL)
+            if (params.arguments or {}).get("max_tokens") is not None and not by_model:
                 idle.append("max_tokens")
             return tool_result(answer, specialist=specialist, ignored=idle)
         except Exception as error:  # noqa: BLE001 - every error becomes a result; see error_response

@@ -27,12 +27,14 @@ from coterie.gateway.wire import (
     RouteView,
     UsageView,
 )
-from coterie.observe.plain import summarise
+from coterie.observe.plain import EGRESS_HEADER, summarise
 from coterie.types import Answer, Document, Label, Request, SpecialistCard
 
 ROUTER_TOOL = "ask"
 """The tool for which the router chooses the specialist."""
 SCHEME = "coterie"
+_EGRESS = f"{ROUTED}/egress"
+"""Key in `_meta` of what left the machine for a result or an error, as the header `x-coterie-egress` says it."""
 _LABELS = 50
 """Most labels that a tool's description names."""
 _MANY_ROUNDS = {"llm", "chain"}
@@ -221,7 +223,10 @@ def _schema(kind: type[BaseModel], mode: Literal["validation", "serialization"])
 
 
 def tool_result(answer: Answer, *, specialist: str | None, ignored: Sequence[str] = ()) -> CallToolResult:
-    """Return an answer as structured content, as JSON text for other clients, and the arguments without effect."""
+    """Return an answer as structured content and as JSON text for other clients.
+
+    Its `_meta` has what the headers of the other endpoints have: trace, egress, and the arguments without effect.
+    """
     summary: dict[str, Any] = dict(summarise(answer.trace))
     # What answers: the accepted finding of the specialist that was asked, then one of another, then an abstention.
     ranked = sorted(summary["findings"], key=lambda finding: (finding["accepted"], finding["specialist"] == specialist))
@@ -237,7 +242,8 @@ def tool_result(answer: Answer, *, specialist: str | None, ignored: Sequence[str
         **({} if specialist else {key: summary[key] for key in ("route", "findings")}),
     }
     body = encode(content).decode()
-    meta = {f"{ROUTED}/ignored": list(ignored)} if ignored else None
+    meta: dict[str, Any] = {_EGRESS: answer.trace.egress_summary, f"{ROUTED}/trace": answer.trace.id}
+    meta |= {f"{ROUTED}/ignored": list(ignored)} if ignored else {}
     return CallToolResult(content=[TextContent(text=body)], structured_content=json.loads(body), _meta=meta)
 
 
@@ -246,8 +252,9 @@ def failed(error: ErrorResponse) -> CallToolResult:
     about = {"code": error.error["code"], "status": error.status_code}
     if "retry-after" in error.headers:
         about["retry_after"] = int(error.headers["retry-after"])
+    egress = {_EGRESS: error.headers[EGRESS_HEADER]} if EGRESS_HEADER in error.headers else {}
     body = encode({"error": {"message": error.error["message"], **about}}).decode()
-    return CallToolResult(content=[TextContent(text=body)], is_error=True, _meta={f"{ROUTED}/error": about})
+    return CallToolResult(content=[TextContent(text=body)], is_error=True, _meta={f"{ROUTED}/error": about, **egress})
 
 
 # --- Resources -----------------------------------------------------------------------------------

@@ -148,6 +148,10 @@ def allowed_functions(wire: ChatRequest) -> tuple[list[FunctionWire], bool]:
             return [function for function in functions if function.name == choice.function.name], True
         case AllowedTools():
             names = {tool.function.name for tool in choice.allowed_tools.tools}
+            if unknown := names - {function.name for function in functions}:
+                named = ", ".join(map(repr, sorted(unknown)))[:200]
+                problem = f"tool_choice allows functions that are not among `tools`: {named}."
+                raise WireError("invalid_request", problem, param="tool_choice")
             return [
                 function for function in functions if function.name in names
             ], choice.allowed_tools.mode == "required"
@@ -201,8 +205,13 @@ def without_effect(wire: BaseModel) -> frozenset[str]:
     """Return the parameters that were set and affect only a generating model, or nothing."""
     given = {name: getattr(wire, name) for name in wire.model_fields_set} | (wire.model_extra or {})
     options = unread_options(getattr(given.get("stream_options"), "model_extra", None))
-    names = (name for name, value in given.items() if name not in _ACTING and value not in (None, False, [], {}))
+    names = (name for name, value in given.items() if name not in _ACTING and is_set(value))
     return frozenset(names) | {f"stream_options.{name}" for name in options}
+
+
+def is_set(value: object) -> bool:
+    """Return whether a parameter's value asks for something; the number 0 does."""
+    return not (value is None or value is False or value in ([], {}))
 
 
 def unread_options(extra: Mapping[str, Any] | None) -> frozenset[str]:
@@ -211,7 +220,7 @@ def unread_options(extra: Mapping[str, Any] | None) -> frozenset[str]:
     for name, value in (extra or {}).items():
         if isinstance(value, dict) and name in {"coterie", "x_coterie"}:
             names |= {f"{name}.{key}" for key in value}
-        elif value not in (None, False, [], {}):
+        elif is_set(value):
             names.add(name)
     return frozenset(names)
 

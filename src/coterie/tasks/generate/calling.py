@@ -19,6 +19,7 @@ from coterie.structured.functions import (
     ROOM,
     ToolReply,
     call_turn,
+    correction,
     read_reply,
     reply_schema,
     result_turn,
@@ -134,12 +135,14 @@ class _Rounds:
         schema, reply = reply_schema(tools), ToolReply()
         instruction = f"{self.calling.instruction}\n\n{told_of(tools)}".strip()
         messages = (Message(role="system", text=instruction), Message(role="user", text=self.task.text), *self.turns)
-        longest = min(self.task.max_tokens or _LONGEST, _LONGEST)
-        if self.calling.window is not None:
-            room = self.calling.window - sum(estimate_tokens(message.text) + 4 for message in messages)
-            longest = max(1, min(longest, room))
+        again: tuple[Message, ...] = ()
         for level in ROOM:
-            prompt = Prompt(messages=messages, label=self.label, label_without_pii=self.bare, max_tokens=longest)
+            turns = (*messages, *again)
+            longest = min(self.task.max_tokens or _LONGEST, _LONGEST)
+            if self.calling.window is not None:
+                room = self.calling.window - sum(estimate_tokens(message.text) + 4 for message in turns)
+                longest = max(1, min(longest, room))
+            prompt = Prompt(messages=turns, label=self.label, label_without_pii=self.bare, max_tokens=longest)
             prompt = replace(prompt.sampled(self.task.sampling), json_schema=within(schema, level))
             (output,) = await self.calling.engine.run([prompt], call=self.call)
             self.steps.append(
@@ -149,6 +152,7 @@ class _Rounds:
             reply = read_reply(schema, output.text)
             if not reply.wrong:
                 break
+            again = correction(output.text, reply.wrong)
         return reply
 
     async def _make(self, calls: Sequence[FunctionCall]) -> None:
@@ -199,13 +203,13 @@ class _Rounds:
             accepted=True,
             reason=reason,
             task="generate",
-            offered=bool(self.offered.functions),
             called=called,
         )
 
     def _done(self, finding: Finding) -> Finding:
         return replace(
             finding,
+            offered=bool(self.offered.functions and self.steps),
             label=self.label,
             label_without_pii=self.bare,
             steps=tuple(self.steps),
