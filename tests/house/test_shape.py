@@ -58,15 +58,15 @@ BUDGETS = {
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 5995,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
-    "gateway": 7775,  # changes in the folder; deployments, review over HTTP; local models at each door; lasting workers
-    "generalist": 1575,  # whole answers asked for whole; functions
+    "gateway": 7850,  # what was sent on is not ignored; deployments, review over HTTP; local models at each door
+    "generalist": 1600,  # whole answers asked for whole; functions; what did not fit is told
     "governance": 3660,  # write-ahead entries, what never left; MCP; one look at a prompt; sign-ins; orders are learned
     "knowledge": 6960,  # XLSX, PPTX, tables of PDF, columns by their cells, dates; names of loose files, what changed
     "learning": 5760,  # scopes, from tasks; files in UTF-16; a prior on confidence, patterns, wrong labels; languages
     "limits": 1620,  # rows that stay their own; spans beside storage; calls capped, or as long as such were; leases
     "logs": 1195,  # logs of model calls as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1160,  # encoders' weights, small models; arrays that ship with the package
-    "network": 2675,  # what left in a relayed head; nulls after the generalist; stages; relay, routes by schema
+    "network": 2720,  # feedback agrees with itself; what left in a relayed head; nulls; stages; relay, routes by schema
     "observe": 785,  # the sums of several workers, in space that is reserved; counters added up
     "policy": 740,
     "privacy": 3270,  # names by a token classifier and its head; values in every form: encoded, look-alike, cut, tagged
@@ -79,7 +79,7 @@ BUDGETS = {
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
     "store": 4230,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
-    "structured": 1150,  # who is named; schemas read, checked, bounded for decoding; objects within objects filled in
+    "structured": 1180,  # what did not fit; who is named; schemas read, checked, bounded for decoding; nesting
     "tasks": 19255,  # drafts in other languages, learned courtesies; rows and kinds of columns; calls; tags; tools
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
     "text": 2415,  # who says "we"; tags; an automaton for n-grams; a normaliser with the way back; tables are data

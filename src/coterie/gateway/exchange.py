@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from coterie.gateway.connection import TRACE_HEADER, ClientGone, JSONBody, send_event
 from coterie.gateway.errors import ErrorResponse, WireError, error_response
 from coterie.gateway.work import Gateway
+from coterie.generalist.generalist import NAME
 from coterie.governance.egress import leaves
 from coterie.observe.plain import EGRESS_HEADER
 from coterie.types import EGRESS_IN_STREAM, Answer, Delta, Request, Trace
@@ -52,8 +53,8 @@ def idle_options(gateway: Gateway, request: Request) -> list[str]:
 
 
 def asked_a_model(answer: Answer) -> bool:
-    """Return whether a model wrote for the answer, also where its text was not taken."""
-    steps = (step for finding in answer.findings if finding.task == "generate" for step in finding.steps)
+    """Return whether the generalist wrote for the answer, also where its text was not taken."""
+    steps = (step for finding in answer.findings if finding.specialist == NAME for step in finding.steps)
     return any(step.usage.tokens_out for step in steps)
 
 

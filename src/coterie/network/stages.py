@@ -187,8 +187,9 @@ def filled(
     if text:
         return replace(outcome, status="accepted", filled=text, degraded=lacks)
     reasons = [] if lacks is None else [lacks]
-    reason = outcome.reason if outcome.status == "abstained" else None
-    return replace(outcome, status="abstained", reason=all_of([*reasons, *([reason] if reason else [])]))
+    doubts = [said_by(finding) for finding in outcome.findings if not finding.accepted]
+    doubts = [outcome.reason] if outcome.status == "abstained" else doubts
+    return replace(outcome, status="abstained", reason=all_of([*reasons, *doubts]))
 
 
 def handed_up(

@@ -121,8 +121,8 @@ def result_turn(text: str, name: str = "") -> Message:
 
 def correction(text: str, wrong: str) -> tuple[Message, ...]:
     """Return the turns after which a model is asked again: its reply that is no JSON of the schema, and the fault."""
-    asked = Message(role="user", text=_AGAIN.format(wrong=wrong))
-    return (Message(role="assistant", text=text[:_MOST_REPEATED]), asked) if text.strip() else (asked,)
+    request = Message(role="user", text=_AGAIN.format(wrong=wrong))
+    return (Message(role="assistant", text=text[:_MOST_REPEATED]), request) if text.strip() else (request,)
 
 
 def _json(value: object) -> str:

@@ -5,6 +5,9 @@ import json
 
 import pytest
 
+from coterie.testing import make_finding
+from coterie.types import worded
+
 LABELS = ("card_lost", "card_stolen", "top_up")
 
 
@@ -46,6 +49,21 @@ async def test_a_label_outside_the_options_is_a_refusal(client, chat_body, owned
     message = await _message(client, chat_body, _form({"triage": {"enum": ["card_stolen", "top_up"]}}))
     assert message["content"] is None
     assert "'triage'" in message["refusal"]
+
+
+async def test_a_refusal_says_whose_doubt_it_is(client, chat_body, owned):
+    """Where one of two properties is not answered, its specialist's own reason is given, too."""
+
+    class Unsure:
+        card = dataclasses.replace(owned.specialists["triage"].card, name="urgent", labels=("true", "false"), writes=())
+
+        async def consult(self, task, view, *, call=None):
+            return make_finding("true", specialist="urgent", accepted=False, reason=worded("0.51 is too low"))
+
+    owned.specialists["urgent"] = Unsure()
+    form = _form({"intent": {"enum": list(LABELS)}, "urgent": {"type": "boolean"}})
+    message = await _message(client, chat_body, form)
+    assert (message["content"], "0.51 is too low" in message["refusal"]) == (None, True)
 
 
 async def test_a_schema_of_nobodys_is_a_refusal(client, chat_body, owned):
