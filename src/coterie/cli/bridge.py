@@ -148,7 +148,10 @@ def log_event(folder: Path, make: Callable[[Callable[[str], str]], AuditEvent]) 
 
 def find_file(folder: Path, given: Path) -> Path:
     """Find a named file in the current folder, then in the network's folder. Raises `InputError`."""
-    file = next((path for path in (given, folder / given) if path.is_file()), None)
+    candidates = given, folder / given
+    file = next((path for path in candidates if path.is_file()), None)
+    if file is None and any(path.is_dir() for path in candidates):
+        raise InputError(f"{str(given)!r} is a folder.", hint="Give the path of a CSV or JSONL file in it.")
     if file is None:
         raise InputError(
             f"No data file {str(given)!r}, neither here ({str(Path.cwd())!r}) nor in the network's folder.",

@@ -341,7 +341,7 @@ def _sweep(folder: Path, *, keep: Path | None) -> None:
 #
 # They detect errors of a disk or a copy, not tampering: whoever may write to the folder is trusted.
 
-READ_VERSION = 5
+READ_VERSION = 6
 """Version of how documents are read and cut: with another number every document is read again."""
 _FILE = "manifest.json"
 _OWN = "checksum"

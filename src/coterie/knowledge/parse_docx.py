@@ -14,7 +14,7 @@ from io import BytesIO
 from typing import IO, NamedTuple
 from xml.etree import ElementTree as ET
 
-from coterie.knowledge.parsed import Parsed, TextBuilder, Unreadable, raised
+from coterie.knowledge.parsed import BULLET, Parsed, TextBuilder, Unreadable, raised
 from coterie.knowledge.tables import Grid
 
 # --- The numbers that Word writes before paragraphs: no text holds them, every reader sees them and cites by them.
@@ -57,7 +57,7 @@ class Numbers:
         self._counts: defaultdict[str, list[int]] = defaultdict(list)
 
     def next(self, numbered: Numbered | None) -> str:
-        """Return the number before the next paragraph, with a blank; nothing without a list or with a bullet."""
+        """Return the number or bullet before the next paragraph, with a blank; nothing without a list."""
         levels = self._levels.get(numbered.list, ()) if numbered else ()
         if numbered is None or not 0 <= numbered.level < len(levels):
             return ""
@@ -68,7 +68,7 @@ class Numbers:
         del counts[numbered.level + 1 :]
         level = levels[numbered.level]
         if level.style in {"bullet", "none"}:
-            return ""
+            return BULLET if level.style == "bullet" else ""
 
         def number(match: re.Match[str]) -> str:
             which = int(match[1]) - 1
@@ -269,13 +269,15 @@ def _walk(file: _Limited, about: _About) -> Parsed:
             _end_table(writer, tables, waiting)
         elif name == "p" and not starts:
             text, noted = "".join(_words(element)), _noted(element, about.notes)
+            heading = _level(element, about.headings)
             if text.strip():
-                text = f"{about.numbers.next(_list_of(element, about.lists))}{text}"
+                mark = about.numbers.next(_list_of(element, about.lists))
+                text = text if mark == BULLET and (tables or heading is not None) else f"{mark}{text}"
             if tables:
                 tables[-1].words.append(text)
                 waiting += noted
             else:
-                writer.paragraph(text, level=_level(element, about.headings))
+                writer.paragraph(text, level=heading)
                 for note in noted:
                     writer.paragraph(note)
             element.clear()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from html.parser import HTMLParser
 
 from coterie.knowledge.parse_text import decode
-from coterie.knowledge.parsed import Parsed, TextBuilder, raised
+from coterie.knowledge.parsed import BULLET, Parsed, TextBuilder, raised
 from coterie.knowledge.tables import Grid
 
 _CHARSET = re.compile(rb"""(?:charset|^\s*<\?xml[^>]*\sencoding)\s*=\s*["']?([A-Za-z0-9_.:-]+)""", re.IGNORECASE)
@@ -131,6 +131,10 @@ class _HTML(HTMLParser):
         self._table: _Table | None = None
         self._term: str | None = None
         """What the next description is of; the empty string while the term itself is read."""
+        self._lists: list[int | None] = []
+        """For each list around, the number of its next item; None without numbers."""
+        self._mark = ""
+        """Mark of the list's item that begins."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = dict(attrs)
@@ -206,8 +210,20 @@ class _HTML(HTMLParser):
         elif tag == "dt":
             self._end_terms()
             self._term = ""
+        elif tag in {"ol", "ul"}:
+            start = attributes.get("start") or ""
+            self._lists.append(None if tag == "ul" else int(start[:9]) if start.isdecimal() else 1)
+        elif tag == "li":
+            self._begin_item()
         elif tag in _HEADINGS:
             self._level = int(tag[1])
+
+    def _begin_item(self) -> None:
+        """Begin an item of the innermost list."""
+        number = self._lists[-1] if self._lists else None
+        self._mark = BULLET if number is None else f"{number}. "
+        if number is not None:
+            self._lists[-1] = number + 1
 
     def _in_table(self, tag: str, attributes: dict[str, str | None]) -> bool:
         """Handle a tag inside a table; return False if it belongs to neither the table nor a cell."""
@@ -229,6 +245,10 @@ class _HTML(HTMLParser):
                 self._flush()
             if tag == "dl":
                 self._end_terms()
+            elif tag in {"ol", "ul"} and self._lists:
+                self._lists.pop()
+            if tag in {"ol", "ul", "li"}:
+                self._mark = ""
         elif tag == "table":
             self._end_table()
         elif tag == "tr":
@@ -276,4 +296,5 @@ class _HTML(HTMLParser):
             return
         if self._term and level is None:
             text, self._term = f"{self._term}: {text}", None
-        self._writer.paragraph(text, level=level)
+        mark, self._mark = self._mark, ""
+        self._writer.paragraph(text if level is not None else f"{mark}{text}", level=level)

@@ -9,7 +9,7 @@ from datetime import date, datetime, time
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from coterie.knowledge.parsed import Parsed, TextBuilder, Unreadable
+from coterie.knowledge.parsed import BULLET, Parsed, TextBuilder, Unreadable
 from coterie.knowledge.tables import Grid
 
 if TYPE_CHECKING:
@@ -212,7 +212,8 @@ def _write_shape(writer: TextBuilder, shape: Any) -> None:  # noqa: ANN401 - pyt
             _write_shape(writer, inner)
     elif shape.has_text_frame:
         for paragraph in shape.text_frame.paragraphs:
-            writer.paragraph(paragraph.text)
+            mark = BULLET if paragraph.level and paragraph.text.strip() else ""
+            writer.paragraph(f"{mark}{paragraph.text}")
 
 
 def _slide_table(table: Any) -> Grid:  # noqa: ANN401 - as above

@@ -54,6 +54,10 @@ def raised(text: str) -> str:
     return text.translate(_RAISED) if text.strip().isdecimal() else text
 
 
+BULLET = "- "
+"""Mark of a list's item, as Markdown has it: an item means what its introduction makes of it ("Not included:")."""
+
+
 class TextBuilder:
     """Builds a text piece by piece and keeps the offsets of its headings, pages and rows."""
 

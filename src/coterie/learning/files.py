@@ -12,6 +12,7 @@ import csv
 import hashlib
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -294,7 +295,7 @@ def _header(cells: list[str], lines: Lines) -> list[str]:
     blank = [str(index) for index, name in enumerate(names, 1) if not name]
     if blank:
         lines.warnings.append(f"column {', '.join(blank)} has no name in the header and is left out")
-    twice = sorted({name for name in names if name and names.count(name) > 1})
+    twice = sorted(name for name, times in Counter(names).items() if name and times > 1)
     if twice:
         raise lines.error(f"names the column {twice[0]!r} more than once", "Give every column its own name.")
     return names

@@ -214,10 +214,12 @@ class RowReader:
             for column in missing
             if column in meant
         ]
+        nameless = [settings.get(column, ("group_column", ""))[0] for column in missing if column not in meant]
+        named = [f"If one of them is it, set {key} to its name." for key in nameless]
         shown = listing((quote(column) for column in names), shown=12)
         raise DataError(
             f"{name} has no column {' or '.join(map(repr, missing))}; its columns are {shown}.",
-            hint=" ".join(hints if len(unnamed) < len(missing) else [*hints, self.usual()]),
+            hint=" ".join([*hints, *named, *((self.usual(),) if len(unnamed) == len(missing) else ())]),
         )
 
 

@@ -157,6 +157,15 @@ def test_bad_rows_change_nothing(run, folder, tmp_path):
     assert "tickets" not in load_config(folder).specialists
 
 
+def test_a_folder_is_no_file(run, folder, tmp_path):
+    """It is there, so that it is not said to be missing."""
+    (tmp_path / "rows.csv").mkdir()
+    result = run("-C", folder, "add", "tickets", "--data", tmp_path / "rows.csv")
+
+    assert result.code == 2
+    assert "is a folder" in result.err
+
+
 def test_another_file_in_the_way(run, folder, rows):
     """A different file where the copy would go is not overwritten; the same file is used as it is."""
     (folder / "data" / "tickets.csv").write_text("something else")

@@ -116,9 +116,27 @@ def test_numbers_that_word_writes_are_read():
     parsed = parse_docx(docx(body, numbering=numbering, styles=style))
 
     assert parsed.text.split("\n\n")[:-1] == [
-        *("1. Goods", "1.1 Sold.", "(a) Whole.", "(b) Broken.", "2. Term", "2.1 Two years.", "Bullet", "4. Anew")
+        *("1. Goods", "1.1 Sold.", "(a) Whole.", "(b) Broken.", "2. Term", "2.1 Two years.", "- Bullet", "4. Anew")
     ]
     assert [heading.title for heading in parsed.headings] == ["1. Goods", "2. Term"]
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        (
+            "<p>Not included:</p><ul><li>food<li><p>toys</p><p>of wood</ul>end",
+            "Not included:|- food|- toys|of wood|end",
+        ),
+        ("<ol start=3><li>wash<ul><li>hands</ul><li>dry</ol>", "3. wash|- hands|4. dry"),
+        ("<li>alone", "- alone"),
+        ("<ol start=x><li><h2>Title</h2>text</ol>", "Title|text"),
+        ("<table><tr><td>a<td><ul><li>b<li>c</ul></table>", "a: b c"),
+    ],
+)
+def test_items_of_a_page_have_their_marks(page, text):
+    """An item means what the introduction of its list makes of it: "Not included:"."""
+    assert "|".join(parse_html(page.encode()).text.split("\n\n")[:-1]) == text
 
 
 @pytest.mark.parametrize(
@@ -162,7 +180,7 @@ def test_a_strict_docx_is_read():
     [
         ("<div hidden>no<div>no</div></div>yes", "yes"),
         ('<p style="color:red; display : none">no</p>yes', "yes"),
-        ("<ul><li hidden>no<li>yes</ul>", "yes"),
+        ("<ul><li hidden>no<li>yes</ul>", "- yes"),
         ("<nav>Home<nav>Menu</nav></nav><p>yes</p>", "yes"),
         ('<div role="navigation">Home</div><p>yes</p>', "yes"),
         ("<img hidden><input hidden>yes", "yes"),

@@ -420,6 +420,18 @@ async def test_documents_that_contradict_each_other_are_both_shown(dates, marks)
             True,
         ),
         ("How much is the pass?", "Ticket: Pass\nPrice: 5", "Ticket: Bike\nPrice: 6", False),
+        (
+            "When is the office open?",
+            "The office is open from 9:00 to 16:00.",
+            "The office is open from 9:00 to 13:00.",
+            True,
+        ),
+        (
+            "Wanneer is het kantoor open?",
+            "Het kantoor is open van 9.00 tot 16.00 uur.",
+            "Het kantoor is open van 9.00 tot 13.00 uur.",
+            True,
+        ),
     ],
 )
 async def test_what_contradicts(question, first, second, contradict):

@@ -149,6 +149,26 @@ def test_what_another_document_says_instead_is_read_though_one_has_answered():
     assert (reread.right, reread.stated, reread.cited) == (judged.right, judged.stated, judged.cited)
 
 
+async def test_an_answer_that_another_document_contradicts_is_as_sure_as_alone():
+    """The gap to the next sentence tells whether the best one answers; one that answers the same is no next one."""
+    old, new = TEXT, TEXT.replace("4 years", "2 years")
+    sure = replace(specialist(Likes("valid")), rereading=rereading(right=line(JUDGED, gap=1.0)))
+    views = [
+        ContextView(
+            entries=tuple(
+                Entry(content=content, producer="index", label=Label.PUBLIC, time=0.0) for content in several(*texts)
+            )
+        )
+        for texts in ([new], [new, old])
+    ]
+
+    alone, contradicted = [await sure.consult(Task(text=QUESTION), seen) for seen in views]
+
+    assert len(contradicted.contradictions) == 2
+    assert contradicted.accepted
+    assert contradicted.confidence == pytest.approx(alone.confidence)
+
+
 def test_nothing_more_is_read_where_nothing_answers():
     """A sentence that is no answer has no rival."""
     seen = survey(QUESTION, several(TEXT, TEXT.replace("4 years", "2 years"), "One.", "Two.", "Three."))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -30,6 +31,8 @@ _SAME_WORDS = 0.4
 _MOST = 2
 """Most other documents that are shown."""
 _TIME = re.compile(r"(?<![\d.,:])(\d{1,2})[:h](\d\d)(?![\d:])")
+_DOTTED = re.compile(r"(?<![\d.,:])([01]?\d|2[0-4])\.([0-5]\d)(?![\d:.,])")
+"""A time of day where the language writes no such number."""
 _UNIT = re.compile(r"[ \t\u00a0\u202f]?(%|\u2030|\u00b0?[^\W\d_]+)")
 
 
@@ -43,10 +46,22 @@ class Values(NamedTuple):
 
 def find_rivals(reading: AnswerReading, seen: SentenceSurvey) -> list[Sentence]:
     """Return sentences of other documents that contradict the best one, the likeliest of each document first."""
-    at = _best(reading, seen)
-    order = map(int, np.argsort(-reading.scores, kind="stable"))
-    likely = takewhile(lambda row: reading.scores[row] >= reading.scores[at] - _LESS_LIKELY, order)
-    return [seen.sentences[row] for row in _saying_otherwise(at, likely, seen)]
+    return [seen.sentences[row] for row in _rival_rows(reading, seen)]
+
+
+def unopposed(
+    reading: AnswerReading, seen: SentenceSurvey, read: Callable[[np.ndarray], AnswerReading | None]
+) -> AnswerReading:
+    """Return the reading, at least as sure as without the sentences that contradict its best one.
+
+    A reading is as sure of its best sentence as that leads the others. A contradicting sentence answers the same
+    question: that it is close says nothing against either. `read` reads the sentences at these places (K,) alone.
+    """
+    rivals = _rival_rows(reading, seen)
+    alone = read(np.setdiff1d(np.arange(len(seen.sentences)), rivals)) if rivals else None
+    if alone is None or alone.cited[0] is not reading.cited[0]:
+        return reading
+    return replace(reading, right=max(reading.right, alone.right), stated=max(reading.stated, alone.stated))
 
 
 def unread_rivals(reading: AnswerReading, seen: SentenceSurvey, read: Sequence[int], first: np.ndarray) -> list[int]:
@@ -59,6 +74,13 @@ def unread_rivals(reading: AnswerReading, seen: SentenceSurvey, read: Sequence[i
     known_rows = set(read)
     rows = (row for row in map(int, np.argsort(-first, kind="stable")) if row not in known_rows)
     return _saying_otherwise(_best(reading, seen), rows, seen)
+
+
+def _rival_rows(reading: AnswerReading, seen: SentenceSurvey) -> list[int]:
+    at = _best(reading, seen)
+    order = map(int, np.argsort(-reading.scores, kind="stable"))
+    likely = takewhile(lambda row: reading.scores[row] >= reading.scores[at] - _LESS_LIKELY, order)
+    return _saying_otherwise(at, likely, seen)
 
 
 def _best(reading: AnswerReading, seen: SentenceSurvey) -> int:
@@ -84,7 +106,7 @@ def _saying_otherwise(at: int, rows: Iterable[int], seen: SentenceSurvey) -> lis
         other = values_of(sentence, seen)
         if len(own.words & other.words) < _SAME_WORDS * min(len(own.words), len(other.words)):
             continue
-        if _differ(own.by_unit, other.by_unit, wanted(seen.question, seen.language)):
+        if _differ(own, other, wanted(seen.question, seen.language)):
             rows_by_document[document] = row
             if len(rows_by_document) == _MOST:
                 break
@@ -93,11 +115,16 @@ def _saying_otherwise(at: int, rows: Iterable[int], seen: SentenceSurvey) -> lis
     return list(rows_by_document.values())
 
 
-def _differ(own: Mapping[str, frozenset[str]], other: Mapping[str, frozenset[str]], kind: str) -> bool:
-    """Return whether all values of a shared unit differ; only the kind asked for counts where both have it."""
-    units = own.keys() & other.keys()
-    asked_units = {unit for unit in units if unit.partition(" ")[0] == kind}
-    return bool(units) and all(own[unit].isdisjoint(other[unit]) for unit in asked_units or units)
+def _differ(own: Values, other: Values, kind: str) -> bool:
+    """Return whether all values of a shared unit differ; only the kind asked for counts where both have it.
+
+    In sentences of the same words one value that differs is enough: "open from 9 to 13", "open from 9 to 16".
+    """
+    units = own.by_unit.keys() & other.by_unit.keys()
+    asked_units = {unit for unit in units if unit.partition(" ")[0] == kind} or units
+    if own.words == other.words and own.by_unit.keys() == other.by_unit.keys():
+        return any(own.by_unit[unit] != other.by_unit[unit] for unit in asked_units)
+    return bool(units) and all(own.by_unit[unit].isdisjoint(other.by_unit[unit]) for unit in asked_units)
 
 
 def values_of(sentence: Sentence, seen: SentenceSurvey) -> Values:
@@ -128,6 +155,10 @@ def _read(cells: Sequence[tuple[str, str]], language: str, seen: SentenceSurvey)
             )
             if kind != "number" or of:
                 values[f"{kind} {of}".strip()].add(str(value.value))
+        for match in _DOTTED.finditer(text):
+            if not any(start < match.end() and match.start() < end for start, end in taken):
+                taken.append(match.span())
+                values["time"].add(f"{int(match[1])}:{match[2]}")
         plain = "".join(sign if not any(a <= at < b for a, b in taken) else " " for at, sign in enumerate(text))
         words |= _words(f"{name} {plain}", language)
     return Values({unit: frozenset(units) for unit, units in values.items() if units}, frozenset(words))

@@ -31,7 +31,7 @@ from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.specialists.artefacts import model_of
 from coterie.tasks.answer.cells import asks_for_another, named, other_number
 from coterie.tasks.answer.choosing import Choosing, SentenceChooser
-from coterie.tasks.answer.contradictions import find_rivals, values_of
+from coterie.tasks.answer.contradictions import find_rivals, unopposed, values_of
 from coterie.tasks.answer.default import load_defaults, proven_at
 from coterie.tasks.answer.reader import AnswerReader, AnswerReading, SentenceSurvey, cite, spoken, survey
 from coterie.tasks.answer.rereading import PassageReader, Rereading
@@ -178,10 +178,16 @@ class AnswerSpecialist:
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=usage))
         if reading is None:
             return replace(abstention(self.card.name, task, Reason("abstain.no_sentence")), steps=steps)
+
+        def first(rows: np.ndarray) -> AnswerReading | None:
+            return self.reader.read(seen.take(rows), question, None if vectors is None else vectors[rows])
+
         if self.rereading is not None and self.model is not None:
-            again = partial(_timed, self.rereading.look, seen, reading, self.model)
+            again = partial(_timed, self.rereading.look, seen, reading, self.model, first)
             second, looking = await aside(_LONG, again)
             reading, steps = second, (*steps, Step(producer=self.card.name, engine=_READER, usage=looking))
+        else:
+            reading = await aside(size, partial(unopposed, reading, seen, first))
         third = await self._third(reading, seen, label, label_without_pii(task, *view.entries), call)
         reading, steps = third.reading, (*steps, *third.steps)
         nearest = None

@@ -8,7 +8,7 @@ have lines of their own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
@@ -19,7 +19,7 @@ from coterie.engines.reading import PassageRead
 from coterie.learning.numerics import logit, logsumexp
 from coterie.learning.values import typed_spans
 from coterie.tasks.answer.cells import is_named, known_by, named
-from coterie.tasks.answer.contradictions import unread_rivals
+from coterie.tasks.answer.contradictions import unopposed, unread_rivals
 from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, chosen
 from coterie.tasks.answer.scoring import LinearScore, probability
 from coterie.text.language import language_of
@@ -83,6 +83,11 @@ class Looked(NamedTuple):
     answers: Floats
     """Log-odds that the sentence's passage answers."""
 
+    def take(self, rows: Floats) -> Looked:
+        """Return the scores for the survey of some of the sentences, by their places (K,), in order."""
+        kept = np.isin(self.rows, rows)
+        return Looked(np.searchsorted(rows, self.rows[kept]), self.read[kept], self.answers[kept])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rereading:
@@ -101,14 +106,25 @@ class Rereading:
     Its answers are as certain as the same threshold requires to hold the same risk.
     """
 
-    def look(self, seen: SentenceSurvey, reading: AnswerReading, reader: PassageReader) -> AnswerReading:
+    def look(
+        self,
+        seen: SentenceSurvey,
+        reading: AnswerReading,
+        reader: PassageReader,
+        first: Callable[[Floats], AnswerReading | None] | None = None,
+    ) -> AnswerReading:
         """Return the reading after the model has read the best passages of the first look.
 
         Contradicting documents are read, too, but change nothing except their own scores: the lines judge an answer by
-        the passages that are read to find it.
+        the passages that are read to find it. `first` is the first look at the sentences at these places (K,) alone.
         """
         looked = read_passages(seen, reading.scores, reader)
-        judgement = self.judge(seen, reading, looked)
+
+        def alone(rows: Floats) -> AnswerReading | None:
+            reading_ = None if first is None else first(rows)
+            return None if reading_ is None else self.judge(seen.take(rows), reading_, looked.take(rows))
+
+        judgement = unopposed(self.judge(seen, reading, looked), seen, alone)
         judgement = replace(judgement, read=read_columns(seen, judgement, reader))
         rivals = unread_rivals(judgement, seen, looked.rows.tolist(), reading.scores)
         if not rivals:
