@@ -49,7 +49,7 @@ BUDGETS = {
     "accounting": 1105,
     "api": 1795,  # ToolCaller; errors without the temporary folder, single pairs
     "assembly": 645,  # encoders of choices; adapters loaded ahead; MCP servers; a flywheel, and what trains there
-    "cli": 7600,  # small sums; teachers; encoders by name; import, mcp; feedback; ledger, log; workers; training rows
+    "cli": 7605,  # small sums; teachers; encoders by name; import, mcp; feedback; ledger, log; workers; training rows
     "config": 1610,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
     "console": 3650,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 595,
@@ -61,8 +61,8 @@ BUDGETS = {
     "gateway": 7850,  # what was sent on is not ignored; deployments, review over HTTP; local models at each door
     "generalist": 1600,  # whole answers asked for whole; functions; what did not fit is told
     "governance": 3660,  # write-ahead entries, what never left; MCP; one look at a prompt; sign-ins; orders are learned
-    "knowledge": 6960,  # XLSX, PPTX, tables of PDF, columns by their cells, dates; names of loose files, what changed
-    "learning": 5760,  # scopes, from tasks; files in UTF-16; a prior on confidence, patterns, wrong labels; languages
+    "knowledge": 6990,  # items of lists; XLSX, PPTX, tables of PDF, columns by their cells, dates; loose files
+    "learning": 5765,  # scopes, from tasks; files in UTF-16; a prior on confidence, patterns, wrong labels
     "limits": 1620,  # rows that stay their own; spans beside storage; calls capped, or as long as such were; leases
     "logs": 1195,  # logs of model calls as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1160,  # encoders' weights, small models; arrays that ship with the package
@@ -80,7 +80,7 @@ BUDGETS = {
     "specialists": 410,
     "store": 4230,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
     "structured": 1180,  # what did not fit; who is named; schemas read, checked, bounded for decoding; nesting
-    "tasks": 19255,  # drafts in other languages, learned courtesies; rows and kinds of columns; calls; tags; tools
+    "tasks": 19305,  # contradicted as sure as alone; drafts, learned courtesies; rows and kinds of columns; calls
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
     "text": 2415,  # who says "we"; tags; an automaton for n-grams; a normaliser with the way back; tables are data
     "training": 515,  # candidates that serve nobody
