@@ -51,19 +51,19 @@ BUDGETS = {
     "assembly": 645,  # encoders of choices; adapters loaded ahead; MCP servers; a flywheel, and what trains there
     "cli": 7605,  # small sums; teachers; encoders by name; import, mcp; feedback; ledger, log; workers; training rows
     "config": 1610,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
-    "console": 3650,  # nine screens; sign-in at a provider, jobs beside the workers
+    "console": 3655,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 595,
     "decisions": 945,  # typed questions; what cannot be read; deployments; a second encoder; drawn options
     "engines": 6330,  # vLLM; encoders by name; relay; a transport as seam; models that read; what never left
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 5995,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
-    "gateway": 7850,  # what was sent on is not ignored; deployments, review over HTTP; local models at each door
+    "gateway": 7865,  # what was sent on is not ignored; deployments, review over HTTP; local models at each door
     "generalist": 1600,  # whole answers asked for whole; functions; what did not fit is told
-    "governance": 3660,  # write-ahead entries, what never left; MCP; one look at a prompt; sign-ins; orders are learned
+    "governance": 3690,  # write-ahead entries, what never left; MCP; one look at a prompt; sign-ins; orders are learned
     "knowledge": 6990,  # items of lists; XLSX, PPTX, tables of PDF, columns by their cells, dates; loose files
     "learning": 5765,  # scopes, from tasks; files in UTF-16; a prior on confidence, patterns, wrong labels
-    "limits": 1620,  # rows that stay their own; spans beside storage; calls capped, or as long as such were; leases
+    "limits": 1635,  # rows that stay their own; spans beside storage; calls capped, or as long as such were; leases
     "logs": 1195,  # logs of model calls as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1160,  # encoders' weights, small models; arrays that ship with the package
     "network": 2720,  # feedback agrees with itself; what left in a relayed head; nulls; stages; relay, routes by schema
@@ -78,7 +78,7 @@ BUDGETS = {
     "runtime": 1900,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; cores; strict JSON
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
-    "store": 4230,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
+    "store": 4240,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
     "structured": 1180,  # what did not fit; who is named; schemas read, checked, bounded for decoding; nesting
     "tasks": 19305,  # contradicted as sure as alone; drafts, learned courtesies; rows and kinds of columns; calls
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder

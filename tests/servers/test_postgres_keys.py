@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import uuid
 
 import pytest
@@ -58,6 +60,41 @@ def test_without_the_database_nobody_is_let_in(rings, monkeypatch):
                 ring.find(made.token)
     clock.now += 2
     assert ring.find(made.token) is not None
+
+
+async def test_a_revoked_key_after_a_pause(rings):
+    """A host that nobody asked for some seconds does not let it in once more."""
+    clock = FakeClock(100.0)
+    one, other = rings(clock), rings(clock)
+    made = other.create("bot")
+    assert one.find(made.token) is not None
+    other.revoke("bot")
+    clock.now += 1.1
+    await one.refresh()
+    assert one.find(made.token) is None
+
+
+async def test_a_database_that_does_not_answer_blocks_no_loop(rings, monkeypatch):
+    """Requests wait together, in a thread, and are refused once the keys are too old."""
+    clock, answer, tries = FakeClock(100.0), threading.Event(), []
+    ring = rings(clock)
+    made = ring.create("bot")
+
+    def connect(*_):
+        tries.append(answer.wait(60))
+        raise SetupError("away")
+
+    monkeypatch.setattr(ring._address, "connect", connect)
+    clock.now += 5
+    waiting = [asyncio.create_task(ring.refresh()) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in waiting)
+    answer.set()
+    await asyncio.gather(*waiting)
+    assert (ring.find(made.token).id, len(tries)) == (made.key.id, 1)
+    clock.now += 6
+    with pytest.raises(SetupError):
+        await ring.refresh()
 
 
 def test_keys_that_vanished_let_nobody_in(rings):

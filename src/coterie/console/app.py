@@ -223,7 +223,7 @@ class Door:
             await send(message)
 
         try:
-            renewed = self._admit(scope)
+            renewed = await self._admit(scope)
             await self._app(scope, receive, guarded)
         except ClientGone:
             status = status or 499
@@ -233,11 +233,13 @@ class Door:
         finally:
             self._place.gateway.metrics.count_response("console", status, time.perf_counter() - start)
 
-    def _admit(self, scope: Scope) -> str | None:
+    async def _admit(self, scope: Scope) -> str | None:
         """Authenticate the caller; return the cookie that replaces the caller's, if any. Raises `WireError`."""
         http, ring = HTTPRequest(scope), self._place.gateway.ring
         if http.method not in {"GET", "HEAD"}:
             refuse_cross_site(http.headers)
+        if ring is not None:
+            await ring.refresh()
         if ring is None or (ring.is_empty() and self._place.oidc is None):
             refuse_foreign(http.headers)
             enter(scope, None)

@@ -238,7 +238,7 @@ class AccessMiddleware:
         gateway, sending, start = Gateway.of(scope), _Sending(send), time.perf_counter()
         gateway.metrics.note_start()
         try:
-            admit(scope, gateway.ring, open_to_all=scope["path"] in self.open_paths)
+            await admit(scope, gateway.ring, open_to_all=scope["path"] in self.open_paths)
             direct = None if scope.get("root_path") else self.direct.get((scope["method"], scope["path"]))
             if direct is not None:
                 scope["endpoint"] = direct

@@ -11,6 +11,7 @@ admitted.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -19,6 +20,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,6 +119,18 @@ class KeyRing:
         self._looked = float("-inf")
         self._seen: tuple[int, int, int] | None = None
         self._keys: Mapping[str, Key] = {}
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether keys were found at the latest look; nothing is asked."""
+        return bool(self._keys)
+
+    async def refresh(self) -> None:
+        """Wait until the keys are at most a second old. A file is looked at whenever a key is.
+
+        Raises:
+            SetupError: a database could not be asked for too long.
+        """
 
     def keys(self) -> Sequence[Key]:
         """Return all keys, the oldest first, including revoked and expired ones. Raises `SetupError`."""
@@ -376,7 +390,7 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS used_tokens (digest TEXT PRIMARY KEY, until DOUBLE PRECISION NOT NULL)",
 )
 FRESH, STALE = 1.0, 10.0
-"""Seconds after which keys are read again in the background; and seconds after which no key is accepted until then."""
+"""Seconds after which a request waits until keys are read again, where the database answers; and where it does not."""
 
 
 class TableKeyRing(KeyRing):
@@ -394,26 +408,44 @@ class TableKeyRing(KeyRing):
         self._keys: Mapping[str, Key] = {}
         self._read_at = self._failed_at = float("-inf")
         self._reading = threading.Lock()
+        self._renewing: Future[None] | None = None
         self._made = False
 
+    async def refresh(self) -> None:
+        """Wait until the keys are at most a second old, or ten where the database does not answer.
+
+        Keys in use are read in the background before that, so that no request waits. The event loop goes on.
+
+        Raises:
+            SetupError: they are older.
+        """
+        now = self._monotonic()
+        if now - self._read_at > FRESH / 2 and now - self._failed_at >= FRESH:
+            if self._renewing is None or self._renewing.done():
+                self._renewing = Future()
+                work = (self._renewing,)
+                threading.Thread(target=self._renew, args=work, name="coterie-keys", daemon=True).start()
+            if now - self._read_at > FRESH:
+                await asyncio.wait([asyncio.wrap_future(self._renewing)])
+        if self._monotonic() - self._read_at > STALE:
+            raise self._unreadable(TimeoutError())
+
     def _read(self) -> Mapping[str, Key]:
-        """Return the keys, at most a second old when they are in use."""
-        age = self._monotonic() - self._read_at
-        if age > STALE:
+        """Return the keys, as `refresh` left them; keys that are too old are read."""
+        if self._monotonic() - self._read_at > STALE:
             if self._monotonic() - self._failed_at < FRESH:
                 raise self._unreadable(TimeoutError())
             with self._reading:
                 self._load()
-        elif age > FRESH and self._reading.acquire(blocking=False):
-            threading.Thread(target=self._renew, name="coterie-keys", daemon=True).start()
         return self._keys
 
-    def _renew(self) -> None:
+    def _renew(self, done: Future[None]) -> None:
+        done.set_running_or_notify_cancel()  # a request that is given up cancels nothing for others
         try:
-            with suppress(SetupError):  # told when they are too old
+            with suppress(SetupError), self._reading:  # told when they are too old
                 self._load()
         finally:
-            self._reading.release()
+            done.set_result(None)
 
     def _load(self) -> None:
         began = self._monotonic()

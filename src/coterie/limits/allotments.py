@@ -23,7 +23,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from coterie.errors import BudgetExceeded, CoterieError
+from coterie.errors import BudgetExceeded, CoterieError, StoreError
 from coterie.limits import storage as table
 from coterie.limits.storage import BudgetStorage
 from coterie.store.statements import DatabaseConnection
@@ -124,6 +124,9 @@ class Allotments:
         self._mutex = threading.Lock()  # guards what is in memory; never held while the storage is asked
         self._leasing = threading.Lock()  # one transaction of this process at a time
         self._known: dict[tuple[str, str], _Allotment] = {}
+        self.failures = 0
+        """How often the storage could not be written."""
+        self._failure = StoreError("")
         self._frozen: set[str] = set()  # rows that are being leased: nobody takes what that counts on
         self._paces: dict[str, _Pace] = {}
         self._dearest: dict[str, int] = {}
@@ -147,12 +150,14 @@ class Allotments:
                 if allotment
             ]
 
-    def lease(self, needs: Callable[[], Sequence[Need]], left: Left) -> list[int]:
+    def lease(self, needs: Callable[[], Sequence[Need]], left: Left, *, failures: int | None = None) -> list[int]:
         """Reserve, leasing from the storage what is lacking. Call it in a thread.
 
         Args:
             needs: Returns the needs; it may ask `dearest`.
             left: Returns what may be leased.
+            failures: The number of `failures` when the request began to wait: if the storage could not be written
+                since, that is this request's result too. Each try of a database that is away takes seconds.
 
         Raises:
             BudgetExceeded: `left` raised it; nothing is reserved then.
@@ -162,6 +167,8 @@ class Allotments:
             wanted = needs()
             if (numbers := self.take(wanted)) is not None:  # somebody leased it while this thread waited
                 return numbers
+            if failures not in {None, self.failures}:
+                raise type(self._failure)(self._failure.message, hint=self._failure.hint)
             with self._mutex:
                 self._frozen = {need.row for need in wanted}
                 pieces = {(need.row, need.period) for need in wanted}
@@ -337,8 +344,10 @@ class Allotments:
                     )
                 granted = further(connection)
                 doubtful = True
-        except BaseException:
+        except BaseException as error:
             with self._mutex:
+                if isinstance(error, StoreError):
+                    self.failures, self._failure = self.failures + 1, error
                 for allotment, taken, gone, back, dearest in changes:
                     allotment.held += gone if doubtful else gone + back
                     allotment.taken += taken

@@ -352,7 +352,7 @@ class StoredLimits:
         needs = self._needs(buckets, amount)
         numbers = None if needs is None else self._allotments.take(needs)
         if numbers is None:
-            leasing = asyncio.to_thread(self._lease, buckets, amount, principal)
+            leasing = asyncio.to_thread(self._lease, buckets, amount, principal, self._allotments.failures)
             numbers = await to_the_end(leasing, undo=self._given_back)
         return numbers
 
@@ -406,7 +406,11 @@ class StoredLimits:
         return needs
 
     def _lease(
-        self, buckets: Sequence[Bucket], amount: Callable[[Bucket], Amount | None], principal: Principal
+        self,
+        buckets: Sequence[Bucket],
+        amount: Callable[[Bucket], Amount | None],
+        principal: Principal,
+        failures: int | None = None,
     ) -> list[int]:
         by_row = {bucket.row: bucket for bucket in buckets}
 
@@ -423,7 +427,7 @@ class StoredLimits:
             # What the dearest took is learnt in the lease, which asks again: until then it is as if nothing had.
             return self._needs(buckets, lambda bucket: amount(bucket) or Amount()) or []
 
-        return self._allotments.lease(needs, left)
+        return self._allotments.lease(needs, left, failures=failures)
 
     def _left_of(self, connection: DatabaseConnection, bucket: Bucket, span: BudgetSpan) -> Amount:
         """Return what is neither taken nor held, by this process or another."""

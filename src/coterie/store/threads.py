@@ -182,6 +182,10 @@ class WriteThread:
 
     def _write(self, batch: Sequence[_Job]) -> list[Exception | None]:
         """Write a batch in one transaction, and return each job's error, or None once it is committed."""
+        try:
+            self._open()
+        except Exception as error:  # noqa: BLE001 - handed to those who wait: each further try would take as long
+            return [error] * len(batch)
         if self._write_joint(batch):
             return [None] * len(batch)
         self._queue.read_by(0)  # what does not join may take long
@@ -263,8 +267,10 @@ class WriteThread:
     def _try_to_maintain(self, *, idle: bool) -> None:
         self._more = False
         self._queue.read_by(0)
+        if self._connection is None:
+            return  # the next write opens one, which may take seconds
         with suppress(Exception):  # what is overdue stays so until the next time; nothing read depends on it
-            self._more = bool(self._maintain(self._open(), idle))
+            self._more = bool(self._maintain(self._connection, idle))
 
     def _open(self) -> DatabaseConnection:
         if self._connection is None:

@@ -194,6 +194,27 @@ async def test_keys_that_cannot_be_read(door, ring, tmp_path):
     assert str(tmp_path) not in response.text
 
 
+async def test_probes_while_keys_cannot_be_read(door, ring, tmp_path):
+    """A process that lives says so: what watches it would otherwise end all of them while their database is away."""
+    ring.create("anna")
+    http = door()
+    assert (await http.get("/v1/models")).status_code == 401
+    (tmp_path / "keys.json").write_text("{broken")
+    assert [(await http.get(path)).status_code for path in ("/healthz", "/readyz", "/v1/models")] == [200, 200, 503]
+
+
+async def test_keys_are_refreshed_before_they_are_looked_at(door, ring):
+    """A ring that asks a database does so beside the event loop, and once for all who wait."""
+    http, asked = door(ring.create("anna").token), []
+
+    async def refresh():
+        asked.append(len(asked))
+        ring.revoke("anna")
+
+    ring.refresh = refresh
+    assert ((await http.get("/v1/models")).status_code, len(asked)) == (401, 1)
+
+
 async def test_keys_that_vanish_while_it_runs(door, ring, tmp_path):
     """A gateway that had keys is not open to whoever names this machine as the host when their file is gone."""
     http = door(ring.create("anna").token, host="localhost")

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
 import pytest
 
 from coterie.config.operation import BudgetSection
+from coterie.errors import StoreUnavailable
 from coterie.limits.limits import Bucket, StoredLimits
 from coterie.testing import FakeClock
 from coterie.types import Amount, Principal, Usage
@@ -132,3 +138,34 @@ async def test_a_lease_that_was_not_written_is_not_spent(made):
 def free(limits: StoredLimits) -> int:
     """Requests that this process may make without asking the storage."""
     return sum(share.free.requests for share in limits._allotments._known.values())
+
+
+async def test_a_storage_that_is_away_is_tried_once_for_all_who_wait(made):
+    """Each try takes seconds where a database is away: what waited behind a failed one has failed too."""
+    limits = made(100)
+    begun, tries = [], 0
+
+    @contextmanager
+    def away():
+        nonlocal tries
+        tries += 1
+        while len(begun) < 8:  # all wait by then
+            time.sleep(0.001)
+        raise StoreUnavailable("The database is away.")
+        yield
+
+    limits._file.writing = away
+    lease = limits._lease
+
+    def counted(*arguments):
+        begun.append(arguments)
+        return lease(*arguments)
+
+    limits._lease = counted
+    with ThreadPoolExecutor(8) as pool:
+        asyncio.get_running_loop().set_default_executor(pool)
+        outcomes = await asyncio.gather(*(limits.admit(Principal()) for _ in range(8)), return_exceptions=True)
+        assert ({type(outcome) for outcome in outcomes}, tries) == ({StoreUnavailable}, 1)
+        with pytest.raises(StoreUnavailable):  # who comes later tries again
+            await limits.admit(Principal())
+    assert tries == 2
