@@ -116,13 +116,20 @@ def least_label(personal_data: Iterable[PersonalData]) -> Label | None:
 
 
 def settle(personal_data: Iterable[PersonalData]) -> tuple[PersonalData, ...]:
-    """Resolve overlapping findings: keep the most confident, then the longest, then the first; in the text's order."""
+    """Resolve overlapping findings: keep what asks for a label, the most confident, the longest, the first; in order.
+
+    A date of birth is a date as well, and a model that is surer of the date does not make it harmless.
+    """
     several = set(personal_data)
     if len(several) < 2:
         return tuple(several)
     starts: list[int] = []
     kept: list[PersonalData] = []
-    for item in sorted(several, key=lambda one: (-one.score, one.start - one.end, one.start, one.kind)):
+
+    def rank(one: PersonalData) -> tuple[bool, float, int, int, str]:
+        return label_of(one.kind) is None, -one.score, one.start - one.end, one.start, one.kind
+
+    for item in sorted(several, key=rank):
         position = bisect_left(starts, item.start)
         after = position == len(kept) or kept[position].start >= item.end
         before = position == 0 or kept[position - 1].end <= item.start

@@ -41,6 +41,13 @@ def test_settle_keeps_the_surest():
     assert settle([data("A", 0, 2), data("B", 0, 3)]) == (data("B", 0, 3),)
 
 
+def test_settle_keeps_what_asks_for_a_label():
+    """That a model is sure of a date takes nothing from its being a birth's."""
+    date, birth = data(Kind.DATE, 0, 9, 1.0), data(Kind.DATE_OF_BIRTH, 0, 9, 0.9)
+
+    assert settle([date, birth]) == (birth,)
+
+
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 9), st.sampled_from([0.5, 0.9, 1.0]))))
 def test_settle_gives_ordered_apart(spans):
     """Whatever comes in, what stays is in order and apart, and what went overlaps something that stays."""

@@ -161,3 +161,19 @@ def test_another_classifier():
 def test_bundled(text, name, kind):
     """The one in the package finds names in a dozen languages."""
     assert (name, kind) in {(text[span.start : span.end], span.kind) for span in NameTagger.bundled().find(text)}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Tommaso Brambilla, nato il 12/03/1979",
+        "Geboortedatum 4 juli 1961",
+        "Fecha de nacimiento: 23 de abril de 1990",
+        "Urodzony 15.08.2014",
+        "geb. 03.11.1985 in Passau",
+        "Born 14 June 1988",
+    ],
+)
+def test_a_birth_is_no_mere_date(text):
+    """The model is sure of the date; the words before it say whose it is, and that asks for a label."""
+    assert Kind.DATE_OF_BIRTH in {span.kind for span in NameTagger.bundled().find(text)}
