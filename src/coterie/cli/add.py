@@ -47,7 +47,8 @@ def add(
     task: Annotated[
         str,
         typer.Option(
-            metavar="TASK", help="classify, pairs, score, extract, answer, generate, or one of an installed package."
+            metavar="TASK",
+            help="classify, pairs, score, extract, answer, generate, tools, or one of an installed package.",
         ),
     ] = "classify",
     as_json: Json = False,
