@@ -58,7 +58,7 @@ BUDGETS = {
     "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
     "errors": 290,
     "flywheel": 5995,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
-    "gateway": 7865,  # what was sent on is not ignored; deployments, review over HTTP; local models at each door
+    "gateway": 7960,  # tokens counted; what was sent on; deployments, review over HTTP; local models at each door
     "generalist": 1600,  # whole answers asked for whole; functions; what did not fit is told
     "governance": 3690,  # write-ahead entries, what never left; MCP; one look at a prompt; sign-ins; orders are learned
     "knowledge": 6990,  # items of lists; XLSX, PPTX, tables of PDF, columns by their cells, dates; loose files

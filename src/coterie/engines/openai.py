@@ -123,8 +123,8 @@ T = TypeVar("T")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
 """Pauses in seconds: after try n, a random time up to the first pause times 2^n, at most the longest."""
-_OUR_KEY = frozenset({401, 403})
-"""Statuses about the key of the model's entry, which is not the caller's key."""
+_OUR_SETUP = frozenset({401, 403, 301, 302, 303, 307, 308})
+"""Statuses about the key or the address of the model's entry, which are not the caller's."""
 _RELAYED = ("content-type", "retry-after", "x-request-id")
 """Headers of an answer that are passed on."""
 _END = 0.1
@@ -219,7 +219,7 @@ class OpenAIEngine:
     ) -> AsyncIterator[RelayHead | bytes | Output]:
         """Relay the server's answer to a verbatim request: its head, its bytes as they arrive, then its usage.
 
-        Every answer of the server is passed on, also an error, except an error about the entry's own key.
+        Every answer of the server is passed on, also an error, except one about the entry's own key or address.
         """
         if prompt.verbatim is None:
             raise EngineRejected(f"Engine {self.name!r} was given nothing to relay.", engine=self.name)
@@ -227,7 +227,7 @@ class OpenAIEngine:
         deadline = self._connection.deadline()
         with self._breaker.attempt() as answered, self._cards.call() as energy:
             async with self._connection.post(prompt.verbatim, deadline, path=path) as response:
-                if response.status in _OUR_KEY:
+                if response.status in _OUR_SETUP:
                     refusal_body = await self._connection.read_refusal(response, deadline)
                     raise refusal(
                         response.status, read_error(refusal_body), engine=self.name, quoted="", retry_after=None

@@ -26,10 +26,13 @@ from coterie.errors import CoterieError
 from coterie.gateway.access import Caller, admit
 from coterie.gateway.anthropic.messages import (
     AnthropicError,
+    CountRequest,
+    CountView,
     MessageEvent,
     MessagesRequest,
     MessageView,
     answer_message,
+    count_tokens,
     message_directly,
     message_format,
 )
@@ -356,6 +359,14 @@ ENDPOINTS: Sequence[Endpoint] = (
         request=MessagesRequest,
         response=MessageView,
         streamed=MessageEvent,
+        failed=AnthropicError,
+    ),
+    _ask_endpoint(
+        "/v1/messages/count_tokens",
+        relaying("/messages/count_tokens", count_tokens, count_tokens),
+        "Count the tokens of a request for `/v1/messages`; nobody is asked.",
+        request=CountRequest,
+        response=CountView,
         failed=AnthropicError,
     ),
     _ask_endpoint(

@@ -48,9 +48,12 @@ class Bodies:
         """Return the whole body of a request; `arrived` is the body if the server already had it.
 
         Raises:
-            WireError: it is too large, or still incomplete when its time is up or another needs its place.
+            WireError: it is compressed, too large, or still incomplete when its time is up or another needs its place.
             ClientGone: the caller left.
         """
+        if (encoding := headers.get("content-encoding", "identity").lower()) not in {"identity", ""}:
+            problem = f"The body is encoded as {encoding[:40]!r}: send it without Content-Encoding."
+            raise WireError("unsupported_encoding", problem)
         if arrived is not None:
             if len(arrived) > self._limit:
                 raise self._too_large(str(len(arrived)))

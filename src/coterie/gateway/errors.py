@@ -59,6 +59,7 @@ WireCode = Literal[
     "shutting_down",
     "trace_not_found",
     "unsupported_content",
+    "unsupported_encoding",
     "unsupported_parameter",
 ]
 
@@ -84,6 +85,7 @@ STATUSES: Mapping[WireCode, int] = {
     "shutting_down": 503,
     "trace_not_found": 404,
     "unsupported_content": 400,
+    "unsupported_encoding": 415,
     "unsupported_parameter": 400,
 }
 """HTTP status of each of the gateway's own codes."""

@@ -57,7 +57,10 @@ _WISHES: Mapping[str, Sequence[str]] = {
     "/responses": ("max_output_tokens",),
 }
 """By path, the parameters that limit an answer's length; those of another API limit nothing."""
-_LONGEST: Mapping[str, int] = {"/embeddings": 0, "/rerank": 0, "/score": 0, "/decisions": 256, "/systemone": 256}
+_LONGEST: Mapping[str, int] = {
+    **dict.fromkeys(("/embeddings", "/rerank", "/score", "/messages/count_tokens"), 0),
+    **dict.fromkeys(("/decisions", "/systemone"), 256),
+}
 """By path, the most tokens that count as written for an answer that is not text."""
 
 

@@ -100,7 +100,7 @@ def session_entries(state: RequestState, text: str, *, producer: str, now: float
 
     The answer has the highest label of the findings in it.
     """
-    if state.request.session is None:
+    if state.request.session is None or not state.request.remembers:
         return ()
     findings = [finding for outcome in state.outcomes for finding in outcome.findings]
     question = Entry(

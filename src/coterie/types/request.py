@@ -134,6 +134,8 @@ class Request:
     """The most sensitive label that the principal may see; None for the network's default label."""
     session: str | None = None
     """Name of the remembered conversation; None remembers nothing."""
+    remembers: bool = True
+    """Whether this turn is added to the session."""
     language: str | None = None
     """Language of the text as a BCP 47 tag, such as `de` or `en-GB`; None has it detected at admission."""
     tenant: str = "default"

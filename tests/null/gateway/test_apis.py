@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from coterie.gateway.anthropic.messages import AnthropicError, MessageView
+from coterie.gateway.anthropic.messages import AnthropicError, CountView, MessageView
 from coterie.gateway.mcp.endpoint import load_server
 from coterie.gateway.openai.completions import CompletionView
 from coterie.gateway.openai.responses import ResponseView
@@ -66,9 +66,33 @@ async def test_a_response_is_gone_on_with(client, network):
     assert third["previous_response_id"] == second["id"]
     for previous in ("resp_" + "0" * 64, "resp_x", "\x00"):
         assert (await _respond(client, previous_response_id=previous)).status_code == 404
-    assert (await _respond(client, store=False, previous_response_id=first["id"])).status_code == 400
     await _respond(client, store=False)
     assert [settled.trace.session for settled in network.store.settled.values()] == [session] * 3 + [None]
+
+
+async def test_a_response_that_is_not_stored_goes_on(client, network):
+    """It reads the session of the one before and adds nothing, and nothing goes on from it."""
+    first = (await _respond(client)).json()
+    unstored = (await _respond(client, "write", store=False, previous_response_id=first["id"])).json()
+    (session,) = {settled.trace.session for settled in network.store.settled.values()}
+    texts = [e.content.text for e in network.store.contexts["default", session].entries if hasattr(e.content, "role")]
+    assert (texts[::2], unstored["store"], unstored["previous_response_id"]) == (["card"], False, first["id"])
+    assert (await _respond(client, previous_response_id=unstored["id"])).status_code == 404
+    assert (await _respond(client, "card", previous_response_id=first["id"])).status_code == 200
+
+
+async def test_tokens_are_counted_and_nobody_is_asked(client, network):
+    """Longer texts and functions count more; a model of nobody's is refused; nothing is settled."""
+    path, body = "/v1/messages/count_tokens", {"model": "coterie", "messages": [{"role": "user", "content": "card"}]}
+    tool = {"name": "note", "input_schema": {"type": "object", "properties": {"text": {"type": "string"}}}}
+    counts = []
+    for more in ({}, {"system": "Be brief." * 9}, {"system": "Be brief." * 9, "tools": [tool]}):
+        response = await client().post(path, json=body | more)
+        counts.append(CountView.model_validate(response.json()).input_tokens)
+        assert (response.headers["x-coterie-egress"], "x-coterie-ignored" in response.headers) == ("none", False)
+    assert 0 < counts[0] < counts[1] < counts[2]
+    refused = await client().post(path, json=body | {"model": "claude"})
+    assert (refused.status_code, refused.json()["type"], network.store.settled) == (404, "error", {})
 
 
 @pytest.mark.parametrize(

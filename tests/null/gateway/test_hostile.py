@@ -1,6 +1,7 @@
 """Whatever is sent: an OpenAI-shaped error with a stable code, never a 500, and a gateway that goes on."""
 
 import asyncio
+import gzip
 import json
 import threading
 from typing import get_args
@@ -96,6 +97,12 @@ async def test_a_number_that_is_none_makes_no_column(client, network, number):
         CHAT, json={"model": "coterie", "messages": [{"role": "user", "content": f'{{"a": {number}}}'}]}
     )
     assert network.specialists["triage"].asked[0].columns is None
+
+
+async def test_a_compressed_body_is_refused(client, network):
+    """By its header, before it is taken for broken JSON."""
+    response = await client().post(CHAT, content=gzip.compress(b"{}"), headers={"content-encoding": "gzip"})
+    assert (response.status_code, response.json()["error"]["code"]) == (415, "unsupported_encoding")
 
 
 async def test_a_large_body_is_refused_before_it_is_read(client, call):

@@ -16,6 +16,7 @@ BODIES = {
     "/v1/chat/completions": {"model": "coterie", "messages": [{"role": "user", "content": "I lost my card"}]},
     "/v1/responses": {"model": "coterie", "input": "I lost my card"},
     "/v1/messages": {"model": "coterie", "max_tokens": 9, "messages": [{"role": "user", "content": "I lost my card"}]},
+    "/v1/messages/count_tokens": {"model": "coterie", "messages": [{"role": "user", "content": "I lost my card"}]},
     "/v1/completions": {"model": "coterie", "prompt": "I lost my card"},
     "/v1/embeddings": {"model": "coterie", "input": "hello"},
     "/v1/decisions": {

@@ -20,6 +20,7 @@ BODIES = {
     "/v1/chat/completions": TURNS,
     "/v1/responses": {"input": "card"},
     "/v1/messages": {**TURNS, "max_tokens": 9},
+    "/v1/messages/count_tokens": TURNS,
     "/v1/completions": {"prompt": "card"},
     "/v1/decisions": {"input": "card", "questions": [{"type": "predicate", "instructions": "Is it lost?"}]},
     "/v1/systemone": {"state": "card", "questions": {"lost": {"type": "noul", "instructions": "Is it lost?"}}},
@@ -44,7 +45,7 @@ STATE = frozenset({"label", "clearance", "language"})
 ACTS = {
     **dict.fromkeys(("/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/completions"), CHAT),
     **dict.fromkeys(("/v1/decisions", "/v1/systemone"), STATE),
-    **dict.fromkeys(("/v1/embeddings", "/v1/rerank", "/v1/score"), frozenset()),
+    **dict.fromkeys(("/v1/embeddings", "/v1/rerank", "/v1/score", "/v1/messages/count_tokens"), frozenset()),
 }
 """What acts before a network in which nothing leaves the machine and no threshold is derived."""
 

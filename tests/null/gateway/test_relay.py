@@ -98,6 +98,13 @@ async def test_a_refusal_of_the_server_is_passed_on(client, relayed, upstream):
     assert (response.status_code, "sk-123" in response.text) == (502, False)
 
 
+async def test_a_redirect_of_the_server_is_our_mistake(client, relayed, upstream):
+    """No caller is sent to another address with its prompt."""
+    upstream.status, upstream.answer = 307, b""
+    response = await client().post("/v1/chat/completions", content=ODD)
+    assert (response.status_code, response.json()["error"]["code"]) == (502, "engine_rejected")
+
+
 async def test_what_is_too_sensitive_stays(client, relayed, upstream):
     """By its label or by what is in it, wherever in the body; there are no pseudonyms in what is verbatim."""
     body = json.loads(ODD)

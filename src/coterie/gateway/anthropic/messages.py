@@ -1,4 +1,4 @@
-"""`POST /v1/messages`: Anthropic's Messages API, whole and streamed."""
+"""`POST /v1/messages`: Anthropic's Messages API, whole and streamed; `count_tokens` of what would be asked."""
 
 from __future__ import annotations
 
@@ -12,15 +12,23 @@ from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt
 from starlette.types import ASGIApp
 
 from coterie.gateway.access import Caller
-from coterie.gateway.connection import encode
+from coterie.gateway.connection import JSONBody, encode
 from coterie.gateway.errors import ErrorResponse, WireError, as_anthropic
-from coterie.gateway.exchange import ToldAnswer
+from coterie.gateway.exchange import ToldAnswer, ignored_header
 from coterie.gateway.openai.completions import abstaining, asked_of, exchange
 from coterie.gateway.openai.direct import ask_model
-from coterie.gateway.openai.translation import check_results, finish_reason, made_calls
+from coterie.gateway.openai.translation import (
+    check_results,
+    finish_reason,
+    made_calls,
+    pinned_specialist,
+    read_texts,
+    unread_options,
+)
 from coterie.gateway.wire import ChatRequest, Extension, Wire, read_wire
 from coterie.gateway.work import Gateway
-from coterie.observe.plain import summarise
+from coterie.observe.plain import EGRESS_HEADER, summarise
+from coterie.text.folding import estimate_tokens
 
 _FUNCTIONS = frozenset({None, "custom"})
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
@@ -62,6 +70,19 @@ class MessagesRequest(Wire):
     output_config: dict[str, Any] | None = None
     """Format of the output: `{"format": {"type": "json_schema", "schema": ...}}` requests JSON."""
     coterie: Extension | None = None
+
+
+class CountRequest(MessagesRequest):
+    """`POST /v1/messages/count_tokens`: a request as for `/v1/messages`, which is not asked."""
+
+    max_tokens: Annotated[StrictInt, Field(ge=1)] = 1
+
+
+class CountView(Wire):
+    """Response of `POST /v1/messages/count_tokens`."""
+
+    input_tokens: int
+    """Estimated tokens of system, messages and tools: four bytes a token, as budgets reserve."""
 
 
 class MessageView(Wire):
@@ -117,6 +138,29 @@ def message_directly(gateway: Gateway, caller: Caller, body: bytes, model: str) 
     wire = read_wire(MessagesRequest, body)
     form = partial(message_format, gateway, wire.model_dump(include={"model", "output_config"}))
     return ask_model(gateway, caller, _as_chat(wire), model, form=form, ignored=_without_types(wire))
+
+
+_COUNTED = frozenset({"model", "messages", "system", "tools", "tool_choice", "output_config", "coterie", "max_tokens"})
+
+
+def count_tokens(gateway: Gateway, caller: Caller, body: bytes, _model: str = "") -> ASGIApp:
+    """Return the ASGI app that counts the tokens of a request; nobody is asked, and nothing is kept.
+
+    Raises `WireError` or pydantic's `ValidationError`.
+    """
+    wire = read_wire(CountRequest, body)
+    if not _model:
+        pinned_specialist(wire.model, [name for name in gateway.network.specialists if caller.sees(name)])
+    chat = _as_chat(wire)
+    texts = [*read_texts(chat.messages), *(encode(tool.model_dump()).decode() for tool in chat.tools or ())]
+    given = {name: getattr(wire, name) for name in wire.model_fields_set - _COUNTED} | (wire.model_extra or {})
+    given |= {"coterie": wire.coterie.model_dump(exclude_unset=True)} if wire.coterie else {}
+    counted = CountView(input_tokens=sum(estimate_tokens(text) + _FRAME for text in texts))
+    return JSONBody(counted.model_dump(), headers={EGRESS_HEADER: "none", **ignored_header(unread_options(given))})
+
+
+_FRAME = 4
+"""Tokens of the form around a message."""
 
 
 def message_format(_gateway: Gateway, content: Mapping[str, Any], trace_id: str, function: str = "") -> MessageFormat:

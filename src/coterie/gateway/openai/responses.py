@@ -104,13 +104,17 @@ def respond(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
     chat_ = asked_of(gateway, caller, chat)
     trace_id = network.new_id()
     root = _root(wire.previous_response_id) or trace_id
-    remembered = wire.store is not False and not chat_.request.session and gateway.section.sessions
-    request = replace(chat_.request, session=f"response-{root}" if remembered else chat_.request.session)
+    goes_on = wire.previous_response_id is not None
+    remembers = not chat_.request.session and gateway.section.sessions
+    stored = remembers and wire.store is not False
+    request = chat_.request
+    if stored or (remembers and goes_on):
+        request = replace(request, session=f"response-{root}", remembers=stored)
     idle = frozenset(_NAMES.get(name, name) for name in chat_.set)
     chat_ = replace(chat_, request=request, set=idle | without_types(wire))
     abstain = abstaining(gateway, wire.coterie, request)
     form = ResponseFormat(
-        head=_head(wire, f"resp_{root}{trace_id}", stored=remembered),
+        head=_head(wire, f"resp_{root if stored else trace_id}{trace_id}", stored=stored),
         function=chat_.function,
         created=int(network.clock()),
         filtered=abstain == "content_filter",
@@ -121,8 +125,8 @@ def respond(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
 
     if wire.previous_response_id is None:
         return answering(chat_)
-    if not remembered:
-        problem = "What is not stored (`store: false`, or a session of its own) cannot go on from an earlier response."
+    if not remembers:
+        problem = "A request with a session of its own, or in a network without sessions, goes on from no response."
         raise WireError("invalid_request", problem, param="previous_response_id")
     return _GoesOn(gateway=gateway, asked=chat_, named=wire.previous_response_id, resumed=resumed, answering=answering)
 
