@@ -87,8 +87,10 @@ class OpenConnections:
 class HeadWithBody:
     """A transport for one response: head and first data are sent by one system call."""
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport, self._loop = transport, loop
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, close: Callable[[], None]
+    ) -> None:
+        self._transport, self._loop, self._close = transport, loop, close
         self.is_closing = transport.is_closing
         self._head: bytes | None = None
         self._sending: asyncio.Handle | None = None
@@ -105,7 +107,7 @@ class HeadWithBody:
     def close(self) -> None:
         """Send the remaining data, and close."""
         self._send()
-        self._transport.close()
+        self._close()
 
     def _send(self, more: bytes = b"") -> None:
         """Send the head, if it was not sent yet."""
@@ -139,6 +141,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self._coming: Literal["", "head", "body"] = ""
         """The part of a request that has begun and is not complete."""
         self._head_bytes = 0
+        self._finishing = False
+        """Whether the connection is closed once the rest of a body was read."""
         self._listeners: dict[Callable[[], None], None] | None = {}
         """Called when the connection is lost; None once it is."""
 
@@ -199,7 +203,7 @@ class GatewayProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.cycle is not None:
             cast("dict[str, Any]", self.scope)[ARRIVED] = partial(_take_body, self.cycle)
-            self.cycle.transport = cast("asyncio.Transport", HeadWithBody(self.transport, self.loop))
+            self.cycle.transport = cast("asyncio.Transport", HeadWithBody(self.transport, self.loop, self.finish))
             if self._all.leaving:
                 self.cycle.keep_alive = False
 
@@ -207,6 +211,14 @@ class GatewayProtocol(HttpToolsProtocol):
         """Handle a complete body, which may be empty."""
         self._coming = ""
         super().on_message_complete()
+        if self._finishing:
+            self.transport.close()
+
+    def finish(self) -> None:
+        """Close, but first read the rest of a body: who is still sending when it is closed does not see the answer."""
+        self._finishing = self._coming == "body"
+        if not self._finishing:
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or for the rest of this one."""

@@ -140,7 +140,7 @@ async def test_a_head_is_sent_with_what_follows_it(written, sent):
             self.sent.append("closed")
 
     transport = Transport()
-    joined = HeadWithBody(transport, asyncio.get_running_loop())
+    joined = HeadWithBody(transport, asyncio.get_running_loop(), transport.close)
     for piece in written:
         joined.write(piece)
     await asyncio.sleep(0)
@@ -235,6 +235,17 @@ async def test_the_rest_of_a_refused_body_is_not_waited_for(network, refused, mo
         assert head.startswith((b"HTTP/1.1 413", b"HTTP/1.1 408"))
         assert b"connection: close" in head
         await end_of(reader)
+        writer.close()
+
+
+async def test_who_is_still_sending_sees_the_refusal(network):
+    """A body that is too large is read to its end, and the connection is closed then."""
+    async with served(network, max_body=1024) as server:
+        reader, writer = await server.connect(POST + b"content-length: 9000000\r\n\r\n")
+        for _ in range(9):
+            writer.write(b"x" * 1_000_000)
+            await asyncio.wait_for(writer.drain(), LONG)
+        assert (await end_of(reader)).startswith(b"HTTP/1.1 413")
         writer.close()
 
 
