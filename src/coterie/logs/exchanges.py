@@ -107,7 +107,11 @@ class CallReader:
     """Halves of a batch that wait for the other half, by their `custom_id`."""
 
     def read(self, record: Json) -> Iterator[LoggedCall]:
-        """Yield the exchanges that a record holds."""
+        """Yield the exchanges that a record holds; a page of records, as APIs list them, holds those of each."""
+        if page := _page(record):
+            for item in page:
+                yield from self.read(item)
+            return
         for name, request, response, about in self._pairs(record):
             try:
                 system, text = _question_of(request)
@@ -153,6 +157,12 @@ class CallReader:
             yield _pair(record)
         except _Passed as reason:
             self.skipped[str(reason)] += 1
+
+
+def _page(record: Json) -> list[Any]:
+    """Return the records of a page (`{"data": [...], "meta": ...}`, a trace's observations); empty for others."""
+    names = [name for name in ("data", "observations") if isinstance(record.get(name), list)]
+    return _listed(record, *names) if names and {"messages", *_REQUESTS}.isdisjoint(record) else []
 
 
 def _caller(about: Json, request: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -201,7 +211,10 @@ def _turns(record: Json) -> _Pair | None:
     """Return a conversation whose last turn is the answer, unless there is a separate response; None for others."""
     if "messages" in record:
         answer = next((record[key] for key in _RESPONSES if key in record), record if "choices" in record else None)
-        return ("messages", record, record["messages"]) if answer is None else ("openai", record, answer)
+        turns = _parsed(record["messages"])
+        if answer is None and isinstance(turns, list) and not _is_turns(turns):
+            raise _Passed("unknown")
+        return ("messages", record, turns) if answer is None else ("openai", record, answer)
     name = next((key for key in ("conversations", "contents") if key in record), None)
     if name is None:
         return None
@@ -312,8 +325,9 @@ def _spans(record: Json) -> list[dict[str, Any]]:
                 call = calls[str(log.get("traceId", "")), str(log.get("spanId", ""))]
                 _add_event(call, {"name": log.get("eventName"), **log})
     spans += calls.values()
-    if not spans and isinstance(record.get("attributes"), dict | list) and ("context" in record or "spanId" in record):
-        spans = [_flat(record)]
+    if not spans and (attributes := _attributes(record.get("attributes"))):
+        named = any(name.startswith(("gen_ai.", "llm.")) for name in attributes)
+        spans = [_flat(record)] if named or "context" in record or "spanId" in record else []
     return spans
 
 
@@ -508,8 +522,7 @@ def _is_items(response: Json) -> bool:
 
 def _of_list(response: list[Any]) -> Any:  # noqa: ANN401
     if response and all(isinstance(item, dict) and "choices" in item for item in response):
-        deltas = [choice.get("delta") or {} for item in response for choice in item["choices"][:1]]
-        return "".join(delta["content"] for delta in deltas if isinstance(delta.get("content"), str))
+        return _of_chunks([c for item in response for c in _listed(item, "choices") if not c.get("index")])
     if response and all(isinstance(item, dict) and "type" in item for item in response) and _is_events(response):
         return _of_events(response)
     if _is_turns(response):
@@ -520,6 +533,25 @@ def _of_list(response: list[Any]) -> Any:  # noqa: ANN401
     if response and all(isinstance(item, dict) and ("content" in item or "text" in item) for item in response):
         return _message(response[-1])
     return response
+
+
+def _of_chunks(choices: Sequence[Json]) -> Any:  # noqa: ANN401
+    """Return the answer of the chunks of a chat stream: its text, or the arguments of its single call."""
+    inner = [choice.get("delta") or {"content": choice.get("text")} for choice in choices]
+    deltas = [delta for delta in inner if isinstance(delta, dict)]
+    parts = [part for delta in deltas for part in _listed(delta, "tool_calls")]
+    reasons = [choice["finish_reason"] for choice in choices if choice.get("finish_reason")]
+    calls = [
+        {"arguments": "".join(str(_function(part).get("arguments") or "") for part in parts if part.get("index") == at)}
+        for at in dict.fromkeys(part.get("index") for part in parts)
+    ]
+    message = {name: "".join(str(delta.get(name) or "") for delta in deltas) for name in ("content", "refusal")}
+    return _choice({"finish_reason": (reasons or [""])[-1], "message": {**message, "tool_calls": calls}})
+
+
+def _function(part: Json) -> Json:
+    inner = part.get("function")
+    return inner if isinstance(inner, dict) else {}
 
 
 def _is_events(events: Sequence[Json]) -> bool:
@@ -540,8 +572,13 @@ def _of_events(events: Sequence[Json]) -> Any:  # noqa: ANN401
     deltas = [event.get("delta") or {} for event in events]
     if all((delta.get("stop_reason") or "max_tokens") == "max_tokens" for delta in deltas):
         raise _Passed("cut")
-    if any(delta.get("type") == "input_json_delta" for delta in deltas):
-        raise _Passed("no_answer")
+    pieces = [(event.get("index"), event["delta"]) for event in events if "partial_json" in (event.get("delta") or {})]
+    calls = [
+        {"input": "".join(str(delta["partial_json"]) for at, delta in pieces if at == index)}
+        for index in dict.fromkeys(at for at, _ in pieces)
+    ]
+    if calls:
+        return _call(calls)
     return "".join(delta["text"] for delta in deltas if isinstance(delta.get("text"), str))
 
 
@@ -590,4 +627,5 @@ def _call(calls: Sequence[Json]) -> Any:  # noqa: ANN401
         return None
     inner = calls[0].get("function")
     call = inner if isinstance(inner, dict) else calls[0]
-    return _parsed(call.get("arguments", call.get("input")))
+    arguments = _parsed(call.get("arguments", call.get("input")))
+    return None if isinstance(arguments, str) else arguments  # a text is no JSON

@@ -55,7 +55,8 @@ def otlp(*spans):
 
 
 GUIDE = json.dumps([{"type": "text", "content": SYSTEM}])
-CHUNKS = [{"choices": [{"delta": {"content": piece}}]} for piece in ('{"intent": ', '"delivery"}')]
+HALVES = ('{"intent": ', '"delivery"}')
+CHUNKS = [{"choices": [{"delta": {"content": piece}}]} for piece in HALVES]
 
 
 def stream(*events):
@@ -92,6 +93,39 @@ SHAPES = {
             {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
             {"type": "message_stop"},
         ),
+    },
+    "a call in chunks": {
+        "request": REQUEST,
+        "response": [
+            *(
+                {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}}]}
+                for piece in HALVES
+            ),
+            {"choices": [{"delta": {}, "finish_reason": "tool_calls"}]},
+        ],
+    },
+    "a call in Anthropic's events": {
+        "request": {"system": SYSTEM, "messages": MESSAGES[1:]},
+        "response": stream(
+            {"type": "message_start"},
+            *({"type": "content_block_delta", "index": 0, "delta": {"partial_json": piece}} for piece in HALVES),
+            {"type": "message_delta", "delta": {"stop_reason": "tool_use"}},
+        ),
+    },
+    "a page of an API": {
+        "data": [{"id": "o", "traceId": "t", "input": MESSAGES, "output": REPLY}],
+        "meta": {"page": 1},
+    },
+    "a trace with its observations": {
+        "id": "t",
+        "observations": [{"type": "GENERATION", "traceId": "t", "input": MESSAGES, "output": REPLY}],
+    },
+    "a span without ids": {
+        "attributes": {
+            "gen_ai.system_instructions": GUIDE,
+            "gen_ai.input.messages": json.dumps(PARTS),
+            "gen_ai.output.messages": SAID,
+        }
     },
     "stored completion": {**RESPONSE, "messages": MESSAGES},
     "Responses": {"request": {"instructions": SYSTEM, "input": TEXT}, "response": RESPONSES},
@@ -318,11 +352,16 @@ def choice(reason="stop", **message):
         (otlp({"attributes": attributes(**{"http.method": "GET"})}), "not_a_call"),
         ({"request": REQUEST, "response": choice("length", content="{")}, "cut"),
         ({"request": REQUEST, "response": choice("content_filter", content="")}, "refused"),
+        ({"request": REQUEST, "response": [*CHUNKS, {"choices": [{"delta": {}, "finish_reason": "length"}]}]}, "cut"),
+        ({"request": REQUEST, "response": [{"choices": [{"delta": {"refusal": "No"}}]}]}, "refused"),
+        ({"request": REQUEST, "response": [{"choices": [{"index": 1, "delta": {"content": "b"}}]}]}, "no_answer"),
         ({"request": REQUEST, "response": choice(refusal="I cannot.")}, "refused"),
         ({"request": REQUEST, "response": choice(content="")}, "no_answer"),
         ({"request": REQUEST, "response": choice(content=None, tool_calls=[{"function": {}}] * 2)}, "several_calls"),
         ({"request": {"messages": MESSAGES[:1]}, "response": RESPONSE}, "no_question"),
         ({"messages": MESSAGES}, "no_answer"),
+        ({"messages": [None, 1, "x"]}, "unknown"),
+        ({"request": REQUEST, "response": choice(tool_calls=[{"function": {"arguments": "{bad"}}])}, "no_answer"),
         ({"messages": [MESSAGES[1], {**REPLY, "weight": 0}]}, "no_answer"),
         ({"hello": "world"}, "unknown"),
         ({"request": [[[]]], "response": [[1]]}, "no_question"),
