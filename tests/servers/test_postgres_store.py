@@ -20,9 +20,8 @@ from coterie.testing.contracts import check_flywheel_store
 from coterie.types import RequestFilter
 from tests.null.store import test_sqlite
 from tests.null.store.conftest import DAY, ENTRIES, NOW, Clock, OpenStore, settlement
-from tests.null.store.test_kill import kill_after
+from tests.null.store.test_faults import kill_after
 from tests.null.store.test_ledger import *  # noqa: F403 - every test of it
-from tests.null.store.test_summary import *  # noqa: F403 - every test of it
 
 pytestmark = pytest.mark.slow
 

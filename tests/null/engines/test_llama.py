@@ -1,12 +1,17 @@
 import asyncio
+import math
 import threading
 from collections import deque
 
+import numpy as np
 import pytest
 
+from coterie.engines.choices import Scoring, arrange
+from coterie.engines.gguf import read_gguf_header
 from coterie.engines.llama import LlamaEngine
-from coterie.engines.llama_native import LoadedLlama, defuse
+from coterie.engines.llama_native import LoadedLlama, check_adapter, defuse
 from coterie.errors import (
+    ArtefactRefused,
     EngineBroken,
     EngineRejected,
     EngineUnavailable,
@@ -16,7 +21,8 @@ from coterie.errors import (
     TooLong,
 )
 from coterie.runtime.cpu import SharedTime
-from coterie.testing import check_engine, check_streaming_engine
+from coterie.testing import check_engine, check_streaming_engine, write_random_adapter
+from coterie.testing.fakes import gguf_bytes
 from coterie.types import Delta, Message, Output, Prompt
 
 
@@ -374,3 +380,144 @@ def test_model_closes_once(tmp_path):
     model.unload()
     with pytest.raises(EngineUnavailable, match="closed"):
         model.load()
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens", "order"),
+    [
+        (b"", {}, ()),
+        (b" card arrival", {1: b" arrival", 2: b" card"}, (2, 1)),
+        (b" pay or pay", {1: b" or", 2: b" pay"}, (2, 1, 2)),
+        (b" carded", {1: b" car", 2: b"ded", 3: b" card", 4: b"ed"}, None),
+        (b" abab", {1: b" ab", 2: b"ab", 3: b" abab"}, None),
+        (b" \xc3\xa7a", {5: b" \xc3", 6: b"\xa7", 7: b"a"}, (5, 6, 7)),
+        (b" aaaa", {1: b" a", 2: b"a", 3: b"aa"}, (1, 2, 3)),
+    ],
+)
+def test_arrange(text, tokens, order):
+    """Tokens are put in the order that makes up the text, all of them used; else there is none."""
+    if order is None:
+        with pytest.raises(ValueError, match="do not make up"):
+            arrange(text, tokens)
+    else:
+        assert sorted(arrange(text, tokens)) == sorted(order)
+        assert b"".join(tokens[token] for token in arrange(text, tokens)) == text
+
+
+def chunk(token, top, key="logprob"):
+    """A chunk of llama.cpp's answer: one token with the likeliest others."""
+    listed = [{"id": number, "bytes": list(piece), key: value} for number, piece, value in top]
+    step = {"id": token, "logprob": -0.5, f"top_{key}s": listed}
+    return {"choices": [{"text": "x", "logprobs": {"content": [step]}}], "prompt_progress": {"total": 7}}
+
+
+def test_guessed_tokens_end_a_read():
+    """A token that prompt lookup guessed comes without probabilities: it and what follows is not read."""
+    answers = [chunk(3, [(3, b"a", -0.5)]), {"choices": [{"text": "y", "logprobs": None}]}, chunk(4, [])]
+    stopped = []
+
+    def ask(_, has_enough):
+        for index, answer in enumerate(answers):
+            if has_enough(answer):
+                stopped.append(index)
+                return
+
+    scoring = Scoring(ask, "prompt")
+    (read,) = scoring.down((), [3], 4)
+    assert (read.token, read.log_probability, read.listed) == (3, -0.5, {3: -0.5})
+    assert stopped == [1]
+    assert (scoring.tokens_in, scoring.tokens_out) == (7, 1)
+
+
+def test_tokens_of_a_choice_with_one_twice():
+    """The token that a choice has twice hides the others; it is banned in the next try."""
+    bodies = []
+
+    def ask(body, has_enough):
+        bodies.append(body)
+        first = len(bodies) == 1
+        has_enough(chunk(0, [(1, b" pay", 1.0)] if first else [(2, b" or", 0.7), (9, b" x", 1e-30)], key="prob"))
+
+    assert Scoring(ask, "prompt").tokens_of(" pay or pay") == (1, 2, 1)
+    assert bodies[1]["logit_bias"] == [[" pay or pay", 100.0], [1, False]]
+
+
+def test_among():
+    """Weighed among themselves; one too unlikely to be listed has the smallest."""
+
+    def ask(_, has_enough):
+        has_enough(chunk(0, [(1, b"a", 0.75), (2, b"b", 0.25)], key="prob"))
+
+    among = Scoring(ask, "prompt").among((5,), [1, 2, 3])
+    assert among == pytest.approx({1: math.log(0.75), 2: math.log(0.25), 3: math.log(1e-20)})
+
+
+WEIGHTS = {"blk.0.attn_q.weight": np.zeros((6, 4)), "blk.0.ffn_up.weight": np.zeros((10, 4))}
+ABOUT = {"general.architecture": "llama", "general.type": "adapter", "adapter.type": "lora", "adapter.lora.alpha": 16.0}
+GOOD = {"blk.0.attn_q.weight.lora_a": np.zeros((2, 4)), "blk.0.attn_q.weight.lora_b": np.zeros((6, 2))}
+
+
+@pytest.fixture
+def base(tmp_path):
+    """A base model's file: two weights."""
+    path = tmp_path / "base.gguf"
+    path.write_bytes(gguf_bytes({"general.architecture": "llama", "general.type": "model"}, WEIGHTS))
+    return path
+
+
+@pytest.fixture
+def check(tmp_path, base):
+    """Check a file of this content."""
+
+    def check(content):
+        path = tmp_path / "adapter.gguf"
+        path.write_bytes(content)
+        check_adapter("triage", path, read_gguf_header(base))
+
+    return check
+
+
+def test_fits(check):
+    """Two thin matrices that make up a weight are an adapter."""
+    check(gguf_bytes(ABOUT, GOOD))
+
+
+def test_random(tmp_path, base):
+    """The random adapter for tests is one, for every projection of the base."""
+    path = write_random_adapter(tmp_path / "random.gguf", base, rank=3, projections=("attn_q", "ffn_up"))
+    check_adapter("random", path, read_gguf_header(base))
+    shapes = read_gguf_header(path).tensors
+    assert shapes["blk.0.ffn_up.weight.lora_a"] == (4, 3)
+    assert shapes["blk.0.ffn_up.weight.lora_b"] == (3, 10)
+    assert len(shapes) == 4
+
+
+@pytest.mark.parametrize(
+    ("about", "tensors", "found"),
+    [
+        ({"general.type": "model"}, {}, "is a GGUF of type 'model'"),
+        ({"adapter.type": "control"}, {}, r"\('control'\), not a LoRA adapter"),
+        ({"general.architecture": "qwen2"}, {}, "architecture 'qwen2', the base model is 'llama'"),
+        ({"adapter.lora.alpha": float("nan")}, {}, "alpha is nan"),
+        ({}, {"blk.9.attn_q.weight.lora_a": np.zeros((2, 4))}, "'blk.9.attn_q.weight.lora_a', which belongs to no"),
+        ({}, {"blk.0.attn_q.weight": np.zeros((6, 4))}, "belongs to no weight"),
+        ({}, {"blk.0.ffn_up.weight.lora_a": np.zeros((2, 4))}, "one matrix of two"),
+        ({}, {"blk.0.attn_q.weight.lora_a": np.zeros((2, 5))}, r"matrices \(5, 2\) and \(2, 6\) make no \(4, 6\)"),
+        ({}, {"blk.0.attn_q.weight.lora_b": np.zeros((6, 3))}, "make no"),
+    ],
+)
+def test_refused(check, about, tensors, found):
+    """What is no adapter, or one for another model, is refused with what was found."""
+    with pytest.raises(ArtefactRefused, match=found) as refusal:
+        check(gguf_bytes({**ABOUT, **about}, {**GOOD, **tensors}))
+    assert "train it again" in refusal.value.hint
+
+
+def test_truncated(check):
+    """Cut after any byte, an adapter is refused: its last matrix must end inside the file."""
+    whole = gguf_bytes(ABOUT, GOOD)
+    size = len(whole) - (-(6 * 2 * 2) % 32)  # without the padding behind the last matrix
+    for length in [*range(1, size, 7), size - 1]:
+        with pytest.raises(ArtefactRefused):
+            check(whole[:length])
+    check(whole[:size])

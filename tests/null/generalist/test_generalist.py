@@ -4,15 +4,17 @@ import asyncio
 
 import pytest
 
-from coterie.config.file import LlamaModel, OpenAIModel
+from coterie.config.file import LlamaModel, OpenAIModel, parse_config
 from coterie.config.operation import GeneralistSection
-from coterie.errors import EgressRefused, EngineUnavailable
+from coterie.errors import ConfigError, EgressRefused, EngineUnavailable
 from coterie.generalist.generalist import INSTRUCTION, LABEL, PromptedGeneralist
-from coterie.generalist.pack import pack_context
+from coterie.generalist.pack import attributed, guess_of, how_sure, pack_context, say, topic
+from coterie.generalist.reading import hallucinated
 from coterie.governance.egress import ClearancePolicy
 from coterie.models.catalogue import CATALOGUE
-from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
+from coterie.testing import EchoEngine, ScriptedEngine, check_specialist, make_finding
 from coterie.types import (
+    Citation,
     Context,
     ContextView,
     Entry,
@@ -252,3 +254,161 @@ async def test_time_spent_on_other_things_is_not_its_own():
         assert not (await asking.consult(TASK, ContextView())).accepted
         asking.idle(3600.0)
         assert (await asking.consult(TASK, ContextView())).text == "Yes."
+
+
+# --- What `[generalist]` says, checked before anything runs.
+
+
+MODELS = "".join(
+    f'[models.{name}]\nengine = "openai"\nbase_url = "https://llm.example/v1"\nname = "{name}"\n' for name in ("a", "b")
+)
+
+
+def test_defaults():
+    """Left alone, nothing that costs more is done: no conversation, no composing, no hedge, no fallback."""
+    section = parse_config(f'{MODELS}[generalist]\nmodel = "a"').generalist
+
+    assert (section.history, section.synthesise, section.hedge_after, section.fallback) == (False, False, None, ())
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('fallback = ["b", "c"]', "generalist.fallback is 'c', but"),
+        ("hedge_after = 0", "generalist.hedge_after"),
+        ("deadline = 0", "generalist.deadline"),
+        ("rounds = 0", "generalist.rounds"),
+        ("money = -1", "generalist.money"),
+        ("hedge_afer = 2", "did you mean 'hedge_after'"),
+    ],
+)
+def test_mistakes(line, problem):
+    """A model that is not there, a value out of bounds and an unknown key are refused with their place."""
+    with pytest.raises(ConfigError, match=problem):
+        parse_config(f'{MODELS}[generalist]\nmodel = "a"\n{line}')
+
+
+# --- What a large model adds to its sources is seen.
+
+
+SOURCES = ["The late fee is 12 pounds, or 1,200 pence.", 'It is due "within thirty days" of 2024-05-31.', "p = 0.23"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The fee is 12 pounds [1].",
+        "That makes 1200 pence, which one pays within thirty days.",
+        "You have 30 days: \u201cwithin  thirty days\u201d.",
+        "By 2024-05-31. The probability is 23%.",
+        "No figure at all.",
+        "These things:\n1. It is 12 pounds.\n2) Pay by 2024-05-31.",
+        "",
+    ],
+)
+def test_what_stands_in_the_sources(text):
+    """Figures in another form and quotes with other white space are no additions."""
+    assert hallucinated(text, SOURCES, marks=1) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "added"),
+    [
+        ("The fee is 13 pounds.", ("13",)),
+        ("It is due by 2024-06-30.", ("2024-06-30",)),
+        ("Pay within sixty days.", ("sixty",)),
+        ("The probability is 24%.", ("24%",)),
+        ("It says \u201cwithin a month\u201d.", ("within a month",)),
+        ("See [2].", ("[2]",)),
+        ("12.5 pounds and 12.5 again", ("12.5",)),
+    ],
+)
+def test_what_does_not(text, added):
+    """A changed figure, an invented quote and a reference to nothing are named."""
+    assert hallucinated(text, SOURCES, marks=1) == added
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "added"),
+    [
+        ("Es dauert zwölf Tage.", "Die Lieferung dauert drei Tage.", ("zwölf",)),
+        ("Es dauert zwölf Tage.", "Die Lieferung dauert 12 Tage.", ()),
+        ("Die Gebühr beträgt 1.500 €.", "Die Gebühr beträgt 1500 Euro.", ()),
+        ("Die Gebühr beträgt 1.500 €.", "Die Gebühr beträgt 1,5 Euro im Monat.", ("1.500",)),
+        ("Cela dure douze jours.", "La livraison dure trois jours.", ("douze",)),
+        ("Tarda ciento ochenta días.", "El plazo de entrega es de 180 días.", ()),
+    ],
+)
+def test_numbers_are_read_by_language(text, source, added):
+    """In words and in figures."""
+    assert hallucinated(text, [source]) == added
+
+
+# --- Findings as a person would like to read them.
+
+
+def found(name, text, task="classify", *, confidence=0.97, accepted=True, documents=()):
+    citations = tuple(
+        Citation(document=document, start=0, end=1, text="x", label=Label.PUBLIC) for document in documents
+    )
+    return make_finding(
+        text,
+        specialist=name,
+        confidence=confidence,
+        accepted=accepted,
+        task=task,
+        form={"classify": "label", "extract": "fields"}.get(task, "text"),
+        citations=citations,
+    )
+
+
+def test_one_finding_is_its_own_text():
+    """A label stays the label that programs look for."""
+    assert say([found("triage", "card_arrival")], named=False) == "card_arrival"
+
+
+@pytest.mark.parametrize(
+    ("finding", "text"),
+    [
+        (found("triage", "card_arrival"), "card arrival (triage, 97% sure)"),
+        (found("tags", "late_fee, card_lost"), "late fee, card lost (tags, 97% sure)"),
+        (found("clauses", "Governing Law"), "Governing Law (clauses, 97% sure)"),
+        (
+            found("underwriting", "Probability of default: 0.23.", "score"),
+            "Probability of default: 0.23. (underwriting)",
+        ),
+        (
+            found("ask", "12 pounds [1]\nTwice 12 [2]", "answer", documents=("fees.md", "fees.md")),
+            "12 pounds [1]\nTwice 12 [2]\n(ask, from fees.md)",
+        ),
+        (
+            found("terms", "governing_law: Delaware\nends: not stated", "extract"),
+            "governing law: Delaware; ends: not stated (terms)",
+        ),
+        (found("reply", "We blocked it.", "generate"), "We blocked it. (reply)"),
+    ],
+)
+def test_each_kind_in_words(finding, text):
+    """Labels become words with a probability; other texts stay as they are, with who found them and where."""
+    assert attributed(finding) == text
+
+
+@pytest.mark.parametrize(("confidence", "text"), [(0.5, "50% sure"), (0.994, "99% sure"), (0.999, "over 99% sure")])
+def test_how_sure(confidence, text):
+    """Nothing is called certain."""
+    assert how_sure(confidence) == text
+
+
+def test_topics():
+    """A part is named by its own words, cut between two of them; one without words by what it has."""
+    assert topic(" Where is\n it? ") == "On \u201cWhere is it?\u201d"
+    assert topic("word " * 40).endswith("word \u2026\u201d")
+    assert topic("") == "On the values given"
+
+
+def test_the_best_guess_is_said_to_be_one():
+    """Of several that abstain the surest is shown; with nothing to show, nothing is."""
+    weak, strong = (found(n, f"{n}_label", confidence=c, accepted=False) for n, c in (("a", 0.3), ("b", 0.4)))
+
+    assert guess_of([weak, strong]) == "Best guess, not sure: b label (b, 40% sure)"
+    assert guess_of([found("a", "", accepted=False), found("c", "sure")]) == ""

@@ -10,7 +10,9 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.semconv._incubating.attributes import error_attributes, gen_ai_attributes, server_attributes
 
-from coterie.config.file import LlamaModel, OpenAIModel
+from coterie import assembly
+from coterie.config.file import LlamaModel, OpenAIModel, parse_config
+from coterie.errors import ConfigError, ExtraMissing
 from coterie.observe.spans import SpanMaker, observed
 from coterie.testing import make_finding, make_trace
 from coterie.types import Route, Settlement, Stage, Step, Usage, total_usage, worded
@@ -277,3 +279,28 @@ async def test_what_failed(note, code):
     """A try that gave nothing is an error; one that was asked because another failed, and answered, is none."""
     spans = (await sent(replace(TRACE, steps=(replace(STEPS[-2], note=note),)))).spans
     assert spans[-1].status.code == code
+
+
+# --- Spans are made only where the file says where they go.
+
+
+def test_nowhere_by_default():
+    """Without an endpoint the store is the store, and nothing of OpenTelemetry is needed."""
+    store = object()
+    assert assembly._observed(parse_config(""), store) is store
+
+
+def test_extra(monkeypatch):
+    """With one the extra is needed, and what to install is said."""
+    monkeypatch.setattr(assembly, "find_spec", lambda _: None)
+    config = parse_config('[observe]\notlp_endpoint = "http://localhost:4318/v1/traces"\n')
+    with pytest.raises(ExtraMissing, match="opentelemetry-sdk") as caught:
+        assembly._observed(config, object())
+    assert "coterie[otel]" in caught.value.hint
+
+
+@pytest.mark.parametrize("endpoint", ["localhost:4318", "file:///x", "http://a b"])
+def test_no_endpoint(endpoint):
+    """An endpoint is an HTTP address."""
+    with pytest.raises(ConfigError, match="otlp_endpoint"):
+        parse_config(f'[observe]\notlp_endpoint = "{endpoint}"\n')

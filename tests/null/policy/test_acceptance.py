@@ -1,9 +1,13 @@
 """The accept threshold for a quality is as low as the calibration outcomes allow, and no lower."""
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 
-from coterie.policy.acceptance import CalibrationOutcomes, find_accept_threshold
+from coterie.errors import InputError
+from coterie.policy.acceptance import CalibrationOutcomes, find_accept_threshold, mean_p_value
+from coterie.policy.cost_quality import Aim
 
 
 def judged(n, *, seed=0, grouped=False):
@@ -87,3 +91,28 @@ def test_it_is_stored_and_read_back():
     cut = CalibrationOutcomes(confidence=once.confidence[:-1], right=once.right, group=once.group).to_files()
     with pytest.raises(ValueError, match="do not fit"):
         CalibrationOutcomes.from_files(cut)
+
+
+# --- The p-value of a mean is valid for any bounded values.
+
+
+def test_the_p_value_is_one():
+    """Under the worst null a p-value of 0.05 or less comes in at most about 5% of samples."""
+    random = np.random.default_rng(0)
+    draws = random.random((400, 200)) < 0.9
+    low = sum(mean_p_value(row.astype(float), 0.9, low=0.0, high=1.0, delta=0.05) <= 0.05 for row in draws)
+
+    assert low <= 34  # the 99.9th percentile of 5% of 400
+    assert mean_p_value(np.ones(200), 0.9, low=0.0, high=1.0, delta=0.05) <= 0.05
+
+
+# --- An aim is a quality or a budget.
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"quality": 0.9, "budget": Decimal(1)}, {"quality": 1.1}, {"budget": Decimal(-1)}]
+)
+def test_an_aim_is_one_thing_within_bounds(wrong):
+    """Neither, both, or out of bounds is refused."""
+    with pytest.raises(InputError):
+        Aim(**wrong)

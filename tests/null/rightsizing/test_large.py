@@ -4,10 +4,22 @@ from decimal import Decimal
 
 import pytest
 
-from coterie.errors import DataError
+from coterie.errors import DataError, EngineUnavailable
 from coterie.learning.dataset import Row
-from coterie.rightsizing.large import HeldOutRows, Prices, RecordedAnswer, judge_answers
+from coterie.learning.progress import Silent
+from coterie.rightsizing.large import (
+    HeldOutRows,
+    Prices,
+    RecordedAnswer,
+    ask_model,
+    judge_answers,
+    prompt_start,
+    read_answers,
+    write_answers,
+)
 from coterie.tasks.contract import TASK_TYPES
+from coterie.testing import EchoEngine, ScriptedEngine
+from coterie.types import Label
 
 ROWS = (
     Row(text="where is it", labels=("parcel",)),
@@ -131,3 +143,115 @@ def test_several_labels():
 
     assert [case.correct for case in result.cases] == [True, False]
     assert result.strangers == {"card|dog": 1}
+
+
+# --- Asking a large model: what the prompt says, how many rows, and that nothing is made up.
+
+
+async def ask(engine, rows, *, most=100):
+    """Its answers to a job's held-out rows."""
+    return await ask_model(
+        engine, rows.held, rows.train, most=most, label=Label.CONFIDENTIAL, seed=0, progress=Silent()
+    )
+
+
+def test_the_prompt_lists_labels_and_shows_examples(job, texts):
+    """Every label is in the instruction, and an example of each with its label is shown."""
+    rows = job(texts())
+    instruction, *shown = prompt_start(rows.train, rows.held)
+
+    assert all(label in instruction.text for label in ("card", "parcel", "refund"))
+    assert [message.role for message in shown] == ["user", "assistant"] * 3
+    assert [message.text for message in shown[1::2]] == ["card", "parcel", "refund"]
+
+
+async def test_every_row_is_asked_with_its_label(job, texts):
+    """Prompts carry the sensitivity; answers name their rows by number and count tokens."""
+    rows, engine = job(texts(), texts(each=3, seed=1)), EchoEngine()
+    answers = await ask(engine, rows)
+
+    assert {prompt.label for prompt in engine.prompts} == {Label.CONFIDENTIAL}
+    assert [answer.row for answer in answers] == list(range(1, 10))
+    assert [answer.answer for answer in answers] == [row.text for row in rows.held.rows]
+    assert all(answer.tokens_in and answer.milliseconds is not None for answer in answers)
+
+
+async def test_at_most_so_many(job, texts):
+    """More rows than wanted: a seeded sample of them, the same every time."""
+    rows = job(texts(), texts(each=10, seed=1))
+    first, second = [[answer.row for answer in await ask(EchoEngine(), rows, most=7)] for _ in range(2)]
+
+    assert len(first) == 7
+    assert first == second
+
+
+async def test_an_engine_that_fails(job, texts):
+    """The engine's error is raised: a model that cannot be reached has no answers."""
+    engine = ScriptedEngine([EngineUnavailable("nobody there", engine="giant")])
+
+    with pytest.raises(EngineUnavailable, match="nobody there"):
+        await ask(engine, job(texts(), texts(each=1, seed=1)), most=1)
+
+
+# --- Answers on file: what is read, what is refused, and that what is written can be read.
+
+
+def test_csv(tmp_path):
+    """Text and answer, and what is known of what it took; an empty cell is not known."""
+    path = tmp_path / "gpt.csv"
+    path.write_text("text,answer,tokens_in,cost,milliseconds\nwhere,parcel,12,0.001,\n")
+
+    assert read_answers(path) == [
+        RecordedAnswer(text="where", row=None, answer="parcel", tokens_in=12, cost=Decimal("0.001"))
+    ]
+
+
+def test_row_numbers_and_lists(tmp_path):
+    """A row can be named by its number, and several labels are a list."""
+    path = tmp_path / "gpt.jsonl"
+    path.write_text('{"row": 3, "answer": ["a", "b"]}\n')
+
+    assert read_answers(path) == [RecordedAnswer(text=None, row=3, answer="a|b")]
+
+
+def test_another_text_column(tmp_path):
+    """The text is in the column that the data has it in."""
+    path = tmp_path / "gpt.csv"
+    path.write_text("body,answer\nwhere,parcel\n")
+
+    assert read_answers(path, text_column="body")[0].text == "where"
+
+
+def test_what_is_written_can_be_read(tmp_path):
+    """Writing and reading give the same answers."""
+    answers = [
+        RecordedAnswer(text="wo ist es?", row=None, answer="pärcel", tokens_in=3, tokens_out=1, cost=Decimal("0.5")),
+        RecordedAnswer(text=None, row=2, answer="", milliseconds=1.5),
+    ]
+    path = tmp_path / "answers.jsonl"
+    path.write_bytes(write_answers(answers))
+
+    assert read_answers(path) == answers
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("text,label\na,b\n", "need 'answer'"),
+        ("question,answer\na,b\n", "need 'answer', and 'text' or 'row'"),
+        ('{"answer": "a"}\n', "line 1 has neither 'text' nor 'row'"),
+        ('{"text": "a"}\n', "has no 'answer'"),
+        ("row,answer\none,b\n", "line 2 has row 'one'"),
+        ("text,answer,cost\na,b,-1\n", "cost '-1', which is no number from 0"),
+        ("text,answer,milliseconds\na,b,inf\n", "no number from 0"),
+        ("text,answer\n", "has no answers"),
+    ],
+)
+def test_what_cannot_be_used(tmp_path, content, said):
+    """A file that does not say what is needed is refused with its line."""
+    path = tmp_path / "gpt.jsonl"
+    path = path if content.startswith("{") else path.with_suffix(".csv")
+    path.write_text(content)
+
+    with pytest.raises(DataError, match=said):
+        read_answers(path)

@@ -1,5 +1,7 @@
 """What the router knows of a specialist, made, stored and read."""
 
+from __future__ import annotations
+
 import json
 
 import numpy as np
@@ -7,7 +9,8 @@ import pytest
 from safetensors.numpy import save
 
 from coterie.errors import ArtefactRefused
-from coterie.routing.profile import Profile, hint_texts, make_profile
+from coterie.routing.matching import Discriminant
+from coterie.routing.profile import _LARGE, Bank, Profile, hint_texts, make_profile
 
 
 def test_survives_its_file(tools):
@@ -119,3 +122,107 @@ def test_odd_files_are_refused(content):
     with pytest.raises(ArtefactRefused, match="router profile") as caught:
         Profile.from_bytes(content)
     assert "coterie train" in caught.value.hint
+
+
+# --- Many profiles compared at once say what each says alone.
+
+
+def a_profile(random: np.random.Generator, count: int, *, cold: bool = False) -> Profile:
+    vectors = random.normal(size=(count, 32)).astype(np.float32)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+    typical = np.empty(0) if cold else np.linspace(0, 1, count)
+    density = random.uniform(0.4, 0.8, size=count).astype(np.float32)
+    return Profile(vectors=vectors, names=tuple(map(str, range(count))), typical=typical, density=density)
+
+
+@pytest.mark.parametrize("texts", [1, 3, 40])
+def test_a_bank_compares_as_each_profile_does(texts):
+    """Of small, large, cold and empty ones, in any choice and order."""
+    random = np.random.default_rng(0)
+    profiles = [
+        a_profile(random, 30),
+        a_profile(random, 2, cold=True),
+        a_profile(random, 0, cold=True),
+        a_profile(random, _LARGE + 1),
+        a_profile(random, 7, cold=True),
+    ]
+    bank = Bank(profiles)
+    vectors = random.normal(size=(texts, 32)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    for which in ([0, 1, 2, 3, 4], [3], [4, 0], [2], [1, 2]):
+        compared = bank.compare(vectors, np.array(which))
+        for column, position in enumerate(which):
+            alone = profiles[position].compare(vectors)
+            at_once = compared.column(column)
+            assert at_once.similarity == pytest.approx(alone.similarity, abs=1e-6)
+            assert at_once.closest == pytest.approx(alone.closest, abs=1e-6)
+            assert at_once.nearest.tolist() == alone.nearest.tolist()
+
+
+def test_a_bank_holds_each_vector_once():
+    """The profiles that it gives back look into its block."""
+    random = np.random.default_rng(1)
+    bank = Bank([a_profile(random, 30), a_profile(random, 20)])
+    first, second = bank.profiles
+    assert first.vectors.base is second.vectors.base is not None
+
+
+# --- What tells specialists with like examples apart.
+
+
+DIMENSION = 32
+
+
+def subject(random, shared, own, n):
+    """Examples of a subject: mostly what it shares with another one, a little of its own, and noise."""
+    vectors = shared + own + 0.8 * random.normal(size=(n, DIMENSION)) / np.sqrt(DIMENSION)
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def profile(vectors):
+    return make_profile(
+        vectors, ["a"] * len(vectors), [None] * len(vectors), hints=vectors[:1], hint_texts=["h"], seed=0
+    )
+
+
+@pytest.fixture
+def pair():
+    """Two subjects that share most of what they are about: training vectors and fresh ones of each."""
+    random = np.random.default_rng(5)
+    shared = random.normal(size=DIMENSION) / np.sqrt(DIMENSION)
+    own = [0.35 * random.normal(size=DIMENSION) / np.sqrt(DIMENSION) for _ in range(2)]
+    return [(subject(random, shared, own_part, 120), subject(random, shared, own_part, 200)) for own_part in own]
+
+
+def right(scores_of, pair):
+    """The share of fresh texts of which the right subject has the higher score."""
+    return np.mean([scores_of(fresh).argmax(axis=1) == i for i, (_, fresh) in enumerate(pair)])
+
+
+def test_it_tells_apart_what_similarity_confuses(pair):
+    """Where two subjects share most, the discriminant is right more often than the nearest examples."""
+    profiles = [profile(examples) for examples, _ in pair]
+    by_similarity = right(lambda fresh: np.stack([candidate.similarity(fresh) for candidate in profiles], axis=1), pair)
+    discriminant = Discriminant(profiles)
+    by_discriminant = right(lambda fresh: discriminant.scores(fresh, [0, 1]), pair)
+
+    assert by_discriminant > by_similarity
+    assert by_discriminant > 0.9
+
+
+def test_many_examples_do_not_weigh_more(pair):
+    """A subject known by ten times as many examples draws no more than its share."""
+    (many, first), (few, second) = pair
+    discriminant = Discriminant([profile(many), profile(few[:12])])
+    shares = [np.mean(discriminant.scores(fresh, [0, 1]).argmax(axis=1) == 0) for fresh in (first, second)]
+
+    assert shares[0] > 0.8
+    assert shares[1] < 0.25
+
+
+@pytest.mark.parametrize("known", [0, 1])
+def test_alone_there_is_nothing_to_tell(pair, known):
+    """With fewer than two subjects it says nothing."""
+    discriminant = Discriminant([profile(pair[0][0])] * known)
+
+    assert discriminant.scores(pair[0][1], range(known)).tolist() == [[0.0] * known] * 200

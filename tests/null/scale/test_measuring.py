@@ -7,12 +7,15 @@ import json
 from typing import Self
 
 import pytest
+from starlette.testclient import TestClient
 
 from coterie.config.file import parse_config
 from coterie.errors import InputError
+from coterie.scale.application import NetworkApplication
 from coterie.scale.load import Curve, LoadStep, run_open_loop
 from coterie.scale.planning import Measurement, Replica, draw_texts, kept_up, load_curves, read_texts, save
 from coterie.types import Ledger, LedgerRow
+from tests.null.gateway.conftest import network  # noqa: F401 - a fixture
 
 from .test_curves import CURVE
 
@@ -170,3 +173,47 @@ def test_curves_by_workers(tmp_path):
     (tmp_path / "state" / "plan.json").write_text("[]")
     with pytest.raises(InputError):
         load_curves(tmp_path)
+
+
+# --- The application opens its network with the server's lifespan and closes it with it.
+
+
+async def test_lifespan(tmp_path, network):  # noqa: F811
+    """Requests are answered between the beginning and the end; the network is closed once."""
+    (tmp_path / "coterie.toml").write_text('[network]\nname = "shop"\n')
+    closed = []
+    close = network.close
+
+    async def closing() -> None:
+        closed.append(True)
+        await close()
+
+    network.close = closing
+
+    async def opening(folder):
+        assert folder == tmp_path
+        return network
+
+    with TestClient(NetworkApplication(tmp_path, open_network=opening), base_url="http://localhost") as client:
+        assert client.get("/healthz").status_code == 200
+        assert closed == []
+    assert closed == [True]
+
+
+async def test_a_network_that_does_not_open(tmp_path):
+    """The server is told, and ends."""
+    (tmp_path / "coterie.toml").write_text('[network]\nname = "shop"\n')
+
+    async def opening(folder):
+        raise OSError("no disk")
+
+    sent = []
+
+    async def receive():
+        return {"type": "lifespan.startup"}
+
+    async def send(message):
+        sent.append(message["type"])
+
+    await NetworkApplication(tmp_path, open_network=opening)({"type": "lifespan"}, receive, send)
+    assert sent == ["lifespan.startup.failed"]

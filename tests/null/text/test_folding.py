@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.text.folding import fold, is_ignorable, shown, skeleton
+from coterie.text.folding import estimate_tokens, fold, is_ignorable, shown, skeleton, valid_text
 
 
 @pytest.mark.parametrize(
@@ -110,3 +110,21 @@ def test_skeleton():
     assert skeleton("D\u00c989") == "DE89"
     assert skeleton("\u0413\u0434\u0435 \u043c\u043e\u044f \u043f\u043e\u0441\u044b\u043b\u043a\u0430 12") is None
     assert skeleton("P\u00e4ckchen 12") is None
+
+
+@given(st.text(st.characters(exclude_categories=[])))
+def test_valid_text(text):
+    """Whatever comes in, surrogates included, what goes out can be encoded; valid text stays as it is."""
+    valid = valid_text(text)
+    valid.encode()
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        assert "\ufffd" in valid or len(valid) < len(text)  # a pair of surrogates is one character
+    else:
+        assert valid == text
+
+
+def test_estimate_tokens():
+    """Four bytes a token, rounded up."""
+    assert [estimate_tokens(text) for text in ("", "a", "abcd", "abcde", "é" * 4)] == [0, 1, 1, 2, 2]

@@ -9,6 +9,8 @@ import pytest
 
 from coterie.config.specialists import make_section
 from coterie.errors import DataError
+from coterie.learning import kernel
+from coterie.learning.examples import TextExamples
 from coterie.registry.registry import Registry
 from coterie.tasks.classify import fit as _classify
 from coterie.tasks.loading import load_specialist
@@ -212,3 +214,24 @@ def test_what_is_expected_of_more_rows_raises_what_is_said_and_not_what_is_accep
     assert raised["line"][0] == as_said["line"][0]
     assert raised["line"][1] > as_said["line"][1]
     assert raised["threshold"]["coverage"] == as_said["threshold"]["coverage"] > 0
+
+
+# --- The kernel model's out-of-fold logits.
+
+
+def test_one_fit_says_what_a_fit_for_each_fold_says(monkeypatch):
+    """With about as many rows as landmarks one factorisation gives every fold's logits; names are never held out."""
+    random = np.random.default_rng(7)
+    vectors, names = (random.normal(size=(rows, 24)).astype(np.float32) for rows in (90, 6))
+    vectors, names = (matrix / np.linalg.norm(matrix, axis=1, keepdims=True) for matrix in (vectors, names))
+    vectors[3] = vectors[4]  # a copy, in whichever fold it falls
+    hot = np.eye(6)[random.integers(0, 6, 90)]
+    folds = random.integers(0, 15, 90)
+    examples = TextExamples(texts=[""] * 90, hot=hot, several=False, folds=folds, seed=0)
+
+    at_once = kernel.fit_kernel(vectors, examples, names=names)
+    monkeypatch.setattr(kernel, "_FEW_TO_A_LANDMARK", 0)
+    one_by_one = kernel.fit_kernel(vectors, examples, names=names)
+
+    np.testing.assert_allclose(at_once.out_of_fold, one_by_one.out_of_fold, atol=1e-9)
+    assert at_once.ridge == one_by_one.ridge

@@ -2,7 +2,10 @@
 
 import asyncio
 import shutil
+import subprocess
+import sys
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +15,7 @@ from coterie.assembly import open_preview
 from coterie.cli.app import main
 from coterie.config.file import load_config, parse_config
 from coterie.errors import ConfigError, NotTrained, UnknownSpecialist
+from coterie.learning.measure import language_warnings
 from coterie.registry.registry import REGISTRY_FOLDER
 from coterie.specialists.on_demand import OnDemand
 from coterie.training.train import train
@@ -268,3 +272,54 @@ def test_said_at_opening(half, capsys, command):
 
     assert "Not trained, so not asked: 'money'." in output
     assert f"coterie -C {half} train money" in output
+
+
+# --- Training takes one thread, also in libraries that a task loads when it trains.
+
+
+CODE = """
+from threadpoolctl import threadpool_info
+from coterie.learning.numerics import one_thread
+with one_thread():
+    import coterie.tasks.score.fit
+    print(*sorted({(each["internal_api"], each["num_threads"]) for each in threadpool_info()}))
+"""
+
+
+def test_openmp_is_limited_too():
+    """What is loaded inside the context has no more threads than what was there before."""
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
+
+    assert "openmp" in done.stdout
+    assert set(done.stdout.split()) - {"('openmp',", "('openblas',"} == {"1)"}
+
+
+# --- Training says when the encoder does not know the language of the texts.
+
+
+GERMAN = [f"Wo bleibt mein Paket, das ich vor {i} Tagen bestellt habe?" for i in range(2, 22)]
+ENGLISH = [f"Where is the parcel that I ordered {i} days ago?" for i in range(2, 82)]
+
+
+class Texts(SimpleNamespace):
+    def __len__(self):
+        return len(self.texts)
+
+
+def warnings(texts, languages):
+    encoder = SimpleNamespace(languages=frozenset(languages), about={"name": "minilm"})
+    return list(language_warnings(SimpleNamespace(has_texts=True, encoder=encoder, train=Texts(texts=texts))))
+
+
+def test_foreign_texts():
+    """The language, the share and the command are named."""
+    (warning,) = warnings(GERMAN + ENGLISH, ["en"])
+    assert "20%" in warning
+    assert "--languages de" in warning
+
+
+@pytest.mark.parametrize("languages", [["en"], ["de", "en"], ["all"], []])
+def test_nothing_to_say(languages):
+    """Nothing of a language that is known, or where nobody says what is; nothing of a few texts."""
+    texts = ENGLISH + GERMAN[:5] if languages == ["en"] else GERMAN + ENGLISH
+    assert not warnings(texts, languages)
