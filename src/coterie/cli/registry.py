@@ -74,7 +74,7 @@ def _names(opened: Registry, name: str | None) -> tuple[str, ...]:
 
 def _summary(opened: Registry, name: str, version: str) -> dict[str, Any]:
     """Return a version in one line, with its error if there is one."""
-    from coterie.registry.promotion import figure, interval_of, measures
+    from coterie.registry.promotion import headline
 
     row: dict[str, Any] = {"version": version, "aliases": _aliases(opened, name, version)}
     row["stored"] = opened.added(name, version)
@@ -82,14 +82,8 @@ def _summary(opened: Registry, name: str, version: str) -> dict[str, Any]:
         loaded = opened.load(name, version)
     except CoterieError as error:
         return row | {"error": error.message}
-    report = loaded.report
-    measure = next(iter(measures(report)), None)
     return row | {
-        "rung": report.get("rung"),
-        "measure": measure,
-        "value": figure(report, measure) if measure else None,
-        "interval": interval_of(report, measure) if measure else None,
-        "bar_met": report.get("bar_met"),
+        **headline(loaded.report),
         "bytes": sum(map(len, loaded.files.values())),
         "signature": loaded.signature.state,
         "error": None,

@@ -21,7 +21,7 @@ from coterie.console.visits import Visit
 from coterie.errors import CoterieError, InputError, UnknownSpecialist
 from coterie.learning.dataset import Dataset, Row
 from coterie.policy.acceptance import CalibrationOutcomes
-from coterie.registry.promotion import compare, figure, interval_of, mapping, measures, promote_version, rung_row
+from coterie.registry.promotion import compare, headline, mapping, measures, promote_version, rung_row
 from coterie.registry.registry import CANDIDATE, CHAMPION, Registry
 from coterie.registry.version import Version
 from coterie.tasks.contract import task_of
@@ -332,14 +332,7 @@ def _line(registry: Registry, name: str, version: str) -> dict[str, Any]:
         report = registry.load(name, version).report
     except CoterieError as error:
         return line | {"error": error.message}
-    measure = next(iter(measures(report)), None)
-    return line | {
-        "rung": report.get("rung"),
-        "measure": measure,
-        "value": figure(report, measure) if measure else None,
-        "interval": interval_of(report, measure) if measure else None,
-        "bar_met": report.get("bar_met"),
-    }
+    return line | headline(report)
 
 
 def _figures(report: Mapping[str, Any]) -> Iterator[tuple[str, float, tuple[float, float] | None]]:

@@ -261,12 +261,13 @@ class Visit:
             "error": None,
         }
 
-    def go(self, to: str, *, note: str = "", bad: bool = False) -> Response:
+    def go(self, to: str, *, note: str = "") -> Response:
         """Redirect to another page of the console, relative to its root, with a note that is shown once."""
         response = RedirectResponse(self.base + to or ".", status_code=303)
         if note:
-            text = quote(json.dumps({"text": note[:1000], "bad": bad}))
-            response.set_cookie(NOTE, text, max_age=60, httponly=True, samesite="strict")
+            response.set_cookie(
+                NOTE, quote(json.dumps({"text": note[:1000]})), max_age=60, httponly=True, samesite="strict"
+            )
         return response
 
     async def log(self, kind: str, *, tenant: str = "", **about: object) -> None:

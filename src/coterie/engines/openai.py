@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from coterie.accounting.energy import CallEnergy, Cards
 from coterie.config.file import ServerModel
@@ -30,7 +30,7 @@ from coterie.errors import (
     Overloaded,
     TooLong,
 )
-from coterie.runtime.concurrency import aside
+from coterie.runtime.concurrency import aside, side_by_side
 from coterie.runtime.values import replace
 from coterie.text.folding import estimate_tokens
 from coterie.types import SYSTEM, CallContext, Delta, Failure, Output, Prompt, RelayHead
@@ -187,7 +187,7 @@ class OpenAIEngine:
         """
         for prompt in batch:
             self._check(prompt)
-        return await _together([self._answer(prompt, call) for prompt in batch])
+        return await side_by_side(self._answer(prompt, call) for prompt in batch)
 
     async def stream(self, prompt: Prompt, *, call: CallContext = SYSTEM) -> AsyncIterator[Delta | Output]:
         """Yield pieces as they arrive, then the `Output`. Raises what `run` raises."""
@@ -422,16 +422,3 @@ class _Waits:
     def longest(self) -> float:
         """Seconds that the next wait may take."""
         return _LONGEST_PAUSE if self.patience is None else min(self.patience - self.waited, _LONGEST_PAUSE)
-
-
-async def _together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """Await all calls and return the results in order; the first failure cancels the others."""
-    if len(calls) == 1:
-        return [await calls[0]]
-    tasks = [asyncio.ensure_future(call) for call in calls]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

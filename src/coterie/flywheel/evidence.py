@@ -18,6 +18,8 @@ from typing import Literal
 
 import numpy as np
 
+from coterie.learning.metrics import exact_interval
+
 BETS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.98)
 """Shares of the wealth that the members of the mixture bet on each row."""
 PRIOR = (0.05, 0.05, 0.1, 0.15, 0.15, 0.15, 0.15, 0.2)
@@ -125,20 +127,14 @@ class Estimate:
     """Number of labels that a plain estimate would need for an interval of this width."""
 
 
-def exact(right: int, total: int, *, level: float = 0.95) -> Estimate:
-    """Return the share of right labels with its Clopper-Pearson interval; without labels it is 0 to 1."""
-    from scipy.stats import beta  # noqa: PLC0415 - serving needs none of it
-
-    tail = (1 - level) / 2
-    low = float(beta.ppf(tail, right, total - right + 1)) if right else 0.0
-    high = float(beta.ppf(1 - tail, right + 1, total - right)) if right < total else 1.0
+def exact(right: int, total: int) -> Estimate:
+    """Return the share of right labels with its Clopper-Pearson interval of 95%; without labels it is 0 to 1."""
+    low, high = exact_interval(right, total) if total else (0.0, 1.0)
     return Estimate(right / total if total else math.nan, low, high, "exact", float(total))
 
 
-def estimate(
-    right: np.ndarray, predicted: np.ndarray, unlabelled: np.ndarray, *, level: float = 0.95
-) -> Estimate:  # (n,), (n,), (N,)
-    """Estimate a mean from labels of a random sample and predictions for all rows.
+def estimate(right: np.ndarray, predicted: np.ndarray, unlabelled: np.ndarray) -> Estimate:  # (n,), (n,), (N,)
+    """Estimate a mean, with its interval of 95%, from labels of a random sample and predictions for all rows.
 
     Prediction-powered inference with its weight tuned to the data (Angelopoulos, Duchi, Zrnic, *PPI++*, 2023): the
     interval is never wider, asymptotically, than that of the labels alone, however bad the predictions are. With few
@@ -148,7 +144,6 @@ def estimate(
         right: 0 or 1 for each labelled row. Shape (n,).
         predicted: Predicted probability that it is 1. Shape (n,).
         unlabelled: The prediction for each row without a label. Shape (N,).
-        level: Probability that the interval covers the mean.
 
     Raises:
         ValueError: `right` and `predicted` differ in length.
@@ -158,12 +153,12 @@ def estimate(
         raise ValueError(f"{len(right)} labels, but {len(predicted)} predictions for them")
     count, ones = len(right), int(right.sum())
     if min(ones, count - ones) < _FEWEST or not len(unlabelled) or predicted.var() == 0:
-        return exact(ones, count, level=level)
+        return exact(ones, count)
     ratio = count / len(unlabelled)
     weight = float(np.clip(np.cov(right, predicted)[0, 1] / (predicted.var() * (1 + ratio)), 0, 1))
     residual = right - weight * predicted
     mean = weight * unlabelled.mean() + residual.mean()
     variance = residual.var(ddof=1) / count + weight**2 * unlabelled.var() / len(unlabelled)
-    half = float(NormalDist().inv_cdf(0.5 + level / 2) * math.sqrt(variance))
+    half = float(NormalDist().inv_cdf(0.975) * math.sqrt(variance))
     worth = float(right.var(ddof=1) / variance)
     return Estimate(float(np.clip(mean, 0, 1)), max(0.0, mean - half), min(1.0, mean + half), "ppi++", worth)

@@ -177,15 +177,13 @@ class ReviewQueue:
     clearance: Label | None = None
     """The most sensitive label whose text the reviewer may see; None for all of it."""
 
-    async def next(
-        self, job: str, *, reviewer: str, now: float | None = None, waited_for: bool = False
-    ) -> ReviewItem | None:
+    async def next(self, job: str, *, reviewer: str, waited_for: bool = False) -> ReviewItem | None:
         """Return the next item for a reviewer; None if there is none, or the week's labels are used up.
 
         With `waited_for`, only items that a promotion needs. The item is reserved for five minutes. Raises
         `InputError` for an unknown job.
         """
-        items = await self.upcoming(job, 1, reviewer=reviewer, now=now, only_waited_for=waited_for)
+        items = await self.upcoming(job, 1, reviewer=reviewer, only_waited_for=waited_for)
         return next(iter(items), None)
 
     async def upcoming(

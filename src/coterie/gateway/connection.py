@@ -158,14 +158,14 @@ def _listen(receive: Receive, left: Callable[[], None]) -> Callable[[], None]:
     return forget
 
 
-async def send_event(send: Send, event: bytes, *, seconds: float = STALLED_SECONDS) -> None:
+async def send_event(send: Send, event: bytes) -> None:
     """Send a piece of a stream after the caller has read the previous ones.
 
     Raises:
-        ClientGone: the caller has read nothing for `seconds`.
+        ClientGone: the caller has read nothing for `STALLED_SECONDS`.
     """
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(STALLED_SECONDS):
             await send({"type": "http.response.body", "body": event, "more_body": True})
     except TimeoutError:
         raise ClientGone from None

@@ -340,23 +340,20 @@ FUSION_K = 10
 """Constant of rank fusion that flattens the first ranks: SciFact's training claims favour it over the usual 60."""
 
 
-def fuse(
-    rankings: Sequence[Sequence[Key]], *, k: float = FUSION_K, weights: Sequence[float] | None = None
-) -> dict[Key, float]:
-    """Fuse rankings by reciprocal rank (Cormack, Clarke, Buettcher 2009): sum `weight / (k + rank)` over the rankings.
+def fuse(rankings: Sequence[Sequence[Key]], *, k: float = FUSION_K) -> dict[Key, float]:
+    """Fuse rankings by reciprocal rank (Cormack, Clarke, Buettcher 2009): sum `1 / (k + rank)` over the rankings.
 
     Args:
         rankings: Keys, best first.
         k: Constant that flattens the first ranks.
-        weights: Weight of each ranking; equal by default.
 
     Returns:
         Scores by key, best first; of equals the lowest key first. A score depends on nothing but the ranks.
     """
     scores: dict[Key, float] = {}
-    for ranking, weight in zip(rankings, weights or [1.0] * len(rankings), strict=True):
+    for ranking in rankings:
         for rank, key in enumerate(ranking, start=1):
-            scores[key] = scores.get(key, 0.0) + weight / (k + rank)
+            scores[key] = scores.get(key, 0.0) + 1.0 / (k + rank)
     ordered = sorted(
         sorted(scores), key=scores.__getitem__, reverse=True
     )  # stable: of equals the lowest key stays first

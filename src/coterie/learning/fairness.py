@@ -274,7 +274,7 @@ class Proxies:
 
 
 def find_proxies(
-    attribute: str, groups: Sequence[str], columns: Mapping[str, np.ndarray], score: np.ndarray, *, seed: int = 0
+    attribute: str, groups: Sequence[str], columns: Mapping[str, np.ndarray], score: np.ndarray
 ) -> Proxies:
     """Return how well each column predicts a protected attribute's groups.
 
@@ -283,11 +283,10 @@ def find_proxies(
         groups: (N,) the group of each row.
         columns: (N,) bins of each used column, by name.
         score: (N,) the specialist's probabilities of rows that it had not seen.
-        seed: Seed of the folds.
     """
     of = np.asarray(groups)
     compared = [name for name in sorted(set(groups) - {MISSING}) if LEAST <= (of == name).sum() <= len(of) - LEAST]
-    folds = np.random.default_rng(seed).permutation(len(of)) % _FOLDS
+    folds = np.random.default_rng(0).permutation(len(of)) % _FOLDS
     candidates = [
         _best(name, {group: _rates(codes, of == group, folds) for group in compared}, of)
         for name, codes in columns.items()

@@ -61,27 +61,21 @@ def multilabel_f1(truth: ArrayLike, predicted: ArrayLike, *, macro: bool) -> flo
     return _mean(2 * np.atleast_1d(hits)[np.atleast_1d(occurs)] / np.atleast_1d(present)[np.atleast_1d(occurs)])
 
 
-def ece(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15, equal_mass: bool = False) -> float:
+def ece(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15) -> float:
     """Return the expected calibration error: the mean distance of confidence and accuracy by bin, weighted by rows.
 
     Naeini, Cooper and Hauskrecht 2015, "Obtaining Well Calibrated Probabilities Using Bayesian Binning"; bins of
-    equal width as in Guo et al. 2017, or of equal numbers of rows.
+    equal width as in Guo et al. 2017.
 
     Args:
         confidence: (N,) probability that the answer is right.
         correct: (N,) whether it was.
         bins: Number of bins.
-        equal_mass: Bins hold equally many rows; else they are equally wide.
     """
     score, right = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
     if not len(score):
         return _NAN
-    if equal_mass:
-        order = np.argsort(score, kind="stable")
-        bin_of = np.empty(len(score), dtype=np.int64)
-        bin_of[order] = np.arange(len(score)) * bins // len(score)
-    else:
-        bin_of = np.clip(np.ceil(score * bins).astype(np.int64) - 1, 0, bins - 1)  # bins are (a, b]
+    bin_of = np.clip(np.ceil(score * bins).astype(np.int64) - 1, 0, bins - 1)  # bins are (a, b]
     gap = np.bincount(bin_of, weights=score - right, minlength=bins)
     return float(np.abs(gap).sum() / len(score))
 
@@ -174,19 +168,19 @@ def exact_interval(hits: int, rows: int, *, level: float = 0.95) -> Interval:
     return Interval(low, high)
 
 
-def score_interval(values: ArrayLike, *, seed: int, level: float = 0.95) -> Interval:
+def score_interval(values: ArrayLike, *, seed: int) -> Interval:
     """Return the interval of the mean of (N,) scores, 0 to 1: exact if each is 0 or 1."""
     column = np.asarray(values, dtype=float)
     if ((column == 0) | (column == 1)).all():
-        return exact_interval(int(column.sum()), len(column), level=level)
-    return bootstrap_mean(column, seed=seed, level=level)
+        return exact_interval(int(column.sum()), len(column))
+    return bootstrap_mean(column, seed=seed)
 
 
-def unseen(interval: Interval, rows: int, *, level: float = 0.95) -> Interval:
+def unseen(interval: Interval, rows: int) -> Interval:
     """Return a bootstrap interval of a figure from 0 to 1; without a mistake, or a hit, in any draw, the exact one."""
     if interval.low == interval.high == 1:
-        return exact_interval(rows, rows, level=level)
-    return exact_interval(0, rows, level=level) if interval.low == interval.high == 0 else interval
+        return exact_interval(rows, rows)
+    return exact_interval(0, rows) if interval.low == interval.high == 0 else interval
 
 
 def auc_interval(scores: ArrayLike, positive: ArrayLike, *, seed: int, n: int = 1000) -> Interval:
@@ -275,6 +269,17 @@ def token_f1(text: str, reference: str) -> float:
 def best_f1(text: str, references: Sequence[str]) -> float:
     """Return the token F1 with the most similar reference; 0 for an empty text."""
     return max((token_f1(text, reference) for reference in references), default=0.0) if text.strip() else 0.0
+
+
+def count_words(text: str) -> Counter[str]:
+    """Return the number of times that each word occurs in a text, in lower case."""
+    return Counter(_words(text))
+
+
+def counted_f1(mine: Counter[str], theirs: Counter[str]) -> float:
+    """Return the token F1 of counted words; 0 where there are none."""
+    total = mine.total() + theirs.total()
+    return 2 * (mine & theirs).total() / total if total else 0.0
 
 
 def rouge_l(text: str, reference: str) -> float:

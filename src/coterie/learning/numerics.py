@@ -27,14 +27,14 @@ def logit(p: Any) -> Any:  # noqa: ANN401 - as above
         return (np.log(p) - np.log1p(-p))[()]
 
 
-def logsumexp(a: Any, axis: int | tuple[int, ...] | None = None, *, keepdims: bool = False) -> Any:  # noqa: ANN401
+def logsumexp(a: Any, axis: int | tuple[int, ...] | None = None) -> Any:  # noqa: ANN401
     """Return log(sum(exp(a))) along an axis, without overflow."""
     a = np.asarray(a)
     most = np.max(a, axis=axis, keepdims=True)
     most = np.where(np.isfinite(most), most, 0.0)
     with np.errstate(divide="ignore"):
         total = np.log(np.sum(np.exp(a - most), axis=axis, keepdims=True)) + most
-    return total if keepdims else np.squeeze(total, axis=axis)[()]
+    return np.squeeze(total, axis=axis)[()]
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,14 +47,12 @@ def checksum_of(path: Path) -> str:
     return checksum
 
 
-def hash_file(path: Path, *, tick: Callable[[int], None] | None = None) -> str:
-    """Compute a file's SHA-256; `tick` gets the number of bytes just read."""
+def hash_file(path: Path) -> str:
+    """Compute a file's SHA-256."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
-            if tick is not None:
-                tick(len(chunk))
     return digest.hexdigest()
 
 

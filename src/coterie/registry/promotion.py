@@ -49,6 +49,18 @@ def measures(report: Mapping[str, object]) -> tuple[str, ...]:
     )
 
 
+def headline(report: Mapping[str, object]) -> dict[str, object]:
+    """Return a version's rung, its first deciding measure with value and interval, and whether the bar was met."""
+    measure = next(iter(measures(report)), None)
+    return {
+        "rung": report.get("rung"),
+        "measure": measure,
+        "value": figure(report, measure) if measure else None,
+        "interval": interval_of(report, measure) if measure else None,
+        "bar_met": report.get("bar_met"),
+    }
+
+
 def held_out_rows(report: Mapping[str, object]) -> str | None:
     """Return the checksum of the rows that the version was measured on."""
     rows = mapping(mapping(report.get("data")).get("held_out")).get("rows_sha256")

@@ -400,15 +400,15 @@ class Registry:
         """
         return self.load(name, self._standing(name, alias))
 
-    def outline(self, name: str, alias: str = CHAMPION) -> Version:
-        """Return the version of an alias, with its files read and checked on access: for a network of very many.
+    def outline(self, name: str) -> Version:
+        """Return the champion, with its files read and checked on access: for a network of very many.
 
         Raises:
             NotTrained: nothing was promoted yet.
             ArtefactRefused: the alias, the manifest or the signature is damaged, or a file is missing or too many.
                 Access to a changed file raises it, too.
         """
-        home, version = self.root / check_name(name), self._standing(name, alias)
+        home, version = self.root / check_name(name), self._standing(name, CHAMPION)
         with explaining(f"read {str(home / version)!r}"):
             return outline_version(home, version, self._trust)
 

@@ -167,8 +167,8 @@ def _text(content: str, **attributes: object) -> Markup:
     return _element("text", escape(content), **attributes)
 
 
-def span(values: Sequence[float], *, least: float, floor: float = 0.0, ceiling: float = 1.0) -> tuple[float, float]:
-    """Return the low and high of an axis: the values with a margin, at least `least` wide, within the bounds."""
+def span(values: Sequence[float], *, least: float) -> tuple[float, float]:
+    """Return the low and high of an axis: the values with a margin, at least `least` wide, within 0 and 1."""
     low, high = min(values), max(values)
     margin = max(0.08 * (high - low), (least - (high - low)) / 2)
-    return max(floor, low - margin), min(ceiling, high + margin)
+    return max(0.0, low - margin), min(1.0, high + margin)

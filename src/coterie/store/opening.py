@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,15 +40,12 @@ def database_of(config: Config) -> PostgresAddress | None:
     return PostgresAddress(url.reveal(), source=source, schema=schema_of(config.network.name))
 
 
-async def open_store(
-    config: Config, folder: Path, *, clock: Callable[[], float] = time.time, reading: bool = False
-) -> SQLiteStore:
+async def open_store(config: Config, folder: Path, *, reading: bool = False) -> SQLiteStore:
     """Open the network's store.
 
     Args:
         config: The network's configuration.
         folder: The network's folder.
-        clock: Seconds since the epoch.
         reading: Whether the store is only read; a missing file is not created then.
 
     Raises:
@@ -66,14 +61,12 @@ async def open_store(
             session_days=section.session_days,
             keep_content=section.keep_content,
             content_days=days,
-            clock=clock,
         )
     return await SQLiteStore.open(
         folder / section.path,
         session_days=section.session_days,
         keep_content=section.keep_content,
         content_days=days,
-        clock=clock,
         sync_seconds=section.sync_seconds,
         reading=reading,
     )

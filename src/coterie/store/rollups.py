@@ -377,16 +377,13 @@ def _up(time: float, span: int) -> int:
     return 0 if time <= 0 else math.ceil(time / span) * span
 
 
-def select_rollups(
-    connection: DatabaseConnection, kind: Kind, stretch: Stretch, *, tenant: str | None = None
-) -> Iterator[Rollup]:
-    """Return the rows of a kind in a stretch of time, of one tenant or of all."""
-    whose, values = ("", ()) if tenant is None else (" AND tenant = ?", (tenant,))
-    until = min(stretch.until, 2.0**62)
+def select_rollups(connection: DatabaseConnection, kind: Kind, stretch: Stretch) -> Iterator[Rollup]:
+    """Return the rows of a kind in a stretch of time, of all tenants."""
+    where, values = _within(stretch)
     rows = connection.execute(
         f"SELECT start, tenant, name, {', '.join(COLUMNS)} FROM rollups "  # noqa: S608 - our names
-        f"WHERE span = ? AND kind = ? AND start >= ? AND start < ?{whose} ORDER BY start, tenant, name",
-        (stretch.span, kind, stretch.first, until, *values),
+        f"WHERE kind = ? AND {where} ORDER BY start, tenant, name",
+        (kind, *values),
     )
     return map(Rollup._make, rows)
 
@@ -441,7 +438,7 @@ def sum_latencies(
     return iter(connection.execute(query, values))
 
 
-def _within(stretch: Stretch, tenant: str | None, name: str | None = None) -> tuple[str, tuple[object, ...]]:
+def _within(stretch: Stretch, tenant: str | None = None, name: str | None = None) -> tuple[str, tuple[object, ...]]:
     """Return a condition on rows, and its values."""
     given = {"tenant": tenant, "name": name}
     further = "".join(f" AND {key} = ?" for key, value in given.items() if value is not None)
@@ -452,18 +449,10 @@ def _within(stretch: Stretch, tenant: str | None, name: str | None = None) -> tu
     )
 
 
-def select_latencies(
-    connection: DatabaseConnection, stretch: Stretch, *, tenant: str | None = None
-) -> Iterator[tuple[int, str, int, int]]:
+def select_latencies(connection: DatabaseConnection, stretch: Stretch) -> Iterator[tuple[int, str, int, int]]:
     """Return start, tenant, bucket and count of the latencies in a stretch of time."""
-    whose, values = ("", ()) if tenant is None else (" AND tenant = ?", (tenant,))
-    until = min(stretch.until, 2.0**62)
-    return iter(
-        connection.execute(
-            f"SELECT start, tenant, bucket, n FROM latencies WHERE span = ? AND start >= ? AND start < ?{whose}",  # noqa: S608 - our names
-            (stretch.span, stretch.first, until, *values),
-        )
-    )
+    where, values = _within(stretch)
+    return iter(connection.execute(f"SELECT start, tenant, bucket, n FROM latencies WHERE {where}", values))  # noqa: S608 - our names
 
 
 def percentile_of(buckets: dict[int, int], share: float) -> float | None:

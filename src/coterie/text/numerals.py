@@ -363,10 +363,10 @@ _ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth el
 
 
 @cache
-def cardinals(language: str, most: int = 12) -> Mapping[str, int]:
-    """Return the numbers from 0 to `most` by their words, of one word each."""
+def cardinals(language: str) -> Mapping[str, int]:
+    """Return the numbers from 0 to 12 by their words, of one word each."""
     spell = _BELOW.get(base(language))
-    return {} if spell is None else {word: n for n in range(most + 1) for word in spell(n)}
+    return {} if spell is None else {word: n for n in range(13) for word in spell(n)}
 
 
 @cache

@@ -282,7 +282,6 @@ def train_candidate(
     section: SpecialistSection,
     *,
     encoder: TextEncoder | None = None,
-    progress: Progress | None = None,
 ) -> TrainedSpecialist:
     """Train a specialist that is in no file; its version is the candidate in the registry, and never serves.
 
@@ -292,14 +291,13 @@ def train_candidate(
         name: Its name in the registry.
         section: Its section; the path of its data is below the folder.
         encoder: The network's encoder; the one that `[network] encoder` names by default.
-        progress: Called with the progress of each step.
 
     Raises the errors of `train`.
     """
     whole = config.model_copy(update={"specialists": {**config.specialists, name: section}})
     encoder = encoder or open_encoder(config.network.encoder, folder)
     registry = open_registry(folder, config.registry, signing=True)
-    job = _job(name, whole, folder, encoder, progress or Silent())
+    job = _job(name, whole, folder, encoder, Silent())
     workplace = Workplace(config=whole, folder=folder)
     task_of(section).check(job, workplace)
     with one_thread():

@@ -89,7 +89,6 @@ def test_ece_by_hand():
     correct = [1] * 8 + [0] * 2 + [1] * 5 + [0] * 5
 
     assert ece(confidence, correct) == pytest.approx(0.15)
-    assert ece(confidence, correct, bins=2, equal_mass=True) == pytest.approx(0.15)
     assert ece(confidence, correct, bins=1) == pytest.approx(0.05)
 
 
@@ -214,11 +213,10 @@ def test_logistic_function_and_its_inverse():
 
 
 @pytest.mark.parametrize("axis", [None, 0, 1, -1])
-@pytest.mark.parametrize("keepdims", [False, True])
-def test_sums_of_exponentials(axis, keepdims):
+def test_sums_of_exponentials(axis):
     """They agree along any axis, with rows that are all minus infinity too."""
     a = X[:1200].reshape(30, 40).copy()
     a[3] = -np.inf
-    sums, right = logsumexp(a, axis=axis, keepdims=keepdims), special.logsumexp(a, axis=axis, keepdims=keepdims)
+    sums, right = logsumexp(a, axis=axis), special.logsumexp(a, axis=axis)
     np.testing.assert_allclose(sums, right, rtol=1e-13)
     assert np.shape(sums) == np.shape(right)

@@ -19,10 +19,11 @@ from unicodedata import category
 
 import numpy as np
 
+from coterie.tasks.answer.features import cached_terms
 from coterie.tasks.answer.sentences import Sentence
 from coterie.text.language import language_of
 from coterie.text.numerals import find_numbers
-from coterie.text.words import marks, numbered, small_words, terms
+from coterie.text.words import marks, numbered, small_words
 
 Pair = tuple[str, str]
 """The name of a column, empty if it has none, and a row's cell."""
@@ -118,7 +119,7 @@ def look_up(question: str, sentences: Sequence[Sentence], language: str, *, turn
             first = next((name for name, _ in own if name), "")
             key = (sentence.head,) if sentence.head else (sentence.passage.heading, first)
             tables[(sentence.passage.index, sentence.passage.document, *key)].append(row)
-    question_terms = list(dict.fromkeys(_terms(question, language)))
+    question_terms = list(dict.fromkeys(cached_terms(question, language)))
     number, matched = np.full(len(sentences), -1), np.zeros(len(sentences))
     besides_of: list[frozenset[str]] = [frozenset()] * len(sentences)
     names: dict[int, tuple[str, ...]] = {}
@@ -129,7 +130,7 @@ def look_up(question: str, sentences: Sequence[Sentence], language: str, *, turn
         of = _rows_of(question, question_terms, [pairs[row] for row in rows], sentences[rows[0]], language)
         counts = Counter(term for _, all_of_it in of for term in all_of_it)
         shared = {term for term, count in counts.items() if count == len(rows)}
-        shared |= set(_terms(" ".join(names[table]), language))
+        shared |= set(cached_terms(" ".join(names[table]), language))
         for row, (besides, all_of_it) in zip(rows, of, strict=True):
             besides_of[row] = frozenset(besides)
             weighed = {
@@ -160,7 +161,10 @@ def _given_back(question: str, turn: str, language: str) -> set[str]:
     """Return words and letters of a rewritten question that its turn lacks; none if it is not rewritten."""
     if not turn:
         return set()
-    return {*_terms(question, language), *marks(question, language)} - {*_terms(turn, language), *marks(turn, language)}
+    return {*cached_terms(question, language), *marks(question, language)} - {
+        *cached_terms(turn, language),
+        *marks(turn, language),
+    }
 
 
 def _rows_of(
@@ -170,7 +174,7 @@ def _rows_of(
 
     A letter that names a thing ("pier C") is among all matches: nothing else may distinguish one row from another.
     """
-    cells = [{term for _, value in row for term in _terms(value, language)} for row in rows]
+    cells = [{term for _, value in row for term in cached_terms(value, language)} for row in rows]
     marked = _marked(question, rows, language)
     numbers = _numbers_of(question, rows, language_of(first.passage.text, language), language)
     everywhere = set().union(*cells)
@@ -211,7 +215,7 @@ def _numbers_of(question: str, rows: Sequence[Sequence[Pair]], written: str, lan
             value, text = max(near)
             for row, bounds_ in enumerate(ranges):
                 if bounds_ and bounds_.has(value):
-                    terms_of_rows[row] |= set(_terms(text, language))
+                    terms_of_rows[row] |= set(cached_terms(text, language))
     return terms_of_rows
 
 
@@ -292,7 +296,7 @@ def asked_cells(question: str, row: Sequence[Pair], names: Iterable[str], langua
     The column `read`, of which a model is confident, is given beside those that are named. A column without a cell in
     the row is missing where words of the question, or the model, name it alone.
     """
-    question_terms = list(dict.fromkeys(_terms(question, language)))
+    question_terms = list(dict.fromkeys(cached_terms(question, language)))
     named_by = set(marks(question, language))
     named_rows = {
         n for n, v in row if _share(question_terms, v, language) or not named_by.isdisjoint(_marks(v, language))
@@ -323,7 +327,7 @@ def asked_cells(question: str, row: Sequence[Pair], names: Iterable[str], langua
 
 def known_by(question: str, row: Sequence[Pair], language: str) -> list[Pair]:
     """Return the cells that identify a row for a question: the first, or those with words of the question."""
-    question_terms = _terms(question, language)
+    question_terms = cached_terms(question, language)
     shared = (
         []
         if _share(question_terms, row[0][1], language)
@@ -334,7 +338,7 @@ def known_by(question: str, row: Sequence[Pair], language: str) -> list[Pair]:
 
 def is_named(name: str, question: str, language: str) -> bool:
     """Return whether the name of a column occurs literally in a question."""
-    return set(_terms(name, language)) <= set(_terms(question, language))
+    return set(cached_terms(name, language)) <= set(cached_terms(question, language))
 
 
 def asks_for_another(question: str, row: Sequence[Pair], language: str) -> str:
@@ -345,7 +349,7 @@ def asks_for_another(question: str, row: Sequence[Pair], language: str) -> str:
     """
     question_marks = marks(question, language)
     own = {mark for _, value in row for mark in _marks(value, language)}
-    is_known = any(_marks(value, language) and not _terms(value, language) for _, value in row)
+    is_known = any(_marks(value, language) and not cached_terms(value, language) for _, value in row)
     letters = [mark for mark in question_marks if mark not in small_words(language)]
     if is_known and letters and own.isdisjoint(question_marks):
         return letters[0]
@@ -387,24 +391,19 @@ def _years(text: str, language: str) -> set[str]:
 def _counts(behind: str, language: str) -> bool:
     """Return whether the text after a number is counted by it: a word, or the sign of a unit."""
     beside = _BESIDE.match(behind)
-    return beside is not None and (not beside[0].strip().isalpha() or bool(_terms(beside[0], language)))
+    return beside is not None and (not beside[0].strip().isalpha() or bool(cached_terms(beside[0], language)))
 
 
 _BESIDE = re.compile(r"[ \u00a0\u202f]?(?:[^\W\d_]+|[%\u2030\u00b0\u20a0-\u20cf$\u00a3\u00a5])")
 
 
 def _matches(question_terms: Sequence[str], text: str, language: str) -> set[str]:
-    own = _terms(text, language)
+    own = cached_terms(text, language)
     return {term for term in question_terms if any(term == other or akin(term, other) for other in own)}
 
 
 def _share(question_terms: Sequence[str], text: str, language: str) -> bool:
-    return not set(_terms(text, language)).isdisjoint(question_terms)
-
-
-@lru_cache(maxsize=16384)
-def _terms(text: str, language: str) -> tuple[str, ...]:
-    return tuple(terms(text, language))
+    return not set(cached_terms(text, language)).isdisjoint(question_terms)
 
 
 @lru_cache(maxsize=16384)

@@ -197,7 +197,7 @@ _LEAST_SPREAD = 0.02
 
 
 @lru_cache(maxsize=16384)
-def _terms(text: str, language: str) -> tuple[str, ...]:
+def cached_terms(text: str, language: str) -> tuple[str, ...]:
     """Return the terms of a text. The result is cached, as one document gets many questions."""
     return tuple(terms(text, language))
 
@@ -220,9 +220,9 @@ def lexical_features(
         language: The question's language, whose function words and endings are left out.
         matched: For each sentence, words of the question that it matches without containing them.
     """
-    question_terms = list(dict.fromkeys(_terms(question, language)))
-    asked_pairs = set(pairwise(_terms(question, language)))
-    words = [_terms(sentence.text, language) for sentence in sentences]
+    question_terms = list(dict.fromkeys(cached_terms(question, language)))
+    asked_pairs = set(pairwise(cached_terms(question, language)))
+    words = [cached_terms(sentence.text, language) for sentence in sentences]
     sets = [set(word) | (matched[row] if matched else set()) for row, word in enumerate(words)]
     weights = _weights(question_terms, sets)
     total = sum(weights.values()) or 1.0
@@ -236,7 +236,7 @@ def lexical_features(
         near = sets[row].union(*(sets[other] for other in _neighbours(ranks, row)))
         heading = sets[row] | above[row]
         if not sets[row].isdisjoint(question_terms):  # the columns of a row that is asked about, not those of every row
-            heading = heading.union(_terms(sentence.head, language))
+            heading = heading.union(cached_terms(sentence.head, language))
         typed = bool(kind) and _has(sentence.text, kind, language)
         fits = sum(has_kind(sentence.said, number) for number in kinds)
         features[row] = (
@@ -294,7 +294,7 @@ class _Alike:
 
     def unheard(self, heads: Iterable[str]) -> float:
         """Return the weighted share of the question's words that neither a sentence nor a column name has."""
-        meanings = self._said.union(*(meant(_terms(head, self._language), self._language) for head in set(heads)))
+        meanings = self._said.union(*(meant(cached_terms(head, self._language), self._language) for head in set(heads)))
         return sum(weight for term, weight in self._weights.items() if term not in meanings) / self._total
 
 
@@ -313,9 +313,11 @@ def _above(sentences: Sequence[Sentence], language: str) -> list[set[str]]:
         if row == 0 or sentences[row - 1].passage is not sentence.passage:
             title = set()
         heading = sentence.passage.heading.removesuffix(columns_above(sentence.passage))  # those are the row's own
-        words_above.append({*_terms(heading, language), *_terms(sentence.passage.document, language), *title})
+        words_above.append(
+            {*cached_terms(heading, language), *cached_terms(sentence.passage.document, language), *title}
+        )
         if sentence.bare or sentence.label:
-            title = set() if sentence.unfilled else set(_terms(sentence.text, language))
+            title = set() if sentence.unfilled else set(cached_terms(sentence.text, language))
     return words_above
 
 

@@ -201,12 +201,12 @@ def check_indexed(job: Job[AnswerSection], workplace: Workplace) -> None:
             )
 
 
-def divide_questions(data: Dataset, *, seed: int, held_out: float = HELD_OUT) -> tuple[Dataset, Dataset]:
+def divide_questions(data: Dataset, *, seed: int) -> tuple[Dataset, Dataset]:
     """Split questions into training and held-out ones; those about one document or in the same words stay together."""
     groups = [row.group or plain(row.text) for row in data.rows]
     names = sorted(set(groups))
     order = np.random.default_rng(seed).permutation(len(names))
-    held = {names[index] for index in order[: round(held_out * len(names))]}
+    held = {names[index] for index in order[: round(HELD_OUT * len(names))]}
     apart = [index for index, group in enumerate(groups) if group in held]
     rest = [index for index, group in enumerate(groups) if group not in held]
     return data.take(rest), data.take(apart)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,12 +12,11 @@ import numpy as np
 from coterie.learning.dataset import Row
 from coterie.learning.evaluation import Case, Evaluation, nothing_measured
 from coterie.learning.measure import LookUp
-from coterie.learning.metrics import Interval, ece, score_interval
+from coterie.learning.metrics import Interval, count_words, counted_f1, ece, score_interval
 from coterie.protocols import Retriever
 from coterie.tasks.answer.rows import DOCUMENT
 from coterie.types import SYSTEM, Context, ContextView, Entry, Finding, Label, SpecialistCard, Task
 
-_WORD = re.compile(r"\w+")
 _SHARED = 0.6
 """Share of the words of the shorter of quote and answer that must be in the other for the two to match."""
 
@@ -43,8 +41,8 @@ def holds_answer(row: Row, document: str, start: int, end: int, text: str) -> bo
         return False
     if row.evidence:
         return any(start < other_end and other_start < end for other_start, other_end in row.evidence)
-    words = _words(text)
-    return any(_alike(words, _words(quote)) for quote in row.labels)
+    words = count_words(text)
+    return any(_alike(words, count_words(quote)) for quote in row.labels)
 
 
 def judge_answers(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int = 0) -> AnswerFigures:
@@ -149,18 +147,11 @@ def _right(row: Row, finding: Finding) -> bool:
 
 def _token_f1(row: Row, finding: Finding) -> float:
     """Return the F1 of the words cited against those of the best answer, or of all answers together."""
-    mine = sum((_words(citation.text) for citation in finding.citations), Counter())
-    whole = sum((_words(quote) for quote in row.labels), Counter())
-    return max((_f1(mine, theirs) for theirs in [*(_words(quote) for quote in row.labels), whole]), default=0.0)
-
-
-def _f1(mine: Counter[str], theirs: Counter[str]) -> float:
-    total = mine.total() + theirs.total()
-    return 2 * (mine & theirs).total() / total if total else 0.0
-
-
-def _words(text: str) -> Counter[str]:
-    return Counter(_WORD.findall(text.casefold()))
+    mine = sum((count_words(citation.text) for citation in finding.citations), Counter())
+    whole = sum((count_words(quote) for quote in row.labels), Counter())
+    return max(
+        (counted_f1(mine, theirs) for theirs in [*(count_words(quote) for quote in row.labels), whole]), default=0.0
+    )
 
 
 def _alike(one: Counter[str], other: Counter[str]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,11 +11,10 @@ import numpy as np
 
 from coterie.learning.dataset import FieldSpan, Row
 from coterie.learning.evaluation import Case, Evaluation, FieldFigures, Measured, evaluation_of, share
-from coterie.learning.metrics import Interval, ece, unseen
+from coterie.learning.metrics import Interval, count_words, counted_f1, ece, unseen
 from coterie.text.words import plain
 from coterie.types import Field, Finding, Scalar
 
-_WORD = re.compile(r"\w+")
 _DRAWS = 1000
 SAME = 0.5
 """Jaccard similarity of words from which a quote counts as the right one (Hendrycks et al. 2021, "CUAD")."""
@@ -45,7 +43,7 @@ def is_right(field: Field, text: str, spans: Sequence[FieldSpan]) -> bool:
     values = {_folded(span.value) for span in spans if span.value is not None}
     if field.value is not None and values:
         return _folded(field.value) in values
-    return any(_jaccard(_words(field.text), _words(text[span.start : span.end])) >= SAME for span in spans)
+    return any(_jaccard(count_words(field.text), count_words(text[span.start : span.end])) >= SAME for span in spans)
 
 
 def field_cases(rows: Sequence[Row], findings: Sequence[Finding]) -> list[FieldCase]:
@@ -138,14 +136,11 @@ def _word_f1(got: Sequence[str], right: Sequence[str], *, many: bool) -> float:
     """Return the F1 of the words, all values together; where any place is right, of the best one."""
     if not got or not right:
         return 0.0
-    mine = Counter(word for text in got for word in _words(text).elements())
+    mine = Counter(word for text in got for word in count_words(text).elements())
     options = [right] if many else [[text] for text in right]
-    return max(_f1(mine, Counter(word for text in texts for word in _words(text).elements())) for texts in options)
-
-
-def _f1(mine: Counter[str], theirs: Counter[str]) -> float:
-    total = mine.total() + theirs.total()
-    return 2 * (mine & theirs).total() / total if total else 0.0
+    return max(
+        counted_f1(mine, Counter(word for text in texts for word in count_words(text).elements())) for texts in options
+    )
 
 
 def _figures(
@@ -190,10 +185,6 @@ def _values_right(name: str, rows: Sequence[Row], cases: Sequence[FieldCase]) ->
 def _overlaps(name: str, row: Row, field: Field) -> bool:
     spans = row.fields[name].spans if name in row.fields else ()
     return any(span.start < (field.end or 0) and (field.start or 0) < span.end for span in spans)
-
-
-def _words(text: str) -> Counter[str]:
-    return Counter(_WORD.findall(text.casefold()))
 
 
 def _jaccard(a: Counter[str], b: Counter[str]) -> float:
