@@ -14,7 +14,6 @@ pytest.importorskip("torch", reason="needs the extra `train`")
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel
 
 from coterie.assembly import open_network
 from coterie.config.file import load_config
@@ -39,6 +38,7 @@ from coterie.tuning.finetune import (
 )
 from coterie.tuning.plain_loop import plain_tagging
 from coterie.types import Prompt, Request
+from tests.models.bases import write_bert
 
 NAMES = ["alder", "birch", "cedar", "elm", "fir", "hazel", "ivy", "larch"]
 STATES = ["ohio", "texas", "utah", "iowa"]
@@ -65,21 +65,7 @@ def write_base(folder) -> None:
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    folder.mkdir()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=32,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        intermediate_size=64,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        max_position_embeddings=40,
-    )
-    BertModel(config).save_pretrained(folder)
-    (folder / "README.md").write_text("---\nlicense: cc0-1.0\n---\n# Tiny\n")
+    write_bert(folder, tokenizer, words, layers=3, positions=40)
 
 
 @pytest.fixture(scope="module")
@@ -246,12 +232,6 @@ def test_resuming_gives_the_same_weights(base, tagged, tmp_path):
 
     assert rows_done[0] == sum(done)
     assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.state_dict().items())
-
-
-def test_a_loss_that_is_no_number(base, tagged):
-    """Is an error that says so, before anything is stored."""
-    with pytest.raises(TrainingDiverged, match="no finite number"):
-        tune(base, tagged, rate=float("nan"))
 
 
 # --- A whole network ---------------------------------------------------------------------------------

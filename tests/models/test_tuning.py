@@ -13,7 +13,6 @@ pytest.importorskip("torch", reason="needs the extra `train`")
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertModel
 
 from coterie.assembly import open_network
 from coterie.config.specialists import make_section
@@ -28,6 +27,7 @@ from coterie.tuning.export import encoder_files, exact_vectors
 from coterie.tuning.finetune import Recipe, _loss, build_network, encode_ids, fine_tune, pad
 from coterie.tuning.plain_loop import plain_loop
 from coterie.types import Request
+from tests.models.bases import write_bert
 
 WORDS = {
     "card": ["card", "blocked", "stolen", "pin", "chip", "swipe"],
@@ -53,21 +53,7 @@ def write_base(folder) -> None:
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(dict.fromkeys(words))}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    folder.mkdir()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(words),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        max_position_embeddings=64,
-    )
-    BertModel(config).save_pretrained(folder)
-    (folder / "README.md").write_text("---\nlibrary_name: x\nlicense: cc0-1.0\n---\n# Tiny\n")
+    write_bert(folder, tokenizer, words, layers=2, positions=64)
 
 
 @pytest.fixture(scope="module")

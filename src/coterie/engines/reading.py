@@ -122,7 +122,7 @@ class ReadingModel:
 
     Args:
         files: Content of `READER_FILES` by name.
-        place: The origin of the files, for errors.
+        location: The origin of the files, for errors.
         folder: The folder that holds them, if one does.
 
     Raises:

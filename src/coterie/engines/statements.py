@@ -76,7 +76,7 @@ class StatementModel:
     Args:
         files: Content of `CHECKER_FILES` by name.
         lower: The lower layers, of the reading model that the provenance names.
-        place: The origin of the files, for errors.
+        location: The origin of the files, for errors.
 
     Raises:
         ArtefactRefused: a file is missing, does not match the provenance, or was made for other lower layers.

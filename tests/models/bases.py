@@ -1,0 +1,28 @@
+"""Very small base models of random weights, in the hub's layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from transformers import BertConfig, BertModel
+
+
+def write_bert(folder: Path, tokenizer: Tokenizer, words: list[str], *, layers: int, positions: int) -> None:
+    """A BERT of narrow layers over these words, with its tokenizer and a card that names the licence."""
+    folder.mkdir()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        intermediate_size=64,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        max_position_embeddings=positions,
+    )
+    BertModel(config).save_pretrained(folder)
+    (folder / "README.md").write_text("---\nlibrary_name: x\nlicense: cc0-1.0\n---\n# Tiny\n")
