@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import sys
-from dataclasses import dataclass, field
 from decimal import Decimal
 
 import pytest
@@ -22,7 +21,8 @@ from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.limits.limits import StoredLimits
 from coterie.tasks.generate.calling import Calling
 from coterie.testing import ScriptedEngine
-from coterie.types import AuditEvent, CallContext, Label, Output, Principal, Step, Task, Usage
+from coterie.types import CallContext, Label, Output, Principal, Step, Task, Usage
+from tests._support.audit import Notes
 
 _PROGRAM = """
 import os
@@ -50,25 +50,6 @@ def secret() -> str:
     "Says what the environment holds."
     return os.environ.get("STOCK_TOKEN", "") + os.environ.get("COTERIE_UNRELATED", "")
 """
-
-
-@dataclass
-class _Log:
-    """An audit log in memory that can be made unwritable."""
-
-    events: list[AuditEvent] = field(default_factory=list)
-    broken: bool = False
-
-    async def append(self, event, *, sync=False):
-        if self.broken:
-            raise AuditError("The disk is full.")
-        self.events.append(event)
-
-    def digest(self, text):
-        return f"<{len(text)}>"
-
-    async def close(self):
-        """Nothing is open."""
 
 
 class _Started(uvicorn.Server):
@@ -143,7 +124,7 @@ async def _ask(server, *replies, label=Label.INTERNAL):
 
 async def test_a_specialist_calls_and_answers(either):
     """Its model is told the tools, its call is made, and it answers from the result; all of it is in the ledger."""
-    log = _Log()
+    log = Notes()
     section = either
     async with _opened(section, log=log) as server:
         ask = {"calls": [{"name": "stock", "arguments": {"article": "A1"}}]}
@@ -161,7 +142,7 @@ async def test_a_specialist_calls_and_answers(either):
 
 async def test_nothing_is_called_that_is_not_written_down(section):
     """The entry is on the disk before the call leaves; where it cannot be written, nothing is sent."""
-    log = _Log(broken=True)
+    log = Notes(AuditError("The disk is full."))
     async with _opened(section, log=log) as server:
         assert {f.name for f in await server.functions()} == {"stock", "who", "breaks", "secret"}
         with pytest.raises(AuditError):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 
 
 def write_bert(folder: Path, tokenizer: Tokenizer, words: list[str], *, layers: int, positions: int) -> None:
@@ -26,3 +26,19 @@ def write_bert(folder: Path, tokenizer: Tokenizer, words: list[str], *, layers: 
     )
     BertModel(config).save_pretrained(folder)
     (folder / "README.md").write_text("---\nlibrary_name: x\nlicense: cc0-1.0\n---\n# Tiny\n")
+
+
+def tiny_llama(*, hidden: int, layers: int, heads: int) -> LlamaForCausalLM:
+    """A Llama of narrow layers over sixty tokens."""
+    torch.manual_seed(0)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=61,
+            hidden_size=hidden,
+            intermediate_size=hidden + hidden // 2,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=heads // 2,
+            pad_token_id=0,
+        )
+    )

@@ -47,3 +47,16 @@ def _bases_are_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(adapters, "load_causal", lambda base: copy.deepcopy(read(base)))
         yield
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The file of the small generative model."""
+    from coterie.config.file import LlamaModel
+    from coterie.errors import ModelMissing
+    from coterie.models.catalogue import locate
+
+    try:
+        return locate(LlamaModel(engine="llama", name="smollm2"), Path())
+    except ModelMissing as missing:
+        pytest.skip(str(missing))

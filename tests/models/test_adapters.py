@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from coterie.assembly import open_network
-from coterie.config.file import LlamaModel
 from coterie.engines.choices import Scoring, cut_words
 from coterie.engines.gguf import read_gguf_header
 from coterie.engines.llama import LlamaEngine
 from coterie.errors import ArtefactRefused, ConfigError, EngineRejected, ModelMissing, TooLong
-from coterie.models.catalogue import locate
 from coterie.models.files import checksum_of
 from coterie.registry.registry import Registry
 from coterie.runtime.codec import to_json
@@ -31,28 +28,19 @@ QUESTION = Prompt(text="Text: I am still waiting on my card, where is it?\nLabel
 
 
 @pytest.fixture(scope="module")
-def path():
-    """The base model's file."""
-    try:
-        return locate(LlamaModel(engine="llama", name="smollm2"), Path())
-    except ModelMissing as missing:
-        pytest.skip(str(missing))
-
-
-@pytest.fixture(scope="module")
-def adapters(path, tmp_path_factory):
+def adapters(smollm2, tmp_path_factory):
     """Three adapters that each change a lot, in ways of their own."""
     folder = tmp_path_factory.mktemp("adapters")
     return {
-        name: write_random_adapter(folder / f"{name}.gguf", path, size=0.06, seed=seed)
+        name: write_random_adapter(folder / f"{name}.gguf", smollm2, size=0.06, seed=seed)
         for seed, name in enumerate(("triage", "risk", "reply"))
     }
 
 
 @pytest.fixture(scope="module")
-def engine(path, adapters):
+def engine(smollm2, adapters):
     """The base with its adapters, loaded once: one thread, three slots."""
-    engine = LlamaEngine("smollm2", path, adapters=adapters, threads=1, parallel=3, window=256)
+    engine = LlamaEngine("smollm2", smollm2, adapters=adapters, threads=1, parallel=3, window=256)
     yield engine
     asyncio.run(engine.close())
 
@@ -89,9 +77,9 @@ async def test_side_by_side(engine, alone):
         assert whose(output.scores, alone) == name
 
 
-async def test_one_after_the_other(path, adapters, alone):
+async def test_one_after_the_other(smollm2, adapters, alone):
     """What one adapter remembers of a prompt is not used for another, nor for the bare model."""
-    engine = LlamaEngine("smollm2", path, adapters=adapters, threads=1, parallel=1, window=256)
+    engine = LlamaEngine("smollm2", smollm2, adapters=adapters, threads=1, parallel=1, window=256)
     for name in ("triage", None, "risk", "triage", None):
         (output,) = await engine.run([replace(QUESTION, adapter=name)])
         assert whose(output.scores, alone) == name
@@ -128,12 +116,12 @@ async def test_scores_are_likelihoods(engine):
     assert together.usage.cpu_seconds > 0
 
 
-def test_tokens_of_choices(engine, path):
+def test_tokens_of_choices(engine, smollm2):
     """Plain words are cut as llama.cpp cuts them; other choices it cuts itself, into what makes them up."""
     server = engine._model.load()
     scoring = Scoring(lambda body, take: server.handle_completions({**body, "stream": True}, take), "Label:")
     words = " card arrival", " verify my identity", " contactless", " Refund not showing up", " pay or pay later"
-    plain = cut_words(words, read_gguf_header(path))
+    plain = cut_words(words, read_gguf_header(smollm2))
     assert plain.keys() == set(words)
     for word in words:
         assert scoring.tokens_of(word) == plain[word]
@@ -158,7 +146,7 @@ async def test_choices_too_long(engine):
 
 
 @pytest.fixture
-def network(path, adapters, tmp_path):
+def network(smollm2, adapters, tmp_path):
     """The folder of a network with two classifiers of the rung slm on one model: `network(base="...")`."""
 
     def make(*, base=None, engine='engine = "llama"\nname = "smollm2"\nwindow = 256\nthreads = 1'):
@@ -172,7 +160,7 @@ def network(path, adapters, tmp_path):
                 "rung": "slm",
                 "labels": [label.strip().replace(" ", "_") for label in LABELS],
                 "prompt": to_json(Prompting()),
-                "base": {"name": "smollm2", "sha256": base or checksum_of(path)},
+                "base": {"name": "smollm2", "sha256": base or checksum_of(smollm2)},
                 "acceptance": {"temperature": 1.0, "threshold": 0.0, "target_risk": 0.5, "scope_threshold": None},
             }
             files = {"model.json": json.dumps(described).encode(), "adapter.gguf": adapters[name].read_bytes()}
@@ -218,7 +206,7 @@ async def test_unknown_adapter(engine):
         await engine.run([replace(QUESTION, adapter="nobody")])
 
 
-async def test_refused(path, adapters, tmp_path):
+async def test_refused(smollm2, adapters, tmp_path):
     """A cut adapter, a model in the place of one, and one that changes no weight of this model are refused."""
     cut = tmp_path / "cut.gguf"
     cut.write_bytes(adapters["risk"].read_bytes()[:-1000])
@@ -226,16 +214,16 @@ async def test_refused(path, adapters, tmp_path):
     renamed.write_bytes(adapters["risk"].read_bytes().replace(b"blk.29.", b"blk.39."))
     for file, problem in (
         (cut, "not a complete GGUF"),
-        (path, "not a LoRA adapter"),
+        (smollm2, "not a LoRA adapter"),
         (renamed, "no weight of the base"),
     ):
-        engine = LlamaEngine("smollm2", path, adapters={"risk": file}, threads=1)
+        engine = LlamaEngine("smollm2", smollm2, adapters={"risk": file}, threads=1)
         with pytest.raises(ArtefactRefused, match=problem):
             await engine.load()
         await engine.close()
 
 
-def test_missing(path, tmp_path):
+def test_missing(smollm2, tmp_path):
     """An adapter that is not there is told before anything is loaded."""
     with pytest.raises(ModelMissing, match=r"Adapter 'risk' of model 'smollm2' .* no file"):
-        LlamaEngine("smollm2", path, adapters={"risk": tmp_path / "none.gguf"})
+        LlamaEngine("smollm2", smollm2, adapters={"risk": tmp_path / "none.gguf"})

@@ -9,10 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from coterie.config.file import LlamaModel
 from coterie.engines.llama import LlamaEngine
-from coterie.errors import ModelMissing
-from coterie.models.catalogue import locate
 from coterie.tasks.generate.grounding import EXCHANGES, INSTRUCTION, Drafting, bundled_models, check_grounding
 from coterie.tasks.generate.model import GenerateSpecialist
 from coterie.testing import check_specialist
@@ -31,13 +28,9 @@ ASKED = {
 
 
 @pytest.fixture(scope="module")
-def engine():
+def engine(smollm2):
     """The model, loaded once: one thread, one slot, so that the shared beginning of the prompts is read once."""
-    try:
-        path = locate(LlamaModel(engine="llama", name="smollm2"), Path())
-    except ModelMissing as missing:
-        pytest.skip(str(missing))
-    engine = LlamaEngine("smollm2", path, threads=1, parallel=1, window=2048)
+    engine = LlamaEngine("smollm2", smollm2, threads=1, parallel=1, window=2048)
     yield engine
     asyncio.run(engine.close())
 

@@ -12,8 +12,6 @@ import pytest
 
 pytest.importorskip("peft", reason="needs the extra `train`")
 
-import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from coterie.learning.progress import Silent
 from coterie.registry.registry import Registry
@@ -21,6 +19,7 @@ from coterie.training.train import train
 from coterie.tuning.base import CausalBase, Checkpoints
 from coterie.tuning.causal import CausalTokens, LoraRecipe
 from coterie.types import Label, Output
+from tests.models.bases import tiny_llama
 
 WORDS = {"card": "card pin chip", "parcel": "parcel courier late", "refund": "refund money back"}
 
@@ -61,22 +60,6 @@ class Engine:
         pass
 
 
-def tiny(base) -> LlamaForCausalLM:
-    """A Llama of two narrow layers."""
-    torch.manual_seed(0)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=61,
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            pad_token_id=0,
-        )
-    )
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     """A network whose specialist is to be tuned."""
@@ -98,7 +81,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     )
     monkeypatch.setattr("coterie.learning.job.find_causal_base", lambda key, model, folder: base)
     monkeypatch.setattr("coterie.tasks.classify.fit_slm.load_tokens", lambda base: CausalTokens(tokenizer=Tokenizer()))
-    monkeypatch.setattr("coterie.learning.adapters.load_causal", tiny)
+    monkeypatch.setattr("coterie.learning.adapters.load_causal", lambda base: tiny_llama(hidden=32, layers=2, heads=4))
     monkeypatch.setattr("coterie.learning.adapters.LlamaEngine", Engine)
     for module in ("learning.adapters", "tasks.classify.fit_slm"):
         monkeypatch.setattr(f"coterie.{module}.lora_recipe_for", lambda rows: LoraRecipe(epochs=2, batch=8))

@@ -17,12 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from coterie.config.file import LlamaModel
 from coterie.engines.llama import LlamaEngine
 from coterie.engines.llama_native import LoadedLlama as NativeModel
 from coterie.engines.onnx import OnnxEncoder
-from coterie.errors import ArtefactRefused, ConfigError, EngineRejected, EngineUnavailable, ModelMissing, TooLong
-from coterie.models.catalogue import locate
+from coterie.errors import ArtefactRefused, ConfigError, EngineRejected, EngineUnavailable, TooLong
 from coterie.testing import check_engine, check_streaming_engine
 from coterie.types import Delta, Message, Output, Prompt
 
@@ -30,18 +28,9 @@ pytest.importorskip("xllamacpp")
 
 
 @pytest.fixture(scope="module")
-def path():
-    """The model's file."""
-    try:
-        return locate(LlamaModel(engine="llama", name="smollm2"), Path())
-    except ModelMissing as missing:
-        pytest.skip(str(missing))
-
-
-@pytest.fixture(scope="module")
-def engine(path):
+def engine(smollm2):
     """The model, loaded once: one thread, two slots."""
-    engine = LlamaEngine("smollm2", path, threads=1, parallel=2, window=512)
+    engine = LlamaEngine("smollm2", smollm2, threads=1, parallel=2, window=512)
     yield engine
     asyncio.run(engine.close())
 
@@ -53,9 +42,9 @@ def prompt(text, **options):
 STORY = "Tell me a long story about a dragon."
 
 
-async def test_contract(path):
+async def test_contract(smollm2):
     """It keeps the contracts of an engine and of a streaming one."""
-    engine = LlamaEngine("smollm2", path, threads=1, parallel=2, window=512)
+    engine = LlamaEngine("smollm2", smollm2, threads=1, parallel=2, window=512)
     await check_streaming_engine(engine, prompt=prompt(STORY, max_tokens=8))
     await check_engine(engine, prompts=[prompt("hello", max_tokens=4), prompt("good bye", max_tokens=4)])
 
@@ -281,9 +270,9 @@ def test_nobody_can_reach_it(engine):
     assert not any(Path(socket).exists() for socket in sockets)
 
 
-async def test_damaged(path, tmp_path):
+async def test_damaged(smollm2, tmp_path):
     """A model that is cut, or altered in its header, is refused; nothing crashes."""
-    whole = path.read_bytes()
+    whole = smollm2.read_bytes()
     damaged = tmp_path / "damaged.gguf"
     for content in (whole[:1000], whole[: len(whole) // 2], whole[:-1], b"GGUF" + whole[100:5000], b"\0" * 5000):
         damaged.write_bytes(content)
@@ -295,25 +284,25 @@ async def test_damaged(path, tmp_path):
         await engine.close()
 
 
-def test_loaded_and_freed_at_once(path):
+def test_loaded_and_freed_at_once(smollm2):
     """A model may be freed the moment it is loaded: its native thread is at work by then, and ends."""
     for _ in range(3):
-        model = NativeModel("smollm2", path, threads=2, parallel=2, window=512)
+        model = NativeModel("smollm2", smollm2, threads=2, parallel=2, window=512)
         model.load()
         model.unload()
 
 
-async def test_window_beyond_the_model(path):
+async def test_window_beyond_the_model(smollm2):
     """A window larger than the model was made for is the configuration's fault."""
-    engine = LlamaEngine("smollm2", path, window=16_384)
+    engine = LlamaEngine("smollm2", smollm2, window=16_384)
     with pytest.raises(ConfigError, match="made for 8192"):
         await engine.load()
     await engine.close()
 
 
-async def test_close(path):
+async def test_close(smollm2):
     """Closing stops what runs, frees the model, may be repeated, and is final."""
-    engine = LlamaEngine("smollm2", path, threads=1, parallel=1, window=512)
+    engine = LlamaEngine("smollm2", smollm2, threads=1, parallel=1, window=512)
     await engine.load()
     running = asyncio.create_task(engine.run([prompt(STORY, max_tokens=400)]))
     waiting = asyncio.create_task(engine.run([prompt(STORY, max_tokens=400)]))
@@ -328,13 +317,13 @@ async def test_close(path):
     gc.collect()
 
 
-def run_program(path, program):
+def run_program(smollm2, program):
     start = f"""
     import asyncio
     from pathlib import Path
     from coterie.engines.llama import LlamaEngine; from coterie.engines.onnx import OnnxEncoder
     from coterie.types import Message, Prompt
-    engine = LlamaEngine("smollm2", Path({str(path)!r}), threads=1, parallel=2, window=512)
+    engine = LlamaEngine("smollm2", Path({str(smollm2)!r}), threads=1, parallel=2, window=512)
     story = Prompt(messages=(Message(role="user", text="Tell me a long story."),), max_tokens=400)
     """
     source = textwrap.dedent(start) + textwrap.dedent(program)
@@ -371,19 +360,19 @@ def run_program(path, program):
         ),
     ],
 )
-def test_leaves_cleanly(path, program):
+def test_leaves_cleanly(smollm2, program):
     """An interpreter that exits without closing it ends soon, without a crash, without a word."""
-    done = run_program(path, program)
+    done = run_program(smollm2, program)
     assert (done.returncode, done.stdout) == (0, "")
     assert "Traceback" not in done.stderr
     assert "llama" not in done.stderr
 
 
 @pytest.mark.slow
-def test_silent(path):
+def test_silent(smollm2):
     """Loading, generating and closing print nothing."""
     done = run_program(
-        path,
+        smollm2,
         """
         async def main():
             await engine.run([Prompt(messages=(Message(role="user", text="hi"),), max_tokens=3)])

@@ -11,8 +11,6 @@ import pytest
 
 pytest.importorskip("peft", reason="needs the extra `train`")
 
-import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from coterie.config.file import load_config
 from coterie.errors import ConfigError, DataError
@@ -21,6 +19,7 @@ from coterie.training.train import train
 from coterie.tuning.base import CausalBase, Checkpoints
 from coterie.tuning.causal import CausalTokens, LoraRecipe
 from coterie.types import Label, Output, Usage
+from tests.models.bases import tiny_llama
 
 PAIRS = 240
 
@@ -69,22 +68,6 @@ def reply_to(text: str) -> str:
     return f"Number {text.split()[2]} is on its way"
 
 
-def tiny(base) -> LlamaForCausalLM:
-    """A Llama of one narrow layer."""
-    torch.manual_seed(0)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=61,
-            hidden_size=16,
-            intermediate_size=24,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            pad_token_id=0,
-        )
-    )
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     """A network whose writer is to be tuned; every fourth text is hard."""
@@ -107,7 +90,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(
         "coterie.tasks.generate.fit_replies.load_tokens", lambda base: CausalTokens(tokenizer=Tokenizer())
     )
-    monkeypatch.setattr("coterie.learning.adapters.load_causal", tiny)
+    monkeypatch.setattr("coterie.learning.adapters.load_causal", lambda base: tiny_llama(hidden=16, layers=1, heads=2))
     monkeypatch.setattr("coterie.learning.adapters.LlamaEngine", Engine)
     for module in ("learning.adapters", "tasks.generate.fit_replies"):
         monkeypatch.setattr(f"coterie.{module}.lora_recipe_for", lambda rows: LoraRecipe(epochs=1, batch=32))

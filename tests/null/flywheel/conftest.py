@@ -9,35 +9,10 @@ from coterie.store.connection import connect
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import FakeClock
 from coterie.types import CapturedExample, ComparedAnswer, ComparedStream, DifferingAnswer
+from tests._support.audit import Notes
 
 NOW = 1_700_000_000.0
 LABELS = {"lost": "lost", "fee": "fee"}
-
-
-class Log:
-    """An audit log in memory."""
-
-    def __init__(self):
-        """Start empty."""
-        self.events = []
-
-    async def append(self, event, *, sync=False):
-        """Keep it."""
-        self.events.append(event)
-
-    def append_soon(self, events):
-        """Keep them."""
-        self.events += events
-
-    def sync_soon(self):
-        """Nothing waits."""
-
-    def digest(self, text):
-        """Its length."""
-        return f"#{len(text)}"
-
-    async def close(self):
-        """Nothing to close."""
 
 
 def _without_fsync(path, busy_seconds):
@@ -61,7 +36,7 @@ def section():
 
 @pytest.fixture
 async def books(store):
-    made = Deployments(store=store.flywheel, audit=Log(), clock=FakeClock(NOW))
+    made = Deployments(store=store.flywheel, audit=Notes(), clock=FakeClock(NOW))
     await made.put_job(KnownJob(id="j1", name="triage", labels=LABELS, found=NOW))
     return made
 

@@ -45,7 +45,7 @@ async def test_every_step_is_audited_before_it_takes_effect(books, section):
     assert [(e.kind, e.about["after"], e.about["version"]) for e in books.audit.events] == [
         ("deployment", s.after, "a" * 16) for s in steps
     ]
-    assert books.audit.events[-1].about["reason"] == "#8"
+    assert books.audit.events[-1].about["reason"] == "<8>"
 
 
 async def test_a_new_champion_retires_the_old_one_in_one_transaction(books, section):

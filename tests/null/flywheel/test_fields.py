@@ -19,8 +19,9 @@ from coterie.flywheel.training import field_name, load_version, rows_of
 from coterie.registry.registry import open_registry
 from coterie.testing import FakeClock
 from coterie.types import SYSTEM, AcceptanceOverride, ContextView, Finding, Reason, SpecialistCard, Task, worded
+from tests._support.audit import Notes
 
-from .conftest import NOW, Log
+from .conftest import NOW
 from .test_runs import WORDS, calls
 
 KEYS = ("intent", "urgent")
@@ -185,7 +186,7 @@ async def test_from_captured_objects_to_a_shadow_that_answers_them(store, tmp_pa
         some.append(replace(call, prompt=(("user", text),), answer=answer_text))
     await store.flywheel.add_examples(some)
     config = parse_config("[capture]\nenabled = true\n[flywheel]\ncalls = 200\n")
-    books = Deployments(store=store.flywheel, audit=Log(), clock=FakeClock(NOW + 10_000))
+    books = Deployments(store=store.flywheel, audit=Notes(), clock=FakeClock(NOW + 10_000))
     encoder = OnnxEncoder.bundled(threads=1)
 
     async def load(job, deployment):
@@ -249,7 +250,7 @@ async def test_from_captured_lists_to_a_shadow_that_answers_them(store, tmp_path
         some.append(replace(each, prompt=(("user", prompt),), answer=answer))
     await store.flywheel.add_examples(some)
     config = parse_config("[capture]\nenabled = true\n[flywheel]\ncalls = 200\n")
-    books = Deployments(store=store.flywheel, audit=Log(), clock=FakeClock(NOW + 10_000))
+    books = Deployments(store=store.flywheel, audit=Notes(), clock=FakeClock(NOW + 10_000))
     encoder = OnnxEncoder.bundled(threads=1)
 
     async def load(job, deployment):

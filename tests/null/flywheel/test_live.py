@@ -24,8 +24,9 @@ from coterie.privacy.detection import Kind, PersonalData
 from coterie.privacy.patterns import PatternDetector
 from coterie.testing import EchoEngine, FakeClock
 from coterie.types import Finding, Label, Output, Principal, Question, RelayHead, Request, Route, Step, Usage, worded
+from tests._support.audit import Notes
 
-from .conftest import LABELS, NOW, Log
+from .conftest import LABELS, NOW
 
 JOB = KnownJob(
     id="j1",
@@ -142,7 +143,7 @@ class World:
 async def world(store):
     """See `World`."""
     section = FlywheelSection(canary=(0.5,), control=0.0, patience=100)
-    books = Deployments(store=store.flywheel, audit=Log(), clock=FakeClock(NOW))
+    books = Deployments(store=store.flywheel, audit=Notes(), clock=FakeClock(NOW))
     await books.put_job(JOB)
     model, narrow = Model(), Narrow()
 
@@ -167,7 +168,7 @@ async def world(store):
         encoder=EchoEngine(),
         models={"large": RelayModel(engine=model, name="large", window=64)},
         flywheel=live,
-        audit=Log(),
+        audit=Notes(),
     )
     yield World(network=network, books=books, live=live, model=model, narrow=narrow, section=section)
     await live.close()

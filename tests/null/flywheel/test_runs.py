@@ -23,8 +23,9 @@ from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.testing import FakeClock
 from coterie.training.train import TrainedSpecialist
 from coterie.types import CapturedExample, ComparedAnswer, Finding, FlywheelRecord, GivenLabel, worded
+from tests._support.audit import Notes
 
-from .conftest import NOW, Log, compared, examples
+from .conftest import NOW, compared, examples
 
 ASKED = "You route the messages of bank customers. Answer with one word only. Message:"
 WORDS = {"lost": ["card", "gone", "stolen", "purse"], "fee": ["charge", "price", "cost", "euro"]}
@@ -88,7 +89,7 @@ def bench(store, tmp_path, monkeypatch):
         "[capture]\nenabled = true\n[flywheel]\ncalls = 200\naudits = 5\naudit_share = 0.2\ncanary = [0.1, 0.5]\n"
         "canary_calls = 10\ngrowth = 3.0\n"
     )
-    books = Deployments(store=store.flywheel, audit=Log(), clock=FakeClock(NOW + 10_000))
+    books = Deployments(store=store.flywheel, audit=Notes(), clock=FakeClock(NOW + 10_000))
     made = Bench(runner=None, books=books)
 
     async def load(job, deployment):

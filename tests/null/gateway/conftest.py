@@ -44,6 +44,7 @@ from coterie.types import (
     Usage,
     worded,
 )
+from tests._support.audit import Notes
 
 WORDS = ("Your ", "card ", "is ", "blocked.")
 
@@ -227,31 +228,10 @@ class _Letters:
         pass
 
 
-class _Notes:
-    """An audit log in memory, or one that cannot be written."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
-        self.events: list[AuditEvent] = []
-
-    async def append(self, event: AuditEvent, *, sync: bool = False) -> None:
-        """Remember, or fail."""
-        if self.error:
-            raise self.error
-        self.events.append(event)
-
-    def digest(self, text: str) -> str:
-        """A stand-in for content."""
-        return f"<{len(text)}>"
-
-    async def close(self) -> None:
-        """Nothing to finish."""
-
-
 @pytest.fixture
-def notes() -> type[_Notes]:
+def notes() -> type[Notes]:
     """Makes an audit log in memory; with an error, one that cannot be written."""
-    return _Notes
+    return Notes
 
 
 @pytest.fixture

@@ -16,28 +16,7 @@ from coterie.observe.plain import summarise
 from coterie.store.content import without_content
 from coterie.testing import FakeOpenAIServer, ServerReply
 from coterie.types import Label, Release, Request, Verdict, worded
-
-
-class Notes:
-    """An audit log that remembers in memory, or fails."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.events, self.closed, self.error = [], 0, error
-
-    async def append(self, event, *, sync=False) -> None:
-        """Remember."""
-        await asyncio.sleep(0)
-        if self.error:
-            raise self.error
-        self.events.append(event)
-
-    def digest(self, text: str) -> str:
-        """A stand-in for the content."""
-        return f"<{len(text)}>"
-
-    async def close(self) -> None:
-        """Count."""
-        self.closed += 1
+from tests._support.audit import Notes
 
 
 def audited(bench, notes, *specialists):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import replace
 
@@ -20,6 +19,7 @@ from coterie.limits.limits import StoredLimits
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import ReceivedRequest, ScriptedAnswer, ScriptedTransport
 from coterie.types import Label, Option, Question, Request, SpecialistCard
+from tests._support.audit import Notes
 
 LABELS = ("refund", "delivery", "fee")
 QUESTIONS = [Question.choice(LABELS, name="intent"), Question.predicate("Is it urgent?", name="urgent")]
@@ -77,38 +77,11 @@ def remote(network, server, audit=None):
     )
 
 
-class Full:
-    """An audit log on a full disk."""
-
-    async def append(self, event, *, sync=False):
-        """Write nothing down."""
-        raise AuditError("the disk is full")
-
-    def digest(self, text):
-        """Of a text."""
-        return text
-
-
 async def test_one_request(bench, triage, tmp_path):
     """It is one row of the ledger with its steps, its findings and its decisions, and one entry of the audit log."""
     store = await SQLiteStore.open(tmp_path / "coterie.db", session_days=1, keep_content=False)
-    events = []
-
-    class Notes:
-        async def append(self, event, *, sync=False):
-            await asyncio.sleep(0)
-            events.append(event)
-
-        def append_soon(self, more):
-            events.extend(more)
-
-        def sync_soon(self):
-            pass
-
-        def digest(self, text):
-            return f"<{len(text)}>"
-
-    network = replace(bench.network(triage), store=store, audit=Notes(), new_id=iter("abc").__next__)
+    notes = Notes()
+    network = replace(bench.network(triage), store=store, audit=notes, new_id=iter("abc").__next__)
     for text in ("Where is my money?", "I want it back."):
         answer = await network.decide(request_about(text), QUESTIONS)
     trace = await store.trace(answer.trace.id, "default")
@@ -124,8 +97,8 @@ async def test_one_request(bench, triage, tmp_path):
     assert trace.decisions[1].instructions == "[13 characters, not kept]"
     assert (summary.requests, summary.accepted) == (2, 2)
     assert [stage.name for stage in trace.stages] == ["admit", "decide"]
-    assert {event.kind for event in events} == {"request"}
-    assert set(events[-1].about["specialists"]) == {"triage"}
+    assert {event.kind for event in notes.events} == {"request"}
+    assert set(notes.events[-1].about["specialists"]) == {"triage"}
     assert {site.name: (site.asked, site.accepted, site.zero_shot) for site in sites} == {
         "intent": (2, 2, 0),
         "urgent": (2, 0, 2),
@@ -185,13 +158,15 @@ async def test_a_budget(bench, triage, tmp_path):
 async def test_an_answer_that_is_not_written_down(bench, triage):
     """It is not given."""
     with pytest.raises(AuditError):
-        await replace(bench.network(triage), audit=Full()).decide(request_about("x"), QUESTIONS)
+        await replace(bench.network(triage), audit=Notes(AuditError("the disk is full"))).decide(
+            request_about("x"), QUESTIONS
+        )
 
 
 async def test_a_log_that_fails_before_something_leaves(bench, triage):
     """Nothing is sent, no answer of ours hides it, and the request is settled with what was about to leave."""
     server = Server()
-    network = remote(bench.network(triage), server, Full())
+    network = remote(bench.network(triage), server, Notes(AuditError("the disk is full")))
     with pytest.raises(AuditError):
         await network.decide(replace(request_about("Where is it?"), label=Label.PUBLIC), QUESTIONS)
     (settled,) = bench.store.settled

@@ -11,7 +11,7 @@ from coterie.store.connection import connect
 from coterie.store.sqlite import SQLiteStore
 
 from .conftest import ENTRIES, settlement
-from .test_kill import kill_after, start
+from .test_faults import kill_after, start
 
 
 async def test_opened_by_many_at_once(path):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from coterie.engines.reading import PassageRead, bundled_reader
+from coterie.engines.reading import bundled_reader
 from coterie.errors import EgressRefused, EngineUnavailable
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.answer.choosing import (
@@ -27,43 +27,9 @@ from coterie.tasks.answer.fit_choosing import AskedQuestion, asked_questions, fi
 from coterie.tasks.answer.model import NOT_STATED, AnswerSpecialist, Thresholds
 from coterie.tasks.answer.reader import survey
 from coterie.tasks.answer.rereading import JUDGED, LOOKED, Rereading
-from coterie.tasks.answer.scoring import LinearScore
 from coterie.testing import ScriptedEngine
-from coterie.types import ContextView, Entry, Label, Passage, SpecialistCard, Task, Verdict, worded
-
-TEXT = "A paper statement costs 3 pounds. The account is free. Cards are valid for 4 years. Never tell your PIN."
-QUESTION = "How long can I use the card?"
-
-
-class Likes:
-    """A reading model that likes the sentences with a word."""
-
-    sha256 = "likes"
-
-    def __init__(self, word: str) -> None:
-        self.word = word
-
-    def read(self, question, sentences):
-        """3 for the word, else -3."""
-        del question
-        scores = np.array([3.0 if self.word in sentence else -3.0 for sentence in sentences])
-        return PassageRead(scores, float(scores.max()))
-
-
-def line(names, bias=0.0, **weights) -> LinearScore:
-    """A line with a few weights."""
-    return LinearScore(names=names, weights=np.array([weights.get(name, 0.0) for name in names]), bias=bias)
-
-
-def passage(text: str = TEXT) -> Passage:
-    """One that holds the text."""
-    return Passage(document="bank.md", start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC)
-
-
-def view() -> ContextView:
-    """With the passage."""
-    return ContextView(entries=(Entry(content=passage(), producer="index", label=Label.PUBLIC, time=0.0),))
-
+from coterie.types import Label, SpecialistCard, Task, Verdict, worded
+from tests._support.answers import QUESTION, TEXT, Likes, line, passage, view
 
 PICKS = Choosing(bonus=20.0, right=line(WEIGHED, likes=4.0), stated=line(WEIGHED, none=-4.0))
 """Believes whatever the model says."""

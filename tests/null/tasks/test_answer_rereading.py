@@ -8,40 +8,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from coterie.engines.reading import PassageRead
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.answer.contradictions import find_rivals
 from coterie.tasks.answer.default import Proven, load_defaults, proven_at
 from coterie.tasks.answer.model import NOT_STATED, AnswerSpecialist, _as_shipped, load_answer
 from coterie.tasks.answer.reader import survey
 from coterie.tasks.answer.rereading import JUDGED, LOOKED, MOST_READ, Rereading, read_columns, read_passages
-from coterie.tasks.answer.scoring import LinearScore
 from coterie.testing import EchoEngine
 from coterie.types import ContextView, Entry, Label, Passage, SpecialistCard, Task
-
-TEXT = "A paper statement costs 3 pounds. The account is free. Cards are valid for 4 years. Never tell your PIN."
-QUESTION = "How long can I use the card?"
-
-
-class Likes:
-    """A model that likes the sentences with a word, and the passages with such a sentence."""
-
-    sha256 = "likes"
-
-    def __init__(self, word: str) -> None:
-        self.word, self.asked, self.threads = word, [], set()
-
-    def read(self, question, sentences):
-        """3 for the word, else -3."""
-        self.asked.append((question, list(sentences)))
-        self.threads.add(threading.get_ident())
-        scores = np.array([3.0 if self.word in sentence else -3.0 for sentence in sentences])
-        return PassageRead(scores, float(scores.max()))
-
-
-def line(names, bias=0.0, **weights) -> LinearScore:
-    """A line with a few weights."""
-    return LinearScore(names=names, weights=np.array([weights.get(name, 0.0) for name in names]), bias=bias)
+from tests._support.answers import QUESTION, TEXT, Likes, line, passage, view
 
 
 def rereading(**changed) -> Rereading:
@@ -54,16 +29,6 @@ def rereading(**changed) -> Rereading:
         "model": Likes.sha256,
     }
     return Rereading(**{**lines, **changed})
-
-
-def passage(text: str = TEXT) -> Passage:
-    """One that holds the text."""
-    return Passage(document="bank.md", start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC)
-
-
-def view() -> ContextView:
-    """With the passage."""
-    return ContextView(entries=(Entry(content=passage(), producer="index", label=Label.PUBLIC, time=0.0),))
 
 
 def specialist(model: Likes) -> AnswerSpecialist:
