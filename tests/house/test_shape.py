@@ -55,7 +55,7 @@ BUDGETS = {
     "context": 595,
     "decisions": 945,  # typed questions; what cannot be read; deployments; a second encoder; drawn options
     "engines": 6330,  # vLLM; encoders by name; relay; a transport as seam; models that read; what never left
-    "edge": 1090,  # bundles: what a device checks, for whom a release is, what goes in, images; pages for browsers
+    "edge": 1140,  # bundles: what a device checks, for whom a release is, what goes in, models; images; pages
     "errors": 290,
     "flywheel": 5995,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
     "gateway": 7960,  # tokens counted; what was sent on; deployments, review over HTTP; local models at each door

@@ -22,7 +22,7 @@ import sys
 import sysconfig
 import tarfile
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
@@ -32,8 +32,11 @@ from coterie import __version__
 from coterie.config.file import Config, LlamaModel, load_config
 from coterie.edge import device as devices
 from coterie.edge.device import MANIFEST, NETWORK, SIGNATURE, BundleRelease
+from coterie.engines.encoders import BUNDLED, encoder_folder
+from coterie.engines.onnx import ENCODER_FILES
 from coterie.errors import InputError, SetupError
 from coterie.models.catalogue import locate
+from coterie.models.files import SNAPSHOT_FILE, models_folder
 from coterie.registry.registry import REGISTRY_FOLDER, open_registry
 from coterie.registry.signature import Signer
 from coterie.tasks.contract import task_of
@@ -120,11 +123,38 @@ def _copy_network(folder: Path, config: Config, home: Path) -> None:
             copy = shutil.copytree if path.is_dir() else shutil.copy2
             (home / devices.STATE).mkdir(exist_ok=True)
             copy(path, home / devices.STATE / path.name)
-    for model in config.models.values():
-        if isinstance(model, LlamaModel) and (path := locate(model, folder)).is_relative_to(folder):
+    for path in _files_of_models(folder, config):
+        if path.is_relative_to(folder):
             target = home / path.relative_to(folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, target)
+        else:
+            target = home.parent / devices.MODELS / path.relative_to(models_folder())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, target)
+
+
+def _files_of_models(folder: Path, config: Config) -> Iterator[Path]:
+    """Yield the files of the models that run in the process, and of the encoder where it is not part of Coterie.
+
+    Raises:
+        InputError: a file is neither in the network's folder nor of a pulled model.
+    """
+    paths: list[Path] = []
+    for model in config.models.values():
+        if isinstance(model, LlamaModel):
+            path = locate(model, folder)
+            paths += [path, *(file for above in path.parents if (file := above / SNAPSHOT_FILE).is_file())]
+    if config.network.encoder != BUNDLED:
+        encoder = encoder_folder(config.network.encoder, folder)
+        paths += (encoder / name for name in ENCODER_FILES)
+    names = {model.name for model in config.models.values()} | {config.network.encoder}
+    by_path = {Path(name).expanduser() for name in names if Path(name).expanduser().is_absolute()}
+    for path in paths:
+        if by_path & {path, *path.parents} or not any(map(path.is_relative_to, (folder, models_folder()))):
+            raise InputError(
+                f"The network uses {str(path)!r}, which is neither in its folder nor a pulled model.",
+                hint="Put it into the network's folder, and name it by its path there.",
+            )
+        yield path
 
 
 def _imported(folder: Path) -> list[Path]:
@@ -134,8 +164,11 @@ def _imported(folder: Path) -> list[Path]:
         capture_output=True, check=False, text=True,
     )  # fmt: skip
     if done.returncode:
-        why = (done.stderr.strip().splitlines() or ["no word of it"])[-1]
-        raise SetupError(f"The network in {str(folder)!r} cannot be served: {why}", hint="Run: coterie doctor")
+        why = (done.stderr.strip().splitlines() or ["no word of it"])[-1].replace(f"{folder}/", "")
+        raise SetupError(
+            f"The network in {str(folder)!r} cannot be served: {why}",
+            hint="A bundle holds what coterie.toml names, and no private key: name such a key by `env:NAME`.",
+        )
     return [Path(name) for name in json.loads(done.stdout.splitlines()[-1])]
 
 

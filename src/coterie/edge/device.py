@@ -33,8 +33,11 @@ FORMAT = "coterie-bundle/1"
 STATEMENT = "bundle"
 SLOTS = ("a", "b")
 CURRENT, TRUSTED, RELEASE, NETWORK, STATE = "current", "trusted", "release", "network", "state"
+MODELS, HOME = "models", "home"
+"""Folder of a slot with models that the network names, and the folder in `state` where they are found."""
 PLACE = "COTERIE_NETWORK"
 """Environment variable with the folder of the network, where the bundle itself is read-only."""
+_REGISTRY = "registry"
 _BLOCK = 1 << 20
 _BATCH = 64
 """Files that a thread checks at a time."""
@@ -165,7 +168,12 @@ def prepare(device: Path, device_network: Path | None = None) -> Path:
     inside = Path("..") / CURRENT / NETWORK if device_network is None else shipped.absolute()
     try:
         (network / STATE).mkdir(parents=True, exist_ok=True)
-        _link(network, inside, [path.name for path in shipped.iterdir() if path.name != STATE])
+        folders = [path.name for path in shipped.iterdir() if path.is_dir() and path.name not in {STATE, _REGISTRY}]
+        _link(network, inside, [path.name for path in shipped.iterdir() if path.name not in {STATE, *folders}])
+        for name in folders:
+            _mirror(network / name, (shipped / name).absolute())
+        if (slot / MODELS).is_dir():
+            _mirror(network / STATE / HOME / MODELS, (slot / MODELS).absolute())
         if (shipped / STATE).is_dir():
             above = inside / STATE if device_network is not None else Path("..") / inside / STATE
             _link(network / STATE, above, [path.name for path in (shipped / STATE).iterdir()])
@@ -215,6 +223,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(network: Path, words: list[str]) -> int:
     """Replace this process by a command of `coterie` on the network."""
+    if (network / STATE / HOME).is_dir():
+        os.environ["COTERIE_HOME"] = str((network / STATE / HOME).absolute())  # models of the slot
     command = [sys.executable, "-I", "-B", "-X", "utf8", "-m", "coterie", "-C", str(network), *words]
     os.execv(sys.executable, command)  # noqa: S606 - the slot's own interpreter, which was checked
 
@@ -228,6 +238,17 @@ def _link(folder: Path, target: Path, names: Sequence[str]) -> None:
         if link.is_symlink() or not link.exists():
             link.unlink(missing_ok=True)
             link.symlink_to(target / name)
+
+
+def _mirror(folder: Path, shipped: Path) -> None:
+    """Link to every file of a folder of the slot, so that what is written beside one is not in the slot."""
+    if folder.is_symlink():
+        folder.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in shipped.iterdir():
+        if path.is_dir():
+            _mirror(folder / path.name, path)
+    _link(folder, shipped, [path.name for path in shipped.iterdir() if path.is_file()])
 
 
 def _running(device: Path) -> str:

@@ -8,6 +8,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from coterie.errors import CoterieError
+
 _DOORS = ("coterie.gateway.serve", "coterie.gateway.app", "coterie.cli.serve", "coterie.cli.ask", "coterie.edge.device")
 _CHECKED = ("coterie.registry.ed25519",)
 
@@ -28,7 +30,10 @@ def main(folder: str, *texts: str) -> None:
     """Serve a few requests and print the file of every loaded module."""
     for name in (*_DOORS, *_CHECKED):
         import_module(name)
-    asyncio.run(_use(Path(folder), list(texts)))
+    try:
+        asyncio.run(_use(Path(folder), list(texts)))
+    except CoterieError as error:
+        sys.exit(" ".join(f"{error.message} {error.hint}".split()))
     files = {file for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
     sys.stdout.write(json.dumps(sorted(files)) + "\n")
 

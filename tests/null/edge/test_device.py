@@ -208,6 +208,29 @@ def test_what_is_written_stays(tmp_path, device, signer):
     assert (devices.prepare(device) / "state" / "coterie.db").read_text() == "rows"
 
 
+def test_models_of_a_release(tmp_path, device, signer):
+    """What is written beside a model, such as its checksum, is not in the slot, which stays as it was signed."""
+    files = {"network/gguf/own.gguf": "weights", "models/encoders/e5/model.onnx": "graph"}
+    devices.install(release(tmp_path / "1", signer, 1, **files), device)
+    network = devices.prepare(device)
+    pulled = network / "state" / "home" / "models" / "encoders" / "e5" / "model.onnx"
+    for path in (network / "gguf" / "own.gguf", pulled):
+        path.with_name("note.json").write_text("{}")
+    devices.install(release(tmp_path / "2", signer, 2, **files | {"network/gguf/own.gguf": "others"}), device)
+    assert devices.prepare(device) == network
+    assert ((network / "gguf" / "own.gguf").read_text(), pulled.read_text()) == ("others", "graph")
+
+
+def test_a_folder_that_an_earlier_version_linked(tmp_path, device, signer):
+    """It becomes a folder with links to its files."""
+    devices.install(release(tmp_path / "1", signer, 1, **{"network/gguf/own.gguf": "weights"}), device)
+    (device / "network").mkdir()
+    (device / "network" / "gguf").symlink_to("../current/network/gguf")
+    network = devices.prepare(device)
+    assert not (network / "gguf").is_symlink()
+    assert (network / "gguf" / "own.gguf").read_text() == "weights"
+
+
 def test_a_bundle_that_is_read_only(tmp_path, device, signer, monkeypatch):
     """With a folder of its own for the network it runs; without, it says which variable names one."""
     devices.install(release(tmp_path / "1", signer, 1), device)
