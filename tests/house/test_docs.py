@@ -5,9 +5,18 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import shlex
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
+from pydantic import ValidationError
+from typer.core import TyperGroup
+
+from coterie.cli.app import app
+from coterie.config.file import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -118,3 +127,55 @@ def test_python_examples_import_what_exists(page):
             if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in {"coterie", "labs"}:
                 module = importlib.import_module(node.module)
                 assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
+
+
+def _commands(page: Path) -> Iterator[list[str]]:
+    """The words behind `coterie` in each command of a page's shell blocks."""
+    for block in re.findall(
+        r"^```(?:sh|console)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    ):
+        for line in block.replace("\\\n", " ").splitlines():
+            if match := re.match(r"(?:\$ )?coterie (.*)", line):
+                yield shlex.split(match[1], comments=True)
+
+
+def _options(words: list[str]) -> tuple[set[str], set[str]]:
+    """The options that a command line has, and those that its command knows."""
+    command, known, rest = typer.main.get_command(app), {"-C"}, iter(words)
+    for word in rest:
+        if word == "-C":
+            next(rest)
+        elif isinstance(command, TyperGroup) and not word.startswith("-"):
+            command = command.commands[word]
+        elif not isinstance(command, TyperGroup):
+            break
+    known |= {"--help", "--version"}
+    known |= {
+        name for option in command.get_params(typer.Context(command)) for name in option.opts + option.secondary_opts
+    }
+    return {word.partition("=")[0] for word in words if re.match(r"--[a-z]", word)}, known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_and_their_options_exist(page):
+    """Each command of a shell block is one of `coterie`, and has the options that the page gives it."""
+    for words in _commands(page):
+        used, known = _options(words)
+        assert used - known == set(), words
+
+
+def _unknown_keys(document: dict[str, object]) -> list[tuple[int | str, ...]]:
+    """The keys of a part of `coterie.toml` that no section has; what else a whole file needs may be missing."""
+    try:
+        Config.model_validate({"network": {"name": "page"}} | document)
+    except ValidationError as error:
+        return [fault["loc"] for fault in error.errors() if fault["type"] == "extra_forbidden"]
+    return []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_keys_of_toml_blocks_exist(page):
+    """Each key in a block of `coterie.toml` is one of its section's."""
+    for block in re.findall(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        document = tomllib.loads(block)
+        assert "project" in document or _unknown_keys(document) == []
