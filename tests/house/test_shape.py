@@ -54,12 +54,12 @@ BUDGETS = {
     "console": 3655,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 595,
     "decisions": 945,  # typed questions; what cannot be read; deployments; a second encoder; drawn options
-    "engines": 6330,  # vLLM; encoders by name; relay; a transport as seam; models that read; what never left
+    "engines": 6340,  # refusals; vLLM; encoders by name; relay; a transport as seam; models that read
     "edge": 1140,  # bundles: what a device checks, for whom a release is, what goes in, models; images; pages
     "errors": 290,
     "flywheel": 5995,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
     "gateway": 7960,  # tokens counted; what was sent on; deployments, review over HTTP; local models at each door
-    "generalist": 1600,  # whole answers asked for whole; functions; what did not fit is told
+    "generalist": 1625,  # whole answers asked for whole; functions, also beside a form; what did not fit is told
     "governance": 3690,  # write-ahead entries, what never left; MCP; one look at a prompt; sign-ins; orders are learned
     "knowledge": 6990,  # items of lists; XLSX, PPTX, tables of PDF, columns by their cells, dates; loose files
     "learning": 5765,  # scopes, from tasks; files in UTF-16; a prior on confidence, patterns, wrong labels

@@ -124,6 +124,8 @@ class Transcript:
     start: float = field(default_factory=time.perf_counter)
     texts: list[str] = field(default_factory=list)
     finish: Finish | None = None
+    refused: bool = False
+    """Whether the model refused to answer; the words of the refusal are no answer."""
     tokens: tuple[int, int] | None = None
     """Prompt and generated tokens, if the server reports them."""
     cached: int = 0
@@ -160,6 +162,7 @@ class Transcript:
         if not isinstance(text, str | None) or not isinstance(finish, str | None):
             raise EngineBroken(f"Engine {self.engine!r} sent content that is no text.", engine=self.engine)
         self.finish = _FINISHES.get(finish, "stop") if finish else self.finish
+        self.refused |= isinstance(message, dict) and bool(message.get("refusal"))
         self.texts.append(text or "")
         if self.prompt.logprobs and (logprob := read_logprob(choices[0])) is not None:
             self.logprobs.append(logprob)
@@ -173,7 +176,8 @@ class Transcript:
         if self.finish is None:
             raise EngineBroken(f"Engine {self.engine!r} broke off in the middle of its answer.", engine=self.engine)
         logprob = sum(self.logprobs) if self.logprobs else None
-        return Output(text="".join(self.texts), finish=self.finish, usage=self._usage(), logprob=logprob)
+        finish = "aborted" if self.refused else self.finish
+        return Output(text="".join(self.texts), finish=finish, usage=self._usage(), logprob=logprob)
 
     def failure(self, error: EngineError) -> Failure:
         """Return the record of a failed try. A refused one is free; for any other the prompt counts as read.

@@ -384,12 +384,15 @@ ENDPOINTS: Sequence[Endpoint] = (
         request=EmbeddingsRequest,
         response=Embeddings,
     ),
-    _ask_endpoint(
-        "/v1/rerank",
-        relaying("/rerank", rerank),
-        "Order documents by how well they fit a query.",
-        request=RerankRequest,
-        response=RerankResponse,
+    *(
+        _ask_endpoint(
+            path,
+            relaying("/rerank", rerank),
+            "Order documents by how well they fit a query.",
+            request=RerankRequest,
+            response=RerankResponse,
+        )
+        for path in ("/v1/rerank", "/v2/rerank")
     ),
     _ask_endpoint(
         "/v1/score",

@@ -261,7 +261,8 @@ class Tries:
         self._running.pop(attempt, None)
         if isinstance(event, Output):
             self._take_failures(attempt, event.failures)
-            self._take(attempt, event.usage, Reason("attempt.empty", model=attempt.name), event.verdict)
+            code = "attempt.refused" if event.finish == "aborted" else "attempt.empty"
+            self._take(attempt, event.usage, Reason(code, model=attempt.name), event.verdict)
         elif isinstance(event, PolicyError):
             self._verdicts.append(event.verdict)
             self._reasons.append(event.reason)

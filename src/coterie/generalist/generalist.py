@@ -189,10 +189,10 @@ class Asking:
         if not task.text.strip() and not task.columns:
             return replace(abstention(NAME, task, Reason("abstain.no_text")), task="generate")
         source = _Sensitivity.of(task, *view.entries)
+        if (tools := _callable(task)) is not None:
+            return await self._calling(task, tools, view, source, call)
         if task.schema is not None:
             return await self._as_json(task, task.schema, view, source, call)
-        if task.tools is not None and task.tools.functions:
-            return await self._calling(task, task.tools, view, source, call)
         heard = await self._tries(self._escalation(task, view), call).ask()
         self._count(heard)
         return _answered(heard, source)
@@ -249,7 +249,8 @@ class Asking:
     async def _calling(
         self, task: Task, tools: Tools, view: ContextView, source: _Sensitivity, call: CallContext
     ) -> Finding:
-        """Return calls of the request's functions, or the model's answer in words."""
+        """Return calls of the request's functions, or the model's answer in words or in the request's form."""
+        formed = task.schema is not None
         before: Finding | None = None
         again: tuple[Message, ...] = ()
         for level in TOOL_ROOM:
@@ -257,7 +258,7 @@ class Asking:
             finding = replace(finding, offered=bool(finding.steps))
             if not finding.accepted:
                 return finding
-            reply = read_reply(reply_schema(tools), finding.text)
+            reply = read_reply(reply_schema(tools, task.schema), finding.text, formed=formed)
             if not reply.wrong:
                 break
             before, again = finding, correction(finding.text, reply.wrong)
@@ -301,9 +302,9 @@ class Asking:
             instruction = f"{INSTRUCTION} {form}"
         since = (*(() if task.tools is None else task.tools.since), *again)
         schema: Mapping[str, Any] | None = None if task.schema is None else decodable(task.schema, level)
-        if schema is None and task.tools is not None and task.tools.functions:
-            instruction = f"{INSTRUCTION} {told_of(task.tools)}"
-            schema = within(reply_schema(task.tools), level)
+        if (tools := _callable(task)) is not None:
+            instruction = f"{INSTRUCTION} {told_of(tools, task.schema)}"
+            schema = within(reply_schema(tools, task.schema), level)
 
         def prompt(candidate: CandidateModel) -> Prompt:
             if candidate.typed:
@@ -432,6 +433,14 @@ class Asking:
                 f"{candidate.engine.name!r} is {candidate.window:,}."
             )
         return prompt
+
+
+def _callable(task: Task) -> Tools | None:
+    """Return the functions that may be called; None without any, or for a forced call, whose form is the schema."""
+    tools = task.tools
+    if tools is None or not tools.functions or (tools.required and task.schema is not None):
+        return None
+    return tools
 
 
 def _typed(task: Task, question: str) -> Prompt:

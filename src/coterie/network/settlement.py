@@ -182,6 +182,8 @@ def check_value(feedback: Feedback, trace: Trace, labels: Callable[[str], Collec
 
 def _check_thumb(feedback: Feedback, findings: Sequence[Finding]) -> None:
     """Check that a thumb up comes with a label or number that was found, and a thumb down with another one."""
+    if feedback.thumb is None:
+        return
     comparable = (
         finding.value for finding in findings if finding.form == "label" or not isinstance(finding.value, str)
     )

@@ -264,7 +264,7 @@ def schema_route(
 
 def _makes(card: SpecialistCard, request: Request) -> bool:
     """Return whether a specialist was trained for a function that must be called."""
-    wanted = () if request.tools is None else request.tools.names
+    wanted = request.tools.names if request.tools is not None and request.tools.required else ()
     return card.makes_calls and any(option.name in wanted for option in card.options)
 
 

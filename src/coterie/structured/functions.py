@@ -23,6 +23,7 @@ _TOLD = (
 )
 _OR_ANSWER = ', or {"answer": "..."} if none is needed or none fits'
 _FIRST = 'Answer with JSON: {"answer": "..."}.'
+_FORM = 'The value of "answer" is no text but JSON of this schema: '
 _AGAIN = "This is no JSON of the schema: {wrong}. Answer again, briefly, with nothing but JSON of the schema."
 _MOST_REPEATED = 2_000
 """Most characters of a wrong reply that the model is shown again."""
@@ -46,15 +47,18 @@ def function_of(name: str, description: str, parameters: object) -> Function:
     return Function(name=name, description=description, parameters=given, schema=schema)  # type: ignore[arg-type]
 
 
-def reply_schema(tools: Tools) -> Node:
-    """Return the normalised schema of a reply: function calls or, where none is required, an answer in words."""
+def reply_schema(tools: Tools, form: Node | None = None) -> Node:
+    """Return the normalised schema of a reply: function calls or, where none is required, an answer.
+
+    The answer is words or, with a `form`, JSON of that schema.
+    """
     options = []
     if tools.functions:
         calls: dict[str, Any] = {"type": "array", "minItems": 1, "maxItems": tools.most, "uniqueItems": True}
         calls["items"] = {"anyOf": [_call(function) for function in tools.functions]}
         options.append(_object({"calls": calls}))
     if not tools.required:
-        options.append(_object({"answer": {"type": "string"}}))
+        options.append(_object({"answer": {"type": "string"} if form is None else form}))
     return read_schema({"anyOf": options})
 
 
@@ -66,8 +70,12 @@ def _object(properties: dict[str, object]) -> dict[str, object]:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
-def told_of(tools: Tools) -> str:
-    """Return the description of the functions for a model."""
+def told_of(tools: Tools, form: Node | None = None) -> str:
+    """Return the description of the functions for a model, and of the form of its answer."""
+    return _told_of(tools) if form is None else f"{_told_of(tools)}\n{_FORM}{_json(form)}"
+
+
+def _told_of(tools: Tools) -> str:
     if not tools.functions:
         return _FIRST
     about = [
@@ -87,15 +95,19 @@ def _wrapped(schema: Node) -> Node:
     return {"type": "object", "properties": {"reply": schema}, "required": ["reply"], "additionalProperties": False}
 
 
-def read_reply(schema: Node, text: str, *, wrapped: bool = True) -> ToolReply:
-    """Parse a model's reply, and check it against the schema; the result names what is wrong."""
+def read_reply(schema: Node, text: str, *, wrapped: bool = True, formed: bool = False) -> ToolReply:
+    """Parse a model's reply, and check it against the schema; the result names what is wrong.
+
+    An answer that is `formed` is JSON of the request's schema, and is returned as its text.
+    """
     text, wrong = read_answer(_wrapped(schema) if wrapped else schema, text)
     if wrong:
         return ToolReply(wrong=wrong)
     reply = json.loads(text)
     reply = reply["reply"] if wrapped else reply
     if "calls" not in reply:
-        return ToolReply(answer=reply["answer"].strip())
+        answer = reply["answer"]
+        return ToolReply(answer=answer.strip() if isinstance(answer, str) and not formed else _json(answer))
     return ToolReply(calls=tuple(FunctionCall(**call) for call in reply["calls"]))
 
 

@@ -103,6 +103,7 @@ TEMPLATES: Mapping[str, str] = {
     # --- a try of a large model that gave nothing
     "attempt.empty": "{model!r} returned an empty answer",
     "attempt.other_first": "{model!r} answered first",
+    "attempt.refused": "{model!r} refused to answer",
     "attempt.out_of_time": "{model!r} had not finished when the request's time ran out",
     "attempt.wrong_form": "{model!r} did not answer in the requested form",
     # --- limits

@@ -97,6 +97,23 @@ async def test_cut_by_limit(connect, server, ask):
     assert [(await engine.run([ask()]))[0].finish for _ in range(3)] == ["length", "aborted", "stop"]
 
 
+@pytest.mark.parametrize(
+    ("part", "chunks"),
+    [
+        ("message", [{"role": "assistant", "content": None, "refusal": "No."}]),
+        ("delta", [{"content": ""}, {"refusal": "N"}, {"refusal": "o."}]),
+    ],
+)
+def test_a_refusal_is_no_answer(part, chunks):
+    """Its words are not the text, and it does not end as an answer does."""
+    transcript = Transcript(engine="large", prompt=Prompt(max_tokens=9))
+    for at, chunk in enumerate(chunks, start=1):
+        finish = "stop" if at == len(chunks) else None
+        transcript.take(json.dumps({"choices": [{part: chunk, "finish_reason": finish}]}), part=part)
+    output = transcript.output()
+    assert (output.text, output.finish) == ("", "aborted")
+
+
 async def test_missing_usage(connect, server, ask):
     """Tokens the server does not count are estimated: four bytes each."""
     server.default = ServerReply(text="abcdefgh", usage=False)

@@ -256,6 +256,32 @@ async def test_an_answer_in_json_is_asked_for_again_with_its_fault(client, large
     assert [message.role for message in correction(" ", "it is no whole JSON")] == ["user"]
 
 
+async def test_functions_beside_a_form_of_the_answer(client, large):
+    """A model calls a function, or answers in JSON of the form; a call that is required leaves the form out."""
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": {**WEATHER, "additionalProperties": False}}}
+    large({"calls": [CALL]}, {"answer": {"city": 5}}, {"answer": {"city": "Oslo"}}, {"calls": [CALL]})
+    response = await _chat(client, response_format=form)
+    assert response.json()["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "get_weather"
+    response = await _chat(client, response_format=form)
+    message = response.json()["choices"][0]["message"]
+    assert (message["content"], "tool_calls" in message) == ('{"city":"Oslo"}', False)
+    assert "x-coterie-ignored" not in response.headers
+    message = (await _chat(client, response_format=form, tool_choice="required")).json()["choices"][0]["message"]
+    assert message["tool_calls"]
+
+
+async def test_a_specialist_fills_in_the_form_before_functions_are_offered(client, large, network):
+    """As without functions, which are named then."""
+    triage = network.specialists["triage"]
+    triage.card = replace(triage.card, labels=("card_lost", "card_stolen", "top_up"))
+    schema = {"type": "object", "properties": {"intent": {"enum": list(triage.card.labels)}}, "required": ["intent"]}
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+    engine = large("never")
+    response = await _chat(client, "card", response_format=form)
+    assert response.json()["choices"][0]["message"]["content"] == '{"intent":"card_lost"}'
+    assert (response.headers["x-coterie-ignored"], engine.left) == ("tools", 1)
+
+
 @pytest.mark.parametrize("model", ["coterie", "coterie/reply"])
 async def test_a_generate_specialist_calls(client, writer, model):
     """Its model is asked for calls; where it makes none, the specialist writes as it always does."""

@@ -32,6 +32,7 @@ BODIES = {
         "questions": {"q": {"type": "noul", "instructions": "?"}},
     },
     "/v1/rerank": {"model": "coterie", "query": "hello", "documents": ["hi"]},
+    "/v2/rerank": {"model": "coterie", "query": "hello", "documents": ["hi"]},
     "/v1/score": {"model": "coterie", "text_1": "hello", "text_2": "hi"},
     "/api/feedback": {"trace_id": "0" * 32, "thumb": "up"},
     "/mcp": {"jsonrpc": "2.0", "id": 1, "method": "tools/list"},

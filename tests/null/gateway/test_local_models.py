@@ -232,6 +232,24 @@ async def test_json_of_a_schema(client, local, stream):
         assert ("refusal" in response, "The model gave no JSON of the schema" in response) == (True, True)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_functions_beside_a_form_of_the_answer(client, local, stream):
+    """The model may call, or answer in JSON of the form."""
+    form, tools = {"format": {"type": "json_schema", "name": "x", "schema": SCHEMA}}, [{"type": "function", **TOOL}]
+    kinds = []
+    for says in ({"answer": {"a": "b"}}, {"calls": CALLS["calls"][:1]}):
+        local.says = says
+        answer = await client().post(
+            "/v1/responses", json=_body("/v1/responses", stream=stream, tools=tools, text=form)
+        )
+        (item,) = (_events(answer.text)[-1]["response"] if stream else answer.json())["output"]
+        kinds.append(item["type"])
+        if item["type"] == "message":
+            assert item["content"][0]["text"] == '{"a":"b"}'
+        assert "x-coterie-ignored" not in answer.headers
+    assert kinds == ["message", "function_call"]
+
+
 @pytest.mark.parametrize("path", PATHS[1:])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_model_that_fails(client, local, path, stream):

@@ -26,6 +26,7 @@ BODIES = {
     "/v1/systemone": {"state": "card", "questions": {"lost": {"type": "noul", "instructions": "Is it lost?"}}},
     "/v1/embeddings": {"input": "card"},
     "/v1/rerank": {"query": "card", "documents": ["lost"]},
+    "/v2/rerank": {"query": "card", "documents": ["lost"]},
     "/v1/score": {"text_1": "card", "text_2": "lost"},
 }
 OPTIONS = {
@@ -45,7 +46,9 @@ STATE = frozenset({"label", "clearance", "language"})
 ACTS = {
     **dict.fromkeys(("/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/completions"), CHAT),
     **dict.fromkeys(("/v1/decisions", "/v1/systemone"), STATE),
-    **dict.fromkeys(("/v1/embeddings", "/v1/rerank", "/v1/score", "/v1/messages/count_tokens"), frozenset()),
+    **dict.fromkeys(
+        ("/v1/embeddings", "/v1/rerank", "/v2/rerank", "/v1/score", "/v1/messages/count_tokens"), frozenset()
+    ),
 }
 """What acts before a network in which nothing leaves the machine and no threshold is derived."""
 

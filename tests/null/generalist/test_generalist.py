@@ -78,6 +78,13 @@ async def test_an_empty_answer_is_none(text):
     assert len(finding.steps) == 1
 
 
+async def test_a_model_that_refuses_says_so():
+    """Its refusal is no empty answer."""
+    finding = await ask(ScriptedEngine([Output(finish="aborted")]))
+
+    assert (finding.accepted, finding.reason.code) == (False, "attempt.refused")
+
+
 async def test_a_cut_answer_says_so():
     """An answer that ran out of tokens is given with a note."""
     finding = await ask(ScriptedEngine([Output(text="A lien is", finish="length")]))

@@ -112,13 +112,12 @@ def ask_model(
         raise WireError("invalid_request", problem, param="top_logprobs")
     calling = bool(wire.tools) and wire.tool_choice != "none"
     _, schema = read_form(wire.model_copy(update={"tool_choice": None}) if wire.tools else wire)
-    if calling and schema is not None:
-        raise WireError("unsupported_parameter", "A JSON form and tools together are not supported.", param="tools")
+    formed = calling and schema is not None
     messages = _turns(wire.messages, texts)
     if calling:
         tools = tools_of(wire)
-        schema = reply_schema(tools)
-        messages.insert(0, {"role": "system", "content": told_of(tools)})
+        messages.insert(0, {"role": "system", "content": told_of(tools, schema)})
+        schema = reply_schema(tools, schema)
     kept |= {"model": wire.model, "messages": _joined(messages)}
     ignored |= unread | (without_effect(wire) - _ACTING - (_TOOLS if calling or not wire.tools else set()))
     common: dict[str, Any] = {"gateway": gateway, "caller": caller, "model": model, "path": _PATH, "ignored": ignored}
@@ -127,7 +126,8 @@ def ask_model(
         relay = Relay(body=encode(kept), **common)
         return relay if verbatim else Translated(relay=relay, stream=bool(wire.stream))
     kept["stream"] = False
-    return Constrained(body=encode(kept), schema=schema, calling=calling, stream=bool(wire.stream), **common)
+    common |= {"calling": calling, "formed": formed, "stream": bool(wire.stream)}
+    return Constrained(body=encode(kept), schema=schema, **common)
 
 
 def _turns(messages: Sequence[ChatMessage], texts: Sequence[str]) -> list[dict[str, str]]:
@@ -156,6 +156,8 @@ class Constrained(Relay):
     schema: Node
     calling: bool
     """Whether the JSON is calls, or an answer in words."""
+    formed: bool = False
+    """Whether such an answer is JSON of the request's schema."""
     stream: bool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -172,7 +174,7 @@ class Constrained(Relay):
         if wrong:
             text = f"The model gave no JSON of the schema: {wrong}."
         elif self.calling:
-            reply = read_reply(self.schema, text, wrapped=False)
+            reply = read_reply(self.schema, text, wrapped=False, formed=self.formed)
             called, text = bool(reply.calls), written_calls(reply.calls) if reply.calls else reply.answer
         answer = await self.settled(trace_id, text, called=called)
         await self.answer(answer, stream=self.stream, refused=bool(wrong))(scope, receive, send)

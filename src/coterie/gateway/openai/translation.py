@@ -96,8 +96,8 @@ def read_request(
     refuse_unsupported(wire)
     text, history, since = _split_conversation(wire.messages)
     function, schema = read_form(wire)
-    offered = schema is None or bool(function)
-    tools = replace(tools_of(wire) if offered else Tools(), since=since)
+    tools = replace(tools_of(wire), since=since)
+    schema = schema if function or not tools.required else None  # only calls are asked for
     request = Request(
         text=text,
         history=history,
