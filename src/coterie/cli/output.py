@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
@@ -53,6 +53,8 @@ _REPORT = "This is a mistake in Coterie. Run it again with COTERIE_DEBUG=1 and r
 _PIPE_WIDTH = 160
 """Width in characters of a table that goes to a file or a pipe."""
 _FIGURE_STARTS = "0123456789-"
+_WORD = 12
+"""Characters of a longer word that a column of text must have; it is cut in lines."""
 _CONTROL = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 # --- Results -------------------------------------------------------------------------------------
@@ -114,23 +116,41 @@ def console(stream: TextIO) -> Console:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", gap: int = 1) -> None:
-    """Print a table of the result; columns of figures are aligned right. A table with many columns takes a gap of 0."""
+    """Print a table of the result; columns of figures are aligned right. A table with many columns takes a gap of 0.
+
+    Where a terminal is too narrow for the figures and words of a row, each row is a table of names and values.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    rows, headed = list(rows), any(columns)
+    rows, headed = [[_cell(value) for value in row] for row in rows], any(columns)
+    cells_by_column = zip(columns, zip(*rows, strict=True), strict=True) if rows else ()
+    least = [max(_least(column, cells), default=0) for column, cells in cells_by_column]
+    if headed and sum(least) + (gap + 1) * (len(least) - 1) > console(sys.stdout).width:
+        for number_, row in enumerate(rows):
+            show_table(("", ""), zip(columns, row, strict=True), title=title if number_ == 0 else "", gap=gap)
+        return
     table = Table(
         box=SIMPLE_HEAD if headed else None, show_header=headed, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0)
     )
     if title:
         table.title, table.title_justify = Text(clean(title), style="bold"), "left"
     for index, column in enumerate(columns):
-        numeric = all(_cell(row[index])[:1] in _FIGURE_STARTS for row in rows)
+        numeric = all(row[index][:1] in _FIGURE_STARTS for row in rows)
         table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row))
+        table.add_row(*map(Text, row))
     console(sys.stdout).print(table, "")
+
+
+def _least(column: str, cells: Sequence[str]) -> Iterator[int]:
+    """Yield the widths that a column must have: of its figures, and of its words up to `_WORD`."""
+    from rich.cells import cell_len
+
+    for text in (column, *cells):
+        whole = text[:1] in _FIGURE_STARTS and text is not column
+        yield from (min(cell_len(word), _WORD) for word in ([text] if whole else text.split()))
 
 
 def _cell(value: object) -> str:
