@@ -61,7 +61,7 @@ BUDGETS = {
     "gateway": 7960,  # tokens counted; what was sent on; deployments, review over HTTP; local models at each door
     "generalist": 1625,  # whole answers asked for whole; functions, also beside a form; what did not fit is told
     "governance": 3690,  # write-ahead entries, what never left; MCP; one look at a prompt; sign-ins; orders are learned
-    "knowledge": 6990,  # items of lists; XLSX, PPTX, tables of PDF, columns by their cells, dates; loose files
+    "knowledge": 7025,  # encodings; items; XLSX, PPTX, tables of PDF, columns by their cells, dates; loose files
     "learning": 5765,  # scopes, from tasks; files in UTF-16; a prior on confidence, patterns, wrong labels
     "limits": 1635,  # rows that stay their own; spans beside storage; calls capped, or as long as such were; leases
     "logs": 1240,  # streamed calls; logs as training rows: a dozen formats and their containers; who asked; tokens
@@ -82,7 +82,7 @@ BUDGETS = {
     "structured": 1180,  # what did not fit; who is named; schemas read, checked, bounded for decoding; nesting
     "tasks": 19305,  # contradicted as sure as alone; drafts, learned courtesies; rows and kinds of columns; calls
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
-    "text": 2415,  # who says "we"; tags; an automaton for n-grams; a normaliser with the way back; tables are data
+    "text": 2430,  # who says "we"; tags; an automaton for n-grams; a normaliser with the way back; tables are data
     "training": 515,  # candidates that serve nobody
     "tuning": 2300,  # encoders built, vocabularies cut; corrections of published encoders
     "turns": 205,  # heads on the encoder in place of word lists

@@ -124,11 +124,11 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, titl
     from rich.table import Table
     from rich.text import Text
 
-    rows, headed = [[_cell(value) for value in row] for row in rows], any(columns)
-    cells_by_column = zip(columns, zip(*rows, strict=True), strict=True) if rows else ()
-    least = [max(_least(column, cells), default=0) for column, cells in cells_by_column]
+    cells, headed = [[_cell(value) for value in row] for row in rows], any(columns)
+    by_column = zip(columns, zip(*cells, strict=True), strict=True) if cells else ()
+    least = [max(_least(*named), default=0) for named in by_column]
     if headed and sum(least) + (gap + 1) * (len(least) - 1) > console(sys.stdout).width:
-        for number_, row in enumerate(rows):
+        for number_, row in enumerate(cells):
             show_table(("", ""), zip(columns, row, strict=True), title=title if number_ == 0 else "", gap=gap)
         return
     table = Table(
@@ -137,9 +137,9 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, titl
     if title:
         table.title, table.title_justify = Text(clean(title), style="bold"), "left"
     for index, column in enumerate(columns):
-        numeric = all(row[index][:1] in _FIGURE_STARTS for row in rows)
+        numeric = all(row[index][:1] in _FIGURE_STARTS for row in cells)
         table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
+    for row in cells:
         table.add_row(*map(Text, row))
     console(sys.stdout).print(table, "")
 

@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 
 from coterie.knowledge.parsed import Heading, Parsed, TextBuilder, Unreadable
 from coterie.knowledge.tables import Grid
+from coterie.text.language import evidence
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -30,6 +31,21 @@ _AS_BROWSERS_DO = dict.fromkeys(("iso-8859-1", "iso8859-1", "latin1", "latin-1",
 """Encoding names that web pages use for Windows-1252 (WHATWG Encoding, "labels")."""
 _MOST_MARKED, _FEW_MARKED = 0.4, 4
 """Most non-ASCII bytes a letter, and some more, of a Windows-1252 text: Icelandic has one in seven."""
+_WESTERN = "cp1252"
+_ENCODINGS = {
+    _WESTERN: "Windows-1252",
+    "cp1250": "Windows-1250",
+    "iso8859_2": "ISO 8859-2",
+    "cp1254": "Windows-1254",
+}
+"""Encodings of Latin letters that may be guessed. In Cyrillic ones Greek and Hebrew bytes look like words, too."""
+_CLEARER = 1.0
+"""Evidence by which another encoding than Windows-1252 must lead.
+
+Of 38 sentences of 17 languages the right one leads by 1.6 or more, and no other one leads Windows-1252 by .3.
+"""
+_MARKED = re.compile(rb"[\x80-\xff]")
+_UNREADABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ufffd]")
 _MARKDOWN = MarkdownIt("commonmark").enable("table").disable(["inline", "list"])
 """A parser of blocks alone: inline markup makes no heading, and lists would cost more than all the rest."""
 _ITEM = re.compile(r"(?:[-*+]|\d+[.)])[ \t]")
@@ -52,8 +68,8 @@ def decode(content: bytes, *, stated: str | None = None) -> tuple[str, str]:
     """Decode bytes; return the text, with a note if its encoding had to be guessed.
 
     A byte-order mark decides, then UTF-8 (text in another encoding is hardly ever valid UTF-8 by chance), then
-    the encoding that the file states. Anything else is read as Windows-1252, as most old Western files are, and
-    noted.
+    the encoding that the file states. Anything else is read as Windows-1252, as most old Western files are, or as
+    the encoding in which its words are those of a language, and noted.
 
     Raises:
         Unreadable: it is not text, or cannot be decoded.
@@ -65,17 +81,34 @@ def decode(content: bytes, *, stated: str | None = None) -> tuple[str, str]:
     try:
         text = content.decode(name or "utf-8")
     except (UnicodeDecodeError, LookupError):
-        text = content.decode("cp1252", "replace")
+        guessed = _guess(content)
+        text = content.decode(guessed, "replace")
         letters = sum(character.isalpha() for character in text)
         if sum(byte > 127 for byte in content) > _MOST_MARKED * letters + _FEW_MARKED:
             raise Unreadable(
                 f"not valid {name or 'utf-8'}, and no Western text in another encoding: save it as UTF-8"
             ) from None
-        note = f"not valid {name or 'utf-8'}: read as Windows-1252"
+        note = f"not valid {name or 'utf-8'}: read as {_ENCODINGS[guessed]}"
     controls = sum(text.count(mark) for mark in map(chr, (*range(9), *range(14, 27), 28, 29, 30, 31, 127)))
     if controls > _MOST_CONTROLS * len(text) + 1:
         raise Unreadable("it is no text: it holds control characters")
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", " "), note
+
+
+def _guess(content: bytes) -> str:
+    """Return the encoding of bytes in which the words are most clearly those of a language.
+
+    Windows-1252 where no other one leads by `_CLEARER`.
+    """
+    first = _MARKED.search(content)
+    start = max(0, first.start() - _SAMPLE // 2) if first else 0
+    sample = content[start : start + _SAMPLE]
+    clear: dict[str, float] = {}
+    for name in _ENCODINGS:
+        text = sample.decode(name, "replace")
+        if name == _WESTERN or not _UNREADABLE.search(text):
+            clear[name] = evidence(text) + _CLEARER * (name == _WESTERN)
+    return max(clear, key=clear.__getitem__)
 
 
 def _is_utf8(content: bytes) -> bool:

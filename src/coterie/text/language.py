@@ -182,6 +182,15 @@ def probabilities(text: str) -> dict[str, float]:
     return dict(_weighed(unicodedata.normalize("NFC", text).encode("utf-8", errors="surrogatepass")))
 
 
+def evidence(text: str) -> float:
+    """Return how far the n-grams of a text speak for its likeliest language, against the median one.
+
+    Of several decodings of the same bytes the right one has most, since its words are those of a language.
+    """
+    _, scores = _scores(unicodedata.normalize("NFC", " ".join(text.split())).encode("utf-8", errors="surrogatepass"))
+    return float(scores.max() - np.median(scores)) if len(scores) else 0.0
+
+
 def language_of(text: str, default: str) -> str:
     """Return the language of a text for a network whose language is `default`.
 
@@ -228,14 +237,21 @@ def _scored(text: str) -> tuple[tuple[str, float], ...]:
     return _weighed(unicodedata.normalize("NFC", text).encode("utf-8", errors="surrogatepass"))
 
 
-def _weighed(encoded: bytes) -> tuple[tuple[str, float], ...]:
+def _scores(encoded: bytes) -> tuple[_Model, np.ndarray]:
+    """Return the model and its score of each language (L,); no scores for a text without any of its n-grams."""
     model = _model()
     counts = model.automaton.read(encoded)
     if not counts:
-        return ()
+        return model, np.zeros(0, np.float32)
     weighed = np.log1p(np.fromiter(counts.values(), np.float32, len(counts)))
     scores = weighed @ model.weights[np.fromiter(counts.keys(), np.int64, len(counts))]
-    scores = scores / math.sqrt(len(encoded))  # keeps the probabilities honest whatever the length (py3langid)
+    return model, scores / math.sqrt(len(encoded))  # keeps the probabilities honest whatever the length (py3langid)
+
+
+def _weighed(encoded: bytes) -> tuple[tuple[str, float], ...]:
+    model, scores = _scores(encoded)
+    if not len(scores):
+        return ()
     chances = np.exp(scores - scores.max())
     chances /= chances.sum()
     order = np.argsort(-chances)

@@ -398,3 +398,37 @@ def test_a_text_too_long_is_refused(written, monkeypatch):
     monkeypatch.setattr("coterie.knowledge.parse.MAX_CHARACTERS", 10)
     with pytest.raises(Unreadable, match=r"limit of 10 characters \(12\)"):
         parse(written("a.txt", "twelve chars"))
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Opłata za żłobek wynosi 12 złotych.", "cp1250"),
+        ("Opłata za żłobek wynosi 12 złotych.", "iso8859_2"),
+        ("Oběd stojí 45 korun a vydává se od jedenácti hodin.", "cp1250"),
+        ("Kérjük, hogy a gyűjtőket őrizze meg.", "iso8859_2"),
+        ("Öğle yemeği 85 lira ve saat on ikide başl\u0131yor.", "cp1254"),
+        ("Öffnungszeiten: täglich außer Montag.", "cp1252"),
+        ("El jarrón ibérico cuesta 64,00 €.", "cp1252"),
+        ("Kosten: € 35", "cp1252"),
+        ("The caf\u00e9 costs \u00a33 \u2013 it\u2019s \u201copen\u201d daily.", "cp1252"),
+        ("Hádegismatur kostar þúsund krónur og byrjar klukkan tólf.", "cp1252"),
+    ],
+)
+def test_an_encoding_is_guessed_by_the_language_of_the_words(text, encoding):
+    """Western files stay Western; a file in another encoding has words of a language only when it is read in it."""
+    assert decode(text.encode(encoding))[0] == text
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("\u041e\u0431\u0435\u0434 \u0441\u0442\u043e\u0438\u0442 300 \u0440\u0443\u0431\u043b\u0435\u0439", "cp1251"),
+        ("\u03a4\u03bf \u03b3\u03b5\u03cd\u03bc\u03b1 \u03ba\u03bf\u03c3\u03c4\u03af\u03b6\u03b5\u03b9", "iso8859_7"),
+        ("\u663c\u98df\u306f\u4e5d\u767e\u5186\u3067", "shift_jis"),
+    ],
+)
+def test_what_cannot_be_told_apart_is_refused(text, encoding):
+    """Bytes of Greek look like words in a Cyrillic encoding, so neither is guessed."""
+    with pytest.raises(Unreadable):
+        decode(text.encode(encoding))
