@@ -34,12 +34,12 @@ from _data import find
 from _record import Bar, Record, arguments
 from coterie.engines.linear import TextHead
 from coterie.engines.onnx import OnnxEncoder
-from coterie.learning.calibration import fit_confidence, fit_temperature, softmax
+from coterie.learning.calibration import fit_confidence, fit_temperature
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.examples import FOLDS, cut_folds, deal_folds, text_examples
 from coterie.learning.job import Job
 from coterie.learning.measure import Encoded
-from coterie.learning.numerics import one_thread
+from coterie.learning.numerics import one_thread, softmax
 from coterie.learning.progress import Silent
 from coterie.learning.splits import split_dataset
 from coterie.learning.threshold import ConfidencePrior, provable

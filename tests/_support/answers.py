@@ -5,8 +5,11 @@ import threading
 import numpy as np
 
 from coterie.engines.reading import PassageRead
+from coterie.specialists.acceptance import Acceptance
+from coterie.tasks.answer.default import load_defaults
+from coterie.tasks.answer.model import AnswerSpecialist
 from coterie.tasks.answer.scoring import LinearScore
-from coterie.types import ContextView, Entry, Label, Passage
+from coterie.types import ContextView, Entry, Label, Passage, SpecialistCard
 
 TEXT = "A paper statement costs 3 pounds. The account is free. Cards are valid for 4 years. Never tell your PIN."
 QUESTION = "How long can I use the card?"
@@ -41,3 +44,10 @@ def passage(text=TEXT):
 def view():
     """With the passage."""
     return ContextView(entries=(Entry(content=passage(), producer="index", label=Label.PUBLIC, time=0.0),))
+
+
+def document_reader():
+    """The reader of documents that comes with Coterie, without encodings; from 0.3 on it stands by what it finds."""
+    sure = Acceptance(temperature=1.0, threshold=0.3, target_risk=0.4, scope_threshold=None)
+    card = SpecialistCard(name="reader", task="answer", description="", rung="lexical", version="0")
+    return AnswerSpecialist(card=card, reader=load_defaults().readers["lexical"], answering=sure, silence=sure)

@@ -29,6 +29,7 @@ from coterie.training.train import train
 from coterie.tuning.base import CausalBase, Checkpoints
 from coterie.tuning.causal import CausalTokens, LoraRecipe
 from coterie.types import SYSTEM, ContextView, Label, Output, Task
+from tests.models.bases import HashTokenizer
 
 QUOTING = Quoting(fields=("seller", "law"), many=(False, False))
 
@@ -42,19 +43,6 @@ def contract(number: int) -> dict:
     parts = [random.choice(filler), f"The seller is {name} and company.", random.choice(filler), law]
     fields = {"seller": f"{name} and company", "law": {"text": law, "value": state} if law else None}
     return {"text": " ".join(part for part in parts if part), "fields": fields, "contract": f"c{number}"}
-
-
-class Tokenizer:
-    """A token a word: its hash; the chat template is roles and texts, one after the other."""
-
-    eos_token_id = 3
-
-    def __call__(self, text, *, add_special_tokens):
-        ids = [4 + sum(map(ord, word)) % 57 for word in text.split()]
-        return type("Encoding", (), {"input_ids": ids})()
-
-    def apply_chat_template(self, messages, *, tokenize, add_generation_prompt):
-        return " ".join(f"<{message['role']}> {message['content']}" for message in messages)
 
 
 def tiny(base) -> LlamaForCausalLM:
@@ -116,7 +104,9 @@ def folder(tmp_path, monkeypatch) -> Path:
         repository="somebody/tiny",
     )
     monkeypatch.setattr("coterie.learning.job.find_causal_base", lambda key, model, folder: base)
-    monkeypatch.setattr("coterie.tasks.extract.fit_slm.load_tokens", lambda base: CausalTokens(tokenizer=Tokenizer()))
+    monkeypatch.setattr(
+        "coterie.tasks.extract.fit_slm.load_tokens", lambda base: CausalTokens(tokenizer=HashTokenizer())
+    )
     monkeypatch.setattr("coterie.learning.adapters.load_causal", tiny)
     monkeypatch.setattr("coterie.learning.adapters.LlamaEngine", Reader)
     monkeypatch.setattr("coterie.tasks.extract.fit_slm.quote_recipe_for", lambda rows: LoraRecipe(epochs=1, batch=8))

@@ -19,20 +19,9 @@ from coterie.training.train import train
 from coterie.tuning.base import CausalBase, Checkpoints
 from coterie.tuning.causal import CausalTokens, LoraRecipe
 from coterie.types import Label, Output
-from tests.models.bases import tiny_llama
+from tests.models.bases import HashTokenizer, tiny_llama
 
 WORDS = {"card": "card pin chip", "parcel": "parcel courier late", "refund": "refund money back"}
-
-
-class Tokenizer:
-    """A token a word: its hash."""
-
-    eos_token_id = 3
-    add_bos_token = False
-
-    def __call__(self, text, *, add_special_tokens):
-        ids = [4 + sum(map(ord, word)) % 57 for word in text.split()]
-        return type("Encoding", (), {"input_ids": ids})()
 
 
 class Engine:
@@ -80,7 +69,9 @@ def folder(tmp_path, monkeypatch) -> Path:
         key="small", name="tiny", path=home / "tiny.gguf", sha256="0" * 64, licence=None, repository="somebody/tiny"
     )
     monkeypatch.setattr("coterie.learning.job.find_causal_base", lambda key, model, folder: base)
-    monkeypatch.setattr("coterie.tasks.classify.fit_slm.load_tokens", lambda base: CausalTokens(tokenizer=Tokenizer()))
+    monkeypatch.setattr(
+        "coterie.tasks.classify.fit_slm.load_tokens", lambda base: CausalTokens(tokenizer=HashTokenizer())
+    )
     monkeypatch.setattr("coterie.learning.adapters.load_causal", lambda base: tiny_llama(hidden=32, layers=2, heads=4))
     monkeypatch.setattr("coterie.learning.adapters.LlamaEngine", Engine)
     for module in ("learning.adapters", "tasks.classify.fit_slm"):

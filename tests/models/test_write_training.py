@@ -19,22 +19,9 @@ from coterie.training.train import train
 from coterie.tuning.base import CausalBase, Checkpoints
 from coterie.tuning.causal import CausalTokens, LoraRecipe
 from coterie.types import Label, Output, Usage
-from tests.models.bases import tiny_llama
+from tests.models.bases import HashTokenizer, tiny_llama
 
 PAIRS = 240
-
-
-class Tokenizer:
-    """A token a word: its hash."""
-
-    eos_token_id = 3
-
-    def __call__(self, text, *, add_special_tokens):
-        ids = [4 + sum(map(ord, word)) % 57 for word in text.split()]
-        return type("Encoding", (), {"input_ids": ids})()
-
-    def apply_chat_template(self, turns, *, tokenize, add_generation_prompt):
-        return "\n".join(turn["content"] for turn in turns)
 
 
 class Engine:
@@ -88,7 +75,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     )
     monkeypatch.setattr("coterie.learning.job.find_causal_base", lambda key, model, folder: base)
     monkeypatch.setattr(
-        "coterie.tasks.generate.fit_replies.load_tokens", lambda base: CausalTokens(tokenizer=Tokenizer())
+        "coterie.tasks.generate.fit_replies.load_tokens", lambda base: CausalTokens(tokenizer=HashTokenizer())
     )
     monkeypatch.setattr("coterie.learning.adapters.load_causal", lambda base: tiny_llama(hidden=16, layers=1, heads=2))
     monkeypatch.setattr("coterie.learning.adapters.LlamaEngine", Engine)

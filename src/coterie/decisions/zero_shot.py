@@ -23,6 +23,7 @@ import numpy as np
 
 from coterie.decisions.questions import fingerprint, spaced
 from coterie.errors import EngineBroken
+from coterie.learning.numerics import softmax
 from coterie.protocols import Engine
 from coterie.runtime.concurrency import aside
 from coterie.specialists.artefacts import Prompting, answers
@@ -65,8 +66,7 @@ class DrawnOptions:
         centred = vector - _COMMON * common
         centred /= np.linalg.norm(centred)
         scores = _SOFTER * sharpness * (self._vectors @ centred) - _EVEN * np.log(self._shares / self._shares.mean())
-        weights = np.exp(scores - scores.max())
-        weights /= weights.sum()
+        weights = softmax(scores)
         key = hash(text)
         if key not in self._seen and len(self._seen) < MOST_TEXTS:
             self._seen.add(key)
@@ -284,12 +284,6 @@ def _weights(question: Question, cosines: np.ndarray, sharpness: float) -> np.nd
         holds = 1 / (1 + math.exp(-_SLOPE * (float(cosines[described]) - _MIDDLE)))
         return np.array([1 - holds, holds] if described else [holds, 1 - holds])
     return softmax(sharpness * cosines)
-
-
-def softmax(scores: np.ndarray) -> np.ndarray:  # (L,) -> (L,)
-    """Return the softmax of log-weights."""
-    exponentials = np.exp(scores - scores.max())
-    return np.asarray(exponentials / exponentials.sum())
 
 
 # --- Likelihood of the options under a model of this process.

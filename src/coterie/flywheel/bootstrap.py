@@ -27,6 +27,7 @@ from coterie.errors import DataError, InputError
 from coterie.flywheel.discovery import fold
 from coterie.learning.asked import AskedModel, reporting_kept_answers
 from coterie.learning.files import open_lines, read_records
+from coterie.learning.numerics import softmax
 from coterie.runtime.files import write_with
 from coterie.text.words import plain
 from coterie.types import Label, Message, Prompt
@@ -67,7 +68,7 @@ def true_labels(
     given, heard = np.asarray(labels), np.asarray(answered)
     centres = np.stack([examples[given == label].mean(axis=0) for label in range(count)])
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    by_text = _softmax(_SHARPNESS * texts @ centres.T)
+    by_text = softmax(_SHARPNESS * texts @ centres.T)
     usual = np.full((count, max(count, int(heard.max()) + 1)), _OTHERWISE)  # (L, answers)
     usual[np.arange(count), np.arange(count)] += _AS_NAMED
     rows, weights = np.vstack([examples, texts]), np.ones(len(examples) + len(texts))
@@ -80,13 +81,8 @@ def true_labels(
         likely = by_text * table[:, heard].T
         likely /= likely.sum(axis=1, keepdims=True)
         fitted = _fit(rows, np.vstack([np.eye(count)[given], likely]), weights, fitted)
-        by_text = _softmax(texts @ fitted[:-1] + fitted[-1])
+        by_text = softmax(texts @ fitted[:-1] + fitted[-1])
     return likely
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:  # (N, L) -> (N, L)
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
 
 def _fit(rows: np.ndarray, targets: np.ndarray, weights: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -100,7 +96,7 @@ def _fit(rows: np.ndarray, targets: np.ndarray, weights: np.ndarray, start: np.n
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         w = flat.reshape(start.shape)
-        shares = _softmax(with_one @ w)
+        shares = softmax(with_one @ w)
         value = -float(weights @ (targets * np.log(shares + 1e-12)).sum(axis=1)) + float((w[:-1] ** 2).sum()) / (
             2 * _SPREAD
         )

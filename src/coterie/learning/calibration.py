@@ -42,16 +42,9 @@ class Platt:
         return np.asarray(expit(self.slope * np.asarray(logits, dtype=float) + self.intercept))
 
 
-def softmax(logits: ArrayLike, *, temperature: float = 1.0) -> Floats:
-    """Return the probabilities of labels of which exactly one is right: (..., L) to (..., L)."""
-    scaled = np.asarray(logits, dtype=float) / temperature
-    scaled = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    return np.asarray(scaled / scaled.sum(axis=-1, keepdims=True))
-
-
-def sigmoid(logits: ArrayLike, *, temperature: float = 1.0) -> Floats:
+def sigmoid(logits: ArrayLike) -> Floats:
     """Return the probability of each label by itself, of the logits' shape."""
-    return np.asarray(expit(np.asarray(logits, dtype=float) / temperature))
+    return np.asarray(expit(np.asarray(logits, dtype=float)))
 
 
 def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> float:

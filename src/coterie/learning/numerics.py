@@ -37,6 +37,12 @@ def logsumexp(a: Any, axis: int | tuple[int, ...] | None = None) -> Any:  # noqa
     return np.squeeze(total, axis=axis)[()]
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the probabilities of labels of which exactly one is right: (..., L) to (..., L)."""
+    shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Limit the thread pools of this process to one thread each, while the context lasts.

@@ -8,10 +8,8 @@ import pytest
 
 from coterie.errors import EngineUnavailable, StoreError
 from coterie.network.stages import consult
-from coterie.specialists.acceptance import Acceptance
-from coterie.tasks.answer.default import load_defaults
-from coterie.tasks.answer.model import AnswerSpecialist
-from coterie.types import Egress, Label, SpecialistCard
+from coterie.types import Egress, Label
+from tests._support.answers import document_reader
 
 
 def test_the_answer_and_its_line(run, folder, network):
@@ -275,10 +273,8 @@ def test_the_policy_is_turned_by_an_option(run, folder, network):
 
 @pytest.fixture
 def reader():
-    """The reader that comes with Coterie, without encodings; it stands by what it finds."""
-    sure = Acceptance(temperature=1.0, threshold=0.3, target_risk=0.4, scope_threshold=None)
-    card = SpecialistCard(name="reader", task="answer", description="", rung="lexical", version="0")
-    return AnswerSpecialist(card=card, reader=load_defaults().readers["lexical"], answering=sure, silence=sure)
+    """See `document_reader`."""
+    return document_reader()
 
 
 @pytest.mark.slow

@@ -13,8 +13,8 @@ from coterie.learning.calibration import (
     fit_temperature,
     raise_confidence,
     sigmoid,
-    softmax,
 )
+from coterie.learning.numerics import softmax
 
 
 def labels_from(logits, random):
@@ -59,8 +59,8 @@ def test_small_perfect_sets_do_not_lead_to_certainty():
     """Twenty rows without a mistake leave a doubt of about one in twenty."""
     logits = np.tile([3.0, -3.0], (20, 1))
 
-    assert 0.9 < softmax(logits, temperature=fit_temperature(logits, np.zeros(20)))[0, 0] < 0.99
-    assert 0.9 < sigmoid(3.0, temperature=fit_sigmoid_temperature(np.tile([3.0, -3.0], 20), [1, 0] * 20)) < 0.99
+    assert 0.9 < softmax(logits / fit_temperature(logits, np.zeros(20)))[0, 0] < 0.99
+    assert 0.9 < sigmoid(3.0 / fit_sigmoid_temperature(np.tile([3.0, -3.0], 20), [1, 0] * 20)) < 0.99
     assert 0.9 < fit_platt(np.tile([3.0, -3.0], 20), [1, 0] * 20).probability(3.0) < 0.99
 
 

@@ -23,10 +23,7 @@ from coterie.governance.audit import AuditLog
 from coterie.governance.audit_events import audit_feedback
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.limits.limits import StoredLimits
-from coterie.specialists.acceptance import Acceptance
 from coterie.store.sqlite import SQLiteStore
-from coterie.tasks.answer.default import load_defaults
-from coterie.tasks.answer.model import AnswerSpecialist
 from coterie.testing import FakeOpenAIServer, ServerReply
 from coterie.types import (
     Citation,
@@ -38,11 +35,11 @@ from coterie.types import (
     Message,
     Reason,
     Request,
-    SpecialistCard,
     Step,
     Usage,
     worded,
 )
+from tests._support.answers import document_reader
 
 WORD = st.text("abcdefghijklmnopqrstuvwxyzäöéß", min_size=5, max_size=9)
 MARKS = st.sampled_from(["", "", "", ",", "'", '"', ".", ":", ";", ")", "\n", "!r", "s'"])
@@ -125,13 +122,6 @@ def leaky(bench, case):
     return Leaky("triage", text, accepted=accepted)
 
 
-def reader():
-    """The reader of documents that comes with Coterie."""
-    sure = Acceptance(temperature=1.0, threshold=0.3, target_risk=0.4, scope_threshold=None)
-    card = SpecialistCard(name="reader", task="answer", description="", rung="lexical", version="0")
-    return AnswerSpecialist(card=card, reader=load_defaults().readers["lexical"], answering=sure, silence=sure)
-
-
 async def serve(bench, folder, case):
     """One request with all that is written for it, and a word about its answer."""
     error = {"error": {"message": f"I cannot do {case['echo']} {case['texts'][3]}", "type": "x"}}
@@ -149,7 +139,7 @@ async def serve(bench, folder, case):
             audit=log,
             limits=limits,
             engines=(engine,),
-            reader=reader(),
+            reader=document_reader(),
             clock=time.time,
             generalist=PromptedGeneralist([(engine, model)], GeneralistSection(model="large", history=True)),
         )

@@ -16,10 +16,10 @@ from coterie.errors import InputError, TooLong
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.specialists.acceptance import Acceptance
-from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.model import NOT_STATED, AnswerSpecialist
 from coterie.testing import FakeOpenAIServer, FakeRetriever, ServerReply
-from coterie.types import Document, Label, Passage, Request, SpecialistCard
+from coterie.types import Document, Label, Passage, Request
+from tests._support.answers import document_reader
 
 FEE = "The late fee for a personal loan is 12 pounds."
 QUESTION = "What is the late fee for a personal loan?"
@@ -27,10 +27,8 @@ QUESTION = "What is the late fee for a personal loan?"
 
 @pytest.fixture
 def reader():
-    """The reader that comes with Coterie, without encodings; from 0.3 on it stands by what it finds."""
-    sure = Acceptance(temperature=1.0, threshold=0.3, target_risk=0.4, scope_threshold=None)
-    card = SpecialistCard(name="reader", task="answer", description="", rung="lexical", version="0")
-    return AnswerSpecialist(card=card, reader=load_defaults().readers["lexical"], answering=sure, silence=sure)
+    """See `document_reader`."""
+    return document_reader()
 
 
 @pytest.fixture

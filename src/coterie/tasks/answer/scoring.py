@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coterie.engines.features import NgramFeatures, stored_array
-from coterie.learning.numerics import expit, logit, logsumexp
+from coterie.learning.numerics import expit, logit, logsumexp, softmax
 from coterie.tasks.answer.features import ENCODED, LEXICAL, WHOLE
 
 Floats = np.ndarray
@@ -289,8 +289,7 @@ def open_gate(question: Floats, known_questions: Known) -> ExpertGate:  # (D,)
     np.maximum.at(nearest, kinds, alike)
     mean = np.bincount(kinds, weights=alike, minlength=count) / np.maximum(np.bincount(kinds, minlength=count), 1)
     votes = metric.asked * (nearest + mean) / 2 + metric.answered * (known_questions.answers @ question)
-    votes = np.exp(votes - votes.max())
-    return ExpertGate(votes / votes.sum(), closest)
+    return ExpertGate(softmax(votes), closest)
 
 
 def answer_directions(vectors: Sequence[Floats]) -> Floats:  # (K, D)

@@ -22,7 +22,6 @@ from coterie.learning.calibration import (
     fit_temperature,
     raise_confidence,
     sigmoid,
-    softmax,
 )
 from coterie.learning.candidates import Answered, Candidate
 from coterie.learning.evaluation import Evaluation, label_cases
@@ -39,6 +38,7 @@ from coterie.learning.measure import (
     window_warnings,
 )
 from coterie.learning.metrics import bootstrap_mean
+from coterie.learning.numerics import softmax
 from coterie.learning.scope import ScopeScore
 from coterie.learning.scope_fitting import ScopeLine, draw_line
 from coterie.learning.threshold import DELTA, Provable, provable
@@ -439,7 +439,7 @@ def _confidence(logits: np.ndarray, examples: TextExamples) -> tuple[np.ndarray,
     They are computed in the same way as the specialist decides.
     """
     if not examples.several:
-        probabilities = softmax(logits)
+        probabilities = softmax(logits.astype(float))
         predicted = probabilities.argmax(axis=1)
         return probabilities.max(axis=1), predicted, examples.hot[np.arange(len(logits)), predicted] > 0
     probabilities = sigmoid(logits)

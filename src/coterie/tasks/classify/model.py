@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from coterie.errors import InputError
+from coterie.learning.numerics import softmax
 from coterie.learning.scope import ScopeScore
 from coterie.protocols import Engine, WarmsUp
 from coterie.runtime.codec import to_json
@@ -191,9 +192,8 @@ class ClassifySpecialist:
             chosen = np.flatnonzero(probabilities >= 0.5)
             confidence = float(self.line.believe(np.prod(np.maximum(probabilities, 1.0 - probabilities))))
         else:
-            exponentials = np.exp(scaled - scaled.max())
-            probabilities = exponentials / exponentials.sum()
-            chosen = probabilities.argmax(keepdims=True)
+            probabilities = softmax(scaled)
+            chosen = probabilities.argmax(axis=-1, keepdims=True)
             confidence = float(self.line.believe(probabilities.max()))
             probabilities = _around(probabilities, int(chosen[0]), confidence)
         return tuple(self.labels[index] for index in chosen), confidence, probabilities

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coterie.engines.features import stored_array
-from coterie.learning.numerics import expit
+from coterie.learning.numerics import expit, softmax
 from coterie.learning.values import MANY, TEXT, TypedValue, find_values, normalise_value
 from coterie.runtime.codec import from_json, to_json
 from coterie.tasks.extract.quotes import Quoting, Said, quoted
@@ -256,9 +256,7 @@ class Weigher:
     def weigh(self, number: int, evidence: Sequence[Sequence[float]]) -> Floats:  # (C, E) -> (C, 3)
         """Return the probabilities of `OUTCOMES` for each candidate of a field."""
         unit = (np.array(evidence).reshape(-1, len(EVIDENCE)) - self.center[number]) / self.scale[number]
-        logits = unit @ self.weights[number] + self.bias[number]
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
+        return softmax(unit @ self.weights[number] + self.bias[number])
 
     def decide(
         self, number: int, field: FieldModel, candidates: Sequence[CandidateSpan], document: TokenizedText

@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 
 from coterie.engines.features import Sparse, fit_ngrams
 from coterie.learning.dataset import Dataset, FieldSpan, Row
-from coterie.learning.numerics import multinomial
+from coterie.learning.numerics import multinomial, softmax
 from coterie.learning.values import CHOICE, MANY, TEXT
 from coterie.protocols import Engine
 from coterie.specialists.acceptance import Acceptance
@@ -525,9 +525,7 @@ def _fit_extract_weigh(
     weights, bias = multinomial(
         (evidence - center) / scale, outcome, len(OUTCOMES), strength=_C_EXTRACT_WEIGH, absent=_RARE, rounds=1000
     )
-    logits = (evidence - center) / scale @ weights + bias
-    chances = np.exp(logits - logits.max(axis=1, keepdims=True))
-    chances /= chances.sum(axis=1, keepdims=True)
+    chances = softmax((evidence - center) / scale @ weights + bias)
     least = _best_level(chances[:, RIGHT], outcome == RIGHT, wanted) if many else 0.5
     return np.asarray(center), np.asarray(scale), weights, bias, np.asarray(least)
 

@@ -26,7 +26,7 @@ from sklearn.svm import LinearSVC
 
 from coterie.engines.features import NgramFeatures, fit_ngrams
 from coterie.engines.linear import KernelBlock, dump_head
-from coterie.learning.calibration import fit_temperature, softmax
+from coterie.learning.calibration import fit_temperature
 from coterie.learning.candidates import Candidate, Figure
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.examples import TextExamples, deal_folds
@@ -34,7 +34,7 @@ from coterie.learning.job import Job
 from coterie.learning.kernel import fit_kernel
 from coterie.learning.measure import Encoded, encode, measure
 from coterie.learning.metrics import bootstrap_interval, macro_f1, score_interval, unseen
-from coterie.learning.numerics import multinomial
+from coterie.learning.numerics import multinomial, softmax
 from coterie.learning.threshold import Threshold, accept_threshold, provable
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.heads import ngram_matrix
@@ -644,7 +644,7 @@ def _judge(
 ) -> _Judgement:
     """Calibrate, and return the threshold of the target or the smallest provable risk; strict keeps the target."""
     temperature = fit_temperature(logits, label) if len(label) else 1.0
-    probabilities = softmax(logits, temperature=temperature)
+    probabilities = softmax(logits.astype(float) / temperature)
     confidence = probabilities.max(axis=1) if len(label) else np.empty(0)
     right = probabilities.argmax(axis=1) == label if len(label) else np.empty(0, dtype=bool)
     if strict:

@@ -27,6 +27,7 @@ from safetensors.numpy import load as load_arrays
 
 from coterie.engines.features import NgramFeatures, Sparse, stored_array, stored_strings
 from coterie.engines.linear import ARRAYS_FILE, KernelBlock
+from coterie.learning.numerics import softmax
 from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.concurrency import aside
@@ -500,7 +501,7 @@ class PairSpecialist:
         *,
         is_trained: bool,
     ) -> Finding:
-        probabilities = _softmax(judged.logits / acceptance.temperature)
+        probabilities = softmax(judged.logits / acceptance.temperature)
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])
         accepted, reason = acceptance.judge(confidence, None)
@@ -578,9 +579,3 @@ def _together(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     for step in steps[1:]:
         total += step.usage
     return (replace(steps[0], usage=total),)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:  # (L,) -> (L,)
-    """Return the softmax. The one in `calibration` imports SciPy, which serving avoids."""
-    exponentials = np.exp(logits - logits.max())
-    return np.asarray(exponentials / exponentials.sum())
