@@ -53,7 +53,7 @@ BUDGETS = {
     "config": 1610,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
     "console": 3655,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 595,
-    "decisions": 945,  # typed questions; what cannot be read; deployments; a second encoder; drawn options
+    "decisions": 980,  # the named specialist; typed questions; what cannot be read; deployments; drawn options
     "engines": 6340,  # refusals; vLLM; encoders by name; relay; a transport as seam; models that read
     "edge": 1140,  # bundles: what a device checks, for whom a release is, what goes in, models; images; pages
     "errors": 290,

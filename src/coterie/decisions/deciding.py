@@ -16,6 +16,7 @@ from coterie.errors import AuditError, EngineError, InputError, PolicyError, Set
 from coterie.protocols import Consult, Engine, Flywheel, Specialist
 from coterie.text.words import folded
 from coterie.types import (
+    NO,
     YES,
     CallContext,
     Deciding,
@@ -46,14 +47,38 @@ class Assignment:
 
 
 def assign(
-    question: Question, site: str, cards: Mapping[str, SpecialistCard], section: DecisionsSection
+    question: Question,
+    site: str,
+    cards: Mapping[str, SpecialistCard],
+    section: DecisionsSection,
+    *,
+    pinned: bool = False,
 ) -> Assignment | None:
-    """Return the assignment of a question to one of these specialists; None if none was trained for it."""
+    """Return the assignment of a question to one of these specialists; None if none was trained for it.
+
+    Whoever names the only specialist says whose the question is: two of its labels are enough then, and a predicate is
+    answered by the label `true`, or by a probability.
+    """
     named = next((setting for setting in section.sites.values() if setting.question == site), None)
     if named is not None:
         card = cards.get(named.specialist or "")
         return None if card is None else _named(question, named, card)
-    return _matching(question, cards) if section.match and question.kind != "predicate" else None
+    if pinned and (own := _of_named(question, *cards.values())) is not None:
+        return own
+    if question.kind == "predicate" or not (section.match or pinned):
+        return None
+    return _matching(question, cards, fewest=2 if pinned else _FEWEST)
+
+
+def _of_named(question: Question, *cards: SpecialistCard) -> Assignment | None:
+    """Return the assignment of a question of two sides to the named specialist; None if it has no such answer."""
+    for card in cards:
+        labels = {folded(option.name): option.name for option in card.options}
+        if card.form == "number" and question.kind != "choice":
+            return Assignment(specialist=card.name)
+        if question.kind == "predicate" and labels.keys() == {NO, YES}:
+            return Assignment(specialist=card.name, event=labels[YES])
+    return None
 
 
 def _named(question: Question, site: SiteSection, card: SpecialistCard) -> Assignment | None:
@@ -66,9 +91,9 @@ def _named(question: Question, site: SiteSection, card: SpecialistCard) -> Assig
     return Assignment(specialist=card.name, labels=chosen) if len(chosen) == len(question.names) else None
 
 
-def _matching(question: Question, cards: Mapping[str, SpecialistCard]) -> Assignment | None:
+def _matching(question: Question, cards: Mapping[str, SpecialistCard], *, fewest: int) -> Assignment | None:
     """Return the specialist with the fewest labels that include all options; None if two qualify."""
-    if len(question.names) < _FEWEST:
+    if len(question.names) < fewest:
         return None
     matches = [
         (len(card.options), card.name, labels)
@@ -268,7 +293,7 @@ class Decider:
     def _assign(
         self, question: Question, site: str, cards: Mapping[str, SpecialistCard], pinned: str | None
     ) -> Assignment | None:
-        assignment = assign(question, site, cards, self.section)
+        assignment = assign(question, site, cards, self.section, pinned=pinned is not None)
         if assignment is None and pinned is not None:
             raise InputError(
                 f"Specialist {pinned!r} cannot answer question {question.name!r}: its labels are not its options.",

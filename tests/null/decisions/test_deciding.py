@@ -159,6 +159,23 @@ async def test_what_a_caller_may_ask():
         await decide([Question.choice(["other", "things", "altogether"])], intents(), pinned="intents")
 
 
+async def test_two_options_of_the_specialist_that_is_named():
+    """Its labels are its labels, however few: two of four, both of two, and a predicate by `true`."""
+    (two,) = await decide([Question.choice(["refund", "fee"])], intents(), pinned="intents")
+    urgent = intents("urgent", ("true", "false"), value="true", weights={"true": 0.8, "false": 0.2})
+    both, predicate = await decide(
+        [Question.choice(["false", "true"]), Question.predicate("Is it urgent?")], urgent, pinned="urgent"
+    )
+    (unnamed,) = await decide([Question.choice(["false", "true"])], urgent)
+
+    assert (two.answered_by, two.value, two.probabilities) == ("intents", "refund", pytest.approx((6 / 7, 1 / 7)))
+    assert (both.answered_by, both.value, both.probabilities) == ("urgent", "true", pytest.approx((0.2, 0.8)))
+    assert (predicate.answered_by, predicate.value) == ("urgent", pytest.approx(0.8))
+    assert unnamed.answered_by == "encoder"
+    with pytest.raises(InputError, match="cannot answer"):
+        await decide([Question.predicate("Is it a fee?")], intents(), pinned="intents")
+
+
 async def test_a_specialist_without_a_value():
     """Where it cannot answer at all, the encoder does."""
     (decision,) = await decide([Question.choice(LABELS)], intents(value=None))
