@@ -137,7 +137,7 @@ def _parameters(command: TyperGroup | TyperCommand) -> list[str]:
     shown = [p for p in command.params if p.name not in left_out]
     if not shown:
         return []
-    rows = [f"| {_option(p)} | {_help(p)} |" for p in shown]
+    rows = [f"| {_cell(_option(p))} | {_help(p)} |" for p in shown]
     return ["| | |", "|---|---|", *rows, ""]
 
 
@@ -213,7 +213,7 @@ def _is_own(section: type[BaseModel], name: str) -> bool:
 def _field(name: str, field: FieldInfo) -> str:
     bounds = _bounds(field.metadata)
     kind = _type(field.annotation) + (f" {bounds}" if bounds else "")
-    return f"| `{name}` | {_cell(kind)} | {_default(field)} | {_cell(field.description or '')} |"
+    return f"| `{name}` | {_cell(kind)} | {_cell(_default(field))} | {_cell(field.description or '')} |"
 
 
 def _written(name: str, field: FieldInfo) -> str:

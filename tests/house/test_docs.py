@@ -53,6 +53,16 @@ def test_links_resolve(page):
             assert anchor in _anchors(target), link
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_rows_of_a_table_have_the_cells_of_its_head(page):
+    """No row of a table has more or fewer cells than the first one: a `|` within a cell is escaped, also in code."""
+    cells = None
+    for line in _FENCE.sub("", page.read_text(encoding="utf-8")).splitlines():
+        row = len(re.findall(r"(?<!\\)\|", line)) if line.lstrip().startswith("|") else None
+        assert row is None or cells in {None, row}, line
+        cells = row
+
+
 def test_every_page_is_reachable_from_the_index():
     """Each page below `docs` is reached from `docs/index.md` by links."""
     reached, queue = set(), [DOCS / "index.md"]
