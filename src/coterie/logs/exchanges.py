@@ -521,7 +521,11 @@ def _is_items(response: Json) -> bool:
 
 
 def _of_list(response: list[Any]) -> Any:  # noqa: ANN401
-    if response and all(isinstance(item, dict) and "choices" in item for item in response):
+    if any(isinstance(item, dict) and "choices" in item for item in response):
+        if any(isinstance(item, dict) and _failed(item) for item in response):
+            raise _Passed("error")
+        if not all(isinstance(item, dict) for item in response):
+            raise _Passed("cut")
         return _of_chunks([c for item in response for c in _listed(item, "choices") if not c.get("index")])
     if response and all(isinstance(item, dict) and "type" in item for item in response) and _is_events(response):
         return _of_events(response)

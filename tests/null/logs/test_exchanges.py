@@ -354,6 +354,8 @@ def choice(reason="stop", **message):
         ({"request": REQUEST, "response": choice("content_filter", content="")}, "refused"),
         ({"request": REQUEST, "response": [*CHUNKS, {"choices": [{"delta": {}, "finish_reason": "length"}]}]}, "cut"),
         ({"request": REQUEST, "response": [{"choices": [{"delta": {"refusal": "No"}}]}]}, "refused"),
+        ({"request": REQUEST, "response": [*CHUNKS, {"error": {"message": "overloaded"}}]}, "error"),
+        ({"request": REQUEST, "response": f"data: {json.dumps(CHUNKS[0])}\n\ndata: {{"}, "cut"),
         ({"request": REQUEST, "response": [{"choices": [{"index": 1, "delta": {"content": "b"}}]}]}, "no_answer"),
         ({"request": REQUEST, "response": choice(refusal="I cannot.")}, "refused"),
         ({"request": REQUEST, "response": choice(content="")}, "no_answer"),
