@@ -97,6 +97,14 @@ async def test_a_number_that_is_0_is_named(client):
     assert response.headers["x-coterie-ignored"] == "seed, temperature"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_options_of_a_stream_that_is_none_are_named(client, stream):
+    """They act on streams alone."""
+    body = {"model": "coterie", **TURNS, "stream": stream, "stream_options": {"include_usage": True}}
+    response = await client().post("/v1/chat/completions", json=body)
+    assert response.headers.get("x-coterie-ignored") == (None if stream else "stream_options")
+
+
 def _server(**section):
     section = OpenAIModel(engine="openai", name="big", base_url="http://up.example/v1", **section)
     transport = ScriptedTransport(lambda request: ScriptedAnswer(status=200, headers={}, body=b"{}"))
