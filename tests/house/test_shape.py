@@ -54,9 +54,9 @@ BUDGETS = {
     "console": 3655,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 595,
     "decisions": 980,  # the named specialist; typed questions; what cannot be read; deployments; drawn options
-    "engines": 6340,  # refusals; vLLM; encoders by name; relay; a transport as seam; models that read
+    "engines": 6320,  # refusals; vLLM; encoders by name; relay; a transport as seam; models that read
     "edge": 1140,  # bundles: what a device checks, for whom a release is, what goes in, models; images; pages
-    "errors": 290,
+    "errors": 285,
     "flywheel": 5995,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
     "gateway": 7960,  # tokens counted; what was sent on; deployments, review over HTTP; local models at each door
     "generalist": 1625,  # whole answers asked for whole; functions, also beside a form; what did not fit is told
@@ -68,25 +68,25 @@ BUDGETS = {
     "models": 1160,  # encoders' weights, small models; arrays that ship with the package
     "network": 2720,  # feedback agrees with itself; what left in a relayed head; nulls; stages; relay, routes by schema
     "observe": 785,  # the sums of several workers, in space that is reserved; counters added up
-    "policy": 740,
-    "privacy": 3270,  # names by a token classifier and its head; values in every form: encoded, look-alike, cut, tagged
+    "policy": 725,
+    "privacy": 3240,  # names by a token classifier and its head; values in every form: encoded, look-alike, cut, tagged
     "protocols": 720,  # what reads turns; what gates read; functions; the flywheel, its calls, what is named
     "registry": 1910,  # the chain of champions and its check
     "reports": 300,
-    "rightsizing": 2040,
+    "rightsizing": 2025,
     "routing": 2840,  # one scale for likeness; the second specialist and a third, descriptions as a whole
     "runtime": 1900,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; cores; strict JSON
     "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
-    "specialists": 410,
-    "store": 4240,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
+    "specialists": 405,
+    "store": 4220,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
     "structured": 1180,  # what did not fit; who is named; schemas read, checked, bounded for decoding; nesting
-    "tasks": 19305,  # contradicted as sure as alone; drafts, learned courtesies; rows and kinds of columns; calls
+    "tasks": 19280,  # contradicted as sure as alone; drafts, learned courtesies; rows and kinds of columns; calls
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
     "text": 2430,  # who says "we"; tags; an automaton for n-grams; a normaliser with the way back; tables are data
-    "training": 515,  # candidates that serve nobody
-    "tuning": 2300,  # encoders built, vocabularies cut; corrections of published encoders
-    "turns": 205,  # heads on the encoder in place of word lists
-    "types": 2740,  # what never left; what gates read; contradictions; pages; the flywheel; functions; sums in one go
+    "training": 510,  # candidates that serve nobody
+    "tuning": 2290,  # encoders built, vocabularies cut; corrections of published encoders
+    "turns": 185,  # heads on the encoder in place of word lists
+    "types": 2735,  # what never left; what gates read; contradictions; pages; the flywheel; functions; sums in one go
 }
 
 
