@@ -30,15 +30,13 @@ from coterie.types import Prompt, Request, Step, Usage
 
 @cache
 def _pieces() -> re.Pattern[str]:
-    marks = "".join(map(chr, filter(_is_mark, range(0xFFFF))))  # vowel signs and accents: inside a word
+    marks = "".join(
+        mark for mark in map(chr, range(0xFFFF)) if unicodedata.category(mark) in {"Mn", "Mc", "Me"}
+    )  # vowel signs and accents: inside a word
     # A word takes what stands before it and its short end.
     letter = rf"(?:[^\W\d_]|[{marks}])"
     word = rf"(?:[^\r\n\w]|_)?{letter}+(?:['\u2019](?:[sdmt]|ll|ve|re))?"
     return re.compile(rf"{word}|\d{{1,3}}|\ ?(?:[^\s\w]|_)+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+", re.IGNORECASE)
-
-
-def _is_mark(code: int) -> bool:
-    return unicodedata.category(chr(code)) in {"Mn", "Mc", "Me"}
 
 
 def fewest_tokens(text: str) -> int:

@@ -29,7 +29,6 @@ from coterie.api.workspace import (
 )
 from coterie.assembly import open_models
 from coterie.config.file import load_config
-from coterie.config.specialists import SpecialistSection
 from coterie.errors import InputError
 from coterie.learning.dataset import Row
 from coterie.learning.evaluation import Evaluation
@@ -188,7 +187,7 @@ class FittedSpecialist:
             SetupError: it has no version, or that version is damaged.
         """
         folder = Path(folder)
-        mine = [name for name, section in load_config(folder).specialists.items() if cls._is_mine(section)]
+        mine = [name for name, section in load_config(folder).specialists.items() if section.task == cls.task]
         if name is None:
             if len(mine) != 1:
                 raise InputError(
@@ -282,10 +281,6 @@ class FittedSpecialist:
         name, keys = options.get("name", cls.usual_name), {"task": cls.task, **settings}
         plan = FitPlan(name=name, settings=keys, rows=rows, test=test, tables=tables, documents=documents)
         return cls(fit_in_workspace(plan, options))
-
-    @classmethod
-    def _is_mine(cls, section: SpecialistSection) -> bool:
-        return section.task == cls.task
 
     @cached_property
     def _specialist(self) -> Specialist:

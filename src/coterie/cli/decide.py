@@ -72,7 +72,7 @@ def decide(
                 decision.question,
                 _shown(decision.value),
                 f"{decision.confidence:.2f}",
-                _yes(decision.accepted),
+                "yes" if decision.accepted else "no",
                 decision.answered_by,
                 decision.site,
             )
@@ -130,10 +130,6 @@ def decisions(context: typer.Context, *, as_json: Json = False) -> None:
 
 def _shown(value: str | float) -> str:
     return value if isinstance(value, str) else f"{value:.2f}"
-
-
-def _yes(flag: bool) -> str:  # noqa: FBT001 - a cell
-    return "yes" if flag else "no"
 
 
 def _parse(choices: list[str] | None, predicates: list[str] | None, scores: list[str] | None) -> list[Question]:

@@ -154,7 +154,9 @@ def _bundle(config: Config, folder: Path, page: _Folder, versions: Mapping[str, 
     """Write versions and encoders; return their description for the page."""
     encoders: dict[str, object] = {}
     specialists = {}
-    tables: dict[str, list[int]] = {"words": _ranges(_word_points())}
+    tables: dict[str, list[int]] = {
+        "words": _ranges([point for point in _characters() if _WORD.match(chr(point)) and point != ord("_")])
+    }
     for name, version in versions.items():
         described = parse_json(version.files["model.json"])
         encoder = None
@@ -237,10 +239,6 @@ def _tokenizer(name: str, stored: Mapping[str, Any], provenance: Mapping[str, An
 def _characters() -> Iterator[int]:
     yield from range(0xD800)
     yield from range(0xE000, 0x110000)
-
-
-def _word_points() -> list[int]:
-    return [point for point in _characters() if _WORD.match(chr(point)) and point != ord("_")]
 
 
 def _character_tables(tokenizer: Tokenizer) -> dict[str, list[int]]:

@@ -198,7 +198,11 @@ def systemone_error(error: Exception) -> Response:
     if isinstance(error, ValidationError):
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         places = [
-            {"loc": ["body", *map(_location_part, problem["loc"])], "msg": problem["msg"], "type": problem["type"]}
+            {
+                "loc": ["body", *(part[:300] if isinstance(part, str) else part for part in problem["loc"])],
+                "msg": problem["msg"],
+                "type": problem["type"],
+            }
             for problem in problems
         ]
         return SystemOneErrorResponse(422, places, left)
@@ -215,10 +219,6 @@ def systemone_error(error: Exception) -> Response:
         if name in shown.headers
     }
     return SystemOneErrorResponse(shown.status_code, {"error_type": kind, "message": shown.error["message"]}, kept)
-
-
-def _location_part(part: str | int) -> str | int:
-    return part[:300] if isinstance(part, str) else part
 
 
 def _problem(location: list[str], message: str, kind: str) -> dict[str, object]:

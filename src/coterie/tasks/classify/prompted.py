@@ -236,7 +236,7 @@ class FewShot:
             messages=tuple(messages),
             label=label,
             json_schema=_schema(choices) if self.form == "schema" else None,
-            grammar=_grammar(choices) if self.form == "grammar" else None,
+            grammar="root ::= " + " | ".join(map(json.dumps, choices)) if self.form == "grammar" else None,
             max_tokens=16 + 2 * max(estimate_tokens(self._written(choice)) for choice in choices),
             logprobs=True,
         )
@@ -276,11 +276,6 @@ def _schema(choices: Sequence[str]) -> dict[str, object]:
         "required": ["label"],
         "additionalProperties": False,
     }
-
-
-def _grammar(choices: Sequence[str]) -> str:
-    """Return a GBNF grammar of the choices, whose strings are escaped as in JSON."""
-    return "root ::= " + " | ".join(json.dumps(choice) for choice in choices)
 
 
 def tokens_of(prompt: Prompt) -> int:

@@ -215,7 +215,11 @@ def _decoded(answer: str, at: int) -> tuple[Any, int]:
         value, end = json.JSONDecoder().raw_decode(answer, at)
     except ValueError:
         return None, -1
-    usable = value is None or isinstance(value, str) or (isinstance(value, list) and all(map(_is_text, value)))
+    usable = (
+        value is None
+        or isinstance(value, str)
+        or (isinstance(value, list) and all(isinstance(item, str) for item in value))
+    )
     return (value, end) if usable else (None, -1)
 
 
@@ -225,10 +229,6 @@ def _quotes(answer: str, at: int, texts: Sequence[str], logprobs: Sequence[tuple
         begin = answer.index(written, at)
         at = begin + len(written)
         yield Quote(text, sum(_between(logprobs, begin + 1, at)))
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
 
 
 def _between(logprobs: Sequence[tuple[str, float]], begin: int, end: int) -> Iterator[float]:
