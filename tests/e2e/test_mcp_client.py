@@ -438,19 +438,22 @@ def test_a_key_that_opens_nothing(folder):
 
 @pytest.mark.slow
 def test_odd_lines_over_stdio(folder):
-    """Lines that are no message, too long or no text do not end it; the input's end does."""
+    """Lines that are no message, too long or no text are refused and do not end it; the input's end does."""
     hello = {
         "jsonrpc": "2.0",
         "id": 7,
         "method": "initialize",
         "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
     }
-    lines = b"no json\n" + b"\xff\xfe\n" + b"[" * 3_000_000 + b"\n" + json.dumps(hello).encode() + b"\n"
+    odd = b'{"jsonrpc":"2.0","id":8,"method":"ping","params":{"a":"\\ud800"}}\n{"id":9,"method":"ping"}\n[1]\n\n'
+    lines = b"no json\n" + b"\xff\xfe\n" + b"[" * 3_000_000 + b"\n" + odd + json.dumps(hello).encode() + b"\n"
     done = run_mcp(folder, lines)
 
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [answer["result"]["serverInfo"]["name"] for answer in answers if answer.get("id") == 7] == ["shop"]
+    refused = [(answer["id"], answer["error"]["code"]) for answer in answers if "error" in answer]
+    assert refused == [(None, -32700)] * 3 + [(8, -32700), (9, -32600), (None, -32600)]
 
 
 @pytest.mark.slow

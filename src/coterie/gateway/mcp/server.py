@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import json
 import signal
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import anyio
@@ -21,12 +23,17 @@ from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
+from mcp.shared.message import SessionMessage
 from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS, KNOWN_PROTOCOL_VERSIONS
 from mcp_types import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
+    INVALID_REQUEST,
+    PARSE_ERROR,
     CallToolRequestParams,
     CallToolResult,
+    ErrorData,
+    JSONRPCError,
     ListResourcesResult,
     ListResourceTemplatesResult,
     ListToolsResult,
@@ -36,7 +43,9 @@ from mcp_types import (
     Resource,
     ResourceTemplate,
     TextResourceContents,
+    jsonrpc_message_adapter,
 )
+from pydantic import ValidationError
 from starlette.datastructures import Headers
 
 from coterie import __version__
@@ -44,7 +53,7 @@ from coterie.config.file import GatewaySection
 from coterie.errors import SetupError
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import encode
-from coterie.gateway.errors import error_response
+from coterie.gateway.errors import WireError, error_response
 from coterie.gateway.exchange import BY_A_MODEL, asked_a_model, idle_options
 from coterie.gateway.mcp.translation import (
     TEMPLATE,
@@ -57,10 +66,12 @@ from coterie.gateway.mcp.translation import (
     tool_names,
     tool_result,
 )
+from coterie.gateway.wire import read_strict
 from coterie.gateway.work import Gateway, open_gateway
 from coterie.generalist.reading import READER
 from coterie.knowledge.documents import DocumentIndex
 from coterie.network.gathering import hidden
+from coterie.runtime.concurrency import aside
 from coterie.types import AuditEvent, Document, Principal, Request, Usage
 
 if TYPE_CHECKING:
@@ -295,9 +306,44 @@ async def serve_stdio(network: Network, section: GatewaySection, caller: Caller)
 async def _serve(server: Server[Any], *, longest: int) -> None:
     # Never closed: closing waits for the thread that reads, and nobody may wait for that one.
     source = open(0, "rb", closefd=False)  # noqa: ASYNC230, SIM115
-    lines = cast("anyio.AsyncFile[str]", read_lines(source, longest=longest))
+    refuse: list[Callable[[SessionMessage], Awaitable[None]]] = []
+    lines = cast("anyio.AsyncFile[str]", _readable(read_lines(source, longest=longest), refuse))
     async with stdio_server(stdin=lines) as (reading, writing):
+        refuse.append(writing.send)
         await server.run(reading, writing, server.create_initialization_options())
+
+
+async def _readable(
+    lines: AsyncIterator[str], refuse: Sequence[Callable[[SessionMessage], Awaitable[None]]]
+) -> AsyncIterator[str]:
+    """Yield the lines that are messages, and refuse the others: the SDK passes over them, and their sender waits."""
+    async for line in lines:
+        problem = await aside(len(line), partial(_refusal, line)) if line.strip() else None
+        if problem is None:
+            yield line
+            continue
+        for send in refuse:
+            await send(SessionMessage(problem))
+
+
+def _refusal(line: str) -> JSONRPCError | None:
+    """Return the error that answers a line which is no message, with the id that can be read in it; else None."""
+    code, problem, named = PARSE_ERROR, "", None
+    with suppress(ValueError, RecursionError):
+        content = json.loads(line)
+        named = content.get("id") if isinstance(content, dict) else None
+    try:
+        read_strict(line.encode("utf-8", "replace"))
+        code = INVALID_REQUEST
+        jsonrpc_message_adapter.validate_json(line, by_name=False)
+    except WireError as error:
+        problem = error.message
+    except ValidationError:
+        problem = "The line is no message of JSON-RPC 2.0."
+    if not problem:
+        return None
+    request_id = named if isinstance(named, str | int) and not isinstance(named, bool) else None
+    return JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=code, message=problem))
 
 
 async def read_lines(source: BinaryIO, *, longest: int) -> AsyncIterator[str]:
