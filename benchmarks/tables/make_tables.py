@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FILE = Path(__file__).with_name("tables.json")
+OVERLOOKED = Path(__file__).with_name("overlooked.json")
+"""Tables with questions for a row or a column that they lack."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +39,9 @@ class Table:
         return [*([above] if above else []), list(self.names)]
 
 
-def read_tables(*, held_out: bool) -> list[Table]:
+def read_tables(*, held_out: bool, file: Path = FILE) -> list[Table]:
     """Those that decide, or those that may be looked at."""
-    stored = json.loads(FILE.read_text(encoding="utf-8"))
+    stored = json.loads(file.read_text(encoding="utf-8"))
     return [
         Table(
             name=name,

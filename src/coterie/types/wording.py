@@ -82,6 +82,7 @@ TEMPLATES: Mapping[str, str] = {
     "abstain.not_said": "the text does not state {value}, which the training texts state",
     "abstain.other_number": "the sentence found is not about {asked!r}, which the question names",
     "abstain.other_row": "no row found is about {asked!r}; the nearest is {row!r}",
+    "abstain.overlooked": "the table of the row {row!r} says nothing of {words!r}",
     "abstain.row_not_named": "the question does not distinguish the row {row!r} from other rows that fit",
     "abstain.index_not_searched": "index {index!r} could not be searched: {why}",
     "abstain.too_little_known": "{unknown:.0%} of the inputs that the score depends on are missing or unknown",

@@ -1,12 +1,15 @@
 """Rows of tables as answers: the row, the column, the cell, and documents that contradict each other."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
 from coterie.tasks.answer.cells import akin, asked_cells, asks_for_another, look_up, named, other_number, ranges_of
 from coterie.tasks.answer.model import _missing
 from coterie.tasks.answer.reader import survey
 from coterie.tasks.answer.sentences import cut_passages
-from coterie.types import ContextView, Entry, Label, Passage, Task
+from coterie.types import ContextView, Entry, Label, Passage, Reason, Task
 
 from .test_answer import specialist
 
@@ -260,6 +263,26 @@ def test_of_two_rows_that_are_named_as_much_neither_answers_alone():
     assert _missing([manual], seen).code == _missing([electric], seen).code == "abstain.row_not_named"
     assert _missing([manual, electric], seen) is None
     assert _missing(surveyed.sentences[:1], surveyed) is None
+
+
+@pytest.mark.parametrize(("second", "code"), [(0.5, "abstain.row_not_named"), (-3.0, None)])
+def test_where_neither_row_nor_column_is_named_a_row_must_be_likelier_than_the_others(second, code):
+    """No price is said of what a table has neither a row nor a column for."""
+    table = "| Period | Car | Van |\n|---|---|---|\n| Half day | 29 euro | 45 euro |\n| Weekend | 89 euro | 139 euro |"
+    seen = survey("What does a motorhome cost?", [passage(table, document="t.md")])
+    scores = np.array([1.0, second, *[-9.0] * (len(seen.sentences) - 2)])
+    reason = _missing(seen.sentences[:1], seen, SimpleNamespace(scores=scores, overlooked=()))
+
+    assert (reason and reason.code) == code
+
+
+def test_words_that_were_overlooked_are_named():
+    """A row that was found for half of the question is no answer to the other half."""
+    table = "| Plant | Height | Price |\n|---|---|---|\n| Thyme | 25 cm | 3 euro |\n| Fern | 80 cm | 7 euro |"
+    seen = survey("What is the scent of thyme?", [passage(table, document="t.md")])
+    reading = SimpleNamespace(scores=np.array([1.0, -9.0]), overlooked=("scent",))
+
+    assert _missing(seen.sentences[:1], seen, reading) == Reason("abstain.overlooked", row="Thyme", words="scent")
 
 
 async def test_where_no_other_row_has_such_a_value_none_need_be_named():

@@ -13,7 +13,15 @@ from coterie.tasks.answer.contradictions import find_rivals
 from coterie.tasks.answer.default import Proven, load_defaults, proven_at
 from coterie.tasks.answer.model import NOT_STATED, AnswerSpecialist, _as_shipped, load_answer
 from coterie.tasks.answer.reader import survey
-from coterie.tasks.answer.rereading import JUDGED, LOOKED, MOST_READ, Rereading, read_columns, read_passages
+from coterie.tasks.answer.rereading import (
+    JUDGED,
+    LOOKED,
+    MOST_READ,
+    Rereading,
+    overlooked_words,
+    read_columns,
+    read_passages,
+)
 from coterie.testing import EchoEngine
 from coterie.types import ContextView, Entry, Label, Passage, SpecialistCard, Task
 from tests._support.answers import QUESTION, TEXT, Likes, line, passage, view
@@ -298,3 +306,23 @@ Stored: 60"""
 
     assert read == column
     assert replace(seen, read=read).asked_of(row).missing == missing
+
+
+VEHICLES = "Period: Half day\nCar: 29 euro\nVan: 45 euro\n\nPeriod: Weekend\nCar: 89 euro\nVan: 139 euro"
+
+
+@pytest.mark.parametrize(
+    ("question", "likes", "words"),
+    [
+        ("What does a motorhome cost for a weekend?", "nothing", ("motorhome", "cost")),
+        ("What does a motorhome cost for a weekend?", "Car", ()),  # the model is sure of a cell
+        ("What does a van cost for a weekend?", "nothing", ()),  # a column is named
+        ("Vehicle prices: weekend?", "nothing", ()),  # most of it is said
+    ],
+)
+def test_words_that_a_table_does_not_say_decide_where_no_cell_answers(question, likes, words):
+    """No column is named, half of the question is not in the table, and the model prefers no cell."""
+    seen = survey(question, [replace(passage(VEHICLES), heading="Vehicle prices")])
+    [row] = [sentence for sentence in seen.sentences if "Weekend" in sentence.text]
+
+    assert overlooked_words(seen, SimpleNamespace(cited=[row]), Likes(likes)) == words

@@ -404,7 +404,7 @@ def _quoted(reading: AnswerReading, seen: SentenceSurvey, answering: Acceptance)
         note = Reason("answer.contradicted", places=documents, newest=latest)
         how, texts = how.noting(note), [*texts, f"({note})"]
     judged = answering.judge(reading.right, None)
-    missing = _missing(reading.cited, seen)
+    missing = _missing(reading.cited, seen, reading)
     return _Said(
         value=" ".join(lines),
         text="\n".join(texts),
@@ -416,11 +416,11 @@ def _quoted(reading: AnswerReading, seen: SentenceSurvey, answering: Acceptance)
     )
 
 
-def _missing(cited: Sequence[Sentence], seen: SentenceSurvey) -> Reason | None:
+def _missing(cited: Sequence[Sentence], seen: SentenceSurvey, reading: AnswerReading | None = None) -> Reason | None:
     """Return why the best sentence does not answer, or None.
 
     It is about another thing or year, it is a row without the requested cell, or another row, which is not cited
-    beside it, would answer as well.
+    beside it, would answer as well, or words that the table does not say are what is asked about.
     """
     best = cited[0]
     row, passage = named(best), best.passage
@@ -433,22 +433,35 @@ def _missing(cited: Sequence[Sentence], seen: SentenceSurvey) -> Reason | None:
     asks = seen.asked_of(best)
     if asks.missing:
         return Reason("abstain.blank_cell", row=row[0][1], column=asks.missing)
-    if asks.named and any(sentence not in cited for sentence in _as_fitting(best, seen)):
+    fitting = _as_fitting(best, seen, None if asks.named else reading) if asks.named or reading is not None else ()
+    if any(sentence not in cited for sentence in fitting):
         return Reason("abstain.row_not_named", row=row[0][1])
+    if reading is not None and reading.overlooked:
+        return Reason("abstain.overlooked", row=row[0][1], words=", ".join(reading.overlooked))
     return None
 
 
-def _as_fitting(best: Sentence, seen: SentenceSurvey) -> Iterator[Sentence]:
-    """Yield other rows of the same table that the question matches as well, with a value of the same unit."""
+def _as_fitting(best: Sentence, seen: SentenceSurvey, reading: AnswerReading | None) -> Iterator[Sentence]:
+    """Yield other rows of the same table that the question matches as well, with a value of the same unit.
+
+    With a reading, where no column is named, only rows that are nearly as likely to answer.
+    """
     at = seen.place_of(best)
     if at is None or seen.tables is None or seen.told is None:
         return
     own = values_of(best, seen).by_unit.keys()
-    for row in np.flatnonzero((seen.tables == seen.tables[at]) & (seen.told >= seen.told[at])):
+    fitting = (seen.tables == seen.tables[at]) & (seen.told >= seen.told[at])
+    if reading is not None:
+        fitting &= reading.scores >= reading.scores[at] - _AS_LIKELY
+    for row in np.flatnonzero(fitting):
         other = seen.sentences[row]
         units = values_of(other, seen).by_unit.keys()
         if row != at and not seen.asked_of(other).missing and (own & units or not (own or units)):
             yield other
+
+
+_AS_LIKELY = 2.0
+"""Log-odds within which another row of a table is as likely to answer a question that names no column."""
 
 
 def passages_of(view: ContextView, task: Task) -> list[Passage]:

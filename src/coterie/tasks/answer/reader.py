@@ -124,6 +124,8 @@ class AnswerReading:
     """How familiar the question is, 0 to 1."""
     read: Mapping[int, str] = field(default_factory=dict)
     """For the places of cited rows, the column of which a model is confident."""
+    overlooked: tuple[str, ...] = ()
+    """Words of the question that the first cited row's table does not say, where no column of it is asked for."""
 
     @property
     def again(self) -> bool:

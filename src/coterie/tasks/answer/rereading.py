@@ -18,7 +18,7 @@ import numpy as np
 from coterie.engines.reading import PassageRead
 from coterie.learning.numerics import logit, logsumexp
 from coterie.learning.values import typed_spans
-from coterie.tasks.answer.cells import is_named, known_by, named
+from coterie.tasks.answer.cells import Pair, is_named, known_by, named, unheard
 from coterie.tasks.answer.contradictions import unopposed, unread_rivals
 from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, chosen
 from coterie.tasks.answer.scoring import LinearScore, probability
@@ -51,6 +51,10 @@ JUDGED: tuple[str, ...] = (
 """Features of an answer as a whole."""
 SURE_COLUMN = 2.0
 """Log-odds by which one cell of a row must lead the others for its column to be the requested one."""
+MOST_HEARD = 0.5
+"""Share of the question's words in a row, its columns and headings up to which the others may be overlooked."""
+CELL_ANSWERS, CELL_LEADS = 0.5, 1.0
+"""Log-odds that a cell answers, and by which it leads the next, from which words that nothing says do not matter."""
 KNOWN_LANGUAGE = "en"
 """Language of the first look's encoder."""
 _TOLD = 600
@@ -125,7 +129,11 @@ class Rereading:
             return None if reading_ is None else self.judge(seen.take(rows), reading_, looked.take(rows))
 
         judgement = unopposed(self.judge(seen, reading, looked), seen, alone)
-        judgement = replace(judgement, read=read_columns(seen, judgement, reader))
+        judgement = replace(
+            judgement,
+            read=read_columns(seen, judgement, reader),
+            overlooked=overlooked_words(seen, judgement, reader),
+        )
         rivals = unread_rivals(judgement, seen, looked.rows.tolist(), reading.scores)
         if not rivals:
             return judgement
@@ -220,8 +228,7 @@ def read_columns(seen: SentenceSurvey, reading: AnswerReading, reader: PassageRe
     cells = {name: values[name] for name in seen.columns[int(seen.tables[at])] if name not in dict(named_pairs)}
     if len(cells) < 2:
         return {}
-    above = "; ".join(": ".join(filter(None, pair)) for pair in named_pairs)
-    read = reader.read(seen.question, [f"{above}; {name}: {cell}" for name, cell in cells.items()]).sentences
+    read = _cell_odds(seen, named_pairs, cells, reader)
     second, first = np.argsort(read)[-2:]
     sure, cells_told = list(cells)[first], dict(asks.cells)
     if read[first] - read[second] < SURE_COLUMN or sure in cells_told:
@@ -231,6 +238,37 @@ def read_columns(seen: SentenceSurvey, reading: AnswerReading, reader: PassageRe
     own = {kind for kind, _ in typed_spans(cells[sure], language)}
     exact = any(is_named(name, seen.question, seen.language) for name in cells_told)
     return {} if exact and (kinds & own or kinds == own) else {at: sure}
+
+
+def overlooked_words(seen: SentenceSurvey, reading: AnswerReading, reader: PassageReader) -> tuple[str, ...]:
+    """Return the words of a question that the table of the first cited row does not say, if one decides.
+
+    That is where no column is named, at least half of the question is in neither row, columns nor headings, and the
+    model finds the answer in no cell of the row: "What does a motorhome cost?" beside the columns "Car" and "Van".
+    """
+    best = reading.cited[0]
+    at, row = seen.place_of(best), named(best)
+    if at is None or seen.tables is None or len(row) < 2 or seen.asked_of(best).named:
+        return ()
+    names = " ".join(seen.columns[int(seen.tables[at])])
+    beside = f"{names} {best.passage.heading} {best.passage.document} {best.text}"
+    words, heard = unheard(seen.question, beside, seen.language)
+    if not words or heard > MOST_HEARD:
+        return ()
+    named_pairs = known_by(seen.question, row, seen.language)
+    cells = {name: cell for name, cell in row if name not in dict(named_pairs)}
+    if len(cells) < 2:
+        return ()
+    second, first = np.sort(_cell_odds(seen, named_pairs, cells, reader))[-2:]
+    return tuple(words) if first < CELL_ANSWERS and first - second < CELL_LEADS else ()
+
+
+def _cell_odds(
+    seen: SentenceSurvey, named_pairs: Sequence[Pair], cells: Mapping[str, str], reader: PassageReader
+) -> Floats:
+    """Return the model's log-odds of each cell, read as a sentence after the identifying cells of its row."""
+    above = "; ".join(": ".join(filter(None, pair)) for pair in named_pairs)
+    return reader.read(seen.question, [f"{above}; {name}: {cell}" for name, cell in cells.items()]).sentences
 
 
 def _passages(seen: SentenceSurvey) -> dict[int, list[int]]:
