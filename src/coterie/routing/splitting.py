@@ -77,8 +77,9 @@ def span_means(states: np.ndarray, offsets: np.ndarray, spans: np.ndarray) -> np
 
 
 def means_between(sums: np.ndarray, offsets: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:  # (M, D)
-    """Return these means from running sums of the states (T + 1, D)."""
-    first, last = np.searchsorted(offsets[:, 0], starts), np.searchsorted(offsets[:, 0], ends)
+    """Return these means from running sums of the states (T + 1, D); a token may begin with the space before it."""
+    first, last = np.searchsorted(offsets[:, 1], starts, side="right"), np.searchsorted(offsets[:, 0], ends)
+    last = np.maximum(first, last)
     means = sums[last] - sums[first]
     return np.asarray(means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), np.finfo(np.float32).tiny))
 

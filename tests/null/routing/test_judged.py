@@ -7,7 +7,7 @@ import pytest
 
 from coterie.routing.profile import make_profile
 from coterie.routing.router import LearnedRouter
-from coterie.routing.splitting import OrderSense, propose_clearest, propose_judged
+from coterie.routing.splitting import OrderSense, propose_clearest, propose_judged, span_means
 from coterie.types import Context, Entry, Fact, Label, Message, Output, Request, Usage
 
 WORDS = {
@@ -293,3 +293,13 @@ def test_a_question_is_looked_for_in_four_words_and_more():
     pieces = propose_clearest(text, states, offsets, lambda vectors: vectors[:, :1], [(0, len(text))])
 
     assert [piece.text for piece in pieces] == ["set a timer quartz"]
+
+
+@pytest.mark.parametrize("space", [0, 1])
+def test_a_piece_has_its_first_word_also_where_tokens_begin_with_a_space(space):
+    """The tokens of SentencePiece do: " and" is the word "and"."""
+    offsets = np.array([(0, 4), (5 - space, 8), (9 - space, 12)])  # "open and why"
+    means = span_means(np.eye(3, dtype=np.float32), offsets, np.array([(0, 4), (5, 8), (9, 12), (5, 12)]))
+
+    assert means[:3].argmax(axis=1).tolist() == [0, 1, 2]
+    assert np.flatnonzero(means[3]).tolist() == [1, 2]
