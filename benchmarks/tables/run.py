@@ -4,7 +4,7 @@
 
 Each format becomes an index by `coterie init`, `index`, `add` and `train`; nothing is trained on. The tables are of
 this project (`tables.json`), so the benchmark needs no data folder. `--dev` asks the tables that were looked at.
-`--overlooked` asks other tables (`overlooked.json`), a third or more of the questions for a row or column that they lack.
+`--overlooked` asks other tables (`overlooked.json`), two questions in five for a row or a column that they lack.
 """
 
 from __future__ import annotations

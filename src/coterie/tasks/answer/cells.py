@@ -343,9 +343,9 @@ def is_named(name: str, question: str, language: str) -> bool:
 
 def unheard(question: str, beside: str, language: str) -> tuple[list[str], float]:
     """Return the words of a question that a text says in no form, and the share of its terms that the text says."""
-    question_terms = list(dict.fromkeys(_terms(question, language)))
+    question_terms = list(dict.fromkeys(cached_terms(question, language)))
     missed = set(question_terms) - _matches(question_terms, beside, language)
-    words = [word for word in re.findall(r"[\w-]+", question) if missed.intersection(_terms(word, language))]
+    words = [word for word in re.findall(r"[\w-]+", question) if missed.intersection(cached_terms(word, language))]
     return words, 1 - len(missed) / max(1, len(question_terms))
 
 
