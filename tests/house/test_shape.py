@@ -46,18 +46,18 @@ RANK = {name: (rank, index) for rank, layer in enumerate(LAYERS) for index, name
 BUDGETS = {
     "__init__": 100,  # ToolCaller
     "__main__": 10,
-    "accounting": 1105,
+    "accounting": 1115,
     "api": 1795,  # ToolCaller; errors without the temporary folder, single pairs
     "assembly": 645,  # encoders of choices; adapters loaded ahead; MCP servers; a flywheel, and what trains there
-    "cli": 7625,  # narrow terminals; teachers; encoders by name; import, mcp; feedback; ledger; workers; training rows
+    "cli": 7660,  # small sums; teachers; encoders by name; import, mcp; feedback; ledger, log; workers; training rows
     "config": 1610,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
     "console": 3655,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 595,
     "decisions": 980,  # the named specialist; typed questions; what cannot be read; deployments; drawn options
     "engines": 6320,  # refusals; vLLM; encoders by name; relay; a transport as seam; models that read
     "edge": 1140,  # bundles: what a device checks, for whom a release is, what goes in, models; images; pages
-    "errors": 285,
-    "flywheel": 5995,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
+    "errors": 290,
+    "flywheel": 6010,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
     "gateway": 7960,  # tokens counted; what was sent on; deployments, review over HTTP; local models at each door
     "generalist": 1625,  # whole answers asked for whole; functions, also beside a form; what did not fit is told
     "governance": 3690,  # write-ahead entries, what never left; MCP; one look at a prompt; sign-ins; orders are learned

@@ -23,7 +23,7 @@ from coterie.config.accounting import AccountingSection
 from coterie.config.file import Model, RemoteModel
 from coterie.config.mcp import McpSection
 from coterie.runtime.values import replace
-from coterie.types import Prompt, Request, Step, Usage
+from coterie.types import Bill, Prompt, Request, Step, Usage
 
 # --- A lower bound of a text's tokens without a tokenizer.
 
@@ -229,3 +229,13 @@ def token_money(
         read -= cached
         amount = _MONEY.add(amount, _MONEY.multiply(cached, price_cached))
     return _MONEY.divide(_MONEY.add(amount, _MONEY.multiply(read, price_in)), _MILLION)
+
+
+def priced_bill(meter: CostMeter, producer: str, bill: Bill, models: Mapping[str, Model]) -> Usage | None:
+    """Return what calls of remote models took, with joules and money; None if there was none.
+
+    What a model in this process took is in the CPU time of the process.
+    """
+    remote = [(engine, usage) for engine, usage in bill if isinstance(models.get(engine), RemoteModel)]
+    usages = [meter.price(Step(producer=producer, engine=engine, usage=usage)).usage for engine, usage in remote]
+    return sum(usages[1:], usages[0]) if usages else None

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from coterie.cli.output import remark, shell
-from coterie.errors import InputError, UnknownSpecialist
+from coterie.cli.output import remark, shell, warn
+from coterie.errors import InputError, StoreError, UnknownSpecialist
 from coterie.runtime.files import write_with
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from coterie.network.network import Network
     from coterie.registry.registry import Registry
     from coterie.store.sqlite import SQLiteStore
-    from coterie.types import AuditEvent
+    from coterie.types import AuditEvent, Bill, Training
 
 
 class _Closable(Protocol):
@@ -181,3 +181,47 @@ def write_private(path: Path, content: bytes) -> None:
         write_with(path, fill)
     except OSError as error:
         raise InputError(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error
+
+
+def record_trainings(folder: Path, trainings: Sequence[Training]) -> None:
+    """Write what was spent on specialists into the ledger. Where it cannot be written, a warning is printed."""
+
+    async def write(store: SQLiteStore) -> None:
+        for training in trainings:
+            await store.record_training(training)
+
+    if not trainings:
+        return
+    try:
+        with_store(folder, configured(folder), write, make=True)
+    except StoreError as error:  # what was made is there all the same
+        warn([f"what was spent could not be written into the ledger: {error.message}"])
+
+
+def record_bill(folder: Path, config: Config, name: str, kind: str, bill: Bill) -> None:
+    """Write into the ledger what remote models took for a specialist outside its training.
+
+    Args:
+        folder: The network's folder.
+        config: Its configuration, with the prices.
+        name: The specialist.
+        kind: What they were asked for, in place of a version.
+        bill: What each call took, by the key of its model.
+    """
+    from coterie.accounting.meter import CostMeter, priced_bill
+    from coterie.types import Training
+
+    took = priced_bill(CostMeter(config.accounting, config.models, None), name, bill, config.models)
+    if took is None:
+        return
+    spent = Training(
+        specialist=name,
+        version=kind,
+        time=time.time(),
+        seconds=took.milliseconds / 1000,
+        cpu_seconds=took.cpu_seconds,
+        joules=took.joules,
+        joules_kind=took.joules_kind,
+        cost=took.cost,
+    )
+    record_trainings(folder, [spent])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from coterie.cli.bridge import configured, run, with_store
+from coterie.cli.bridge import configured, record_bill, record_trainings, run, with_store
 from coterie.cli.options import group
 from coterie.cli.output import Json, counted, give, local_time, number, one_line, remark, say, shell, show_table
 from coterie.errors import InputError, SetupError
@@ -149,7 +149,9 @@ def _run(folder: Path, *, dry_run: bool = False, only: str | None = None, retrai
     async def work(books: Deployments) -> FlywheelReport:
         return await (await _runner(folder, config, books)).run(dry_run=dry_run, only=only, retrain=retrain)
 
-    return _with_books(folder, work)
+    report = _with_books(folder, work)
+    record_trainings(folder, report.trainings)
+    return report
 
 
 def _give_report(report: FlywheelReport, *, as_json: bool) -> None:
@@ -410,7 +412,12 @@ def bootstrap(
     )
     given = [] if texts is None else [line for line in _read_lines(texts) if line.strip()]
     encode = open_encoder(config.network.encoder, folder).encode if given else None
-    made = run(make_rows(model, describe, read_examples(examples), rows=rows, texts=given, money=most, encode=encode))
+    try:
+        made = run(
+            make_rows(model, describe, read_examples(examples), rows=rows, texts=given, money=most, encode=encode)
+        )
+    finally:  # what was answered before an error is paid for, and kept
+        record_bill(folder, config, name, "rows", model.bill)
     write_bootstrapped(target, made, teacher)
     document = {
         "file": str(target),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coterie import __version__
-from coterie.cli.bridge import check_writable, configured, find_file, run
+from coterie.cli.bridge import check_writable, configured, find_file, record_bill, run
 from coterie.cli.options import check_task, given, parse_label, parse_money, section_from, task_for
 from coterie.cli.output import (
     BAR_MISSED,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from coterie.rightsizing.bench import Rows
     from coterie.rightsizing.large import RecordedAnswer
     from coterie.rightsizing.result import Conditions, LargeRow, Per1000, RightSizing, RungRow
-    from coterie.types import Label
+    from coterie.types import Bill, Label
 
 LEFT_OUT = (
     "data",
@@ -161,7 +161,8 @@ def rightsize(
 
     Every rung is trained on DATA and measured on held-out rows: quality, coverage, latency, memory, size, energy, cost.
     The verdict names the cheapest rung that meets the bar with 95% confidence, or none (exit code 3). A large model can
-    be compared, recorded or live. Only --report, --keep and --save-answers write files; no network is needed.
+    be compared, recorded or live: what it took is in the ledger. Else only --report, --keep and --save-answers write
+    files; no network is needed.
     """
     folder, fields = context.obj, given(context)
     asks = "llm" in fields.get("rungs", ())
@@ -225,6 +226,9 @@ def _find(
     except KeyboardInterrupt:
         _say_what_is_kept(section, keep)
         raise
+    finally:
+        if teacher is not None and config is not None:
+            record_bill(folder, config, Path(str(section.data)).stem, "rightsize", teacher.bill)
 
 
 def _say_what_is_kept(section: SpecialistSection, keep: Path | None) -> None:
@@ -382,7 +386,11 @@ def _large_row(
     model = _remote_model(large.model, config)
     label = parse_label("--label", large.label) or config.network.default_label
     engine = Gate(ClearancePolicy(), audit=open_audit(config.audit, folder)).open(large.model, model)
-    answers = run(_answers(engine, rows, label=label, most=large.rows, progress=progress))
+    bill: Bill = []
+    try:
+        answers = run(_answers(engine, rows, label=label, most=large.rows, progress=progress, bill=bill))
+    finally:
+        record_bill(folder, config, Path(str(rows.section.data)).stem, "rightsize", bill)
     if large.save is not None:
         write_bytes(large.save, write_answers(answers))
     now = model.prices_at()
@@ -404,14 +412,14 @@ def _remote_model(name: str, config: Config) -> RemoteModel:
 
 
 async def _answers(
-    engine: StreamingEngine, rows: Rows, *, label: Label, most: int, progress: TerminalProgress
+    engine: StreamingEngine, rows: Rows, *, label: Label, most: int, progress: TerminalProgress, bill: Bill
 ) -> list[RecordedAnswer]:
     """Ask a remote model of the network, then close it."""
     from coterie.rightsizing.large import ask_model
 
     try:
         return await ask_model(
-            engine, rows.held, rows.train, most=most, label=label, seed=rows.section.seed, progress=progress
+            engine, rows.held, rows.train, most=most, label=label, seed=rows.section.seed, progress=progress, bill=bill
         )
     finally:
         await engine.close()

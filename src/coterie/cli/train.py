@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coterie.cli.bridge import configured, log_command, with_store
+from coterie.cli.bridge import log_command, record_trainings
 from coterie.cli.options import given
 from coterie.cli.output import (
     BAR_MISSED,
@@ -27,10 +27,8 @@ from coterie.cli.output import (
     size,
     warn,
 )
-from coterie.errors import StoreError
 
 if TYPE_CHECKING:
-    from coterie.protocols import Store
     from coterie.training.train import TrainingReport
 
 SETTINGS = (
@@ -104,17 +102,7 @@ def _record(folder: Path, trained: Mapping[str, Mapping[str, Any]]) -> None:
         if took := result.get("took"):
             cost = None if took["cost"] is None else Decimal(str(took["cost"]))
             done.append(Training(specialist=name, version=result["version"], time=now, **(took | {"cost": cost})))
-
-    async def write(store: Store) -> None:
-        for training in done:
-            await store.record_training(training)
-
-    if not done:
-        return
-    try:
-        with_store(folder, configured(folder), write, make=True)
-    except StoreError as error:  # the versions are stored all the same
-        warn([f"what the training took could not be written into the ledger: {error.message}"])
+    record_trainings(folder, done)
 
 
 def _show_all(report: Mapping[str, Any], folder: Path) -> None:

@@ -68,6 +68,7 @@ from coterie.types import (
     FlywheelChanged,
     FlywheelRecord,
     Task,
+    Training,
 )
 
 _WEEK, _MONTH = 7 * 86_400.0, 30 * 86_400.0
@@ -138,6 +139,8 @@ class FlywheelReport:
     """Owner of the active run, if this run did nothing because of it."""
     cpu_seconds: float = 0.0
     """CPU-seconds of this week's trainings."""
+    trainings: tuple[Training, ...] = ()
+    """What this run's trainings took, for the ledger."""
 
 
 @dataclass(kw_only=True)
@@ -160,6 +163,7 @@ class FlywheelRunner:
     encoder: TextEncoder | None = None
     """The network's encoder, if it is open already."""
     _steps: list[FlywheelStep] = field(init=False, default_factory=list)
+    _trainings: list[Training] = field(init=False, default_factory=list)
 
     async def run(self, *, dry_run: bool = False, only: str | None = None, retrain: bool = False) -> FlywheelReport:
         """Execute the steps that are due.
@@ -172,7 +176,7 @@ class FlywheelRunner:
         Raises:
             InputError: there is no such job.
         """
-        self._steps = []
+        self._steps, self._trainings = [], []
         if not dry_run and (holder := await self._take_lease()):
             return FlywheelReport(steps=(), dry_run=False, busy=holder)
         try:
@@ -188,7 +192,9 @@ class FlywheelRunner:
         finally:
             if not dry_run:
                 await self._give_lease()
-        return FlywheelReport(steps=tuple(self._steps), dry_run=dry_run, cpu_seconds=await self._spent())
+        return FlywheelReport(
+            steps=tuple(self._steps), dry_run=dry_run, cpu_seconds=await self._spent(), trainings=tuple(self._trainings)
+        )
 
     async def _named(self, name: str) -> KnownJob:
         """Return the job with a name, which may be that of the specialist of one of its fields."""
@@ -529,6 +535,18 @@ class FlywheelRunner:
         await self.books.store.put(
             FlywheelRecord(
                 kind=_SPENT, id=self.books.new_id(), job=job.id, time=now, body={"cpu_seconds": round(took, 3)}
+            )
+        )
+        self._trainings.append(
+            Training(
+                specialist=job.name,
+                version=made.version,
+                time=now,
+                seconds=made.took.milliseconds / 1000,
+                cpu_seconds=made.took.cpu_seconds,
+                joules=made.took.joules,
+                joules_kind=made.took.joules_kind,
+                cost=made.took.cost,
             )
         )
         truths = truths_of(await self.books.store.labels(job=job.id))

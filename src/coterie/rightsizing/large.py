@@ -26,7 +26,7 @@ from coterie.runtime.concurrency import side_by_side
 from coterie.tasks.classify.prompted import match_label
 from coterie.tasks.contract import TaskType
 from coterie.text.folding import estimate_tokens
-from coterie.types import SYSTEM, Finding, Label, Message, Output, Prompt, Reason
+from coterie.types import SYSTEM, Bill, Finding, Label, Message, Output, Prompt, Reason, Usage
 
 # --- Answers of a large model on file: read and written.
 #
@@ -291,7 +291,15 @@ _LONGEST = 64  # tokens of an answer
 
 
 async def ask_model(
-    engine: Engine, held: HeldOutRows, train: Dataset, *, most: int, label: Label, seed: int, progress: Progress
+    engine: Engine,
+    held: HeldOutRows,
+    train: Dataset,
+    *,
+    most: int,
+    label: Label,
+    seed: int,
+    progress: Progress,
+    bill: Bill | None = None,
 ) -> list[RecordedAnswer]:
     """Return a model's answers to up to `most` held-out rows that have a label.
 
@@ -303,6 +311,7 @@ async def ask_model(
         label: Sensitivity of the rows.
         seed: Seed of the sample.
         progress: Receives the progress.
+        bill: Receives what each answer took, also where a later one fails.
 
     Raises:
         EngineError, EgressRefused, Overloaded: the engine raised it; no answer is invented.
@@ -314,7 +323,9 @@ async def ask_model(
 
     async def work() -> None:
         for i in waiting:  # shared by the workers: each row is taken by one of them
-            answers[i] = await _ask(engine, start, held, i, label)
+            answers[i], usage = await _ask(engine, start, held, i, label)
+            if bill is not None:
+                bill.append((engine.name, usage))
             progress.advance(1)
 
     progress.start(f"{engine.name}: ask", len(positions))
@@ -329,11 +340,13 @@ def _sample(positions: Sequence[int], most: int, seed: int) -> list[int]:
     return sorted(np.random.default_rng(seed).choice(positions, size=most, replace=False).tolist())
 
 
-async def _ask(engine: Engine, start: tuple[Message, ...], held: HeldOutRows, i: int, label: Label) -> RecordedAnswer:
+async def _ask(
+    engine: Engine, start: tuple[Message, ...], held: HeldOutRows, i: int, label: Label
+) -> tuple[RecordedAnswer, Usage]:
     question = Message(role="user", text=_in_words(held.rows[i]))
     begun = time.perf_counter()
     (output,) = await engine.run([Prompt(messages=(*start, question), label=label, max_tokens=_LONGEST)], call=SYSTEM)
-    return _answer_ask(output, held.numbers[i], (time.perf_counter() - begun) * 1000)
+    return _answer_ask(output, held.numbers[i], (time.perf_counter() - begun) * 1000), output.usage
 
 
 def _answer_ask(output: Output, number: int, milliseconds: float) -> RecordedAnswer:

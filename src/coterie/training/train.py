@@ -20,8 +20,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from coterie.accounting.energy import PackageMeter
-from coterie.accounting.meter import CostMeter
-from coterie.config.file import Config, Model, RemoteModel, load_config
+from coterie.accounting.meter import CostMeter, priced_bill
+from coterie.config.file import Config, Model, load_config
 from coterie.config.specialists import SpecialistSection
 from coterie.engines.encoders import open_encoder
 from coterie.errors import (
@@ -377,11 +377,9 @@ def _train_whole(
     usage = Usage(milliseconds=(time.perf_counter() - wall) * 1000, cpu_seconds=time.process_time() - cpu)
     meter = CostMeter(config.accounting, config.models, None, package=package)
     took = meter.price(Step(producer=job.name, engine=_HERE, usage=usage)).usage
-    for engine, usage_asked in job.asked.bill if job.asked else ():  # a model in this process is in its CPU time
-        if isinstance(config.models.get(engine), RemoteModel):
-            took += replace(
-                meter.price(Step(producer=job.name, engine=engine, usage=usage_asked)).usage, milliseconds=0.0
-            )
+    bill = job.asked.bill if job.asked else []
+    if (remote := priced_bill(meter, job.name, bill, config.models)) is not None:
+        took += replace(remote, milliseconds=0.0)
     return replace(trained, took=took)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
@@ -20,7 +22,7 @@ from coterie.limits.limits import open_limits
 from coterie.network.network import Network
 from coterie.protocols import Specialist
 from coterie.store.sqlite import SQLiteStore
-from coterie.testing import EchoEngine, make_finding
+from coterie.testing import EchoEngine, FakeOpenAIServer, ServerReply, make_finding
 from coterie.types import Delta, Finding, Output, Part, Route, SpecialistCard, Step, TaskKind, Usage, worded
 
 CONFIG = """\
@@ -214,3 +216,25 @@ class _Closing(Network):
     async def close(self) -> None:
         await super().close()
         self._closed.append(True)
+
+
+@pytest.fixture
+def server():
+    """A server that calls everything a refund, in a thread of its own; gives its address."""
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+    started: list[FakeOpenAIServer] = []
+    done = asyncio.Event()
+
+    async def serve():
+        async with FakeOpenAIServer(default=ServerReply(text="refund")) as fake:
+            started.append(fake)
+            ready.set()
+            await done.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    assert ready.wait(10)
+    yield started[0]
+    loop.call_soon_threadsafe(done.set)
+    thread.join(10)
+    loop.close()

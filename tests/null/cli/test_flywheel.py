@@ -102,6 +102,26 @@ def test_bootstrap_refuses_what_it_cannot_ask(run, folder):
     assert "clearance" in refused.err + refused.out
 
 
+def test_what_a_teacher_cost_is_in_the_ledger(run, folder, server):
+    """Once: answers that are kept are not paid for again."""
+    network_folder, _ = folder
+    text = CONFIG.replace("http://127.0.0.1:9/v1", server.base_url)
+    text = text.replace("[capture]", 'clearance = "internal"\nretries = 0\nprice_in = 10\nprice_out = 30\n[capture]')
+    (network_folder / "coterie.toml").write_text(text)
+    (network_folder / "few.csv").write_text("text,label\nmoney back please,refund\nwhere is it,delivery\n")
+    (network_folder / "texts.txt").write_text("I want my money\nit never came\n")
+    words = ("-C", network_folder, "bootstrap", "new", "--describe", "d", "--examples", network_folder / "few.csv")
+    words += ("--teacher", "large", "--texts", network_folder / "texts.txt", "--json")
+    made = run(*words)
+    assert made.code == 0, made.err
+    for _ in range(2):
+        (spent,) = run("-C", network_folder, "report", "--json").json["trainings"]
+        assert (spent["specialist"], spent["trainings"]) == ("new", 1)
+        assert spent["cost"] == pytest.approx(made.json["cost"]) != 0
+        (network_folder / "data" / "new.csv").unlink(missing_ok=True)
+        assert run(*words).json["asked"] == 0
+
+
 def test_logs_become_examples_once(run, folder):
     """Scrubbed; a second import gives the same; what is no call is counted."""
     network_folder, _ = folder

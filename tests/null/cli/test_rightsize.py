@@ -1,8 +1,6 @@
 """`coterie rightsize`: what is shown, what scripts get, and how bad input is explained."""
 
-import asyncio
 import json
-import threading
 from dataclasses import replace
 
 import pytest
@@ -11,7 +9,6 @@ from coterie.learning.candidates import Figure
 from coterie.learning.metrics import Interval
 from coterie.rightsizing.result import Recommendation, RightSizing
 from coterie.rightsizing.rightsize import rightsize as measure
-from coterie.testing import FakeOpenAIServer, ServerReply
 
 MODEL = """
 [models.giant]
@@ -49,28 +46,6 @@ def light(monkeypatch):
 def data(tmp_path, write_rows):
     """A data file outside any network."""
     return write_rows(tmp_path / "rows.csv", per_label=30)
-
-
-@pytest.fixture
-def server():
-    """A server that calls everything a refund, in a thread of its own; gives its address."""
-    loop, ready = asyncio.new_event_loop(), threading.Event()
-    started: list[FakeOpenAIServer] = []
-    done = asyncio.Event()
-
-    async def serve():
-        async with FakeOpenAIServer(default=ServerReply(text="refund")) as fake:
-            started.append(fake)
-            ready.set()
-            await done.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    assert ready.wait(10)
-    yield started[0]
-    loop.call_soon_threadsafe(done.set)
-    thread.join(10)
-    loop.close()
 
 
 def test_a_table_and_a_verdict(run, tmp_path, data, light):
@@ -212,6 +187,9 @@ def test_a_live_model(run, tmp_path, folder, *, data, light, server):
     assert live["per_1000"]["money"] > 0
     assert again["accuracy"] == live["accuracy"]
     assert again["per_1000"]["money"] == live["per_1000"]["money"]
+    (spent,) = run("-C", folder, "report", "--json").json["trainings"]
+    assert (spent["specialist"], spent["trainings"]) == ("rows", 1)
+    assert spent["cost"] == pytest.approx(live["per_1000"]["money"] * 5 / 1000)
 
 
 def test_the_rung_llm(run, tmp_path, folder, *, data, light, server):
@@ -225,6 +203,8 @@ def test_the_rung_llm(run, tmp_path, folder, *, data, light, server):
     llm = document["rungs"][1]
 
     assert request_count == len(server.requests) == 12
+    (spent,) = run("-C", folder, "report", "--json").json["trainings"]
+    assert (spent["trainings"], spent["cost"] > 0) == (1, True)  # the second run asked nothing
     assert document["large"] is None
     assert (llm["rung"], llm["held_out"]["n"], llm["resident_bytes"]) == ("llm", 6, None)
     assert llm["per_1000"]["money"] > 0

@@ -145,6 +145,16 @@ async def test_calls_become_a_job_and_a_shadow_in_one_run(bench):
     assert await bench.run() == [("wait", False)]
 
 
+async def test_what_trainings_took_is_reported(bench):
+    """For the ledger: each version that a run made."""
+    await bench.books.store.add_examples(calls(300))
+    report = await bench.runner.run()
+    (job,) = await bench.books.jobs()
+    (deployment,) = await bench.books.deployments()
+    assert [(spent.specialist, spent.version) for spent in report.trainings] == [(job.name, deployment.version)]
+    assert (await bench.runner.run()).trainings == ()
+
+
 async def test_two_tenants_with_one_template_have_a_job_each(bench):
     """Each is trained on its own calls, and has a name of its own."""
     await bench.books.store.add_examples(calls(300))
