@@ -49,7 +49,7 @@ BUDGETS = {
     "accounting": 1115,
     "api": 1795,  # ToolCaller; errors without the temporary folder, single pairs
     "assembly": 645,  # encoders of choices; adapters loaded ahead; MCP servers; a flywheel, and what trains there
-    "cli": 7660,  # small sums; teachers; encoders by name; import, mcp; feedback; ledger, log; workers; training rows
+    "cli": 7680,  # small sums; teachers; encoders by name; import, mcp; feedback; ledger, log; workers; training rows
     "config": 1610,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
     "console": 3655,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 595,
@@ -76,9 +76,9 @@ BUDGETS = {
     "rightsizing": 2025,
     "routing": 2840,  # one scale for likeness; the second specialist and a third, descriptions as a whole
     "runtime": 1900,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; cores; strict JSON
-    "scale": 1000,  # the gateway on Ray Serve; open loops, their curves and plans
-    "specialists": 405,
-    "store": 4220,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
+    "scale": 1020,  # the gateway on Ray Serve; open loops, their curves and plans
+    "specialists": 410,
+    "store": 4240,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
     "structured": 1180,  # what did not fit; who is named; schemas read, checked, bounded for decoding; nesting
     "tasks": 19347,  # words that tables overlook; contradicted as sure as alone; drafts; kinds of columns; calls
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,7 +28,7 @@ def plan(
     *,
     measure: Annotated[bool, typer.Option("--measure", help="Load one gateway and keep what it bears.")] = False,
     rate: Annotated[
-        float | None, typer.Option("--rate", metavar="R", min=0.001, help="Requests a second to plan for.")
+        float | None, typer.Option("--rate", metavar="R", min=0.001, max=1e7, help="Requests a second to plan for.")
     ] = None,
     p95: Annotated[
         str | None, typer.Option("--p95", metavar="SPAN", help="Latency that 95% must keep: 50ms, 0.2s.")
@@ -89,7 +89,7 @@ def _measure(
     rounds: int,
 ) -> Curve:
     from coterie.config.section import name_secret
-    from coterie.scale.planning import Replica, draw_texts, measure, read_texts, save, serving
+    from coterie.scale.planning import Replica, draw_texts, measure, not_asked, read_texts, save, serving
 
     count = workers or config.gateway.workers
     ledger = _ledger(folder, config, "specialist")
@@ -102,6 +102,8 @@ def _measure(
     else:
         with serving(folder, config, workers=count) as replica:
             curve = measure(config, folder, replica, texts, **about)
+    if not requests:
+        curve = replace(curve, warnings=(*curve.warnings, *not_asked(config, folder, ledger)))
     save(folder, curve)
     return curve
 
@@ -177,8 +179,9 @@ def _show_plans(plans: list[Plan]) -> None:
         f"{best.replicas} gateway(s) of {best.workers} worker(s): {best.rate_each:.4g} requests a second each, "
         f"{best.utilisation:.0%} of the knee."
     )
-    p50, span = best.latency["p50"].value, f"{p95.low:.1f} to {p95.high:.1f} across rounds"
-    say(f"p50 {p50:.1f} ms, p95 {p95.value:.1f} ms ({span})")
+    one_round = p95.low is None or p95.high is None
+    span = "of one round: its range is unknown" if one_round else f"{p95.low:.1f} to {p95.high:.1f} across rounds"
+    say(f"p50 {best.latency['p50'].value:.1f} ms, p95 {p95.value:.1f} ms ({span})")
     for name, value, unit in (
         ("busy cores", best.cores, ""),
         ("memory", best.memory_mb, " MB"),

@@ -243,11 +243,11 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """A latency in milliseconds with the range of the rounds."""
+    """A latency in milliseconds with the range of the rounds, which is unknown after one round."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 def expected(curve: Curve, rate: float, name: str) -> Expected:
@@ -274,7 +274,8 @@ def expected(curve: Curve, rate: float, name: str) -> Expected:
         interpolate(rates, rising([point.rounds[number][name] for point in curve.points]), rate)
         for number in range(count)
     ]
-    return Expected(value=value, low=min(values, default=value), high=max(values, default=value))
+    known = len(values) > 1
+    return Expected(value=value, low=min(values) if known else None, high=max(values) if known else None)
 
 
 def rising(values: Sequence[float]) -> list[float]:

@@ -94,17 +94,7 @@ def draw_texts(config: Config, folder: Path, ledger: Ledger | None, *, seed: int
     Raises:
         InputError: no specialist has a file with texts here.
     """
-    pools: dict[str, list[str]] = {}
-    for name, section in config.specialists.items():
-        path = folder / section.data if section.data else None
-        if path is None or not path.is_file():
-            continue
-        try:
-            data = task_of(section).read_rows(section, path)
-        except DataError:
-            continue
-        if texts := [text for text in data.texts if text.strip()]:
-            pools[name] = texts
+    pools = _pools(config, folder)
     if not pools:
         raise InputError(
             f"No specialist of {str(folder)!r} has a file with texts here, so there is nothing to ask.",
@@ -122,7 +112,37 @@ def draw_texts(config: Config, folder: Path, ledger: Ledger | None, *, seed: int
         drawn.append(pools[name][places[name] % len(pools[name])])
         places[name] += 1
     shares = ", ".join(f"{name} {count / sum(weights.values()):.0%}" for name, count in weights.items())
-    return drawn, f"{shares} ({'shares of the ledger' if counts else 'even shares: the ledger is empty'})"
+    asked = sum(counts.values())
+    return drawn, f"{shares} ({f'shares of {asked:,} of the ledger' if asked else 'even shares: the ledger has none'})"
+
+
+def not_asked(config: Config, folder: Path, ledger: Ledger | None) -> tuple[str, ...]:
+    """Return a warning for each specialist with requests in the ledger, and without texts to ask."""
+    pools = _pools(config, folder)
+    rows = [row for row in (ledger.rows if ledger is not None else ()) if row.key in config.specialists]
+    total = sum(row.requests for row in rows)
+    return tuple(
+        f"{row.key!r} has {row.requests / total:.0%} of the ledger's requests and no file with texts, and was not "
+        "asked: --requests FILE names texts"
+        for row in rows
+        if row.requests and row.key not in pools
+    )
+
+
+def _pools(config: Config, folder: Path) -> dict[str, list[str]]:
+    """Return the texts of each specialist that has a file with some."""
+    pools: dict[str, list[str]] = {}
+    for name, section in config.specialists.items():
+        path = folder / section.data if section.data else None
+        if path is None or not path.is_file():
+            continue
+        try:
+            data = task_of(section).read_rows(section, path)
+        except DataError:
+            continue
+        if texts := [text for text in data.texts if text.strip()]:
+            pools[name] = texts
+    return pools
 
 
 def read_texts(path: Path) -> tuple[list[str], str]:

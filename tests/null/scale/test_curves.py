@@ -46,6 +46,13 @@ def test_between_two_points():
     assert expected(CURVE, 100.0, "p95").value == pytest.approx(80)
 
 
+def test_one_round_has_no_range():
+    """What is unknown is not shown as none."""
+    once = replace(CURVE, points=tuple(replace(point, rounds=point.rounds[:1]) for point in CURVE.points))
+    estimate = expected(once, CURVE.knee, "p95")
+    assert (estimate.low, estimate.high) == (None, None)
+
+
 def test_beyond_the_knee():
     """Nothing is said of one replica beyond its knee."""
     with pytest.raises(InputError):

@@ -13,7 +13,7 @@ from coterie.config.file import parse_config
 from coterie.errors import InputError
 from coterie.scale.application import NetworkApplication
 from coterie.scale.load import Curve, LoadStep, run_open_loop
-from coterie.scale.planning import Measurement, Replica, draw_texts, kept_up, load_curves, read_texts, save
+from coterie.scale.planning import Measurement, Replica, draw_texts, kept_up, load_curves, not_asked, read_texts, save
 from coterie.types import Ledger, LedgerRow
 from tests.null.gateway.conftest import network  # noqa: F401 - a fixture
 
@@ -148,6 +148,21 @@ def test_texts_follow_the_ledger(tmp_path):
     assert 0.4 < sum(text.startswith("one") for text in texts) / len(texts) < 0.6
     with pytest.raises(InputError):
         draw_texts(parse_config('[network]\nname = "shop"\n'), tmp_path, None, seed=0)
+
+
+def test_who_is_not_asked_is_named(tmp_path):
+    """A specialist without texts that answers a third of the requests costs what nothing measured."""
+    lines = "".join(f"text {number},{number % 2}\n" for number in range(30))
+    (tmp_path / "one.csv").write_text(f"text,label\n{lines}")
+    config = parse_config(
+        '[network]\nname = "shop"\n[specialists.one]\ntask = "classify"\ndata = "one.csv"\n'
+        '[specialists.house]\ntask = "answer"\nknowledge = ["docs"]\n[knowledge.docs]\npaths = ["docs"]\n'
+    )
+    rows = (LedgerRow(key="network", requests=3), LedgerRow(key="one", requests=2), LedgerRow(key="house", requests=1))
+    (warning,) = not_asked(config, tmp_path, Ledger(total=LedgerRow(key="", requests=3), rows=rows))
+    assert ("'house'" in warning, "33%" in warning) == (True, True)
+    assert not_asked(config, tmp_path, None) == ()
+    assert "none" in draw_texts(config, tmp_path, Ledger(total=rows[0], rows=rows[2:]), seed=0)[1]
 
 
 def test_texts_of_a_file(tmp_path):
