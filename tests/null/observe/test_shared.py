@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client.mmap_dict import MmapedDict
@@ -62,11 +64,11 @@ def test_counts_of_an_ended_worker_stay(tmp_path):
 def test_folders_of_the_killed_go(tmp_path):
     """The next server removes them, and leaves those of servers that live."""
     code = "from pathlib import Path; from coterie.observe.shared import make_folder; "
-    code += f"print(make_folder(Path({str(tmp_path)!r}))[0].name, flush=True)"
+    code += f"print(make_folder(2, Path({str(tmp_path)!r}))[0].name, flush=True)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     dead = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    first, lock = make_folder(tmp_path)
-    second, other = make_folder(tmp_path)
+    first, lock = make_folder(2, tmp_path)
+    second, other = make_folder(2, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {first.name, second.name}
     assert dead.stdout.strip() not in {first.name, second.name}
     os.close(lock)
@@ -75,6 +77,16 @@ def test_folders_of_the_killed_go(tmp_path):
 
 def test_without_a_place_in_memory(tmp_path):
     """The folder is where other temporary files are."""
-    folder, lock = make_folder(tmp_path / "none")
+    folder, lock = make_folder(2, tmp_path / "none")
     assert folder.is_dir()
     os.close(lock)
+
+
+def test_too_little_memory_for_so_many(tmp_path, monkeypatch):
+    """The 64 MB that a container has are enough for sixteen workers; more count where other temporary files are."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=64 * 2**20))
+    (memory := tmp_path / "memory").mkdir()
+    for workers, inside in ((16, True), (17, False)):
+        folder, lock = make_folder(workers, memory)
+        assert folder.is_relative_to(memory) == inside
+        os.close(lock)
