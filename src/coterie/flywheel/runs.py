@@ -537,18 +537,7 @@ class FlywheelRunner:
                 kind=_SPENT, id=self.books.new_id(), job=job.id, time=now, body={"cpu_seconds": round(took, 3)}
             )
         )
-        self._trainings.append(
-            Training(
-                specialist=job.name,
-                version=made.version,
-                time=now,
-                seconds=made.took.milliseconds / 1000,
-                cpu_seconds=made.took.cpu_seconds,
-                joules=made.took.joules,
-                joules_kind=made.took.joules_kind,
-                cost=made.took.cost,
-            )
-        )
+        self._trainings.append(_spent_on(job, made, now))
         truths = truths_of(await self.books.store.labels(job=job.id))
         versions = made.report.get("fields")
         fields = (
@@ -986,3 +975,17 @@ def _piece(found_job: FoundJob, number: int) -> str:
 
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:50]
+
+
+def _spent_on(job: KnownJob, made: TrainedSpecialist, now: float) -> Training:
+    """Return what a training took, for the ledger."""
+    return Training(
+        specialist=job.name,
+        version=made.version,
+        time=now,
+        seconds=made.took.milliseconds / 1000,
+        cpu_seconds=made.took.cpu_seconds,
+        joules=made.took.joules,
+        joules_kind=made.took.joules_kind,
+        cost=made.took.cost,
+    )

@@ -274,8 +274,8 @@ def expected(curve: Curve, rate: float, name: str) -> Expected:
         interpolate(rates, rising([point.rounds[number][name] for point in curve.points]), rate)
         for number in range(count)
     ]
-    known = len(values) > 1
-    return Expected(value=value, low=min(values) if known else None, high=max(values) if known else None)
+    low, high = (min(values), max(values)) if len(values) > 1 else (None, None)
+    return Expected(value=value, low=low, high=high)
 
 
 def rising(values: Sequence[float]) -> list[float]:
