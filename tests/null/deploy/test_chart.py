@@ -88,10 +88,13 @@ def test_pods_are_restricted():
         {"replica": 3},
         {"replicas": 1, "network": {"from": "claim"}},
         {"replicas": 1, "autoscaling": {"enabled": True}},
+        {**DATABASE, "autoscaling": {"enabled": True, "min": 8, "max": 2}},
+        {**DATABASE, "autoscaling": {"enabled": True, "min": 2, "max": 5}, "disruption": {"minAvailable": 2}},
+        {**DATABASE, "replicas": 2, "disruption": {"minAvailable": 3}},
     ],
 )
 def test_refused(values):
-    """Several replicas without a database, an unknown value, a volume without a name."""
+    """Several replicas without a database, an unknown value, a volume without a name, bounds that cannot hold."""
     with pytest.raises(helm.HelmError):
         rendered(values)
 
