@@ -49,7 +49,7 @@ BUDGETS = {
     "accounting": 1115,
     "api": 1795,  # ToolCaller; errors without the temporary folder, single pairs
     "assembly": 645,  # encoders of choices; adapters loaded ahead; MCP servers; a flywheel, and what trains there
-    "cli": 7680,  # small sums; teachers; encoders by name; import, mcp; feedback; ledger, log; workers; training rows
+    "cli": 7690,  # small sums; teachers; encoders by name; import, mcp; feedback; ledger, log; workers; training rows
     "config": 1610,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
     "console": 3655,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 595,
@@ -73,7 +73,7 @@ BUDGETS = {
     "protocols": 720,  # what reads turns; what gates read; functions; the flywheel, its calls, what is named
     "registry": 1910,  # the chain of champions and its check
     "reports": 300,
-    "rightsizing": 2025,
+    "rightsizing": 2040,
     "routing": 2840,  # one scale for likeness; the second specialist and a third, descriptions as a whole
     "runtime": 1900,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; cores; strict JSON
     "scale": 1020,  # the gateway on Ray Serve; open loops, their curves and plans

@@ -387,9 +387,6 @@ def bootstrap(
     from coterie.engines.encoders import open_encoder
     from coterie.flywheel.bootstrap import bootstrap as make_rows
     from coterie.flywheel.bootstrap import check_target, read_examples, write_bootstrapped
-    from coterie.governance.audit import open_audit
-    from coterie.governance.egress import ClearancePolicy, Gate
-    from coterie.learning.asked import AskedModel
 
     folder: Path = context.obj
     config = configured(folder)
@@ -402,14 +399,7 @@ def bootstrap(
         most = config.flywheel.money if money is None else Decimal(money)
     except InvalidOperation:
         raise InputError(f"--money is {money!r}, which is no amount.", hint="Such as --money 2.50") from None
-    model = AskedModel(
-        key=teacher,
-        model=config.models[teacher],
-        folder=folder,
-        label=config.network.default_label,
-        gate=Gate(ClearancePolicy(), audit=open_audit(config.audit, folder)),
-        currency=config.accounting.currency,
-    )
+    model = _teacher(teacher, config, folder)
     given = [] if texts is None else [line for line in _read_lines(texts) if line.strip()]
     encode = open_encoder(config.network.encoder, folder).encode if given else None
     try:
@@ -443,6 +433,22 @@ def bootstrap(
         f"{counted(len(made.rows), 'row')} in {target}; left out: {_counts(made.dropped)}.\n"
         f"{_teachers_share(model, made)}\nNext: {shell(folder, *words)}",
         as_json=as_json,
+    )
+
+
+def _teacher(key: str, config: Config, folder: Path) -> AskedModel:
+    """Return the model that is asked, behind the egress gate."""
+    from coterie.governance.audit import open_audit
+    from coterie.governance.egress import ClearancePolicy, Gate
+    from coterie.learning.asked import AskedModel
+
+    return AskedModel(
+        key=key,
+        model=config.models[key],
+        folder=folder,
+        label=config.network.default_label,
+        gate=Gate(ClearancePolicy(), audit=open_audit(config.audit, folder)),
+        currency=config.accounting.currency,
     )
 
 

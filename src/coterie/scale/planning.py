@@ -112,8 +112,8 @@ def draw_texts(config: Config, folder: Path, ledger: Ledger | None, *, seed: int
         drawn.append(pools[name][places[name] % len(pools[name])])
         places[name] += 1
     shares = ", ".join(f"{name} {count / sum(weights.values()):.0%}" for name, count in weights.items())
-    asked = sum(counts.values())
-    return drawn, f"{shares} ({f'shares of {asked:,} of the ledger' if asked else 'even shares: the ledger has none'})"
+    total = sum(counts.values())
+    return drawn, f"{shares} ({f'shares of {total:,} of the ledger' if total else 'even shares: the ledger has none'})"
 
 
 def not_asked(config: Config, folder: Path, ledger: Ledger | None) -> tuple[str, ...]:
