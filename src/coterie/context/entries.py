@@ -175,16 +175,6 @@ def why_superseded(entries: Sequence[Entry]) -> list[Superseded | None]:
     return gone[::-1]
 
 
-def versions(context: Context, name: str) -> tuple[Entry, ...]:
-    """Return all facts of a name that their producers have not retracted, newest first, contradictory ones included."""
-    log = zip(context.entries, why_superseded(context.entries), strict=True)
-    return tuple(
-        entry
-        for entry, gone in reversed(list(log))
-        if isinstance(entry.content, Fact) and entry.content.name == name and (gone is None or gone.why == "superseded")
-    )
-
-
 def known_facts(context: Context) -> frozenset[str]:
     """Return the names of the valid facts."""
     log = zip(context.entries, why_superseded(context.entries), strict=True)

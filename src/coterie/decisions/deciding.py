@@ -218,16 +218,7 @@ class Decider:
         consult: Consult,
         call: CallContext,
     ) -> Deciding:
-        """Answer questions about a state.
-
-        Args:
-            state: Text and columns of the state; it is encoded once.
-            questions: Checked questions; equal ones are answered once.
-            only: Names of all specialists and models that may be asked; empty for no limit.
-            pinned: The only specialist that may answer.
-            consult: Asks a specialist.
-            call: The caller's context.
-        """
+        """Answer questions about a state, as `QuestionAnswerer` specifies."""
         sites = [fingerprint(question) for question in questions]
         cards = {
             name: specialist.card

@@ -13,7 +13,6 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import TypeVar
 
 from coterie.accounting.energy import CallEnergy, Cards
 from coterie.config.file import ServerModel
@@ -119,7 +118,6 @@ class ServerAttempt:
 
 # --- Engine.
 
-T = TypeVar("T")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 20.0
 """Pauses in seconds: after try n, a random time up to the first pause times 2^n, at most the longest."""

@@ -250,14 +250,6 @@ def max_logit(logits: ArrayLike) -> Floats:
     return np.asarray(np.asarray(logits, dtype=float).max(axis=-1))
 
 
-def energy(logits: ArrayLike, *, temperature: float = 1.0) -> Floats:
-    """Return the negative free energy T * logsumexp(logits / T): (..., L) to (...).
-
-    Liu, Wang, Owens and Li 2020, "Energy-based Out-of-distribution Detection", equation 4 with its sign turned.
-    """
-    return np.asarray(temperature * logsumexp(np.asarray(logits, dtype=float) / temperature, axis=-1))
-
-
 def scope_threshold(scores: ArrayLike, *, false_rejection: float) -> float:
     """Return the score from which a text is in scope: at most `false_rejection` of these scores are below it.
 

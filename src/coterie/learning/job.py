@@ -20,9 +20,6 @@ from coterie.protocols import Engine
 from coterie.tuning.base import BaseEncoder, CausalBase, Checkpoints, find_base, find_causal_base
 from coterie.types import AnswerForm, Finding, Option, Rung, SpecialistCard
 
-QUICK_RUNGS: tuple[Rung, ...] = ("lexical", "embedding")
-"""Rungs that are tried unless the section names others: those that take seconds."""
-
 
 class TextEncoder(Engine, Protocol):
     """An encoder as training needs it: many texts at once, in the calling thread."""

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
@@ -103,8 +103,6 @@ async def consult_rows(
     await side_by_side(work() for _ in range(min(at_once, len(rows))))
     return [findings[i] for i in range(len(rows))]
 
-
-T = TypeVar("T")
 
 _DRAWS = 200  # of the bootstrap of a measure that is no mean
 

@@ -29,11 +29,6 @@ class RiskCoverage(NamedTuple):
     risk: Floats  # (V,)
 
 
-def accuracy(truth: ArrayLike, predicted: ArrayLike) -> float:
-    """Return the share of rows whose prediction is the truth: (N,), (N,)."""
-    return _mean(np.asarray(truth) == np.asarray(predicted))
-
-
 def macro_f1(truth: ArrayLike, predicted: ArrayLike) -> float:
     """Return the mean over labels of the harmonic mean of precision and recall: (N,), (N,).
 
@@ -102,11 +97,6 @@ def auroc(score: ArrayLike, positive: ArrayLike) -> float:
 def coverage(accepted: ArrayLike) -> float:
     """Return the share of rows whose answer was accepted: (N,)."""
     return _mean(np.asarray(accepted, dtype=bool))
-
-
-def accepted_accuracy(correct: ArrayLike, accepted: ArrayLike) -> float:
-    """Return the share of right answers among accepted ones: (N,), (N,). nan if none was accepted."""
-    return _mean(np.asarray(correct, dtype=bool)[np.asarray(accepted, dtype=bool)])
 
 
 def risk_coverage(confidence: ArrayLike, correct: ArrayLike) -> RiskCoverage:  # (N,), (N,)

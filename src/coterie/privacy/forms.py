@@ -37,7 +37,6 @@ _RUN = re.compile(rf"(?<![0-9A-Za-z]){_CODE}(?:[ -]{_CODE}){{0,16}}")
 """Numbers and codes side by side."""
 _IBAN = re.compile(r"[0-9](?<=[A-Z]{2}[0-9])(?<![^\W_][A-Z]{2}[0-9])[0-9]", re.IGNORECASE | re.ASCII)
 _CARD = re.compile(r"(?<![0-9])[0-9](?:[ -]?[0-9]){3,11}(?![0-9])")
-_DIGITS = re.compile(r"[0-9]+")
 _CARD_DIGITS = (14, 15, 16)
 _WORD = re.compile(r"(?<![0-9A-Za-z_-])[0-9A-Za-z_.-]{3,511}[0-9A-Za-z_-]")
 _LETTERS_AND_DIGITS = re.compile(r"[0-9A-Za-z]+")

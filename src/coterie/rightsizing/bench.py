@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -96,8 +96,6 @@ def _check_held_out(held_out: Dataset, section: SpecialistSection) -> None:
             hint="Give held-out rows with their labels, and for a score both outcomes: --test FILE",
         )
 
-
-T = TypeVar("T")
 
 PROBED = 300
 """Held-out rows that are asked one by one for latency and CPU time."""

@@ -379,7 +379,6 @@ def english_ordinals() -> Mapping[str, int]:
 
 SPACES = " \u00a0\u202f\u2009"
 APOSTROPHES = "'\u2019"
-_GROUPS = f".,{SPACES}{APOSTROPHES}"
 _MINUS = "-\u2212\u2013"
 FIGURES = rf"(?>\d+(?:[.,{APOSTROPHES}\u00a0\u202f\u2009 ]\d+){{0,12}})"
 """A number with any signs in it; `read_figures` decides which of them belong to it.
@@ -491,8 +490,3 @@ def find_numbers(text: str, language: str | None = None) -> list[Number]:
 def as_plain(value: Decimal) -> int | float:
     """Return an int for a whole number, else a float."""
     return int(value) if value == value.to_integral_value() else float(value)
-
-
-def knows(language: str | None) -> bool:
-    """Return whether the number format of a language is known."""
-    return bool(base(language)) and decimal_sign(language) is not None

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.context.entries import entries_of, versions, visible, why_superseded
+from coterie.context.entries import entries_of, visible, why_superseded
 from coterie.privacy.patterns import PatternDetector
 from coterie.testing import make_finding
 from coterie.types import (
@@ -65,15 +65,6 @@ def test_a_fact_after_its_retraction_stands():
 def test_a_passage_that_is_found_again_counts_once():
     """The same span of the same document counts where it was found last."""
     assert whys(passage("p"), passage("p")) == ["repeated", None]
-
-
-def test_versions_keep_what_contradicts():
-    """Facts that contradict are all there, newest first, with their confidence; those taken back are not."""
-    log = fact("a", "1"), fact("a", "2", producer="x"), fact("a", "3", producer="y"), retraction("a", producer="y")
-
-    entries = versions(Context(entries=log), "a")
-
-    assert [(entry.producer, entry.content.value) for entry in entries] == [("x", "2"), ("triage", "1")]
 
 
 def test_an_caller_sees_up_to_the_clearance():

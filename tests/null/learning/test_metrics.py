@@ -8,8 +8,6 @@ from sklearn import metrics as reference
 
 from coterie.learning.metrics import (
     Interval,
-    accepted_accuracy,
-    accuracy,
     auc_interval,
     auroc,
     bootstrap_interval,
@@ -33,12 +31,11 @@ SCORED = st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_s
 @settings(max_examples=40, deadline=None)
 @given(PAIRS)
 def test_label_figures_agree_with_scikit_learn(pairs):
-    """Accuracy and macro F1 are scikit-learn's, for words and for numbers."""
+    """Macro F1 is scikit-learn's, for words and for numbers."""
     truth, guess = (np.array(column) for column in zip(*pairs, strict=True))
     expected = reference.f1_score(truth, guess, average="macro", zero_division=0)
     numbers = [np.array([ord(label) - 97 for label in column]) for column in (truth, guess)]
 
-    assert accuracy(truth, guess) == pytest.approx(reference.accuracy_score(truth, guess))
     assert macro_f1(truth, guess) == pytest.approx(expected)
     assert macro_f1(*numbers) == pytest.approx(expected)
 
@@ -109,7 +106,6 @@ def test_acceptance_figures():
     accepted = confidence >= 0.8
 
     assert coverage(accepted) == 0.75
-    assert accepted_accuracy(correct, accepted) == pytest.approx(2 / 3)
     assert curve.threshold.tolist() == [0.9, 0.8, 0.1]
     assert curve.coverage.tolist() == [0.25, 0.75, 1]
     assert curve.risk == pytest.approx([0, 1 / 3, 0.5])
@@ -121,12 +117,12 @@ def test_no_rows_give_nan():
     """A figure of nothing is nan, without a warning."""
     empty = np.array([])
 
-    for figure in (accuracy, macro_f1, brier, auroc, ece, accepted_accuracy):
+    for figure in (macro_f1, brier, auroc, ece):
         assert np.isnan(figure(empty, empty))
     assert np.isnan(coverage(empty))
     assert risk_coverage(empty, empty).coverage.size == 0
     assert np.isnan(bootstrap_mean(empty, seed=0).low)
-    assert np.isnan(bootstrap_interval(accuracy, empty, empty, seed=0).high)
+    assert np.isnan(bootstrap_interval(macro_f1, empty, empty, seed=0).high)
 
 
 @pytest.mark.parametrize(
