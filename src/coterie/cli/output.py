@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
@@ -86,9 +87,21 @@ def say(text: str) -> None:
     typer.echo(clean(text))
 
 
+@contextmanager
+def optional() -> Iterator[None]:
+    """Print what may be lost: a log on a full disk ends no training and no worker. A closed pipe ends the command."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError:
+        return
+
+
 def remark(text: str) -> None:
-    """Print a line beside the result, on standard error."""
-    typer.echo(clean(text), err=True)
+    """Print a line beside the result, on standard error. A line for which there is no space ends nothing."""
+    with optional():
+        typer.echo(clean(text), err=True)
 
 
 def warn(warnings: Iterable[str]) -> None:

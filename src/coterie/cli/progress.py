@@ -25,7 +25,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from coterie.cli.output import clean, console, remark
+from coterie.cli.output import clean, console, optional, remark
 
 
 def say_fine_tuning_is_kept(folder: Path) -> bool:
@@ -83,7 +83,8 @@ class TerminalProgress(_Bars):
         self._close()
         line = f"{self._what}: {note}" if note else self._what
         line += f" ({time.monotonic() - self._since:.1f} s)"
-        self._bars.console.print(clean(line), markup=False, highlight=False, soft_wrap=True)
+        with optional():
+            self._bars.console.print(clean(line), markup=False, highlight=False, soft_wrap=True)
 
     def _close(self) -> None:
         if self._task is not None:
