@@ -116,6 +116,23 @@ class RequestReading:
     text: str
     orders: tuple[str, ...] = ()
     """Orders to the router itself, which were left out."""
+    mended: tuple[str, str] = ("", "")
+    """The text before and after typing errors were corrected in it; empty where none were."""
+
+    def as_written(self, piece: str) -> str:
+        """Return a piece of the corrected text as it was written: corrections change words, and join or part none."""
+        written, mended = self.mended
+        start = mended.find(piece) if mended else -1
+        if start < 0:
+            return piece
+        end, words = start + len(piece), zip(_spans(mended), _spans(written), strict=True)
+        inside = [(own, other) for own, other in words if own[1] > start and own[0] < end]
+        (first, first_written), (last, last_written) = inside[0], inside[-1]
+        return written[first_written[0] + start - first[0] : last_written[1] - (last[1] - end)]
+
+
+def _spans(text: str) -> list[tuple[int, int]]:
+    return [match.span() for match in re.finditer(r"\S+", text)]
 
 
 class RequestReader:

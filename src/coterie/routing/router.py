@@ -251,6 +251,8 @@ class LearnedRouter:
         if matches_asked == [matches[root]] or (orders and len(matches_asked) == 1):
             # One specialist gets the text as it is: what was left out of the reading may matter to it.
             matches_asked = [replace(matches_asked[0], text=request.text)]
+        else:
+            matches_asked = [replace(match, text=reading.as_written(match.text)) for match in matches_asked]
         scores = {name: round(fit.p_value, 4) for name, fit in matches[root].fits.items()}
         if by_columns:
             matches_asked = [match for match in matches_asked if not _about_columns(match)]
@@ -388,6 +390,7 @@ class LearnedRouter:
         outputs, steps = await self._encode(readings, request, call, states=True)
         clearest = self._clearest(outputs)
         text, output = readings[clearest], outputs[clearest]
+        reading = replace(reading, mended=(reading.text, text) if clearest else ("", ""))
         spans = self._reader.clauses(text) if self._order_sense is not None else []
         orders = self._orders_in(text, output, spans)
         rest = _without(text, orders) if orders else ""

@@ -97,6 +97,19 @@ async def test_two_requests_however_joined(router, joiner):
     assert routed[1][1] == "bake soup flour dinner"
 
 
+async def test_a_piece_is_asked_about_as_it_was_written(tools, profiles):
+    """Typing errors are corrected for the route alone: who is asked may know the word that nobody else does."""
+    cards = {name: tools.card(name) for name in profiles}
+    words = [word for known in WORDS.values() for word in known]
+    router = LearnedRouter(
+        cards=cards, profiles=profiles, encoder=Reader(), false_rejection=0.04, words=[*words, "please"]
+    )
+
+    routed = await parts(router, "please stolen card blocked acount, and bake soup flour dinnr.")
+
+    assert routed == [("bank", "please stolen card blocked acount"), ("food", "bake soup flour dinnr.")]
+
+
 async def test_an_aside_belongs_to_what_is_before_it(router):
     """What a follow-up question was given back, in brackets at its end, is no request of its own."""
     routed = await parts(router, "my stolen card blocked account pin? (bake soup flour)")
