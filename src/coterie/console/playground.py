@@ -19,13 +19,14 @@ from coterie.console.traffic import about_trace, run_app, shown_trace
 from coterie.console.visits import LABELS, Visit, chosen
 from coterie.errors import InputError
 from coterie.gateway.access import Caller
-from coterie.gateway.connection import TRACE_HEADER, encode
+from coterie.gateway.connection import encode
 from coterie.gateway.decisions.translation import decide_openai
 from coterie.gateway.openai.completions import complete_chat
 from coterie.gateway.openai.direct import chat_directly
 from coterie.gateway.openai.relay import may_relay, relaying
 from coterie.gateway.openai.translation import ROUTED
 from coterie.gateway.work import Gateway, Work
+from coterie.observe.plain import TRACE_HEADER
 from coterie.store.content import is_dropped
 from coterie.text.segmentation import asks
 from coterie.types import Trace

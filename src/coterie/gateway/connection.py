@@ -181,9 +181,6 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 DONE = b"data: [DONE]\n\n"
 """End mark of a stream."""
 
-TRACE_HEADER = "x-coterie-trace"
-"""Header with the trace of an answer."""
-
 
 class JSONBody(Response):
     """A JSON response."""

@@ -32,8 +32,8 @@ from coterie.errors import (
     SetupError,
     UnknownSpecialist,
 )
-from coterie.observe.plain import EGRESS_HEADER
-from coterie.types import noted_egress
+from coterie.observe.plain import EGRESS_HEADER, TRACE_HEADER
+from coterie.types import noted_egress, noted_trace
 
 _log = logging.getLogger("coterie.gateway")
 
@@ -220,6 +220,8 @@ def error_response(error: Exception) -> ErrorResponse:
     """Return the response to any error raised while serving a request, with a record of what was sent by then."""
     response = _response_to(error)
     response.headers[EGRESS_HEADER] = noted_egress(error)
+    if trace := noted_trace(error):
+        response.headers[TRACE_HEADER] = trace
     return response
 
 

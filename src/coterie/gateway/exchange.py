@@ -13,12 +13,12 @@ from typing import Any, Literal, Protocol
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from coterie.gateway.connection import TRACE_HEADER, ClientGone, JSONBody, send_event
+from coterie.gateway.connection import ClientGone, JSONBody, send_event
 from coterie.gateway.errors import ErrorResponse, WireError, error_response
 from coterie.gateway.work import Gateway
 from coterie.generalist.generalist import NAME
 from coterie.governance.egress import leaves
-from coterie.observe.plain import EGRESS_HEADER
+from coterie.observe.plain import EGRESS_HEADER, TRACE_HEADER
 from coterie.types import EGRESS_IN_STREAM, Answer, Delta, Request, Trace
 
 IGNORED_HEADER = "x-coterie-ignored"

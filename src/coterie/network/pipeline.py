@@ -186,7 +186,7 @@ class Pipeline(ABC):
             with state.attending(self.overhead):
                 yield
         except Exception as error:
-            note_egress(error, state.call.outgoing)
+            note_egress(error, state.call.outgoing, trace=state.id if state.is_recorded(error) else "")
             raise
         finally:
             if state.reserved:

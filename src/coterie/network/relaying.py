@@ -221,7 +221,7 @@ async def relay(
             await _settle(network, course)
             _leave(network, entered, course)
     except (asyncio.CancelledError, GeneratorExit, Exception) as error:
-        note_egress(error, call.outgoing)
+        note_egress(error, call.outgoing, trace=trace_id if call.egress or call.outgoing else "")
         if (call.egress or call.outgoing) and not course.settled:  # what may have left is recorded however it ended
             await to_the_end(_settle(network, course))
         raise

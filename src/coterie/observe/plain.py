@@ -9,6 +9,9 @@ from coterie.types import Decisions, Egress, Finding, Trace
 EGRESS_HEADER = "x-coterie-egress"
 """HTTP header that lists the egresses of an answer, as in `Trace.egress_summary`."""
 
+TRACE_HEADER = "x-coterie-trace"
+"""HTTP header with the id of the trace of an answer, or of an error of which one is kept."""
+
 
 def without_egress_text(trace: Trace) -> Trace:
     """Return the trace without the texts that left, which are shown on request only."""

@@ -49,7 +49,15 @@ from coterie.types.context import (
     ViewRecord,
 )
 from coterie.types.decision import NO, YES, Deciding, Decision, DecisionMethod, Option, Question, QuestionKind
-from coterie.types.egress import EGRESS_IN_STREAM, NOT_SENT, Egress, note_egress, noted_egress, summarise_egress
+from coterie.types.egress import (
+    EGRESS_IN_STREAM,
+    NOT_SENT,
+    Egress,
+    note_egress,
+    noted_egress,
+    noted_trace,
+    summarise_egress,
+)
 from coterie.types.engine import Failure, Output, Prompt, RelayHead
 from coterie.types.finding import Citation, Contradiction, Evidence, Field, Finding, Flow, Step, Verdict
 from coterie.types.flywheel import (
@@ -229,6 +237,7 @@ __all__ = [
     "label_without_pii",
     "note_egress",
     "noted_egress",
+    "noted_trace",
     "summarise_egress",
     "total_usage",
     "worded",

@@ -55,9 +55,20 @@ def summarise_egress(egress: Iterable[Egress]) -> str:
     return ", ".join(described) or "none"
 
 
-def note_egress(error: BaseException, egress: Mapping[str, Egress] | None) -> None:
-    """Note on an error what had left when it was raised, for the code that reports it to the caller."""
-    error.__dict__["egress"] = summarise_egress((egress or {}).values())
+def note_egress(error: BaseException, egress: Mapping[str, Egress] | None, *, trace: str = "") -> None:
+    """Note on an error what had left when it was raised, for the code that reports it to the caller.
+
+    Args:
+        error: The error.
+        egress: What had left, by id.
+        trace: Id of the request's trace; empty if none is kept.
+    """
+    error.__dict__ |= {"egress": summarise_egress((egress or {}).values()), "trace": trace}
+
+
+def noted_trace(error: BaseException) -> str:
+    """Return the id of the trace of a request that ended with an error; empty if none is kept."""
+    return str(error.__dict__.get("trace", ""))
 
 
 def noted_egress(error: BaseException) -> str:

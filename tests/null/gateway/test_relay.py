@@ -96,6 +96,9 @@ async def test_a_refusal_of_the_server_is_passed_on(client, relayed, upstream):
     upstream.status, upstream.answer = 401, b'{"error": {"message": "bad key sk-123"}}'
     response = await client().post("/v1/chat/completions", content=ODD)
     assert (response.status_code, "sk-123" in response.text) == (502, False)
+    assert response.headers["x-coterie-trace"] in relayed.store.settled
+    silent = await client().post("/v1/chat/completions", json={"model": "coterie", "messages": []})
+    assert "x-coterie-trace" not in silent.headers
 
 
 async def test_a_redirect_of_the_server_is_our_mistake(client, relayed, upstream):

@@ -10,12 +10,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coterie.decisions.questions import check_questions
 from coterie.gateway.access import Caller
-from coterie.gateway.connection import TRACE_HEADER, JSONBody
+from coterie.gateway.connection import JSONBody
 from coterie.gateway.errors import WireError
 from coterie.gateway.exchange import ignored_header
 from coterie.gateway.openai.translation import pinned_specialist, unread_options
 from coterie.gateway.work import Gateway
-from coterie.observe.plain import EGRESS_HEADER
+from coterie.observe.plain import EGRESS_HEADER, TRACE_HEADER
 from coterie.runtime.codec import Json
 from coterie.types import Decisions, Label, Question, Request
 

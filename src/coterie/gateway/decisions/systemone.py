@@ -17,7 +17,7 @@ from coterie.gateway.decisions.answering import DecisionExtension, deciding, req
 from coterie.gateway.errors import ErrorResponse, WireError, error_response
 from coterie.gateway.wire import read_wire
 from coterie.gateway.work import Gateway
-from coterie.observe.plain import EGRESS_HEADER, summarise_decisions
+from coterie.observe.plain import EGRESS_HEADER, TRACE_HEADER, summarise_decisions
 from coterie.runtime.codec import Json
 from coterie.text.records import render_record
 from coterie.types import Decision, Decisions, Option, Question, noted_egress
@@ -215,7 +215,7 @@ def systemone_error(error: Exception) -> Response:
     kind = _TYPES.get(shown.status_code, shown.error["code"])
     kept = {
         name: shown.headers[name]
-        for name in ("retry-after", "www-authenticate", EGRESS_HEADER)
+        for name in ("retry-after", "www-authenticate", EGRESS_HEADER, TRACE_HEADER)
         if name in shown.headers
     }
     return SystemOneErrorResponse(shown.status_code, {"error_type": kind, "message": shown.error["message"]}, kept)

@@ -16,7 +16,7 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coterie.gateway.access import Caller
-from coterie.gateway.connection import TRACE_HEADER, encode, send_event
+from coterie.gateway.connection import encode, send_event
 from coterie.gateway.errors import WireError
 from coterie.gateway.exchange import STREAM_HEADERS, failing_in_stream
 from coterie.gateway.openai.relay import Form, Relay, own_options
@@ -35,6 +35,7 @@ from coterie.gateway.openai.translation import (
 from coterie.gateway.wire import ChatMessage, ChatRequest, read_wire
 from coterie.gateway.work import Gateway
 from coterie.network.relaying import RelayAnswer
+from coterie.observe.plain import TRACE_HEADER
 from coterie.structured.functions import ROOM, read_reply, reply_schema, told_of, written_calls
 from coterie.structured.schema import Node, decodable, read_answer
 from coterie.types import RelayHead

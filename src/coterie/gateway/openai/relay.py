@@ -15,14 +15,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coterie.config.section import Money
 from coterie.gateway.access import Caller
-from coterie.gateway.connection import TRACE_HEADER, send_event
+from coterie.gateway.connection import send_event
 from coterie.gateway.errors import WireError
 from coterie.gateway.exchange import AnswerFormat, ignored_header, written
 from coterie.gateway.openai.translation import ROUTED
 from coterie.gateway.wire import Wire
 from coterie.gateway.work import Gateway
 from coterie.network.relaying import RelayAnswer, Relayed, read_body
-from coterie.observe.plain import EGRESS_HEADER
+from coterie.observe.plain import EGRESS_HEADER, TRACE_HEADER
 from coterie.types import Label, Principal, RelayHead
 
 LABEL_HEADER = "x-coterie-label"
