@@ -206,8 +206,9 @@ def without_effect(wire: BaseModel) -> frozenset[str]:
     given = {name: getattr(wire, name) for name in wire.model_fields_set} | (wire.model_extra or {})
     options = unread_options(getattr(given.get("stream_options"), "model_extra", None))
     names = (name for name, value in given.items() if name not in _ACTING and is_set(value))
-    whole = {"stream_options"} if given.get("stream_options") and not given.get("stream") else set()
-    return frozenset(names) | {f"stream_options.{name}" for name in options} | whole
+    if getattr(given.get("stream_options"), "include_usage", False) and not given.get("stream"):
+        options |= {"include_usage"}
+    return frozenset(names) | {f"stream_options.{name}" for name in options}
 
 
 def is_set(value: object) -> bool:
