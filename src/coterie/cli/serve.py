@@ -118,10 +118,9 @@ def _supervise(
         )
     from coterie.observe.shared import make_folder, release, reserve
 
-    me, (counted, _) = (
-        os.getpid(),
-        make_folder(section.workers),
-    )  # before the library is imported: all workers count there
+    me = os.getpid()
+    counted, _ = make_folder(section.workers)  # before the library is imported: all workers count there
+    reserve(counted)  # the supervisor counts, too
     for library in ("OPENBLAS", "OMP", "MKL"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")  # a process with threads cannot be forked
     import coterie.assembly  # noqa: F401 - what workers need is imported here, once, and its memory is shared

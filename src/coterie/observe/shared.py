@@ -27,13 +27,13 @@ _PREFIX = "coterie-"
 def make_folder(workers: int, memory: Path = _MEMORY) -> tuple[Path, int]:
     """Make the folder, name it to prometheus_client, and return it with the descriptor that holds its lock.
 
-    It is in memory if twice the space of so many workers is free there; a container often has 64 MB.
+    It is in memory if twice the space of the workers and the supervisor is free there; a container often has 64 MB.
 
     Processes that are forked later hold the lock too. Folders whose processes are all gone, as after kill -9, are
     removed. Call it before prometheus_client is imported.
     """
     try:
-        fits = shutil.disk_usage(memory).free >= 2 * workers * len(_KINDS) * _BYTES
+        fits = shutil.disk_usage(memory).free >= 2 * (workers + 1) * len(_KINDS) * _BYTES
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=memory if fits else None))
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX))

@@ -83,10 +83,10 @@ def test_without_a_place_in_memory(tmp_path):
 
 
 def test_too_little_memory_for_so_many(tmp_path, monkeypatch):
-    """The 64 MB that a container has are enough for sixteen workers; more count where other temporary files are."""
+    """The 64 MB that a container has are enough for fifteen workers; more count where other temporary files are."""
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=64 * 2**20))
     (memory := tmp_path / "memory").mkdir()
-    for workers, inside in ((16, True), (17, False)):
+    for workers, inside in ((15, True), (16, False)):
         folder, lock = make_folder(workers, memory)
         assert folder.is_relative_to(memory) == inside
         os.close(lock)
