@@ -80,7 +80,7 @@ BUDGETS = {
     "specialists": 410,
     "store": 4240,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
     "structured": 1180,  # what did not fit; who is named; schemas read, checked, bounded for decoding; nesting
-    "tasks": 19347,  # words that tables overlook; contradicted as sure as alone; drafts; kinds of columns; calls
+    "tasks": 19380,  # words that tables overlook; a follow-up's own; contradictions; kinds of columns; calls
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
     "text": 2430,  # who says "we"; tags; an automaton for n-grams; a normaliser with the way back; tables are data
     "training": 510,  # candidates that serve nobody

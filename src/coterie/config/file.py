@@ -635,7 +635,7 @@ def _explain(problem: Any, document: dict[str, Any]) -> str:
     valid = _valid_keys(problem["loc"][:-1], document)
     if wrong := _of_another(problem["loc"], document, valid):
         return f"{key_path}: {wrong}"
-    near = difflib.get_close_matches(str(problem["loc"][-1]), valid, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(problem["loc"][-1]), valid, n=1, cutoff=0.6)
     suggestion = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}"
     return f"{key_path}: unknown key; {suggestion}"
 

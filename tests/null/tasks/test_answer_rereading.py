@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from coterie.engines.reading import PassageRead
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.answer.contradictions import find_rivals
 from coterie.tasks.answer.default import Proven, load_defaults, proven_at
@@ -326,3 +327,54 @@ def test_words_that_a_table_does_not_say_decide_where_no_cell_answers(question, 
     [row] = [sentence for sentence in seen.sentences if "Weekend" in sentence.text]
 
     assert overlooked_words(seen, SimpleNamespace(cited=[row]), Likes(likes)) == words
+
+
+@pytest.mark.parametrize(
+    ("likes", "elsewhere", "answer"),
+    [
+        ({"open": 3.0, "Sundays": 2.5}, "", "On Sundays it is closed."),
+        ({"open": 3.0}, "", "The pool is open from 9 to 18."),  # what has the words of the turn is no answer
+        ({"open": 3.0, "Sundays": 2.5}, "On Sundays we rest.", "The pool is open from 9 to 18."),  # words of many
+    ],
+)
+async def test_a_follow_up_is_answered_by_a_sentence_with_words_of_its_own(likes, elsewhere, answer):
+    """All that the conversation gives back to it and nothing of the turn itself answers the question before."""
+
+    class LikesSeveral(Likes):
+        def read(self, question, sentences):
+            scores = np.array(
+                [max((likes[word] for word in likes if word in text), default=-3.0) for text in sentences]
+            )
+            return PassageRead(scores, float(scores.max()))
+
+    texts = [text for text in ("The pool is open from 9 to 18. On Sundays it is closed.", elsewhere) if text]
+    seen = ContextView(
+        entries=tuple(
+            Entry(content=content, producer="index", label=Label.PUBLIC, time=0.0) for content in several(*texts)
+        )
+    )
+    follow_up = Task(text="And on Sundays? (when is the pool open)", asked="And on Sundays?", rewritten=True)
+
+    finding = await specialist(LikesSeveral("open")).consult(follow_up, seen)
+
+    assert [citation.text for citation in finding.citations] == [answer]
+
+
+def test_the_column_of_a_follow_up_is_that_of_its_own_words():
+    """The question before asked for a teacher; the turn asks for something else, which the model knows by itself."""
+
+    class Prices(Likes):
+        def read(self, question, sentences):
+            likes = "Price" if "teaches" not in question else "Teacher"
+            scores = np.array([3.0 if likes in text else -3.0 for text in sentences])
+            return PassageRead(scores, float(scores.max()))
+
+    turn = "What does it cost?"
+    seen = survey(
+        f"{turn} (teacher teaches engraving)",
+        [passage("Course: Engraving\nTeacher: Ada\nPrice: 17 euro\n\nCourse: Mosaic\nTeacher: Bo\nPrice: 9 euro")],
+        turn=turn,
+    )
+    row = next(sentence for sentence in seen.sentences if "Engraving" in sentence.text)
+
+    assert list(read_columns(seen, SimpleNamespace(cited=[row]), Prices("")).values()) == ["Price"]

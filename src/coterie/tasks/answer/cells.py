@@ -260,6 +260,25 @@ def akin(one: str, other: str) -> bool:
     return begins or (len(short) >= _INSIDE and short in long)
 
 
+def own_rows(sentences: Sequence[Sentence], best: Sentence, turn: str, language: str) -> np.ndarray | None:
+    """Return the places (K,) of the sentences with most of a follow-up's own words; None if the best one has any.
+
+    None as well if they are of several documents: words that many use ("What does it cost?") name no thing.
+    What a conversation gives back to a turn ("and on Sundays? (when is the pool open)") may say more than the turn, and
+    a sentence with all of that and nothing of the turn answers the question before.
+    """
+    own = set(cached_terms(turn, language))
+
+    def said(sentence: Sentence) -> int:
+        words = {*cached_terms(sentence.said, language), *cached_terms(sentence.passage.heading, language)}
+        return sum(any(akin(term, other) for other in words) for term in own)
+
+    counts = np.array([said(sentence) for sentence in sentences])
+    rows = np.flatnonzero(counts == counts.max())
+    documents = {(sentences[row].passage.index, sentences[row].passage.document) for row in rows.tolist()}
+    return None if said(best) or not counts.any() or len(documents) > 1 else rows
+
+
 def best_row(scores: np.ndarray, tables: np.ndarray, matched: np.ndarray) -> np.ndarray:  # (S,) each
     """Return the scores; swap those of the best row and of another row of its table that matches more of the question.
 

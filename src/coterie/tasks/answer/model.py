@@ -29,7 +29,7 @@ from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
 from coterie.specialists.acceptance import Acceptance, abstention
 from coterie.specialists.artefacts import model_of
-from coterie.tasks.answer.cells import asks_for_another, named, other_number
+from coterie.tasks.answer.cells import asks_for_another, named, other_number, own_rows
 from coterie.tasks.answer.choosing import Choosing, SentenceChooser
 from coterie.tasks.answer.contradictions import find_rivals, unopposed, values_of
 from coterie.tasks.answer.default import load_defaults, proven_at
@@ -76,6 +76,8 @@ _NEAR_ENOUGH = 0.28
 Chosen on ten pages, checked on eight others (docs/decisions/097): random letters and small talk stay below, questions
 that the pages do not answer are mostly above.
 """
+_MEANT = 0.5
+"""Probability of an answer from which the sentences with a follow-up's own words are the ones that it means."""
 _LONG = 8_000
 """Characters of linear work that a reading counts as: it never runs on the event loop."""
 _READER = "reading"
@@ -179,15 +181,22 @@ class AnswerSpecialist:
         if reading is None:
             return replace(abstention(self.card.name, task, Reason("abstain.no_sentence")), steps=steps)
 
-        def first(rows: np.ndarray) -> AnswerReading | None:
-            return self.reader.read(seen.take(rows), question, None if vectors is None else vectors[rows])
-
+        reading, looking = await self._looks(seen, reading, question, vectors)
+        rows = (
+            await aside(size, partial(own_rows, seen.sentences, reading.cited[0], turn, seen.language))
+            if turn
+            else None
+        )
+        if rows is not None:
+            nearer, their = seen.take(rows), None if vectors is None else vectors[rows]
+            own = await aside(size, partial(self.reader.read, nearer, question, their))
+            if own is not None:
+                own, more = await self._looks(nearer, own, question, their)
+                looking += more
+                if own.right >= _MEANT:
+                    reading, seen, vectors = own, nearer, their
         if self.rereading is not None and self.model is not None:
-            again = partial(_timed, self.rereading.look, seen, reading, self.model, first)
-            second, looking = await aside(_LONG, again)
-            reading, steps = second, (*steps, Step(producer=self.card.name, engine=_READER, usage=looking))
-        else:
-            reading = await aside(size, partial(unopposed, reading, seen, first))
+            steps = (*steps, Step(producer=self.card.name, engine=_READER, usage=looking))
         third = await self._third(reading, seen, label, label_without_pii(task, *view.entries), call)
         reading, steps = third.reading, (*steps, *third.steps)
         nearest = None
@@ -207,6 +216,18 @@ class AnswerSpecialist:
             return finding  # what is not sure enough to be quoted, or is contradicted, is not said in other words
         written = await self.writer.write(task, reading, seen, label, label_without_pii(task, *view.entries), call=call)
         return self._worded(finding, written)
+
+    async def _looks(
+        self, seen: SentenceSurvey, reading: AnswerReading, question: np.ndarray | None, vectors: np.ndarray | None
+    ) -> tuple[AnswerReading, Usage]:
+        """Return the reading after the reading model, where there is one, with its usage; a contradiction is no gap."""
+
+        def first(rows: np.ndarray) -> AnswerReading | None:
+            return self.reader.read(seen.take(rows), question, None if vectors is None else vectors[rows])
+
+        if self.rereading is None or self.model is None:
+            return await aside(_LONG, partial(unopposed, reading, seen, first)), Usage()
+        return await aside(_LONG, partial(_timed, self.rereading.look, seen, reading, self.model, first))
 
     async def _third(
         self,

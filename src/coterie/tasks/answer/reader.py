@@ -53,6 +53,8 @@ class SentenceSurvey:
     words: Floats  # (S, len(LEXICAL))
     language: str = "en"
     """The question's language."""
+    turn: str = ""
+    """The original wording of a follow-up; empty for other questions."""
     tables: Floats | None = None  # (S,) int: the table that each is a row of, -1 for none
     matched: Floats | None = None  # (S,): see `Cells`
     told: Floats | None = None  # (S,): see `Cells`
@@ -148,6 +150,7 @@ def survey(
         sentences=tuple(sentences),
         words=lexical_features(question, sentences, language, matched=cells.said),
         language=language,
+        turn=turn,
         tables=cells.tables,
         matched=cells.matched,
         told=cells.told,

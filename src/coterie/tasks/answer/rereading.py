@@ -228,7 +228,8 @@ def read_columns(seen: SentenceSurvey, reading: AnswerReading, reader: PassageRe
     cells = {name: values[name] for name in seen.columns[int(seen.tables[at])] if name not in dict(named_pairs)}
     if len(cells) < 2:
         return {}
-    read = _cell_odds(seen, named_pairs, cells, reader)
+    turn = seen.turn or seen.question  # of "What does it cost? (who teaches)" the turn says what is asked for
+    read = _cell_odds(turn, named_pairs, cells, reader)
     second, first = np.argsort(read)[-2:]
     sure, cells_told = list(cells)[first], dict(asks.cells)
     if read[first] - read[second] < SURE_COLUMN or sure in cells_told:
@@ -236,7 +237,7 @@ def read_columns(seen: SentenceSurvey, reading: AnswerReading, reader: PassageRe
     language = language_of(best.passage.text, seen.language)
     kinds = {kind for cell in cells_told.values() for kind, _ in typed_spans(cell, language)}
     own = {kind for kind, _ in typed_spans(cells[sure], language)}
-    exact = any(is_named(name, seen.question, seen.language) for name in cells_told)
+    exact = any(is_named(name, turn, seen.language) for name in cells_told)
     return {} if exact and (kinds & own or kinds == own) else {at: sure}
 
 
@@ -259,16 +260,14 @@ def overlooked_words(seen: SentenceSurvey, reading: AnswerReading, reader: Passa
     cells = {name: cell for name, cell in row if name not in dict(named_pairs)}
     if len(cells) < 2:
         return ()
-    second, first = np.sort(_cell_odds(seen, named_pairs, cells, reader))[-2:]
+    second, first = np.sort(_cell_odds(seen.question, named_pairs, cells, reader))[-2:]
     return tuple(words) if first < CELL_ANSWERS and first - second < CELL_LEADS else ()
 
 
-def _cell_odds(
-    seen: SentenceSurvey, named_pairs: Sequence[Pair], cells: Mapping[str, str], reader: PassageReader
-) -> Floats:
+def _cell_odds(question: str, named_pairs: Sequence[Pair], cells: Mapping[str, str], reader: PassageReader) -> Floats:
     """Return the model's log-odds of each cell, read as a sentence after the identifying cells of its row."""
     above = "; ".join(": ".join(filter(None, pair)) for pair in named_pairs)
-    return reader.read(seen.question, [f"{above}; {name}: {cell}" for name, cell in cells.items()]).sentences
+    return reader.read(question, [f"{above}; {name}: {cell}" for name, cell in cells.items()]).sentences
 
 
 def _passages(seen: SentenceSurvey) -> dict[int, list[int]]:
