@@ -209,6 +209,65 @@ def moved(text: str, lang: str) -> str:
     return joined[:1].upper() + joined[1:] + end
 
 
+def passages_across() -> Iterator[dict]:
+    """MLQA: a passage, and a question with its own answer or another one, in another language.
+
+    A question is kept aside where its passage in any language is.
+    """
+    of_id: dict[str, dict[str, tuple[dict, dict]]] = collections.defaultdict(dict)
+    for p in load.read("qa/mlqa_dev/mlqa_dev.jsonl.gz"):
+        for q in p["qas"]:
+            of_id[q["id"]][p["lang"]] = (p, q)
+    pool: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
+    for of in of_id.values():
+        for lang, (p, q) in of.items():
+            pool[lang, p["title"]].append(q["a"][0][0])
+    for _, of in sorted(of_id.items()):
+        if len(of) == 1:
+            continue
+        of_source, of_claim = RANDOM.sample(sorted(of), 2)
+        p, q = of[of_source]
+        answer, start = q["a"][0]
+        cut = load.sentences(p["context"])
+        k = max((i for i, (at, _) in enumerate(cut) if at <= start), default=0)
+        source = " ".join(s for _, s in cut[max(0, k - RANDOM.randrange(2)) : k + 1 + RANDOM.randrange(2)])
+        claim_page, claim_question = of[of_claim]
+        question, own = claim_question["q"].get(of_claim), claim_question["a"][0][0]
+        others = [a for a in pool[of_claim, claim_page["title"]] if a not in own and own not in a and len(a) < 60]
+        if question is None or len(own) > 80 or answer not in source:
+            continue
+        wrong = bool(others) and RANDOM.random() < 0.55
+        claim = f"{question} {RANDOM.choice(others) if wrong else own}"
+        result = row("mlqa_across", f"{of_source}>{of_claim}", "", (source, claim), "not" if wrong else "supported")
+        yield result | {"held": any(aside("made" + page["title"]) for page, _ in of.values())}
+
+
+def requests_across() -> Iterator[dict]:
+    """xSID, validation part: a request and its translation, or that of another request of the same intent."""
+    requests: dict[str, dict[str, dict]] = collections.defaultdict(dict)
+    for r in load.read("intents/xsid/xsid.jsonl.gz"):
+        if r["split"] == "valid":
+            requests[r["en"] or r["text"]][r["lang"]] = r
+    by_intent: dict[str, list[str]] = collections.defaultdict(list)
+    for text, of_request in sorted(requests.items()):
+        by_intent[next(iter(of_request.values()))["intent"]].append(text)
+    for text, of_request in sorted(requests.items()):
+        for _ in range(8):
+            one, two = RANDOM.choice(sorted(of_request)), RANDOM.choice(sorted(of_request))
+            others = [t for t in by_intent[of_request[one]["intent"]] if two in requests[t] and words(t) - words(text)]
+            if one == two:
+                continue
+            wrong = bool(others) and RANDOM.random() < 0.5
+            claim = requests[RANDOM.choice(others)][two]["text"] if wrong else of_request[two]["text"]
+            pair = (of_request[one]["text"], claim)
+            yield row("xsid_across", f"{one}>{two}", "xsid" + text, pair, "not" if wrong else "supported")
+
+
+def words(text: str) -> set[str]:
+    """Its words, in small letters."""
+    return set(re.findall(r"\w+", text.casefold()))
+
+
 def divided() -> Iterator[dict]:
     """WikiSplit: a long sentence and its two short ones, where one has the words of the other; some changed."""
     rows = load.read("compound/wikisplit/wikisplit.jsonl.gz")
@@ -319,7 +378,7 @@ def main() -> None:
     for drawn in (RANDOM, corpus.RANDOM):
         drawn.seed(int(sys.argv[3]) if len(sys.argv) > 3 else SEED)
     tokenizer = Tokenizer.from_file(str(Path(sys.argv[1]) / "tokenizer.json"))
-    rows = [*paraphrases(), *judged(), *divided(), *made()]
+    rows = [*paraphrases(), *judged(), *passages_across(), *requests_across(), *divided(), *made()]
     rows = [r for r in rows if r["p"].strip() and r["c"].strip()]
     sizes = [len(e.ids) for e in tokenizer.encode_batch([r["p"] + " " + r["c"] for r in rows])]
     tokens: collections.Counter[str] = collections.Counter()
