@@ -202,6 +202,11 @@ class OwnTexts:
         return "\n".join(map(normal, self._texts))
 
 
+def own_texts(texts: tuple[str, ...]) -> OwnTexts:
+    """Return the sent texts in the form in which values are searched; stages of a request import no class."""
+    return OwnTexts(texts)
+
+
 def _within_word(pair: str) -> bool:
     """Return whether two characters are letters of one word.
 

@@ -15,7 +15,7 @@ from coterie.generalist.reading import READER
 from coterie.governance.audit_events import refusals_noted
 from coterie.governance.disguise import Sighting, sight, worth_a_thread
 from coterie.governance.injection import suspect
-from coterie.governance.pseudonyms import OwnTexts, texts_of
+from coterie.governance.pseudonyms import own_texts, texts_of
 from coterie.limits.allowance import request_allowance
 from coterie.network.gathering import fetch, hidden
 from coterie.network.outcomes import LONGEST_DOCUMENT, check_document, label_of
@@ -160,7 +160,7 @@ class Admission:
         context = visible(whole, clearance)
         call = replace(
             call,
-            sent=OwnTexts((*texts_of(request), *brought)),
+            sent=own_texts((*texts_of(request), *brought)),
             released=request.release is not None,
             pseudonyms=self.pseudonyms.of(request.tenant, request.session, begun=bool(whole.entries)),
         )

@@ -269,14 +269,14 @@ def own_rows(sentences: Sequence[Sentence], best: Sentence, turn: str, language:
     """
     own = set(cached_terms(turn, language))
 
-    def said(sentence: Sentence) -> int:
+    def count_own(sentence: Sentence) -> int:
         words = {*cached_terms(sentence.said, language), *cached_terms(sentence.passage.heading, language)}
         return sum(any(akin(term, other) for other in words) for term in own)
 
-    counts = np.array([said(sentence) for sentence in sentences])
+    counts = np.array([count_own(sentence) for sentence in sentences])
     rows = np.flatnonzero(counts == counts.max())
     documents = {(sentences[row].passage.index, sentences[row].passage.document) for row in rows.tolist()}
-    return None if said(best) or not counts.any() or len(documents) > 1 else rows
+    return None if count_own(best) or not counts.any() or len(documents) > 1 else rows
 
 
 def best_row(scores: np.ndarray, tables: np.ndarray, matched: np.ndarray) -> np.ndarray:  # (S,) each

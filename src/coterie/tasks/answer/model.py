@@ -188,13 +188,13 @@ class AnswerSpecialist:
             else None
         )
         if rows is not None:
-            nearer, their = seen.take(rows), None if vectors is None else vectors[rows]
-            own = await aside(size, partial(self.reader.read, nearer, question, their))
+            nearer, their_vectors = seen.take(rows), None if vectors is None else vectors[rows]
+            own = await aside(size, partial(self.reader.read, nearer, question, their_vectors))
             if own is not None:
-                own, more = await self._looks(nearer, own, question, their)
+                own, more = await self._looks(nearer, own, question, their_vectors)
                 looking += more
                 if own.right >= _MEANT:
-                    reading, seen, vectors = own, nearer, their
+                    reading, seen, vectors = own, nearer, their_vectors
         if self.rereading is not None and self.model is not None:
             steps = (*steps, Step(producer=self.card.name, engine=_READER, usage=looking))
         third = await self._third(reading, seen, label, label_without_pii(task, *view.entries), call)

@@ -125,8 +125,8 @@ class Rereading:
         looked = read_passages(seen, reading.scores, reader)
 
         def alone(rows: Floats) -> AnswerReading | None:
-            reading_ = None if first is None else first(rows)
-            return None if reading_ is None else self.judge(seen.take(rows), reading_, looked.take(rows))
+            first_look = None if first is None else first(rows)
+            return None if first_look is None else self.judge(seen.take(rows), first_look, looked.take(rows))
 
         judgement = unopposed(self.judge(seen, reading, looked), seen, alone)
         judgement = replace(
