@@ -585,7 +585,8 @@ def load_config(folder: Path) -> Config:
             hint="Run `coterie init DIR` to make a network, or pick one with `coterie -C DIR ...`.",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Cannot read {str(path)!r}: {error}.") from error
+        why = f"byte {error.start} is not UTF-8" if isinstance(error, UnicodeDecodeError) else error
+        raise ConfigError(f"Cannot read {str(path)!r}: {why}.") from error
     return parse_config(text, source=str(path))
 
 

@@ -185,3 +185,12 @@ def test_an_address_that_nothing_can_be_at(address):
     """A port that does not exist is said when the file is read, not when the model is asked."""
     with pytest.raises(ConfigError, match="it is no address"):
         parse_config(f'[models.m]\nengine = "openai"\nname = "m"\nbase_url = "{address}"\n')
+
+
+def test_a_file_in_another_encoding_is_named(folder):
+    """UTF-16, as some editors save: the message says at which byte, in words of no codec."""
+    file = folder / "coterie.toml"
+    file.write_bytes(file.read_text(encoding="utf-8").encode("utf-16"))
+
+    with pytest.raises(ConfigError, match="byte 0 is not UTF-8"):
+        load_config(folder)
