@@ -209,19 +209,8 @@ def record_bill(folder: Path, config: Config, name: str, kind: str, bill: Bill) 
         bill: What each call took, by the key of its model.
     """
     from coterie.accounting.meter import CostMeter, priced_bill
-    from coterie.types import Training
+    from coterie.store.summary import training_of
 
     took = priced_bill(CostMeter(config.accounting, config.models, None), name, bill, config.models)
-    if took is None:
-        return
-    spent = Training(
-        specialist=name,
-        version=kind,
-        time=time.time(),
-        seconds=took.milliseconds / 1000,
-        cpu_seconds=took.cpu_seconds,
-        joules=took.joules,
-        joules_kind=took.joules_kind,
-        cost=took.cost,
-    )
-    record_trainings(folder, [spent])
+    if took is not None:
+        record_trainings(folder, [training_of(took, specialist=name, version=kind, time=time.time())])

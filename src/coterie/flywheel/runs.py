@@ -58,6 +58,7 @@ from coterie.learning.job import TextEncoder
 from coterie.limits.storage import process_is_alive
 from coterie.policy.acceptance import CalibrationOutcomes
 from coterie.protocols import Specialist
+from coterie.store.summary import training_of
 from coterie.text.words import plain
 from coterie.training.train import TrainedSpecialist
 from coterie.types import (
@@ -537,7 +538,7 @@ class FlywheelRunner:
                 kind=_SPENT, id=self.books.new_id(), job=job.id, time=now, body={"cpu_seconds": round(took, 3)}
             )
         )
-        self._trainings.append(_spent_on(job, made, now))
+        self._trainings.append(training_of(made.took, specialist=job.name, version=made.version, time=now))
         truths = truths_of(await self.books.store.labels(job=job.id))
         versions = made.report.get("fields")
         fields = (
@@ -975,17 +976,3 @@ def _piece(found_job: FoundJob, number: int) -> str:
 
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:50]
-
-
-def _spent_on(job: KnownJob, made: TrainedSpecialist, now: float) -> Training:
-    """Return what a training took, for the ledger."""
-    return Training(
-        specialist=job.name,
-        version=made.version,
-        time=now,
-        seconds=made.took.milliseconds / 1000,
-        cpu_seconds=made.took.cpu_seconds,
-        joules=made.took.joules,
-        joules_kind=made.took.joules_kind,
-        cost=made.took.cost,
-    )

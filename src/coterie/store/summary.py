@@ -36,6 +36,7 @@ from coterie.types import (
     Totals,
     TotalsPart,
     Training,
+    Usage,
 )
 
 EXACT = 10_000
@@ -405,6 +406,20 @@ class _Judgements:
         if specialist in judgements:
             return judgements[specialist]
         return judgements.get("") if self._answered[request] == {specialist} else None
+
+
+def training_of(usage: Usage, *, specialist: str, version: str, time: float) -> Training:
+    """Return the training, as the ledger has it, that took this usage and ended at `time` (seconds since the epoch)."""
+    return Training(
+        specialist=specialist,
+        version=version,
+        time=time,
+        seconds=usage.milliseconds / 1000,
+        cpu_seconds=usage.cpu_seconds,
+        joules=usage.joules,
+        joules_kind=usage.joules_kind,
+        cost=usage.cost,
+    )
 
 
 def insert_training(connection: DatabaseConnection, training: Training) -> None:
