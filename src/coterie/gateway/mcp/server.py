@@ -328,10 +328,7 @@ async def _readable(
 
 def _refusal(line: str) -> JSONRPCError | None:
     """Return the error that answers a line which is no message, with the id that can be read in it; else None."""
-    code, problem, named = PARSE_ERROR, "", None
-    with suppress(ValueError, RecursionError):
-        content = json.loads(line)
-        named = content.get("id") if isinstance(content, dict) else None
+    code, problem = PARSE_ERROR, ""
     try:
         read_strict(line.encode("utf-8", "replace"))
         code = INVALID_REQUEST
@@ -342,6 +339,10 @@ def _refusal(line: str) -> JSONRPCError | None:
         problem = "The line is no message of JSON-RPC 2.0."
     if not problem:
         return None
+    named = None
+    with suppress(ValueError, RecursionError):
+        content = json.loads(line)
+        named = content.get("id") if isinstance(content, dict) else None
     request_id = named if isinstance(named, str | int) and not isinstance(named, bool) else None
     return JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=code, message=problem))
 
