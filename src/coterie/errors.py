@@ -30,6 +30,9 @@
         ├── EngineRejected      the provider refused the request: retrying will not help
         └── EngineBroken        an answer that cannot be used: cut stream, wrong JSON, crash
 
+A `SetupError` is the operator's to mend: its message and hint may name files and settings of this machine. Callers get
+`public`, the line of its class; the log of the gateway and the command line have the rest.
+
 To add an error: subclass the class of its cause, give it a unique `code`, and set `retryable` if the same call may
 succeed later. The message states the request and the problem; `hint` states what to do. Codes are part of the API: they
 never change. A test checks these rules.
@@ -39,7 +42,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from coterie.types.reason import Reason
+from coterie.types.reason import OPERATOR, Reason
 
 if TYPE_CHECKING:
     from coterie.types import Failure, Verdict
@@ -60,6 +63,11 @@ class CoterieError(Exception):
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 
     @property
+    def public(self) -> str:
+        """The error in words for a caller, who may be on another machine."""
+        return str(self)
+
+    @property
     def reason(self) -> Reason:
         """The error as the reason of a verdict."""
         return Reason(f"error.{self.code}", text=self.message.rstrip("."))
@@ -69,6 +77,17 @@ class SetupError(CoterieError):
     """The user's set-up needs a change; the hint names the command or edit."""
 
     code = "setup_error"
+
+    @property
+    def public(self) -> str:
+        """The first line of the class: message and hint are for the operator."""
+        return (type(self).__doc__ or self.code).partition("\n")[0]
+
+    @property
+    def reason(self) -> Reason:
+        """The error as the reason of a verdict, with the message and hint for the operator alone."""
+        details = " ".join(filter(None, (self.message, self.hint))).rstrip(".")
+        return Reason(f"error.{self.code}", text=self.public.rstrip("."), **{OPERATOR: details})
 
 
 class ConfigError(SetupError):

@@ -56,7 +56,7 @@ BUDGETS = {
     "decisions": 980,  # the named specialist; typed questions; what cannot be read; deployments; drawn options
     "engines": 6320,  # refusals; vLLM; encoders by name; relay; a transport as seam; models that read
     "edge": 1140,  # bundles: what a device checks, for whom a release is, what goes in, models; images; pages
-    "errors": 290,
+    "errors": 303,  # words for callers
     "flywheel": 6010,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
     "gateway": 7960,  # tokens counted; what was sent on; deployments, review over HTTP; local models at each door
     "generalist": 1625,  # whole answers asked for whole; functions, also beside a form; what did not fit is told
@@ -86,7 +86,7 @@ BUDGETS = {
     "training": 510,  # candidates that serve nobody
     "tuning": 2290,  # encoders built, vocabularies cut; corrections of published encoders
     "turns": 185,  # heads on the encoder in place of word lists
-    "types": 2760,  # traces of errors; what never left; what gates read; contradictions; pages; the flywheel; functions
+    "types": 2785,  # words for operators; traces of errors; what never left; what gates read; contradictions; pages
 }
 
 

@@ -112,6 +112,8 @@ def ask(
     folder: Path = context.obj
     answer = with_network(folder, lambda network: _answer(network, request, aloud=not as_json))
     shown = answer.trace if show_egress else without_egress_text(answer.trace)
+    for words in dict.fromkeys(words for finding in shown.findings for words in finding.reason.for_operator):
+        remark(f"Note: {words}.")
     if as_json:
         _show_json(replace(answer, trace=shown), with_trace=trace or show_egress)
     else:

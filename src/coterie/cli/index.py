@@ -15,6 +15,7 @@ import typer
 from coterie.cli.bridge import configured, find_file, run
 from coterie.cli.options import Clearance, check_choice, check_index_name, check_utf8, parse_label
 from coterie.cli.output import (
+    PARTIAL,
     USAGE,
     Json,
     counted,
@@ -71,8 +72,8 @@ def index(
 
     PDF, DOCX, XLSX, PPTX, HTML, Markdown, text and CSV are read, cut into chunks, encoded and indexed. Unchanged
     documents are skipped, and documents whose file is gone are removed; with PATH, only below it. A document that
-    cannot be read is reported, and the rest continues. Until the end the index answers as before; the same command
-    continues an interrupted run.
+    cannot be read is named, the rest is indexed, and the exit code is 7. Until the end the index answers as before;
+    the same command continues an interrupted run.
     """
     from coterie.config.file import KnowledgeSection
 
@@ -90,8 +91,8 @@ def index(
     document = {"index": name, "folder": str(folder), **asdict(report)}
     if as_json:  # one document, whatever comes
         show_json(document if empty is None else document | {"error": error_document(empty)})
-        if empty is not None:
-            raise typer.Exit(USAGE)
+        if empty is not None or report.failed:
+            raise typer.Exit(PARTIAL if empty is None else USAGE)
         return
     _show(name, folder, files, report)
     if new:
@@ -102,6 +103,8 @@ def index(
         )
     if empty is not None:
         raise empty
+    if report.failed:
+        raise typer.Exit(PARTIAL)
 
 
 def _as_table(name: str, folder: Path, paths: list[Path], section: KnowledgeSection) -> str:

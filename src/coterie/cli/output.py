@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 """The `--json` option of every command."""
 
-SETUP, USAGE, BAR_MISSED, FORBIDDEN, ENGINE, UNVOUCHED = 1, 2, 3, 4, 5, 6
+SETUP, USAGE, BAR_MISSED, FORBIDDEN, ENGINE, UNVOUCHED, PARTIAL = 1, 2, 3, 4, 5, 6, 7
 UNEXPECTED, INTERRUPTED, PIPE_CLOSED = 70, 130, 141
 
 EXIT_CODES = {
@@ -37,6 +37,7 @@ EXIT_CODES = {
     FORBIDDEN: "a policy forbids it, `registry promote` refused a version, or `audit verify` found a change",
     ENGINE: 'an engine failed or is overloaded; with `"retryable": true` the same command may succeed later',
     UNVOUCHED: "`audit verify` or `registry verify`: nothing is changed, but nothing vouches for a part of it",
+    PARTIAL: "`index` or `session erase`: done, but not for the documents or sessions that are named",
     UNEXPECTED: "a mistake of ours; `COTERIE_DEBUG=1` shows the traceback",
     INTERRUPTED: "Ctrl-C",
     PIPE_CLOSED: "whoever read the output stopped reading",

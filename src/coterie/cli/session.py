@@ -10,7 +10,7 @@ import typer
 
 from coterie.cli.bridge import configured, log_command, run, with_store, write_private
 from coterie.cli.options import OutputFile, Tenant, group, pretty
-from coterie.cli.output import USAGE, Json, counted, dim, give, local_time, remark, say, show_json, show_table
+from coterie.cli.output import PARTIAL, USAGE, Json, counted, dim, give, local_time, remark, say, show_json, show_table
 from coterie.errors import InputError
 from coterie.runtime.codec import parse_json
 
@@ -116,8 +116,8 @@ def erase_sessions(
     ]
     document = {"tenant": tenant, "erased": done, "unknown": sorted(by_name.keys() - done)}
     give(document, "\n".join(lines), as_json=as_json)
-    if not done:
-        raise typer.Exit(USAGE)
+    if len(done) < len(by_name):
+        raise typer.Exit(PARTIAL if done else USAGE)
 
 
 def _stored(folder: Path, use: Callable[[Store], Awaitable[T]]) -> T | None:

@@ -109,7 +109,7 @@ def build_view(
     context: Context,
     card: SpecialistCard,
     new_entries: Sequence[Entry] = (),
-    unsearched: Mapping[str, str] | None = None,
+    unsearched: Mapping[str, Reason] | None = None,
 ) -> ContextView:
     """Build the view of a specialist: the newest fact of each name it reads, its passages, the conversation.
 
@@ -190,7 +190,7 @@ def _omissions(log: Sequence[Entry], reasons: Sequence[Reason | None]) -> tuple[
     return tuple(Omission(what=times(what, n), reason=reason) for (what, reason), n in counted.items())
 
 
-def _missing(unsearched: Mapping[str, str]) -> tuple[Omission, ...]:
+def _missing(unsearched: Mapping[str, Reason]) -> tuple[Omission, ...]:
     """Return the indexes that could not be searched, as omissions."""
     return tuple(
         Omission(what=f"index {name!r}", reason=Reason("omit.not_searched", why=why))

@@ -1,8 +1,8 @@
 """Every error as a response in OpenAI's format with a stable code.
 
-A `CoterieError` keeps its own code; an HTTP-specific error (a path, a method, a body) is a `WireError`. Anything
-else is a bug: the response says only that, and the log gets the position in the code, without
-the exception's message, since that may repeat the request.
+A `CoterieError` keeps its own code; the words of a `SetupError`, which may name files of this machine, go to the log.
+An HTTP-specific error (a path, a method, a body) is a `WireError`. Anything else is a bug: the response says only that,
+and the log gets the position in the code, without the exception's message, since that may repeat the request.
 """
 
 from __future__ import annotations
@@ -244,9 +244,11 @@ def _response_to(error: Exception) -> ErrorResponse:
 def _core_error(error: CoterieError) -> ErrorResponse:
     status = next((status for kind, status in _CORE_STATUSES if isinstance(error, kind)), 500)
     headers = {}
+    if isinstance(error, SetupError):
+        _log.error("%s: %s", error.code, " ".join(str(error).split()))
     if isinstance(error, Overloaded | EngineUnavailable | BudgetExceeded) and error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
-    return ErrorResponse(status, error.code, str(error), headers=headers)
+    return ErrorResponse(status, error.code, error.public, headers=headers)
 
 
 def _http_error(error: HTTPException) -> ErrorResponse:

@@ -25,6 +25,7 @@ from coterie.types import (
     Entry,
     Label,
     Passage,
+    Reason,
     Request,
     SpecialistCard,
     Step,
@@ -91,9 +92,11 @@ async def gather(
     bill: Bill = []
     own = replace(call, bill=bill)
     tried = await side_by_side(_search(indexes[name], card, task, own) for name in card.knowledge)
-    unsearched = {name: result for name, result in zip(card.knowledge, tried, strict=True) if isinstance(result, str)}
+    unsearched = {
+        name: result for name, result in zip(card.knowledge, tried, strict=True) if isinstance(result, Reason)
+    }
     all_passages = await secrets.marked(
-        [passage for result in tried if not isinstance(result, str) for passage in result]
+        [passage for result in tried if not isinstance(result, Reason) for passage in result]
     )
     now = clock()
     passages = [
@@ -138,7 +141,7 @@ def hidden(document: Document) -> InputError:
     )
 
 
-async def _search(index: Retriever, card: SpecialistCard, task: Task, call: CallContext) -> Sequence[Passage] | str:
+async def _search(index: Retriever, card: SpecialistCard, task: Task, call: CallContext) -> Sequence[Passage] | Reason:
     """Return the passages of one index, or the reason why it cannot be searched."""
     try:
         return await index.search(
@@ -151,7 +154,7 @@ async def _search(index: Retriever, card: SpecialistCard, task: Task, call: Call
             **_named_document(task),
         )
     except (EngineError, InputError, PolicyError, SetupError) as error:
-        return " ".join(filter(None, (error.message, error.hint))).rstrip(".")
+        return error.reason
 
 
 def _named_document(task: Task) -> dict[str, str]:

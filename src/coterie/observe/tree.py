@@ -29,7 +29,7 @@ def draw_trace(trace: Trace, *, currency: str = "USD") -> Tree:
     if trace.rewritten:
         root.add(_line("rewritten", "cyan", f"  {trace.rewritten}"))
     if trace.degraded:
-        root.add(_line("degraded", "red", f"  {trace.degraded}"))
+        root.add(_line("degraded", "red", f"  {trace.degraded.in_full()}"))
     _draw_route(root.add(_line("route", "bold", f"  {trace.route.reason}")), trace)
     views = {view.specialist: view for view in trace.views}
     for finding in trace.findings:
@@ -66,9 +66,9 @@ def _draw_finding(root: Tree, finding: Finding, view: ViewRecord | None) -> None
     word, style = ("accepted", "green") if finding.accepted else ("abstained", "yellow")
     sure = "" if (confidence := finding.known_confidence) is None else f" at {confidence:.3f}"
     branch = root.add(_line(finding.specialist, style, f"  {word}{sure}  {finding.text}".rstrip()))
-    branch.add(_line("why", "dim", f"  {finding.reason}"))
+    branch.add(_line("why", "dim", f"  {finding.reason.in_full()}"))
     if view is not None and (view.seen or view.omitted):
-        omitted = [f"without {omission.what} ({omission.reason})" for omission in view.omitted]
+        omitted = [f"without {omission.what} ({omission.reason.in_full()})" for omission in view.omitted]
         budget = "" if view.budget is None else f" of {view.budget:,}"
         seen = f"{', '.join(view.seen) or 'nothing'} ({view.tokens:,}{budget} tokens)"
         branch.add(_line("saw", "dim", "  " + "; ".join([seen, *omitted])))

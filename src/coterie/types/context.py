@@ -146,7 +146,7 @@ class ContextView:
     """Largest number of tokens; None for no limit."""
     disputed: Mapping[str, int] = field(default_factory=dict)
     """Number of older facts with another value, by name of a fact in the view."""
-    unsearched: Mapping[str, str] = field(default_factory=dict)
+    unsearched: Mapping[str, Reason] = field(default_factory=dict)
     """Reason by name of an index that could not be searched. "Not in the documents" cannot be concluded then."""
 
     def fact(self, name: str) -> Fact | None:

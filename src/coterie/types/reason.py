@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from coterie.types.wording import FORMER_CODES, render
@@ -12,6 +12,10 @@ Value = str | int | float | bool | None
 
 TEXT = "text"
 """The code of a reason that has no code of its own: its words are the value `text`."""
+
+
+OPERATOR = "operator"
+"""The value with the words for the operator of the network alone, such as the path of a file; it is in no answer."""
 
 
 @dataclass(frozen=True, init=False)
@@ -46,11 +50,34 @@ class Reason:
         """Return the reason with further notes."""
         return Reason(self.code, *self.notes, *notes, **self.values) if notes else self
 
+    def in_full(self) -> Reason:
+        """Return the reason as its operator reads it: with the words that no caller sees."""
+        values = {
+            name: value.in_full() if isinstance(value, Reason) else value
+            for name, value in self.values.items()
+            if name != OPERATOR
+        }
+        if OPERATOR in self.values:
+            values["text"] = self.values[OPERATOR]
+        return Reason(self.code, *[note.in_full() for note in self.notes], **values)
+
     @property
     def codes(self) -> tuple[str, ...]:
         """Its code and those of all reasons within and after it."""
-        inner = [value for value in (*self.values.values(), *self.notes) if isinstance(value, Reason)]
-        return (self.code, *(code for reason in inner for code in reason.codes))
+        return (self.code, *(code for reason in self._inner for code in reason.codes))
+
+    @property
+    def for_operator(self) -> tuple[str, ...]:
+        """The words for the operator alone, of it and of all reasons within and after it."""
+        own = self.values.get(OPERATOR)
+        return (
+            *(() if own is None else (str(own),)),
+            *(words for reason in self._inner for words in reason.for_operator),
+        )
+
+    @property
+    def _inner(self) -> Iterator[Reason]:
+        return (value for value in (*self.values.values(), *self.notes) if isinstance(value, Reason))
 
     def to_json(self) -> dict[str, object]:
         """Return the stored form, without words; reasons within it are still to be converted."""
@@ -74,7 +101,9 @@ class Reason:
     def described(self, key: str = "reason") -> dict[str, object]:
         """Return JSON for readers: the words under `key`, and beside them the code, the values and the notes."""
         values = {
-            name: value.described() if isinstance(value, Reason) else value for name, value in self.values.items()
+            name: value.described() if isinstance(value, Reason) else value
+            for name, value in self.values.items()
+            if name != OPERATOR
         }
         notes = {f"{key}_notes": [note.described() for note in self.notes]} if self.notes else {}
         return {key: str(self), f"{key}_code": self.code, f"{key}_values": values, **notes}

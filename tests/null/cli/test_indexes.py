@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
+from coterie.cli.output import PARTIAL
 from coterie.config.file import load_config
 from coterie.engines.onnx import TokenStates
 from coterie.types import Label, Output
@@ -153,13 +154,16 @@ def test_a_label_raised_in_the_file_holds_at_once(run, shop):
 
 
 def test_words_for_people(run, shop):
-    """Without --json: what became of it, what could not be read, what comes next."""
+    """Without --json: what became of it, what could not be read, with an exit code of its own, what comes next."""
     (shop / "papers" / "bad.docx").write_bytes(b"no zip")
     indexed = run("-C", shop, "index", "docs")
+    scripts = run("-C", shop, "index", "docs", "--json")
     result = run("-C", shop, "search", "docs", "late fee", "--mode", "keyword")
 
     assert "2 documents: 2 added" in indexed.out
     assert "Not read: papers/bad.docx" in indexed.err
+    assert (indexed.code, scripts.code) == (PARTIAL, PARTIAL)
+    assert [failure["document"] for failure in scripts.json["failed"]] == ["papers/bad.docx"]
     assert "1. papers/fees.md [8:37] internal" in result.out
 
 

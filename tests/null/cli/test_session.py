@@ -5,6 +5,8 @@ import stat
 
 import pytest
 
+from coterie.cli.output import PARTIAL
+
 
 @pytest.fixture
 def talked(run, folder, network):
@@ -83,6 +85,7 @@ def test_erase(run, talked):
     """What is erased is in no file of the folder, and what is left is whole."""
     result = run("-C", talked, "session", "erase", "anna", "nobody", "--json")
 
+    assert result.code == PARTIAL
     assert result.json == {"tenant": "default", "erased": ["anna"], "unknown": ["nobody"]}
     files = b"".join(path.read_bytes() for path in talked.rglob("*") if path.is_file())
     assert b"where is it?" not in files

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import coterie.gateway.app as gateway
+from coterie.errors import SetupError
 from coterie.gateway.app import ENDPOINTS
-from coterie.gateway.errors import STATUSES
+from coterie.gateway.errors import STATUSES, error_response
 from coterie.gateway.wire import Health, Models, ModelView
 
 DOCS = Path(__file__).parents[3] / "docs" / "how-to"
@@ -58,6 +59,24 @@ async def test_a_trace_is_shown_to_who_asked(client, network, chat_body):
     settled = network.store.settled[trace_id]
     object.__setattr__(settled.trace, "tenant", "somebody else")
     assert (await http.get(f"/api/traces/{trace_id}")).status_code == 404
+
+
+def _all_kinds(kind: type[SetupError]) -> list[type[SetupError]]:
+    return [kind, *(below for child in kind.__subclasses__() for below in _all_kinds(child))]
+
+
+@pytest.mark.parametrize("kind", _all_kinds(SetupError))
+def test_a_problem_of_the_set_up_names_nothing_of_this_machine_to_a_caller(kind, caplog):
+    """The response has the code and a line of its own; message and hint are in the log."""
+    error = kind("Nothing is at '/srv/shop/index'.", hint="Run: coterie -C /srv/shop index help")
+
+    response = error_response(error)
+
+    assert response.error["code"] == kind.code
+    assert response.error["message"].endswith(".")
+    assert "/srv" not in response.body.decode() + str(error.reason.described())
+    assert "/srv/shop/index" in caplog.text
+    assert error.reason.for_operator
 
 
 async def test_metrics_count_what_happened(client, chat_body):

@@ -10,6 +10,7 @@ import pytest
 
 from coterie.errors import ArtefactRefused, EngineBroken, NotIndexed, Overloaded, StoreUnavailable
 from coterie.network import gathering
+from coterie.observe.plain import summarise
 from coterie.privacy.patterns import PatternDetector
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.answer.default import load_defaults
@@ -117,20 +118,24 @@ async def test_a_index_that_cannot_be_searched_is_an_abstention(bench, error):
     answer = await network.ask(Request(text="help+clauses"))
 
     message, termination = answer.text.split("\n\n")
-    assert f"not answered (help: index 'closed' could not be searched: {error.message.rstrip('.')}" in message
+    assert f"not answered (help: index 'closed' could not be searched: {error.public.rstrip('.')}" in message
     assert "termination (clauses, 90% sure)" in termination
     assert not help_desk.tasks
     assert str(answer.trace.findings[0].reason).count("..") == 0
     assert [omission.what for omission in answer.trace.views[0].omitted] == ["index 'closed'"]
 
 
-async def test_the_way_out_is_told(bench):
-    """The reason ends with what to do."""
+async def test_the_operator_alone_reads_what_to_do(bench):
+    """The answer has the kind of the problem; the reason keeps message and hint for the operator."""
     network = bench.network(bench.Says("help", knowledge=("closed",)), knowledge={"closed": Closed(NOT_INDEXED)})
 
     answer = await network.ask(Request(text="help"))
 
-    assert answer.text.endswith("Index its documents: coterie index closed.")
+    assert NOT_INDEXED.message.rstrip(".") not in answer.text
+    assert NOT_INDEXED.hint not in str(summarise(answer.trace))
+    reason = answer.trace.findings[0].reason
+    assert reason.for_operator == (str(NOT_INDEXED).replace("\n", " "),)
+    assert NOT_INDEXED.hint in str(reason.in_full())
 
 
 async def test_other_indexes_are_read_where_one_fails(bench):
@@ -143,7 +148,7 @@ async def test_other_indexes_are_read_where_one_fails(bench):
     (record,) = answer.trace.views
     assert "12 pounds" in answer.text
     assert record.omitted[-1].what == "index 'closed'"
-    assert "Nothing has been indexed" in str(record.omitted[-1].reason)
+    assert NOT_INDEXED.hint in str(record.omitted[-1].reason.in_full())
 
 
 async def test_nothing_is_called_unstated_where_a_index_was_not_searched(bench):
