@@ -45,7 +45,7 @@ from _names import MarkedText, read_marked
 from _personal import SETS, read_texts
 from coterie.engines.onnx import GRAPH_FILE, PROVENANCE_FILE, TAGS_OUTPUT, TOKENIZER_FILE
 from coterie.privacy.detection import Kind
-from coterie.privacy.names import NAME_KINDS, TAGS
+from coterie.privacy.tagger import NAME_KINDS, TAGS
 from coterie.tuning.encoders import packed_words, read_packed, renumbered
 from coterie.tuning.export import QUANTISATION, export_graph, quantise_products, replace_gather
 
@@ -149,7 +149,7 @@ def read_training(data: Path) -> dict[str, list[MarkedText]]:
 
 
 def read_templates(data: Path) -> list[MarkedText]:
-    """The texts that the chain of names learns from: filled templates in ten languages, and texts without names."""
+    """Texts of our own to learn from: filled templates in ten languages, and texts without names."""
     folder, lender = data / "pii_presidio", ROOT / "examples" / "lender" / "data"
     plain = without_names(
         data / "scifact_beir" / "corpus.jsonl.gz", data / "clinc150" / "data_full.json", sentences=1500, asked=900

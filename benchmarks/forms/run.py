@@ -21,11 +21,12 @@ from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+
 from _record import Bar, Record, arguments, sha256
 from coterie.privacy.detection import Detector, Kind, label_of
 from coterie.privacy.forms import find_between
-from coterie.privacy.names import NameDetector
 from coterie.privacy.patterns import PatternDetector
+from coterie.privacy.tagger import NameTagger
 from coterie.testing import Canaries
 from coterie.text.folding import is_ignorable
 
@@ -225,7 +226,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     values = values_of(given.values, given.seed)
-    detectors = {kind: NameDetector.bundled() if kind == Kind.PERSON else PatternDetector() for kind in values}
+    detectors = {kind: NameTagger.bundled() if kind == Kind.PERSON else PatternDetector() for kind in values}
     record = Record(claim=CLAIM, seeds=[given.seed], data={CLEAN.name: sha256(CLEAN)})
     table = {
         name: {kind: recall_of(detectors[kind], form, own, kind) for kind, own in values.items()}

@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from faker.providers.address.en_US import Provider
-from values import LANGUAGES, MONTHS, WEEKDAYS, Values
+from values import DEMONYMS, LANGUAGES, MONTHS, WEEKDAYS, Values
 
 from _personal import PLACE, Span, Text, is_title, without_title
 from coterie.privacy.detection import Kind
-from coterie.privacy.names import DEMONYMS
 
 HERE = Path(__file__).parent
 Labelled = tuple[str, list[Span]]

@@ -6,16 +6,17 @@ detector learns how names look and where they stand instead of a list of them.
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import string
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from faker import Faker
 from inflected import bent, bent_place
 
-from coterie.privacy.names import DEMONYMS
-
+DEMONYMS: str = json.loads(Path(__file__).with_name("demonyms.json").read_text(encoding="utf-8"))["of_one_word"]
 LOCALES = (
     *(
         "en_US",

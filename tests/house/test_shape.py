@@ -69,7 +69,7 @@ BUDGETS = {
     "network": 2720,  # feedback agrees with itself; what left in a relayed head; nulls; stages; relay, routes by schema
     "observe": 785,  # the sums of several workers, in space that is reserved; counters added up
     "policy": 725,
-    "privacy": 3240,  # names by a token classifier and its head; values in every form: encoded, look-alike, cut, tagged
+    "privacy": 2640,  # names by a token classifier; values in every form: encoded, look-alike, cut, tagged
     "protocols": 720,  # what reads turns; what gates read; functions; the flywheel, its calls, what is named
     "registry": 1910,  # the chain of champions and its check
     "reports": 300,

@@ -7,6 +7,7 @@ the patterns'.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,14 +17,21 @@ from coterie.engines.onnx import ENCODER_FILES, OnnxTagger, TokenTags
 from coterie.errors import ArtefactRefused
 from coterie.privacy.detection import Kind, PersonalData, settle
 from coterie.privacy.forms import find_in_forms
-from coterie.privacy.names import NAME_KINDS, TAGS, NameDetector
 from coterie.privacy.patterns import find_exact, find_folded
+from coterie.runtime.concurrency import still_wanted
+from coterie.runtime.values import replace
+from coterie.text.segmentation import Span, sentences
 
 FOLDER = Path(__file__).parent / "tagger"
 LEAST = 0.5
 """Probability below which a name is left out."""
-LONGEST = 8_000
-"""Most characters that the classifier reads. The chain reads longer texts in a twentieth of the time."""
+NAME_KINDS = (Kind.PERSON, Kind.LOCATION, Kind.ADDRESS, Kind.ORGANIZATION, Kind.NATIONALITY, Kind.DATE, Kind.AGE)
+"""Kinds that are distinguished. Tags are 0 for none, then for each kind a beginning and a continuation."""
+TAGS = 1 + 2 * len(NAME_KINDS)
+PIECE = 1_200
+"""Most characters of a piece, which is read by itself. Longer pieces are cut within sentences by the classifier."""
+_TOGETHER = 8
+"""Pieces that are read together, before others are asked whether the result is still wanted."""
 _NEVER = -1e9
 _JOINED = frozenset({Kind.PERSON, Kind.ADDRESS})
 """Kinds of which two are never separated by only a blank."""
@@ -35,13 +43,12 @@ class NameTagger:
     quick = 100
     """Characters that are searched within about five milliseconds."""
 
-    def __init__(self, tagger: OnnxTagger, *, long_texts: NameDetector, least: float = LEAST) -> None:
+    def __init__(self, tagger: OnnxTagger, *, least: float = LEAST) -> None:
         """Serve a classifier.
 
         Args:
             tagger: With a logit for each of `TAGS`: none, then for each of `NAME_KINDS` one that begins and one that
                 goes on.
-            long_texts: Reads texts of more than `LONGEST` characters.
             least: Names less likely than this are left out: less finds more and takes more for names.
 
         Raises:
@@ -49,17 +56,15 @@ class NameTagger:
         """
         if tagger.size != TAGS:
             raise ArtefactRefused(f"The model of names has {tagger.size} tags; {TAGS} are needed.")
-        self._tagger, self._long, self._least = tagger, long_texts, least
+        self._tagger, self._least = tagger, least
 
     @classmethod
     def bundled(cls) -> NameTagger:
         """Return the bundled detector. Raises `ArtefactRefused` if the checksum of a file is wrong."""
-        return cls(_bundled_tagger(), long_texts=NameDetector.bundled())
+        return cls(_bundled_tagger())
 
     def find(self, text: str) -> tuple[PersonalData, ...]:
         """Return the findings in a text, in its order, without overlaps; in time proportional to its length."""
-        if len(text) > LONGEST:
-            return self._long.find(text)
         return find_in_forms(text, self._find, find_exact)
 
     def _find(self, text: str) -> tuple[PersonalData, ...]:
@@ -68,25 +73,42 @@ class NameTagger:
             return personal_data
         return settle([*personal_data, *self._names(text)])
 
-    def _names(self, text: str) -> list[PersonalData]:
-        (tags,) = self._tagger.tag([text])
+    def _names(self, text: str) -> Iterator[PersonalData]:
+        pieces = pieces_of(text)
+        for first in range(0, len(pieces), _TOGETHER):
+            still_wanted()
+            spans = pieces[first : first + _TOGETHER]
+            read = [text[start:end] for start, end in spans]
+            for piece, tags, (start, _) in zip(read, self._tagger.tag(read), spans, strict=True):
+                for name in self._joined(piece, named_spans(piece, tags)):
+                    yield replace(name, start=name.start + start, end=name.end + start) if start else name
+
+    def _joined(self, text: str, spans: Iterable[PersonalData]) -> list[PersonalData]:
+        """Return the names that are likely enough, with persons and addresses joined that only a blank separates."""
         names: list[PersonalData] = []
-        for name_span in named_spans(text, tags):
-            if name_span.score < self._least:
+        for span in spans:
+            if span.score < self._least:
                 continue
             last = names[-1] if names else None
-            if (
-                last
-                and last.kind == name_span.kind
-                and name_span.kind in _JOINED
-                and text[last.end : name_span.start] in {"", " "}
-            ):
-                names[-1] = PersonalData(
-                    kind=name_span.kind, start=last.start, end=name_span.end, score=min(last.score, name_span.score)
-                )
+            if last and last.kind == span.kind and span.kind in _JOINED and text[last.end : span.start] in {"", " "}:
+                score = min(last.score, span.score)
+                names[-1] = PersonalData(kind=span.kind, start=last.start, end=span.end, score=score)
             else:
-                names.append(name_span)
+                names.append(span)
         return names
+
+
+def pieces_of(text: str) -> list[Span]:
+    """Return the pieces of a text that are read one by one: lines and sentences, together up to `PIECE` characters."""
+    if len(text) <= PIECE:
+        return [Span(0, len(text))]
+    pieces: list[Span] = []
+    for start, end in sentences(text, lines="all", longest=PIECE):
+        if pieces and end - pieces[-1].start <= PIECE:
+            pieces[-1] = Span(pieces[-1].start, end)
+        else:
+            pieces.append(Span(start, end))
+    return pieces
 
 
 def named_spans(text: str, tags: TokenTags) -> list[PersonalData]:
@@ -117,7 +139,7 @@ _PERSON_GOES_ON = 2 + 2 * NAME_KINDS.index(Kind.PERSON)
 
 
 def _parted(text: str, tags: TokenTags, at: int) -> bool:
-    """Return whether a paragraph ends before this token, which ends a person's name, as in `ends_name` of the chain."""
+    """Return whether a paragraph ends before this token, which ends a person's name."""
     return text.count("\n", int(tags.offsets[at - 1, 1]), int(tags.offsets[at, 0])) > 1
 
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from coterie.errors import ReleaseRefused
-from coterie.privacy.names import NameDetector
 from coterie.privacy.patterns import PatternDetector
+from coterie.privacy.tagger import NameTagger
 from coterie.testing import FakeRetriever
 from coterie.types import Document, Function, Label, Message, Passage, Reason, Release, Request, Tools, Verdict
 
@@ -310,7 +310,7 @@ async def test_passages_hold_nobody_up(bench, detector, length, here):
     assert noting.threads == {threading.get_ident()}, "another tenant's text is looked at anew"
 
 
-@pytest.mark.parametrize("detector", [PatternDetector(), NameDetector.bundled()], ids=["patterns", "names"])
+@pytest.mark.parametrize("detector", [PatternDetector(), NameTagger.bundled()], ids=["patterns", "names"])
 @pytest.mark.parametrize("piece", ["Please send me the new card to Anna Smith. ", "call 030 123 45 67 or 4111 1111, "])
 def test_what_is_quick(detector, piece):
     """What a detector says it looks through quickly takes it some five milliseconds: fifteen on a slow machine."""

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from coterie.privacy.detection import redact
 from coterie.privacy.forms import find_between
-from coterie.privacy.names import NameDetector
 from coterie.privacy.patterns import PatternDetector
 from coterie.text.folding import is_ignorable, untagged
 
@@ -164,17 +163,6 @@ def test_wrapped_base64():
         .strip()
     )
     assert kinds_and_words(f"body:\n{run}\nend") == [("IBAN", run)]
-
-
-@pytest.mark.parametrize(
-    "encode", [quote, lambda name: base64.b64encode(f"Dear {name}, hello".encode()).decode(), "\u200b".join]
-)
-def test_names(encode):
-    """The model of names looks at the same forms."""
-    written = encode("Anna Schmidt")
-    text = f"Dear {written}, thank you."
-    spans = [text[span.start : span.end] for span in NameDetector.bundled().find(text) if span.kind == "PERSON"]
-    assert spans == [written]
 
 
 @pytest.mark.parametrize(

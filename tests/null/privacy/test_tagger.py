@@ -1,19 +1,20 @@
 """Names by a token classifier: from logits to spans, and beside the patterns."""
 
+import asyncio
+import base64
+import itertools
+import threading
+import time
+from urllib.parse import quote
+
 import numpy as np
 import pytest
 
 from coterie.engines.onnx import TokenTags
 from coterie.errors import ArtefactRefused
-from coterie.privacy.detection import Kind
-from coterie.privacy.names import NAME_KINDS, TAGS, NameDetector
-from coterie.privacy.tagger import (
-    LONGEST,
-    NameTagger,
-    best_tags,
-    load_tagger,
-    named_spans,
-)
+from coterie.privacy.detection import Kind, redact
+from coterie.privacy.tagger import NAME_KINDS, PIECE, TAGS, NameTagger, best_tags, load_tagger, named_spans, pieces_of
+from coterie.runtime.concurrency import aside
 from coterie.testing.contracts import check_detector
 
 BEGIN = {kind: 1 + 2 * number for number, kind in enumerate(NAME_KINDS)}
@@ -87,7 +88,7 @@ class Scripted:
 
 @pytest.fixture(scope="module")
 def detector():
-    return NameTagger(Scripted(), long_texts=NameDetector.bundled())
+    return NameTagger(Scripted())
 
 
 def test_beside_the_patterns(detector):
@@ -102,11 +103,55 @@ async def test_contract(detector):
     await check_detector(detector)
 
 
-def test_long_texts_are_read_by_the_chain(detector):
-    """A text that the classifier would take too long for is read all the same."""
-    text = "Yesterday I met Maria Novak in Prague. " * (LONGEST // 39 + 2)
-    assert len(text) > LONGEST
-    assert [span for span in detector.find(text) if span.kind == Kind.PERSON]
+SENTENCE = "Yesterday the clerk met Maria Novak at noon. "
+
+
+@pytest.mark.parametrize("between", ["", "\n", "\n\n"])
+def test_long_texts_are_read_in_pieces(detector, between):
+    """Every name of a long text is found where it stands, and no piece is longer than one may be."""
+    text = (SENTENCE + between) * (5 * PIECE // len(SENTENCE))
+    persons = [span for span in detector.find(text) if span.kind == Kind.PERSON and span.end - span.start > 10]
+
+    assert [text[span.start : span.end] for span in persons] == ["Maria Novak"] * text.count("Maria")
+    assert max(end - start for start, end in pieces_of(text)) <= PIECE
+
+
+@pytest.mark.parametrize("text", ["a" * 5000, "\n" * 5000, "\u6771" * 5000, "\u3002" * 5000, "ab " * 3000, ""])
+def test_pieces_have_everything(text):
+    """Nothing but white space is left out, whatever the text is, and pieces do not overlap."""
+    pieces = pieces_of(text)
+
+    assert all(0 < end - start <= PIECE for start, end in pieces if text)
+    assert all(one[1] <= other[0] for one, other in itertools.pairwise(pieces))
+    assert "".join("".join(text[start:end] for start, end in pieces).split()) == "".join(text.split())
+
+
+async def test_a_long_text_is_given_up():
+    """Who leaves ends the search between pieces."""
+    begun, go, ended, read = threading.Event(), threading.Event(), threading.Event(), []
+
+    class Waiting(Scripted):
+        def tag(self, texts):
+            read.append(texts)
+            begun.set()
+            go.wait(5)
+            return super().tag(texts)
+
+    def find():
+        try:
+            NameTagger(Waiting()).find(text)
+        finally:
+            ended.set()
+
+    text = SENTENCE * (30 * PIECE // len(SENTENCE))
+    task = asyncio.create_task(aside(len(text), find))
+    await asyncio.to_thread(begun.wait, 5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go.set()
+    await asyncio.to_thread(ended.wait, 5)
+    assert len(read) == 1
 
 
 def test_least():
@@ -121,8 +166,8 @@ def test_least():
         def tag(self, texts):
             return [one for _ in texts]
 
-    assert not NameTagger(Unsure(), long_texts=NameDetector.bundled()).find(text)
-    assert NameTagger(Unsure(), long_texts=NameDetector.bundled(), least=0.2).find(text)
+    assert not NameTagger(Unsure()).find(text)
+    assert NameTagger(Unsure(), least=0.2).find(text)
 
 
 def test_files_that_are_not_there(tmp_path):
@@ -138,7 +183,7 @@ def test_another_classifier():
         size = 3
 
     with pytest.raises(ArtefactRefused):
-        NameTagger(Other(), long_texts=NameDetector.bundled())
+        NameTagger(Other())
 
 
 @pytest.mark.parametrize(
@@ -177,3 +222,65 @@ def test_bundled(text, name, kind):
 def test_a_birth_is_no_mere_date(text):
     """The model is sure of the date; the words before it say whose it is, and that asks for a label."""
     assert Kind.DATE_OF_BIRTH in {span.kind for span in NameTagger.bundled().find(text)}
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    return NameTagger.bundled()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Will you mark this as done? May I ask why my card was declined?",
+        "How do I reset my PIN?",
+        "please cancel my subscription",
+        "The Supplier shall indemnify the Customer.",
+        "",
+        "\n\n  \n",
+        "?!",
+    ],
+)
+def test_nobody(bundled, text):
+    """Ordinary words in capitals, questions and empty texts name nobody."""
+    assert bundled.find(text) == ()
+
+
+@pytest.mark.parametrize(
+    "name", ["Jose\u0301 Garci\u0301a", "An\u200bna Schm\u00adidt", "\uff21\uff4e\uff4e\uff41 Schmidt"]
+)
+def test_names_that_hide(bundled, name):
+    """Accents as signs of their own, signs without width and double width hide no name, and belong to it."""
+    text = f"Please tell {name} that the parcel is here."
+    assert [text[span.start : span.end] for span in bundled.find(text)] == [name]
+
+
+@pytest.mark.parametrize(
+    "encode", [quote, lambda name: base64.b64encode(f"Dear {name}, hello".encode()).decode(), "\u200b".join]
+)
+def test_names_in_other_forms(bundled, encode):
+    """Encoded names are found like values with a form."""
+    written = encode("Anna Schmidt")
+    text = f"Dear {written}, thank you."
+    assert [text[span.start : span.end] for span in bundled.find(text) if span.kind == "PERSON"] == [written]
+
+
+def test_redact(bundled):
+    """The same name has the same placeholder, whatever its capitals; the rest of the text is untouched."""
+    text = "I am Maria Schneider. MARIA SCHNEIDER, maria@example.org!"
+
+    assert redact(text, bundled.find(text)) == "I am <PERSON_1>. <PERSON_1>, <EMAIL_1>!"
+    assert redact("nothing", ()) == "nothing"
+
+
+@pytest.mark.parametrize("piece", ["a", "Ab ", "\u0661", "\ud800x", "A.", "\n"])
+def test_long_and_hostile_texts(bundled, piece):
+    """A text without a space, or of single letters, takes four times as long when it is four times as long."""
+
+    def taken(length):
+        begun = time.thread_time()
+        bundled.find((piece * length)[:length])
+        return time.thread_time() - begun
+
+    taken(100)  # what is loaded once
+    assert taken(16_000) <= 10 * max(taken(4_000), 0.01)  # squares would take 16 times as long
