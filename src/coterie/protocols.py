@@ -383,8 +383,8 @@ class Store(Protocol):
         """Return the tenant's sessions that have not expired, the most recently used first."""
         ...
 
-    async def erase(self, session: str, tenant: str) -> bool:
-        """Erase a session: its entries, its name and the content of its traces.
+    async def erase(self, session: str, tenant: str, turn: str = "") -> bool:
+        """Erase a session: its entries, its name and the content of its traces; with a turn, what that request wrote.
 
         After the return no file of the store holds any of them. Figures of the ledger stay. Returns False if there
         is no such session and no request of it.

@@ -238,6 +238,18 @@ async def test_responses(client):
     assert refused.output[0].content[0].type == "refusal"
 
 
+async def test_stored_responses(client):
+    """The client shows one again, pages through its input and deletes it."""
+    given = await client.responses.create(model="coterie", input="I lost my card", metadata={"order": "7"})
+    shown = await client.responses.retrieve(given.id)
+    assert (shown.output_text, shown.metadata, shown.usage) == (given.output_text, {"order": "7"}, given.usage)
+    items = [item async for item in client.responses.input_items.list(given.id, limit=1)]
+    assert [item.content[0].text for item in items] == ["I lost my card"]
+    await client.responses.delete(given.id)
+    with pytest.raises(openai.NotFoundError):
+        await client.responses.retrieve(given.id)
+
+
 async def test_completions(client):
     """The old API, whole and streamed."""
     assert (await client.completions.create(model="coterie", prompt="card")).choices[0].text == "card_lost"

@@ -58,7 +58,7 @@ BUDGETS = {
     "edge": 1140,  # bundles: what a device checks, for whom a release is, what goes in, models; images; pages
     "errors": 303,  # words for callers
     "flywheel": 6010,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
-    "gateway": 7960,  # tokens counted; what was sent on; deployments, review over HTTP; local models at each door
+    "gateway": 8095,  # stored responses; what was sent on; deployments, review over HTTP; local models at each door
     "generalist": 1625,  # whole answers asked for whole; functions, also beside a form; what did not fit is told
     "governance": 3690,  # write-ahead entries, what never left; MCP; one look at a prompt; sign-ins; orders are learned
     "knowledge": 7025,  # encodings; items; XLSX, PPTX, tables of PDF, columns by their cells, dates; loose files
@@ -78,7 +78,7 @@ BUDGETS = {
     "runtime": 1900,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; cores; strict JSON
     "scale": 1020,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,
-    "store": 4240,  # calls by caller; many rows a statement, one writing thread; read models; sums follow; flywheel
+    "store": 4260,  # one turn erased; calls by caller; many rows a statement, one writing thread; read models; flywheel
     "structured": 1180,  # what did not fit; who is named; schemas read, checked, bounded for decoding; nesting
     "tasks": 19380,  # words that tables overlook; a follow-up's own; contradictions; kinds of columns; calls
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
@@ -86,7 +86,7 @@ BUDGETS = {
     "training": 510,  # candidates that serve nobody
     "tuning": 2290,  # encoders built, vocabularies cut; corrections of published encoders
     "turns": 185,  # heads on the encoder in place of word lists
-    "types": 2785,  # words for operators; traces of errors; what never left; what gates read; contradictions; pages
+    "types": 2792,  # turns; words for operators; traces of errors; what never left; what gates read; contradictions
 }
 
 

@@ -223,10 +223,10 @@ class InTurn:
         async with self._turn:
             return await self._loop.outside(self._store.summary(), put=True)
 
-    async def erase(self, session, tenant):
+    async def erase(self, session, tenant, turn=""):
         """The same; it waits for readers."""
         async with self._turn:
-            return await self._loop.outside(self._store.erase(session, tenant), once=False)
+            return await self._loop.outside(self._store.erase(session, tenant, turn), once=False)
 
     async def erase_all(self, scope):
         """The same."""

@@ -98,6 +98,7 @@ from coterie.gateway.openai.responses import (
     respond_directly,
     response_format,
 )
+from coterie.gateway.openai.stored import delete_response, list_input_items, show_response
 from coterie.gateway.wire import (
     ChatChunk,
     ChatCompletion,
@@ -343,6 +344,28 @@ ENDPOINTS: Sequence[Endpoint] = (
         request=ResponsesRequest,
         response=ResponseView,
         streamed=ResponseEvent,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/responses/{response_id}",
+        serve=show_response,
+        summary="A stored response.",
+        response=ResponseView,
+        needs="ask",
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/v1/responses/{response_id}",
+        serve=delete_response,
+        summary="Erase a stored response with its question.",
+        needs="ask",
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/responses/{response_id}/input_items",
+        serve=list_input_items,
+        summary="The items of the input of a stored response.",
+        needs="ask",
     ),
     _ask_endpoint(
         SYSTEM_ONE,

@@ -157,6 +157,8 @@ class Admission:
         whole = Context()
         if request.session is not None:
             whole = await self.store.context(request.session, request.tenant)
+        if request.turns is not None:
+            whole = Context(entries=tuple(entry for entry in whole.entries if entry.request in request.turns))
         context = visible(whole, clearance)
         call = replace(
             call,

@@ -109,6 +109,7 @@ def session_entries(state: RequestState, text: str, *, producer: str, now: float
         label=label_of(state.request),
         label_without_pii=state.request.label_without_pii,
         time=now,
+        envelope=state.request.envelope,
     )
     answered = Entry(
         content=Message(role="assistant", text=text),
@@ -117,7 +118,8 @@ def session_entries(state: RequestState, text: str, *, producer: str, now: float
         label_without_pii=label_without_pii(state.question, *findings),
         time=now,
     )
-    return (question, *(entry for outcome in state.outcomes for entry in outcome.entries), answered)
+    entries = (question, *(entry for outcome in state.outcomes for entry in outcome.entries), answered)
+    return tuple(replace(entry, request=state.id) for entry in entries)
 
 
 def audit_entry(

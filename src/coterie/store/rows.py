@@ -48,6 +48,8 @@ CONTEXT_LINES = 2000
 _ALL = 2**62
 _LABEL_WITHOUT_PII = "label_impersonal"
 """Key beside an entry's content for its label without personal data."""
+_REQUEST, _ENVELOPE = "request", "envelope"
+"""Keys beside an entry's content for the id of its request, and what an API keeps with it."""
 
 TURNS = "count(CASE WHEN entries.kind = 'message' AND entries.producer = 'user' THEN 1 END)"
 RANK = f"max(CASE entries.label {' '.join(f'WHEN {e.value!r} THEN {rank}' for rank, e in enumerate(Label))} END)"
@@ -159,14 +161,19 @@ def select_sessions(connection: DatabaseConnection, tenant: str, *, expired: flo
     ]
 
 
-def erase_session(connection: DatabaseConnection, session: str, tenant: str) -> bool:
+def erase_session(connection: DatabaseConnection, session: str, tenant: str, turn: str = "") -> bool:
     """Delete a session: its entries, its name, feedback, and the content of its traces; return False if there was none.
 
-    A trace that cannot be read is deleted as a whole: its content cannot be told apart from the rest.
+    With a turn, the id of a request, only what that wrote; a session without entries goes with its last turn. A trace
+    that cannot be read is deleted as a whole: its content cannot be told apart from the rest.
     """
+    if turn and not _erase_turn(connection, session, tenant, turn):
+        return False
+    scope = tenant, session, turn
     traces = connection.execute(
-        "SELECT request, trace FROM traces JOIN requests ON id = request WHERE tenant = ? AND session = ?",
-        (tenant, session),
+        "SELECT request, trace FROM traces JOIN requests ON id = request "
+        "WHERE tenant = ? AND session = ? AND ? IN ('', id)",
+        scope,
     ).fetchall()
     for request, text in traces:
         try:
@@ -175,14 +182,30 @@ def erase_session(connection: DatabaseConnection, session: str, tenant: str) -> 
         except StoreError:
             connection.execute("DELETE FROM traces WHERE request = ?", (request,))
     connection.execute(
-        "DELETE FROM feedback WHERE request IN (SELECT id FROM requests WHERE tenant = ? AND session = ?)",
-        (tenant, session),
+        "DELETE FROM feedback WHERE request IN "
+        "(SELECT id FROM requests WHERE tenant = ? AND session = ? AND ? IN ('', id))",
+        scope,
     )
     named = connection.execute(
-        "UPDATE requests SET session = NULL WHERE tenant = ? AND session = ?", (tenant, session)
+        "UPDATE requests SET session = NULL WHERE tenant = ? AND session = ? AND ? IN ('', id)", scope
     ).rowcount
-    gone = connection.execute("DELETE FROM sessions WHERE tenant = ? AND id = ?", (tenant, session)).rowcount
+    gone = connection.execute(
+        "DELETE FROM sessions WHERE tenant = ? AND id = ? AND (? = '' OR NOT EXISTS "
+        "(SELECT 1 FROM entries WHERE tenant = sessions.tenant AND session = sessions.id))",
+        scope,
+    ).rowcount
     return bool(named or gone)
+
+
+def _erase_turn(connection: DatabaseConnection, session: str, tenant: str, turn: str) -> bool:
+    """Delete what one request wrote into a session; return whether it wrote anything."""
+    rows = connection.execute(
+        "SELECT id, content, producer, label, time, kind FROM entries WHERE tenant = ? AND session = ?",
+        (tenant, session),
+    ).fetchall()
+    ours = [(row[0],) for row in rows if _entry(row[5], *row[1:5]).request == turn]
+    connection.executemany("DELETE FROM entries WHERE id = ?", ours)
+    return bool(ours)
 
 
 def select_trace(connection: DatabaseConnection, trace_id: str, tenant: str) -> Trace | None:
@@ -307,10 +330,12 @@ def _entry_rows(tenant: str, session: str, entries: Iterable[Entry]) -> Iterable
 
 
 def _content(entry: Entry) -> str:
-    """Return an entry's content as JSON, with its label without personal data where the two labels differ."""
-    if entry.label_without_pii is None or entry.label_without_pii == entry.label:
-        return dumps(entry.content)
-    return json.dumps({**parse_json(dumps(entry.content)), _LABEL_WITHOUT_PII: entry.label_without_pii.value})
+    """Return an entry's content as JSON, with what has no column: its request, envelope, other label if it has one."""
+    beside: dict[str, object] = {_REQUEST: entry.request} if entry.request else {}
+    beside |= {_ENVELOPE: dict(entry.envelope)} if entry.envelope else {}
+    if entry.label_without_pii is not None and entry.label_without_pii != entry.label:
+        beside[_LABEL_WITHOUT_PII] = entry.label_without_pii.value
+    return f"{dumps(entry.content)[:-1]}, {json.dumps(beside)[1:]}" if beside else dumps(entry.content)
 
 
 def _entry(kind: str, content: str, producer: str, label: str, time: float) -> Entry:
@@ -323,6 +348,8 @@ def _entry(kind: str, content: str, producer: str, label: str, time: float) -> E
             label=Label(label),
             label_without_pii=None if bare is None else Label(bare),
             time=time,
+            request=str(body.get(_REQUEST, "")),
+            envelope=dict(body.get(_ENVELOPE, {})),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(

@@ -195,8 +195,10 @@ class SQLiteStore:
         _check_name("tenant", tenant)
         return await self._totals.run(partial(select_sessions, tenant=tenant, expired=self._sweep.expired()))
 
-    async def erase(self, session: str, tenant: str) -> bool:
-        """Erase a session; on return no file of the database holds its text. Return False if there was nothing.
+    async def erase(self, session: str, tenant: str, turn: str = "") -> bool:
+        """Erase a session, or one turn of it; on return no file of the database holds its text.
+
+        Return False if there was nothing.
 
         Raises:
             StoreError: the session is erased, but its text may still be in unused parts of the files. The files cannot
@@ -209,7 +211,7 @@ class SQLiteStore:
 
         def work(connection: DatabaseConnection) -> None:
             self._sweep.lock(connection)
-            erased.append(erase_session(connection, session, tenant))
+            erased.append(erase_session(connection, session, tenant, turn))
             self._sweep.erased()
 
         await self._writer.run(work)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from coterie.types.keys import stored
 from coterie.types.label import Label
@@ -106,6 +106,10 @@ class Entry:
     """Seconds since the epoch."""
     label_without_pii: Label | None = field(default=None, metadata=stored(aliases=("impersonal",)))
     """The label without the personal data in the sources; None if it is the same."""
+    request: str = field(default="", compare=False)
+    """Id of the request that wrote it; empty in sessions of earlier versions."""
+    envelope: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """What an API keeps with the question, to show its response again (`Request.envelope`); nothing else reads it."""
 
     @property
     def kind(self) -> str:

@@ -136,6 +136,10 @@ class Request:
     """Name of the remembered conversation; None remembers nothing."""
     remembers: bool = True
     """Whether this turn is added to the session."""
+    turns: tuple[str, ...] | None = None
+    """Ids of the requests of the session that count as its turns; None for all."""
+    envelope: Mapping[str, Any] = field(default_factory=dict)
+    """What an API keeps with the question in the session, to show its response again: JSON values."""
     language: str | None = None
     """Language of the text as a BCP 47 tag, such as `de` or `en-GB`; None has it detected at admission."""
     tenant: str = "default"

@@ -190,8 +190,12 @@ class _Memory:
     async def sessions(self, tenant: str) -> list[SessionSummary]:
         raise NotImplementedError
 
-    async def erase(self, session: str, tenant: str) -> bool:
-        raise NotImplementedError
+    async def erase(self, session: str, tenant: str, turn: str = "") -> bool:
+        """One turn of a session."""
+        context = self.contexts.get((tenant, session), Context())
+        left = tuple(entry for entry in context.entries if entry.request != turn)
+        self.contexts[tenant, session] = Context(entries=left)
+        return left != context.entries
 
     async def summary(self, *, since: float = 0.0) -> LedgerSummary:
         raise NotImplementedError

@@ -9,7 +9,7 @@ import pytest
 from coterie.gateway.anthropic.messages import AnthropicError, CountView, MessageView
 from coterie.gateway.mcp.endpoint import load_server
 from coterie.gateway.openai.completions import CompletionView
-from coterie.gateway.openai.responses import ResponseView
+from coterie.gateway.openai.responses import ResponseView, turns_until
 
 SAID = "Not answered: no specialist scores above 0.5."
 
@@ -68,6 +68,68 @@ async def test_a_response_is_gone_on_with(client, network):
         assert (await _respond(client, previous_response_id=previous)).status_code == 404
     await _respond(client, store=False)
     assert [settled.trace.session for settled in network.store.settled.values()] == [session] * 3 + [None]
+
+
+async def test_a_response_is_gone_on_with_from_where_it_ended(client, network):
+    """Two that go on from one do not know of each other: each has the turns that led to it, and its own."""
+    first = (await _respond(client)).json()
+    other = (await _respond(client, "write", previous_response_id=first["id"])).json()
+    mine = (await _respond(client, "card", previous_response_id=first["id"])).json()
+    ((_, context),) = network.store.contexts.items()
+    assert turns_until(mine["id"], context) == (mine["id"][-32:], first["id"][-32:])
+    assert turns_until(other["id"], context) == (other["id"][-32:], first["id"][-32:])
+
+
+async def test_a_stored_response_is_shown_again(client):
+    """As it was given, also an abstention, with the items of its input, until it is deleted; then nothing goes on."""
+    http, about = client(), {"instructions": "Be brief.", "metadata": {"order": "7"}}
+    for text, more in (("card", about), ("weather", {}), ("weather", {"coterie": {"abstain": "content_filter"}})):
+        given = (await _respond(client, text, **more)).json()
+        shown = (await http.get(f"/v1/responses/{given['id']}")).json()
+        ResponseView.model_validate(shown)
+        assert {key: shown[key] for key in given if key != "coterie"} == {
+            k: v for k, v in given.items() if k != "coterie"
+        }
+    path = f"/v1/responses/{given['id']}"
+    (item,) = (await http.get(f"{path}/input_items")).json()["data"]
+    assert (item["role"], item["content"]) == ("user", [{"type": "input_text", "text": "weather"}])
+    assert (await http.delete(path)).json() == {"id": given["id"], "object": "response", "deleted": True}
+    for method, gone in (("GET", path), ("GET", f"{path}/input_items"), ("DELETE", path)):
+        response = await http.request(method, gone)
+        assert (response.status_code, response.json()["error"]["code"]) == (404, "response_not_found")
+    assert (await _respond(client, previous_response_id=given["id"])).status_code == 404
+
+
+async def test_pages_of_input_items(client):
+    """The last first, or in their order; after one that is named; what is no page is refused."""
+    items = [
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": "yes?"},
+        {"role": "user", "content": "card"},
+    ]
+    http, given = client(), (await _respond(client, items)).json()
+    path = f"/v1/responses/{given['id']}/input_items"
+    whole = (await http.get(f"{path}?order=asc")).json()["data"]
+    assert [item["content"][0]["text"] for item in whole] == ["hello", "yes?", "card"]
+    page = (await http.get(f"{path}?limit=2")).json()
+    assert ([item["id"] for item in page["data"]], page["has_more"]) == ([whole[2]["id"], whole[1]["id"]], True)
+    rest = (await http.get(f"{path}?after={page['last_id']}")).json()
+    assert ([item["id"] for item in rest["data"]], rest["has_more"]) == ([whole[0]["id"]], False)
+    for query in ("limit=0", "limit=101", "limit=x", "order=up", "after=nothing"):
+        assert (await http.get(f"{path}?{query}")).status_code == 400
+
+
+async def test_what_is_not_stored_is_not_shown(client):
+    """An unstored response, one that streams, a made-up id, and one in a session of the caller's own."""
+    http = client()
+    ids = [
+        (await _respond(client, store=False)).json()["id"],
+        (await _respond(client, coterie={"session": "s"})).json()["id"],
+    ]
+    for named in (*ids, "resp_" + "0" * 64, "resp_x"):
+        assert (await http.get(f"/v1/responses/{named}")).status_code == 404
+    stored = (await _respond(client)).json()["id"]
+    assert (await http.get(f"/v1/responses/{stored}?stream=true")).status_code == 400
 
 
 async def test_a_response_that_is_not_stored_goes_on(client, network):

@@ -383,6 +383,25 @@ async def test_a_trace_of_others_than_may_be_asked(house):
     assert (there.status_code, there.text.replace(trace, "")) == (404, never.text.replace(NOBODYS.trace, ""))
 
 
+async def test_a_stored_response_of_others(house):
+    """Another tenant, who may not ask its specialist, and who may not see its label neither show nor delete it."""
+    body = {"model": "coterie", "input": f"my {SECRET}, write", "coterie": {"label": "confidential"}}
+    given = (await house.http(house.acme).post("/v1/responses", json=body)).json()["id"]
+    high = house.http(house.ring.create("high", tenant="acme", clearance=Label.CONFIDENTIAL).token)
+    only = house.ring.create("bea", tenant="acme", clearance=Label.CONFIDENTIAL, specialists=["triage"]).token
+    for http in (house.http(house.other), house.http(house.acme), house.http(only)):
+        for method, path in (("GET", ""), ("GET", "/input_items"), ("DELETE", "")):
+            there = await http.request(method, f"/v1/responses/{given}{path}")
+            never = await http.request(method, f"/v1/responses/resp_{'f' * 64}{path}")
+            assert (there.status_code, there.text.replace(given, "")) == (
+                404,
+                never.text.replace(f"resp_{'f' * 64}", ""),
+            )
+
+    assert SECRET in (await high.get(f"/v1/responses/{given}/input_items")).text
+    assert (await high.delete(f"/v1/responses/{given}")).json()["deleted"]
+
+
 async def test_a_trace_above_the_clearance(house):
     """Its figures are shown, its content is not, although the store keeps content."""
     response = await ask(house.http(house.acme), f"my {SECRET} is worse", label="confidential")

@@ -206,7 +206,7 @@ class Remembers:
     async def sessions(self, tenant):
         """Not asked."""
 
-    async def erase(self, session, tenant):
+    async def erase(self, session, tenant, turn=""):
         """Not asked."""
 
     async def summary(self, *, since=0.0):

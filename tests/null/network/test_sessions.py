@@ -49,6 +49,18 @@ async def test_a_fact_is_read_in_a_later_turn(bench):
     assert len(account.tasks) == 1
 
 
+async def test_turns_that_are_named(bench):
+    """A request that names turns of its session reads those alone."""
+    reply = bench.Says("reply", reads=("messages",))
+    network = bench.network(reply)
+    first = await network.ask(Request(text="reply one", session="s"))
+    await network.ask(Request(text="reply two", session="s"))
+    await network.ask(Request(text="reply three", session="s", turns=(first.trace.id,)))
+
+    texts = [entry.content.text for entry in reply.views[-1].entries if entry.producer == "user"]
+    assert texts == ["reply one"]
+
+
 async def test_an_old_fact_does_not_stand_in_for_a_new_doubt(bench):
     """Where the writer abstains on what is asked now, nobody answers from what it wrote about something else."""
     triage, reply = bench.Says("triage", "card_lost", writes=("intent",)), bench.Says("reply", reads=("intent",))

@@ -77,6 +77,29 @@ async def test_a_trace_of_an_erased_session(open_store):
     assert "MARK001X" not in repr(trace)
 
 
+async def test_one_turn_of_a_session(open_store, path):
+    """What one request wrote is erased; the turns beside it, and the session, stay until the last one goes."""
+    store = await open_store(keep_content=True)
+    first, second = turn(1, 1, words=3), turn(1, 2, words=3)
+    said = replace(second.entries[0], content=Message(role="user", text="SECOND"), envelope={"request": "t1-1"})
+    ours = replace(second, trace=replace(second.trace, route=TRACE.route, findings=(), rewritten=""))
+    await store.settle(replace(first, entries=[replace(entry, request="t1-1") for entry in first.entries]))
+    await store.settle(replace(ours, entries=[replace(said, request="t1-2")]))
+    (kept,) = [entry for entry in (await store.context("session-MARK001X", "default")).entries if entry.envelope]
+    assert (kept.request, dict(kept.envelope)) == ("t1-2", {"request": "t1-1"})
+
+    assert not await store.erase("session-MARK001X", "default", "t9")
+    assert not await store.erase("session-MARK001X", "other", "t1-1")
+    assert await store.erase("session-MARK001X", "default", "t1-1")
+
+    assert [entry.content.text for entry in (await store.context("session-MARK001X", "default")).entries] == ["SECOND"]
+    assert b"MARK001X said" not in files(path)
+    assert (await store.trace("t1-1", "default")).session is None
+    assert (await store.trace("t1-2", "default")).session == "session-MARK001X"
+    assert await store.erase("session-MARK001X", "default", "t1-2")
+    assert (await store.sessions("default"), b"SECOND" in files(path)) == ([], False)
+
+
 async def test_a_trace_that_cannot_be_read(open_store, path):
     """A row that nobody understands is erased whole."""
     store = await open_store(keep_content=True)

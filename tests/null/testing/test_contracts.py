@@ -421,7 +421,7 @@ class Memory:
             label=max(entry.label for entry in entries),
         )
 
-    async def erase(self, session, tenant):
+    async def erase(self, session, tenant, turn=""):
         """Take name and entries out of what was kept."""
         mine = [i for i, s in enumerate(self.kept) if (s.trace.session, s.trace.tenant) == (session, tenant)]
         for i in mine:
@@ -504,7 +504,7 @@ class Backwards(Memory):
 class Grudge(Memory):
     """Says that it has erased, and remembers."""
 
-    async def erase(self, session, tenant):
+    async def erase(self, session, tenant, turn=""):
         """Nothing of the kind."""
         return (session, tenant) == ("kinds", "acme")
 
@@ -512,7 +512,7 @@ class Grudge(Memory):
 class Shredder(Memory):
     """Erases the ledger with the session."""
 
-    async def erase(self, session, tenant):
+    async def erase(self, session, tenant, turn=""):
         """Everything of it."""
         before = len(self.kept)
         self.kept[:] = [s for s in self.kept if (s.trace.session, s.trace.tenant) != (session, tenant)]

@@ -103,18 +103,24 @@ def respond(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:
         chat = chat.model_copy(update={"messages": [ChatMessage(role="user", content="?"), *chat.messages]})
     chat_ = asked_of(gateway, caller, chat)
     trace_id = network.new_id()
-    root = _root(wire.previous_response_id) or trace_id
     goes_on = wire.previous_response_id is not None
+    session = f"response-{trace_id}"
+    if wire.previous_response_id is not None:
+        session, _ = parts_of(wire.previous_response_id, "previous_response_id")
     remembers = not chat_.request.session and gateway.section.sessions
     stored = remembers and wire.store is not False
     request = chat_.request
     if stored or (remembers and goes_on):
-        request = replace(request, session=f"response-{root}", remembers=stored)
+        request = replace(request, session=session, remembers=stored)
     idle = frozenset(_NAMES.get(name, name) for name in chat_.set)
-    chat_ = replace(chat_, request=request, set=idle | without_types(wire))
     abstain = abstaining(gateway, wire.coterie, request)
+    head = _head(wire, f"resp_{session[-32:] if stored else trace_id}{trace_id}", stored=stored)
+    if stored:
+        kept = {"head": head, "function": chat_.function, "abstain": abstain, "input": wire.input}
+        request = replace(request, envelope=kept)
+    chat_ = replace(chat_, request=request, set=idle | without_types(wire))
     form = ResponseFormat(
-        head=_head(wire, f"resp_{root if stored else trace_id}{trace_id}", stored=stored),
+        head=head,
         function=chat_.function,
         created=int(network.clock()),
         filtered=abstain == "content_filter",
@@ -184,12 +190,24 @@ class _GoesOn:
         """Answer. Raises `WireError` if the caller's tenant has no such response."""
         request = self.asked.request
         context = await self.gateway.network.store.context(request.session or "", request.tenant)
-        if not context.entries:
-            raise _no_response(self.named)
-        chat = self.asked
-        if self.resumed:
-            chat = replace(chat, request=_resumed(request, context))
-        await self.answering(chat)(scope, receive, send)
+        turns = turns_until(self.named, context)
+        if not turns:
+            raise no_response(self.named)
+        context = replace(context, entries=tuple(entry for entry in context.entries if entry.request in turns))
+        request = replace(_resumed(request, context) if self.resumed else request, turns=turns)
+        await self.answering(replace(self.asked, request=request))(scope, receive, send)
+
+
+def turns_until(named: str | None, context: Context) -> tuple[str, ...]:
+    """Return the ids of the requests that led to a response and its own, newest first; empty if it is not stored."""
+    before = {
+        entry.request: entry.envelope["head"]["previous_response_id"] for entry in context.entries if entry.envelope
+    }
+    turns: list[str] = []
+    while named is not None and (match := _ID.fullmatch(named)) and match[2] in before and match[2] not in turns:
+        turns.append(match[2])
+        named = before[match[2]]
+    return tuple(turns)
 
 
 def _resumed(request: Request, context: Context) -> Request:
@@ -203,19 +221,18 @@ def _resumed(request: Request, context: Context) -> Request:
     return replace(request, text=turns[last].text, tools=replace(tools, since=since))
 
 
-def _no_response(named: str) -> WireError:
+def no_response(named: str, param: str = "previous_response_id") -> WireError:
+    """Return the error of a response that the caller's tenant does not have."""
     problem = f"There is no response {named[:100]!r}, or it was not stored."
-    return WireError("response_not_found", problem, param="previous_response_id")
+    return WireError("response_not_found", problem, param=param)
 
 
-def _root(previous: str | None) -> str | None:
-    """Return the first part of the response ids of a conversation; None without an earlier response."""
-    if previous is None:
-        return None
-    match = _ID.fullmatch(previous)
+def parts_of(named: str, param: str) -> tuple[str, str]:
+    """Return the session of a response and the id of its request. Raises `WireError` for what is no id of one."""
+    match = _ID.fullmatch(named)
     if match is None:
-        raise _no_response(previous)
-    return match[1]
+        raise no_response(named, param)
+    return f"response-{match[1]}", match[2]
 
 
 def without_types(wire: ResponsesRequest) -> frozenset[str]:
