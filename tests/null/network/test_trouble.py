@@ -27,7 +27,7 @@ async def test_what_an_engine_cannot_do_is_an_abstention(bench, error):
     answer = await network.ask(Request(text="triage+clauses"))
 
     assert answer.text == (
-        f"On \u201cabout triage\u201d: not answered (triage: {error.message}).\n\n"
+        f"On \u201cabout triage\u201d: not answered (triage: {error.reason}).\n\n"
         "On \u201cabout clauses\u201d: termination (clauses, 90% sure)"
     )
     assert answer.trace.findings[0].reason == error.reason
