@@ -60,7 +60,7 @@ BUDGETS = {
     "flywheel": 6010,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
     "gateway": 8095,  # stored responses; what was sent on; deployments, review over HTTP; local models at each door
     "generalist": 1625,  # whole answers asked for whole; functions, also beside a form; what did not fit is told
-    "governance": 3690,  # write-ahead entries, what never left; MCP; one look at a prompt; sign-ins; orders are learned
+    "governance": 3725,  # keywords of schemas; write-ahead entries, what never left; MCP; one look at a prompt; orders
     "knowledge": 7025,  # encodings; items; XLSX, PPTX, tables of PDF, columns by their cells, dates; loose files
     "learning": 5765,  # scopes, from tasks; files in UTF-16; a prior on confidence, patterns, wrong labels
     "limits": 1635,  # rows that stay their own; spans beside storage; calls capped, or as long as such were; leases
@@ -69,7 +69,7 @@ BUDGETS = {
     "network": 2720,  # feedback agrees with itself; what left in a relayed head; nulls; stages; relay, routes by schema
     "observe": 785,  # the sums of several workers, in space that is reserved; counters added up
     "policy": 725,
-    "privacy": 2640,  # names by a token classifier; values in every form: encoded, look-alike, cut, tagged
+    "privacy": 2730,  # fields of programs; dates in all languages; names by a token classifier; encoded, cut, tagged
     "protocols": 720,  # what reads turns; what gates read; functions; the flywheel, its calls, what is named
     "registry": 1910,  # the chain of champions and its check
     "reports": 300,
@@ -82,7 +82,7 @@ BUDGETS = {
     "structured": 1180,  # what did not fit; who is named; schemas read, checked, bounded for decoding; nesting
     "tasks": 19380,  # words that tables overlook; a follow-up's own; contradictions; kinds of columns; calls
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
-    "text": 2430,  # who says "we"; tags; an automaton for n-grams; a normaliser with the way back; tables are data
+    "text": 2465,  # fields as words; who says "we"; tags; an automaton for n-grams; a normaliser with the way back
     "training": 510,  # candidates that serve nobody
     "tuning": 2290,  # encoders built, vocabularies cut; corrections of published encoders
     "turns": 185,  # heads on the encoder in place of word lists

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from coterie.governance.pseudonyms import FEW, LITERAL
+from coterie.governance.pseudonyms import FEW, LITERAL, changed_json, changed_schema
 from coterie.privacy.detection import Detector, Kind, PersonalData, label_of, lowered
 from coterie.privacy.forms import CutValue, find_between
 from coterie.runtime.concurrency import still_wanted
@@ -389,9 +389,9 @@ def _fields(prompt: Prompt, change: Callable[[str], str]) -> dict[str, Any]:
     """Return all fields that contain texts, each text changed: the one place that knows these fields."""
     return {
         "text": change(prompt.text),
-        "columns": None if prompt.columns is None else _walk(prompt.columns, change),
+        "columns": None if prompt.columns is None else changed_json(prompt.columns, change),
         "messages": tuple(_with_text(message, change(message.text)) for message in prompt.messages),
-        "json_schema": None if prompt.json_schema is None else _walk(prompt.json_schema, change),
+        "json_schema": None if prompt.json_schema is None else changed_schema(prompt.json_schema, change),
         "questions": tuple(_changed_question(question, change) for question in prompt.questions),
         "grammar": None if prompt.grammar is None else change(prompt.grammar),
         "adapter": None if prompt.adapter is None else change(prompt.adapter),
@@ -409,20 +409,6 @@ def _changed_question(question: Question, change: Callable[[str], str]) -> Quest
         replace(option, name=change(option.name), description=change(option.description)) for option in question.options
     )
     return replace(question, options=options, instructions=change(question.instructions), name=change(question.name))
-
-
-def _walk(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401 - JSON is anything
-    """Return JSON with each text in it changed, names included; a number that is changed becomes a text."""
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {_walk(name, change): _walk(item, change) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_walk(item, change) for item in value]
-    if value is None or isinstance(value, bool):
-        return value
-    text = change(str(value))
-    return value if text == str(value) else text
 
 
 @dataclass(kw_only=True)

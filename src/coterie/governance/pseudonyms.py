@@ -15,9 +15,11 @@ import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 from coterie.privacy.detection import Kind, lowered
 from coterie.runtime.values import replace
+from coterie.structured.schema import VOCABULARY
 from coterie.text.folding import PLAIN_SIGNS, shown
 from coterie.types import Label, PseudonymValue, Request
 
@@ -202,6 +204,10 @@ class OwnTexts:
         return "\n".join(map(normal, self._texts))
 
 
+_NAMED_PARTS = {"properties", "$defs", "definitions"}
+_PARTS = {"items", "prefixItems", "additionalProperties", "anyOf", "oneOf", "allOf"}
+
+
 def own_texts(texts: tuple[str, ...]) -> OwnTexts:
     """Return the sent texts in the form in which values are searched; stages of a request import no class."""
     return OwnTexts(texts)
@@ -222,11 +228,10 @@ def texts_of(request: Request) -> Sequence[str]:
         return (request.text,)  # as nearly all are; a request is asked for its texts some ten times
     texts = [turn.text for turn in request.history]
     if request.tools is not None:
-        texts += texts_of_json(
-            [(function.name, function.description, function.parameters) for function in request.tools.functions]
-        )
+        for function in request.tools.functions:
+            texts += (function.name, function.description, *texts_of_schema(function.parameters))
         texts += [turn.text for turn in request.tools.since]
-    return (*texts, request.text, *texts_of_json(request.columns), *texts_of_json(request.schema))
+    return (*texts, request.text, *texts_of_json(request.columns), *texts_of_schema(request.schema))
 
 
 def texts_of_json(value: object) -> Iterator[str]:
@@ -238,3 +243,50 @@ def texts_of_json(value: object) -> Iterator[str]:
             yield from texts_of_json(item)
     elif value is not None and not isinstance(value, bool):
         yield str(value)
+
+
+def texts_of_schema(schema: object) -> list[str]:
+    """Return the texts in a JSON schema; the names of its keywords are none."""
+    texts: list[str] = []
+
+    def note(text: str) -> str:
+        texts.append(text)
+        return text
+
+    changed_schema(schema, note)
+    return texts
+
+
+def changed_json(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401 - JSON is anything
+    """Return JSON with each text in it changed, names included; a number that is changed becomes a text."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {changed_json(name, change): changed_json(item, change) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [changed_json(item, change) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    text = change(str(value))
+    return value if text == str(value) else text
+
+
+def changed_schema(schema: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401 - JSON is anything
+    """Return a JSON schema with each text in it changed; the names of its keywords stay as they are.
+
+    A detector that takes `maxLength` for a name would otherwise make it a schema of something else.
+    """
+    if isinstance(schema, list | tuple):
+        return [changed_schema(part, change) for part in schema]
+    if not isinstance(schema, Mapping):
+        return changed_json(schema, change)
+    return {
+        name if name in VOCABULARY else changed_json(name, change): _changed_keyword(name, part, change)
+        for name, part in schema.items()
+    }
+
+
+def _changed_keyword(name: str, part: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401 - JSON is anything
+    if name in _NAMED_PARTS and isinstance(part, Mapping):
+        return {changed_json(key, change): changed_schema(inner, change) for key, inner in part.items()}
+    return changed_schema(part, change) if name in _PARTS else changed_json(part, change)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneNumber, is_possible_number
 
 from coterie.privacy.detection import CASED, UNCUT, ContextWords, Kind, PersonalData, digits_of, last_before
+from coterie.text.locales import months
 
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
 _LOCAL = re.compile(r"[\w.%+'-]{0,65}")
@@ -118,13 +120,32 @@ _MONTH = (
     r"maggio|giugno|luglio|settembre|ottobre|dicembre)\.?"
 )
 _TIME = r"(?:[T ]\d{2}:\d{2}(?::\d{2})?)?"
+_ENDED = rf"(?![{CASED}/-])(?!\.\d)"
 _DATE = re.compile(
-    rf"(?<![\w./-])(?:(?:19|20)\d\d([-/.])(?:0?[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01]|[1-9]){_TIME}"
+    rf"(?<![{CASED}./-])(?:(?:19|20)\d\d([-/.])(?:0?[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01]|[1-9]){_TIME}"
     r"|(?:0?[1-9]|[12]\d|3[01])([-/.])(?:0?[1-9]|[12]\d|3[01])\2(?:(?:19|20)\d\d|\d\d)"
     rf"|(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th|\.|er)?\s(?:of\s|de\s)?{_MONTH},?(?:\s(?:de\s)?(?:19|20)\d\d)?"
-    rf"|{_MONTH}\s(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?(?:,?\s(?:19|20)\d\d)?)(?![\w/-])(?!\.\d)",
+    rf"|{_MONTH}\s(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?(?:,?\s(?:19|20)\d\d)?){_ENDED}",
     re.IGNORECASE,
 )
+
+
+@cache
+def _named_date() -> re.Pattern[str]:
+    """Return dates with a year and the name of a month in any language of the tables, and those of East Asia.
+
+    Many names are words as well (`set`, `pro`), so a month needs a year here.
+    """
+    month = "|".join(sorted(map(re.escape, months()), key=len, reverse=True))
+    gap = r"(?:\s?[-/.]\s?|\s(?:(?:of|de|del|di|do)\s)?)"
+    return re.compile(
+        rf"(?<![{CASED}./-])(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th|er|\.|\u00ba)?{gap}(?:{month})\.?,?{gap}"
+        rf"(?:(?:19|20)\d\d|(?<=[-/])\d\d){_ENDED}"
+        r"|(?<!\d)(?:19|20)\d\d\s?[\u5e74\ub144]\s?(?:0?[1-9]|1[0-2])\s?[\u6708\uc6d4]\s?(?:0?[1-9]|[12]\d|3[01])(?!\d)[\u65e5\u53f7\uc77c]?",
+        re.IGNORECASE,
+    )
+
+
 _BIRTH = ContextWords(
     "born, birth, dob, d.o.b, birthday, birthdate, b, geboren, geburtsdatum, geburtstag, geb, n\u00e9, n\u00e9e, "
     "naissance, nacido, nacida, nacimiento, nac\u00ed, "
@@ -138,16 +159,20 @@ _DIGIT = re.compile(r"\d")
 
 
 def date_places(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the spans of dates, as numbers or with the month's name (English, German, French, Spanish, Italian)."""
+    """Yield the spans of dates, as numbers or with the month's name; without a year in five languages only."""
     if not _DIGIT.search(text):
         return
-    for match in _DATE.finditer(text):
-        yield match.start(), match.start() + len(match[0].rstrip(" .,"))
+    dates = [match for form in (_DATE, _named_date()) for match in form.finditer(text)]
+    end = 0
+    for match in sorted(dates, key=lambda match: (match.start(), -match.end())):
+        if match.start() >= end:
+            end = match.start() + len(match[0].rstrip(" .,"))
+            yield match.start(), end
 
 
 def begins_date(text: str, start: int) -> bool:
     """Return whether a date begins at a position of a text."""
-    return _DATE.match(text, start) is not None
+    return any(form.match(text, start) is not None for form in (_DATE, _named_date()))
 
 
 def find_births(text: str) -> Iterator[PersonalData]:

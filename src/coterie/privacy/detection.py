@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 from coterie.text.words import plain
@@ -167,7 +168,31 @@ BEFORE, AFTER = 60, 30
 """Characters of context that are examined before and after a number."""
 
 
-_WORD = re.compile(r"[^\W_]+")
+CASED = (
+    r"0-9A-Za-z_\u00aa\u00b5\u00ba\u00c0-\u0481\u048a-\u0588\u10a0-\u10ff\u13a0-\u13ff\u1c80-\u1cbf\u1d00-\u1fff\u2c00-\u2d2f"
+    r"\ua640-\ua7ff\uab30-\uabbf"
+)
+"""Digits, and letters of scripts with capitals, for a character class.
+
+These letters form codes (`AB123`), and a number that touches one may be part of a longer one. Letters of
+other scripts may touch numbers as separate words.
+"""
+
+UNCUT = CASED.replace("_", "")
+"""`CASED` without the underscore, which by itself is emphasis in Markdown (`_anna@example.org_`)."""
+_WORD = re.compile(rf"[{UNCUT}]+")
+
+
+def _words(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the spans of words, and of the words that a program's name is made of."""
+    for match in _WORD.finditer(text):
+        yield match.span()
+        rest = match[0][1:]
+        if rest.lower() != rest != rest.upper():
+            ends = [at for at in range(1, len(rest) + 1) if rest[at - 1 : at].islower() and rest[at : at + 1].isupper()]
+            borders = [0, *(at + 1 for at in ends), len(match[0])]
+            if len(borders) > 2:
+                yield from ((match.start() + a, match.start() + b) for a, b in pairwise(borders))
 
 
 class ContextWords:
@@ -177,7 +202,8 @@ class ContextWords:
         """Take words, beginnings of words and phrases (`tel, phone*, date of birth`); case does not count.
 
         A word in a script without capitals also counts within a word: such languages write words and particles
-        together.
+        together. Words in other scripts end beside its letters, and where a program's name has a capital
+        (`dateOfBirth`).
         """
         self._whole, self._begins, self._phrases = set[str](), list[str](), list[str]()
         within = list[str]()
@@ -195,7 +221,7 @@ class ContextWords:
         self._short = re.compile(rf"[{re.escape(short)}](?<![^\W_].)(?![^\W_])") if short else None
         self._within = re.compile("|".join(within)) if within else None
         self._spoken = [name.casefold() for name in names.split(", ") if not name.endswith("*") and not name.isalnum()]
-        self._phrase = re.compile(rf"(?<![^\W_])(?:{'|'.join(self._phrases)})(?![^\W_])", re.IGNORECASE)
+        self._phrase = re.compile(rf"(?<![{UNCUT}])(?:{'|'.join(self._phrases)})(?![{UNCUT}])", re.IGNORECASE)
 
     def may_stand_in(self, text: str) -> bool:
         """Return whether a text may contain one of the words: False only if none of them occurs in it."""
@@ -210,10 +236,10 @@ class ContextWords:
     def ends(self, text: str) -> Iterator[int]:
         """Yield the positions in a text where such words end."""
         begins = tuple(self._begins)
-        for match in _WORD.finditer(text):
-            word = match[0].lower()
+        for start, end in _words(text):
+            word = text[start:end].lower()
             if word in self._whole or (begins and word.startswith(begins)):
-                yield match.end()
+                yield end
         if self._phrases:
             yield from (match.end() for match in self._phrase.finditer(text))
         if self._within and not text.isascii():
@@ -231,19 +257,6 @@ def last_before(context_words: ContextWords, text: str, start: int, reach: int =
     begin = max(0, start - reach)
     return max((begin + end for end in context_words.ends(text[begin:start])), default=-1)
 
-
-CASED = (
-    r"0-9A-Za-z_\u00aa\u00b5\u00ba\u00c0-\u0481\u048a-\u0588\u10a0-\u10ff\u13a0-\u13ff\u1c80-\u1cbf\u1d00-\u1fff\u2c00-\u2d2f"
-    r"\ua640-\ua7ff\uab30-\uabbf"
-)
-"""Digits, and letters of scripts with capitals, for a character class.
-
-These letters form codes (`AB123`), and a number that touches one may be part of a longer one. Letters of
-other scripts may touch numbers as separate words.
-"""
-
-UNCUT = CASED.replace("_", "")
-"""`CASED` without the underscore, which by itself is emphasis in Markdown (`_anna@example.org_`)."""
 
 _ANY_DIGIT = re.compile(r"\d")
 _ASCII_DIGITS = "0123456789"

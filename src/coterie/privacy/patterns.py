@@ -15,6 +15,7 @@ from coterie.privacy.identifiers import find_accounts, find_cards, find_ibans, f
 from coterie.privacy.secrets import find_long_secrets, find_pins, find_secrets
 from coterie.runtime.concurrency import still_wanted
 from coterie.runtime.values import replace
+from coterie.text.folding import with_fields
 
 # --- Names in fields that say so: `"lastName": "Vasquez"`, `<surname>Vasquez</surname>`, `First name: Helena`.
 #
@@ -87,6 +88,10 @@ _AROUND = 160
 """Characters of context beside a digit: more than any finder needs."""
 
 
+_NAMED_KINDS = frozenset({Kind.SECRET, Kind.BANK_ACCOUNT, Kind.CARD, Kind.NATIONAL_ID, Kind.DATE_OF_BIRTH})
+"""Kinds that words before a value tell; a field's name is such words (`"accountNumber"`)."""
+
+
 class PatternDetector:
     """Finds data with a fixed form: names only in name fields, and no places."""
 
@@ -100,7 +105,17 @@ class PatternDetector:
 
 def find_folded(text: str) -> tuple[PersonalData, ...]:
     """Return the findings in a text that is already folded."""
-    return _in_stretches(text, _find)
+    personal_data = _in_stretches(text, _find)
+    fields = with_fields(text)
+    if fields is None:
+        return personal_data
+    more = [item for item in _in_stretches(fields.text, _find) if item.kind in _NAMED_KINDS]
+    spans = ((item, *fields.span(item.start, item.end)) for item in more)
+    return (
+        settle([*personal_data, *(replace(item, start=start, end=end) for item, start, end in spans)])
+        if more
+        else personal_data
+    )
 
 
 def find_exact(text: str) -> tuple[PersonalData, ...]:

@@ -49,6 +49,8 @@ _ANNOTATIONS = {
 }
 _COMBINED = {"$ref", "allOf", "anyOf", "oneOf", "type", "enum", "const"}
 _SUPPORTED = sorted(_COMBINED.union(*_KEYWORDS.values()))
+VOCABULARY = frozenset({*_SUPPORTED, *_ANNOTATIONS})
+"""The names of keywords: words of JSON Schema and not of whoever wrote the schema."""
 _COUNTS = {"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"}
 _LEAST, _MOST = ("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")
 FORMATS = {

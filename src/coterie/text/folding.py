@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, lru_cache
 from importlib.resources import files
+from itertools import pairwise
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -354,6 +355,43 @@ def untagged(text: str) -> Folded | None:
             at = match.end()
         edited.keep(text[at:end])
     return Folded("".join(edited.pieces), (edited.level,), unclear=False) if edited.level[0] else None
+
+
+_NAME = r"[^\W\d][\w-]{1,60}"
+_FIELD = re.compile(
+    rf"\\{{0,3}}[\"'](?P<quoted>{_NAME})\\{{0,3}}[\"']\s{{0,3}}:\s{{0,3}}(?:\\{{0,3}}[\"'])?"
+    rf"|<(?P<tag>{_NAME})(?:\s[^<>\n]{{0,60}})?>(?!\s{{0,8}}<)"
+    rf"|(?<![\w-])(?P<set>{_NAME})(?:\s?=\s?|:\s)(?:\\?[\"'])?"
+)
+
+
+def with_fields(text: str) -> Folded | None:
+    """Return a text with each field of JSON, XML and code as a person writes it; None where it has none.
+
+    `{"accountNumber": "1234"}` and `account_number=1234` are `account number: 1234`.
+    """
+    if not any(map(text.__contains__, ":=>")):
+        return None
+    edited = _Edited()
+    for begin, end in _pieces(text, _before_tag):
+        at = begin
+        for match in _FIELD.finditer(text, begin, end):
+            name = match[match.lastgroup or 0]
+            words = _words_of_name(name)
+            if match.lastgroup != "set" or words != name:
+                edited.keep(text[at : match.start()])
+                edited.edit(match.start(), match.end(), f" {words}: ")
+                at = match.end()
+        edited.keep(text[at:end])
+    return Folded("".join(edited.pieces), (edited.level,), unclear=False) if edited.level[0] else None
+
+
+def _words_of_name(name: str) -> str:
+    spaced = (
+        " " if sign in "_-" else f" {sign}" if sign.isupper() and before.islower() else sign
+        for before, sign in pairwise(f"_{name}")
+    )
+    return "".join(spaced).strip()
 
 
 def _before_tag(text: str, end: int) -> int:

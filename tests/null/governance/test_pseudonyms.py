@@ -301,6 +301,32 @@ async def test_every_field(opened, server, asking):
     assert output.text == f'{{"{EMAIL}": "Anna"}}'
 
 
+def test_words_of_a_schema_are_no_values():
+    """A schema keeps its keywords, whatever a detector takes them for; names and texts in it are searched."""
+
+    class Keywords:
+        def find(self, text):
+            return tuple(
+                PersonalData(kind="PERSON", start=match.start(), end=match.end(), score=1.0)
+                for match in re.finditer("maxLength|Anna", text)
+            )
+
+    schema = {
+        "type": "object",
+        "properties": {
+            "Anna": {"type": "string", "maxLength": 4, "description": "of Anna"},
+            "maxLength": {"enum": [1]},
+        },
+        "anyOf": [{"items": {"maxLength": 2}}],
+    }
+    prompt = Prompt(text="", label=Label.INTERNAL, json_schema=schema)
+    book = SessionPseudonyms()
+    sent = _disguise.disguise(prompt, Keywords(), book, label=Label.INTERNAL).prompt.json_schema
+    assert sent["properties"]["<PERSON_1>"] == {"type": "string", "maxLength": 4, "description": "of <PERSON_1>"}
+    assert sent["properties"].keys() == {"<PERSON_1>", "<PERSON_2>"}
+    assert sent["anyOf"] == [{"items": {"maxLength": 2}}]
+
+
 def test_no_field_is_forgotten():
     """Every field of a prompt that can hold words is looked at: a new one fails this until it is."""
     every = Prompt(

@@ -33,11 +33,54 @@ def found(text):
         ("geboren am 3. März 1970 in Ulm", "DATE_OF_BIRTH", "3. März 1970"),
         ("DOB: 1992-12-08 19:28:54", "DATE_OF_BIRTH", "1992-12-08 19:28:54"),
         ("date of birth is March 3rd, 1970", "DATE_OF_BIRTH", "March 3rd, 1970"),
+        ("Data de nascimento: 3 de dezembro de 1970", "DATE_OF_BIRTH", "3 de dezembro de 1970"),
+        ("geboren op 3 mei 1970", "DATE_OF_BIRTH", "3 mei 1970"),
+        ("urodzony 3 maja 1970", "DATE_OF_BIRTH", "3 maja 1970"),
+        ("DOB: 14-Mar-1987", "DATE_OF_BIRTH", "14-Mar-1987"),
+        ("born 1987年3月14日", "DATE_OF_BIRTH", "1987年3月14日"),
+        ("dob是14.03.1987吗", "DATE_OF_BIRTH", "14.03.1987"),
+        ("客户的BSN是111222333", "NATIONAL_ID", "111222333"),
     ],
 )
 def test_found(text, kind, value):
     """What has a form is found whole and alone, at its place."""
     assert found(text) == [(kind, value)]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "value"),
+    [
+        ("date of birth", "DATE_OF_BIRTH", "1987-03-14"),
+        ("bank account number", "BANK_ACCOUNT", "12345678"),
+        ("passport number", "NATIONAL_ID", "X1234567"),
+        ("user password", "SECRET", "hunter2secret"),
+        ("card cvv", "SECRET", "482"),
+        ("bsn nummer", "NATIONAL_ID", "111222333"),
+    ],
+)
+@pytest.mark.parametrize(
+    "form",
+    ['{{"{}":"{}"}}', '{{"a": {{"{}" : "{}", "b": 1}}}}', '{{\\"{}\\":\\"{}\\"}}', "<{}>{}</x>", "{} = '{}'", "{}: {}"],
+)
+def test_in_fields_of_programs(name, kind, value, form):
+    """A field's name says what stands in it, also where its words are written together."""
+    words = name.split()
+    for field in ("_".join(words), "-".join(words), words[0] + "".join(map(str.capitalize, words[1:]))):
+        [(found_kind, words_found)] = found(form.format(field, value))
+        assert (found_kind, words_found.rstrip("\\")) == (kind, value), field
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"order_number":12345678,"createdAt":"2026-03-14","customerId":990011223,"sku_code":"4821"}',
+        '{"passwordPolicy":"strict1","password_last_changed":"2024-03-14","card_last4":"4821"}',
+        "order_date=2026-03-14&pinCount=1234",
+    ],
+)
+def test_other_fields_of_programs(text):
+    """A field that is called otherwise is none of them."""
+    assert found(text) == []
 
 
 @pytest.mark.parametrize(
