@@ -31,7 +31,7 @@ from coterie.cli.app import app
 from coterie.cli.output import EXIT_CODES
 from coterie.config import file as config
 from coterie.config.specialists import TASKS, SpecialistSection
-from coterie.types.wording import TEMPLATES
+from coterie.types.reason import TEMPLATES
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _REASONS = [

@@ -32,7 +32,7 @@ from coterie.config.file import load_config
 from coterie.engines.onnx import OnnxEncoder
 from coterie.learning.metrics import auroc
 from coterie.registry.registry import REGISTRY_FOLDER, Registry
-from coterie.runtime.bridge import run
+from coterie.runtime.concurrency import run
 from coterie.tasks.loading import load_specialist
 from coterie.training.train import train
 from coterie.types import SYSTEM, ContextView, Finding, Task

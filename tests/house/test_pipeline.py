@@ -18,7 +18,7 @@ NEUTRAL = {
     "coterie.protocols",
     "coterie.errors",
     "coterie.runtime.concurrency",
-    "coterie.runtime.values",
+    "coterie.runtime.codec",
 }
 """What the pipeline itself may import beside the standard library and its own package."""
 

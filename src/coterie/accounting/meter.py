@@ -22,7 +22,7 @@ from coterie.accounting.energy import PackageMeter, remote_joules
 from coterie.config.accounting import AccountingSection
 from coterie.config.file import Model, RemoteModel
 from coterie.config.mcp import McpSection
-from coterie.runtime.values import replace
+from coterie.runtime.codec import replace
 from coterie.types import Bill, Prompt, Request, Step, Usage
 
 # --- A lower bound of a text's tokens without a tokenizer.

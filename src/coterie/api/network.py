@@ -17,7 +17,7 @@ from coterie.errors import InputError
 from coterie.knowledge.parse import FileReader
 from coterie.knowledge.parsed import Unreadable
 from coterie.network.network import Network
-from coterie.runtime.bridge import BackgroundLoop
+from coterie.runtime.concurrency import BackgroundLoop
 from coterie.types import Answer, Decisions, Delta, Document, Label, Message, Question, Request, SpecialistCard
 from coterie.types.usage import read_money
 

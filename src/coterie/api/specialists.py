@@ -35,12 +35,12 @@ from coterie.learning.evaluation import Evaluation
 from coterie.learning.measure import LookUp, consult_rows, evaluate
 from coterie.learning.splits import shared_rows
 from coterie.protocols import Specialist
-from coterie.runtime.bridge import run
+from coterie.runtime.concurrency import run
 from coterie.structured.functions import stored_calls
 from coterie.tasks.contract import task_of
 from coterie.tasks.loading import load_specialist
 from coterie.types import Citation, Evidence, Field, Finding, FunctionCall, Scalar
-from coterie.types.html import html_table, html_text
+from coterie.types.shown import html_table, html_text
 
 _SHOWN = 60
 

@@ -27,7 +27,7 @@ from coterie.knowledge.build import index_declared
 from coterie.learning.progress import Progress, Silent
 from coterie.registry.registry import open_registry
 from coterie.registry.version import Version
-from coterie.runtime.bridge import run
+from coterie.runtime.concurrency import run
 from coterie.runtime.files import copy_file, sole_editor, write_bytes
 from coterie.tasks.contract import Trained
 from coterie.training.train import TrainedSpecialist, store_version, train

@@ -55,7 +55,7 @@ def registry_of(folder: Path) -> Registry:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end; Ctrl-C cancels the coroutine and lets it clean up."""
-    from coterie.runtime.bridge import run as run_to_the_end
+    from coterie.runtime.concurrency import run as run_to_the_end
 
     return run_to_the_end(work)
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from coterie.runtime.values import replace
+from coterie.runtime.codec import replace
 from coterie.types import (
     Citation,
     Context,

@@ -30,7 +30,7 @@ from coterie.models.publishers import download
 from coterie.registry.registry import open_registry
 from coterie.registry.version import Version
 from coterie.runtime.codec import parse_json
-from coterie.types.wording import TEMPLATES
+from coterie.types.reason import TEMPLATES
 
 RUNTIME = "onnxruntime-web@1.30.0"
 _RUNTIME_FILES = {

@@ -21,10 +21,10 @@ from safetensors.numpy import save as save_arrays
 
 from coterie.engines.features import NgramFeatures, TableHead, stored_array
 from coterie.errors import ArtefactRefused, EngineRejected
+from coterie.runtime.caches import BatchMemo, products
 from coterie.runtime.codec import parse_json
 from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import ShortSpans
-from coterie.runtime.rows import BatchMemo, products
 from coterie.types import SYSTEM, CallContext, Label, Output, Prompt
 
 _PROMPT_CHARACTERS = 250

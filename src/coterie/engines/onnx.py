@@ -29,10 +29,9 @@ from tokenizers import Encoding, Tokenizer
 
 from coterie.engines.batching import Batcher
 from coterie.errors import ArtefactRefused
+from coterie.runtime.caches import BatchMemo, KnownTexts
 from coterie.runtime.codec import parse_json
 from coterie.runtime.cpu import CpuSpan
-from coterie.runtime.known import KnownTexts
-from coterie.runtime.rows import BatchMemo
 from coterie.text.folding import valid_text
 from coterie.types import SYSTEM, CallContext, Label, Output, Prompt, Usage
 

@@ -29,8 +29,8 @@ from coterie.errors import (
     Overloaded,
     TooLong,
 )
+from coterie.runtime.codec import replace
 from coterie.runtime.concurrency import aside, side_by_side
-from coterie.runtime.values import replace
 from coterie.text.folding import estimate_tokens
 from coterie.types import SYSTEM, CallContext, Delta, Failure, Output, Prompt, RelayHead
 

@@ -29,8 +29,8 @@ from coterie.gateway.connection import ARRIVED, Bodies, while_connected
 from coterie.gateway.errors import WireError
 from coterie.governance.keys import KeyRing
 from coterie.observe.metrics import Metrics
+from coterie.runtime.codec import replace
 from coterie.runtime.concurrency import aside
-from coterie.runtime.values import replace
 
 if TYPE_CHECKING:
     from coterie.network.network import Network

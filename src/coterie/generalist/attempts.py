@@ -16,8 +16,8 @@ from typing import cast
 
 from coterie.errors import AuditError, EngineError, InputError, Overloaded, PolicyError, SetupError
 from coterie.protocols import StreamingEngine
+from coterie.runtime.codec import replace
 from coterie.runtime.concurrency import cancel
-from coterie.runtime.values import replace
 from coterie.text.folding import estimate_tokens
 from coterie.types import CallContext, Delta, Failure, Output, Prompt, Reason, Step, Usage, Verdict, all_of
 

@@ -25,8 +25,7 @@ from coterie.limits.allowance import MemoryAllowance
 from coterie.limits.storage import nano
 from coterie.models.catalogue import CATALOGUE
 from coterie.protocols import Meter, StreamingEngine
-from coterie.runtime.codec import parse_json
-from coterie.runtime.values import replace
+from coterie.runtime.codec import parse_json, replace
 from coterie.specialists.acceptance import abstention
 from coterie.structured.filling import is_free
 from coterie.structured.functions import ROOM as TOOL_ROOM

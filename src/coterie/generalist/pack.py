@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from coterie.context.entries import known_facts
 from coterie.context.view import FINDINGS, build_view
-from coterie.runtime.values import replace
+from coterie.runtime.codec import replace
 from coterie.types import (
     Context,
     ContextView,

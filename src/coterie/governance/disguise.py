@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from coterie.governance.pseudonyms import FEW, LITERAL, changed_json, changed_schema
 from coterie.privacy.detection import Detector, Kind, PersonalData, label_of, lowered
 from coterie.privacy.forms import CutValue, find_between
+from coterie.runtime.codec import replace
 from coterie.runtime.concurrency import still_wanted
-from coterie.runtime.values import replace
 from coterie.text.folding import fold, shown
 from coterie.types import Label, Message, Prompt, Pseudonyms, PseudonymValue, Question
 

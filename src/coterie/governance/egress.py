@@ -46,9 +46,9 @@ from coterie.limits.limits import StoredLimits
 from coterie.privacy.detection import Detector
 from coterie.privacy.patterns import PatternDetector
 from coterie.protocols import Audit, Policy, StreamingEngine
+from coterie.runtime.caches import KnownTexts
+from coterie.runtime.codec import replace
 from coterie.runtime.concurrency import AT_ONCE, aside, side_by_side, to_the_end
-from coterie.runtime.known import KnownTexts
-from coterie.runtime.values import replace
 from coterie.structured.functions import function_of
 from coterie.types import (
     NOT_SENT,

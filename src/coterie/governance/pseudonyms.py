@@ -20,6 +20,7 @@ from typing import Any
 from coterie.privacy.detection import Kind, lowered
 from coterie.runtime.values import replace
 from coterie.structured.schema import VOCABULARY
+from coterie.runtime.codec import replace
 from coterie.text.folding import PLAIN_SIGNS, shown
 from coterie.types import Label, PseudonymValue, Request
 

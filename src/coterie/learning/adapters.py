@@ -11,7 +11,7 @@ from coterie.config.file import LlamaModel
 from coterie.config.specialists import SpecialistSection
 from coterie.engines.llama import LlamaEngine
 from coterie.learning.job import Job
-from coterie.runtime.bridge import run
+from coterie.runtime.concurrency import run
 from coterie.tuning.base import CausalBase
 from coterie.tuning.causal import (
     GGUF_ADAPTER,

@@ -26,7 +26,7 @@ from coterie.learning.metrics import (
 )
 from coterie.runtime.codec import to_json
 from coterie.types import Finding
-from coterie.types.html import html_table
+from coterie.types.shown import html_table
 
 
 @dataclass(frozen=True, kw_only=True)

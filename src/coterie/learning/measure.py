@@ -21,8 +21,7 @@ from coterie.learning.evaluation import Evaluation, judge_labels
 from coterie.learning.job import Job, TextEncoder
 from coterie.learning.metrics import bootstrap_interval, macro_f1, multilabel_f1, score_interval, unseen
 from coterie.protocols import Specialist
-from coterie.runtime.bridge import run
-from coterie.runtime.concurrency import side_by_side
+from coterie.runtime.concurrency import run, side_by_side
 from coterie.text.language import base, detect
 from coterie.types import SYSTEM, ContextView, Finding, Label, Rung, Task
 

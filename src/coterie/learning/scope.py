@@ -21,7 +21,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from coterie.engines.features import stored_array
-from coterie.runtime.rows import BatchMemo, products
+from coterie.runtime.caches import BatchMemo, products
 
 SCOPE_FILE = "scope.safetensors"
 

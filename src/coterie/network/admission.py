@@ -31,8 +31,8 @@ from coterie.protocols import (
     TurnModel,
 )
 from coterie.routing.plan import check_columns, split_columns
+from coterie.runtime.codec import replace
 from coterie.runtime.concurrency import AT_ONCE, aside
-from coterie.runtime.values import replace
 from coterie.text.language import language_of
 from coterie.types import (
     CallContext,

@@ -14,8 +14,8 @@ from coterie.governance.disguise import worth_a_thread
 from coterie.knowledge.documents import DocumentIndex
 from coterie.privacy.detection import Detector, Kind
 from coterie.protocols import Retriever
+from coterie.runtime.codec import replace
 from coterie.runtime.concurrency import side_by_side
-from coterie.runtime.values import replace
 from coterie.types import (
     Bill,
     CallContext,

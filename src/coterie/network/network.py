@@ -24,7 +24,7 @@ from coterie.policy.cost_quality import CostQualityPolicy
 from coterie.privacy.detection import Detector
 from coterie.privacy.patterns import PatternDetector
 from coterie.protocols import Audit, Engine, Flywheel, Limits, Overhead, Retriever, Specialist, TurnModel
-from coterie.runtime.known import KnownTexts
+from coterie.runtime.caches import KnownTexts
 from coterie.types import Answer, CallContext, Context, Label, Output, Prompt, RelayHead, Request
 
 _BYTES, _BLOCK = 10, 256

@@ -11,7 +11,7 @@ from coterie.context.view import describe_view
 from coterie.errors import InputError, TooLong
 from coterie.generalist.generalist import NAME
 from coterie.generalist.pack import guess_of, say, topic
-from coterie.runtime.values import replace
+from coterie.runtime.codec import replace
 from coterie.specialists.acceptance import abstention
 from coterie.types import (
     Context,

@@ -67,8 +67,8 @@ from coterie.protocols import (
     Specialist,
     Store,
 )
+from coterie.runtime.codec import replace
 from coterie.runtime.concurrency import cancel, side_by_side, to_the_end
-from coterie.runtime.values import replace
 from coterie.types import (
     Answer,
     Bill,

@@ -15,9 +15,8 @@ from coterie.governance.audit_events import audit_request
 from coterie.limits.allowance import request_allowance
 from coterie.logs.exchanges import read_question
 from coterie.protocols import Audit, Flywheel, Limits, Meter, Store
-from coterie.runtime.codec import each_once
+from coterie.runtime.codec import each_once, replace
 from coterie.runtime.concurrency import aside, to_the_end
-from coterie.runtime.values import replace
 from coterie.types import (
     EGRESS_IN_STREAM,
     NOT_SENT,

@@ -14,8 +14,8 @@ from coterie.governance.pseudonyms import texts_of
 from coterie.network.outcomes import label_of, overall_status
 from coterie.network.state import RequestState
 from coterie.protocols import Meter, Specialist
+from coterie.runtime.codec import replace
 from coterie.runtime.concurrency import AT_ONCE, aside
-from coterie.runtime.values import replace
 from coterie.types import (
     AuditEvent,
     Entry,

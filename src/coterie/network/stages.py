@@ -25,7 +25,7 @@ from coterie.network.outcomes import (
 from coterie.network.state import RequestState
 from coterie.protocols import Generalist, Router, SpeakingSpecialist, Specialist
 from coterie.routing.plan import permitted, pinned_route, plan_stages
-from coterie.runtime.values import replace
+from coterie.runtime.codec import replace
 from coterie.structured.filling import Place, PropertySlot, assign, fill, fill_freely, is_free
 from coterie.structured.schema import Node
 from coterie.types import (

@@ -14,7 +14,7 @@ from coterie.governance.injection import suspect
 from coterie.network.admission import Admitted
 from coterie.network.outcomes import Outcome, refused, rendered_findings, task_of
 from coterie.protocols import Attendance, Generalist, Limits, Overhead, Specialist
-from coterie.runtime.values import replace
+from coterie.runtime.codec import replace
 from coterie.structured.filling import Place, PropertySlot
 from coterie.types import (
     CallContext,

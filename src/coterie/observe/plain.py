@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from coterie.runtime.codec import Json, readable
-from coterie.runtime.values import replace
+from coterie.runtime.codec import Json, readable, replace
 from coterie.types import Decisions, Egress, Finding, Trace
 
 EGRESS_HEADER = "x-coterie-egress"

@@ -22,8 +22,8 @@ from coterie.privacy.contact import find_emails
 from coterie.privacy.detection import BEFORE, Kind, PersonalData, count_digits, has_digit, label_of, settle
 from coterie.privacy.identifiers import CARD_WORDS, has_iban_form, iban_length, is_iban, is_sure_card
 from coterie.privacy.secrets import TOKEN_BEGINS, has_token_sign, is_token
+from coterie.runtime.codec import replace
 from coterie.runtime.concurrency import still_wanted
-from coterie.runtime.values import replace
 from coterie.text.folding import Folded, fold, skeleton, untagged
 
 WHOLE = frozenset({Kind.IBAN, Kind.CARD, Kind.NATIONAL_ID, Kind.SECRET, Kind.EMAIL})

@@ -13,6 +13,7 @@ from coterie.privacy.detection import Kind, PersonalData, count_digits, digits_b
 from coterie.privacy.forms import Finder, find_in_forms
 from coterie.privacy.identifiers import find_accounts, find_cards, find_ibans, find_national_ids, find_papers
 from coterie.privacy.secrets import find_long_secrets, find_pins, find_secrets
+from coterie.runtime.codec import replace
 from coterie.runtime.concurrency import still_wanted
 from coterie.runtime.values import replace
 from coterie.text.folding import with_fields

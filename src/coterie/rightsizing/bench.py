@@ -30,7 +30,7 @@ from coterie.rightsizing.large import HeldOutRows
 from coterie.rightsizing.probe import Probed
 from coterie.rightsizing.result import ChainPoint, Per1000, RungRow, figure
 from coterie.rightsizing.small import open_small
-from coterie.runtime.bridge import run
+from coterie.runtime.concurrency import run
 from coterie.tasks.classify.section import ClassifySection
 from coterie.tasks.contract import HELD_OUT, task_of
 from coterie.tasks.loading import load_specialist

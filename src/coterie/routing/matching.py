@@ -13,7 +13,7 @@ import numpy as np
 
 from coterie.routing.profile import BUNDLED_SCALE, CosineScale, Profile
 from coterie.routing.splitting import SHORTEST_ALONE, Mark, Piece
-from coterie.runtime.values import replace
+from coterie.runtime.codec import replace
 from coterie.types import Reason, Route
 
 # --- Scope: a conformal p-value from the specialist's own examples and all others' (Bates et al. 2023).

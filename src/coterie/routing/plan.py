@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from coterie.errors import InputError
-from coterie.runtime.values import replace
+from coterie.runtime.codec import replace
 from coterie.types import Columns, Part, Reason, Request, Route, SpecialistCard
 
 PlannedStages = tuple[tuple[str, ...], ...]

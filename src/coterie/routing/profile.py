@@ -19,7 +19,7 @@ from safetensors.numpy import save as save_arrays
 
 from coterie.engines.features import stored_array
 from coterie.errors import ArtefactRefused
-from coterie.runtime.rows import products
+from coterie.runtime.caches import products
 
 NEIGHBOURS = 5
 """Number of nearest examples whose mean similarity is a text's similarity to a specialist."""

@@ -47,10 +47,9 @@ from coterie.routing.splitting import (
     span_means,
     word_starts,
 )
+from coterie.runtime.caches import BatchMemo, KnownTexts
+from coterie.runtime.codec import replace
 from coterie.runtime.concurrency import aside
-from coterie.runtime.known import KnownTexts
-from coterie.runtime.rows import BatchMemo
-from coterie.runtime.values import replace
 from coterie.text.language import is_english, language_of
 from coterie.types import (
     SYSTEM,

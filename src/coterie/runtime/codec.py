@@ -1,4 +1,4 @@
-"""Values as JSON and back, driven by the types themselves: a new field of a dataclass needs no line here.
+"""Values as JSON and back, driven by the types themselves (a new field of a dataclass needs no line here); and copies.
 
 | type | in JSON |
 |---|---|
@@ -12,11 +12,12 @@
 | a union | its member; of dataclasses, the one whose `Literal` field (its tag) has the value |
 
 Fields without comparison (`field(compare=False)`: vectors, caches) are left out. A field that the JSON lacks
-takes its default. `types.keys.stored` gives a field another key, or keys that it had before.
+takes its default. `types.shown.stored` gives a field another key, or keys that it had before.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import numbers
@@ -29,8 +30,8 @@ from operator import attrgetter
 from types import NoneType, SimpleNamespace, UnionType
 from typing import Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from coterie.types.keys import key_of
 from coterie.types.reason import Reason
+from coterie.types.shown import key_of
 
 T = TypeVar("T")
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -492,3 +493,39 @@ def _tagged(classes: Sequence[type], unknown: Unknown) -> _Decode:
         return by_value[value](data)
 
     return decode_tagged
+
+
+_FIELDS: dict[type, frozenset[str] | None] = {}
+"""The names of a class's fields; None for a class that must be built by its `__init__`."""
+
+
+def replace(value: T, /, **changes: Any) -> T:  # noqa: ANN401 - whatever the fields hold
+    """Return a copy with other values in some fields, as `dataclasses.replace` does, in a quarter of its time.
+
+    A request makes some thirty such copies. `__init__` is skipped where it would only set the fields: in classes
+    without `__post_init__`, slots, fields beside those of `__init__`, and cached properties, whose values would be
+    copied too. Any other class is left to `dataclasses.replace`.
+
+    Raises:
+        TypeError: there is no such field.
+    """
+    kind = type(value)
+    if kind not in _FIELDS:
+        _FIELDS[kind] = _plain_fields(kind)
+    known_fields = _FIELDS[kind]
+    if known_fields is None:
+        return dataclasses.replace(value, **changes)  # type: ignore[type-var]
+    copy = object.__new__(kind)
+    own = copy.__dict__
+    own.update(value.__dict__, **changes)
+    if len(own) > len(known_fields):
+        raise TypeError(f"{kind.__name__} has no field {', '.join(sorted(changes.keys() - known_fields))}")
+    return copy
+
+
+def _plain_fields(kind: type) -> frozenset[str] | None:
+    members = [item for base in kind.__mro__ for item in vars(base).items()]
+    if any(name in {"__post_init__", "__slots__"} or isinstance(member, cached_property) for name, member in members):
+        return None
+    fields = dataclasses.fields(kind)
+    return frozenset(field.name for field in fields) if all(field.init for field in fields) else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from coterie.runtime.values import replace
+from coterie.runtime.codec import replace
 from coterie.types import AcceptanceOverride, Finding, Reason, Task
 
 _FEWEST_DECIMALS, _MOST_DECIMALS = 2, 6

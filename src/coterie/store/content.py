@@ -16,7 +16,7 @@ from functools import cached_property
 from types import NoneType
 from typing import TypeVar
 
-from coterie.runtime.values import replace
+from coterie.runtime.codec import replace
 from coterie.text.folding import find_words
 from coterie.types import (
     Citation,
@@ -35,8 +35,7 @@ from coterie.types import (
     Trace,
     ViewRecord,
 )
-from coterie.types.reason import Value
-from coterie.types.wording import TEMPLATES, quoted_in
+from coterie.types.reason import TEMPLATES, Value, quoted_in
 
 _QUOTED = re.compile(
     r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`|“[^”]*”|\u2018[^\u2019]*\u2019|«[^»]*»)(?!\w)""",

@@ -3,33 +3,42 @@
 No value reads a clock, a file or the network: ids and times are passed in by the code that makes the value. Read the
 modules in the order in which a request meets them:
 
-    request      the request of a caller, and the task that one specialist gets of it
-    tools        functions that may be called for it
-    call         on whose behalf a call is made: principal, pseudonyms, limits
-    egress       what leaves this machine, and what came of it
+    request      the request of a caller, functions that may be called for it, and the task that one specialist gets
+    call         on whose behalf a call is made, the prompt and the output of an engine, what leaves this machine for it
     label        sensitivity and its order
     context      what a session knows, and the view of it that a specialist gets
-    engine       the prompt and the output of an engine
-    finding      the result of a specialist
-    decision     typed questions, and the probabilities that answer one
+    finding      the result of a specialist; typed questions, and the probabilities that answer one
+    reason       why: a code with values, and its words
     flywheel     captured calls, jobs, deployments, labels
     trace        the answer, the specialists that are asked for it, and the record of how it was made
-    usage, ledger, reading
-                 what was spent, its totals, what one request writes to the store, and what pages read of it
+    usage, reading
+                 what was spent, what one request writes to the store, and what pages read of it
+    shown        keys of fields in JSON, fragments of HTML
 """
 
 from __future__ import annotations
 
 from coterie.types.call import (
+    EGRESS_IN_STREAM,
+    NOT_SENT,
     SYSTEM,
     Allowance,
     Amount,
     Bill,
     CallContext,
+    Egress,
+    Failure,
+    Output,
     Principal,
+    Prompt,
     Pseudonyms,
     PseudonymValue,
+    RelayHead,
     SentTexts,
+    note_egress,
+    noted_egress,
+    noted_trace,
+    summarise_egress,
 )
 from coterie.types.context import (
     CONTENT_KINDS,
@@ -48,18 +57,24 @@ from coterie.types.context import (
     TaskKind,
     ViewRecord,
 )
-from coterie.types.decision import NO, YES, Deciding, Decision, DecisionMethod, Option, Question, QuestionKind
-from coterie.types.egress import (
-    EGRESS_IN_STREAM,
-    NOT_SENT,
-    Egress,
-    note_egress,
-    noted_egress,
-    noted_trace,
-    summarise_egress,
+from coterie.types.finding import (
+    NO,
+    YES,
+    Citation,
+    Contradiction,
+    Deciding,
+    Decision,
+    DecisionMethod,
+    Evidence,
+    Field,
+    Finding,
+    Flow,
+    Option,
+    Question,
+    QuestionKind,
+    Step,
+    Verdict,
 )
-from coterie.types.engine import Failure, Output, Prompt, RelayHead
-from coterie.types.finding import Citation, Contradiction, Evidence, Field, Finding, Flow, Step, Verdict
 from coterie.types.flywheel import (
     AnsweredCall,
     CapturedExample,

@@ -1,4 +1,4 @@
-"""The call context: one value that says on whose behalf a call is made, passed from the pipeline down to the engines.
+"""A call: on whose behalf it is made, the prompt and the output of an engine, and what leaves this machine for it.
 
 `CallContext` holds the principal, the pseudonyms of the session, the limits of the request, and the lists into which
 the egress gate writes its decisions and engines write their usage. No context variable and no global holds any of it.
@@ -6,20 +6,21 @@ the egress gate writes its decisions and engines write their usage. No context v
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import add, sub
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from coterie.types.egress import Egress
+from coterie.types.context import Message
+from coterie.types.finding import Question, Verdict
 from coterie.types.label import Label
-from coterie.types.request import ReleaseSlot
+from coterie.types.request import Columns, ReleaseSlot, Sampling
 from coterie.types.usage import Usage
 
 if TYPE_CHECKING:
-    from coterie.types.engine import Prompt
-    from coterie.types.finding import Verdict
+    import numpy as np
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,3 +184,172 @@ class CallContext:
 
 SYSTEM = CallContext()
 """The operator of this process, as in training and on the command line."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prompt:
+    """One input of an engine. Encoders and linear heads read `text`; generative engines read `messages`.
+
+    With `choices`, a generative engine reads `text` verbatim, without a chat template, and scores instead of writing.
+    """
+
+    text: str = ""
+    columns: Columns | None = None
+    vector: np.ndarray | None = None  # (D,)
+    messages: tuple[Message, ...] = ()
+    label: Label = Label.INTERNAL
+    """Sensitivity of the whole prompt; the egress gate compares it with the engine's clearance."""
+    label_without_pii: Label | None = None
+    """The label without the personal data in the prompt; None if it is the same."""
+    json_schema: Mapping[str, object] | None = None
+    """JSON Schema to which generated text is constrained."""
+    grammar: str | None = None
+    """GBNF grammar to which generated text is constrained; for engines of the kind `llama` only."""
+    adapter: str | None = None
+    """Name of a LoRA adapter that the engine holds; None for the base model. For engines of the kind `llama` only."""
+    questions: tuple[Question, ...] = ()
+    """Typed questions about the last message, for engines of decision models: their output has `scores` (Q, L)."""
+    choices: tuple[str, ...] = ()
+    """Continuations of `text` that are scored, each followed by the end of the turn; nothing is generated."""
+    max_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+    logprobs: bool = False
+    """Request the log-probability of the text; engines that have none leave it out."""
+    patience: float | None = None
+    """Longest total of the waits before retries (`Retry-After`), in seconds; None for 20 seconds per wait."""
+    verbatim: bytes | None = None
+    """A request in the server's own format, to be sent unchanged.
+
+    `messages` then hold every text in it, for the gate and the limits.
+    """
+    unbounded: int = 0
+    """Number of answers that a verbatim request asks for without a length limit; 0 where it has one."""
+    states: bool = False
+    """Request the states of the tokens from an encoder; encoders that have none leave them out."""
+
+    def sampled(self, sampling: Sampling) -> Prompt:
+        """Return the prompt with these sampling settings in place of its own."""
+        return replace(self, **{key: value for key, value in vars(sampling).items() if value not in (None, ())})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelayHead:
+    """The beginning of a relayed answer: what its server sent before the body."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    """The whole body, where it has already arrived; otherwise pieces of it follow."""
+    egress: str = ""
+    """What left for the answer (`Trace.egress_summary`); `EGRESS_IN_STREAM` until the body is complete."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A failed attempt of an engine, with its usage as far as it is known."""
+
+    reason: str
+    usage: Usage = field(default_factory=Usage)
+    turned_away: bool = False
+    """Whether the provider refused the call before any work, so that it is not billed."""
+    sent: bool = True
+    """Whether any of it may have left this machine."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Output:
+    """One result of an engine. The kind of engine decides which fields are set."""
+
+    text: str = ""
+    vector: np.ndarray | None = None  # (D,)
+    scores: np.ndarray | None = None  # (L,) logits, one a label of the head; log-likelihoods, one a choice
+    """A tagger returns (T, L), a row a token; a decision model (Q, L), log-probabilities of each question's options."""
+    offsets: np.ndarray | None = None  # (T, 2)
+    """Begin and end of each token in characters; set by taggers, and with `states`."""
+    states: np.ndarray | None = None  # (T, D)
+    """Hidden states of the last layer, a row a token; set by an encoder on request."""
+    contributions: Mapping[str, float] = field(default_factory=dict)
+    """Contribution of each column to the log-odds; set by heads that compute it exactly."""
+    finish: Literal["stop", "length", "aborted"] = "stop"
+    usage: Usage = field(default_factory=Usage)
+    logprob: float | None = None
+    """Natural logarithm of the text's probability, if it was requested and the engine has it."""
+    logprobs: tuple[tuple[str, float], ...] = ()
+    """Log-probability of each piece of the text; for engines of the kind `llama` only."""
+    verdict: Verdict | None = None
+    """Decision of the egress gate, if the engine is remote."""
+    failures: tuple[Failure, ...] = ()
+    """Failed attempts before this result."""
+
+
+NOT_SENT = "not_sent"
+"""Outcome of an egress that was announced, but of which no byte left."""
+EGRESS_IN_STREAM = "in-stream"
+"""Placeholder in the head of a stream for a value that is not known yet.
+
+It stands for the summary, or for a relayed answer's outcome.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Egress:
+    """One prompt that leaves this machine, and its outcome. The egress gate makes it before the first byte."""
+
+    id: str
+    engine: str
+    label: Label
+    """Label of the text that leaves: with pseudonyms, the label without the personal data they replace."""
+    rule: str
+    """Rule of the verdict that allowed it."""
+    pseudonymised: bool
+    characters: int
+    digest: str = ""
+    """Keyed hash of the text; empty without an audit log."""
+    outcome: str = NOT_SENT
+    """`answered`, `cancelled`, `not_sent`, or the code of the error that ended the call."""
+    text: str = ""
+    """The text that left. It is content: stored only if content is kept, and shown on request only."""
+
+    @property
+    def sent(self) -> bool:
+        """Whether any of it may have left."""
+        return self.outcome != NOT_SENT
+
+
+def summarise_egress(egress: Iterable[Egress]) -> str:
+    """Return a summary of what left this machine, the same in every interface; `none` for nothing.
+
+    For example `large;label=internal;pseudonymised=yes;outcome=answered;prompts=2`; several are separated by commas.
+    """
+    left = Counter((e.engine, e.label.value, e.pseudonymised, e.outcome) for e in egress if e.sent)
+    described = (
+        f"{engine};label={label};pseudonymised={'yes' if hidden else 'no'};outcome={outcome};prompts={many}"
+        for (engine, label, hidden, outcome), many in left.items()
+    )
+    return ", ".join(described) or "none"
+
+
+def note_egress(error: BaseException, egress: Mapping[str, Egress] | None, *, trace: str = "") -> None:
+    """Note on an error what had left when it was raised, for the code that reports it to the caller.
+
+    Args:
+        error: The error.
+        egress: What had left, by id.
+        trace: Id of the request's trace; empty if none is kept.
+    """
+    error.__dict__ |= {"egress": summarise_egress((egress or {}).values()), "trace": trace}
+
+
+def noted_trace(error: BaseException) -> str:
+    """Return the id of the trace of a request that ended with an error; empty if none is kept."""
+    return str(error.__dict__.get("trace", ""))
+
+
+def noted_egress(error: BaseException) -> str:
+    """Return what had left when an error was raised; `none` if it was raised before any prompt was sent."""
+    return str(error.__dict__.get("egress", "none"))

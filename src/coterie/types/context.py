@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from coterie.types.keys import stored
 from coterie.types.label import Label
 from coterie.types.reason import Reason
+from coterie.types.shown import stored
 
 Scalar = str | int | float | bool | None
 """The value of a column of structured input, or of a fact."""

@@ -9,11 +9,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from coterie.types.context import Message, Scalar
-from coterie.types.decision import Option
-from coterie.types.finding import Verdict
-from coterie.types.keys import stored
+from coterie.types.finding import Option, Verdict
 from coterie.types.label import Label, Release
 from coterie.types.reason import Reason
+from coterie.types.shown import stored
 from coterie.types.usage import Usage
 
 if TYPE_CHECKING:

@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
+from coterie.types.call import Egress, summarise_egress
 from coterie.types.context import AnswerForm, TaskKind, ViewRecord
-from coterie.types.decision import Decision, Option
-from coterie.types.egress import Egress, summarise_egress
-from coterie.types.finding import Citation, Finding, Step, Verdict
-from coterie.types.html import html_table, html_text
-from coterie.types.keys import stored
+from coterie.types.finding import Citation, Decision, Finding, Option, Step, Verdict
 from coterie.types.label import Label
 from coterie.types.reason import Reason
 from coterie.types.request import Rung
+from coterie.types.shown import html_table, html_text, stored
 from coterie.types.usage import Usage
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from coterie.runtime.bridge import BackgroundLoop, run
+from coterie.runtime.concurrency import BackgroundLoop, run
 
 WHO: ContextVar[str] = ContextVar("WHO", default="nobody")
 

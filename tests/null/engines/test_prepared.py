@@ -9,7 +9,7 @@ import pytest
 
 from coterie.engines.batching import Batcher
 from coterie.engines.onnx import OnnxEncoder, _Asked
-from coterie.runtime.rows import BatchMemo
+from coterie.runtime.caches import BatchMemo
 from coterie.types import Prompt
 
 

@@ -1,6 +1,6 @@
 """Every reason in words, with sample values: the lines of `tests/null/golden/reasons.txt`.
 
-python tests/null/reasons/golden.py   # writes the file anew after a change of `coterie.types.wording`
+python tests/null/reasons/golden.py   # writes the file anew after a change of `coterie.types.reason`
 """
 
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Formatter
 
 from coterie.types import Reason
-from coterie.types.wording import TEMPLATES, optional_in
+from coterie.types.reason import TEMPLATES, optional_in
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "reasons.txt"
 

@@ -8,7 +8,7 @@ import pytest
 import coterie
 from coterie.runtime.codec import dumps, loads, readable
 from coterie.types import Omission, Reason, Verdict, all_of, worded
-from coterie.types.wording import TEMPLATES, names_of
+from coterie.types.reason import TEMPLATES, names_of
 
 from . import golden
 

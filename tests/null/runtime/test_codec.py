@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coterie.runtime.codec import DecodeError, dumps, from_json, loads, readable, to_json
-from coterie.types.keys import stored
+from coterie.types.shown import stored
 
 
 class Colour(Enum):

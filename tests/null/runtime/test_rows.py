@@ -5,8 +5,7 @@ import pytest
 
 from coterie.engines.onnx import KnownVector, OnnxEncoder
 from coterie.runtime import process
-from coterie.runtime.known import KnownTexts
-from coterie.runtime.rows import BatchMemo, products
+from coterie.runtime.caches import BatchMemo, KnownTexts, products
 from coterie.types import CallContext, Principal, Prompt
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 import pytest
 
 from coterie.network.network import RandomIds
-from coterie.runtime.values import replace
+from coterie.runtime.codec import replace
 from coterie.types import Usage
 
 

@@ -28,7 +28,7 @@ from coterie.gateway.wire import ChatRequest, Extension, SamplingWire, StreamOpt
 from coterie.gateway.work import Gateway
 from coterie.governance.audit_events import audit_refusal
 from coterie.observe.plain import summarise
-from coterie.runtime.values import replace
+from coterie.runtime.codec import replace
 from coterie.types import Reason, Request
 
 

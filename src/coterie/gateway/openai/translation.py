@@ -37,7 +37,7 @@ from coterie.gateway.wire import (
     SamplingWire,
 )
 from coterie.observe.plain import summarise
-from coterie.runtime.values import replace
+from coterie.runtime.codec import replace
 from coterie.structured.functions import function_of, result_turn, stored_calls
 from coterie.structured.schema import Node, SchemaRefused, read_schema
 from coterie.types import (

@@ -28,8 +28,8 @@ from coterie.learning.metrics import Interval, score_interval
 from coterie.learning.threshold import RISKS, Threshold, accept_threshold, as_met, met_from
 from coterie.protocols import Retriever
 from coterie.routing.profile import PROFILE_FILE, CosineScale, Profile, hint_texts, make_profile
-from coterie.runtime.bridge import run
 from coterie.runtime.codec import to_json
+from coterie.runtime.concurrency import run
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.answer.default import load_defaults, proven_at
 from coterie.tasks.answer.fit_choosing import fit_by_asking

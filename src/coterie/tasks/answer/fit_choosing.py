@@ -29,7 +29,7 @@ from coterie.errors import (
 from coterie.learning.asked import AskedModel, reporting_kept_answers
 from coterie.learning.job import Job
 from coterie.learning.progress import Progress
-from coterie.runtime.bridge import run
+from coterie.runtime.concurrency import run
 from coterie.tasks.answer.choosing import (
     UNREAD,
     WEIGHED,

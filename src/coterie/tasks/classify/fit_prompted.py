@@ -26,7 +26,7 @@ from coterie.learning.job import Job
 from coterie.learning.measure import Encoded, encode, evaluate, rated
 from coterie.learning.scope_fitting import FALSE_REJECTION
 from coterie.learning.threshold import Threshold, accept_threshold
-from coterie.runtime.bridge import run
+from coterie.runtime.concurrency import run
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.prompted import (
     DEFAULT_INSTRUCTION,

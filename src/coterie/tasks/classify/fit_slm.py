@@ -20,8 +20,8 @@ from coterie.learning.adapters import FIRST, STORED, opened, tune_parts
 from coterie.learning.examples import TextExamples
 from coterie.learning.job import Job
 from coterie.protocols import Engine
-from coterie.runtime.bridge import run
 from coterie.runtime.codec import to_json
+from coterie.runtime.concurrency import run
 from coterie.specialists.artefacts import Prompting, answers
 from coterie.tasks.classify.loading import ChoiceHead
 from coterie.tasks.classify.model import ClassifySpecialist

@@ -15,7 +15,7 @@ import numpy as np
 from coterie.learning.adapters import FIRST, STORED, opened, tune_parts
 from coterie.learning.dataset import FieldSpan
 from coterie.learning.job import Job
-from coterie.runtime.bridge import run
+from coterie.runtime.concurrency import run
 from coterie.tasks.extract.fit_tagging import Corpus, FieldReader, Ranked
 from coterie.tasks.extract.quotes import Quoting, QuotingModel, quoted
 from coterie.tasks.extract.ranking import TextRange, TokenizedText

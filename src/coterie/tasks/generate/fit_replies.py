@@ -26,7 +26,7 @@ from coterie.learning.measure import Encoded, encode, evaluate
 from coterie.learning.metrics import best_f1, rouge_l, score_interval, token_f1
 from coterie.learning.splits import split_dataset
 from coterie.learning.threshold import Threshold, accept_threshold, warn_silent
-from coterie.runtime.bridge import run
+from coterie.runtime.concurrency import run
 from coterie.specialists.acceptance import Acceptance
 from coterie.tasks.classify.fit_prompted import confidences, fit_agreement
 from coterie.tasks.classify.prompted import Agreement
