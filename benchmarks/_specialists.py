@@ -22,8 +22,8 @@ import tomlkit
 
 from coterie import open_network
 from coterie.accounting.meter import CostMeter
-from coterie.config.accounting import AccountingSection
 from coterie.config.file import load_config
+from coterie.config.operation import AccountingSection
 from coterie.config.section import FILE_NAME
 from coterie.config.specialists import SpecialistSection
 from coterie.learning.dataset import Dataset, Row

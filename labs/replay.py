@@ -21,7 +21,7 @@ from coterie.cli.options import parse_money
 from coterie.cli.output import Json, dim, interval, number, paragraph, remark, say, show_json, show_table
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import InputError
-from coterie.models.files import hash_file
+from coterie.models.catalogue import hash_file
 from coterie.policy.cost_quality import Aim
 from coterie.runtime.files import write_bytes
 from labs.outcomes.curve import Point

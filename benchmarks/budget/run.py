@@ -31,9 +31,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _record import Bar, Record, arguments
 from coterie.accounting.meter import CostMeter
-from coterie.config.accounting import AccountingSection
 from coterie.config.file import OpenAIModel
-from coterie.config.operation import BudgetSection, GeneralistSection
+from coterie.config.operation import AccountingSection, BudgetSection, GeneralistSection
 from coterie.errors import BudgetExceeded, Overloaded
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate

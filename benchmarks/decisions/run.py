@@ -32,7 +32,7 @@ import numpy as np
 from _data import find
 from _record import Bar, Record, arguments, sha256
 from coterie import Classifier, open_network
-from coterie.config.decisions import DecisionsSection
+from coterie.config.operation import DecisionsSection
 from coterie.decisions.deciding import Decider
 from coterie.decisions.questions import request_about
 from coterie.decisions.zero_shot import Likelihood, Similarity, ZeroShot

@@ -30,7 +30,7 @@ from _data import LENDER
 from _lender import SMALL, add_network, copy_network, has_smollm2, ready
 from _record import Bar, Record, arguments, sha256
 from coterie import Network, Request, open_network
-from coterie.accounting.energy import OVERHEAD
+from coterie.accounting.meter import OVERHEAD
 from coterie.types import Document, Label, Trace
 
 CLAIM = "The energy of all steps adds up to that of the process, also when requests overlap."

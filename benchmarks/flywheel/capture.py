@@ -23,8 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from run import make_calls, read_jobs
 
 from _record import Bar, Record, arguments
-from coterie.config.flywheel import CaptureSection, FlywheelSection
-from coterie.config.operation import PrivacySection
+from coterie.config.operation import CaptureSection, FlywheelSection, PrivacySection
 from coterie.errors import NotTrained
 from coterie.flywheel.deployments import Deployment, Deployments, KnownJob
 from coterie.flywheel.discovery import discover

@@ -31,7 +31,7 @@ from _data import VARIABLE
 from _record import Bar, Record, arguments, sha256
 from _routing import SEED, data_files, profile_of, router_of, subjects, thinned
 from coterie.accounting.meter import CostMeter
-from coterie.config.accounting import AccountingSection
+from coterie.config.operation import AccountingSection
 from coterie.engines.onnx import OnnxEncoder
 from coterie.governance.egress import ClearancePolicy
 from coterie.governance.injection import orders_in

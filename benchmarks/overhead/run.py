@@ -27,9 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _data import LENDER
 from _record import Bar, Record, arguments, sha256, sync_p50
 from coterie.accounting.meter import CostMeter
-from coterie.config.accounting import AccountingSection
 from coterie.config.file import OpenAIModel
-from coterie.config.operation import GeneralistSection
+from coterie.config.operation import AccountingSection, GeneralistSection
 from coterie.engines.openai import OpenAIEngine
 from coterie.gateway.serve import serving
 from coterie.generalist.generalist import PromptedGeneralist

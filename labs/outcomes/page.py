@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from coterie.reports.charts import Axis, Chart, span
-from coterie.reports.pages import Card, Cell, Report, Table, decimals, interval, page
+from coterie.reports.pages import Axis, Card, Cell, Chart, Report, Table, decimals, interval, page, span
 from labs.outcomes.curve import Point
 from labs.outcomes.replay import Replay
 

@@ -15,8 +15,7 @@ from types import MappingProxyType
 from safetensors import SafetensorError
 from threadpoolctl import threadpool_limits
 
-from coterie.accounting.energy import CLOCK_SECONDS, PackageMeter, ProcessOverhead
-from coterie.accounting.meter import CostMeter
+from coterie.accounting.meter import CLOCK_SECONDS, CostMeter, PackageMeter, ProcessOverhead
 from coterie.config.file import Config, DecisionModel, LlamaModel, ModelEntry, RemoteModel, VllmModel, load_config
 from coterie.config.operation import PrivacySection
 from coterie.config.specialists import SpecialistSection
@@ -31,13 +30,11 @@ from coterie.governance.audit import open_audit
 from coterie.governance.egress import ClearancePolicy, Gate, McpServer
 from coterie.knowledge.open import open_declared
 from coterie.limits.limits import StoredLimits, open_limits
-from coterie.models.catalogue import describe_model, locate
-from coterie.models.files import checksum_of
+from coterie.models.catalogue import checksum_of, describe_model, locate
 from coterie.network.network import Network
 from coterie.network.relaying import RelayModel
-from coterie.policy.acceptance import CalibrationOutcomes
+from coterie.policy.acceptance import SPOT_CHECKS_FILE, CalibrationOutcomes, SpotChecks, load_checks
 from coterie.policy.cost_quality import Aim, CostQualityPolicy, generalist_by_domain, generalist_quality, read_outcomes
-from coterie.policy.spot_checks import SPOT_CHECKS_FILE, SpotChecks, load_checks
 from coterie.privacy.contract import open_detector
 from coterie.privacy.detection import Detector
 from coterie.protocols import (

@@ -13,9 +13,7 @@ import uvicorn
 from mcp.server.mcpserver import MCPServer
 
 from coterie.accounting.meter import CostMeter
-from coterie.config.accounting import AccountingSection
-from coterie.config.mcp import McpSection
-from coterie.config.operation import BudgetSection
+from coterie.config.operation import AccountingSection, BudgetSection, McpSection
 from coterie.errors import AuditError
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.limits.limits import StoredLimits

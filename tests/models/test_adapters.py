@@ -14,7 +14,7 @@ from coterie.engines.choices import Scoring, cut_words
 from coterie.engines.gguf import read_gguf_header
 from coterie.engines.llama import LlamaEngine
 from coterie.errors import ArtefactRefused, ConfigError, EngineRejected, ModelMissing, TooLong
-from coterie.models.files import checksum_of
+from coterie.models.catalogue import checksum_of
 from coterie.registry.registry import Registry
 from coterie.runtime.codec import to_json
 from coterie.specialists.artefacts import Prompting

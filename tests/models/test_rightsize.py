@@ -4,12 +4,11 @@ import json
 
 import pytest
 
-from coterie.config.accounting import AccountingSection
+from coterie.config.operation import AccountingSection
 from coterie.config.specialists import make_section
 from coterie.engines.onnx import OnnxEncoder
-from coterie.rightsizing.bench import read_rows
 from coterie.rightsizing.result import Conditions
-from coterie.rightsizing.rightsize import rightsize
+from coterie.rightsizing.rightsize import read_rows, rightsize
 
 SAID = {
     "parcel": ["where is my parcel", "the courier is late", "track the delivery", "my package never came"],

@@ -16,15 +16,14 @@ pytest.importorskip("xllamacpp", reason="needs the extra `llama`")
 from peft import PeftConfig
 
 from coterie.assembly import open_network
-from coterie.config.accounting import AccountingSection
 from coterie.config.file import LlamaModel
+from coterie.config.operation import AccountingSection
 from coterie.config.specialists import make_section
 from coterie.engines.onnx import OnnxEncoder
 from coterie.models.catalogue import CATALOGUE, installed
 from coterie.registry.registry import Registry
-from coterie.rightsizing.bench import read_rows
 from coterie.rightsizing.result import Conditions
-from coterie.rightsizing.rightsize import rightsize
+from coterie.rightsizing.rightsize import read_rows, rightsize
 from coterie.training.train import train
 from coterie.tuning.causal import LoraRecipe
 from coterie.types import Request

@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from coterie.accounting.meter import CostMeter
-from coterie.config.accounting import AccountingSection
-from coterie.config.decisions import DecisionsSection
 from coterie.config.file import OpenAIModel
-from coterie.config.flywheel import CaptureSection, FlywheelSection
-from coterie.config.operation import BudgetSection, GeneralistSection
+from coterie.config.operation import (
+    AccountingSection,
+    BudgetSection,
+    CaptureSection,
+    DecisionsSection,
+    FlywheelSection,
+    GeneralistSection,
+)
 from coterie.decisions.zero_shot import RemoteAnswerer
 from coterie.errors import CoterieError, StoreError
 from coterie.flywheel.deployments import Deployments

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from coterie.config.accounting import AccountingSection
+from coterie.config.operation import AccountingSection
 from coterie.types import Grouping, Ledger, LedgerRow, LedgerSummary, Step, Training, Usage
 
 Figure = str | int | float | None

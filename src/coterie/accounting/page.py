@@ -7,8 +7,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from coterie.accounting.breakdown import format_money
-from coterie.reports.charts import Axis, Chart
-from coterie.reports.pages import UNKNOWN, Card, Cell, Report, Table, page, percent, significant
+from coterie.reports.pages import UNKNOWN, Axis, Card, Cell, Chart, Report, Table, page, percent, significant
 
 Row = Mapping[str, Any]
 _MOST = 40

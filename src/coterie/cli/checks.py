@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from coterie.accounting.energy import POWERCAP, PackageMeter, open_cards
+from coterie.accounting.meter import POWERCAP, PackageMeter, open_cards
 from coterie.cli.bridge import run
 from coterie.cli.output import shell
 from coterie.config.file import Config, LlamaModel, OpenAIModel, RemoteModel, load_config

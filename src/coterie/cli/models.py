@@ -15,8 +15,7 @@ from coterie.runtime.files import write_bytes
 
 if TYPE_CHECKING:
     from coterie.config.file import Config, LlamaModel
-    from coterie.models.catalogue import KnownModel, SmallModel
-    from coterie.models.files import Snapshot
+    from coterie.models.catalogue import KnownModel, SmallModel, Snapshot
     from coterie.models.publishers import Progress
 
 models = group("models", "List and get model files.")
@@ -31,8 +30,7 @@ def list_models(
     as_json: Json = False,
 ) -> None:
     """List the models Coterie knows, and which are on this machine."""
-    from coterie.models.catalogue import installed
-    from coterie.models.files import snapshots
+    from coterie.models.catalogue import installed, snapshots
 
     if available:
         _list_available(as_json=as_json)
@@ -81,7 +79,7 @@ def _list_available(*, as_json: bool) -> None:
 
 def _is_here(model: SmallModel) -> bool:
     """Return whether the model's file was pulled, at any revision."""
-    from coterie.models.files import Origin, Snapshot
+    from coterie.models.catalogue import Origin, Snapshot
 
     snapshot = Snapshot.read(Origin(name=model.repository).folder)
     return snapshot is not None and model.file in snapshot.files
@@ -239,8 +237,7 @@ def pin(
     are kept.
     """
     from coterie.config.section import FILE_NAME
-    from coterie.models.catalogue import locate, snapshot_of
-    from coterie.models.files import hash_file
+    from coterie.models.catalogue import hash_file, locate, snapshot_of
 
     folder: Path = context.obj
     key, model = _own(configured(folder), name)

@@ -37,14 +37,14 @@ from coterie.runtime.files import write_bytes
 
 if TYPE_CHECKING:
     from coterie.cli.progress import TerminalProgress
-    from coterie.config.accounting import AccountingSection
     from coterie.config.file import Config, LlamaModel, RemoteModel
+    from coterie.config.operation import AccountingSection
     from coterie.config.specialists import SpecialistSection
     from coterie.learning.asked import AskedModel
     from coterie.protocols import StreamingEngine
-    from coterie.rightsizing.bench import Rows
     from coterie.rightsizing.large import RecordedAnswer
     from coterie.rightsizing.result import Conditions, LargeRow, Per1000, RightSizing, RungRow
+    from coterie.rightsizing.rightsize import Rows
     from coterie.types import Bill, Label
 
 LEFT_OUT = (
@@ -203,7 +203,7 @@ def _find(
     """Read the data, ask the large model first (it fails fast), then train and measure."""
     from coterie.cli.progress import TerminalProgress
     from coterie.engines.encoders import BUNDLED, open_encoder
-    from coterie.rightsizing.bench import read_rows
+    from coterie.rightsizing.rightsize import read_rows
     from coterie.rightsizing.rightsize import rightsize as measure_rungs
 
     rungs = section.rungs or ()
@@ -325,7 +325,7 @@ def _config(folder: Path, *, needed: bool) -> Config | None:
 
 def _accounting(config: Config | None, watts: float | None, price: str | None) -> AccountingSection:
     """Return watts and price of a core: the typed values, else the network's, else the defaults."""
-    from coterie.config.accounting import AccountingSection
+    from coterie.config.operation import AccountingSection
 
     section = config.accounting if config else AccountingSection()
     if watts is not None and not 0 < watts <= _MOST_WATTS:

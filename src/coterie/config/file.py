@@ -27,18 +27,23 @@ from pydantic import (
     model_validator,
 )
 
-from coterie.config.accounting import AccountingSection, PriceSection, TokenPrices, day_of, prices_on
-from coterie.config.decisions import DecisionsSection
-from coterie.config.flywheel import CaptureSection, FlywheelSection
-from coterie.config.mcp import McpSection
 from coterie.config.operation import (
+    AccountingSection,
     BudgetSection,
+    CaptureSection,
+    DecisionsSection,
+    FlywheelSection,
     GeneralistSection,
+    McpSection,
     ObserveSection,
     OidcSection,
     PolicySection,
+    PriceSection,
     PrivacySection,
     RetentionSection,
+    TokenPrices,
+    day_of,
+    prices_on,
 )
 from coterie.config.section import (
     FILE_NAME,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-from coterie.reports.charts import Axis, Chart
+from coterie.reports.pages import Axis, Chart
 from coterie.types import Omission
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from coterie.config.flywheel import FlywheelSection
+from coterie.config.operation import FlywheelSection
 from coterie.console.visits import Counted, Visit, chosen
 from coterie.errors import InputError, SetupError
 from coterie.flywheel.deployments import Deployments

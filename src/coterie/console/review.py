@@ -28,7 +28,7 @@ from coterie.gateway.api.operations import find_trace, take_feedback
 from coterie.gateway.connection import encode
 from coterie.gateway.errors import WireError
 from coterie.governance.keys import OWN_TENANT
-from coterie.policy.spot_checks import is_chosen
+from coterie.policy.acceptance import is_chosen
 from coterie.store.content import is_dropped
 from coterie.types import Finding, Label, RequestFilter, RequestLine, Trace
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from coterie.console.visits import Visit, chosen
 from coterie.errors import InputError
-from coterie.reports.charts import Axis, Chart
+from coterie.reports.pages import Axis, Chart
 from coterie.runtime.files import write_new
 from coterie.tasks.contract import TASK_TYPES
 

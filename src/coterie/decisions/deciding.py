@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from coterie.config.decisions import DecisionsSection, SiteSection
+from coterie.config.operation import DecisionsSection, SiteSection
 from coterie.decisions.questions import check_questions, fingerprint, spaced
 from coterie.decisions.zero_shot import PRODUCER, Drawing, Similarity, ZeroShot
 from coterie.errors import AuditError, EngineError, InputError, PolicyError, SetupError

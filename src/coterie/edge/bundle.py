@@ -35,8 +35,7 @@ from coterie.edge.device import MANIFEST, NETWORK, SIGNATURE, BundleRelease
 from coterie.engines.encoders import BUNDLED, encoder_folder
 from coterie.engines.onnx import ENCODER_FILES
 from coterie.errors import InputError, SetupError
-from coterie.models.catalogue import locate
-from coterie.models.files import SNAPSHOT_FILE, models_folder
+from coterie.models.catalogue import SNAPSHOT_FILE, locate, models_folder
 from coterie.registry.registry import REGISTRY_FOLDER, open_registry
 from coterie.registry.signature import Signer
 from coterie.tasks.contract import task_of

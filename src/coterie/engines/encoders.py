@@ -7,7 +7,7 @@ from shlex import quote
 
 from coterie.engines.onnx import BUNDLED_ENCODER, ENCODER_FILES, PROVENANCE_FILE, OnnxEncoder
 from coterie.errors import ArtefactRefused, ModelMissing
-from coterie.models.files import Origin, models_folder
+from coterie.models.catalogue import Origin, models_folder
 from coterie.runtime.codec import parse_json
 
 BUNDLED = "minilm"

@@ -30,7 +30,7 @@ class OpenAIType(EngineType[OpenAIModel]):
 
     def open(self, name: str, model: OpenAIModel, place: EnginePlace) -> StreamingEngine:
         """Open the server, with the graphics cards that it runs on, if they can be measured."""
-        from coterie.accounting.energy import open_cards
+        from coterie.accounting.meter import open_cards
         from coterie.engines.openai import OpenAIEngine
 
         cards = open_cards(model.gpus)
@@ -47,7 +47,7 @@ class VllmType(EngineType[VllmModel]):
 
     def open(self, name: str, model: VllmModel, place: EnginePlace) -> StreamingEngine:
         """Open the server, with the adapters that it loads when they are needed."""
-        from coterie.accounting.energy import open_cards
+        from coterie.accounting.meter import open_cards
         from coterie.engines.vllm import VllmEngine, check_adapters
 
         check_adapters(place.adapters)

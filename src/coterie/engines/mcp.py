@@ -16,7 +16,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-from coterie.config.mcp import McpSection
+from coterie.config.operation import McpSection
 from coterie.errors import EngineBroken, EngineRejected, EngineTimeout, EngineUnavailable, ExtraMissing
 from coterie.types import SYSTEM, CallContext, Output, Prompt, Usage
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 
-from coterie.accounting.energy import CallEnergy, Cards
+from coterie.accounting.meter import CallEnergy, Cards
 from coterie.config.file import ServerModel
 from coterie.engines.openai_http import Deadline, EventParser, ModelConnection
 from coterie.engines.openai_wire import STREAM_END, Dialect, Transcript, quotable, read_error, read_retry_after, refusal

@@ -28,7 +28,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from coterie.config.flywheel import CaptureSection, FlywheelSection
+from coterie.config.operation import CaptureSection, FlywheelSection
 from coterie.errors import CoterieError, InputError, SetupError
 from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob
 from coterie.flywheel.discovery import fold, items_in

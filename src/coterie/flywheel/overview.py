@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from coterie.config.flywheel import FlywheelSection
+from coterie.config.operation import FlywheelSection
 from coterie.errors import InputError
 from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob, next_step
 from coterie.flywheel.gates import StreamEvidence, audit_sample, judge_differences, truths_of

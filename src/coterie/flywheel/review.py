@@ -31,7 +31,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar, cast
 
-from coterie.config.flywheel import FlywheelSection
+from coterie.config.operation import FlywheelSection
 from coterie.errors import InputError
 from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob
 from coterie.flywheel.discovery import fold, items_in

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from coterie.config.file import Config
-from coterie.config.flywheel import ROWS_FOLDER
+from coterie.config.operation import ROWS_FOLDER
 from coterie.config.specialists import TASKS, SpecialistSection
 from coterie.errors import ArtefactRefused, CoterieError
 from coterie.flywheel.deployments import Deployment, KnownJob

@@ -21,7 +21,7 @@ from coterie.errors import TooLong
 from coterie.generalist.attempts import CandidateModel, ModelReply, Tries
 from coterie.generalist.pack import in_words, lay_out, narrowed, question_of
 from coterie.generalist.reading import hallucinated
-from coterie.limits.allowance import MemoryAllowance
+from coterie.limits.memory import MemoryAllowance
 from coterie.limits.storage import nano
 from coterie.models.catalogue import CATALOGUE
 from coterie.protocols import Meter, StreamingEngine

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from coterie.config.file import RemoteModel
-from coterie.config.mcp import McpSection
+from coterie.config.operation import McpSection
 from coterie.engines.contract import ENGINE_TYPES, EnginePlace
 from coterie.engines.mcp import McpEngine
 from coterie.errors import EgressRefused, EngineError, InputError, Overloaded

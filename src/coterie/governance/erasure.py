@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from coterie.config.file import Config, KnowledgeSection
-from coterie.config.flywheel import ROWS_FOLDER
+from coterie.config.operation import ROWS_FOLDER
 from coterie.engines.encoders import open_encoder
 from coterie.errors import NotIndexed
 from coterie.governance.keys import OWN_TENANT, open_keys

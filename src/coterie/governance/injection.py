@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coterie.models.files import bundled_arrays
+from coterie.models.catalogue import bundled_arrays
 from coterie.types import Reason, Verdict
 
 FOLDER = Path(__file__).parent / "orders"

@@ -35,7 +35,7 @@ from coterie.knowledge.open import IndexedAccess, declared_access, index_folder,
 from coterie.knowledge.parse import FileReader
 from coterie.knowledge.parsed import Parsed, Unreadable, document_date
 from coterie.knowledge.sources import Access, FoundFiles, Source, below, find_files, remember_names
-from coterie.models.files import hash_file
+from coterie.models.catalogue import hash_file
 from coterie.runtime.codec import parse_json
 from coterie.types import Label
 

@@ -32,14 +32,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from coterie.accounting.meter import most_read, token_money
-from coterie.config.accounting import TokenPrices
 from coterie.config.file import RemoteModel
-from coterie.config.mcp import McpSection
-from coterie.config.operation import BudgetSection
+from coterie.config.operation import BudgetSection, McpSection, TokenPrices
 from coterie.errors import AuditError, BudgetExceeded, CoterieError, EngineError, Overloaded, TooLong
 from coterie.limits import storage as table
-from coterie.limits.allotments import Allotments, Need
-from coterie.limits.allowance import RULE, MemoryAllowance, network_allowance
+from coterie.limits.memory import RULE, Allotments, MemoryAllowance, Need, network_allowance
 from coterie.limits.storage import (
     MICRO,
     NANO,

@@ -31,7 +31,7 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
 from coterie.errors import ArtefactRefused, CoterieError, ModelMissing
-from coterie.models.files import Origin, checksum_of
+from coterie.models.catalogue import Origin, checksum_of
 
 Progress = Callable[[int, int | None], None]
 """A function that receives the bytes already present and the bytes of the whole, if known."""

@@ -20,8 +20,18 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 from coterie.errors import ArtefactRefused, ModelMissing
-from coterie.models.catalogue import CATALOGUE, KnownModel, home_of, is_whole
-from coterie.models.files import HOME_VARIABLE, SNAPSHOT_FILE, Origin, Snapshot, checksum_of, licence_of_card
+from coterie.models.catalogue import (
+    CATALOGUE,
+    HOME_VARIABLE,
+    SNAPSHOT_FILE,
+    KnownModel,
+    Origin,
+    Snapshot,
+    checksum_of,
+    home_of,
+    is_whole,
+    licence_of_card,
+)
 from coterie.models.publishers import (
     COPY,
     Progress,

@@ -16,7 +16,7 @@ from coterie.governance.audit_events import refusals_noted
 from coterie.governance.disguise import Sighting, sight, worth_a_thread
 from coterie.governance.injection import suspect
 from coterie.governance.pseudonyms import own_texts, texts_of
-from coterie.limits.allowance import request_allowance
+from coterie.limits.memory import request_allowance
 from coterie.network.gathering import fetch, hidden
 from coterie.network.outcomes import LONGEST_DOCUMENT, check_document, label_of
 from coterie.privacy.detection import Detector

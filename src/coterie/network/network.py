@@ -10,7 +10,7 @@ from functools import cached_property
 from threading import Lock
 from time import time as wall_clock
 
-from coterie.config.decisions import DecisionsSection
+from coterie.config.operation import DecisionsSection
 from coterie.decisions.deciding import Decider
 from coterie.decisions.zero_shot import ZeroShot
 from coterie.generalist.collaboration import DocumentReading

@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from coterie.governance.audit_events import audit_request
-from coterie.limits.allowance import request_allowance
+from coterie.limits.memory import request_allowance
 from coterie.logs.exchanges import read_question
 from coterie.protocols import Audit, Flywheel, Limits, Meter, Store
 from coterie.runtime.codec import each_once, replace

@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from coterie.accounting.energy import OVERHEAD
+from coterie.accounting.meter import OVERHEAD
 from coterie.config.file import Model, OpenAIModel, RemoteModel
 from coterie.types import AuditEvent, Settlement, Step, Trace, Usage, total_usage
 

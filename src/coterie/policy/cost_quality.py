@@ -28,8 +28,14 @@ import numpy as np
 
 from coterie.errors import DataError, InputError
 from coterie.learning.files import Lines, Record, open_lines, read_records
-from coterie.policy.acceptance import AcceptThreshold, CalibrationOutcomes, find_accept_threshold, mean_interval
-from coterie.policy.spot_checks import SpotChecks, find_checked_threshold
+from coterie.policy.acceptance import (
+    AcceptThreshold,
+    CalibrationOutcomes,
+    SpotChecks,
+    find_accept_threshold,
+    find_checked_threshold,
+    mean_interval,
+)
 from coterie.runtime.codec import replace
 from coterie.types import AcceptanceOverride, Reason, Request, Task
 from coterie.types.usage import check_money

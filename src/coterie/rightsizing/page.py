@@ -11,8 +11,21 @@ from markupsafe import Markup
 from coterie.accounting.breakdown import format_money
 from coterie.learning.candidates import Figure
 from coterie.learning.evaluation import Case
-from coterie.reports.charts import Axis, Chart, span
-from coterie.reports.pages import UNKNOWN, Card, Cell, Report, Table, decimals, interval, page, percent, significant
+from coterie.reports.pages import (
+    UNKNOWN,
+    Axis,
+    Card,
+    Cell,
+    Chart,
+    Report,
+    Table,
+    decimals,
+    interval,
+    page,
+    percent,
+    significant,
+    span,
+)
 from coterie.rightsizing.result import LargeRow, Per1000, RightSizing, RungRow, reliability, risk_curve
 
 _PAIRS = 12  # confused pairs shown

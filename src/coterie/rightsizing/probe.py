@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from coterie.engines.onnx import OnnxEncoder
     from coterie.learning.dataset import Row
     from coterie.protocols import Specialist
+    from coterie.registry.version import Version
     from coterie.types import CallContext, Output, Prompt, Task
 
 WARM_UP = 20
@@ -159,11 +160,28 @@ def _load(request: dict[str, Any], encoder: _LazyEncoder) -> tuple[Specialist, S
     version = Registry(Path(request["root"])).load(request["rung"], request["version"])
     models: dict[str, LlamaEngine] = {}
     if request["rung"] == "slm" and request["model"]:
-        from coterie.rightsizing.small import open_small  # noqa: PLC0415 - what other rungs do not need
-
         models = open_small(section, LlamaModel.model_validate(request["model"]), version)
     specialist = load_specialist(request["rung"], section, version, encoder=encoder, models=models)
     return specialist, tuple(models.values())
+
+
+def open_small(section: SpecialistSection, model: LlamaModel | None, version: Version) -> dict[str, LlamaEngine]:
+    """Open the section's model with the version's adapter, by the key that the section names; empty without an adapter.
+
+    Args:
+        section: The section of the version.
+        model: The model of that key; a path is relative to the working directory.
+        version: The version, with the specialist's name.
+    """
+    from coterie.engines.llama import LlamaEngine  # noqa: PLC0415 - what other rungs do not need
+    from coterie.models.catalogue import locate  # noqa: PLC0415 - likewise
+    from coterie.specialists.artefacts import ADAPTER_FILE  # noqa: PLC0415 - likewise
+
+    if model is None or ADAPTER_FILE not in version.files:
+        return {}
+    adapters = {version.name: version.folder / ADAPTER_FILE}
+    engine = LlamaEngine.configured(str(section.model), model, locate(model, Path()), adapters=adapters)
+    return {str(section.model): engine}
 
 
 class _LazyEncoder:

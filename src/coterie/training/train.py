@@ -19,8 +19,7 @@ from types import MappingProxyType
 import numpy as np
 from pydantic import ValidationError
 
-from coterie.accounting.energy import PackageMeter
-from coterie.accounting.meter import CostMeter, priced_bill
+from coterie.accounting.meter import CostMeter, PackageMeter, priced_bill
 from coterie.config.file import Config, Model, load_config
 from coterie.config.specialists import SpecialistSection
 from coterie.engines.encoders import open_encoder
@@ -43,7 +42,7 @@ from coterie.learning.measure import Encoded, encode, language_warnings
 from coterie.learning.numerics import one_thread
 from coterie.learning.progress import Progress, Silent
 from coterie.protocols import Retriever
-from coterie.registry.card import write_card
+from coterie.registry.export import write_card
 from coterie.registry.promotion import champion_of, compare, judge
 from coterie.registry.registry import CANDIDATE, CHAMPION, Registry, open_registry
 from coterie.registry.version import Version

@@ -15,8 +15,17 @@ from coterie.config.file import LlamaModel
 from coterie.engines.gguf import read_gguf_header
 from coterie.engines.onnx import BUNDLED_ENCODER, TOKENIZER_FILE
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, ModelMissing
-from coterie.models.catalogue import CATALOGUE, locate, locate_known, snapshot_of
-from coterie.models.files import Origin, checksum_of, hash_file, licence_of_card, locate_snapshot
+from coterie.models.catalogue import (
+    CATALOGUE,
+    Origin,
+    checksum_of,
+    hash_file,
+    licence_of_card,
+    locate,
+    locate_known,
+    locate_snapshot,
+    snapshot_of,
+)
 from coterie.runtime.codec import parse_json
 
 # --- Checkpoints.

@@ -24,8 +24,7 @@ from safetensors.numpy import load as load_arrays
 from coterie.engines.encoders import BUNDLED, pulled_encoder
 from coterie.engines.onnx import GRAPH_FILE, PROVENANCE_FILE, TOKENIZER_FILE
 from coterie.errors import ArtefactRefused, ExtraMissing, InputError, ModelMissing
-from coterie.models.catalogue import CATALOGUE, MULTILINGUAL_E5_SMALL, KnownModel
-from coterie.models.files import Origin
+from coterie.models.catalogue import CATALOGUE, MULTILINGUAL_E5_SMALL, KnownModel, Origin
 from coterie.models.publishers import Progress
 from coterie.models.pull import fetch, pull_snapshot
 from coterie.runtime.files import write_bytes

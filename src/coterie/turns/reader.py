@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from coterie.errors import ArtefactRefused
-from coterie.models.files import bundled_arrays
+from coterie.models.catalogue import bundled_arrays
 from coterie.types import Output
 
 # --- Small networks on the encoder's vectors and tokens, as the package carries them for the encoders that it knows.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from coterie.accounting.energy import PackageMeter
+from coterie.accounting.meter import PackageMeter
 
 SPAN = 1000.0
 """Joules after which the counter begins again."""

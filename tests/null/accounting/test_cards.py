@@ -7,11 +7,10 @@ from types import ModuleType
 import pytest
 from pydantic import ValidationError
 
-from coterie.accounting import energy as cards_module
-from coterie.accounting.energy import CardMeter, Cards, generation_joules, open_cards, remote_joules
-from coterie.accounting.meter import CostMeter
-from coterie.config.accounting import AccountingSection
+from coterie.accounting import meter as cards_module
+from coterie.accounting.meter import CardMeter, Cards, CostMeter, generation_joules, open_cards, remote_joules
 from coterie.config.file import OpenAIModel
+from coterie.config.operation import AccountingSection
 from coterie.types import Step, Usage
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from coterie.accounting.energy import PackageMeter
+from coterie.accounting.meter import PackageMeter
 from coterie.runtime.cpu import CPU, CpuSpan, CpuTime, NativeThreads, ShortSpans, thread_seconds
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="threads have names and clocks on Linux only")

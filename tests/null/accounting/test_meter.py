@@ -10,10 +10,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from coterie.accounting.energy import OVERHEAD, ProcessOverhead
-from coterie.accounting.meter import FRAME_TOKENS, JOULES_PER_TOKEN, CostMeter, fewest_tokens, most_read
-from coterie.config.accounting import AccountingSection
+from coterie.accounting.meter import (
+    FRAME_TOKENS,
+    JOULES_PER_TOKEN,
+    OVERHEAD,
+    CostMeter,
+    ProcessOverhead,
+    fewest_tokens,
+    most_read,
+)
 from coterie.config.file import LlamaModel, OpenAIModel
+from coterie.config.operation import AccountingSection
 from coterie.network.gathering import charged
 from coterie.runtime.cpu import SharedTime
 from coterie.testing import check_meter
@@ -346,7 +353,7 @@ def test_looked_at_once_in_a_while(monkeypatch):
         looks += 1
         return rest
 
-    monkeypatch.setattr("coterie.accounting.energy.SharedTime", partial(SharedTime, wall=lambda: now))
+    monkeypatch.setattr("coterie.accounting.meter.SharedTime", partial(SharedTime, wall=lambda: now))
     overhead = ProcessOverhead(spent, every=1.0)
     rows = 0.0
     for _ in range(200):  # one after another, each of 40 ms with half a core busy, 60 ms idle but for a hundredth
@@ -362,7 +369,7 @@ def test_looked_at_once_in_a_while(monkeypatch):
 def test_pace_of_several_at_once(monkeypatch):
     """Of two at work each gets what it was there for, and together they get all."""
     now, rest = 0.0, 0.0
-    monkeypatch.setattr("coterie.accounting.energy.SharedTime", partial(SharedTime, wall=lambda: now))
+    monkeypatch.setattr("coterie.accounting.meter.SharedTime", partial(SharedTime, wall=lambda: now))
     overhead = ProcessOverhead(lambda: rest, every=0.5)
     with overhead.attend() as first:
         now, rest = 1.0, 1.0

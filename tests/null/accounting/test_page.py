@@ -7,7 +7,7 @@ import pytest
 
 from coterie.accounting.breakdown import Reporting, breakdown_json, format_money, row_json, summary_json
 from coterie.accounting.page import ledger_page
-from coterie.config.accounting import AccountingSection
+from coterie.config.operation import AccountingSection
 from coterie.types import Ledger, LedgerRow, LedgerSummary, Training
 
 

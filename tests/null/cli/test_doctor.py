@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from coterie.accounting.energy import Cards
+from coterie.accounting.meter import Cards
 from coterie.config.file import parse_config
 from coterie.governance.audit import AuditLog
 from coterie.registry.registry import REGISTRY_FOLDER, Registry

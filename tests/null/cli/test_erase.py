@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from coterie import assembly
-from coterie.config.flywheel import ROWS_FOLDER
+from coterie.config.operation import ROWS_FOLDER
 from coterie.governance.keys import KeyRing
 from coterie.types import Request
 

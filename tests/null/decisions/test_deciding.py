@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from coterie.config.decisions import DecisionsSection, SiteSection
+from coterie.config.operation import DecisionsSection, SiteSection
 from coterie.decisions import zero_shot
 from coterie.decisions.deciding import Decider
 from coterie.decisions.questions import fingerprint

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from coterie.config.decisions import DecisionsSection
+from coterie.config.operation import DecisionsSection
 from coterie.decisions.deciding import Decider
 from coterie.decisions.zero_shot import DrawnOptions
 from coterie.types import SYSTEM, Output, Question, Task

@@ -4,7 +4,7 @@ from contextlib import aclosing
 
 import pytest
 
-from coterie.accounting.energy import CardMeter, Cards
+from coterie.accounting.meter import CardMeter, Cards
 from coterie.config.file import OpenAIModel
 from coterie.engines.openai import OpenAIEngine
 from coterie.engines.openai_wire import Transcript

@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.config.flywheel import FlywheelSection
+from coterie.config.operation import FlywheelSection
 from coterie.flywheel.deployments import Deployments, KnownJob
 from coterie.flywheel.gates import judge_differences
 from coterie.store.connection import connect

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.config.flywheel import FlywheelSection
+from coterie.config.operation import FlywheelSection
 from coterie.errors import AuditError, InputError
 from coterie.flywheel.deployments import Deployment, Deployments, next_step
 from coterie.flywheel.gates import audit_sample, is_audit, judge_frozen, truths_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from coterie.config.file import parse_config
-from coterie.config.flywheel import ROWS_FOLDER
+from coterie.config.operation import ROWS_FOLDER
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import InputError
 from coterie.flywheel.deployments import Deployments, KnownJob

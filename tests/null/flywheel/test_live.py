@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from coterie.config.file import GatewaySection
-from coterie.config.flywheel import CaptureSection, FlywheelSection
+from coterie.config.operation import CaptureSection, FlywheelSection
 from coterie.errors import ArtefactRefused, EngineError
 from coterie.flywheel import live as live_module
 from coterie.flywheel.deployments import Deployments, KnownJob

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.config.flywheel import FlywheelSection
+from coterie.config.operation import FlywheelSection
 from coterie.errors import InputError
 from coterie.flywheel.deployments import KnownJob
 from coterie.flywheel.gates import drawn, is_audit

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.config.decisions import DecisionsSection
 from coterie.config.file import GatewaySection, load_config
+from coterie.config.operation import DecisionsSection
 from coterie.errors import SetupError
 from coterie.gateway import following, work
 from coterie.gateway.app import create_app

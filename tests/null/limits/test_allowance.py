@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from coterie.config.file import OpenAIModel
 from coterie.errors import BudgetExceeded, EngineTimeout
-from coterie.limits.allowance import MemoryAllowance, network_allowance, request_allowance
 from coterie.limits.limits import open_limits
+from coterie.limits.memory import MemoryAllowance, network_allowance, request_allowance
 from coterie.types import SYSTEM, Amount, CallContext, Message, Output, Principal, Prompt, Reason, Usage
 
 MODEL = OpenAIModel(

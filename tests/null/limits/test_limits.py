@@ -24,8 +24,8 @@ from coterie.errors import (
     Overloaded,
     TooLong,
 )
-from coterie.limits.allowance import request_allowance
 from coterie.limits.limits import StoredLimits
+from coterie.limits.memory import request_allowance
 from coterie.testing import FakeClock
 from coterie.types import SYSTEM, CallContext, Failure, Message, Output, Principal, Prompt, Usage
 

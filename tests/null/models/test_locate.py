@@ -7,10 +7,9 @@ import pytest
 
 from coterie.config.file import LlamaModel
 from coterie.errors import ArtefactRefused, ModelMissing
+from coterie.models import catalogue as _files
 from coterie.models import catalogue as _locate
-from coterie.models import files as _files
-from coterie.models.catalogue import CATALOGUE, installed, locate
-from coterie.models.files import models_folder
+from coterie.models.catalogue import CATALOGUE, installed, locate, models_folder
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import pytest
 
 from coterie.config.file import LlamaModel
 from coterie.errors import ArtefactRefused, ModelMissing
-from coterie.models.catalogue import locate
-from coterie.models.files import Origin, Snapshot, locate_snapshot, snapshots
+from coterie.models.catalogue import Origin, Snapshot, locate, locate_snapshot, snapshots
 from coterie.models.pull import pull, pull_snapshot
 
 COMMIT = "c0ffee" + "0" * 34

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.config.decisions import DecisionsSection
 from coterie.config.file import DecisionModel
-from coterie.config.operation import BudgetSection, GeneralistSection
+from coterie.config.operation import BudgetSection, DecisionsSection, GeneralistSection
 from coterie.decisions.questions import request_about
 from coterie.decisions.zero_shot import RemoteAnswerer
 from coterie.errors import AuditError, BudgetExceeded, InputError

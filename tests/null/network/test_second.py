@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from coterie.accounting.energy import ProcessOverhead
+from coterie.accounting.meter import ProcessOverhead
 from coterie.routing.plan import permitted
 from coterie.structured.schema import read_schema
 from coterie.types import Function, Label, Message, Part, Passage, Reason, Request, Route, Tools, Usage, worded

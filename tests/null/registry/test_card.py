@@ -3,7 +3,7 @@
 from functools import partial
 
 from coterie.config.specialists import make_section
-from coterie.registry.card import write_card as write
+from coterie.registry.export import write_card as write
 from coterie.tasks.contract import TASK_TYPES
 
 write_card = partial(write, about=TASK_TYPES.load("classify").about)

@@ -8,8 +8,7 @@ import pytest
 from jinja2 import UndefinedError
 from markupsafe import Markup
 
-from coterie.reports.charts import Axis, Chart, span
-from coterie.reports.pages import Card, Cell, Report, Table, page, render
+from coterie.reports.pages import Axis, Card, Cell, Chart, Report, Table, page, render, span
 
 EVIL = "<script>alert(1)</script> & \"'"
 

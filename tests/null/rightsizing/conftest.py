@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coterie.config.accounting import AccountingSection
+from coterie.config.operation import AccountingSection
 from coterie.config.specialists import make_section
-from coterie.rightsizing.bench import Rows, read_rows
 from coterie.rightsizing.probe import Probed
 from coterie.rightsizing.result import Conditions, RightSizing
-from coterie.rightsizing.rightsize import rightsize
+from coterie.rightsizing.rightsize import Rows, read_rows, rightsize
 from coterie.testing import EchoEngine
 from coterie.types import Prompt
 

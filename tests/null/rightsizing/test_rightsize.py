@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from coterie.config.accounting import AccountingSection
+from coterie.config.operation import AccountingSection
 from coterie.config.specialists import make_section
 from coterie.errors import DataError, EngineBroken, InputError
 from coterie.learning.dataset import Row

@@ -12,7 +12,7 @@ from coterie.learning.job import Job
 from coterie.learning.kernel import hold_out_copies
 from coterie.learning.measure import Encoded
 from coterie.learning.progress import Silent
-from coterie.models.files import hash_file
+from coterie.models.catalogue import hash_file
 from coterie.tasks.classify import fit_encoder as tuning
 from coterie.tasks.classify.heads import fit_text
 from coterie.tasks.contract import task_of

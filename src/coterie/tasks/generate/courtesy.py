@@ -13,7 +13,7 @@ import numpy as np
 
 from coterie.engines.reading import LowerLayers, bundled_reader, has_reader
 from coterie.errors import ArtefactRefused
-from coterie.models.files import bundled_arrays
+from coterie.models.catalogue import bundled_arrays
 from coterie.runtime.codec import parse_json
 from coterie.text.language import base
 from coterie.turns.reader import Perceptron, unit_states
