@@ -18,8 +18,8 @@ from coterie.errors import ArtefactRefused
 from coterie.privacy.detection import Kind, PersonalData, settle
 from coterie.privacy.forms import find_in_forms
 from coterie.privacy.patterns import find_exact, find_folded
+from coterie.runtime.codec import replace
 from coterie.runtime.concurrency import still_wanted
-from coterie.runtime.values import replace
 from coterie.text.segmentation import Span, sentences
 
 FOLDER = Path(__file__).parent / "tagger"

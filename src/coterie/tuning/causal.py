@@ -31,7 +31,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, 
 
 from coterie.errors import ArtefactRefused
 from coterie.tuning.base import CausalBase, Checkpoints
-from coterie.tuning.loop import Pace, descend, open_checkpoint
+from coterie.tuning.finetune import Pace, descend, open_checkpoint
 from coterie.types import Message
 
 # --- Precision of the frozen network: bfloat16 where this CPU multiplies it faster than fp32, else fp32.
