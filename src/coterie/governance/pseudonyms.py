@@ -18,9 +18,8 @@ from functools import cached_property
 from typing import Any
 
 from coterie.privacy.detection import Kind, lowered
-from coterie.runtime.values import replace
-from coterie.structured.schema import VOCABULARY
 from coterie.runtime.codec import replace
+from coterie.structured.schema import VOCABULARY
 from coterie.text.folding import PLAIN_SIGNS, shown
 from coterie.types import Label, PseudonymValue, Request
 

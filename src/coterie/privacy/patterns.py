@@ -15,7 +15,6 @@ from coterie.privacy.identifiers import find_accounts, find_cards, find_ibans, f
 from coterie.privacy.secrets import find_long_secrets, find_pins, find_secrets
 from coterie.runtime.codec import replace
 from coterie.runtime.concurrency import still_wanted
-from coterie.runtime.values import replace
 from coterie.text.folding import with_fields
 
 # --- Names in fields that say so: `"lastName": "Vasquez"`, `<surname>Vasquez</surname>`, `First name: Helena`.
