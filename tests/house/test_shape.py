@@ -47,7 +47,7 @@ BUDGETS = {
     "__init__": 100,  # ToolCaller
     "__main__": 10,
     "accounting": 1115,
-    "api": 1795,  # ToolCaller; errors without the temporary folder, single pairs
+    "api": 1835,  # trainings in the ledger; ToolCaller; errors without the temporary folder, single pairs
     "assembly": 645,  # encoders of choices; adapters loaded ahead; MCP servers; a flywheel, and what trains there
     "cli": 7705,  # narrow terminals; teachers; encoders by name; import, mcp; feedback; ledger; workers; training rows
     "config": 1610,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query

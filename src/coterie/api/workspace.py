@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import shutil
 import sys
 import tempfile
+import time
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,20 +19,26 @@ from typing import Any, TypedDict
 import tomlkit
 from pydantic import BaseModel
 
+from coterie.accounting.meter import CostMeter
 from coterie.config.edit import add_tables, replace_table
 from coterie.config.file import Config, load_config, parse_config
 from coterie.config.section import FILE_NAME
 from coterie.engines.encoders import BUNDLED, open_encoder
 from coterie.engines.onnx import OnnxEncoder
-from coterie.errors import ConfigError, InputError, SetupError, UnknownSpecialist
+from coterie.errors import ConfigError, ExtraMissing, InputError, SetupError, StoreError, UnknownSpecialist
 from coterie.knowledge.build import index_declared
 from coterie.learning.progress import Progress, Silent
 from coterie.registry.registry import open_registry
 from coterie.registry.version import Version
 from coterie.runtime.concurrency import run
 from coterie.runtime.files import copy_file, sole_editor, write_bytes
+from coterie.store.opening import open_store
+from coterie.store.summary import training_of
 from coterie.tasks.contract import Trained
-from coterie.training.train import TrainedSpecialist, store_version, train
+from coterie.training.train import HERE, TrainedSpecialist, store_version, train
+from coterie.types import Step, Usage
+
+_log = logging.getLogger("coterie.api")
 
 
 class FitOptions(TypedDict, total=False):
@@ -125,6 +133,8 @@ class StoredSpecialist:
     name: str
     version: Version
     config: Config = field(repr=False)
+    took: Usage | None = field(default=None, repr=False)
+    """What the training took, until a network's ledger has it; None for a version that was not trained here."""
 
     @property
     def encoder(self) -> OnnxEncoder:
@@ -182,7 +192,9 @@ def fit_in_workspace(plan: FitPlan, options: FitOptions) -> StoredSpecialist:
         _write(folder / FILE_NAME, add_tables("", tables))
         _index(folder, plan.tables, progress_of(options))
         report = train(folder, [plan.name], progress=progress_of(options), encoder=shared_encoder())
-        stored = open_stored(folder, plan.name, report.specialists[plan.name].version)
+        trained = report.specialists[plan.name]
+        stored = open_stored(folder, plan.name, trained.version)
+        stored.took = trained.took
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, ConfigError):  # nobody knows the temporary file
@@ -249,6 +261,12 @@ def _save(stored: StoredSpecialist, folder: Path, name: str, *, replace: bool) -
             write_bytes(path, edited.encode())
     _index(folder, tables, Silent())
     trained = _store(stored, folder, name)
+    if stored.took is not None:
+        try:
+            run(_record(stored.took, folder, name, trained.version))
+            stored.took = None
+        except (ConfigError, ExtraMissing, StoreError) as error:  # it is saved all the same
+            _log.warning("What the training took could not be written into the ledger: %s", error.message)
     return Saved(folder=folder, name=name, version=trained.version, promoted=trained.promoted, reason=trained.promotion)
 
 
@@ -257,6 +275,20 @@ def _store(stored: StoredSpecialist, folder: Path, name: str) -> TrainedSpeciali
     files = {file: stored.version.files[file] for file in stored.version.files if file not in _OWN_FILES}
     report = {**stored.version.report, "name": name}
     return store_version(registry, name, stored.section, Trained(files=files, report=report))
+
+
+async def _record(took: Usage, folder: Path, name: str, version: str) -> None:
+    """Write what a training took into the network's ledger, at its prices where nobody else was asked for it."""
+    config = load_config(folder)
+    if not took.tokens_in:
+        here = Usage(milliseconds=took.milliseconds, cpu_seconds=took.cpu_seconds)
+        meter = CostMeter(config.accounting, config.models, None)
+        took = meter.price(Step(producer=name, engine=HERE, usage=here)).usage
+    store = await open_store(config, folder)
+    try:
+        await store.record_training(training_of(took, specialist=name, version=version, time=time.time()))
+    finally:
+        await store.close()
 
 
 def _described(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,13 +64,14 @@ def train(
     unless it was even worse; the new one is the candidate: see `coterie registry`.
     """
     folder, overrides = context.obj, given(context)
-    report: dict[str, Any] = _trained(folder, names or (), overrides).to_json()
+    trained = _trained(folder, names or (), overrides)
+    report: dict[str, Any] = trained.to_json()
     specialists = report["specialists"]
     for name, result in specialists.items():
         about = {"name": name, "version": result["version"], "promoted": result["promoted"]}
         overridden = {"overrides": overrides} if overrides else {}
         log_command(folder, "train", about={**about, "reason": result["promotion"], **overridden})
-    _record(folder, specialists)
+    _record(folder, trained)
     give(report, lambda: _show_all(report, folder), as_json=as_json)
     warn(f"{name}: {warning}" for name, result in specialists.items() for warning in result.get("warnings", ()))
     if missed := [line for name, result in specialists.items() for line in _missed(name, result, folder)]:
@@ -93,16 +93,14 @@ def _trained(folder: Path, names: Sequence[str], overrides: Mapping[str, Any]) -
         raise
 
 
-def _record(folder: Path, trained: Mapping[str, Mapping[str, Any]]) -> None:
+def _record(folder: Path, report: TrainingReport) -> None:
     """Write the cost of the trainings into the ledger, from which `coterie report` spreads it over the answers."""
-    from coterie.types import Training
+    from coterie.store.summary import training_of
 
-    now, done = time.time(), []
-    for name, result in trained.items():
-        if took := result.get("took"):
-            cost = None if took["cost"] is None else Decimal(str(took["cost"]))
-            done.append(Training(specialist=name, version=result["version"], time=now, **(took | {"cost": cost})))
-    record_trainings(folder, done)
+    now, made = time.time(), report.specialists.values()
+    record_trainings(
+        folder, [training_of(one.took, specialist=one.name, version=one.version, time=now) for one in made]
+    )
 
 
 def _show_all(report: Mapping[str, Any], folder: Path) -> None:

@@ -164,7 +164,8 @@ def _changed(name: str, path: Path, problem: str) -> DataError:
 
 
 _NO_DATA = Dataset(name="no data", rows=(), sha256=hashlib.sha256().hexdigest())
-_HERE = "training"
+HERE = "training"
+"""Engine of the steps that a training takes in this process."""
 """Engine name for the usage of a training in this process."""
 _CHOICE = {"rungs", "chain"}
 CHECKPOINTS_FOLDER = Path("state", "checkpoints")
@@ -375,7 +376,7 @@ def _train_whole(
         job.checkpoints.clear()
     usage = Usage(milliseconds=(time.perf_counter() - wall) * 1000, cpu_seconds=time.process_time() - cpu)
     meter = CostMeter(config.accounting, config.models, None, package=package)
-    took = meter.price(Step(producer=job.name, engine=_HERE, usage=usage)).usage
+    took = meter.price(Step(producer=job.name, engine=HERE, usage=usage)).usage
     bill = job.asked.bill if job.asked else []
     if (remote := priced_bill(meter, job.name, bill, config.models)) is not None:
         took += replace(remote, milliseconds=0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import warnings
 
@@ -10,7 +11,9 @@ import pytest
 
 import coterie
 from coterie import Classifier, Extractor, PairClassifier
+from coterie.config.file import load_config
 from coterie.errors import ConfigError, DataError, InputError, SetupError, UnknownSpecialist
+from coterie.store.opening import open_store
 from coterie.training.train import train
 
 
@@ -190,6 +193,26 @@ def test_saving_twice_changes_nothing(folder, classifier):
 
     assert (saved.promoted, saved.version) == (True, classifier.version)
     assert (folder / "coterie.toml").read_bytes() == before
+
+
+def test_what_a_fit_took_is_in_the_ledger_once(tmp_path, data):
+    """Saved, it is a training of the network's ledger, at the network's prices; saved again, it is none."""
+    (tmp_path / "coterie.toml").write_text('[network]\nname = "bank"\n[accounting]\nprice_per_cpu_hour = "36"\n')
+    classifier = Classifier.fit(*data, name="triage", rungs=["lexical"], description="Intents.")
+    saved = classifier.save(tmp_path)
+    classifier.save(tmp_path)
+
+    async def trainings():
+        store = await open_store(load_config(tmp_path), tmp_path, reading=True)
+        try:
+            return (await store.ledger()).trainings
+        finally:
+            await store.close()
+
+    (training,) = asyncio.run(trainings())
+    assert (training.specialist, training.version) == ("triage", saved.version)
+    assert training.joules > 0
+    assert float(training.cost) == pytest.approx(training.cpu_seconds / 100)
 
 
 def test_another_name_gets_a_section_of_its_own(tmp_path, classifier):
