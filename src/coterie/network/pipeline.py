@@ -385,7 +385,7 @@ class Pipeline(ABC):
             # Who did not ask for the results of functions knows nothing of them.
             results = task.tools is not None and bool(task.tools.since)
             for stages in () if results else (part.otherwise, *(((name,),) for name in part.further)):
-                if state.outcomes[index].answering:
+                if any(finding.reason.code != "accept.no_function" for finding in state.outcomes[index].answering):
                     break
                 part = replace(part, stages=(*part.stages, *stages), otherwise=(), further=())
                 state.outcomes[index] = replace(state.outcomes[index], part=part)

@@ -189,6 +189,8 @@ def filled(
     reasons = [] if lacks is None else [lacks]
     doubts = [said_by(finding) for finding in outcome.findings if not finding.accepted]
     doubts = [outcome.reason] if outcome.status == "abstained" else doubts
+    if not reasons and not doubts:  # what was found is no part of the schema, such as that no function fits
+        doubts = [said_by(finding) for finding in outcome.answering]
     return replace(outcome, status="abstained", reason=all_of([*reasons, *doubts]))
 
 

@@ -131,6 +131,33 @@ async def test_that_no_function_fits_is_no_answer_to_a_question(bench):
     assert (named.trace.status, len(other.tasks)) == ("accepted", 1)
 
 
+@pytest.mark.parametrize("answers", [True, False])
+async def test_that_no_function_fits_is_said_where_nobody_answers(bench, answers):
+    """With functions on offer the next specialist is asked, too; a call that must be made is not, and that is said."""
+    none = Reason("accept.no_function", why=Reason("accept.above_threshold"))
+    calls = bench.Says("first", value="no_function", options=("open", "no_function"), reason=none, called=True)
+    consult = calls.consult
+
+    async def offered(task, view, *, call=None):
+        return replace(await consult(task, view, call=call), called=False, offered=True, text="none")
+
+    calls.consult = offered
+    other = bench.Says("second", value="two", accepted=answers)
+    network = bench.network(calls, other, router=ToBoth())
+    schema = read_schema({"type": "object", "properties": {"side": {"enum": ["port", "bow"]}}, "required": ["side"]})
+    opening = Function(name="open", parameters=schema, schema=schema)
+    offering = Request(text="how much is it?", tools=Tools(functions=(opening,)))
+    routed = await network.ask(offering)
+    must = await bench.network(calls, other).ask(
+        replace(
+            offering, schema=opening.schema, tools=replace(offering.tools, required=True, most=1), allowed=("first",)
+        )
+    )
+
+    assert (routed.trace.status, routed.text) == ("accepted", "two" if answers else "none")
+    assert must.trace.status == "abstained"
+
+
 @pytest.mark.parametrize("at", [1, 2])
 async def test_those_with_documents_are_asked_one_after_the_other(bench, at):
     """The third is asked where the second abstains, too, and only then; a key that may not ask it never does."""
