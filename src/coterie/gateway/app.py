@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -17,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coterie import __version__
@@ -287,7 +288,14 @@ def _shaped(error: Exception, scope: Scope) -> Response:
 
 
 async def _answer_error(http: HTTPRequest, error: Exception) -> Response:
-    """Return the response to an error, as Starlette's exception handler."""
+    """Return the response to an error, as Starlette's exception handler.
+
+    A path may have a route a method; Starlette names the methods of the first.
+    """
+    if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        routes = [route for route in http.app.routes if isinstance(route, Route)]
+        methods = {m for route in routes if route.matches(http.scope)[0] != Match.NONE for m in route.methods or ()}
+        error = HTTPException(error.status_code, headers={"Allow": ", ".join(sorted(methods))})
     return _shaped(error, http.scope)
 
 

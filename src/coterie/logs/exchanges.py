@@ -152,7 +152,8 @@ class CallReader:
                     self.batch[str(record["custom_id"])] = record
                     return
                 record = {**other, **record}
-                yield "openai_batch", record["body"], record, record
+                answered = {key: record[key] for key in ("response", "error") if key in record}
+                yield "openai_batch", record["body"], answered, record
                 return
             yield _pair(record)
         except _Passed as reason:

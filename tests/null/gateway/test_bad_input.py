@@ -132,6 +132,8 @@ _ENDLESS_FORM = {"format": {"type": "json_schema", "name": "x", "schema": {"$ref
     ("asked", "param"),
     [
         (_responses(tools=[{"type": "function", "description": "no name"}]), "tools[0].name"),
+        (_responses([{"type": "reasoning", "summary": []}]), "input"),
+        (_responses([]), "input"),
         (_responses(tools=[{"type": "function", "name": "f", "parameters": RECURSIVE}]), "tools[0].parameters"),
         (("/v1/responses", {"model": "coterie", "input": "x", "text": _ENDLESS_FORM}), "text.format.schema"),
         (_responses([{"type": "web_search_call"}]), "input"),

@@ -186,6 +186,12 @@ async def test_wrong_paths_and_methods(client, method, path, status, code):
         assert response.headers["allow"]
 
 
+async def test_every_method_of_a_path_is_named(client):
+    """Where a path has several, each of its own route."""
+    response = await client().put("/v1/responses/resp_1")
+    assert (response.status_code, response.headers["allow"]) == (405, "DELETE, GET, HEAD")
+
+
 @pytest.mark.parametrize("path", ["/v1/models", "/healthz", "/metrics", "/nothing"])
 async def test_foreign_hosts_and_origins_are_refused_everywhere(client, path):
     """Whatever the path, before anything is done."""

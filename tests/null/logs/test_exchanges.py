@@ -390,6 +390,7 @@ def test_the_two_files_of_a_batch():
     reader.finish()
 
     assert [(exchange.text, exchange.about["id"]) for exchange in exchanges] == [(TEXT, "0"), (TEXT, "1")]
+    assert {str(exchange.answer) for exchange in exchanges} == {RESPONSE["choices"][0]["message"]["content"]}
     assert dict(reader.skipped) == {"no_question": 1, "no_answer": 1}
 
 

@@ -251,6 +251,9 @@ def _as_chat(wire: ResponsesRequest) -> ChatRequest:
     for index, item in enumerate(items):
         if (message := _message(item, index)) is not None:
             messages.append(message)
+    if not messages:
+        problem = "No item of the input is a message, a call or a result: nothing is asked."
+        raise WireError("invalid_request", problem, param="input")
     chat: dict[str, Any] = {name: getattr(wire, name) for name in SamplingWire.model_fields}
     chat |= wire.model_extra or {}
     chat |= {"model": wire.model, "messages": messages, "max_completion_tokens": wire.max_output_tokens}

@@ -238,7 +238,7 @@ def read_form(wire: ChatRequest) -> tuple[str, Node | None]:
     if form.type == "json_object":
         return "", _schema_told(wire.messages) or read_schema({"type": "object"})
     if form.json_schema is None or form.json_schema.schema_ is None:
-        message = "The type 'json_schema' needs `json_schema.schema`."
+        message = "The type 'json_schema' needs a schema."
         raise WireError("invalid_request", message, param="response_format.json_schema")
     return "", schema_of(form.json_schema.schema_, "response_format.json_schema.schema")
 
