@@ -5,8 +5,10 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter, defaultdict
 from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -369,6 +371,39 @@ def test_serving_needs_no_training_library():
     )
 
     assert not loaded & {"torch", "sklearn", "scipy"}
+
+
+NEEDS_AN_EXTRA = {
+    *("gateway.mcp.server", "gateway.mcp.translation", "gateway.oidc", "governance.oidc"),
+    *("knowledge.postgres", "knowledge.postgres_tables", "runtime.postgres", "store.postgres"),
+    *("learning.adapters", "tuning.causal", "tuning.export", "tuning.finetune", "tuning.plain_loop"),
+    *("tasks.classify.fit_encoder", "tasks.classify.fit_slm", "tasks.extract.fit_encoder", "tasks.extract.fit_slm"),
+    *("tasks.generate.fit_replies", "observe.spans", "registry.ed25519", "scale.ray"),
+}
+"""Modules that import a package of an extra; what uses them imports them inside a function."""
+
+
+def test_the_core_is_enough_for_all_other_modules():
+    """Where no extra is installed only the modules that are named fail to import: every command still starts."""
+    extras = tomllib.loads(Path("pyproject.toml").read_text())["project"]["optional-dependencies"]
+    lines = [line for name, lines in extras.items() if name not in {"dev", "chart"} for line in lines]
+    needed = {re.split(r"[^\w.-]", line)[0] for line in lines}
+    names = {name for name, owners in packages_distributions().items() if needed & {*owners}} | {"mcp_types", "ray"}
+    code = f"""
+import importlib, pkgutil, sys
+class Refuses:
+    def find_spec(name, path=None, target=None):
+        if name in {names}: raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Refuses)
+import coterie
+for m in pkgutil.walk_packages(coterie.__path__, 'coterie.'):
+    try: '__main__' in m.name or importlib.import_module(m.name)
+    except ModuleNotFoundError: print(m.name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert {name.removeprefix("coterie.") for name in done.stdout.split()} <= NEEDS_AN_EXTRA
 
 
 def test_training_needs_no_torch():

@@ -24,15 +24,17 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from coterie.config.file import Config
 from coterie.errors import InputError, SetupError
 from coterie.runtime.codec import from_json, parse_json, to_json
 from coterie.runtime.files import locked, replacing, write_new
-from coterie.runtime.postgres import PostgresAddress, PostgresConnection, explained
 from coterie.store.opening import database_of
 from coterie.types import Label
+
+if TYPE_CHECKING:  # at run time it needs an extra
+    from coterie.runtime.postgres import PostgresAddress, PostgresConnection
 
 Role = Literal["admin", "operator", "member", "auditor"]
 """`member` asks; `operator` reads counters; `auditor` also reads traces and the audit log; `admin` may do all."""
@@ -450,7 +452,7 @@ class TableKeyRing(KeyRing):
     def _load(self) -> None:
         began = self._monotonic()
         try:
-            with explained(self._address), self._connected() as connection:
+            with self._address.explained(), self._connected() as connection:
                 keys = _select(connection)
         except (SetupError, ValueError, TypeError, KeyError) as error:
             self._failed_at = self._monotonic()
@@ -484,7 +486,7 @@ class TableKeyRing(KeyRing):
     def use_once(self, token: str, *, until: float) -> bool:
         """Return whether a token is used for the first time, on whichever host."""
         digest = hashlib.sha256(token.encode()).hexdigest()
-        with explained(self._address), self._connected() as connection:
+        with self._address.explained(), self._connected() as connection:
             connection.execute("DELETE FROM used_tokens WHERE until < ?", (self._clock() - FORGOTTEN,))
             first = connection.execute(
                 "INSERT INTO used_tokens VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING digest", (digest, until)
@@ -494,7 +496,7 @@ class TableKeyRing(KeyRing):
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Key]]:
         """Yield the keys for a change; it is made as a whole or not at all, one change at a time."""
-        with explained(self._address), self._connected() as connection:
+        with self._address.explained(), self._connected() as connection:
             keys = _select(connection)
             yield keys
             connection.executemany(

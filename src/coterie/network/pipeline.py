@@ -311,12 +311,9 @@ class Pipeline(ABC):
 
     async def _route(self, state: RequestState) -> Route:
         """Name the specialists for each part of the request."""
-        if state.request.schema is not None:
-            route, state.slots = schema_route(state.question, self._cards)
-            if route is not None and not route.parts and state.request.tools and state.request.specialist:
-                route = None  # the one that is named may call the function, though it cannot fill the form
-        else:
-            route = None
+        route, state.slots = schema_route(state.question, self._cards)
+        if route is not None and not route.parts and state.request.tools and state.request.specialist:
+            route = None  # the one that is named may call the function, though it cannot fill the form
         route = route or await select(
             state.question,
             state.context,

@@ -247,15 +247,15 @@ async def select(
 def schema_route(
     request: Request, cards: Mapping[str, SpecialistCard]
 ) -> tuple[Route | None, Mapping[Place, PropertySlot]]:
-    """Return the route of a request for JSON: the specialists that fill it, or none. None if the router decides."""
-    if request.schema is None or is_free(request.schema):
-        return None, {}
+    """Return the route of a request for JSON or a call: who fills or makes it, or none. None if the router decides."""
     candidates = {request.specialist} if request.specialist is not None else set(request.allowed or cards)
-    makers = [name for name, card in cards.items() if name in candidates and _makes(card, request)]
+    among = {name: card for name, card in cards.items() if name in candidates}
+    makers = [name for name, card in among.items() if request.document is None and _makes(card, request)]
     if len(makers) == 1:  # trained for this call, where others have fields or labels of its arguments' names
         part = Part(text=request.text, stages=plan_stages(makers[0], cards, readers=False), score=1.0)
         return Route(parts=(part,), reason=Reason("route.schema", specialists=makers[0])), {}
-    among = {name: card for name, card in cards.items() if name in candidates}
+    if request.schema is None or is_free(request.schema):
+        return None, {}
     slots = assign(request.schema, among, pinned=request.specialist is not None)
     if isinstance(slots, Reason):
         return Route(parts=(), reason=slots), {}

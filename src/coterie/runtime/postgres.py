@@ -117,9 +117,17 @@ class PostgresAddress:
             raise
         return PostgresConnection(connection, self.schema)
 
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn errors of the library into our errors."""
+        try:
+            yield
+        except psycopg.Error as error:
+            raise self.explain(error) from error
+
     def reach(self) -> None:
         """Check that the server can be reached. Raises `StoreError` where it cannot."""
-        with explained(self):
+        with self.explained():
             self.connect(0.0).close()
 
     def explain(self, error: Exception) -> StoreError:
@@ -220,15 +228,6 @@ def schema_of(network: str) -> str:
 def _is_news(record: logging.LogRecord) -> bool:
     """Return whether a line of the library's log adds to the error that is raised: its pipelines log their end, too."""
     return not str(record.msg).startswith("error ignored terminating")
-
-
-@contextmanager
-def explained(address: PostgresAddress) -> Iterator[None]:
-    """Turn errors of the library into our errors."""
-    try:
-        yield
-    except psycopg.Error as error:
-        raise address.explain(error) from error
 
 
 def explain(error: Exception, server: str) -> CoterieError:

@@ -166,7 +166,6 @@ def _changed(name: str, path: Path, problem: str) -> DataError:
 _NO_DATA = Dataset(name="no data", rows=(), sha256=hashlib.sha256().hexdigest())
 HERE = "training"
 """Engine of the steps that a training takes in this process."""
-"""Engine name for the usage of a training in this process."""
 _CHOICE = {"rungs", "chain"}
 CHECKPOINTS_FOLDER = Path("state", "checkpoints")
 """Folder below a network's folder with a folder per specialist, for resuming interrupted trainings."""

@@ -84,18 +84,23 @@ async def test_who_may_not_be_asked_is_not_the_second(bench):
     assert permitted(await ToBoth().route(request, None), ("first",)).parts[0].otherwise == ()
 
 
-async def test_a_function_that_must_be_called_goes_to_who_was_trained_for_it(bench):
-    """Not to one that happens to have fields or labels of its arguments' names."""
+@pytest.mark.parametrize("others", [(), ("cast_off",)])
+async def test_a_function_that_must_be_called_goes_to_who_was_trained_for_it(bench, others):
+    """Not to one that happens to have fields or labels of its arguments' names, or that the router would ask."""
     schema = {"type": "object", "properties": {"side": {"enum": ["port", "starboard", "bow"]}}, "required": ["side"]}
     schema["additionalProperties"] = False
-    tools = Tools(functions=(Function(name="tie_up", parameters=schema, schema=schema),), required=True, most=1)
+    names = ("tie_up", *others)
+    functions = tuple(Function(name=name, parameters=schema, schema=schema) for name in names)
+    tools = Tools(functions=functions, required=True, most=1)
     caller = bench.Says("caller", value="tie_up", options=("tie_up", "no_function"), called=True)
     label = bench.Says("label", value="port", labels=("port", "starboard", "bow"))
-    request = Request(text="tie her up", schema=schema, tools=tools)
+    request = Request(text="tie her up", schema=None if others else schema, tools=tools)
     for alone in ((), ("caller",), ("label",)):
         caller.tasks.clear(), label.tasks.clear()
-        await bench.network(caller, label).ask(replace(request, allowed=alone))
-        assert (len(caller.tasks), len(label.tasks)) == ((0, 1) if alone == ("label",) else (1, 0))
+        answer = await bench.network(label, caller).ask(replace(request, allowed=alone))
+        assert answer.trace.status == ("abstained" if others and alone == ("label",) else "accepted")
+        asked_label = not others and alone == ("label",)
+        assert (len(caller.tasks), len(label.tasks)) == (alone != ("label",), asked_label)
 
 
 @pytest.mark.parametrize("knows", [True, False])
