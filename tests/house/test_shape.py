@@ -60,7 +60,7 @@ BUDGETS = {
     "edge": 1140,  # bundles: what a device checks, for whom a release is, what goes in, models; images; pages
     "errors": 303,  # words for callers
     "flywheel": 6010,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
-    "gateway": 8110,  # stored responses; what was sent on; deployments, review over HTTP; local models at each door
+    "gateway": 7990,  # stored responses; what was sent on; deployments, review over HTTP; local models at each door
     "generalist": 1625,  # whole answers asked for whole; functions, also beside a form; what did not fit is told
     "governance": 3725,  # keywords of schemas; write-ahead entries, what never left; MCP; one look at a prompt; orders
     "knowledge": 7025,  # encodings; items; XLSX, PPTX, tables of PDF, columns by their cells, dates; loose files

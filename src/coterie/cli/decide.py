@@ -156,7 +156,7 @@ def _read(path: Path | None) -> list[Question]:
         return []
     from pydantic import ValidationError
 
-    from coterie.gateway.decisions.systemone import read_questions
+    from coterie.gateway.systemone import read_questions
     from coterie.runtime.codec import strict_json
 
     try:

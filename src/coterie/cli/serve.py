@@ -126,8 +126,7 @@ def _supervise(
     import coterie.assembly  # noqa: F401 - what workers need is imported here, once, and its memory is shared
     from coterie.config.file import load_config
     from coterie.engines.encoders import open_encoder
-    from coterie.gateway.following import watch_process
-    from coterie.gateway.serve import address_of, bind
+    from coterie.gateway.serve import address_of, bind, watch_process
     from coterie.gateway.serve import serve as serve_gateway
     from coterie.gateway.workers import ReplacementNote, Supervisor, WorkerPlace
     from coterie.governance.keys import open_keys

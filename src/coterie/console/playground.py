@@ -20,9 +20,8 @@ from coterie.console.visits import LABELS, Visit, chosen
 from coterie.errors import InputError
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import encode
-from coterie.gateway.decisions.translation import decide_openai
-from coterie.gateway.openai.completions import complete_chat
-from coterie.gateway.openai.direct import chat_directly
+from coterie.gateway.decisions import decide_openai
+from coterie.gateway.openai.completions import chat_directly, complete_chat
 from coterie.gateway.openai.relay import may_relay, relaying
 from coterie.gateway.openai.translation import ROUTED
 from coterie.gateway.work import Gateway, Work

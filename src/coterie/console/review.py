@@ -24,9 +24,9 @@ from coterie.flywheel.fields import object_of
 from coterie.flywheel.gates import drawn
 from coterie.flywheel.review import TWICE, ReviewItem, ReviewQueue, agreement_of
 from coterie.flywheel.training import TRAINABLE
-from coterie.gateway.api.operations import find_trace, take_feedback
 from coterie.gateway.connection import encode
 from coterie.gateway.errors import WireError
+from coterie.gateway.operations import find_trace, take_feedback
 from coterie.governance.keys import OWN_TENANT
 from coterie.policy.acceptance import is_chosen
 from coterie.store.content import is_dropped

@@ -18,9 +18,9 @@ from coterie.config.specialists import SpecialistSection
 from coterie.console import charts
 from coterie.console.visits import LABELS, Visit
 from coterie.errors import CoterieError, DataError, InputError
-from coterie.gateway.api.operations import find_trace, take_feedback
 from coterie.gateway.connection import encode
 from coterie.gateway.errors import WireError, no_trace
+from coterie.gateway.operations import find_trace, take_feedback
 from coterie.knowledge.documents import DocumentIndex
 from coterie.learning.files import sniff_delimiter, whole_text
 from coterie.observe.plain import without_egress_text

@@ -31,7 +31,7 @@ from coterie.console.ticker import SharedViews, Ticker
 from coterie.errors import InputError, SetupError
 from coterie.gateway.access import Caller
 from coterie.gateway.errors import WireError
-from coterie.gateway.following import Follower
+from coterie.gateway.serve import Follower
 from coterie.gateway.work import Gateway
 from coterie.governance.keys import Key, KeyRing, Permission
 from coterie.protocols import ReadModels

@@ -25,7 +25,7 @@ from coterie import __version__
 from coterie.config.file import GatewaySection
 from coterie.errors import CoterieError
 from coterie.gateway.access import Caller, admit
-from coterie.gateway.anthropic.messages import (
+from coterie.gateway.anthropic import (
     AnthropicError,
     CountRequest,
     CountView,
@@ -37,7 +37,42 @@ from coterie.gateway.anthropic.messages import (
     message_directly,
     message_format,
 )
-from coterie.gateway.api.flywheel import (
+from coterie.gateway.connection import ClientGone, JSONBody, encode
+from coterie.gateway.decisions import OPENAI_ALIASES, DecisionsRequest, DecisionsResponse, decide_openai
+from coterie.gateway.errors import WireError, error_response
+from coterie.gateway.mcp.endpoint import speak_mcp
+from coterie.gateway.openai.completions import (
+    CompletionRequest,
+    CompletionView,
+    chat_directly,
+    chat_format,
+    complete_chat,
+    complete_directly,
+    complete_text,
+    completion_format,
+)
+from coterie.gateway.openai.embeddings import (
+    RerankRequest,
+    RerankResponse,
+    ScoreRequest,
+    ScoreResponse,
+    embed,
+    rerank,
+    score,
+)
+from coterie.gateway.openai.relay import list_models, relaying, show_model
+from coterie.gateway.openai.responses import (
+    ResponseEvent,
+    ResponsesRequest,
+    ResponseView,
+    delete_response,
+    list_input_items,
+    respond,
+    respond_directly,
+    response_format,
+    show_response,
+)
+from coterie.gateway.operations import (
     AlarmAction,
     DeploymentAction,
     ReviewAction,
@@ -51,11 +86,14 @@ from coterie.gateway.api.flywheel import (
     run_flywheel,
     settle_alarm,
     show_deployment,
+    show_metrics,
+    show_trace,
+    take_feedback,
+    tell_health,
+    tell_readiness,
 )
-from coterie.gateway.api.operations import show_metrics, show_trace, take_feedback, tell_health, tell_readiness
-from coterie.gateway.connection import ClientGone, JSONBody, encode
-from coterie.gateway.decisions.systemone import PATH as SYSTEM_ONE
-from coterie.gateway.decisions.systemone import (
+from coterie.gateway.systemone import PATH as SYSTEM_ONE
+from coterie.gateway.systemone import (
     SYSTEM_ONE_ALIASES,
     SystemOneError,
     SystemOneRequest,
@@ -63,43 +101,6 @@ from coterie.gateway.decisions.systemone import (
     decide_systemone,
     systemone_error,
 )
-from coterie.gateway.decisions.translation import (
-    OPENAI_ALIASES,
-    DecisionsRequest,
-    DecisionsResponse,
-    decide_openai,
-)
-from coterie.gateway.errors import WireError, error_response
-from coterie.gateway.mcp.endpoint import speak_mcp
-from coterie.gateway.openai.completions import (
-    CompletionRequest,
-    CompletionView,
-    complete_chat,
-    complete_directly,
-    complete_text,
-    completion_format,
-)
-from coterie.gateway.openai.direct import chat_directly, chat_format
-from coterie.gateway.openai.embeddings import (
-    RerankRequest,
-    RerankResponse,
-    ScoreRequest,
-    ScoreResponse,
-    embed,
-    rerank,
-    score,
-)
-from coterie.gateway.openai.models import list_models, show_model
-from coterie.gateway.openai.relay import relaying
-from coterie.gateway.openai.responses import (
-    ResponseEvent,
-    ResponsesRequest,
-    ResponseView,
-    respond,
-    respond_directly,
-    response_format,
-)
-from coterie.gateway.openai.stored import delete_response, list_input_items, show_response
 from coterie.gateway.wire import (
     ChatChunk,
     ChatCompletion,

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from coterie.gateway.anthropic.messages import AnthropicError, CountView, MessageView
+from coterie.gateway.anthropic import AnthropicError, CountView, MessageView
 from coterie.gateway.mcp.endpoint import load_server
 from coterie.gateway.openai.completions import CompletionView
 from coterie.gateway.openai.responses import ResponseView, turns_until

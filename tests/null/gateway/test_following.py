@@ -8,9 +8,10 @@ import pytest
 from coterie.config.file import GatewaySection, load_config
 from coterie.config.operation import DecisionsSection
 from coterie.errors import SetupError
-from coterie.gateway import following, work
+from coterie.gateway import serve as following
+from coterie.gateway import work
 from coterie.gateway.app import create_app
-from coterie.gateway.following import Follower, files_of, watch_process
+from coterie.gateway.serve import Follower, files_of, watch_process
 from coterie.gateway.work import WorkerSlots
 
 FILE = '[network]\nname = "test"\n'

@@ -6,7 +6,7 @@ import pytest
 
 from coterie.engines.openai_wire import ChatChunks
 from coterie.errors import EngineBroken
-from coterie.gateway.anthropic.messages import MessageView
+from coterie.gateway.anthropic import MessageView
 from coterie.gateway.openai.completions import CompletionView
 from coterie.gateway.openai.responses import ResponseView
 from coterie.network.relaying import RelayModel

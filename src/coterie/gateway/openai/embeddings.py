@@ -23,10 +23,9 @@ from coterie.errors import EngineBroken
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import JSONBody, encode
 from coterie.gateway.errors import WireError
-from coterie.gateway.exchange import ignored_header
 from coterie.gateway.openai.translation import ROUTED, unread_options
 from coterie.gateway.wire import EmbeddingsRequest, Wire, read_wire
-from coterie.gateway.work import Gateway
+from coterie.gateway.work import Gateway, ignored_header
 from coterie.observe.plain import EGRESS_HEADER
 from coterie.runtime.concurrency import aside
 from coterie.types import AuditEvent, CallContext, Output, Principal, Step, Usage, total_usage

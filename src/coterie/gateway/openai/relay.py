@@ -1,4 +1,7 @@
-"""Requests whose `model` is an entry of `[models]`: passed to the model verbatim, and its answer passed back."""
+"""The models that a caller may name: `GET /v1/models`, and requests whose `model` is an entry of `[models]`.
+
+Such a request is passed to the model verbatim, and its answer is passed back.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,23 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 from starlette.datastructures import Headers
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coterie.config.section import Money
 from coterie.gateway.access import Caller
-from coterie.gateway.connection import send_event
+from coterie.gateway.connection import JSONBody, send_event
 from coterie.gateway.errors import WireError
-from coterie.gateway.exchange import AnswerFormat, ignored_header, written
-from coterie.gateway.openai.translation import ROUTED
+from coterie.gateway.openai.translation import ROUTED, model_names, model_view, pinned_specialist
 from coterie.gateway.wire import Wire
-from coterie.gateway.work import Gateway
+from coterie.gateway.work import AnswerFormat, Gateway, ignored_header, written
 from coterie.network.relaying import RelayAnswer, Relayed, read_body
 from coterie.observe.plain import EGRESS_HEADER, TRACE_HEADER
 from coterie.types import Label, Principal, RelayHead
@@ -235,3 +240,52 @@ def _label(headers: Headers) -> Label | None:
 
 def _highest(*labels: Label | None) -> Label | None:
     return max((label for label in labels if label is not None), default=None)
+
+
+async def list_models(http: HTTPRequest) -> Response:
+    """List all of them, the router first: as OpenAI lists models (`data`), and as System One does (`models`)."""
+    gateway, seen = Gateway.of(http), _seen(http)
+    data = [_view(gateway, name, seen) for name in model_names(seen)]
+    models = [_systemone_view(model) for model in data]  # of those that are asked alone none decides
+    data += [_alone(gateway, key) for key in _relayed(http)]
+    return JSONBody({"object": "list", "data": data, "models": models})
+
+
+async def show_model(http: HTTPRequest) -> Response:
+    """Show one of them. Raises `WireError` for an unknown name."""
+    gateway, model = Gateway.of(http), http.path_params["model"]
+    if model in _relayed(http):
+        return JSONBody(_alone(gateway, model))
+    return JSONBody(_view(gateway, model, _seen(http)))
+
+
+def _systemone_view(view: dict[str, Any]) -> dict[str, str]:
+    described = view.get("coterie", {}).get("description", "")
+    return {
+        "name": view["id"],
+        "description": described,
+        "release_date": f"{datetime.fromtimestamp(view['created'], UTC):%Y-%m-%d}",
+    }
+
+
+def _seen(http: HTTPRequest) -> list[str]:
+    """Return the specialists that the caller may see."""
+    caller = Caller.of(http.scope)
+    return [name for name in Gateway.of(http).network.specialists if caller.sees(name)]
+
+
+def _relayed(http: HTTPRequest) -> list[str]:
+    """Return the keys of `[models]` that the caller may name."""
+    gateway, caller = Gateway.of(http), Caller.of(http.scope)
+    return [key for key in gateway.network.models if may_relay(gateway, caller, key)]
+
+
+def _alone(gateway: Gateway, key: str) -> dict[str, Any]:
+    return model_view(key, None, created=gateway.opened, owner=gateway.network.name)
+
+
+def _view(gateway: Gateway, model: str, seen: Collection[str]) -> dict[str, Any]:
+    network = gateway.network
+    name = pinned_specialist(model, seen)
+    card = None if name is None else network.specialists[name].card
+    return model_view(model, card, created=gateway.opened, owner=network.name)

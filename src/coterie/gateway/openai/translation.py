@@ -23,7 +23,6 @@ from pydantic import BaseModel
 
 from coterie.gateway.connection import DONE, encode, event
 from coterie.gateway.errors import ErrorResponse, WireError
-from coterie.gateway.exchange import FUNCTIONS, ToldAnswer
 from coterie.gateway.wire import (
     AllowedTools,
     ChatMessage,
@@ -36,6 +35,7 @@ from coterie.gateway.wire import (
     ReleaseWire,
     SamplingWire,
 )
+from coterie.gateway.work import FUNCTIONS, ToldAnswer
 from coterie.observe.plain import summarise
 from coterie.runtime.codec import replace
 from coterie.structured.functions import function_of, result_turn, stored_calls

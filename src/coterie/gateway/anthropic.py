@@ -14,9 +14,7 @@ from starlette.types import ASGIApp
 from coterie.gateway.access import Caller
 from coterie.gateway.connection import JSONBody, encode
 from coterie.gateway.errors import ErrorResponse, WireError, as_anthropic
-from coterie.gateway.exchange import ToldAnswer, ignored_header
-from coterie.gateway.openai.completions import abstaining, asked_of, exchange
-from coterie.gateway.openai.direct import ask_model
+from coterie.gateway.openai.completions import abstaining, ask_model, asked_of, exchange
 from coterie.gateway.openai.translation import (
     check_results,
     finish_reason,
@@ -26,7 +24,7 @@ from coterie.gateway.openai.translation import (
     unread_options,
 )
 from coterie.gateway.wire import ChatRequest, Extension, Wire, read_wire
-from coterie.gateway.work import Gateway
+from coterie.gateway.work import Gateway, ToldAnswer, ignored_header
 from coterie.observe.plain import EGRESS_HEADER, summarise
 from coterie.text.folding import estimate_tokens
 

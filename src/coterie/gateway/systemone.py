@@ -1,4 +1,4 @@
-"""Conversion between System One and core values, both ways, and errors in System One's format."""
+"""`POST /v1/systemone`: conversion between System One and core values, both ways, and errors in its format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from coterie.decisions.questions import MOST_OPTIONS, MOST_QUESTIONS, request_about
 from coterie.errors import InputError, UnknownSpecialist
 from coterie.gateway.access import Caller
-from coterie.gateway.decisions.answering import DecisionExtension, deciding, request_for, spread
+from coterie.gateway.decisions import DecisionExtension, deciding, request_for, spread
 from coterie.gateway.errors import ErrorResponse, WireError, error_response
 from coterie.gateway.wire import read_wire
 from coterie.gateway.work import Gateway

@@ -1,1 +1,0 @@
-"""Coterie's own HTTP API."""

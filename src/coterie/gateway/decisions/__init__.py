@@ -1,1 +1,0 @@
-"""`POST /v1/decisions`: OpenAI's Decisions API over the network's typed questions, and code shared with System One."""
