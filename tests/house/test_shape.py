@@ -51,7 +51,7 @@ BUDGETS = {
     "accounting": 1115,
     "api": 1835,  # trainings in the ledger; ToolCaller; errors without the temporary folder, single pairs
     "assembly": 645,  # encoders of choices; adapters loaded ahead; MCP servers; a flywheel, and what trains there
-    "cli": 7705,  # narrow terminals; teachers; encoders by name; import, mcp; feedback; ledger; workers; training rows
+    "cli": 7610,  # narrow terminals; teachers; encoders by name; import, mcp; feedback; ledger; workers; training rows
     "config": 1610,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
     "console": 3655,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 595,

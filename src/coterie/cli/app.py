@@ -15,27 +15,19 @@ import typer
 from coterie.cli import rightsize as rightsizing
 from coterie.cli import train as training
 from coterie.cli.add import add, init
-from coterie.cli.ask import ask, trace
-from coterie.cli.audit import audit
-from coterie.cli.bundle import bundle
-from coterie.cli.decide import decide, decisions
-from coterie.cli.doctor import doctor
-from coterie.cli.evaluate import evaluate, fairness
-from coterie.cli.flywheel import bootstrap, flywheel, retrain
-from coterie.cli.imports import discover, import_logs
+from coterie.cli.ask import ask, decide, decisions, route, trace
+from coterie.cli.flywheel import bootstrap, discover, flywheel, import_logs, retrain
 from coterie.cli.index import index, search
-from coterie.cli.keys import keys
-from coterie.cli.models import models
+from coterie.cli.keys import audit, keys
+from coterie.cli.models import doctor, models
 from coterie.cli.options import section_command
 from coterie.cli.output import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
-from coterie.cli.plan import plan
-from coterie.cli.privacy import privacy
+from coterie.cli.privacy import erase, export, privacy, session
 from coterie.cli.registry import registry
 from coterie.cli.report import budgets, report
-from coterie.cli.route import route
-from coterie.cli.serve import mcp, serve
-from coterie.cli.session import erase, export, session
+from coterie.cli.serve import bundle, mcp, plan, serve
 from coterie.cli.spotchecks import feedback, spotchecks
+from coterie.cli.train import evaluate, fairness
 
 # Plain help: rich's costs 0.15 s, half of what `coterie --help` may take.
 app = typer.Typer(

@@ -42,7 +42,7 @@ def test_why_a_specialist_is_not_sure(run, folder, monkeypatch):
         decisions=[unsure, SimpleNamespace(**{**vars(unsure), "question": "late", "zero_shot": True})],
         trace=SimpleNamespace(egress_summary="large; internal; pseudonymised", id="t1"),
     )
-    monkeypatch.setattr("coterie.cli.decide.with_network", lambda *_: answer)
+    monkeypatch.setattr("coterie.cli.ask.with_network", lambda *_: answer)
     result = run("-C", folder, "decide", "where is it?", *CHOICE)
 
     assert "[egress large; internal; pseudonymised; trace t1]" in result.out
