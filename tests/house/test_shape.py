@@ -374,7 +374,7 @@ def test_serving_needs_no_training_library():
 
 
 NEEDS_AN_EXTRA = {
-    *("gateway.mcp.server", "gateway.mcp.translation", "gateway.oidc", "governance.oidc"),
+    *("gateway.mcp.server", "gateway.oidc", "governance.oidc"),
     *("knowledge.postgres", "knowledge.postgres_tables", "runtime.postgres", "store.postgres"),
     *("learning.adapters", "tuning.causal", "tuning.export", "tuning.finetune", "tuning.plain_loop"),
     *("tasks.classify.fit_encoder", "tasks.classify.fit_slm", "tasks.extract.fit_encoder", "tasks.extract.fit_slm"),
