@@ -85,7 +85,7 @@ def _frameworks(
         ("user", given.text),
     ]
     yield "langchain: json_mode", lambda: chat.with_structured_output(form, method="json_mode").invoke(messages), right
-    for mode in (instructor.Mode.TOOLS, instructor.Mode.JSON, instructor.Mode.JSON_SCHEMA):
+    for mode in (instructor.Mode.TOOLS, instructor.Mode.JSON, instructor.Mode.JSON_SCHEMA, instructor.Mode.MD_JSON):
         yield (
             f"instructor: {mode.value}",
             lambda m=mode: instructor.from_openai(client, mode=m).create(**request, response_model=form),  # type: ignore[misc]

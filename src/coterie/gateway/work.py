@@ -429,6 +429,7 @@ FUNCTIONS = frozenset({"tools", "parallel_tool_calls", "tool_choice.disable_para
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _MOST_NAMED = 64
 BY_A_MODEL = frozenset({"written", "called"})
+_BLOCK = "```json\n{}\n```"
 
 Abstain = Literal["refusal", "content_filter", "text", "status"]
 
@@ -551,6 +552,8 @@ class Exchange:
     abstain: Abstain
     set: Collection[str] = ()
     """Parameters of the request that may have no effect."""
+    fenced: bool = False
+    """Whether the JSON of an answer goes into a Markdown code block."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ask and answer. An error before the first piece has its own status."""
@@ -567,12 +570,16 @@ class Exchange:
             response = ErrorResponse(422, "abstained", answer.text, headers=headers)
             await response.for_path(scope["path"])(scope, receive, send)
             return
-        body = self.format.whole(answer, refused=self._refused(answer))
+        body = self.format.whole(self._in_block(answer), refused=self._refused(answer))
         await JSONBody(body, headers=headers)(scope, receive, send)
 
     def _refused(self, answer: Answer) -> bool:
         """Return whether an answer's text belongs in the refusal field of its API."""
         return not answer.accepted and self.abstain != "text"
+
+    def _in_block(self, answer: Answer) -> Answer:
+        """Return an answer, its JSON in a code block if that is wanted; JSON comes in one piece."""
+        return replace(answer, text=_BLOCK.format(answer.text)) if self.fenced and answer.accepted else answer
 
     def _headers(self, *, written: bool, offered: bool) -> dict[str, str]:
         acted = (SAMPLING if written else frozenset()) | (FUNCTIONS if offered else frozenset())
@@ -616,7 +623,8 @@ class Exchange:
                 continue
             if isinstance(event, Delta):
                 called = event.kind == "called"
-                piece = self.format.calls(event.text) if called else self.format.piece(held + event.text, refused=False)
+                text = held + (_BLOCK.format(event.text) if self.fenced else event.text)
+                piece = self.format.calls(event.text) if called else self.format.piece(text, refused=False)
                 yield opening + piece, event.kind in BY_A_MODEL, event.offered
                 held = ""
             else:
@@ -625,5 +633,9 @@ class Exchange:
                 if self.abstain == "status" and not event.accepted:
                     raise WireError("abstained", event.text)
                 rest = self.format.piece(held, refused=refused) if held else b""
-                yield opening + rest + self.format.end(event, refused=refused), asked_a_model(event), _offered(event)
+                yield (
+                    opening + rest + self.format.end(self._in_block(event), refused=refused),
+                    asked_a_model(event),
+                    _offered(event),
+                )
             opening = b""

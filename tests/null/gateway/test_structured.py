@@ -82,6 +82,27 @@ async def test_any_object(client, chat_body, owned):
     assert message["content"] is None
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_code_block_that_is_asked_for(client, chat_body, owned, read_events, stream):
+    """A block that the last line of a question opens, and a schema in a system message: JSON in that block."""
+    schema = json.dumps(_form({"intent": {"enum": list(LABELS)}})["json_schema"]["schema"], indent=1)
+    told = {"role": "system", "content": f"Reply by this schema:\n{schema}\nNothing else."}
+
+    async def content(question, *before):
+        messages = [*before, {"role": "user", "content": question}]
+        response = await client().post("/v1/chat/completions", json=chat_body("", messages=messages, stream=stream))
+        if stream:
+            deltas = [chunk["choices"][0]["delta"] for chunk in read_events(response.text)]
+            return "".join(delta.get("content") or "" for delta in deltas)
+        return response.json()["choices"][0]["message"]["content"]
+
+    asking = "card\n\nIn einem ```json Block."
+    assert await content(asking, told) == '```json\n{"intent":"card_lost"}\n```'
+    assert owned.specialists["triage"].asked[-1].text == "card"
+    for question, before in ((asking, ()), (f"{asking}```", (told,)), ("In ```json.", (told,))):
+        assert "```json\n{" not in (await content(question, *before) or "")
+
+
 async def test_a_forced_call(client, chat_body, owned, read_events):
     """The arguments are JSON of the parameters; streamed in one piece; an abstention is a refusal and no call."""
     parameters = _form({"intent": {"enum": list(LABELS)}})["json_schema"]["schema"]

@@ -316,6 +316,7 @@ def exchange(
         stream=stream,
         abstain=abstain,
         set=chat.set,
+        fenced=chat.fenced,
     )
 
 

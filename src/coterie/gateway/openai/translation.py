@@ -75,6 +75,8 @@ class AskedChat:
     """Parameters that may have no effect."""
     function: str = ""
     """The function that the answer is a call of; empty for an answer in the content."""
+    fenced: bool = False
+    """Whether the JSON of an answer goes into a Markdown code block."""
 
 
 def read_request(
@@ -96,6 +98,9 @@ def read_request(
     refuse_unsupported(wire)
     text, history, since = _split_conversation(wire.messages)
     function, schema = read_form(wire)
+    fenced = None if schema or wire.tools or (wire.coterie and wire.coterie.document) else _block_told(wire, text)
+    if fenced:
+        text, schema = fenced
     tools = replace(tools_of(wire), since=since)
     schema = schema if function or not tools.required else None  # only calls are asked for
     request = Request(
@@ -114,7 +119,7 @@ def read_request(
         raise WireError("unsupported_parameter", message, param="response_format")
     lengths = {name for name in ("max_tokens", "max_completion_tokens") if getattr(wire, name) is not None}
     idle = (without_effect(wire) | lengths) - (FUNCTIONS if function else set())
-    return AskedChat(request=request, set=idle, function=function)
+    return AskedChat(request=request, set=idle, function=function, fenced=fenced is not None)
 
 
 def tools_of(wire: ChatRequest) -> Tools:
@@ -257,6 +262,20 @@ def _schema_told(messages: Sequence[ChatMessage]) -> Node | None:
 
 
 _TELLING, _MOST_STARTS = ("system", "developer"), 8
+_FENCE = "```"
+
+
+def _block_told(wire: ChatRequest, question: str) -> tuple[str, Node] | None:
+    """Return the question and the schema of the JSON that it wants in a code block; None if it wants none.
+
+    It does if its last line opens a block `json` that it does not close, and a system message has a schema. That line
+    says what form the answer has, so it is no part of the question.
+    """
+    text, _, line = question.rstrip().rpartition("\n")
+    if f"{_FENCE}json" not in line or question.count(_FENCE) % 2 == 0 or not text.strip():
+        return None
+    schema = _schema_told(wire.messages)
+    return None if schema is None else (text.rstrip(), schema)
 
 
 def schema_of(raw: object, param: str) -> Node:
