@@ -160,6 +160,7 @@ _NAMES: Mapping[str, Mapping[str, str]] = {
         r"(tools\[\d+\])\.function\.": r"\1.",
         r"response_format\.json_schema": "text.format",
         r"response_format": "text.format",
+        r"tool_choice\.allowed_tools.*": "tool_choice",
         r"max_(completion_)?tokens$": "max_output_tokens",
     },
     "/v1/messages": {

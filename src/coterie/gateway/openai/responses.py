@@ -262,33 +262,14 @@ def _as_chat(wire: ResponsesRequest) -> ChatRequest:
     chat |= wire.model_extra or {}
     chat |= {"model": wire.model, "messages": messages, "max_completion_tokens": wire.max_output_tokens}
     chat |= {"metadata": wire.metadata, "response_format": _form(wire), "stream": wire.stream}
-    functions, choice = _allowed(wire)
+    functions = [tool for tool in wire.tools or () if tool.get("type") == "function"]
     if functions:
         kept = ("name", "description", "parameters")
         chat["tools"] = [{"type": "function", "function": {k: function.get(k) for k in kept}} for function in functions]
     if functions or not wire.tools:
-        chat["tool_choice"] = _choice(choice)
+        chat["tool_choice"] = _choice(wire.tool_choice)
     checked = ChatRequest.model_validate({name: value for name, value in chat.items() if value is not None})
     return checked.model_copy(update={"coterie": wire.coterie})
-
-
-def _allowed(wire: ResponsesRequest) -> tuple[list[dict[str, Any]], str | dict[str, Any] | None]:
-    """Return the functions that may be called, and the choice among them."""
-    functions, choice = [tool for tool in wire.tools or () if tool.get("type") == "function"], wire.tool_choice
-    if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
-        return functions, choice
-    allowed = choice.get("tools")
-    if not isinstance(allowed, list) or choice.get("mode", "auto") not in {"auto", "required"}:
-        problem = "allowed_tools has the mode auto or required, and a list of tools."
-        raise WireError("invalid_request", problem, param="tool_choice")
-    names = [item.get("name") for item in allowed if isinstance(item, dict)]
-    wanted = {item.get("name") for item in allowed if isinstance(item, dict) and item.get("type") == "function"}
-    if unknown := wanted - {function.get("name") for function in functions}:
-        problem = (
-            f"tool_choice allows functions that are not among `tools`: {', '.join(sorted(map(repr, unknown)))[:200]}."
-        )
-        raise WireError("invalid_request", problem, param="tool_choice.tools")
-    return [function for function in functions if function.get("name") in names], str(choice.get("mode", "auto"))
 
 
 def _check_results(wire: ResponsesRequest, items: list[dict[str, Any]]) -> None:
@@ -355,6 +336,12 @@ def _choice(choice: str | dict[str, Any] | None) -> object:
     if not isinstance(choice.get("type"), str) or (choice["type"] == "function" and "name" not in choice):
         problem = "The object tool_choice has a type and, of the type function, a name."
         raise WireError("invalid_request", problem, param="tool_choice")
+    if choice["type"] == "allowed_tools":
+        listed = choice.get("tools")
+        if isinstance(listed, list):  # tools that are no functions are left out
+            kept = (item for item in listed if not isinstance(item, dict) or item.get("type") == "function")
+            listed = [{"type": "function", "function": item} for item in kept]
+        return {"type": "allowed_tools", "allowed_tools": {"mode": choice.get("mode", "auto"), "tools": listed}}
     return {"type": "function", "function": {"name": choice["name"]}} if "name" in choice else "auto"
 
 

@@ -2,8 +2,7 @@
 
 Decisions where the two differ:
 - The last user message is the question. Only system messages, or calls and results of tools, may follow it: a model
-that
-  may call again gets the ones after the question.
+  that may call again gets the ones after the question.
 - `developer` is `system`. A tool's result is text from the caller, so it becomes a user's turn.
 - A forced call of one function (`tool_choice`) is an answer in the form of its parameters, like `response_format`:
   specialists fill it in. Other functions are offered to generating models; other specialists answer as usual.
@@ -137,30 +136,30 @@ def tools_of(wire: ChatRequest) -> Tools:
         except (SchemaRefused, RecursionError) as refused:
             raise _bad_schema(refused, f"tools[{index}].function.parameters") from None
     allowed, required = allowed_functions(wire)
-    if required and not allowed:
-        problem = "The function that is to be called is not among `tools`."
-        raise WireError("invalid_request", problem, param="tool_choice")
     alone = (wire.model_extra or {}).get("parallel_tool_calls") is False or isinstance(wire.tool_choice, NamedTool)
     functions = tuple(functions_[function.name] for function in allowed)
     return Tools(functions=functions, required=required, most=1 if alone else MOST_CALLS)
 
 
 def allowed_functions(wire: ChatRequest) -> tuple[list[FunctionWire], bool]:
-    """Return the functions that may be called, and whether one of them must be."""
+    """Return the functions that may be called, and whether one of them must be. Raises `WireError` if there is none."""
     functions, choice = [tool.function for tool in wire.tools or ()], wire.tool_choice
-    match choice:
-        case NamedTool():
-            return [function for function in functions if function.name == choice.function.name], True
-        case AllowedTools():
-            names = {tool.function.name for tool in choice.allowed_tools.tools}
-            if unknown := names - {function.name for function in functions}:
-                named = ", ".join(map(repr, sorted(unknown)))[:200]
-                problem = f"tool_choice allows functions that are not among `tools`: {named}."
-                raise WireError("invalid_request", problem, param="tool_choice")
-            return [
-                function for function in functions if function.name in names
-            ], choice.allowed_tools.mode == "required"
-    return functions if choice != "none" else [], choice == "required"
+    required, names = choice == "required", {function.name for function in functions}
+    if isinstance(choice, NamedTool):
+        required, names = True, {choice.function.name} & names
+    elif isinstance(choice, AllowedTools):
+        required, wanted = (
+            choice.allowed_tools.mode == "required",
+            {t.function.name for t in choice.allowed_tools.tools},
+        )
+        if unknown := ", ".join(map(repr, sorted(wanted - names)))[:200]:
+            problem = f"tool_choice allows functions that are not among `tools`: {unknown}."
+            raise WireError("invalid_request", problem, param="tool_choice")
+        names = wanted
+    if required and not names:
+        problem = "A call is forced, and there is no such function among `tools`."
+        raise WireError("invalid_request", problem, param="tool_choice")
+    return [function for function in functions if choice != "none" and function.name in names], required
 
 
 def extended(request: Request, extension: Extension | None, *, clearance: Label) -> Request:
@@ -234,9 +233,9 @@ def unread_options(extra: Mapping[str, Any] | None) -> frozenset[str]:
 
 def read_form(wire: ChatRequest) -> tuple[str, Node | None]:
     """Return the function to be called, or empty, and the schema of the answer. Raises `WireError`."""
-    called = _forced(wire)
-    if called is not None:
-        return called.name, schema_of(called.parameters or {"type": "object"}, "tools")
+    functions, required = allowed_functions(wire)
+    if required and len(functions) == 1:
+        return functions[0].name, schema_of(functions[0].parameters or {"type": "object"}, "tools")
     form = wire.response_format
     if form is None or form.type == "text":
         return "", None
@@ -290,19 +289,6 @@ def _bad_schema(refused: SchemaRefused | RecursionError, param: str) -> WireErro
     if isinstance(refused, RecursionError):
         return WireError("invalid_schema", "The schema is nested too deeply.", param=param)
     return WireError("invalid_schema", str(refused), param=f"{param}{refused.place.removeprefix('$')}")
-
-
-def _forced(wire: ChatRequest) -> FunctionWire | None:
-    """Return the one function that must be called; None if none must, or one of several."""
-    functions, required = allowed_functions(wire)
-    if not required:
-        return None
-    if len(functions) == 1:
-        return functions[0]
-    if functions:
-        return None
-    message = "A call is forced, and there is no such function among `tools`."
-    raise WireError("invalid_request", message, param="tool_choice")
 
 
 def _release(wire: ReleaseWire | None) -> Release | None:
