@@ -35,6 +35,7 @@ from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.audit import AuditLog
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.network.network import Network
+from coterie.privacy.patterns import PatternDetector
 from coterie.protocols import Store, StreamingEngine
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import Canaries, EchoEngine, ReceivedRequest, ScriptedAnswer, ScriptedTransport
@@ -202,9 +203,10 @@ async def measure(requests: int, seed: int, folder: Path) -> dict[str, dict[str,
     options: Any = {"transport": ScriptedTransport(answered)}
     store = await SQLiteStore.open(folder / "coterie.db", session_days=30.0, keep_content=False, sync_seconds=1.0)
     log = AuditLog(folder / "audit.jsonl", sync_seconds=1.0)
-    gate = Gate(ClearancePolicy(), audit=log)
+    detector = PatternDetector()
+    gate = Gate(ClearancePolicy(), audit=log, detector=detector)
     bare = network(OpenAIEngine("large", MODEL, **options), cast("Store", Nothing()), detector=Nothing())
-    served = network(gate.open("large", MODEL, **options), store, audit=log)
+    served = network(gate.open("large", MODEL, **options), store, audit=log, detector=detector)
     try:
         summaries = {}
         for case, (sure, personal) in CASES.items():

@@ -62,7 +62,7 @@ BUDGETS = {
     "flywheel": 6010,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
     "gateway": 7990,  # stored responses; what was sent on; deployments, review over HTTP; local models at each door
     "generalist": 1625,  # whole answers asked for whole; functions, also beside a form; what did not fit is told
-    "governance": 3725,  # keywords of schemas; write-ahead entries, what never left; MCP; one look at a prompt; orders
+    "governance": 3765,  # write-ahead entries, what never left; MCP; one look at a prompt, none at a known text; orders
     "knowledge": 7025,  # encodings; items; XLSX, PPTX, tables of PDF, columns by their cells, dates; loose files
     "learning": 5765,  # scopes, from tasks; files in UTF-16; a prior on confidence, patterns, wrong labels
     "limits": 1635,  # rows that stay their own; spans beside storage; calls capped, or as long as such were; leases

@@ -295,7 +295,7 @@ class Asking:
         self, task: Task, view: ContextView, level: int = 0, again: tuple[Message, ...] = ()
     ) -> Callable[[CandidateModel], Prompt]:
         question = question_of(task)
-        instruction = f"{INSTRUCTION} {LABEL}" if any(map(_names_labels, view.entries)) else INSTRUCTION
+        instruction = fixed = f"{INSTRUCTION} {LABEL}" if any(map(_names_labels, view.entries)) else INSTRUCTION
         if task.schema is not None:
             form = AS_OBJECT if is_free(task.schema) else f"{AS_JSON}\n{json.dumps(task.schema, ensure_ascii=False)}"
             instruction = f"{INSTRUCTION} {form}"
@@ -321,7 +321,13 @@ class Asking:
             ).entries
             messages = (*lay_out(seen, instruction=instruction, question=question), *since)
             label, bare = _Sensitivity.of(task, *seen)
-            whole = Prompt(messages=messages, label=label, label_without_pii=bare, max_tokens=longest)
+            whole = Prompt(
+                messages=messages,
+                instruction=f"{fixed}\n\n" if instruction == fixed else "",
+                label=label,
+                label_without_pii=bare,
+                max_tokens=longest,
+            )
             return self._fitting(candidate, replace(whole.sampled(task.sampling), json_schema=schema))
 
         return prompt
@@ -390,7 +396,12 @@ class Asking:
             longest = min(max_tokens or _LONGEST, candidate.window // _SHARE)
             label, bare = source
             whole = Prompt(
-                messages=messages, label=label, label_without_pii=bare, max_tokens=longest, json_schema=schema
+                messages=messages,
+                instruction=f"{instruction}\n\n",
+                label=label,
+                label_without_pii=bare,
+                max_tokens=longest,
+                json_schema=schema,
             )
             return self._fitting(candidate, whole)
 

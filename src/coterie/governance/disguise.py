@@ -62,16 +62,19 @@ class Look:
     """Values that are split over several texts."""
 
     @classmethod
-    def at(cls, detector: Detector, texts: Iterable[str], *, clean: Collection[str] = ()) -> Look:
+    def at(
+        cls, detector: Detector, texts: Iterable[str], *, searched: Mapping[str, tuple[PersonalData, ...]] | None = None
+    ) -> Look:
         """Search some texts: each by itself, and for values that are split over several.
 
         Args:
             detector: Finds personal data and secrets in a text.
             texts: The texts, in their order.
-            clean: Texts in which it is known to find nothing.
+            searched: Its findings in texts that it has searched before.
         """
         read = list(filter(None, dict.fromkeys(texts)))
-        personal_data = [() if text in clean else detector.find(text) for text in read]
+        searched = searched or {}
+        personal_data = [searched[text] if text in searched else detector.find(text) for text in read]
         return cls(texts=read, found=personal_data, cut=find_between(read, personal_data))
 
     def sighting(self, *, ignore: Callable[[str], bool] | None = None) -> Sighting:
@@ -358,7 +361,7 @@ def disguise(
     look = look or Look.at(detector, texts_of_prompt(prompt))
     work = _Work(detector=detector, pseudonyms=pseudonyms, label=label)
     work.learn(look)
-    hidden = changed(prompt, work.hide, vector=None, label=label, label_without_pii=None)
+    hidden = changed(prompt, work.hide, vector=None, instruction="", label=label, label_without_pii=None)
     if work.used and hidden.messages:
         notice = NOTICE.format(kind=next(iter(work.used.values())).kind)
         names = {value.name for value in work.used.values()}
@@ -390,7 +393,9 @@ def _fields(prompt: Prompt, change: Callable[[str], str]) -> dict[str, Any]:
     return {
         "text": change(prompt.text),
         "columns": None if prompt.columns is None else changed_json(prompt.columns, change),
-        "messages": tuple(_with_text(message, change(message.text)) for message in prompt.messages),
+        "messages": tuple(
+            _with_text(message, _in_parts(message.text, prompt.instruction, change)) for message in prompt.messages
+        ),
         "json_schema": None if prompt.json_schema is None else changed_schema(prompt.json_schema, change),
         "questions": tuple(_changed_question(question, change) for question in prompt.questions),
         "grammar": None if prompt.grammar is None else change(prompt.grammar),
@@ -398,6 +403,13 @@ def _fields(prompt: Prompt, change: Callable[[str], str]) -> dict[str, Any]:
         "choices": tuple(map(change, prompt.choices)),
         "stop": tuple(map(change, prompt.stop)),
     }
+
+
+def _in_parts(text: str, instruction: str, change: Callable[[str], str]) -> str:
+    """Return a text changed; where it begins with the instruction, the instruction and the rest one by one."""
+    if not instruction or not text.startswith(instruction):
+        return change(text)
+    return change(instruction) + change(text[len(instruction) :])
 
 
 def _with_text(message: Message, text: str) -> Message:

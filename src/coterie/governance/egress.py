@@ -43,7 +43,7 @@ from coterie.governance.disguise import (
 from coterie.governance.injection import suspect
 from coterie.governance.pseudonyms import SessionPseudonyms, TooManyValues
 from coterie.limits.limits import StoredLimits
-from coterie.privacy.detection import Detector
+from coterie.privacy.detection import Detector, PersonalData
 from coterie.privacy.patterns import PatternDetector
 from coterie.protocols import Audit, Policy, StreamingEngine
 from coterie.runtime.caches import KnownTexts
@@ -259,25 +259,33 @@ class _Judge:
     async def judge(self, prompt: Prompt, call: CallContext) -> _Sent:
         """Return what may be sent for a prompt. Raises `EgressRefused`, and writes the refusal down."""
         texts = texts_of_prompt(prompt)
+        searched = self._searched(prompt, texts, call)
+        to_search = [text for text in texts if searched.get(text) != ()]  # what is left beside pseudonyms, too
         try:
-            size = AT_ONCE + 1 if worth_a_thread(self.detector, texts) else 0
-            return await aside(size, partial(self._judge, prompt, texts, call))
+            size = AT_ONCE + 1 if worth_a_thread(self.detector, to_search) else sum(map(len, texts))
+            return await aside(size, partial(self._judge, prompt, texts, searched, call))
         except EgressRefused as refusal:
             call.decided(refusal.verdict)
             raise
 
-    def _judge(self, prompt: Prompt, texts: Sequence[str], call: CallContext) -> _Sent:
-        tenant = call.principal.tenant
-        ours = [
-            message.text
-            for message in prompt.messages
-            if message.role == "system" and len(message.text) <= _LONGEST_KNOWN
-        ]
-        clean = {text for text in ours if self.clean.get(tenant, text)}
-        look = Look.at(self.detector, texts, clean=clean)
+    def _searched(self, prompt: Prompt, texts: Sequence[str], call: CallContext) -> dict[str, tuple[PersonalData, ...]]:
+        """Return the findings in texts that the detector has searched before: instructions, and the caller's own."""
+        searched: dict[str, tuple[PersonalData, ...]] = {
+            text: () for text in _instructions(prompt) if self.clean.get(call.principal.tenant, text)
+        }
+        if call.sent is not None:
+            findings = ((text, call.sent.found(self.detector, text)) for text in texts)
+            searched |= {text: personal_data for text, personal_data in findings if personal_data is not None}
+        return searched
+
+    def _judge(
+        self, prompt: Prompt, texts: Sequence[str], searched: Mapping[str, tuple[PersonalData, ...]], call: CallContext
+    ) -> _Sent:
+        look = Look.at(self.detector, texts, searched=searched)
+        ours = _instructions(prompt)
         for text, personal_data in zip(look.texts, look.found, strict=True):
-            if not personal_data and text in ours and text not in clean:
-                self.clean.put(tenant, text, result=True)
+            if not personal_data and text in ours and text not in searched:
+                self.clean.put(call.principal.tenant, text, result=True)
         seen = look.sighting(ignore=call.sent.has if call.released and call.sent is not None else None)
         label = max(Label(prompt.label), seen.label)
         verdict = self._ask(label)
@@ -309,6 +317,12 @@ class _Judge:
     def _ask(self, label: Label) -> Verdict:
         # The configuration's clearance, not the engine's: nobody changes that one.
         return self.policy.judge(Flow(destination=self.name, label=label, clearance=self.model.clearance))
+
+
+def _instructions(prompt: Prompt) -> list[str]:
+    """Return the texts of a prompt that many prompts share."""
+    ours = [message.text for message in prompt.messages if message.role == "system"]
+    return [text for text in (prompt.instruction, *ours) if text and len(text) <= _LONGEST_KNOWN]
 
 
 class _GatedEngine:

@@ -185,8 +185,14 @@ def normal(text: str) -> str:
 class OwnTexts:
     """Every text that the principal of one request sent."""
 
-    def __init__(self, texts: tuple[str, ...]) -> None:
-        self._texts = texts
+    def __init__(
+        self, texts: tuple[str, ...], findings: Mapping[str, tuple[Any, ...]] | None = None, by: object = None
+    ) -> None:
+        self._texts, self._findings, self._by = texts, findings or {}, by
+
+    def found(self, detector: object, text: str) -> tuple[Any, ...] | None:
+        """Return the findings of a detector that has searched this very text; None if it has not."""
+        return self._findings.get(text) if detector is self._by else None
 
     def has(self, value: str) -> bool:
         """Return whether the principal wrote a value, in any spelling, and not within a word (`Ann` in `announced`)."""
@@ -208,9 +214,15 @@ _NAMED_PARTS = {"properties", "$defs", "definitions"}
 _PARTS = {"items", "prefixItems", "additionalProperties", "anyOf", "oneOf", "allOf"}
 
 
-def own_texts(texts: tuple[str, ...]) -> OwnTexts:
-    """Return the sent texts in the form in which values are searched; stages of a request import no class."""
-    return OwnTexts(texts)
+def own_texts(texts: tuple[str, ...], findings: Mapping[str, tuple[Any, ...]], by: object) -> OwnTexts:
+    """Return the sent texts in the form in which values are searched; stages of a request import no class.
+
+    Args:
+        texts: The texts.
+        findings: What the detector `by` found in texts that it has searched, by text.
+        by: The detector.
+    """
+    return OwnTexts(texts, findings, by)
 
 
 def _within_word(pair: str) -> bool:

@@ -13,13 +13,13 @@ from coterie.context.followups import rewrite_query
 from coterie.errors import InputError, NotTrained, ReleaseRefused, UnknownSpecialist
 from coterie.generalist.reading import READER
 from coterie.governance.audit_events import refusals_noted
-from coterie.governance.disguise import Sighting, sight, worth_a_thread
+from coterie.governance.disguise import Look, Sighting, sight, worth_a_thread
 from coterie.governance.injection import suspect
 from coterie.governance.pseudonyms import own_texts, texts_of
 from coterie.limits.memory import request_allowance
 from coterie.network.gathering import fetch, hidden
 from coterie.network.outcomes import LONGEST_DOCUMENT, check_document, label_of
-from coterie.privacy.detection import Detector
+from coterie.privacy.detection import Detector, PersonalData
 from coterie.protocols import (
     AcceptancePolicy,
     Audit,
@@ -66,6 +66,8 @@ class Inspected(NamedTuple):
 
     seen: Sighting
     """Personal data and secrets, by kind."""
+    found: tuple[tuple[PersonalData, ...], ...]
+    """The same by their places, in the distinct texts that were searched."""
     suspected: tuple[Verdict, ...]
     """Orders to a model, as verdicts."""
 
@@ -148,7 +150,8 @@ class Admission:
             document = await fetch(self.knowledge, request.document, request, most=LONGEST_DOCUMENT, call=call)
             request = replace(request, document=document)
         check_document(request)
-        looked = await self._look_at(request)
+        sent = texts_of(request)
+        looked = await self._look_at(request, sent)
         request, verdicts = await label_request(request, self.default_label, self.detector, seen=looked.seen)
         if request.document is not None and request.document.index and label_without_pii(request.document) > clearance:
             raise hidden(request.document)  # there is a secret in it
@@ -162,20 +165,21 @@ class Admission:
         context = visible(whole, clearance)
         call = replace(
             call,
-            sent=own_texts((*texts_of(request), *brought)),
+            sent=own_texts((*sent, *brought), dict(zip(_distinct(sent), looked.found, strict=True)), self.detector),
             released=request.release is not None,
             pseudonyms=self.pseudonyms.of(request.tenant, request.session, begun=bool(whole.entries)),
         )
         context = context.append(*_history(request, context, now))
         return Admitted(request=request, context=context, verdicts=verdicts, call=call)
 
-    async def _look_at(self, request: Request) -> Inspected:
+    async def _look_at(self, request: Request, sent: Sequence[str]) -> Inspected:
         """Return the findings in a request's own texts, from the cache if the same tenant sent the text before."""
         more = (request.history, request.tools, request.columns, request.schema, request.text[_LONGEST_KNOWN:])
         looked = None if any(more) else self.looked
         if looked is not None and (cached := looked.get(request.tenant, request.text)) is not None:
             return cached
-        inspected = Inspected(await _look(self.detector, list(texts_of(request))), await _suspected(request, ()))
+        look = await _look(self.detector, _distinct(sent))
+        inspected = Inspected(look.sighting(), tuple(look.found), await _suspected(request, ()))
         if looked is not None:
             looked.put(request.tenant, request.text, inspected)
         return inspected
@@ -248,9 +252,9 @@ async def label_request(
         ReleaseRefused: it is to be released, and holds a secret, or is restricted; or the reason is not valid.
     """
     declared = request.label or default
-    seen = await _look(detector, list(texts_of(request))) if seen is None else seen
+    seen = (await _look(detector, texts_of(request))).sighting() if seen is None else seen
     if request.columns:  # a value may say what it is by the name beside it alone: a password, a date of birth
-        seen |= await _look(detector, [json.dumps(dict(request.columns), ensure_ascii=False)])
+        seen |= (await _look(detector, [json.dumps(dict(request.columns), ensure_ascii=False)])).sighting()
     label, verdicts = max(declared, seen.label), []
     request = replace(request, label=label, label_without_pii=max(declared, seen.label_without_pii))
     if label > declared:
@@ -267,7 +271,7 @@ async def label_request(
 
 async def _label_document(document: Document, least: Label, detector: Detector) -> tuple[Document, Sequence[Verdict]]:
     declared = max(document.label or least, least)
-    seen = await _look(detector, [document.name, document.text])
+    seen = (await _look(detector, [document.name, document.text])).sighting()
     label, bare = max(declared, seen.label), max(declared, seen.label_without_pii)
     verdicts = [_raised(declared, label, seen, "its document")] if label > declared else []
     return replace(document, label=label, label_without_pii=bare), verdicts
@@ -282,9 +286,14 @@ async def _suspected(request: Request, brought: Sequence[str]) -> tuple[Verdict,
     return await aside(sum(map(len, texts_of(request))) + sum(map(len, brought)), read)
 
 
-async def _look(detector: Detector, texts: Sequence[str]) -> Sighting:
+def _distinct(texts: Sequence[str]) -> list[str]:
+    """Return the texts as they are searched: a prompt asks a question without the white space around it."""
+    return list(filter(None, dict.fromkeys(map(str.strip, texts))))
+
+
+async def _look(detector: Detector, texts: Sequence[str]) -> Look:
     size = AT_ONCE + 1 if worth_a_thread(detector, texts) else 0
-    return await aside(size, partial(sight, detector, texts))
+    return await aside(size, partial(Look.at, detector, texts))
 
 
 def _raised(declared: Label, label: Label, seen: Sighting, where: str) -> Verdict:

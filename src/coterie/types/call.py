@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from operator import add, sub
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from coterie.types.context import Message
 from coterie.types.finding import Question, Verdict
@@ -79,6 +79,10 @@ class SentTexts(Protocol):
 
     def has(self, value: str) -> bool:
         """Return whether the texts contain the value, in any spelling."""
+        ...
+
+    def found(self, detector: object, text: str) -> tuple[Any, ...] | None:
+        """Return the findings of a detector that has searched this very text; None if it has not."""
         ...
 
 
@@ -197,6 +201,8 @@ class Prompt:
     columns: Columns | None = None
     vector: np.ndarray | None = None  # (D,)
     messages: tuple[Message, ...] = ()
+    instruction: str = ""
+    """Fixed text that a message begins with, up to the question: the egress gate searches the two one by one."""
     label: Label = Label.INTERNAL
     """Sensitivity of the whole prompt; the egress gate compares it with the engine's clearance."""
     label_without_pii: Label | None = None

@@ -7,12 +7,14 @@ import pytest
 from coterie.config.file import LlamaModel, OpenAIModel, parse_config
 from coterie.config.operation import GeneralistSection
 from coterie.errors import ConfigError, EgressRefused, EngineUnavailable
-from coterie.generalist.generalist import INSTRUCTION, LABEL, PromptedGeneralist
+from coterie.generalist.collaboration import CONCLUDE, PLAN
+from coterie.generalist.generalist import INSTRUCTION, LABEL, TOGETHER, PromptedGeneralist
 from coterie.generalist.pack import attributed, guess_of, how_sure, pack_context, say, topic
 from coterie.generalist.reading import hallucinated
 from coterie.governance.egress import ClearancePolicy
 from coterie.models.catalogue import CATALOGUE
-from coterie.testing import EchoEngine, ScriptedEngine, check_specialist, make_finding
+from coterie.privacy.patterns import PatternDetector
+from coterie.testing import Canaries, EchoEngine, ScriptedEngine, check_specialist, make_finding
 from coterie.types import (
     Citation,
     Context,
@@ -419,3 +421,26 @@ def test_the_best_guess_is_said_to_be_one():
 
     assert guess_of([weak, strong]) == "Best guess, not sure: b label (b, 40% sure)"
     assert guess_of([found("a", "", accepted=False), found("c", "sure")]) == ""
+
+
+@pytest.mark.parametrize(
+    "instruction", [INSTRUCTION, f"{INSTRUCTION} {LABEL}", TOGETHER, PLAN.format(most=4), CONCLUDE]
+)
+def test_instructions_change_no_finding(instruction):
+    """A question is searched without its instruction, whose words make nothing of the question and unmake nothing."""
+    canaries, before = Canaries(seed=1), len(f"{instruction}\n\n")
+    values = [canaries.personal(kind).text for kind in ("EMAIL", "IBAN", "CARD")]
+    values += [
+        canaries.secret().text,
+        "+49 30 901820",
+        "078-05-1120",
+        "4711 0815",
+        "12.03.1984",
+        "AB123456",
+        "hunter22",
+    ]
+    for question in [*values, *(f"Is {value} right?" for value in values)]:
+        alone, behind = PatternDetector().find(question), PatternDetector().find(f"{instruction}\n\n{question}")
+        assert [(item.kind, item.start + before, item.end + before) for item in alone] == [
+            (item.kind, item.start, item.end) for item in behind
+        ]

@@ -27,6 +27,7 @@ def prompt(*texts, **more):
         prompt("both", columns={"first": FIRST, "second": SECOND}),
         prompt(f'{{"a": "{FIRST}", "b": "{SECOND}"}}'),
         prompt("It is " + "\u200b".join(FIRST), "and " + "\U000e0020".join(SECOND)),
+        prompt(f"It is {FIRST}\n\n{SECOND}.", instruction=f"It is {FIRST}\n\n"),
     ],
 )
 def test_hidden(asked):

@@ -332,7 +332,8 @@ def test_no_field_is_forgotten():
     every = Prompt(
         text="a",
         columns={"b": "c", "d": 7, "e": None, "f": True},
-        messages=(Message(role="user", text="g"),),
+        messages=(Message(role="user", text="gu"),),
+        instruction="g",
         json_schema={"h": ["i", {"j": "k"}]},
         grammar="l",
         adapter="m",
@@ -350,6 +351,7 @@ def test_no_field_is_forgotten():
         "top_p",
         "frequency_penalty",
         "presence_penalty",
+        "instruction",  # the beginning of a message
         "verbatim",  # who makes it puts every text of it into the messages
         "seed",
         "patience",
@@ -358,9 +360,9 @@ def test_no_field_is_forgotten():
     }
     with_words = {"text", "columns", "messages", "json_schema", "grammar", "adapter", "choices", "stop", "questions"}
     assert {field.name for field in fields(Prompt)} == without_words | with_words
-    assert sorted(texts_of_prompt(every)) == sorted("abcdefghijklmnopqrst7")
+    assert sorted(texts_of_prompt(every)) == sorted("abcdefghijklmnopqrstu7")
     hidden = changed(every, lambda text: "#")
-    assert set(texts_of_prompt(hidden)) == {"#"}
+    assert set("".join(texts_of_prompt(hidden))) == {"#"}
 
 
 # --- Refused ----------------------------------------------------------------------------------------

@@ -10,8 +10,9 @@ import pytest
 
 from coterie.config.file import OpenAIModel
 from coterie.config.operation import GeneralistSection
-from coterie.generalist.generalist import PromptedGeneralist
+from coterie.generalist.generalist import INSTRUCTION, PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate
+from coterie.privacy.patterns import PatternDetector
 from coterie.specialists.acceptance import Acceptance
 from coterie.store.content import without_content
 from coterie.tasks.answer.default import load_defaults
@@ -123,6 +124,40 @@ async def test_no_value_is_written_down(bench, network):
     (settlement,) = bench.store.settled
     assert "EMAIL_1" not in str(without_content(settlement.trace)) + str(settlement.entries)
     assert ANNA not in str(answer.trace.verdicts) + str(answer.trace.stages)
+
+
+async def test_a_question_is_searched_once(bench, server):
+    """The gate takes over what the admission found in a question; an instruction is searched once for all requests."""
+    section = OpenAIModel(
+        engine="openai", base_url=server.base_url, name="big", clearance=Label.INTERNAL, pseudonymise=True, retries=0
+    )
+    detector, others = Noting(), Noting()
+    engines = [Gate(ClearancePolicy(), detector=own).open("large", section) for own in (detector, others)]
+    for engine, turns in zip(engines, (("first", "second"), ("third",)), strict=True):
+        large = PromptedGeneralist([(engine, section)], GeneralistSection(model="large"))
+        asked = bench.network(
+            bench.Says("triage", "lost", accepted=False), generalist=large, detector=detector, turns=None
+        )
+        for turn in turns:
+            answer = await asked.ask(Request(specialist="triage", text=f" {turn}: {ANNA}\n"))
+            assert answer.text == f"I wrote to {ANNA}."
+        await engine.close()
+
+    assert "example.org" not in server.received.decode()
+    assert [detector.texts.count(f"{turn}: {ANNA}") for turn in ("first", "second", "third")] == [1, 1, 1]
+    assert others.texts.count(f"third: {ANNA}") == 1  # another detector's findings count for itself alone
+    assert [sum(text.startswith(INSTRUCTION) for text in own.texts) for own in (detector, others)] == [1, 1]
+
+
+class Noting(PatternDetector):
+    """Notes what it is asked for."""
+
+    def __init__(self):
+        self.texts = []
+
+    def find(self, text):
+        self.texts.append(text)
+        return super().find(text)
 
 
 async def test_documents(bench, network, server):
