@@ -14,13 +14,11 @@ from threadpoolctl import threadpool_limits
 from _training_rows import Rows
 from coterie.config.specialists import make_section
 from coterie.engines.onnx import OnnxEncoder
-from coterie.learning.calibration import fit_temperature
+from coterie.learning.calibration import fit_temperature, softmax
 from coterie.learning.dataset import Dataset, Row
-from coterie.learning.examples import FOLDS, TextExamples, deal_folds, text_examples
-from coterie.learning.job import Job
+from coterie.learning.fitting import FOLDS, TextExamples, deal_folds, text_examples
+from coterie.learning.job import Job, Silent
 from coterie.learning.measure import Encoded
-from coterie.learning.numerics import softmax
-from coterie.learning.progress import Silent
 from coterie.tasks.classify.heads import TextFit, fit_text
 from coterie.tasks.contract import task_of
 from coterie.types import Prompt

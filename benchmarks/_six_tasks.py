@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from _data import LENDER
-from coterie.learning.progress import Silent
+from coterie.learning.job import Silent
 from coterie.testing import FakeOpenAIServer, ServerReply
-from coterie.training.train import train
+from coterie.training import train
 
 LABELS, ROWS = 8, 400
 NETWORK = """

@@ -27,13 +27,13 @@ from coterie.config.operation import AccountingSection
 from coterie.config.section import FILE_NAME
 from coterie.config.specialists import SpecialistSection
 from coterie.learning.dataset import Dataset, Row
-from coterie.learning.metrics import bootstrap_interval, bootstrap_mean
-from coterie.learning.progress import Silent
+from coterie.learning.evaluation import bootstrap_interval, bootstrap_mean
+from coterie.learning.job import Silent
 from coterie.protocols import Specialist
 from coterie.registry.registry import REGISTRY_FOLDER, Registry
 from coterie.registry.version import Version
 from coterie.tasks.contract import TASK_TYPES, task_of
-from coterie.training.train import train
+from coterie.training import train
 from coterie.types import SYSTEM, ContextView, Finding, Rung, Task, Usage
 
 R = TypeVar("R")

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent / "turns"))
 from train import train_head
 
 from coterie.engines.reading import bundled_reader
-from coterie.tasks.generate.courtesy import PROVENANCE, WEIGHTS, courtesy_features
+from coterie.tasks.generate.grounding import PROVENANCE, WEIGHTS, courtesy_features
 from coterie.text.segmentation import split_sentences
 from coterie.turns.reader import Perceptron
 

@@ -27,7 +27,7 @@ from safetensors.numpy import save
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from coterie.text.words import folded
+from coterie.text.segmentation import folded
 from coterie.tuning.base import BaseEncoder, find_base
 from coterie.tuning.encoders import FOLDER
 from coterie.tuning.finetune import load_transformer

@@ -29,8 +29,7 @@ from corpus import LANGUAGES, SETS, Turn, talk, turns
 from features import cached, read_states
 from train import train_head
 
-from coterie.engines.encoders import open_encoder
-from coterie.engines.onnx import OnnxEncoder
+from coterie.engines.onnx import OnnxEncoder, open_encoder
 from coterie.turns.reader import FOLDER, PROVENANCE, Perceptron, leaning_features, missing_features, words_of
 from coterie.types import Output
 

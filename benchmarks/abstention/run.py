@@ -21,8 +21,7 @@ from _folds import Fitted, fit_embedding
 from _record import Bar, Record, arguments, sha256
 from _training_rows import FOLDERS, SETS, Rows, clinc
 from coterie.engines.onnx import OnnxEncoder
-from coterie.learning.numerics import softmax
-from coterie.learning.threshold import accept_threshold
+from coterie.learning.calibration import accept_threshold, softmax
 
 CLAIM = "Accepted answers are wrong at most as often as was asked for, whichever rows the threshold was chosen on."
 TARGETS = (0.01, 0.02, 0.05)

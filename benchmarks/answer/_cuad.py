@@ -14,7 +14,7 @@ from typing import NamedTuple
 from _questions import QUESTIONS
 
 from _contracts import contract_key, contract_texts
-from coterie.tasks.extract.ranking import TokenizedText
+from coterie.tasks.extract.tagging import TokenizedText
 from coterie.types import Label, Passage
 
 _OMITTED = "<omitted>"

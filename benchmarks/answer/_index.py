@@ -22,9 +22,9 @@ from coterie.config.file import load_config
 from coterie.engines.onnx import OnnxEncoder
 from coterie.knowledge.open import open_index
 from coterie.learning.dataset import Row
+from coterie.tasks.answer.features import Sentence
 from coterie.tasks.answer.fit_scoring import AnswerCorpus, AnsweredQuestion
 from coterie.tasks.answer.reader import survey
-from coterie.tasks.answer.sentences import Sentence
 from coterie.types import Label
 
 INDEX, SPECIALIST = "pages", "ask"

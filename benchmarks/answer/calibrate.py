@@ -43,9 +43,9 @@ from _questions import QUESTIONS
 from _data import LENDER, find
 from _record import ROOT, sha256
 from coterie.engines.onnx import OnnxEncoder
+from coterie.learning.calibration import accept_threshold
 from coterie.learning.dataset import Row
-from coterie.learning.metrics import auroc
-from coterie.learning.threshold import accept_threshold
+from coterie.learning.evaluation import auroc
 from coterie.tasks.answer.default import DEFAULT_FILE
 from coterie.tasks.answer.fit_scoring import AnswerCorpus, FittedScorer, deal, features_of, fit_scorer, gather_corpus
 from coterie.tasks.answer.scoring import LinearScore

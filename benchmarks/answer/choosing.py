@@ -25,7 +25,7 @@ from _record import ROOT
 from coterie.engines.reading import bundled_reader
 from coterie.privacy.patterns import PatternDetector
 from coterie.tasks.answer.choosing import offer
-from coterie.tasks.answer.fit_choosing import QUESTIONS_FILE
+from coterie.tasks.answer.fit import QUESTIONS_FILE
 
 DOMAINS = ("medicine", "contracts", "everyday pages", "everyday documents")
 

@@ -27,10 +27,10 @@ from reread import Item, fit, gather
 from _record import Bar, Record, arguments
 from coterie.engines.llama import LlamaEngine
 from coterie.engines.reading import bundled_reader
-from coterie.learning.asked import KeptAnswers, RememberingEngine
+from coterie.learning.job import KeptAnswers, RememberingEngine
 from coterie.tasks.answer.choosing import Pick, offer, prompt_of, read_pick
 from coterie.tasks.answer.default import load_defaults, proven_at
-from coterie.tasks.answer.fit_choosing import AskedQuestion, asked_questions, fit_choosing, outcome
+from coterie.tasks.answer.fit import AskedQuestion, asked_questions, fit_choosing, outcome
 from coterie.types import SYSTEM, Label
 
 CLAIM = "A larger model that chooses among the likeliest sentences lets an index answer more at the same risk."

@@ -45,13 +45,13 @@ from coterie.engines.onnx import OnnxEncoder
 from coterie.engines.reading import bundled_reader
 from coterie.knowledge.documents import DocumentIndex
 from coterie.knowledge.open import open_index
+from coterie.learning.calibration import expit, logit
 from coterie.learning.dataset import Row
-from coterie.learning.metrics import auroc
-from coterie.learning.numerics import expit, logit
+from coterie.learning.evaluation import auroc
 from coterie.tasks.answer.default import DEFAULT_FILE, load_defaults
-from coterie.tasks.answer.fit_choosing import met
+from coterie.tasks.answer.features import Sentence
+from coterie.tasks.answer.fit import met
 from coterie.tasks.answer.fit_scoring import fit_line
-from coterie.tasks.answer.metrics import holds_answer
 from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, survey
 from coterie.tasks.answer.rereading import (
     JUDGED,
@@ -63,8 +63,8 @@ from coterie.tasks.answer.rereading import (
     judged,
     read_passages,
 )
+from coterie.tasks.answer.rows import holds_answer
 from coterie.tasks.answer.scoring import LinearScore
-from coterie.tasks.answer.sentences import Sentence
 from coterie.testing import FakeRetriever
 from coterie.types import Label, Passage
 

@@ -35,11 +35,10 @@ from coterie.engines.onnx import OnnxEncoder
 from coterie.learning.dataset import Row
 from coterie.learning.measure import consult_rows
 from coterie.registry.registry import open_registry
-from coterie.tasks.answer.metrics import judge, judge_answers, look_up_with
-from coterie.tasks.answer.rows import read_rows
-from coterie.tasks.loading import load_specialist
+from coterie.tasks.answer.rows import judge, judge_answers, look_up_with, read_rows
+from coterie.tasks.versions import load_specialist
 from coterie.testing import FakeRetriever
-from coterie.training.train import train
+from coterie.training import train
 from coterie.types import Finding, Label, Output, Prompt
 
 CLAIM = (

@@ -26,7 +26,7 @@ from reread import Asked, Item, Looks, figures, load, passage_at
 
 from _record import Bar, Record, arguments, sha256
 from coterie.tasks.answer.default import load_defaults
-from coterie.tasks.answer.sentences import Sentence
+from coterie.tasks.answer.features import Sentence
 from coterie.testing import FakeRetriever
 from coterie.types import Label
 

@@ -25,7 +25,7 @@ from joining import Compound, compounds
 from _record import Bar, Record, arguments, sha256
 from _routing import SEED, Half, data_files, outside, profile_of, router_of, subjects, thinned
 from coterie.engines.onnx import OnnxEncoder
-from coterie.learning.metrics import bootstrap_mean
+from coterie.learning.evaluation import bootstrap_mean
 from coterie.routing.profile import Profile
 from coterie.routing.router import LearnedRouter
 from coterie.routing.splitting import split_parts

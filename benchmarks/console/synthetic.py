@@ -14,10 +14,9 @@ from contextlib import closing
 from pathlib import Path
 
 from coterie.flywheel.deployments import Deployments, KnownJob
-from coterie.governance.audit_events import START, write_line
-from coterie.store.connection import connect, migrate
+from coterie.governance.audit import START, write_line
 from coterie.store.rollups import catch_up
-from coterie.store.sqlite import SQLiteStore
+from coterie.store.sqlite import SQLiteStore, connect, migrate
 from coterie.types import CapturedExample, ComparedAnswer, GivenLabel, Label
 
 TENANTS = ("default", "acme", "north-wind", "Größe & Söhne", "東京支店")

@@ -22,9 +22,8 @@ from run import judged, read_banking
 from scipy.optimize import minimize, minimize_scalar
 
 from _data import find
-from coterie.decisions.zero_shot import forms_of
-from coterie.engines.encoders import open_encoder
-from coterie.engines.onnx import OnnxEncoder
+from coterie.decisions.deciding import forms_of
+from coterie.engines.onnx import OnnxEncoder, open_encoder
 from coterie.types import Option, Question
 
 ROWS = 3_000

@@ -33,15 +33,13 @@ from _data import find
 from _record import Bar, Record, arguments, sha256
 from coterie import Classifier, open_network
 from coterie.config.operation import DecisionsSection
-from coterie.decisions.deciding import Decider
+from coterie.decisions.deciding import Decider, Likelihood, Similarity, ZeroShot
 from coterie.decisions.questions import request_about
-from coterie.decisions.zero_shot import Likelihood, Similarity, ZeroShot
-from coterie.engines.encoders import open_encoder
 from coterie.engines.llama import LlamaEngine
-from coterie.engines.onnx import OnnxEncoder
-from coterie.learning.metrics import bootstrap_mean
+from coterie.engines.onnx import OnnxEncoder, open_encoder
+from coterie.learning.evaluation import bootstrap_mean
 from coterie.network.network import Network
-from coterie.text.words import folded
+from coterie.text.segmentation import folded
 from coterie.types import SYSTEM, CallContext, Output, Prompt, Question, Task
 
 CLAIM = "Typed questions are answered together in milliseconds, and without training better than by the nearest name."

@@ -27,7 +27,7 @@ from _pages import FILE, read_pages
 
 from _record import Record, arguments, sha256
 from coterie import open_network
-from coterie.learning.metrics import auroc, bootstrap_mean
+from coterie.learning.evaluation import auroc, bootstrap_mean
 from coterie.types import Answer, Request
 
 CLAIM = "Asked everyday questions about new pages, an index quotes the sentence that answers, or says there is none."

@@ -6,8 +6,8 @@ import re
 
 from _cuad import FIELDS
 
-from coterie.learning.values import MANY, find_values, normalise_value
-from coterie.tasks.extract.ranking import TextRange, TokenizedText
+from coterie.tasks.extract.tagging import TextRange, TokenizedText
+from coterie.text.values import MANY, find_values, normalise_value
 from coterie.types import (
     Field,
     Finding,

@@ -30,11 +30,11 @@ from _record import Bar, Record, arguments, sha256
 from _specialists import Steps, write_network
 from coterie.config.file import load_config
 from coterie.engines.onnx import OnnxEncoder
-from coterie.learning.metrics import auroc
+from coterie.learning.evaluation import auroc
 from coterie.registry.registry import REGISTRY_FOLDER, Registry
 from coterie.runtime.concurrency import run
-from coterie.tasks.loading import load_specialist
-from coterie.training.train import train
+from coterie.tasks.versions import load_specialist
+from coterie.training import train
 from coterie.types import SYSTEM, ContextView, Finding, Task
 
 CLAIM = "An extract specialist leaves texts of another kind unread."

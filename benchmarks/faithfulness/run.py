@@ -30,8 +30,8 @@ from statements_corpus import aside
 
 from _data import find
 from _record import Bar, Record, arguments, sha256
-from coterie.engines.statements import bundled_checker
-from coterie.learning.metrics import auroc
+from coterie.engines.reading import bundled_checker
+from coterie.learning.evaluation import auroc
 from coterie.tasks.answer.default import load_defaults
 from coterie.text.segmentation import split_sentences
 

@@ -34,15 +34,12 @@ from _data import find
 from _record import Bar, Record, arguments
 from coterie.engines.linear import TextHead
 from coterie.engines.onnx import OnnxEncoder
-from coterie.learning.calibration import fit_confidence, fit_temperature
+from coterie.learning.calibration import ConfidencePrior, fit_confidence, fit_temperature, one_thread, provable, softmax
 from coterie.learning.dataset import Dataset, Row
-from coterie.learning.examples import FOLDS, cut_folds, deal_folds, text_examples
-from coterie.learning.job import Job
+from coterie.learning.fitting import FOLDS, cut_folds, deal_folds, text_examples
+from coterie.learning.job import Job, Silent
 from coterie.learning.measure import Encoded
-from coterie.learning.numerics import one_thread, softmax
-from coterie.learning.progress import Silent
 from coterie.learning.splits import split_dataset
-from coterie.learning.threshold import ConfidencePrior, provable
 from coterie.tasks.classify.heads import fit_text, ngram_matrix
 from coterie.tasks.classify.section import ClassifySection
 from coterie.tasks.contract import task_of

@@ -42,8 +42,8 @@ from _vectors import RememberingEncoder
 from _data import find, headline_rows
 from _record import Bar, Record, arguments, sha256
 from coterie.config.file import OpenAIModel
-from coterie.flywheel.bootstrap import Bootstrapped, bootstrap
-from coterie.learning.asked import AskedModel
+from coterie.flywheel.training import Bootstrapped, bootstrap
+from coterie.learning.job import AskedModel
 from coterie.types import Label, Output, Prompt, Usage
 
 CLAIM = "Twenty examples and a teacher's labels are five points better than the twenty examples alone."

@@ -28,7 +28,7 @@ from coterie.errors import NotTrained
 from coterie.flywheel.deployments import Deployment, Deployments, KnownJob
 from coterie.flywheel.discovery import discover
 from coterie.flywheel.live import LiveFlywheel
-from coterie.privacy.contract import open_detector
+from coterie.privacy.kinds import open_detector
 from coterie.protocols import Specialist
 from coterie.store.sqlite import SQLiteStore
 from coterie.types import Label, Principal

@@ -23,8 +23,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _record import Bar, Record, arguments
-from coterie.flywheel.evidence import first_decision
-from coterie.flywheel.gates import judge_frozen
+from coterie.flywheel.gates import first_decision, judge_frozen
 
 CLAIM = "Candidates that are worse are not promoted, however they are worse; equal ones are, with few labels."
 ROWS, EVERY, FROZEN, SLIPS, MARGIN, ALPHA = 2_500, 100, 100, 0.03, 0.02, 0.05

@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _data import find, headline_rows
 from _record import Bar, Record, arguments, sha256
+from coterie.flywheel.deployments import Watch
 from coterie.flywheel.discovery import RecordedCall, discover
-from coterie.flywheel.evidence import first_decision
-from coterie.flywheel.watch import Watch
+from coterie.flywheel.gates import first_decision
 
 CLAIM = (
     "Jobs are found whatever their prompts are wrapped in; a candidate that is worse seldom passes; alarms are rare."

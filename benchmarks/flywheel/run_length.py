@@ -17,7 +17,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _record import Bar, Record, arguments
-from coterie.flywheel.watch import _LEAST_P, _POWERS, Watch, line_of
+from coterie.flywheel.deployments import _LEAST_P, _POWERS, Watch, line_of
 
 CLAIM = "A watch is wrong as seldom as was asked: after `patience` rows in the mean, at least."
 STREAMS = 3_000

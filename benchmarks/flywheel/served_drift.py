@@ -31,7 +31,7 @@ from _vectors import RememberingEncoder
 from _data import find
 from _record import Bar, Record, arguments, sha256
 from coterie.engines.onnx import OnnxEncoder
-from coterie.flywheel.watch import DeploymentWatch
+from coterie.flywheel.deployments import DeploymentWatch
 from coterie.types import ComparedAnswer
 
 CLAIM = "A served specialist raises an alarm soon after new intents come in, and seldom without."

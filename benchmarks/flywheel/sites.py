@@ -38,7 +38,7 @@ from _vectors import RememberingEncoder
 from _data import find, headline_rows
 from _record import Bar, Record, arguments, sha256
 from coterie.engines.onnx import OnnxEncoder
-from coterie.flywheel.acceptance import ModelSlips, break_even
+from coterie.flywheel.gates import ModelSlips, break_even
 
 CLAIM = "After 3,000 calls a decision site is answered locally at 99% agreement, and above what stuntd answers."
 TARGET, CALLS, HELD, TWINS = 0.99, 3_000, 1_500, 0.98

@@ -21,8 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from detection import read
 
 from _record import Bar, Record, arguments, sha256
-from coterie.engines.encoders import open_encoder
-from coterie.engines.onnx import OnnxEncoder
+from coterie.engines.onnx import OnnxEncoder, open_encoder
 from coterie.turns.reader import TurnReader
 
 CLAIM = "With a multilingual encoder follow-ups and small talk are told apart in other languages as in English."

@@ -38,8 +38,8 @@ from coterie.engines.onnx import OnnxEncoder
 from coterie.knowledge.build import build_index
 from coterie.knowledge.local import LocalIndex
 from coterie.knowledge.sources import Access, read_corpus
-from coterie.learning.metrics import bootstrap_mean
-from coterie.learning.progress import Silent
+from coterie.learning.evaluation import bootstrap_mean
+from coterie.learning.job import Silent
 from coterie.registry.registry import open_registry
 from coterie.routing.profile import PROFILE_FILE, Profile, hint_texts, make_profile
 from coterie.routing.router import LearnedRouter

@@ -24,8 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _record import Bar, Record, arguments, sha256
 from coterie.privacy.detection import Detector, Kind, label_of
-from coterie.privacy.forms import find_between
-from coterie.privacy.patterns import PatternDetector
+from coterie.privacy.patterns import PatternDetector, find_between
 from coterie.privacy.tagger import NameTagger
 from coterie.testing import Canaries
 from coterie.text.folding import is_ignorable

@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _record import Bar, Record, arguments, sha256
 from coterie import Classifier
-from coterie.engines.encoders import open_encoder
-from coterie.learning.metrics import bootstrap_mean
-from coterie.training.train import train
+from coterie.engines.onnx import open_encoder
+from coterie.learning.evaluation import bootstrap_mean
+from coterie.training import train
 
 CLAIM = "With a multilingual encoder the same classes are told apart in German nearly as well as in English."
 ENCODERS = ("minilm", "multilingual-e5-small")

@@ -33,10 +33,9 @@ from _record import Bar, Record, arguments, sha256
 from coterie.config.file import KnowledgeSection
 from coterie.engines.onnx import OnnxEncoder, TokenStates
 from coterie.knowledge.build import ENCODER_BATCH, build_index
-from coterie.knowledge.evaluation import read_queries
 from coterie.knowledge.indexes import Reranker
 from coterie.knowledge.open import index_folder, open_index
-from coterie.knowledge.sources import Access, FoundFiles, Source, find_files
+from coterie.knowledge.sources import Access, FoundFiles, Source, find_files, read_queries
 from coterie.types import Label
 
 CLAIM = (

@@ -35,7 +35,7 @@ from coterie.config.operation import AccountingSection
 from coterie.engines.onnx import OnnxEncoder
 from coterie.governance.egress import ClearancePolicy
 from coterie.governance.injection import orders_in
-from coterie.learning.metrics import bootstrap_mean
+from coterie.learning.evaluation import bootstrap_mean
 from coterie.network.network import Network
 from coterie.protocols import Store
 from coterie.routing.router import LearnedRouter

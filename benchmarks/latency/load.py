@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from coterie.scale.load import Connection, quantile
+from coterie.scale.planning import Connection, quantile
 
 
 @dataclass(frozen=True, kw_only=True)

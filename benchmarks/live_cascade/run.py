@@ -27,12 +27,12 @@ from _specialists import WATTS_PER_CORE, Steps, write_network
 from coterie import open_network
 from coterie.config.file import LlamaModel
 from coterie.governance.egress import ClearancePolicy, Gate
-from coterie.learning.asked import AskedModel
-from coterie.learning.metrics import bootstrap_mean
+from coterie.learning.evaluation import bootstrap_mean
+from coterie.learning.job import AskedModel
 from coterie.network.network import Network
 from coterie.registry.registry import REGISTRY_FOLDER
 from coterie.tasks.classify.prompted import FewShot
-from coterie.training.train import train
+from coterie.training import train
 from coterie.types import SYSTEM, ContextView, Label, Request, Task
 from headlines.run import headline_rows
 from intents.run import banking_rows

@@ -29,7 +29,7 @@ from _data import find
 from _record import Bar, Record, arguments, sha256
 from _routing import SEED, Half, data_files, profile_of, router_of, subjects, thinned
 from coterie.engines.onnx import OnnxEncoder
-from coterie.learning.metrics import bootstrap_mean
+from coterie.learning.evaluation import bootstrap_mean
 from coterie.routing.profile import Profile
 from coterie.routing.router import LearnedRouter
 from coterie.types import Context, Request

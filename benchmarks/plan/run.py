@@ -22,10 +22,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _data import LENDER, TRIAGE
 from _record import Bar, Record, arguments, load_average, sha256
 from coterie.config.file import load_config
-from coterie.learning.progress import Silent
-from coterie.scale.load import Curve, LoadStep, expected, quantile, replicas_for
-from coterie.scale.planning import Measurement, draw_texts, kept_up, network_of, serving
-from coterie.training.train import train
+from coterie.learning.job import Silent
+from coterie.scale.planning import (
+    Curve,
+    LoadStep,
+    Measurement,
+    draw_texts,
+    expected,
+    kept_up,
+    network_of,
+    quantile,
+    replicas_for,
+    serving,
+)
+from coterie.training import train
 
 CLAIM = "Latency read from measured open loops is that of fresh ones, and as many gateways are planned as are needed."
 DATA = "data/triage.train.csv"

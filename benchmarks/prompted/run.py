@@ -25,8 +25,8 @@ from _record import Record, arguments, sha256
 from coterie.config.file import LlamaModel
 from coterie.engines.onnx import OnnxEncoder
 from coterie.governance.egress import ClearancePolicy, Gate
-from coterie.learning.asked import AskedModel
-from coterie.learning.metrics import bootstrap_mean
+from coterie.learning.evaluation import bootstrap_mean
+from coterie.learning.job import AskedModel
 from coterie.tasks.classify.prompted import (
     DEFAULT_INSTRUCTION,
     NEIGHBOURS,

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _data import find
 from _record import Bar, Record, arguments, sha256
 from coterie.engines.reading import bundled_reader
-from coterie.learning.metrics import auroc, bootstrap_mean
+from coterie.learning.evaluation import auroc, bootstrap_mean
 from coterie.text.language import language_of
 from coterie.text.segmentation import sentences
 

@@ -28,7 +28,7 @@ from _data import LENDER
 from _record import Bar, Record, arguments, sha256
 from _replies import HELP, MESSAGES, PAIRS, Reply, figures, holds_all, make, measure
 from _specialists import Steps, champion
-from coterie.learning.metrics import bootstrap_mean
+from coterie.learning.evaluation import bootstrap_mean
 
 CLAIM = (
     "A small model tuned on 462 replies drafts what may be said as often as with examples in its prompt, and sooner."

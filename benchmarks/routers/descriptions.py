@@ -25,7 +25,7 @@ from _data import find
 from _record import Bar, Record, arguments, sha256
 from _routing import banking_rows, clinc_rows, outside, profile_of, router_of, thinned
 from coterie.engines.onnx import OnnxEncoder
-from coterie.learning.metrics import bootstrap_mean
+from coterie.learning.evaluation import bootstrap_mean
 from coterie.types import Context, Request
 
 CLAIM = (

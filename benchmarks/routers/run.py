@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _record import Bar, Record, arguments, sha256
 from _routing import MOST_KNOWN, Half, Rows, Subject, data_files, outside, profile_of, router_of, subjects, thinned
 from coterie.engines.onnx import OnnxEncoder
-from coterie.learning.metrics import bootstrap_mean
+from coterie.learning.evaluation import bootstrap_mean
 from coterie.types import Context, Request
 
 CLAIM = (

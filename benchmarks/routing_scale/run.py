@@ -36,12 +36,12 @@ from _routing import SEED, banking_rows, data_files, router_of
 from _specialists import percentiles
 from coterie import open_network
 from coterie.engines.onnx import OnnxEncoder
-from coterie.learning.metrics import bootstrap_mean
-from coterie.learning.progress import Silent
+from coterie.learning.evaluation import bootstrap_mean
+from coterie.learning.job import Silent
 from coterie.routing.profile import Profile, make_profile
 from coterie.routing.router import LearnedRouter
-from coterie.specialists.on_demand import OnDemand
-from coterie.training.train import train
+from coterie.specialists import OnDemand
+from coterie.training import train
 from coterie.types import Context, Prompt, Request
 
 CLAIM = "A thousand specialists are routed to in milliseconds on one core, and opened without loading one of them."

@@ -34,11 +34,10 @@ from _data import find, headline_rows
 from _record import Bar, Record, arguments, sha256
 from coterie.config.specialists import make_section
 from coterie.engines.onnx import OnnxEncoder
-from coterie.learning.candidates import Answered, Candidate, choose
 from coterie.learning.dataset import Dataset, Row
-from coterie.learning.measure import rated
-from coterie.tasks.classify.metrics import judge
-from coterie.training.train import train_rungs
+from coterie.learning.evaluation import judge_labels
+from coterie.learning.measure import Answered, Candidate, choose, rated
+from coterie.training import train_rungs
 from coterie.types import Rung
 
 CLAIM = "With few uneven rows the rung is taken that is better on other rows; with many rows as before."
@@ -46,7 +45,7 @@ TEST, LARGE, TWO = 300, 2_000, 0.02
 _LEAST = 8
 """Rows of a label that is drawn."""
 RUNGS: tuple[Rung, ...] = ("lexical", "embedding")
-NOTHING = judge([], [])
+NOTHING = judge_labels([], [])
 Rows = list[tuple[str, str]]
 Draws = dict[tuple[str, int], list[dict[str, Any]]]
 

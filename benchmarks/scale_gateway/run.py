@@ -33,8 +33,8 @@ from peer import MODEL, litellm_proxy, version_of
 
 from _data import LARGE, LENDER, TRIAGE
 from _record import Bar, Record, arguments, sha256
-from coterie.learning.progress import Silent
-from coterie.training.train import train
+from coterie.learning.job import Silent
+from coterie.training import train
 
 HERE = Path(__file__).resolve().parent
 CLAIM = "One worker bears open loads without a cliff, and most of what a lean probe with the same encoder bears."

@@ -30,10 +30,10 @@ from _record import ROOT, Bar, Record, arguments, sha256
 from coterie.cli.app import main as coterie
 from coterie.config.file import KnowledgeSection
 from coterie.engines.onnx import OnnxEncoder, TokenStates
-from coterie.knowledge.evaluation import evaluate, ndcg, read_judgements, read_queries
 from coterie.knowledge.indexes import CandidatePassage, Reranker, Weights
 from coterie.knowledge.local import LocalIndex
 from coterie.knowledge.open import index_folder, open_index
+from coterie.knowledge.sources import evaluate, ndcg, read_judgements, read_queries
 from coterie.types import Label
 
 CLAIM = "Words and meaning together, reranked by the encoder's own tokens, find more than either, on a CPU."

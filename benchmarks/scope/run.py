@@ -27,7 +27,7 @@ from _folds import Fitted, dataset, fit_embedding
 from _record import Record, arguments, sha256
 from _training_rows import SETS, Rows
 from coterie.engines.onnx import OnnxEncoder
-from coterie.learning.metrics import auroc
+from coterie.learning.evaluation import auroc
 from coterie.learning.splits import folds
 
 CLAIM = "Several signs together tell what is out of scope without an example of it; which ones has two sides."

@@ -24,9 +24,9 @@ from _data import LENDER, find, headline_rows, thin, write_rows
 from _record import Bar, Record, arguments, sha256
 from _specialists import Steps, apart, gain, measure_champion, write_network
 from coterie.config.file import LlamaModel
-from coterie.learning.progress import Silent
-from coterie.specialists.artefacts import Prompting, answers
-from coterie.training.train import train
+from coterie.learning.job import Silent
+from coterie.specialists import Prompting, answers
+from coterie.training import train
 from coterie.tuning.base import find_causal_base
 from coterie.tuning.causal import TokenPair, adapter_files, load_causal, load_tokens, lora_recipe_for, tune_adapter
 

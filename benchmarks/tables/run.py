@@ -27,7 +27,7 @@ from make_tables import FILE, FORMATS, OVERLOOKED, Table, read_tables
 
 from _record import Record, arguments, sha256
 from coterie import open_network
-from coterie.learning.metrics import bootstrap_mean
+from coterie.learning.evaluation import bootstrap_mean
 from coterie.types import Answer, Request
 
 CLAIM = "A question about one cell of a table is answered with that cell and a citation of its row, in every format."

@@ -31,10 +31,9 @@ from _data import find
 from _record import Bar, Record, arguments, sha256
 from coterie.config.file import load_config
 from coterie.edge.page import build_page
-from coterie.engines.encoders import encoder_folder, open_encoder
-from coterie.engines.onnx import GRAPH_FILE, OnnxEncoder
+from coterie.engines.onnx import GRAPH_FILE, OnnxEncoder, encoder_folder, open_encoder
 from coterie.registry.registry import open_registry
-from coterie.tasks.loading import load_specialist
+from coterie.tasks.versions import load_specialist
 from coterie.types import ContextView, Task
 
 NAME = "intents"

@@ -28,7 +28,7 @@ from _pages import FILE, read_pages
 
 from _record import Record, arguments, sha256
 from coterie import open_network
-from coterie.learning.metrics import bootstrap_mean
+from coterie.learning.evaluation import bootstrap_mean
 from coterie.testing import FakeOpenAIServer, ServerReply
 from coterie.types import Request
 

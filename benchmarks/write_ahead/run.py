@@ -36,8 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _record import Bar, Record, arguments
 from coterie.config.file import OpenAIModel
 from coterie.errors import AuditError, CoterieError
-from coterie.governance.audit import AuditLog
-from coterie.governance.audit_events import read_entry
+from coterie.governance.audit import AuditLog, read_entry
 from coterie.governance.audit_verification import verify_audit
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.testing import FakeOpenAIServer, ServerReply

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.decomposition import TruncatedSVD
 
-from coterie.engines.features import NgramFeatures, fit_ngrams
+from coterie.engines.linear import NgramFeatures, fit_ngrams
 
 _DIMENSIONS = 200
 """Of the words; fewer where there are fewer prompts."""

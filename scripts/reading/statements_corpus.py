@@ -25,7 +25,7 @@ import corpus
 from corpus import FOLDER, load, paragraphs_of
 from tokenizers import Tokenizer
 
-from coterie.text.words import negation_pattern
+from coterie.text.segmentation import negation_pattern
 
 SEED = 218
 RANDOM = random.Random(SEED)  # noqa: S311 - a sample, no secret

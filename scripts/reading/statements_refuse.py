@@ -15,7 +15,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from coterie.engines.statements import bundled_checker
+from coterie.engines.reading import bundled_checker
 from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.support import Support
 from coterie.text.segmentation import split_sentences

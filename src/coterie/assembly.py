@@ -19,10 +19,9 @@ from coterie.accounting.meter import CLOCK_SECONDS, CostMeter, PackageMeter, Pro
 from coterie.config.file import Config, DecisionModel, LlamaModel, ModelEntry, RemoteModel, VllmModel, load_config
 from coterie.config.operation import PrivacySection
 from coterie.config.specialists import SpecialistSection
-from coterie.decisions.zero_shot import Likelihood, RemoteAnswerer, Similarity, ZeroShot
-from coterie.engines.contract import ENGINE_TYPES, EnginePlace, local_type
-from coterie.engines.encoders import open_encoder
-from coterie.engines.onnx import OnnxEncoder
+from coterie.decisions.deciding import Likelihood, RemoteAnswerer, Similarity, ZeroShot
+from coterie.engines.kinds import ENGINE_TYPES, EnginePlace, local_type
+from coterie.engines.onnx import OnnxEncoder, open_encoder
 from coterie.errors import ArtefactRefused, ConfigError, EngineError, ExtraMissing, NotTrained, SetupError
 from coterie.flywheel.deployments import Deployment, Deployments, KnownJob
 from coterie.generalist.generalist import PromptedGeneralist
@@ -31,12 +30,20 @@ from coterie.governance.egress import ClearancePolicy, Gate, McpServer
 from coterie.knowledge.open import open_declared
 from coterie.limits.limits import StoredLimits, open_limits
 from coterie.models.catalogue import checksum_of, describe_model, locate
-from coterie.network.network import Network
-from coterie.network.relaying import RelayModel
-from coterie.policy.acceptance import SPOT_CHECKS_FILE, CalibrationOutcomes, SpotChecks, load_checks
-from coterie.policy.cost_quality import Aim, CostQualityPolicy, generalist_by_domain, generalist_quality, read_outcomes
-from coterie.privacy.contract import open_detector
+from coterie.network.network import Network, RelayModel
+from coterie.policy import (
+    SPOT_CHECKS_FILE,
+    Aim,
+    CalibrationOutcomes,
+    CostQualityPolicy,
+    SpotChecks,
+    generalist_by_domain,
+    generalist_quality,
+    load_checks,
+    read_outcomes,
+)
 from coterie.privacy.detection import Detector
+from coterie.privacy.kinds import open_detector
 from coterie.protocols import (
     Audit,
     Engine,
@@ -53,14 +60,13 @@ from coterie.protocols import (
 )
 from coterie.registry.registry import open_registry
 from coterie.registry.version import Version
-from coterie.routing.contract import ROUTER_TYPES, ExplainsRoutes, RouterParts
+from coterie.routing.kinds import ROUTER_TYPES, ExplainsRoutes, RouterParts
 from coterie.routing.matching import Explanation
 from coterie.routing.profile import PROFILE_FILE, Profile
-from coterie.specialists.artefacts import ADAPTER_FILE, base_of
-from coterie.specialists.on_demand import OnDemand, WeightMemory
+from coterie.specialists import ADAPTER_FILE, OnDemand, WeightMemory, base_of
 from coterie.store.opening import database_of, open_store
 from coterie.tasks.contract import task_of
-from coterie.tasks.loading import card_of, load_specialist
+from coterie.tasks.versions import card_of, load_specialist
 from coterie.text.language import detect
 from coterie.turns.reader import TurnReader
 from coterie.types import Request

@@ -18,7 +18,7 @@ from coterie.config.file import load_config
 from coterie.edge.page import RUNTIME, build_page
 from coterie.engines.onnx import OnnxEncoder
 from coterie.registry.registry import open_registry
-from coterie.tasks.loading import load_specialist
+from coterie.tasks.versions import load_specialist
 from coterie.types import ContextView, Task
 
 from .conftest import TEXTS, beside, rows, run

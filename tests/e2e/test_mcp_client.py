@@ -239,7 +239,7 @@ async def test_indexes_are_resources(address, mode):
 @pytest.mark.usefixtures("documents")
 async def test_a_page_follows_the_other(address, monkeypatch):
     """Every resource comes once; a cursor that is none is refused."""
-    monkeypatch.setattr("coterie.gateway.mcp.server.PAGE", 1)
+    monkeypatch.setattr("coterie.gateway.mcp_server.PAGE", 1)
     async with connected(address) as client:
         first = await client.list_resources()
         second = await client.list_resources(cursor=first.next_cursor)

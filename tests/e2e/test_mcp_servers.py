@@ -17,7 +17,7 @@ from coterie.config.operation import AccountingSection, BudgetSection, McpSectio
 from coterie.errors import AuditError
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.limits.limits import StoredLimits
-from coterie.tasks.generate.calling import Calling
+from coterie.tasks.generate.model import Calling
 from coterie.testing import ScriptedEngine
 from coterie.types import CallContext, Label, Output, Principal, Step, Task, Usage
 from tests._support.audit import Notes

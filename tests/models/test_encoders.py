@@ -12,8 +12,7 @@ import torch
 from safetensors.numpy import save
 from transformers import AutoConfig, AutoModel
 
-from coterie.engines.encoders import encoder_folder, open_encoder
-from coterie.engines.onnx import PROVENANCE_FILE
+from coterie.engines.onnx import PROVENANCE_FILE, encoder_folder, open_encoder
 from coterie.errors import ArtefactRefused, InputError, ModelMissing
 from coterie.models.catalogue import CATALOGUE
 from coterie.tuning import encoders

@@ -10,10 +10,18 @@ import pytest
 from coterie.config.specialists import make_section
 from coterie.engines.onnx import OnnxEncoder
 from coterie.learning.dataset import Dataset, Row
-from coterie.learning.examples import FOLDS, TextExamples, cut_folds, deal_folds, text_examples
-from coterie.learning.job import Job
-from coterie.learning.kernel import PARTS_OF_FEW, expected_gain, fit_kernel, hold_back_in_parts
-from coterie.learning.progress import Silent
+from coterie.learning.fitting import (
+    FOLDS,
+    PARTS_OF_FEW,
+    TextExamples,
+    cut_folds,
+    deal_folds,
+    expected_gain,
+    fit_kernel,
+    hold_back_in_parts,
+    text_examples,
+)
+from coterie.learning.job import Job, Silent
 from coterie.tasks.contract import task_of
 
 INTENTS = (

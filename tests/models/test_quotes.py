@@ -22,10 +22,10 @@ from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import ArtefactRefused, ModelMissing, TooLong
 from coterie.models.catalogue import locate
 from coterie.registry.registry import Registry
-from coterie.tasks.extract.quotes import Quoting, QuotingModel
-from coterie.tasks.extract.ranking import TokenizedText
-from coterie.tasks.loading import load_specialist
-from coterie.training.train import train
+from coterie.tasks.extract.extractor import Quoting, QuotingModel
+from coterie.tasks.extract.tagging import TokenizedText
+from coterie.tasks.versions import load_specialist
+from coterie.training import train
 from coterie.tuning.base import CausalBase, Checkpoints
 from coterie.tuning.causal import CausalTokens, LoraRecipe
 from coterie.types import SYSTEM, ContextView, Label, Output, Task
@@ -105,12 +105,12 @@ def folder(tmp_path, monkeypatch) -> Path:
     )
     monkeypatch.setattr("coterie.learning.job.find_causal_base", lambda key, model, folder: base)
     monkeypatch.setattr(
-        "coterie.tasks.extract.fit_slm.load_tokens", lambda base: CausalTokens(tokenizer=HashTokenizer())
+        "coterie.tasks.extract.fit_tuned.load_tokens", lambda base: CausalTokens(tokenizer=HashTokenizer())
     )
     monkeypatch.setattr("coterie.learning.adapters.load_causal", tiny)
     monkeypatch.setattr("coterie.learning.adapters.LlamaEngine", Reader)
-    monkeypatch.setattr("coterie.tasks.extract.fit_slm.quote_recipe_for", lambda rows: LoraRecipe(epochs=1, batch=8))
-    monkeypatch.setattr("coterie.training.train.Checkpoints", functools.partial(Checkpoints, every=0.0))
+    monkeypatch.setattr("coterie.tasks.extract.fit_tuned.quote_recipe_for", lambda rows: LoraRecipe(epochs=1, batch=8))
+    monkeypatch.setattr("coterie.training.Checkpoints", functools.partial(Checkpoints, every=0.0))
     return tmp_path
 
 

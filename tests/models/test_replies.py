@@ -12,8 +12,7 @@ pytest.importorskip("peft", reason="needs the extra `train`")
 from coterie.config.specialists import make_section
 from coterie.errors import DataError
 from coterie.learning.dataset import Dataset, Row
-from coterie.learning.job import Job
-from coterie.learning.progress import Silent
+from coterie.learning.job import Job, Silent
 from coterie.tasks.contract import task_of
 from coterie.tasks.generate.fit_replies import _spread_replies, read_pairs
 

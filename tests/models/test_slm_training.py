@@ -13,9 +13,9 @@ import pytest
 pytest.importorskip("peft", reason="needs the extra `train`")
 
 
-from coterie.learning.progress import Silent
+from coterie.learning.job import Silent
 from coterie.registry.registry import Registry
-from coterie.training.train import train
+from coterie.training import train
 from coterie.tuning.base import CausalBase, Checkpoints
 from coterie.tuning.causal import CausalTokens, LoraRecipe
 from coterie.types import Label, Output
@@ -70,13 +70,13 @@ def folder(tmp_path, monkeypatch) -> Path:
     )
     monkeypatch.setattr("coterie.learning.job.find_causal_base", lambda key, model, folder: base)
     monkeypatch.setattr(
-        "coterie.tasks.classify.fit_slm.load_tokens", lambda base: CausalTokens(tokenizer=HashTokenizer())
+        "coterie.tasks.classify.fit_tuned.load_tokens", lambda base: CausalTokens(tokenizer=HashTokenizer())
     )
     monkeypatch.setattr("coterie.learning.adapters.load_causal", lambda base: tiny_llama(hidden=32, layers=2, heads=4))
     monkeypatch.setattr("coterie.learning.adapters.LlamaEngine", Engine)
     for module in ("learning.adapters", "tasks.classify.fit_slm"):
         monkeypatch.setattr(f"coterie.{module}.lora_recipe_for", lambda rows: LoraRecipe(epochs=2, batch=8))
-    monkeypatch.setattr("coterie.training.train.Checkpoints", functools.partial(Checkpoints, every=0.0))
+    monkeypatch.setattr("coterie.training.Checkpoints", functools.partial(Checkpoints, every=0.0))
     return home
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from coterie.engines.llama import LlamaEngine
-from coterie.engines.llama_native import LoadedLlama as NativeModel
+from coterie.engines.llama import LoadedLlama as NativeModel
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import ArtefactRefused, ConfigError, EngineRejected, EngineUnavailable, TooLong
 from coterie.testing import check_engine, check_streaming_engine

@@ -20,10 +20,9 @@ from coterie.config.file import load_config
 from coterie.engines.onnx import ENCODER_FILES, OnnxEncoder, OnnxTagger, windows
 from coterie.errors import ArtefactRefused, TrainingDiverged
 from coterie.registry.registry import Registry
-from coterie.tasks.extract.ranking import TextRange
-from coterie.tasks.extract.tagging import ReadTags
-from coterie.tasks.loading import load_specialist
-from coterie.training.train import train
+from coterie.tasks.extract.tagging import ReadTags, TextRange
+from coterie.tasks.versions import load_specialist
+from coterie.training import train
 from coterie.tuning.base import Checkpoints, find_base
 from coterie.tuning.export import exact_tags, tagger_files
 from coterie.tuning.finetune import (
@@ -289,7 +288,7 @@ def test_no_finite_loss_leaves_nothing(folder, monkeypatch):
     """A training that diverges stores nothing: the version of before serves on, and no file is left behind."""
     stored = sorted((folder / "registry").rglob("*"))
     broken = TagRecipe(epochs=1, batch=8, rate=float("nan"))
-    monkeypatch.setattr("coterie.tasks.extract.fit_encoder.tag_recipe_for", lambda _: broken)
+    monkeypatch.setattr("coterie.tasks.extract.fit_tuned.tag_recipe_for", lambda _: broken)
     with pytest.raises(TrainingDiverged, match="nothing was stored"):
         train(folder)
 

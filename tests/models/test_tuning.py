@@ -21,7 +21,7 @@ from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, ModelMiss
 from coterie.models.catalogue import CATALOGUE, installed
 from coterie.registry.registry import Registry
 from coterie.tasks.contract import read_dataset
-from coterie.training.train import possible_rungs, train, train_rungs
+from coterie.training import possible_rungs, train, train_rungs
 from coterie.tuning.base import Checkpoints, find_base
 from coterie.tuning.export import encoder_files, exact_vectors
 from coterie.tuning.finetune import Recipe, _loss, build_network, encode_ids, fine_tune, pad
@@ -192,7 +192,7 @@ def folder(tmp_path):
 def one_epoch(monkeypatch):
     """Where it does not matter how good the encoder becomes."""
     recipe = Recipe(epochs=1, batch=16, rate=1e-3)
-    monkeypatch.setattr("coterie.tasks.classify.fit_encoder.recipe_for", lambda _: recipe)
+    monkeypatch.setattr("coterie.tasks.classify.fit_tuned.recipe_for", lambda _: recipe)
 
 
 async def test_train_and_ask(folder):
@@ -341,7 +341,7 @@ def test_no_finite_loss_leaves_nothing(folder, monkeypatch):
     toml = (folder / "coterie.toml").read_text()
     (folder / "coterie.toml").write_text(toml.replace('"lexical"', '"encoder"'))
     monkeypatch.setattr(
-        "coterie.tasks.classify.fit_encoder.recipe_for", lambda _: Recipe(epochs=1, batch=8, rate=float("nan"))
+        "coterie.tasks.classify.fit_tuned.recipe_for", lambda _: Recipe(epochs=1, batch=8, rate=float("nan"))
     )
     with pytest.raises(TrainingDiverged, match="nothing was stored"):
         train(folder)

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from coterie.store import threads
+from coterie.store import statements
 
 
 def pytest_generate_tests(metafunc) -> None:
@@ -20,4 +20,4 @@ def pytest_generate_tests(metafunc) -> None:
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch) -> None:
     """The store's thread does nothing in its pauses: how long they are is no part of a simulation."""
-    monkeypatch.setattr(threads, "_PAUSE", 600.0)
+    monkeypatch.setattr(statements, "_PAUSE", 600.0)

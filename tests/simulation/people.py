@@ -10,8 +10,8 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from coterie.network.relaying import Relayed
-from coterie.structured.functions import function_of
+from coterie.network.network import Relayed
+from coterie.structured.schema import function_of
 from coterie.testing import Canaries
 from coterie.types import Document, Label, Message, Passage, Principal, Question, Release, Request, Tools
 

@@ -8,7 +8,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-from coterie.engines.transport import TransportError
+from coterie.engines.http import TransportError
 from coterie.testing import ScriptedAnswer
 
 _REWORDED: tuple[Callable[[str], str], ...] = (

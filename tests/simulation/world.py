@@ -23,18 +23,17 @@ from coterie.config.operation import (
     FlywheelSection,
     GeneralistSection,
 )
-from coterie.decisions.zero_shot import RemoteAnswerer
+from coterie.decisions.deciding import RemoteAnswerer
 from coterie.errors import CoterieError, StoreError
 from coterie.flywheel.deployments import Deployments
 from coterie.flywheel.live import LiveFlywheel
 from coterie.generalist.generalist import PromptedGeneralist
-from coterie.governance.audit_events import read_entry
+from coterie.governance.audit import read_entry
 from coterie.governance.audit_verification import verify_audit
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.governance.pseudonyms import PseudonymBook
 from coterie.limits.limits import StoredLimits
-from coterie.network.network import Network
-from coterie.network.relaying import RelayModel
+from coterie.network.network import Network, RelayModel
 from coterie.privacy.patterns import PatternDetector
 from coterie.store.erasure import ErasureScope
 from coterie.store.sqlite import SQLiteStore

@@ -21,16 +21,14 @@ from coterie.api.inputs import (
     read_stated,
     read_texts,
 )
-from coterie.api.specialists import FittedSpecialist, Prediction, TextSpecialist
-from coterie.api.workspace import DOCUMENTS, FitOptions
+from coterie.api.specialists import DOCUMENTS, FitOptions, FittedSpecialist, Prediction, TextSpecialist
 from coterie.errors import DataError, InputError
 from coterie.knowledge.documents import DocumentIndex
 from coterie.knowledge.open import open_declared
 from coterie.learning.dataset import Row
 from coterie.learning.evaluation import Evaluation
 from coterie.learning.measure import LookUp
-from coterie.tasks.answer.metrics import look_up_with
-from coterie.tasks.answer.rows import ANSWER, DOCUMENT, QUESTION
+from coterie.tasks.answer.rows import ANSWER, DOCUMENT, QUESTION, look_up_with
 from coterie.tasks.classify.model import ClassifySpecialist
 
 

@@ -19,11 +19,10 @@ from coterie.cli.ask import ask, decide, decisions, route, trace
 from coterie.cli.flywheel import bootstrap, discover, flywheel, import_logs, retrain
 from coterie.cli.index import index, search
 from coterie.cli.keys import audit, keys
-from coterie.cli.models import doctor, models
 from coterie.cli.options import section_command
 from coterie.cli.output import INTERRUPTED, PIPE_CLOSED, abandon_output, explain
 from coterie.cli.privacy import erase, export, privacy, session
-from coterie.cli.registry import registry
+from coterie.cli.registry import doctor, models, registry
 from coterie.cli.report import budgets, report
 from coterie.cli.serve import bundle, mcp, plan, serve
 from coterie.cli.spotchecks import feedback, spotchecks

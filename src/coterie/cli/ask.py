@@ -228,7 +228,7 @@ def _show_json(answer: Answer, *, with_trace: bool) -> None:
 
 def _show_after(trace: Trace, currency: str, *, with_trace: bool) -> None:
     """Print the line under the answer and, with `with_trace`, the trace as a tree."""
-    from coterie.observe.tree import draw_trace
+    from coterie.cli.progress import draw_trace
 
     for finding in trace.findings:
         if finding.fields:
@@ -321,8 +321,8 @@ def trace(
 
     The route, the findings and what each specialist saw, verdicts, what left this machine, stages and ledger.
     """
+    from coterie.cli.progress import draw_trace
     from coterie.observe.plain import without_egress_text
-    from coterie.observe.tree import draw_trace
     from coterie.runtime.codec import readable
 
     folder: Path = context.obj
@@ -346,6 +346,8 @@ def no_trace(folder: Path, trace_id: str, tenant: str) -> InputError:
         hint="The id stands under each answer of `coterie ask` and in the gateway's x-coterie-trace header.",
     )
 
+
+# --- `coterie route`: show which specialist the router would choose, and why; measure the router on a file.
 
 T = TypeVar("T")
 
@@ -555,6 +557,8 @@ def _show_figures(figures: RouteEvaluation, name: str) -> None:
             title="Texts that would mend most as examples",
         )
 
+
+# --- `coterie decide`: answer typed questions about a state; `coterie decisions`: list the questions and their answers.
 
 _Choices = Annotated[
     list[str] | None,

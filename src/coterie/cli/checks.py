@@ -23,10 +23,9 @@ from coterie.accounting.meter import POWERCAP, PackageMeter, open_cards
 from coterie.cli.bridge import run
 from coterie.cli.output import shell
 from coterie.config.file import Config, LlamaModel, OpenAIModel, RemoteModel, load_config
-from coterie.engines.encoders import BUNDLED, open_encoder
-from coterie.engines.onnx import OnnxEncoder
+from coterie.engines.onnx import BUNDLED, OnnxEncoder, open_encoder
 from coterie.errors import CoterieError, ModelUnpinned, SetupError
-from coterie.governance.audit_events import read_entry, read_time
+from coterie.governance.audit import read_entry, read_time
 from coterie.knowledge.build import changed_documents
 from coterie.knowledge.generation import index_state
 from coterie.knowledge.kinds import open_reranker

@@ -16,13 +16,13 @@ from coterie.errors import InputError, SetupError
 
 if TYPE_CHECKING:
     from coterie.config.file import Config
-    from coterie.flywheel.bootstrap import Bootstrapped
     from coterie.flywheel.deployments import Deployments, JobAlarm
     from coterie.flywheel.discovery import Discovery, FoundJob
+    from coterie.flywheel.live import Recorded
     from coterie.flywheel.overview import DeploymentView, JobView
-    from coterie.flywheel.recorded import Recorded
     from coterie.flywheel.runs import FlywheelReport, FlywheelRunner
-    from coterie.learning.asked import AskedModel
+    from coterie.flywheel.training import Bootstrapped
+    from coterie.learning.job import AskedModel
     from coterie.logs.rows import Imported, ImportedFile
 
 SKIPPED = {
@@ -177,7 +177,7 @@ def discover(
     """
     from coterie.cli.progress import stage
     from coterie.flywheel.discovery import discover as find_jobs
-    from coterie.flywheel.recorded import read_calls, write_rows
+    from coterie.flywheel.live import read_calls, write_rows
 
     recorded = read_calls(files)
     with stage("Finding jobs", len(recorded.calls)) as show:
@@ -256,6 +256,8 @@ def _row(number: int, job: FoundJob, calls: int) -> list[str]:
 def _example(job: FoundJob) -> str:
     return one_line(next(iter(job.inputs), ""))[:_CHARACTERS]
 
+
+# --- `coterie flywheel`: jobs of captured calls and the specialists that replace the model; `coterie retrain`.
 
 T = TypeVar("T")
 _LABELS = 4
@@ -371,7 +373,7 @@ def _show_status(
 
 async def _runner(folder: Path, config: Config, books: Deployments) -> FlywheelRunner:
     from coterie.assembly import deployment_loader
-    from coterie.engines.encoders import open_encoder
+    from coterie.engines.onnx import open_encoder
     from coterie.flywheel.runs import FlywheelRunner
 
     encoder = open_encoder(config.network.encoder, folder, threads=1)
@@ -538,9 +540,8 @@ def import_calls(
     of a call is the one in its log, else its tokens at the prices of the entry of `[models]` with its model's name.
     """
     from coterie.assembly import capture_detector
-    from coterie.flywheel.live import caller_secret
-    from coterie.flywheel.recorded import batches, log_examples, priced, read_calls
-    from coterie.privacy.contract import open_detector
+    from coterie.flywheel.live import batches, caller_secret, log_examples, priced, read_calls
+    from coterie.privacy.kinds import open_detector
 
     folder: Path = context.obj
     config = configured(folder)
@@ -619,9 +620,9 @@ def bootstrap(
     from decimal import Decimal, InvalidOperation
 
     from coterie.cli.add import check_name
-    from coterie.engines.encoders import open_encoder
-    from coterie.flywheel.bootstrap import bootstrap as make_rows
-    from coterie.flywheel.bootstrap import check_target, read_examples, write_bootstrapped
+    from coterie.engines.onnx import open_encoder
+    from coterie.flywheel.training import bootstrap as make_rows
+    from coterie.flywheel.training import check_target, read_examples, write_bootstrapped
 
     folder: Path = context.obj
     config = configured(folder)
@@ -675,7 +676,7 @@ def _teacher(key: str, config: Config, folder: Path) -> AskedModel:
     """Return the model that is asked, behind the egress gate."""
     from coterie.governance.audit import open_audit
     from coterie.governance.egress import ClearancePolicy, Gate
-    from coterie.learning.asked import AskedModel
+    from coterie.learning.job import AskedModel
 
     return AskedModel(
         key=key,

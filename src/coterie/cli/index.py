@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from coterie.config.file import Config, KnowledgeSection
     from coterie.knowledge.build import Indexed
     from coterie.knowledge.documents import DocumentIndex, Mode
-    from coterie.knowledge.evaluation import Scores
-    from coterie.knowledge.sources import FoundFiles
+    from coterie.knowledge.sources import FoundFiles, Scores
     from coterie.types import Label, Passage
 
 T = TypeVar("T")
@@ -170,7 +169,7 @@ def _build(
     folder: Path, name: str, section: KnowledgeSection, files: FoundFiles, *, config: Config, rebuild: bool
 ) -> Indexed:
     from coterie.cli.progress import TerminalProgress
-    from coterie.engines.encoders import open_encoder
+    from coterie.engines.onnx import open_encoder
     from coterie.knowledge.build import ENCODER_BATCH, build_index
     from coterie.knowledge.kinds import open_reranker
     from coterie.knowledge.open import IndexedAccess, declared_access, index_folder, open_index
@@ -294,7 +293,7 @@ def search(
 
 def _with_index(folder: Path, name: str, use: Callable[[DocumentIndex], Awaitable[T]]) -> T:
     """Open an index, also one that is not in coterie.toml, use it, and close it in every case."""
-    from coterie.engines.encoders import open_encoder
+    from coterie.engines.onnx import open_encoder
     from coterie.knowledge.open import index_folder, open_declared
 
     check_index_name(name)
@@ -320,7 +319,7 @@ def _evaluate(
     folder: Path, name: str, queries: Path, judgements: Path, *, mode: Mode, label: Label, tenant: str
 ) -> Scores:
     from coterie.cli.progress import stage
-    from coterie.knowledge.evaluation import evaluate, read_judgements, read_queries
+    from coterie.knowledge.sources import evaluate, read_judgements, read_queries
 
     questions = read_queries(find_file(folder, queries))
     judged = read_judgements(find_file(folder, judgements))

@@ -32,7 +32,7 @@ from coterie.cli.output import (
 from coterie.errors import InputError
 
 if TYPE_CHECKING:
-    from coterie.governance.audit_events import LogPosition
+    from coterie.governance.audit import LogPosition
     from coterie.governance.audit_verification import Verification
     from coterie.governance.keys import Key, KeyRing, NewKey
 
@@ -148,6 +148,8 @@ def _cell(key: dict[str, Any], column: str) -> str:
     return absent[column] if not value and column in absent else ", ".join(value) if column == "specialists" else value
 
 
+# --- `coterie audit`: verify, show and export the audit log.
+
 audit = group("audit", "The audit log: verify, show, export.")
 
 _OPEN_SHOWN = 5
@@ -256,7 +258,7 @@ def _path(folder: Path) -> Path:
 
 def _entries(path: Path, kind: str | None, tenant: str | None) -> Iterator[dict[str, Any]]:
     """Iterate over the requested entries. Raises `InputError` at a line that is no entry."""
-    from coterie.governance.audit_events import read_entry
+    from coterie.governance.audit import read_entry
 
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
@@ -273,7 +275,7 @@ def _entries(path: Path, kind: str | None, tenant: str | None) -> Iterator[dict[
 
 
 def _log_position(text: str) -> LogPosition:
-    from coterie.governance.audit_events import LogPosition
+    from coterie.governance.audit import LogPosition
 
     if not re.fullmatch(r"\d{1,18}:[0-9a-f]{64}", text):
         raise InputError(

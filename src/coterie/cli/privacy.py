@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from coterie.config.file import Config
     from coterie.config.operation import PrivacySection
     from coterie.governance.erasure import Erased
-    from coterie.privacy.detection import PersonalData
-    from coterie.privacy.evaluation import AnnotatedFile, SpanFigures
+    from coterie.privacy.detection import AnnotatedFile, PersonalData, SpanFigures
     from coterie.protocols import Store
     from coterie.store.erasure import ErasureScope
     from coterie.store.sqlite import SQLiteStore
@@ -71,8 +70,8 @@ def find(
     label of the whole text. Nothing leaves this process. The words themselves are printed: mind where the output
     goes. The detector's name and its limits are printed on standard error.
     """
-    from coterie.privacy.contract import DETECTOR_TYPES, open_detector
     from coterie.privacy.detection import redact
+    from coterie.privacy.kinds import DETECTOR_TYPES, open_detector
 
     text = read_text(file)
     section, why = _section(context.obj, detector)
@@ -156,8 +155,8 @@ def evaluate(
     Precision, recall and F1 of each kind that is marked in the file; only the same position with the same kind is
     right.
     """
-    from coterie.privacy.contract import open_detector
-    from coterie.privacy.evaluation import measure_detector, read_annotated
+    from coterie.privacy.detection import measure_detector, read_annotated
+    from coterie.privacy.kinds import open_detector
 
     folder: Path = context.obj
     marked = read_annotated(data)
@@ -171,6 +170,8 @@ def evaluate(
     columns = ["kind", "marked", "found", "precision", "recall", "F1"]
     give(document, lambda: show_table(columns, rows), as_json=as_json)
 
+
+# --- Stored content: `coterie session`, and `erase` and `export` of a tenant, a session or a person.
 
 T = TypeVar("T")
 
@@ -276,7 +277,7 @@ def _stored(folder: Path, use: Callable[[Store], Awaitable[T]]) -> T | None:
 
 def _session(folder: Path, name: str, tenant: str) -> dict[str, Any]:
     """Return a session in the form of its export. Raises `InputError` if there is none."""
-    from coterie.context.entries import text_of, why_superseded
+    from coterie.context import text_of, why_superseded
 
     context = _stored(folder, lambda store: store.context(name, tenant, whole=True))
     if context is None or not context.entries:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from coterie.config.file import Config, LlamaModel, RemoteModel
     from coterie.config.operation import AccountingSection
     from coterie.config.specialists import SpecialistSection
-    from coterie.learning.asked import AskedModel
+    from coterie.learning.job import AskedModel
     from coterie.protocols import StreamingEngine
     from coterie.rightsizing.large import RecordedAnswer
     from coterie.rightsizing.result import Conditions, LargeRow, Per1000, RightSizing, RungRow
@@ -202,7 +202,7 @@ def _find(
 ) -> RightSizing:
     """Read the data, ask the large model first (it fails fast), then train and measure."""
     from coterie.cli.progress import TerminalProgress
-    from coterie.engines.encoders import BUNDLED, open_encoder
+    from coterie.engines.onnx import BUNDLED, open_encoder
     from coterie.rightsizing.rightsize import read_rows
     from coterie.rightsizing.rightsize import rightsize as measure_rungs
 
@@ -281,7 +281,7 @@ def _asked_model(section: SpecialistSection, config: Config, folder: Path) -> As
     """Return the model that the rung `llm` asks."""
     from coterie.governance.audit import open_audit
     from coterie.governance.egress import ClearancePolicy, Gate
-    from coterie.learning.asked import find_asked
+    from coterie.learning.job import find_asked
 
     if section.model not in config.models:
         raise InputError(

@@ -31,13 +31,12 @@ if TYPE_CHECKING:
     from coterie.governance.keys import KeyRing
     from coterie.network.network import Network
     from coterie.registry.signature import Signer
-    from coterie.scale.load import Curve
-    from coterie.scale.planning import Plan
+    from coterie.scale.planning import Curve, Plan
     from coterie.types import Ledger
 
 _SHARED = (
     *("coterie.console.app", "coterie.privacy.kinds", "coterie.routing.kinds", "coterie.routing.router"),
-    *("coterie.tasks.classify.chain", "coterie.tasks.classify.loading", "coterie.tasks.classify.model"),
+    *("coterie.tasks.classify.loading", "coterie.tasks.classify.model"),
 )
 """Modules that are imported before workers are forked, beside those of any network: the workers share their memory."""
 _BACKLOG = 2048
@@ -125,7 +124,7 @@ def _supervise(
         raise InputError(
             f"Asked for {section.workers} workers; this system has no fork.", hint="Leave --workers out: one serves."
         )
-    from coterie.observe.shared import make_folder, release, reserve
+    from coterie.gateway.workers import make_folder, release, reserve
 
     me = os.getpid()
     counted, _ = make_folder(section.workers)  # before the library is imported: all workers count there
@@ -134,7 +133,7 @@ def _supervise(
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")  # a process with threads cannot be forked
     import coterie.assembly  # noqa: F401 - what workers need is imported here, once, and its memory is shared
     from coterie.config.file import load_config
-    from coterie.engines.encoders import open_encoder
+    from coterie.engines.onnx import open_encoder
     from coterie.gateway.serve import address_of, bind, watch_process
     from coterie.gateway.serve import serve as serve_gateway
     from coterie.gateway.workers import ReplacementNote, Supervisor, WorkerPlace
@@ -227,7 +226,7 @@ def mcp(
     is the routed network, indexes are resources. The server ends when its input ends. With the environment variable
     COTERIE_KEY it acts for the holder of that key; without it, for you. Needs the extra `mcp`.
     """
-    from coterie.gateway.mcp.endpoint import load_server
+    from coterie.gateway.mcp import load_server
 
     load_server()  # before anything is opened: it says what is not installed
     folder: Path = context.obj
@@ -236,7 +235,7 @@ def mcp(
 
 
 async def _serve(folder: Path, section: GatewaySection, caller: Caller) -> None:
-    from coterie.gateway.mcp.server import serve_stdio
+    from coterie.gateway.mcp_server import serve_stdio
 
     network = await opened(folder, warm=True)
     try:
@@ -258,6 +257,9 @@ def _caller(config: Config, folder: Path) -> Caller:
         problem = "unknown, revoked or expired" if key is None else f"one of the role {key.role!r}, which may not ask"
         raise InputError(f"The key in {_KEY} is {problem}.", hint="Make one: coterie keys create NAME")
     return Caller(key=key)
+
+
+# --- `coterie bundle`: package the network as a signed folder for a device, a container image, or a browser page.
 
 
 def bundle(
@@ -338,6 +340,8 @@ def _signer(folder: Path, key: str | None) -> Signer:
         )
     return signer
 
+
+# --- `coterie plan`: the measured capacity of one gateway, and the resources for a rate of requests.
 
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s)?")
 

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from coterie.config.file import Config
-    from coterie.policy.acceptance import AcceptThreshold, SpotChecks
-    from coterie.policy.cost_quality import CostQualityPolicy
+    from coterie.policy import AcceptThreshold, CostQualityPolicy, SpotChecks
     from coterie.store.rows import Complaints
     from coterie.store.sqlite import SQLiteStore
     from coterie.types import Feedback, Scalar, Trace
@@ -67,7 +66,7 @@ def spotchecks(
     counts as wrong where answers are to be accepted. Other feedback never moves a threshold; more complaints than a
     specialist's confidences allow are reported.
     """
-    from coterie.policy.acceptance import dump_checks
+    from coterie.policy import dump_checks
 
     folder: Path = context.obj
     overview = _look(folder, since=since, until=until, reviewers=reviewer, quality=quality)
@@ -110,8 +109,7 @@ def _look(
 ) -> _Found:
     """Return each specialist whose threshold follows the policy, with its spot checks since its version serves."""
     from coterie.assembly import champions, cost_quality_policy, spot_checks_path
-    from coterie.policy.acceptance import collect
-    from coterie.policy.cost_quality import Aim
+    from coterie.policy import Aim, collect
 
     config, now = configured(folder), time.time()
     share = config.policy.spot_checks
@@ -152,7 +150,7 @@ def _read(
     """Return the spot checks and complaints since each of these times; empty where there is no store yet."""
     from functools import partial
 
-    from coterie.policy.acceptance import is_chosen
+    from coterie.policy import is_chosen
 
     async def read(store: SQLiteStore) -> dict[float, tuple[_Chosen, Mapping[str, Complaints]]]:
         chooses = partial(is_chosen, share=config.policy.spot_checks)
@@ -293,8 +291,8 @@ def feedback(
     The feedback is stored beside the trace and replaces earlier feedback. It is erased with its session, and counts in
     the quality that `coterie report` shows.
     """
-    from coterie.governance.audit_events import audit_feedback
-    from coterie.network.settlement import check_value
+    from coterie.governance.audit import audit_feedback
+    from coterie.network.stages import check_value
     from coterie.types import Feedback
 
     if up and down:
@@ -333,7 +331,7 @@ def _labels(folder: Path, config: Config) -> Callable[[str], tuple[str, ...]]:
     """Return a function for the labels of a specialist's serving version; empty where there is no such version."""
     from coterie.errors import CoterieError
     from coterie.registry.registry import open_registry
-    from coterie.tasks.loading import card_of
+    from coterie.tasks.versions import card_of
 
     def labels(name: str) -> tuple[str, ...]:
         if name not in config.specialists:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from coterie.learning.fairness import Fairness, GroupShare
     from coterie.protocols import Specialist
     from coterie.registry.version import Version
-    from coterie.training.train import TrainingReport
+    from coterie.training import TrainingReport
     from coterie.types import Finding
 
 SETTINGS = (
@@ -95,8 +95,8 @@ def train(
 def _trained(folder: Path, names: Sequence[str], overrides: Mapping[str, Any]) -> TrainingReport:
     """Train with progress; after an interruption, print what is kept."""
     from coterie.cli.progress import TerminalProgress, say_fine_tuning_is_kept
-    from coterie.training.train import CHECKPOINTS_FOLDER
-    from coterie.training.train import train as train_network
+    from coterie.training import CHECKPOINTS_FOLDER
+    from coterie.training import train as train_network
 
     try:
         with TerminalProgress() as progress:
@@ -244,6 +244,8 @@ def _missed(name: str, result: Mapping[str, Any], folder: Path) -> Iterator[str]
     yield f"BAR MISSED: {name} did not reach {bars}. {then}"
 
 
+# --- `coterie eval` and `fairness`: measure a trained specialist on a file, and compare a score between groups.
+
 _FIGURES = {
     "token_f1": "token F1",
     "exact_f1": "F1 of values quoted word for word, mean over fields",
@@ -367,7 +369,7 @@ async def _measure(name: str, config: Config, folder: Path, version: Version, da
     """Ask the specialist about every row, and show the progress."""
     from coterie.cli.progress import stage
     from coterie.learning.measure import evaluate as ask_about
-    from coterie.tasks.answer.metrics import look_up_with, with_quotes
+    from coterie.tasks.answer.rows import look_up_with, with_quotes
     from coterie.tasks.contract import task_of
 
     section, label = config.specialists[name], config.network.default_label
@@ -384,9 +386,9 @@ async def _opened(
     name: str, config: Config, folder: Path, version: Version
 ) -> AsyncIterator[tuple[Specialist, Mapping[str, DocumentIndex]]]:
     from coterie.assembly import open_models
-    from coterie.engines.encoders import open_encoder
+    from coterie.engines.onnx import open_encoder
     from coterie.knowledge.open import open_declared
-    from coterie.tasks.loading import load_specialist
+    from coterie.tasks.versions import load_specialist
 
     section, label = config.specialists[name], config.network.default_label
     models = await open_models(config, folder, {name: version})

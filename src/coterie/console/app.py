@@ -3,6 +3,10 @@
 Without keys, only programs of this machine reach the console, like the gateway's API. With keys, users sign in with a
 key. A change is a form from this origin: `Sec-Fetch-Site` and `Origin` prove the origin, and a page elsewhere cannot
 forge them. Pages load nothing from other origins and run no inline script, by the content security policy.
+
+Sign-in is with a key, or at the provider that `[oidc]` names; both begin a session of a key. The provider redirects
+people back from its own site, and a browser does not send a `SameSite=Strict` cookie with a navigation that began
+elsewhere. The callback is therefore answered by a page of this origin that navigates on.
 """
 
 from __future__ import annotations
@@ -27,19 +31,152 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from coterie.console import flywheel, governance, network, playground, review, rightsizing, spend, traffic
-from coterie.console import sign_in as signing
+from coterie.console import flywheel, governance, network, playground, rightsizing, traffic
 from coterie.console.rendering import STATIC, THEMES, render, static
-from coterie.console.visits import COOKIE, THEME, Place, Visit, read_form
-from coterie.errors import CoterieError
+from coterie.console.visits import COOKIE, LONGEST, THEME, Place, Visit, read_form
+from coterie.errors import CoterieError, SetupError
 from coterie.gateway.access import enter, refuse_foreign
 from coterie.gateway.connection import ClientGone
 from coterie.gateway.errors import WireError, error_response
-from coterie.governance.keys import Permission
+from coterie.governance.keys import Key, KeyRing, Permission
 
 if TYPE_CHECKING:
     from coterie.config.file import Config
+    from coterie.governance.oidc import OidcSignIn, Person
     from coterie.network.network import Network
+
+START = "/auth/oidc/start"
+Welcome = Callable[[HTTPRequest, Key, "Person", str], Awaitable[Response]]
+"""Responds to a signed-in person with their session and a redirect to the path that they wanted."""
+
+
+def oidc_routes(sign_in: OidcSignIn, ring: KeyRing, welcome: Welcome) -> list[Route]:
+    """Return the two routes. Errors are raised: `InputError` for the person, `SetupError` for the operator."""
+    from coterie.governance.oidc import CALLBACK, MINUTES  # noqa: PLC0415 - joserfc is an extra
+    from coterie.governance.oidc import COOKIE as ATTEMPT  # noqa: PLC0415
+
+    async def start(request: HTTPRequest) -> Response:
+        begun = await sign_in.begin(request.query_params.get("next", "/"))
+        response = RedirectResponse(begun.address, status_code=303, headers={"cache-control": "no-store"})
+        secure = request.url.scheme == "https"
+        response.set_cookie(
+            ATTEMPT, begun.cookie, max_age=MINUTES * 60, path="/auth/oidc", secure=secure, httponly=True, samesite="lax"
+        )
+        return response
+
+    async def callback(request: HTTPRequest) -> Response:
+        cookie = request.cookies.get(ATTEMPT, "")
+        person, back = await sign_in.finish(dict(request.query_params), cookie)
+        await asyncio.to_thread(sign_in.use, cookie, ring)
+        key = await asyncio.to_thread(sign_in.key_of, person, ring)
+        response = await welcome(request, key, person, back)
+        response.delete_cookie(ATTEMPT, path="/auth/oidc")
+        return response
+
+    return [Route(START, start, methods=["GET"]), Route(CALLBACK, callback, methods=["GET"])]
+
+
+# --- Sign-in with a key, or at the provider that `[oidc]` names; both begin a session of a key.
+
+
+def cookie_of(value: str, *, secure: bool) -> str:
+    """Return a session's cookie; with `secure` it is sent over TLS only."""
+    return f"{COOKIE}={value}; Path=/; Max-Age={LONGEST:.0f}; HttpOnly; SameSite=Strict{'; Secure' if secure else ''}"
+
+
+def over_tls(headers: Headers) -> bool:
+    """Return whether a form was sent over TLS, as reported by the browser: a proxy may have terminated TLS."""
+    return headers.get("origin", headers.get("referer", "")).startswith("https:")
+
+
+def local_goal(goal: str) -> str:
+    """Return a goal within the console; empty for a goal elsewhere."""
+    parts = urlsplit(goal)
+    elsewhere = parts.scheme or parts.netloc or goal.startswith("/") or "\\" in goal or ".." in goal
+    return "" if elsewhere or not goal.isprintable() else goal
+
+
+async def show_sign_in(visit: Visit) -> Response:
+    """Show the form for the key, and the link to the provider."""
+    return await _form(visit, local_goal(visit.query("next")))
+
+
+async def _form(visit: Visit, goal: str, *, refused: bool = False) -> Response:
+    provider = visit.console.oidc
+    return await visit.page(
+        "sign_in.html.j2",
+        status=401 if refused else 200,
+        title="Sign in",
+        next=goal,
+        refused=refused,
+        provider=urlsplit(provider.issuer).hostname if provider else "",
+    )
+
+
+async def sign_in(visit: Visit) -> Response:
+    """Check the key and begin a session."""
+    ring = visit.gateway.ring
+    key = None if ring is None else ring.find(visit.value("key"))
+    goal = local_goal(visit.value("next"))
+    if key is None:
+        await visit.log("sign_in_refused")
+        return await _form(visit, goal, refused=True)
+    response = RedirectResponse(goal or ".", status_code=303)
+    await _begin(visit, key, response, secure=over_tls(visit.http.headers))
+    return response
+
+
+async def _begin(visit: Visit, key: Key, response: Response, *, secure: bool, by: str = "key") -> None:
+    """Set the session's cookie on the response, and record the sign-in."""
+    cookie = await visit.aside(visit.console.sessions.begin, key)
+    enter(visit.http.scope, key)
+    visit.__dict__.pop("caller", None)  # who comes is known now
+    await visit.log("sign_in", tenant=key.tenant, name=key.name, **{"with": by})
+    response.headers.append("set-cookie", cookie_of(cookie, secure=secure))
+
+
+async def sign_out(visit: Visit) -> Response:
+    """End the session."""
+    await visit.log("sign_out", tenant=visit.caller.tenant)
+    response = RedirectResponse("sign-in", status_code=303)
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response
+
+
+def provider_routes(console: Place) -> Sequence[Route]:
+    """Return the two routes of signing in at the provider; none without `[oidc]`. Raises `SetupError`."""
+    section, ring = console.oidc, console.gateway.ring
+    if section is None or ring is None:
+        return ()
+    try:
+        from coterie.governance.oidc import OidcSignIn  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise SetupError(
+            "[oidc] stands in coterie.toml, and joserfc is not installed.", hint="Run pip install 'coterie[oidc]'."
+        ) from error
+    from coterie.engines.http import fetch_json  # noqa: PLC0415
+
+    async def welcome(http: HTTPRequest, key: Key, person: Person, back: str) -> Response:
+        visit = Visit(http, console)
+        goal = visit.base + (local_goal(back.lstrip("/")) or "./")
+        text = await visit.aside(
+            render,
+            "welcome.html.j2",
+            title="Signed in",
+            base=visit.base,
+            theme="auto",
+            network=console.gateway.network.name,
+            person=person,
+            goal=goal,
+        )
+        response = HTMLResponse(text)
+        await _begin(visit, key, response, secure=section.address.startswith("https:"), by="oidc")
+        return response
+
+    return oidc_routes(OidcSignIn(section, fetch_json, clock=console.gateway.network.clock), ring, welcome)
+
+
+# --- The console's app: routes, access control, and the common parts of every page.
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -97,9 +234,9 @@ SCREENS: Sequence[Screen] = (
     Screen("POST", "/traffic/{id}/feedback", traffic.give_feedback, "ask"),
     Screen("GET", "/sessions", traffic.show_sessions, "traces"),
     Screen("GET", "/sessions/{id:path}", traffic.show_session, "traces"),
-    Screen("GET", "/spend", spend.show_spend),
-    Screen("GET", "/review", review.show_review, "traces"),
-    Screen("POST", "/review", review.answer, "ask"),
+    Screen("GET", "/spend", traffic.show_spend),
+    Screen("GET", "/review", flywheel.show_review, "traces"),
+    Screen("POST", "/review", flywheel.answer, "ask"),
     Screen("GET", "/flywheel", flywheel.show_flywheel, "metrics"),
     Screen("POST", "/flywheel", flywheel.act, "manage"),
     Screen("GET", "/rightsizing", rightsizing.show_rightsizing, "manage"),
@@ -134,7 +271,7 @@ class Console:
         self._pages = Starlette(
             routes=[
                 *(Route(path, handler, methods=list(methods)) for path, methods, handler in self._handlers()),
-                *signing.provider_routes(self.place),
+                *provider_routes(self.place),
             ],
             middleware=[Middleware(Door, console=self.place)],
         )
@@ -164,9 +301,9 @@ class Console:
     def _handlers(self) -> list[tuple[str, tuple[str, ...], Callable[[HTTPRequest], Awaitable[Response]]]]:
         return [
             *((screen.path, (screen.method,), self._handler(screen)) for screen in SCREENS),
-            ("/sign-in", ("GET",), self._handler(Screen("GET", "/sign-in", signing.show_sign_in))),
-            ("/sign-in", ("POST",), self._handler(Screen("POST", "/sign-in", signing.sign_in))),
-            ("/sign-out", ("POST",), self._handler(Screen("POST", "/sign-out", signing.sign_out))),
+            ("/sign-in", ("GET",), self._handler(Screen("GET", "/sign-in", show_sign_in))),
+            ("/sign-in", ("POST",), self._handler(Screen("POST", "/sign-in", sign_in))),
+            ("/sign-out", ("POST",), self._handler(Screen("POST", "/sign-out", sign_out))),
             ("/theme", ("POST",), self._handler(Screen("POST", "/theme", set_theme))),
             ("/static/{name}", ("GET",), serve_static),
         ]
@@ -218,8 +355,8 @@ class Door:
                 headers.update(_HEADERS)
                 headers.setdefault("cache-control", "no-store")
                 if renewed:
-                    secure = signing.over_tls(Headers(scope=scope))
-                    headers.append("set-cookie", signing.cookie_of(renewed, secure=secure))
+                    secure = over_tls(Headers(scope=scope))
+                    headers.append("set-cookie", cookie_of(renewed, secure=secure))
             await send(message)
 
         try:
@@ -292,7 +429,7 @@ def refuse_cross_site(headers: Headers) -> None:
 async def set_theme(visit: Visit) -> Response:
     """Store the theme: light, dark, or the system's."""
     theme = visit.value("theme")
-    response = RedirectResponse(signing.local_goal(visit.value("back")) or ".", status_code=303)
+    response = RedirectResponse(local_goal(visit.value("back")) or ".", status_code=303)
     response.set_cookie(THEME, theme if theme in THEMES else "auto", max_age=_YEAR, httponly=True, samesite="strict")
     return response
 

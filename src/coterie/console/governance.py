@@ -13,8 +13,7 @@ from starlette.responses import Response
 from coterie.config.file import Config, RemoteModel
 from coterie.console.visits import LABELS, Visit, chosen
 from coterie.errors import InputError
-from coterie.governance.audit import attests
-from coterie.governance.audit_events import EGRESS
+from coterie.governance.audit import EGRESS, attests
 from coterie.governance.audit_verification import AuditPage, read_page, verify_audit
 from coterie.governance.erasure import erase as erase_scope
 from coterie.governance.erasure import find_mentions

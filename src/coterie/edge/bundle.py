@@ -32,8 +32,7 @@ from coterie import __version__
 from coterie.config.file import Config, LlamaModel, load_config
 from coterie.edge import device as devices
 from coterie.edge.device import MANIFEST, NETWORK, SIGNATURE, BundleRelease
-from coterie.engines.encoders import BUNDLED, encoder_folder
-from coterie.engines.onnx import ENCODER_FILES
+from coterie.engines.onnx import BUNDLED, ENCODER_FILES, encoder_folder
 from coterie.errors import InputError, SetupError
 from coterie.models.catalogue import SNAPSHOT_FILE, locate, models_folder
 from coterie.registry.registry import REGISTRY_FOLDER, open_registry

@@ -23,8 +23,7 @@ from tokenizers import Tokenizer
 
 from coterie import __version__
 from coterie.config.file import Config, load_config
-from coterie.engines.encoders import encoder_folder
-from coterie.engines.onnx import GRAPH_FILE, PREFIX_CHARACTERS, PROVENANCE_FILE, TOKENIZER_FILE
+from coterie.engines.onnx import GRAPH_FILE, PREFIX_CHARACTERS, PROVENANCE_FILE, TOKENIZER_FILE, encoder_folder
 from coterie.errors import ArtefactRefused, InputError, NotTrained, SetupError
 from coterie.models.publishers import download
 from coterie.registry.registry import open_registry

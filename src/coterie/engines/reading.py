@@ -1,10 +1,13 @@
-"""The reading model: which sentences of a passage answer a question, and whether any does.
+"""Models that read two texts: the reading model and the statement model. Both know some twenty languages.
 
-It knows some twenty languages.
+The reading model finds which sentences of a passage answer a question, and whether any does; the statement model,
+whether a source supports a statement, refutes it, or neither.
 
-It is a multilingual encoder. The lower layers read each text by itself, so the result for a passage is cached; the
-upper layers read a question together with a passage. The files are in `reader/` and are checked
-against `provenance.json` when they are loaded.
+They are a multilingual encoder. The lower layers read each text by itself, so the result for a passage is cached; the
+upper layers read a question together with a passage, or were trained on pairs of a source and a statement. A small
+network compares tokens: it gets for each token its match in the other text, how far the match is displaced, and whether
+the neighbours' matches are neighbours too, since the same words in another order have another meaning. The files are in
+`reader/` and `checker/` and are checked against their `provenance.json` when they are loaded.
 """
 
 from __future__ import annotations
@@ -18,21 +21,185 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from safetensors.numpy import load as load_arrays
 
-from coterie.engines.comparing import (
-    Comparer,
-    Floats,
-    ReadText,
-    TokenComparison,
-    check_finite,
-    float_arrays,
-    gelu,
-    line,
-    of,
-)
 from coterie.engines.onnx import ENCODER_FILES, PROVENANCE_FILE, OnnxModel, open_graph
 from coterie.errors import ArtefactRefused
 from coterie.runtime.codec import parse_json
+
+USUAL, STEEP = 0.5, 2.5
+"""Typical cosine of a token and the nearest one of another text, which is subtracted; and the scale factor after it."""
+_JUMPS, _FAR = 7, 3
+"""Largest distinguished jump between the matches of two neighbours; steps of a token's displacement."""
+_NO_JUMP = 2 * _JUMPS + 1
+_NEIGHBOURS, _SAME = 0.3, 0.1
+"""Weight of a match for its neighbour; bonus on the similarity of two equal word pieces."""
+
+Floats = np.ndarray
+
+
+class ReadText(NamedTuple):
+    """A text that was encoded by itself."""
+
+    ids: Floats  # (N,) int: 0 for what matches nothing
+    states: Floats  # (N, D) after the lower layers
+
+
+class Matches(NamedTuple):
+    """For each token of a text its matching token in another text, and features of the pair."""
+
+    at: Floats  # (N,) int
+    real: Floats  # (N,): 0 for what matches nothing
+    marks: Floats  # (N, 5): same piece there, same piece anywhere, mutual, how near, how near compared with the others
+    before: Floats  # (N,) int: from the match of the token before to this one's
+    after: Floats  # (N,) int: from this one's to that of the token behind
+    moved: Floats  # (N,) int: how far from its place
+
+
+def matches(own: ReadText, other: ReadText) -> Matches:
+    """Return the matches of a text's tokens in another text."""
+    alike = unit(own.states) @ unit(other.states).T  # (N, M)
+    real = own.ids > 0
+    usable = real[:, None] & (other.ids > 0)[None]
+    same = (own.ids[:, None] == other.ids[None]) & usable
+    near = np.where(usable, alike + _SAME * same, 0.0)
+    beside = np.zeros_like(near)
+    beside[1:, 1:] += near[:-1, :-1]
+    beside[:-1, :-1] += near[1:, 1:]
+    best = np.where(usable, near + _NEIGHBOURS * beside, -9.0)
+    at, back = best.argmax(axis=1), best.argmax(axis=0)
+    rows = np.arange(len(at))
+    nearness = alike[rows, at]
+    mean = (nearness * real).sum() / max(real.sum(), 1)
+    marks = np.stack(
+        [
+            same[rows, at], same.any(axis=1), back[at] == rows,
+            (nearness - USUAL) * STEEP, (nearness - mean) * STEEP,
+        ],
+        axis=-1,
+    )  # fmt: skip
+    jump = np.where(real[1:] & real[:-1], np.clip(np.diff(at), -_JUMPS, _JUMPS) + _JUMPS, _NO_JUMP)
+    leads = [int(np.argmax(text.ids > 0)) for text in (own, other)]
+    moved = (at - leads[1]) - (rows - leads[0])
+    steps = np.minimum(np.rint(np.log2(np.abs(moved) + 1.0)), _FAR) * np.sign(moved)
+    before, after = np.concatenate([[_NO_JUMP], jump]), np.concatenate([jump, [_NO_JUMP]])
+    return Matches(at, real, marks * real[:, None], before, after, _FAR + steps.astype(int))
+
+
+class Comparer:
+    """A small network over the tokens of two texts: each with its match, its neighbours, and theirs.
+
+    Args:
+        arrays: Weights by the names of `scripts/reading/comparing.py`, with the prefix `compare.`.
+
+    Raises:
+        KeyError: one is missing.
+    """
+
+    def __init__(self, arrays: Mapping[str, Floats]) -> None:
+        self._small = arrays["compare.small.weight"]
+        self._order = [arrays[f"compare.{name}.weight"] for name in ("before", "after", "moved", "side")]
+        self._first = line(arrays, "compare.first")
+        self._rounds = [(line(arrays, f"compare.beside.{at}"), line(arrays, f"compare.across.{at}")) for at in (0, 1)]
+        self._norms = [line(arrays, f"compare.norms.{at}") for at in range(5)]
+
+    def compare(self, first: ReadText, second: ReadText) -> TokenComparison:
+        """Compare two texts and return features of each token, from its match, its neighbours and theirs."""
+        pair = matches(first, second), matches(second, first)
+        x, y = self._seen(0, first, second, pair[0]), self._seen(1, second, first, pair[1])
+        for at, (beside, across) in enumerate(self._rounds):
+            one, two = self._norms[1 + 2 * at], self._norms[2 + 2 * at]
+            x, y = (
+                _normed(z + gelu(of(_three(z), beside)), one) * m.real[:, None]
+                for z, m in zip((x, y), pair, strict=True)
+            )
+            x, y = (
+                _normed(z + gelu(of(np.concatenate([z, other[m.at]], axis=-1), across)), two) * m.real[:, None]
+                for z, other, m in ((x, y, pair[0]), (y, x, pair[1]))
+            )
+        return TokenComparison(pair, (x, y))
+
+    def _seen(self, side: int, own: ReadText, other: ReadText, matched: Matches) -> Floats:  # (N, W)
+        """Return the input features of each token with its match."""
+        mine, theirs = own.states @ self._small.T, (other.states @ self._small.T)[matched.at]
+        before, after, moved, sides = self._order
+        order = [
+            before[matched.before],
+            after[matched.after],
+            moved[matched.moved],
+            np.tile(sides[side], (len(mine), 1)),
+        ]
+        x = np.concatenate([matched.marks, *order, mine, theirs, np.abs(mine - theirs), mine * theirs], axis=-1)
+        return np.asarray(_normed(gelu(of(x, self._first)), self._norms[0]) * matched.real[:, None])
+
+
+class TokenComparison(NamedTuple):
+    """The matches of two texts in each other, and the features of their tokens."""
+
+    pair: tuple[Matches, Matches]
+    tokens: tuple[Floats, Floats]  # (Q, W), (N, W): 0 for marks
+
+    def pooled(self) -> list[Floats]:  # four of (W,)
+        """Return mean and maximum of each text's features over the tokens that may match; each text needs one."""
+        parts = []
+        for own, of_own in zip(self.tokens, self.pair, strict=True):
+            parts += [own[of_own.real].mean(axis=0), own[of_own.real].max(axis=0)]
+        return parts
+
+    def gap(self, first: Floats, second: Floats) -> Floats:  # (Q, D), (N, D) -> (D,)
+        """Return the mean absolute difference of the first text's tokens and their matches, in upper-layer states."""
+        real = self.pair[0].real
+        return np.asarray(np.abs(first - second[self.pair[0].at])[real].mean(axis=0))
+
+
+def line(arrays: Mapping[str, Floats], name: str) -> tuple[Floats, Floats]:  # (M, D), (M,)
+    """Return weights and bias of a linear layer by its name."""
+    return arrays[f"{name}.weight"], arrays[f"{name}.bias"]
+
+
+def of(x: Floats, line: tuple[Floats, Floats]) -> Floats:  # (..., D) -> (..., M)
+    """Apply a linear layer."""
+    return np.asarray(x @ line[0].T + line[1])
+
+
+def _normed(x: Floats, line: tuple[Floats, Floats]) -> Floats:
+    """Apply layer normalisation."""
+    apart = x - x.mean(axis=-1, keepdims=True)
+    return np.asarray(apart / np.sqrt((apart**2).mean(axis=-1, keepdims=True) + 1e-5) * line[0] + line[1])
+
+
+def _three(x: Floats) -> Floats:  # (N, W) -> (N, 3 W)
+    """Return each token concatenated with the previous and the next one."""
+    none = np.zeros_like(x[:1])
+    return np.concatenate([np.concatenate([none, x[:-1]]), x, np.concatenate([x[1:], none])], axis=-1)
+
+
+def unit(x: Floats) -> Floats:
+    """Normalise vectors to length 1."""
+    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12))
+
+
+def gelu(x: Floats) -> Floats:
+    """Return x times the normal distribution's share below x, by Abramowitz and Stegun 7.1.26 (to 1.5e-7)."""
+    size = np.abs(x) * np.float32(0.7071067811865476)
+    t = 1.0 / (1.0 + np.float32(0.3275911) * size)
+    series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
+    return np.asarray(x * 0.5 * (1.0 + np.sign(x) * (1.0 - series * np.exp(-size * size))), dtype=x.dtype)
+
+
+def float_arrays(file: bytes) -> dict[str, Floats]:
+    """Return the weights of a safetensors file by name, converted to float32."""
+    return {name: array.astype(np.float32) for name, array in load_arrays(file).items()}
+
+
+def check_finite(arrays: Mapping[str, Floats]) -> None:
+    """Check that all weights are finite. Raise `ValueError` otherwise."""
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name!r} is not finite")
+
+
+# --- The reading model: which sentences of a passage answer a question, and whether any does.
 
 BUNDLED_READER = Path(__file__).parent / "reader"
 UPPER_FILE, HEADS_FILE = "upper.onnx", "heads.safetensors"
@@ -56,7 +223,7 @@ _QUESTIONS = 8
 _NEVER = -12.0
 """Log-odds of a sentence without tokens."""
 
-_WHAT = "Reading model"
+_READING_MODEL = "Reading model"
 """Name of the model in errors."""
 
 
@@ -139,14 +306,16 @@ class ReadingModel:
             try:
                 named = parse_json(files[PROVENANCE_FILE])["sha256"][name]
             except (KeyError, TypeError) as error:
-                raise refused(_WHAT, location, name, f"{PROVENANCE_FILE} does not name it") from error
+                raise refused(_READING_MODEL, location, name, f"{PROVENANCE_FILE} does not name it") from error
             if named != checksums[-1]:
-                raise refused(_WHAT, location, name, f"its checksum is {checksums[-1]}, {PROVENANCE_FILE} says {named}")
+                raise refused(
+                    _READING_MODEL, location, name, f"its checksum is {checksums[-1]}, {PROVENANCE_FILE} says {named}"
+                )
         try:
             self._heads = ReadingHeads(float_arrays(files[HEADS_FILE]))
             self._upper = open_graph(files[UPPER_FILE])
         except Exception as error:
-            raise refused(_WHAT, location, HEADS_FILE, f"{type(error).__name__}: {error}") from error
+            raise refused(_READING_MODEL, location, HEADS_FILE, f"{type(error).__name__}: {error}") from error
         self.sha256 = hashlib.sha256("".join(checksums).encode()).hexdigest()
         self._question = lru_cache(_QUESTIONS)(self.lower.question)
         self._known: OrderedDict[tuple[str, ...], list[_Part]] = OrderedDict()
@@ -155,7 +324,7 @@ class ReadingModel:
     @classmethod
     def load(cls, folder: Path) -> ReadingModel:
         """Load the model of a folder. Raises `ArtefactRefused`."""
-        return cls(read_files(folder, READER_FILES, _WHAT), location=str(folder), folder=folder)
+        return cls(read_files(folder, READER_FILES, _READING_MODEL), location=str(folder), folder=folder)
 
     @property
     def about(self) -> Mapping[str, str]:
@@ -310,3 +479,171 @@ def refused(what: str, where: str, name: str, problem: str) -> ArtefactRefused:
         f"{what} file {name!r} of {where!r} is not usable: {problem}.",
         hint="Reinstall the package: pip install --force-reinstall coterie",
     )
+
+
+# --- The statement model: does a source support a statement, refute it, or neither? It knows some twenty languages.
+
+_STATEMENT_MODEL = "Statement model"
+"""Name of the model in errors."""
+BUNDLED_CHECKER = Path(__file__).parent / "checker"
+CHECKER_FILES = (UPPER_FILE, HEADS_FILE, PROVENANCE_FILE)
+"""The files of a statement model, beside the reading model's lower layers."""
+_MOST_STATEMENT, _SHOWN, _MOST_SENTENCES = 80, 150, 4
+"""Most tokens of a statement; most tokens and sentences of a source that are read with it, the nearest ones."""
+_LEAST_GAIN, _CITED_GAIN = 0.25, 1.0
+"""Least gain in summed similarity to the statement's tokens for a further sentence to be read, and to be cited."""
+_KEPT_SENTENCES = 512
+"""Sentences of sources whose states are cached: some 15 MB."""
+
+
+class StatementVerdict(NamedTuple):
+    """Probabilities that a source supports a statement, refutes it, or does neither."""
+
+    supported: float
+    refuted: float
+    unknown: float
+    read: tuple[int, ...] = ()
+    """Numbers of the sentences that were read."""
+    sources: tuple[int, ...] = ()
+    """Numbers of the sentences nearest to the statement, the nearest first."""
+
+    @property
+    def odds(self) -> float:
+        """Log-odds that the statement is supported."""
+        return float(np.log(max(self.supported, 1e-6)) - np.log(max(self.refuted + self.unknown, 1e-6)))
+
+
+class StatementModel:
+    """Upper layers and head, loaded and checked. Its calls block; it is safe to call from several threads.
+
+    Args:
+        files: Content of `CHECKER_FILES` by name.
+        lower: The lower layers, of the reading model that the provenance names.
+        location: The origin of the files, for errors.
+
+    Raises:
+        ArtefactRefused: a file is missing, does not match the provenance, or was made for other lower layers.
+    """
+
+    def __init__(self, files: Mapping[str, bytes], lower: LowerLayers, *, location: str = "these files") -> None:
+        try:
+            about = parse_json(files[PROVENANCE_FILE])
+            named, below = about["sha256"], about["lower_sha256"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise refused(_STATEMENT_MODEL, location, PROVENANCE_FILE, f"it cannot be read ({error})") from error
+        sums = {name: hashlib.sha256(files.get(name, b"")).hexdigest() for name in (UPPER_FILE, HEADS_FILE)}
+        for name, checksum in sums.items():
+            if named.get(name) != checksum:
+                raise refused(
+                    _STATEMENT_MODEL,
+                    location,
+                    name,
+                    f"its checksum is {checksum}, {PROVENANCE_FILE} says {named.get(name)}",
+                )
+        if below != lower.sha256:
+            raise refused(
+                _STATEMENT_MODEL, location, PROVENANCE_FILE, f"it is for lower layers {below}, these are {lower.sha256}"
+            )
+        try:
+            self._head = StatementHead(float_arrays(files[HEADS_FILE]))
+            self._upper = open_graph(files[UPPER_FILE])
+        except Exception as error:
+            raise refused(_STATEMENT_MODEL, location, HEADS_FILE, f"{type(error).__name__}: {error}") from error
+        self._lower = lower
+        self._sentence = lru_cache(_KEPT_SENTENCES)(lambda text: lower.passage([text])[0])
+        self.sha256 = hashlib.sha256(files[PROVENANCE_FILE]).hexdigest()
+
+    @classmethod
+    def load(cls, folder: Path, lower: LowerLayers) -> StatementModel:
+        """Load the model of a folder. Raises `ArtefactRefused`."""
+        return cls(read_files(folder, CHECKER_FILES, _STATEMENT_MODEL), lower, location=str(folder))
+
+    def judge(self, statement: str, sentences: Sequence[str]) -> StatementVerdict:
+        """Judge a statement by a source of these sentences, in order. Without a sentence the result is unknown."""
+        statement_text = self._lower.question(statement, _MOST_STATEMENT)
+        if not statement.strip() or not (statement_text.ids > 0).any() or not sentences:
+            return StatementVerdict(0.0, 0.0, 1.0)
+        shown, nearest = self._nearest(statement_text, sentences)
+        source, _ = self._lower.passage([sentences[row] for row in shown])
+        if not (source.ids > 0).any():  # no sentence, or none with a word
+            return StatementVerdict(0.0, 0.0, 1.0)
+        compared = self._head.compare(statement_text, source)
+        joined = self._head.join(statement_text, source, compared)[None].astype(np.float32)
+        states = np.asarray(self._upper.run(["states"], {"joined": joined})[0])[0]
+        scores = self._head.scores(states[: len(statement_text.ids)], states[len(statement_text.ids) :], compared)
+        odds = np.exp(scores - scores.max())
+        supported, refuted, unknown = (odds / odds.sum()).tolist()
+        return StatementVerdict(supported, refuted, unknown, tuple(shown), nearest)
+
+    def _nearest(self, statement: ReadText, sentences: Sequence[str]) -> tuple[list[int], tuple[int, ...]]:
+        """Choose the sentences to read with a statement, in their order; and the nearest to cite, nearest first."""
+        own = unit(statement.states[statement.ids > 0])
+        near, lengths = np.zeros((len(sentences), len(own))), []  # (S, Q)
+        for row, sentence in enumerate(sentences):
+            text = self._sentence(sentence)
+            lengths.append(len(text.ids))
+            if (text.ids > 0).any():
+                near[row] = (own @ unit(text.states[text.ids > 0]).T).max(axis=1)
+        chosen: list[int] = []
+        told_by = 0
+        best = np.zeros(len(own))
+        while len(chosen) < min(_MOST_SENTENCES, len(sentences)):
+            gains = np.maximum(near - best, 0.0).sum(axis=1)
+            gains[chosen] = -1.0
+            row = int(gains.argmax())
+            if chosen and (gains[row] < _LEAST_GAIN or sum(lengths[at] for at in [*chosen, row]) > _SHOWN):
+                break
+            told_by += not chosen or gains[row] >= _CITED_GAIN
+            chosen.append(row)
+            best = np.maximum(best, near[row])
+        return sorted(chosen), tuple(chosen[:told_by])
+
+
+def has_checker() -> bool:
+    """Return whether this installation has the statement model's files: a checkout without large files has not."""
+    return has_reader() and all((BUNDLED_CHECKER / name).is_file() for name in CHECKER_FILES)
+
+
+def checker_sha256() -> str:
+    """Return the checksum of the bundled model, from the file with all other checksums; empty without the model."""
+    return hashlib.sha256((BUNDLED_CHECKER / PROVENANCE_FILE).read_bytes()).hexdigest() if has_checker() else ""
+
+
+@cache
+def bundled_checker() -> StatementModel:
+    """Return the statement model that ships with the package, loaded once. Raises `ArtefactRefused`."""
+    return StatementModel.load(BUNDLED_CHECKER, bundled_reader().lower)
+
+
+class StatementHead:
+    """The input of the upper layers, and the head on their states and on the features of the comparison.
+
+    Args:
+        arrays: Weights by the names of `scripts/reading/statements_network.py`.
+
+    Raises:
+        KeyError: one is missing.
+        ValueError: one is not finite.
+    """
+
+    def __init__(self, arrays: Mapping[str, Floats]) -> None:
+        check_finite(arrays)
+        self._side, self._told = arrays["side"], arrays["told.weight"]
+        self.compare = Comparer(arrays).compare
+        self._verdict = [line(arrays, f"verdict.{at}") for at in (0, 2)]
+
+    def join(self, statement: ReadText, source: ReadText, compared: TokenComparison) -> Floats:  # (Q + N, D)
+        """Concatenate both texts, each token with the features of the comparison."""
+        return np.concatenate(
+            [
+                text.states + self._side[side] + compared.tokens[side] @ self._told.T
+                for side, text in enumerate((statement, source))
+            ]
+        )
+
+    def scores(self, statement: Floats, source: Floats, compared: TokenComparison) -> Floats:  # (Q, D), (N, D) -> (3,)
+        """Return the scores of supported, refuted and unknown."""
+        states = [statement[0], source[0], statement.mean(axis=0), statement.max(axis=0), source.max(axis=0)]
+        whole = [*states, compared.gap(statement, source), *compared.pooled()]
+        inner, outer = self._verdict
+        return np.asarray(of(gelu(of(np.concatenate(whole), inner)), outer), dtype=np.float64)

@@ -25,7 +25,7 @@ from coterie.config.operation import FlywheelSection
 from coterie.errors import InputError
 from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob, next_step
 from coterie.flywheel.gates import StreamEvidence, audit_sample, judge_differences, truths_of
-from coterie.learning.checks import count
+from coterie.learning.dataset import count
 from coterie.types import CapturedExample, DeploymentState, JobVolume, Label
 
 _DAY, _MONTH = 86_400.0, 30 * 86_400.0

@@ -35,9 +35,8 @@ from coterie.config.operation import FlywheelSection
 from coterie.errors import InputError
 from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob
 from coterie.flywheel.discovery import fold, items_in
-from coterie.flywheel.evidence import Estimate
 from coterie.flywheel.fields import keys_of, object_of, seen_values, values_of
-from coterie.flywheel.gates import audit_sample, drawn, judge_differences, teacher_accuracy, truths_of
+from coterie.flywheel.gates import Estimate, audit_sample, drawn, judge_differences, teacher_accuracy, truths_of
 from coterie.flywheel.overview import served_share
 from coterie.flywheel.training import TRAINABLE
 from coterie.types import (

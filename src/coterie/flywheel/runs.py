@@ -24,24 +24,39 @@ import numpy as np
 
 from coterie.config.file import Config
 from coterie.errors import ArtefactRefused, CoterieError, DataError, InputError
-from coterie.flywheel.acceptance import (
+from coterie.flywheel.deployments import MONITORS, Deployment, Deployments, JobAlarm, KnownJob
+from coterie.flywheel.discovery import (
+    Answers,
+    Discovery,
+    FoundJob,
+    RecordedCall,
+    Template,
+    answers_of,
+    discover,
+    fold,
+    items_in,
+)
+from coterie.flywheel.fields import keys_of
+from coterie.flywheel.gates import (
     BreakEven,
+    FrozenEvidence,
     Repeats,
     Within,
     asked_before,
+    audit_sample,
     break_even,
     doubtful,
+    is_audit,
+    judge_frozen,
     live_rows,
     model_slips,
     row_differences,
     row_gains,
     row_weights,
+    teacher_accuracy,
+    truths_of,
     unforeseen,
 )
-from coterie.flywheel.deployments import Deployment, Deployments, JobAlarm, KnownJob
-from coterie.flywheel.discovery import Answers, Discovery, FoundJob, RecordedCall, answers_of, discover, fold, items_in
-from coterie.flywheel.fields import keys_of
-from coterie.flywheel.gates import FrozenEvidence, audit_sample, is_audit, judge_frozen, teacher_accuracy, truths_of
 from coterie.flywheel.overview import (
     NEWEST_ROWS,
     also_waits_for,
@@ -50,17 +65,15 @@ from coterie.flywheel.overview import (
     step_after,
     waits_for,
 )
-from coterie.flywheel.templates import Template
 from coterie.flywheel.training import TRAINABLE, JobRows, field_name, outcomes_of, parts_of, rows_of, train_job
-from coterie.flywheel.watch import MONITORS
-from coterie.learning.checks import count
+from coterie.learning.dataset import count
 from coterie.learning.job import TextEncoder
 from coterie.limits.storage import process_is_alive
-from coterie.policy.acceptance import CalibrationOutcomes
+from coterie.policy import CalibrationOutcomes
 from coterie.protocols import Specialist
 from coterie.store.summary import training_of
-from coterie.text.words import plain
-from coterie.training.train import TrainedSpecialist
+from coterie.text.segmentation import plain
+from coterie.training import TrainedSpecialist
 from coterie.types import (
     SYSTEM,
     CapturedExample,

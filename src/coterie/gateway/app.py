@@ -40,7 +40,7 @@ from coterie.gateway.anthropic import (
 from coterie.gateway.connection import ClientGone, JSONBody, encode
 from coterie.gateway.decisions import OPENAI_ALIASES, DecisionsRequest, DecisionsResponse, decide_openai
 from coterie.gateway.errors import WireError, error_response
-from coterie.gateway.mcp.endpoint import speak_mcp
+from coterie.gateway.mcp import speak_mcp
 from coterie.gateway.openai.completions import (
     CompletionRequest,
     CompletionView,

@@ -125,6 +125,9 @@ def spread(probabilities: Sequence[float], *, ordered: bool) -> float:
 # --- What goes over the wire at `POST /v1/decisions`: OpenAI's shapes, as `openai` 3.57 sends and reads them.
 
 
+# --- Conversion between OpenAI's Decisions API and core values, both ways.
+
+
 class _Asked(BaseModel):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 

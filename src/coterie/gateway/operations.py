@@ -28,9 +28,9 @@ from coterie.gateway.connection import JSONBody, encode
 from coterie.gateway.errors import WireError, no_trace
 from coterie.gateway.wire import FeedbackRequest, Wire, read_wire
 from coterie.gateway.work import Gateway
-from coterie.governance.audit_events import audit_feedback
+from coterie.governance.audit import audit_feedback
 from coterie.governance.keys import OWN_TENANT
-from coterie.network.settlement import check_value
+from coterie.network.stages import check_value
 from coterie.observe.plain import without_egress_text
 from coterie.runtime.codec import readable
 from coterie.runtime.concurrency import AT_ONCE, aside
@@ -153,6 +153,8 @@ class _Keeping:
         if audit is not None:
             await audit.append(audit_feedback(self.feedback, digest=audit.digest, refused=refused))
 
+
+# --- `/api/flywheel`: jobs, deployments with their evidence, alarms, and the review queue. For admins.
 
 _LONGEST = 65_536
 

@@ -289,6 +289,8 @@ class GatewayProtocol(HttpToolsProtocol):
 
 # --- The server: from an address to an orderly end.
 
+# --- A server follows changes in its network's folder: a promoted version, a price, another policy.
+
 _log = logging.getLogger("coterie.gateway")
 _BACKLOG = 2048
 """Connections that the operating system queues until they are accepted."""

@@ -415,6 +415,8 @@ class Work:
             await while_connected(scope, receive, work())
 
 
+# --- One question and its answer, whole or streamed, in the format of the requested API.
+
 IGNORED_HEADER = "x-coterie-ignored"
 """Header with the options of a request that had no effect."""
 SAMPLING = frozenset(

@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from coterie.context.entries import known_facts
-from coterie.context.view import FINDINGS, build_view
+from coterie.context import FINDINGS, build_view, known_facts
 from coterie.runtime.codec import replace
 from coterie.types import (
     Context,

@@ -14,16 +14,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import log
 
-from coterie.knowledge.chunking import chunk
+from coterie.knowledge.documents import chunk
 from coterie.knowledge.parsed import Parsed
 from coterie.protocols import Engine, Specialist
-from coterie.specialists.acceptance import Acceptance
+from coterie.specialists import Acceptance
 from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.model import AnswerSpecialist
 from coterie.text.folding import estimate_tokens
 from coterie.text.language import language_of
 from coterie.text.numerals import find_numerals, read_figures
-from coterie.text.words import terms
+from coterie.text.segmentation import terms
 from coterie.types import (
     CallContext,
     Citation,

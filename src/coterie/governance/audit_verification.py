@@ -20,15 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from coterie.governance.audit import AuditHead, head_of, read_head
-from coterie.governance.audit_events import (
+from coterie.governance.audit import (
     CHECKPOINT,
     EGRESS,
     START,
+    AuditHead,
     LogPosition,
     digest_of,
+    head_of,
     read_beginning,
     read_entry,
+    read_head,
     read_time,
 )
 

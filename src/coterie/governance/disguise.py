@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from coterie.governance.pseudonyms import FEW, LITERAL, changed_json, changed_schema
 from coterie.privacy.detection import Detector, Kind, PersonalData, label_of, lowered
-from coterie.privacy.forms import CutValue, find_between
+from coterie.privacy.patterns import CutValue, find_between
 from coterie.runtime.codec import replace
 from coterie.runtime.concurrency import still_wanted
 from coterie.text.folding import fold, shown

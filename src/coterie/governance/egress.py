@@ -25,10 +25,10 @@ from typing import Any
 
 from coterie.config.file import RemoteModel
 from coterie.config.operation import McpSection
-from coterie.engines.contract import ENGINE_TYPES, EnginePlace
+from coterie.engines.kinds import ENGINE_TYPES, EnginePlace
 from coterie.engines.mcp import McpEngine
 from coterie.errors import EgressRefused, EngineError, InputError, Overloaded
-from coterie.governance.audit_events import audit_egress, audit_outcome
+from coterie.governance.audit import audit_egress, audit_outcome
 from coterie.governance.disguise import (
     Disguised,
     Look,
@@ -49,7 +49,7 @@ from coterie.protocols import Audit, Policy, StreamingEngine
 from coterie.runtime.caches import KnownTexts
 from coterie.runtime.codec import replace
 from coterie.runtime.concurrency import AT_ONCE, aside, side_by_side, to_the_end
-from coterie.structured.functions import function_of
+from coterie.structured.schema import function_of
 from coterie.types import (
     NOT_SENT,
     CallContext,

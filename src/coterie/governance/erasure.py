@@ -16,7 +16,7 @@ from typing import Literal
 
 from coterie.config.file import Config, KnowledgeSection
 from coterie.config.operation import ROWS_FOLDER
-from coterie.engines.encoders import open_encoder
+from coterie.engines.onnx import open_encoder
 from coterie.errors import NotIndexed
 from coterie.governance.keys import OWN_TENANT, open_keys
 from coterie.knowledge.build import drop_draft

@@ -26,8 +26,7 @@ from threadpoolctl import threadpool_limits
 from coterie.config.file import Config
 from coterie.engines.onnx import OnnxEncoder, TokenStates
 from coterie.errors import StoreError
-from coterie.knowledge.chunking import CHUNK_TOKENS, chunk, encoded_text
-from coterie.knowledge.documents import Chunk, DocumentIndex, IndexedDocument
+from coterie.knowledge.documents import CHUNK_TOKENS, Chunk, DocumentIndex, IndexedDocument, chunk, encoded_text
 from coterie.knowledge.generation import DATABASE, READ_VERSION, hashes, open_read, present, sole_writer
 from coterie.knowledge.indexes import Reranker
 from coterie.knowledge.kinds import open_reranker

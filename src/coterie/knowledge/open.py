@@ -17,8 +17,8 @@ import numpy as np
 
 from coterie.config.file import Config, KnowledgeSection
 from coterie.errors import ArtefactRefused
-from coterie.knowledge.contract import INDEX_TYPES, IndexPlace
 from coterie.knowledge.documents import DocumentIndex, IndexedDocument, Mode
+from coterie.knowledge.kinds import INDEX_TYPES, IndexPlace
 from coterie.knowledge.local import TokenEncoder
 from coterie.knowledge.sources import Access
 from coterie.runtime.codec import from_json, parse_json, to_json

@@ -21,11 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from coterie.knowledge.parse_docx import parse_docx
-from coterie.knowledge.parse_html import parse_html
-from coterie.knowledge.parse_office import parse_pptx, parse_xlsx
+from coterie.knowledge.parse_office import parse_docx, parse_pptx, parse_xlsx
 from coterie.knowledge.parse_pdf import parse_pdf
-from coterie.knowledge.parse_text import parse_csv, parse_markdown, parse_rst, parse_text
+from coterie.knowledge.parse_text import parse_csv, parse_html, parse_markdown, parse_rst, parse_text
 from coterie.knowledge.parsed import Parsed, Unreadable
 from coterie.runtime.codec import dumps, from_json, parse_json
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from coterie.knowledge.tables import Grid
+from coterie.knowledge.parsed import Grid
 
 if TYPE_CHECKING:
     import pypdf

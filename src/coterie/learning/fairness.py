@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.linear_model import LogisticRegression
 
-from coterie.engines.features import as_category, as_number
-from coterie.learning.metrics import Interval, auroc
+from coterie.engines.linear import as_category, as_number
+from coterie.learning.evaluation import Interval, auroc
 from coterie.runtime.codec import readable
 from coterie.types import Scalar
 

@@ -20,7 +20,7 @@ import numpy as np
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from coterie.engines.features import stored_array
+from coterie.engines.linear import stored_array
 from coterie.runtime.caches import BatchMemo, products
 
 SCOPE_FILE = "scope.safetensors"

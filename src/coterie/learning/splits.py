@@ -26,8 +26,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import squareform
 
 from coterie.errors import DataError
-from coterie.learning.checks import count, fold_label, listing, nearest, quote
-from coterie.learning.dataset import Dataset, Row, normalise
+from coterie.learning.dataset import Dataset, Row, count, fold_label, listing, nearest, normalise, quote
 
 SIMILARITY = 0.9
 """Jaccard similarity of trigrams from which two texts count as near duplicates."""

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from coterie.errors import DataError, InputError
-from coterie.learning.checks import fold_label
-from coterie.logs.exchanges import CallReader, LoggedCall
-from coterie.logs.records import read_log
+from coterie.learning.dataset import fold_label
+from coterie.logs.exchanges import CallReader, LoggedCall, read_log
 from coterie.types import Scalar
 
 ANSWER = "answer"

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from coterie.context.entries import visible
-from coterie.context.followups import rewrite_query
+from coterie.context import rewrite_query, visible
 from coterie.errors import InputError, NotTrained, ReleaseRefused, UnknownSpecialist
 from coterie.generalist.reading import READER
-from coterie.governance.audit_events import refusals_noted
+from coterie.governance.audit import refusals_noted
 from coterie.governance.disguise import Look, Sighting, sight, worth_a_thread
 from coterie.governance.injection import suspect
 from coterie.governance.pseudonyms import own_texts, texts_of

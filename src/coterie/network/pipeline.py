@@ -31,11 +31,11 @@ from coterie.errors import NotTrained
 from coterie.network.admission import Admission, Admitted
 from coterie.network.gathering import SecretFinder, charged, gather
 from coterie.network.outcomes import Outcome, calls_of, kind_of, outcome_of, render, verified, verify
-from coterie.network.settlement import audit_entry, is_quickly_traced, session_entries, texts_in, traced
 from coterie.network.stages import (
     Channel,
     Collected,
     Say,
+    audit_entry,
     begin_questions,
     compose,
     composing,
@@ -46,10 +46,14 @@ from coterie.network.stages import (
     handed_up,
     heading,
     in_one,
+    is_quickly_traced,
     question_steps,
     record_answers,
     schema_route,
     select,
+    session_entries,
+    texts_in,
+    traced,
     without_call,
 )
 from coterie.network.state import RequestState, generalist_for

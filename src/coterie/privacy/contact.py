@@ -10,7 +10,7 @@ from functools import cache
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneNumber, is_possible_number
 
 from coterie.privacy.detection import CASED, UNCUT, ContextWords, Kind, PersonalData, digits_of, last_before
-from coterie.text.locales import months
+from coterie.text.language import months
 
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
 _LOCAL = re.compile(r"[\w.%+'-]{0,65}")

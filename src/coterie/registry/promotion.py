@@ -132,7 +132,7 @@ def compare(before: Mapping[str, object], after: Mapping[str, object]) -> Versio
     """Compare a version with an earlier one, by their reports.
 
     Only figures of the same held-out rows are compared. Overall and in slices, each by itself, the chance of
-    calling anything worse that is not is at most one in twenty (`coterie.learning.metrics.worse`). So a slice of
+    calling anything worse that is not is at most one in twenty (`coterie.learning.evaluation.worse`). So a slice of
     few rows must lose nearly all of them before it counts: eleven rows, with 77 slices, if nothing was gained.
     """
     rows = held_out_rows(after)
@@ -152,7 +152,7 @@ def compare(before: Mapping[str, object], after: Mapping[str, object]) -> Versio
 
 def _judged(changes: Iterator[Change]) -> tuple[Change, ...]:
     """Return the changes, each with whether it is a significant drop, all of them tested together."""
-    from coterie.learning.metrics import worse  # noqa: PLC0415 - serving compares nothing, and it brings scipy
+    from coterie.learning.evaluation import worse  # noqa: PLC0415 - serving compares nothing, and it brings scipy
 
     all_changes = list(changes)
     tested = [change for change in all_changes if change.chance is not None]
@@ -188,7 +188,7 @@ def _chance(name: str, before: Mapping[str, object], after: Mapping[str, object]
 
 
 def _by_intervals(name: str, before: Mapping[str, object], after: Mapping[str, object]) -> float | None:
-    from coterie.learning.metrics import interval_drop  # noqa: PLC0415 - serving compares nothing, and it brings scipy
+    from coterie.learning.evaluation import interval_drop  # noqa: PLC0415 - serving compares nothing, and it brings scipy
 
     old, new = interval_of(before, name), interval_of(after, name)
     values = figure(before, name), figure(after, name)
@@ -209,7 +209,7 @@ def _slices(before: Mapping[str, object], after: Mapping[str, object]) -> Iterat
 
 def _paired(before: Mapping[str, object], after: Mapping[str, object], n: int) -> float | None:
     """Return the probability from the rows that only one version got right; None if a report lacks them."""
-    from coterie.learning.metrics import paired_drop, unpack  # noqa: PLC0415 - serving compares nothing, and it brings scipy
+    from coterie.learning.evaluation import paired_drop, unpack  # noqa: PLC0415 - serving compares nothing, and it brings scipy
 
     try:
         return paired_drop(unpack(str(before.get("right")), n), unpack(str(after.get("right")), n))

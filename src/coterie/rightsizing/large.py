@@ -17,8 +17,8 @@ import numpy as np
 from coterie.accounting.meter import JOULES_PER_TOKEN, token_money
 from coterie.errors import DataError
 from coterie.learning.dataset import Dataset, Row
-from coterie.learning.files import Lines, Record, open_lines, read_records
-from coterie.learning.progress import Progress
+from coterie.learning.job import Progress
+from coterie.learning.reading import Lines, Record, open_lines, read_records
 from coterie.protocols import Engine
 from coterie.rightsizing.result import LargeRow, Per1000, figure
 from coterie.runtime.codec import to_json

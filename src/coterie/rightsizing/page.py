@@ -9,8 +9,8 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from coterie.accounting.breakdown import format_money
-from coterie.learning.candidates import Figure
 from coterie.learning.evaluation import Case
+from coterie.learning.measure import Figure
 from coterie.reports.pages import (
     UNKNOWN,
     Axis,

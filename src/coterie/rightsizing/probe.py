@@ -154,7 +154,7 @@ def _load(request: dict[str, Any], encoder: _LazyEncoder) -> tuple[Specialist, S
     from coterie.config.file import LlamaModel  # noqa: PLC0415 - nothing before the bare process is weighed
     from coterie.config.specialists import make_section  # noqa: PLC0415 - nothing before the bare process is weighed
     from coterie.registry.registry import Registry  # noqa: PLC0415 - likewise
-    from coterie.tasks.loading import load_specialist  # noqa: PLC0415 - likewise
+    from coterie.tasks.versions import load_specialist  # noqa: PLC0415 - likewise
 
     section = make_section(**request["section"])
     version = Registry(Path(request["root"])).load(request["rung"], request["version"])
@@ -175,7 +175,7 @@ def open_small(section: SpecialistSection, model: LlamaModel | None, version: Ve
     """
     from coterie.engines.llama import LlamaEngine  # noqa: PLC0415 - what other rungs do not need
     from coterie.models.catalogue import locate  # noqa: PLC0415 - likewise
-    from coterie.specialists.artefacts import ADAPTER_FILE  # noqa: PLC0415 - likewise
+    from coterie.specialists import ADAPTER_FILE  # noqa: PLC0415 - likewise
 
     if model is None or ADAPTER_FILE not in version.files:
         return {}

@@ -13,9 +13,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from coterie.learning.candidates import Figure, RungChoice
-from coterie.learning.evaluation import Case, Evaluation
-from coterie.learning.metrics import (
+from coterie.learning.evaluation import (
+    Case,
+    Evaluation,
     Interval,
     auroc,
     bootstrap_interval,
@@ -24,6 +24,7 @@ from coterie.learning.metrics import (
     risk_coverage,
     unseen,
 )
+from coterie.learning.measure import Figure, RungChoice
 from coterie.runtime.codec import readable
 from coterie.types import Reason
 

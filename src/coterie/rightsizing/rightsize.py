@@ -24,14 +24,11 @@ from coterie.config.file import LlamaModel
 from coterie.config.operation import AccountingSection
 from coterie.config.specialists import SpecialistSection
 from coterie.errors import DataError, InputError
-from coterie.learning.asked import AskedModel
-from coterie.learning.candidates import Candidate, Figure
+from coterie.learning.calibration import one_thread
 from coterie.learning.dataset import Dataset, Row
-from coterie.learning.job import TextEncoder
-from coterie.learning.measure import consult_rows
-from coterie.learning.metrics import Interval
-from coterie.learning.numerics import one_thread
-from coterie.learning.progress import Progress, Silent
+from coterie.learning.evaluation import Interval
+from coterie.learning.job import AskedModel, Progress, Silent, TextEncoder
+from coterie.learning.measure import Candidate, Figure, consult_rows
 from coterie.learning.splits import compare_datasets, split_dataset
 from coterie.protocols import Engine
 from coterie.registry.registry import Registry
@@ -54,8 +51,8 @@ from coterie.rightsizing.result import (
 from coterie.runtime.concurrency import run
 from coterie.tasks.classify.section import ClassifySection
 from coterie.tasks.contract import HELD_OUT, task_of
-from coterie.tasks.loading import load_specialist
-from coterie.training.train import TrainedRungs, possible_rungs, train_rungs
+from coterie.tasks.versions import load_specialist
+from coterie.training import TrainedRungs, possible_rungs, train_rungs
 from coterie.tuning.base import Checkpoints
 from coterie.types import Finding, Label, Step, Usage, total_usage
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from coterie.errors import DataError
-from coterie.learning.files import Lines, Record, open_lines, read_records
+from coterie.learning.reading import Lines, Record, open_lines, read_records
 from coterie.routing.matching import Explanation
 
 NOBODY = "nobody"

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from coterie.engines.features import stored_array
+from coterie.engines.linear import stored_array
 from coterie.errors import ArtefactRefused
 from coterie.runtime.caches import products
 

@@ -13,12 +13,10 @@ from collections.abc import Callable
 from functools import partial
 
 from coterie.runtime.postgres import PostgresAddress, PostgresConnection
-from coterie.store.connection import MIGRATIONS, check_known
 from coterie.store.erasure import delete_old
 from coterie.store.rows import delete_sessions
-from coterie.store.sqlite import SQLiteStore, Sweep
-from coterie.store.statements import DatabaseConnection, tables_of
-from coterie.store.threads import ReadThread, WriteThread
+from coterie.store.sqlite import MIGRATIONS, SQLiteStore, Sweep, check_known
+from coterie.store.statements import DatabaseConnection, ReadThread, WriteThread, tables_of
 
 _DAY = 86_400.0
 _VERSION = "coterie_schema"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coterie.structured.schema import Node, fault
-from coterie.text.words import folded
+from coterie.text.segmentation import folded
 from coterie.types import Finding, Reason, SpecialistCard, all_of
 
 Place = tuple[str, ...]

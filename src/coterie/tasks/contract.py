@@ -20,11 +20,10 @@ from coterie.types import AnswerForm, Finding, Label, Option, Rung, SpecialistCa
 
 if TYPE_CHECKING:
     from coterie.config.file import Config
-    from coterie.learning.candidates import Candidate
     from coterie.learning.dataset import Dataset, Row
     from coterie.learning.evaluation import Case, Evaluation
     from coterie.learning.job import Job
-    from coterie.learning.measure import Encoded
+    from coterie.learning.measure import Candidate, Encoded
     from coterie.protocols import Engine, FunctionServer, Retriever, Specialist
 
 S = TypeVar("S", bound=SpecialistSection)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from coterie.engines.transport import ServerAnswer
+    from coterie.engines.http import ServerAnswer
 
 
 @dataclass(frozen=True, kw_only=True)

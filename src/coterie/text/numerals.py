@@ -16,8 +16,7 @@ from decimal import Decimal
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from coterie.text.language import base
-from coterie.text.locales import decimal_sign, groups_by_space, table
+from coterie.text.language import base, decimal_sign, groups_by_space, table
 
 
 class Numeral(NamedTuple):

@@ -21,8 +21,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 
-from coterie.engines.encoders import BUNDLED, pulled_encoder
-from coterie.engines.onnx import GRAPH_FILE, PROVENANCE_FILE, TOKENIZER_FILE
+from coterie.engines.onnx import BUNDLED, GRAPH_FILE, PROVENANCE_FILE, TOKENIZER_FILE, pulled_encoder
 from coterie.errors import ArtefactRefused, ExtraMissing, InputError, ModelMissing
 from coterie.models.catalogue import CATALOGUE, MULTILINGUAL_E5_SMALL, KnownModel, Origin
 from coterie.models.publishers import Progress

@@ -5,8 +5,7 @@ import time
 
 import pytest
 
-from coterie.governance.audit import AuditLog
-from coterie.governance.audit_events import audit_egress, audit_outcome
+from coterie.governance.audit import AuditLog, audit_egress, audit_outcome
 from coterie.types import AuditEvent, CallContext, Egress, Label
 
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def words(monkeypatch):
-    monkeypatch.setattr("coterie.engines.encoders.OnnxEncoder", Words)
+    monkeypatch.setattr("coterie.engines.onnx.OnnxEncoder", Words)
 
 
 @pytest.fixture

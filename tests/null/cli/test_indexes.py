@@ -50,7 +50,7 @@ class Words:
 
 @pytest.fixture(autouse=True)
 def words(monkeypatch):
-    monkeypatch.setattr("coterie.engines.encoders.OnnxEncoder", Words)
+    monkeypatch.setattr("coterie.engines.onnx.OnnxEncoder", Words)
     monkeypatch.setattr("coterie.cli.checks.OnnxEncoder", Words)
 
 

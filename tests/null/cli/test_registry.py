@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from coterie.learning.metrics import pack
+from coterie.learning.evaluation import pack
 from coterie.registry.registry import Registry
 
 

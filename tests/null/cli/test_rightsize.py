@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.learning.candidates import Figure
-from coterie.learning.metrics import Interval
+from coterie.learning.evaluation import Interval
+from coterie.learning.measure import Figure
 from coterie.rightsizing.result import Recommendation, RightSizing
 from coterie.rightsizing.rightsize import rightsize as measure
 

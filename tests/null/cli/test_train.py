@@ -9,9 +9,8 @@ import pytest
 from coterie.cli.train import drafts
 from coterie.errors import DataError, NotTrained
 from coterie.learning.dataset import Row
-from coterie.learning.evaluation import Confusion, Evaluation
-from coterie.learning.metrics import Interval
-from coterie.training.train import CHECKPOINTS_FOLDER, TrainedSpecialist, TrainingReport
+from coterie.learning.evaluation import Confusion, Evaluation, Interval
+from coterie.training import CHECKPOINTS_FOLDER, TrainedSpecialist, TrainingReport
 from coterie.types import Usage
 
 
@@ -66,7 +65,7 @@ def report(*, bar: float | None, promoted: bool = True) -> TrainingReport:
 
 @pytest.fixture
 def training(monkeypatch):
-    """Puts a stand-in behind `coterie.training.train.train`; gives what it was called with."""
+    """Puts a stand-in behind `coterie.training`; gives what it was called with."""
     calls = []
 
     def install(result: TrainingReport | BaseException):
@@ -79,7 +78,7 @@ def training(monkeypatch):
             progress.finish("")
             return result
 
-        monkeypatch.setattr("coterie.training.train.train", train)
+        monkeypatch.setattr("coterie.training", train)
         return calls
 
     return install
@@ -279,9 +278,9 @@ def measured(monkeypatch, learned_from):
         return evaluation(0.9)
 
     monkeypatch.setattr("coterie.registry.registry.open_registry", lambda *_: Champions())
-    monkeypatch.setattr("coterie.tasks.loading.load_specialist", lambda *_, **__: None)
+    monkeypatch.setattr("coterie.tasks.versions.load_specialist", lambda *_, **__: None)
     monkeypatch.setattr("coterie.learning.measure.evaluate", evaluate)
-    monkeypatch.setattr("coterie.engines.encoders.OnnxEncoder", NoEncoder)
+    monkeypatch.setattr("coterie.engines.onnx.OnnxEncoder", NoEncoder)
     return measured_rows
 
 

@@ -17,8 +17,8 @@ import pytest
 from coterie.config.file import AuditSection, GatewaySection
 from coterie.console import charts
 from coterie.console.app import SCREENS, Console, refuse_cross_site
+from coterie.console.flywheel import Item
 from coterie.console.rendering import STATIC
-from coterie.console.review import Item
 from coterie.console.traffic import _append, _rows_of
 from coterie.console.visits import COOKIE, IDLE, LONGEST, Sessions, read_form
 from coterie.errors import InputError
@@ -179,7 +179,7 @@ def provider(monkeypatch):
     """An OpenID Connect provider, asked instead of one over HTTP."""
     monkeypatch.setenv("OIDC_SECRET", "s3cret")
     made = _oidc["Provider"]()
-    monkeypatch.setattr("coterie.engines.fetch.fetch_json", made.fetch)
+    monkeypatch.setattr("coterie.engines.http.fetch_json", made.fetch)
     return made
 
 

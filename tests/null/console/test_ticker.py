@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from coterie.console.ticker import SharedViews, Ticker
+from coterie.console.visits import SharedViews, Ticker
 
 
 class Counters:
@@ -24,7 +24,7 @@ class Counters:
 
 @pytest.fixture
 def counters(monkeypatch):
-    monkeypatch.setattr("coterie.console.ticker._SECONDS", 0.0)
+    monkeypatch.setattr("coterie.console.visits._SECONDS", 0.0)
     return Counters()
 
 
@@ -54,7 +54,7 @@ async def test_an_event_comes_where_something_changed(counters):
 
 async def test_a_silent_stream_says_that_it_is_there(counters, monkeypatch):
     """A proxy that closes what says nothing for long hears something."""
-    monkeypatch.setattr("coterie.console.ticker._QUIET", 0.0)
+    monkeypatch.setattr("coterie.console.visits._QUIET", 0.0)
     events = Ticker(counters).events()
     assert [await anext(events), await anext(events)][1] == b": still here\n\n"
     await events.aclose()

@@ -8,10 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from coterie.config.operation import DecisionsSection, SiteSection
-from coterie.decisions import zero_shot
-from coterie.decisions.deciding import Decider
+from coterie.decisions import deciding
+from coterie.decisions.deciding import Decider, Drawing, Likelihood, RemoteAnswerer, Similarity
 from coterie.decisions.questions import fingerprint
-from coterie.decisions.zero_shot import Drawing, Likelihood, RemoteAnswerer, Similarity
 from coterie.errors import EngineBroken, EngineUnavailable, InputError
 from coterie.testing import EchoEngine, ScriptedEngine, make_finding
 from coterie.types import SYSTEM, Option, Output, Prompt, Question, SpecialistCard, Task, Usage, worded
@@ -374,7 +373,7 @@ async def test_typed_questions_at_once():
 
 async def test_options_are_weighed_whatever_else_was_asked_meanwhile(monkeypatch):
     """More options than are remembered, of one question or of others before and beside it: each gets its weights."""
-    monkeypatch.setattr(zero_shot, "_REMEMBERED", 10)
+    monkeypatch.setattr(deciding, "_REMEMBERED", 10)
     floor = Similarity(encoder=EchoEngine("encoder"), drawing=Drawing())
     questions = [Question.choice([f"{site} {index}" for index in range(6)]) for site in ("red", "green", "blue")]
     questions += [Question.choice([*questions[0].names, "more"]), Question.choice(map(str, range(20)))]

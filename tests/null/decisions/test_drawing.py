@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from coterie.config.operation import DecisionsSection
-from coterie.decisions.deciding import Decider
-from coterie.decisions.zero_shot import DrawnOptions
+from coterie.decisions.deciding import Decider, DrawnOptions
 from coterie.types import SYSTEM, Output, Question, Task
 
 NAMES = {"north": 0, "east": 90}
@@ -96,7 +95,7 @@ async def test_what_draws_no_option():
 
 def test_no_more_texts_than_are_allowed(monkeypatch):
     """Once enough texts were met, the options stay where they are."""
-    monkeypatch.setattr("coterie.decisions.zero_shot.MOST_TEXTS", 2)
+    monkeypatch.setattr("coterie.decisions.deciding.MOST_TEXTS", 2)
     options = DrawnOptions(["a", "b"], Plane().encode(["north", "east"]))
     for angle in (10, 20, 80):
         options.weigh(str(angle), Plane().encode([str(angle)])[0], ["a", "b"], 16.0)

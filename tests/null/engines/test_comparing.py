@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from coterie.engines.comparing import Comparer, ReadText, matches
+from coterie.engines.reading import Comparer, ReadText, matches
 
 STATES = 16
 NO_JUMP, NEXT, BACK = 15, 8, 6

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coterie.config.file import DecisionModel, parse_config
-from coterie.engines.decisions import DecisionEngine
+from coterie.engines.openai import DecisionEngine
 from coterie.errors import EgressRefused, EngineBroken, EngineRejected
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.testing import ScriptedAnswer, ScriptedTransport

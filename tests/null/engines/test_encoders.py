@@ -5,8 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from coterie.engines.encoders import BUNDLED, encoder_folder, open_encoder
-from coterie.engines.onnx import BUNDLED_ENCODER
+from coterie.engines.onnx import BUNDLED, BUNDLED_ENCODER, encoder_folder, open_encoder
 from coterie.errors import ModelMissing
 from coterie.types import Prompt
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from coterie.engines import features
-from coterie.engines.features import NgramFeatures, fit_ngrams
+from coterie.engines import linear
+from coterie.engines.linear import NgramFeatures, fit_ngrams
 
 TEXTS = [
     "My card was stolen, what do I do?!",
@@ -70,7 +70,7 @@ def test_words_that_are_remembered_change_nothing(monkeypatch):
     texts = ["where is my card", "my card, my card!", "w" * 40, "a card is where it is"]
     made = fit_ngrams(texts, unit="char", shortest=2, longest=4, at_least=1, at_most=500)
     first = [made.encode(text) for text in texts]
-    monkeypatch.setattr(features, "_MOST_WORDS", 2)
+    monkeypatch.setattr(linear, "_MOST_WORDS", 2)
     for _ in range(2):
         for text, before in zip(texts, first, strict=True):
             again = made.encode(text)

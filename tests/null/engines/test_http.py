@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from coterie.engines.http import HttpTransport
-from coterie.engines.transport import TransportError
+from coterie.engines.http import HttpTransport, TransportError
 
 _HEAD = b"HTTP/1.1 200 OK\r\n"
 _WHOLE = _HEAD + b"Content-Length: 3\r\nX-Odd: a\r\nx-odd: b\r\n\r\nabc"

@@ -7,8 +7,18 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from coterie.engines.features import ColumnBins, TableHead, fit_ngrams
-from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE, KernelBlock, LinearEngine, NgramBlock, TextHead, dump_head
+from coterie.engines.linear import (
+    ARRAYS_FILE,
+    MODEL_FILE,
+    ColumnBins,
+    KernelBlock,
+    LinearEngine,
+    NgramBlock,
+    TableHead,
+    TextHead,
+    dump_head,
+    fit_ngrams,
+)
 from coterie.errors import ArtefactRefused, EngineRejected
 from coterie.testing import check_engine
 from coterie.types import Prompt

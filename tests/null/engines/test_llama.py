@@ -8,8 +8,7 @@ import pytest
 
 from coterie.engines.choices import Scoring, arrange
 from coterie.engines.gguf import read_gguf_header
-from coterie.engines.llama import LlamaEngine
-from coterie.engines.llama_native import LoadedLlama, check_adapter, defuse
+from coterie.engines.llama import LlamaEngine, LoadedLlama, check_adapter, defuse
 from coterie.errors import (
     ArtefactRefused,
     EngineBroken,

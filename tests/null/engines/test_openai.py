@@ -6,9 +6,9 @@ import pytest
 
 from coterie.accounting.meter import CardMeter, Cards
 from coterie.config.file import OpenAIModel
+from coterie.engines.http import TransportError
 from coterie.engines.openai import OpenAIEngine
 from coterie.engines.openai_wire import Transcript
-from coterie.engines.transport import TransportError
 from coterie.errors import EngineBroken, EngineRejected, EngineTimeout, EngineUnavailable, Overloaded, TooLong
 from coterie.testing import ScriptedAnswer, ScriptedTransport, ServerReply, check_engine, check_streaming_engine
 from coterie.types import Label, Message, Prompt
@@ -402,7 +402,7 @@ async def test_cancelled(connect, server, ask):
 @pytest.mark.parametrize("begun", [False, True])
 async def test_cancelled_again_and_again(connect, server, ask, monkeypatch, begun):
     """A caller that is cancelled once more while the connection is being closed still gives it back."""
-    monkeypatch.setattr("coterie.engines.transport._CONNECTIONS", 1)
+    monkeypatch.setattr("coterie.engines.http._CONNECTIONS", 1)
     engine, forever = connect(retries=0, timeout=120), asyncio.Event()
 
     async def listen(reached):

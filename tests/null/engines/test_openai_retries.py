@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from coterie.config.file import OpenAIModel
+from coterie.engines.http import TransportError
 from coterie.engines.openai import OpenAIEngine
-from coterie.engines.transport import TransportError
 from coterie.errors import BudgetExceeded, EngineBroken, EngineRejected, EngineTimeout, EngineUnavailable, Overloaded
 from coterie.testing import ScriptedAnswer, ScriptedTransport, ServerReply
 from coterie.types import CallContext, Message, Output, Prompt, Verdict, worded
@@ -291,7 +291,7 @@ async def test_a_cut_stream_counts_what_came(connect, server, ask):
 
 async def test_what_was_not_sent_took_nothing(connect, server, ask, monkeypatch):
     """A try that waits for a connection until its time is up is free; one that the server kept waiting is not."""
-    monkeypatch.setattr("coterie.engines.transport._CONNECTIONS", 1)
+    monkeypatch.setattr("coterie.engines.http._CONNECTIONS", 1)
     server.default = ServerReply(hang=True)
     engine = connect(timeout=0.2, retries=0)
     with pytest.raises(EngineTimeout) as kept_waiting:

@@ -8,8 +8,8 @@ import traceback
 import pytest
 
 from coterie.config.file import OpenAIModel, parse_config
+from coterie.engines.http import TransportError
 from coterie.engines.openai import OpenAIEngine
-from coterie.engines.transport import TransportError
 from coterie.errors import ConfigError, CoterieError
 from coterie.testing import ScriptedTransport, ServerReply
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from coterie.engines.comparing import ReadText
 from coterie.engines.reading import (
     BUNDLED_READER,
     PassageRead,
     ReadingHeads,
     ReadingModel,
+    ReadText,
     bundled_reader,
     has_reader,
 )

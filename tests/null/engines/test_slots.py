@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from coterie.engines import llama_native as _openmp
-from coterie.engines.llama_native import Slots
+from coterie.engines import llama
+from coterie.engines.llama import Slots
 
 
 def test_remembered_beginning():
@@ -122,10 +122,10 @@ def test_waiting_policy(monkeypatch, preset):
         monkeypatch.setenv(preset, "user's")
     before = dict(os.environ)
     seen = {}
-    monkeypatch.setattr(_openmp, "import_module", lambda name: seen.update(os.environ) or name)
+    monkeypatch.setattr(llama, "import_module", lambda name: seen.update(os.environ) or name)
 
-    assert _openmp.import_with_short_spin("xllamacpp") == "xllamacpp"
+    assert llama.import_with_short_spin("xllamacpp") == "xllamacpp"
     assert {name: seen[name] for name in variables if name in seen} == (
-        {preset: "user's"} if preset else {"GOMP_SPINCOUNT": _openmp.SPINS}
+        {preset: "user's"} if preset else {"GOMP_SPINCOUNT": llama.SPINS}
     )
     assert dict(os.environ) == before

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.engines.openai_http import EventParser
+from coterie.engines.http import EventParser
 
 
 def read(stream, *cuts):

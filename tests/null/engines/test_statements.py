@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from coterie.engines.comparing import ReadText
-from coterie.engines.reading import bundled_reader
-from coterie.engines.statements import (
+from coterie.engines.reading import (
     BUNDLED_CHECKER,
     CHECKER_FILES,
+    ReadText,
     StatementHead,
     StatementModel,
     bundled_checker,
+    bundled_reader,
     has_checker,
 )
 from coterie.errors import ArtefactRefused

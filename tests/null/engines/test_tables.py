@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from coterie.engines.features import ColumnBins, TableHead, as_category, as_number
+from coterie.engines.linear import ColumnBins, TableHead, as_category, as_number
 from coterie.types import Prompt, Reason
 
 NUMBER = ColumnBins(name="months", kind="number", edges=(6.0, 12.0))

@@ -7,8 +7,18 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from coterie.engines.reading import BUNDLED_READER, READER_FILES, ReadingHeads, ReadingModel, bundled_reader
-from coterie.engines.statements import BUNDLED_CHECKER, CHECKER_FILES, StatementHead, StatementModel, has_checker
+from coterie.engines.reading import (
+    BUNDLED_CHECKER,
+    BUNDLED_READER,
+    CHECKER_FILES,
+    READER_FILES,
+    ReadingHeads,
+    ReadingModel,
+    StatementHead,
+    StatementModel,
+    bundled_reader,
+    has_checker,
+)
 from coterie.errors import ArtefactRefused
 
 here = pytest.mark.skipif(not has_checker(), reason="the models' files are not in this checkout")

@@ -5,8 +5,7 @@ import pytest
 from coterie.config.operation import FlywheelSection
 from coterie.flywheel.deployments import Deployments, KnownJob
 from coterie.flywheel.gates import judge_differences
-from coterie.store.connection import connect
-from coterie.store.sqlite import SQLiteStore
+from coterie.store.sqlite import SQLiteStore, connect
 from coterie.testing import FakeClock
 from coterie.types import CapturedExample, ComparedAnswer, ComparedStream, DifferingAnswer
 from tests._support.audit import Notes

@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from coterie.flywheel.acceptance import (
+from coterie.flywheel.gates import (
     ModelSlips,
     Repeats,
     Within,
     asked_before,
     break_even,
     doubtful,
+    first_decision,
     live_rows,
     model_slips,
     row_differences,
@@ -19,7 +20,6 @@ from coterie.flywheel.acceptance import (
     row_weights,
     unforeseen,
 )
-from coterie.flywheel.evidence import first_decision
 
 from .conftest import LABELS, compared, examples
 

@@ -8,8 +8,8 @@ import pytest
 
 from coterie.config.file import OpenAIModel
 from coterie.errors import DataError, EngineError, InputError
-from coterie.flywheel.bootstrap import bootstrap, read_examples, write_bootstrapped
-from coterie.learning.asked import AskedModel
+from coterie.flywheel.training import bootstrap, read_examples, write_bootstrapped
+from coterie.learning.job import AskedModel
 from coterie.types import Label, Output, Usage
 
 EXAMPLES = [("my card is gone", "lost"), ("what does it cost", "fee"), ("I lost my card", "lost")]

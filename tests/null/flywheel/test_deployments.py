@@ -8,9 +8,9 @@ import pytest
 from coterie.config.operation import FlywheelSection
 from coterie.errors import AuditError, InputError
 from coterie.flywheel.deployments import Deployment, Deployments, next_step
+from coterie.flywheel.discovery import Template
 from coterie.flywheel.gates import audit_sample, is_audit, judge_frozen, truths_of
 from coterie.flywheel.overview import deployment_views, evidence_of, job_views, promote, roll_back
-from coterie.flywheel.templates import Template
 from coterie.types import FlywheelChanged, GivenLabel
 
 from .conftest import NOW, compared, examples, judge_stream

@@ -5,8 +5,7 @@ import json
 import pytest
 
 from coterie.config.file import parse_config
-from coterie.flywheel.live import LONGEST_CALL
-from coterie.flywheel.recorded import log_examples, priced, read_calls
+from coterie.flywheel.live import LONGEST_CALL, log_examples, priced, read_calls
 from coterie.privacy.patterns import PatternDetector
 from coterie.types import Label
 

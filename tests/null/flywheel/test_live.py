@@ -12,14 +12,13 @@ from coterie.config.operation import CaptureSection, FlywheelSection
 from coterie.errors import ArtefactRefused, EngineError
 from coterie.flywheel import live as live_module
 from coterie.flywheel.deployments import Deployments, KnownJob
+from coterie.flywheel.discovery import Template
 from coterie.flywheel.live import LiveFlywheel, scrub
 from coterie.flywheel.overview import promote, roll_back
-from coterie.flywheel.templates import Template
 from coterie.gateway.app import create_app
 from coterie.governance.keys import KeyRing
 from coterie.logs.exchanges import read_answer
-from coterie.network.network import Network
-from coterie.network.relaying import RelayModel
+from coterie.network.network import Network, RelayModel
 from coterie.privacy.detection import Kind, PersonalData
 from coterie.privacy.patterns import PatternDetector
 from coterie.testing import EchoEngine, FakeClock

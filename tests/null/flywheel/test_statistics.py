@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from coterie.flywheel.evidence import BETS, PRIOR, estimate, exact, first_decision, paths_at, rows_needed
-from coterie.flywheel.watch import Watch
+from coterie.flywheel.deployments import Watch
+from coterie.flywheel.gates import BETS, PRIOR, estimate, exact, first_decision, paths_at, rows_needed
 
 
 def paired(rng, *, wins, losses, rows):

@@ -3,7 +3,7 @@
 import random
 from dataclasses import replace
 
-from coterie.flywheel.watch import DeploymentWatch
+from coterie.flywheel.deployments import DeploymentWatch
 from coterie.types import ComparedAnswer
 
 

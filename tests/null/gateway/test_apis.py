@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from coterie.gateway.anthropic import AnthropicError, CountView, MessageView
-from coterie.gateway.mcp.endpoint import load_server
+from coterie.gateway.mcp import load_server
 from coterie.gateway.openai.completions import CompletionView
 from coterie.gateway.openai.responses import ResponseView, turns_until
 
@@ -322,7 +322,7 @@ async def test_who_asks_mcp_while_it_is_imported(client, monkeypatch):
     pytest.importorskip("mcp")
     load_server()
     load_server.cache_clear()
-    monkeypatch.setitem(sys.modules, "coterie.gateway.mcp.server", ModuleType("half"))
+    monkeypatch.setitem(sys.modules, "coterie.gateway.mcp_server", ModuleType("half"))
     ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
     response = await client().post("/mcp", json=ping, headers={"accept": "application/json, text/event-stream"})
 

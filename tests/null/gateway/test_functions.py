@@ -10,8 +10,8 @@ import pytest
 from coterie.config.file import OpenAIModel
 from coterie.config.operation import GeneralistSection
 from coterie.generalist.generalist import PromptedGeneralist
-from coterie.structured.functions import correction
-from coterie.tasks.generate.calling import Calling
+from coterie.structured.schema import correction
+from coterie.tasks.generate.model import Calling
 from coterie.testing import ScriptedEngine, make_finding
 from coterie.types import Delta, Output, SpecialistCard, Usage, worded
 

@@ -9,7 +9,7 @@ from coterie.errors import EngineBroken
 from coterie.gateway.anthropic import MessageView
 from coterie.gateway.openai.completions import CompletionView
 from coterie.gateway.openai.responses import ResponseView
-from coterie.network.relaying import RelayModel
+from coterie.network.network import RelayModel
 from coterie.testing import make_finding
 from coterie.types import Label, Output, RelayHead, Usage
 

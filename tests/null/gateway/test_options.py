@@ -9,9 +9,8 @@ from coterie.config.file import OpenAIModel
 from coterie.gateway.app import ENDPOINTS
 from coterie.gateway.wire import Extension
 from coterie.governance.egress import ClearancePolicy, Gate
-from coterie.network.relaying import RelayModel
-from coterie.policy.acceptance import CalibrationOutcomes
-from coterie.policy.cost_quality import CostQualityPolicy
+from coterie.network.network import RelayModel
+from coterie.policy import CalibrationOutcomes, CostQualityPolicy
 from coterie.testing import ScriptedAnswer, ScriptedTransport
 from coterie.types import Label
 

@@ -11,7 +11,7 @@ from coterie.errors import AuditError, InputError
 from coterie.gateway.app import create_app
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.governance.keys import KeyRing
-from coterie.network.relaying import Relayed, RelayModel, with_model
+from coterie.network.network import Relayed, RelayModel, with_model
 from coterie.testing import ScriptedAnswer, ScriptedTransport
 from coterie.types import Label, Principal
 

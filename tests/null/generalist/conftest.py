@@ -9,8 +9,7 @@ import pytest
 
 from coterie.config.file import OpenAIModel
 from coterie.config.operation import GeneralistSection
-from coterie.generalist.attempts import CandidateModel
-from coterie.generalist.generalist import PromptedGeneralist
+from coterie.generalist.generalist import CandidateModel, PromptedGeneralist
 from coterie.types import Delta, Label, Output, Prompt
 
 MODEL = OpenAIModel(engine="openai", base_url="https://llm.example/v1", name="large-1")

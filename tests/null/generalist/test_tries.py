@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from coterie.errors import ConfigError, EgressRefused, EngineBroken, EngineUnavailable, Overloaded, TooLong
-from coterie.generalist.attempts import ModelReply, Tries
+from coterie.generalist.generalist import ModelReply, Tries
 from coterie.testing import ScriptedEngine
 from coterie.types import SYSTEM, Delta, Failure, Label, Message, Output, Prompt, Usage, Verdict, worded
 

@@ -14,8 +14,7 @@ import pytest
 
 from coterie.config.file import AuditSection
 from coterie.errors import AuditError, ConfigError, Overloaded
-from coterie.governance.audit import AuditLog, attests, open_audit
-from coterie.governance.audit_events import LogPosition, read_entry
+from coterie.governance.audit import AuditLog, LogPosition, attests, open_audit, read_entry
 from coterie.governance.audit_verification import verify_audit
 from coterie.registry.signature import open_signer, write_key
 from coterie.types import AuditEvent

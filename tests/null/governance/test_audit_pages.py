@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.governance.audit_events import START, write_line
+from coterie.governance.audit import START, write_line
 from coterie.governance.audit_verification import read_page
 
 

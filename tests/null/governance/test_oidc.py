@@ -13,8 +13,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.testclient import TestClient
 
 from coterie.config.operation import OidcSection
+from coterie.console.app import START, oidc_routes
 from coterie.errors import InputError, SetupError
-from coterie.gateway.oidc import START, oidc_routes
 from coterie.governance.keys import KeyRing
 from coterie.governance.oidc import OidcSignIn
 

@@ -8,7 +8,7 @@ import pytest
 
 from coterie.assembly import open_models
 from coterie.config.file import _ENGINES, ModelEntry, RemoteModel, parse_config
-from coterie.engines.contract import ENGINE_TYPES, EngineType, local_type
+from coterie.engines.kinds import ENGINE_TYPES, EngineType, local_type
 from coterie.errors import ConfigError, EgressRefused
 from coterie.testing import ScriptedEngine
 from coterie.types import SYSTEM, Label, Message, Output, Prompt

@@ -18,8 +18,7 @@ from coterie.config.file import OpenAIModel
 from coterie.config.operation import GeneralistSection
 from coterie.errors import AuditError, EngineRejected, EngineUnavailable
 from coterie.generalist.generalist import PromptedGeneralist
-from coterie.governance.audit import AuditLog
-from coterie.governance.audit_events import read_entry
+from coterie.governance.audit import AuditLog, read_entry
 from coterie.governance.audit_verification import verify_audit
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.testing import FakeOpenAIServer, ServerReply

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coterie.knowledge.chunking import chunk
+from coterie.knowledge.documents import chunk
 from coterie.knowledge.parsed import Heading, Parsed
 from coterie.text.segmentation import sentences
 

@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from coterie.errors import DataError
-from coterie.knowledge.evaluation import evaluate, ndcg, read_judgements, read_queries
+from coterie.knowledge.sources import evaluate, ndcg, read_judgements, read_queries
 from coterie.types import Label
 
 

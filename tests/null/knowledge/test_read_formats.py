@@ -5,9 +5,8 @@ import zipfile
 
 import pytest
 
-from coterie.knowledge.parse_docx import Level, Numbered, Numbers, parse_docx
-from coterie.knowledge.parse_html import parse_html
-from coterie.knowledge.parse_text import decode, parse_csv, parse_markdown, parse_rst
+from coterie.knowledge.parse_office import Level, Numbered, Numbers, parse_docx
+from coterie.knowledge.parse_text import decode, parse_csv, parse_html, parse_markdown, parse_rst
 from coterie.knowledge.parsed import Unreadable
 
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"

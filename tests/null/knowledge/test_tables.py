@@ -11,14 +11,11 @@ import pytest
 from fpdf import FPDF
 from pptx.util import Inches
 
-from coterie.knowledge.chunking import chunk
-from coterie.knowledge.parse_docx import parse_docx
-from coterie.knowledge.parse_html import parse_html
-from coterie.knowledge.parse_office import parse_pptx, parse_xlsx
+from coterie.knowledge.documents import chunk
+from coterie.knowledge.parse_office import parse_docx, parse_pptx, parse_xlsx
 from coterie.knowledge.parse_pdf import parse_pdf
-from coterie.knowledge.parse_text import parse_csv, parse_markdown
-from coterie.knowledge.parsed import Unreadable
-from coterie.knowledge.tables import Grid
+from coterie.knowledge.parse_text import parse_csv, parse_html, parse_markdown
+from coterie.knowledge.parsed import Grid, Unreadable
 
 PRICES = [["Tarif", "Erwachsene", "Kinder"], ["Tageskarte", "6,50 €", "3,50 €"], ["Abendkarte", "4,00 €", ""]]
 GROUPS = [["Zone", "Adultes", "", "Enfants", ""], ["", "jour", "nuit", "jour", "nuit"], ["Nord", "5", "6", "2", "3"]]

@@ -7,8 +7,7 @@ import pytest
 from coterie.config.specialists import make_section
 from coterie.errors import DataError
 from coterie.learning.dataset import Row
-from coterie.tasks.answer.metrics import holds_answer, judge, with_quotes
-from coterie.tasks.answer.rows import read_rows
+from coterie.tasks.answer.rows import holds_answer, judge, read_rows, with_quotes
 from coterie.testing import make_finding
 from coterie.types import Citation, Finding, Label
 

@@ -7,11 +7,10 @@ import pytest
 
 from coterie.errors import EngineTimeout
 from coterie.learning.dataset import Row
-from coterie.learning.evaluation import Confusion
+from coterie.learning.evaluation import Confusion, judge_labels
 from coterie.learning.measure import AT_ONCE, evaluate
-from coterie.tasks.classify.metrics import judge
-from coterie.tasks.generate.metrics import judge as judge_texts
-from coterie.tasks.score.metrics import judge as judge_scores
+from coterie.tasks.generate.rows import judge as judge_texts
+from coterie.tasks.score.rows import judge as judge_scores
 from coterie.testing import make_finding
 from coterie.types import ContextView, Finding, SpecialistCard
 
@@ -73,7 +72,7 @@ async def test_the_figures_of_a_classifier():
     assert report.ece == pytest.approx((0.1 + 1.2 + 0.6) / 4)
     assert report.confusions == (Confusion(label="card", predicted="loan", count=2),)
     assert sum(seen) == 6
-    assert report == judge(rows, findings)
+    assert report == judge_labels(rows, findings)
 
 
 async def test_json_has_the_promised_shape():
@@ -94,12 +93,12 @@ def test_the_in_scope_score_tells_scope_when_there_is_one():
     rows = [Row(text="", labels=("a",)), Row(text="")]
     findings = [finding("a", confidence=0.2, in_scope=5.0), finding("a", confidence=0.9, in_scope=-3.0)]
 
-    assert judge(rows, findings).oos_auroc == 1
+    assert judge_labels(rows, findings).oos_auroc == 1
 
 
 def test_only_rows_out_of_scope():
     """Without a labelled row there is no accuracy, and none is made up."""
-    report = judge([Row(text="a"), Row(text="b")], [finding("x"), finding(None, accepted=False)])
+    report = judge_labels([Row(text="a"), Row(text="b")], [finding("x"), finding(None, accepted=False)])
 
     assert (report.accuracy, report.macro_f1, report.coverage, report.ece, report.oos_auroc) == (None,) * 5
     assert (report.oos_recall, report.joint_accuracy) == (0.5, 0.5)
@@ -107,7 +106,7 @@ def test_only_rows_out_of_scope():
 
 def test_nothing_accepted():
     """The accuracy of no answer is unknown."""
-    report = judge([Row(text="a", labels=("x",))], [finding("x", accepted=False)])
+    report = judge_labels([Row(text="a", labels=("x",))], [finding("x", accepted=False)])
 
     assert report.accepted_accuracy is None
     assert (report.accuracy, report.coverage, report.joint_accuracy) == (1, 0, 0)
@@ -115,12 +114,12 @@ def test_nothing_accepted():
 
 def test_no_rows():
     """An empty file has no figures."""
-    assert judge([], []).to_json()["accuracy"] is None
+    assert judge_labels([], []).to_json()["accuracy"] is None
 
 
 def test_a_missing_value_is_a_miss():
     """A finding without a value is wrong, and no label of its own."""
-    report = judge([Row(text="a", labels=("x",))] * 2, [finding("x"), finding(None, accepted=False)])
+    report = judge_labels([Row(text="a", labels=("x",))] * 2, [finding("x"), finding(None, accepted=False)])
 
     assert report.accuracy == 0.5
     assert report.macro_f1 == pytest.approx(2 / 3)
@@ -130,7 +129,7 @@ def test_a_missing_value_is_a_miss():
 def test_one_of_a_rows_labels_is_enough_for_a_single_label():
     """Where a row has several right labels, a specialist that names one of them is right."""
     rows = [Row(text="a", labels=("x", "y")), Row(text="b", labels=("x",))]
-    report = judge(rows, [finding("y"), finding("y")])
+    report = judge_labels(rows, [finding("y"), finding("y")])
 
     assert report.accuracy == 0.5
 
@@ -138,7 +137,7 @@ def test_one_of_a_rows_labels_is_enough_for_a_single_label():
 def test_label_sets_must_be_right_as_a_whole():
     """Of several labels all must be right; F1 is over labels, and an empty set is silence."""
     rows = [Row(text="a", labels=("x", "y")), Row(text="b", labels=("x",)), Row(text="c")]
-    report = judge(rows, [finding(("y", "x")), finding(("x", "z")), finding(())])
+    report = judge_labels(rows, [finding(("y", "x")), finding(("x", "z")), finding(())])
 
     assert report.accuracy == 0.5
     assert report.micro_f1 == pytest.approx(6 / 7)
@@ -195,8 +194,8 @@ def test_rows_that_were_cut_are_counted():
     cut = replace(finding("card"), truncated=True)
     rows = [Row(text="a", labels=("card",))] * 3
 
-    assert judge(rows, [cut, finding("card"), cut]).truncated == 2
-    assert judge(rows, [finding("card")] * 3).to_json()["truncated"] == 0
+    assert judge_labels(rows, [cut, finding("card"), cut]).truncated == 2
+    assert judge_labels(rows, [finding("card")] * 3).to_json()["truncated"] == 0
 
 
 async def test_vectors_of_cut_texts():

@@ -3,7 +3,7 @@
 import pytest
 
 from coterie.learning.dataset import FieldSpan, Row, Stated
-from coterie.tasks.extract.metrics import field_cases, is_right, judge, judge_fields
+from coterie.tasks.extract.rows import field_cases, is_right, judge, judge_fields
 from coterie.types import Field, Finding, worded
 
 TEXT = "Acme Inc. and Bolt LLC agree on May 8, 2014 under the laws of Ohio."

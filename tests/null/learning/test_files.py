@@ -164,7 +164,7 @@ def test_deeply_nested_json_is_refused(read):
 
 def test_endless_lines_are_refused(read, monkeypatch):
     """A line over the limit is not read to its end."""
-    monkeypatch.setattr("coterie.learning.files.LONGEST_LINE", 1024 * 1024)
+    monkeypatch.setattr("coterie.learning.reading.LONGEST_LINE", 1024 * 1024)
     message = refusal(read, b"text,label\n" + b"x" * (2 * 1024 * 1024))
 
     assert "line 2 is longer than 1 MiB" in message

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta, binom
 
-from coterie.learning.threshold import accept_threshold
+from coterie.learning.calibration import accept_threshold
 
 SPLITS = 200
 MOST = int(binom.ppf(0.999, SPLITS, 0.05))

@@ -6,7 +6,8 @@ from scipy import special
 from scipy.special import bdtr, bdtrc
 from sklearn import metrics as reference
 
-from coterie.learning.metrics import (
+from coterie.learning.calibration import expit, logit, logsumexp
+from coterie.learning.evaluation import (
     Interval,
     auc_interval,
     auroc,
@@ -22,7 +23,6 @@ from coterie.learning.metrics import (
     score_interval,
     unseen,
 )
-from coterie.learning.numerics import expit, logit, logsumexp
 
 PAIRS = st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("abcdef")), min_size=1, max_size=60)
 SCORED = st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=60)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.learning.metrics import rouge_l, token_f1
+from coterie.learning.evaluation import rouge_l, token_f1
 
 WORDS = st.lists(st.sampled_from("abc"), max_size=7)
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from coterie.learning.calibration import fit_pool
-from coterie.learning.numerics import softmax
+from coterie.learning.calibration import fit_pool, softmax
 
 
 def data(n: int = 600, labels: int = 4):

@@ -13,8 +13,8 @@ from coterie.learning.calibration import (
     fit_temperature,
     raise_confidence,
     sigmoid,
+    softmax,
 )
-from coterie.learning.numerics import softmax
 
 
 def labels_from(logits, random):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from coterie.learning.metrics import interval_drop, pack, paired_drop, slice_labels, unpack, worse
+from coterie.learning.evaluation import interval_drop, pack, paired_drop, slice_labels, unpack, worse
 
 
 @pytest.mark.parametrize(("lost", "won"), [(1, 0), (5, 0), (10, 2), (30, 30), (2, 10), (400, 330)])

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import binom
 
 from coterie.errors import DataError
-from coterie.learning.threshold import accept_threshold
+from coterie.learning.calibration import accept_threshold
 
 SPLITS = 400
 RISK = 0.05

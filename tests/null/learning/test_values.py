@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.learning.values import find_values, normalise_value
+from coterie.text.values import find_values, normalise_value
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,7 @@ from coterie.config.file import OpenAIModel
 from coterie.config.operation import BudgetSection, GeneralistSection
 from coterie.errors import CoterieError, EngineBroken, InputError
 from coterie.generalist.generalist import PromptedGeneralist
-from coterie.governance.audit import AuditLog
-from coterie.governance.audit_events import audit_feedback
+from coterie.governance.audit import AuditLog, audit_feedback
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.limits.limits import StoredLimits
 from coterie.store.sqlite import SQLiteStore

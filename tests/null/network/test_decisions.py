@@ -9,8 +9,8 @@ import pytest
 
 from coterie.config.file import DecisionModel
 from coterie.config.operation import BudgetSection, DecisionsSection, GeneralistSection
+from coterie.decisions.deciding import RemoteAnswerer
 from coterie.decisions.questions import request_about
-from coterie.decisions.zero_shot import RemoteAnswerer
 from coterie.errors import AuditError, BudgetExceeded, InputError
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate

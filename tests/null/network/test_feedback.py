@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from coterie.errors import InputError
-from coterie.network.settlement import check_value
+from coterie.network.stages import check_value
 from coterie.types import Feedback
 
 TRACE = SimpleNamespace(findings=[SimpleNamespace(specialist="triage"), SimpleNamespace(specialist="clauses")])

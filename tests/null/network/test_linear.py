@@ -9,19 +9,18 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from coterie.context.followups import turns_of
-from coterie.engines.features import word_ngrams
+from coterie.context import turns_of
+from coterie.engines.linear import word_ngrams
 from coterie.errors import InputError
 from coterie.governance.disguise import Undisguisable, disguise
 from coterie.governance.injection import orders_in
 from coterie.governance.pseudonyms import SessionPseudonyms
 from coterie.network.admission import _history
 from coterie.privacy.detection import Kind
+from coterie.privacy.identifiers import find_long_secrets
 from coterie.privacy.patterns import PatternDetector
-from coterie.privacy.secrets import find_long_secrets
 from coterie.routing.plan import MOST_COLUMNS, check_columns, split_columns
-from coterie.routing.reading import RequestReader, Spelling
-from coterie.routing.router import _window
+from coterie.routing.router import RequestReader, Spelling, _window
 from coterie.routing.splitting import propose_clearest
 from coterie.runtime.concurrency import AT_ONCE, Abandoned, aside, still_wanted
 from coterie.tasks.pairs.model import split_clauses

@@ -8,16 +8,16 @@ import pytest
 from coterie.config.file import OpenAIModel
 from coterie.errors import InputError
 from coterie.limits.limits import StoredLimits, open_limits
-from coterie.policy.acceptance import CalibrationOutcomes
-from coterie.policy.cost_quality import (
+from coterie.policy import (
     Aim,
     Attempt,
+    CalibrationOutcomes,
     CostQualityPolicy,
     RecordedOutcome,
     RecordedOutcomes,
     generalist_by_domain,
 )
-from coterie.specialists.acceptance import Acceptance
+from coterie.specialists import Acceptance
 from coterie.types import Finding, Message, Output, Prompt, Request, Usage
 
 from .conftest import Says

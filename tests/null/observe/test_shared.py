@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.mmap_dict import MmapedDict
 
 from coterie.errors import SetupError
-from coterie.observe.shared import make_folder, release, reserve
+from coterie.gateway.workers import make_folder, release, reserve
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="several workers need fork")
 
@@ -63,7 +63,7 @@ def test_counts_of_an_ended_worker_stay(tmp_path):
 
 def test_folders_of_the_killed_go(tmp_path):
     """The next server removes them, and leaves those of servers that live."""
-    code = "from pathlib import Path; from coterie.observe.shared import make_folder; "
+    code = "from pathlib import Path; from coterie.gateway.workers import make_folder; "
     code += f"print(make_folder(2, Path({str(tmp_path)!r}))[0].name, flush=True)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     dead = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)

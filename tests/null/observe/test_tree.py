@@ -6,8 +6,8 @@ from decimal import Decimal
 
 from rich.console import Console
 
+from coterie.cli.progress import draw_trace
 from coterie.observe.plain import summarise
-from coterie.observe.tree import draw_trace
 from coterie.types import worded
 
 

@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 
 from coterie.errors import ArtefactRefused
-from coterie.policy.acceptance import CalibrationOutcomes, SpotChecks, collect, dump_checks, is_chosen, load_checks
-from coterie.policy.cost_quality import CostQualityPolicy
+from coterie.policy import (
+    CalibrationOutcomes,
+    CostQualityPolicy,
+    SpotChecks,
+    collect,
+    dump_checks,
+    is_chosen,
+    load_checks,
+)
 from coterie.testing import make_finding, make_trace
 from coterie.types import Feedback
 

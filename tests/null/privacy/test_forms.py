@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coterie.privacy.detection import redact
-from coterie.privacy.forms import find_between
-from coterie.privacy.patterns import PatternDetector
+from coterie.privacy.patterns import PatternDetector, find_between
 from coterie.text.folding import is_ignorable, untagged
 
 VALUES = {

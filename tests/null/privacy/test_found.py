@@ -12,12 +12,19 @@ from hypothesis import strategies as st
 from coterie.config.file import parse_config
 from coterie.config.operation import PrivacySection
 from coterie.errors import ConfigError, DataError, ExtraMissing
-from coterie.privacy.contract import open_detector
-from coterie.privacy.detection import Kind, PersonalData, label_of, least_label, settle
-from coterie.privacy.evaluation import AnnotatedText, measure_detector, read_annotated
+from coterie.privacy.detection import (
+    AnnotatedText,
+    Kind,
+    PersonalData,
+    label_of,
+    least_label,
+    measure_detector,
+    read_annotated,
+    settle,
+)
+from coterie.privacy.kinds import open_detector
 from coterie.privacy.patterns import PatternDetector
-from coterie.privacy.presidio import PresidioDetector
-from coterie.privacy.tagger import NameTagger
+from coterie.privacy.tagger import NameTagger, PresidioDetector
 from coterie.testing import check_detector
 from coterie.types import Label
 

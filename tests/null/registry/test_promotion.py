@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coterie.errors import PromotionRefused
-from coterie.learning.metrics import pack
+from coterie.learning.evaluation import pack
 from coterie.registry.promotion import changed, compare, promote_version
 from coterie.types import Reason
 

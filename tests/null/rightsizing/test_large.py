@@ -6,7 +6,7 @@ import pytest
 
 from coterie.errors import DataError, EngineUnavailable
 from coterie.learning.dataset import Row
-from coterie.learning.progress import Silent
+from coterie.learning.job import Silent
 from coterie.rightsizing.large import (
     HeldOutRows,
     Prices,

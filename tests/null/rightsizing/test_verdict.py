@@ -5,10 +5,9 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from coterie.learning.candidates import Candidate, Figure, RungChoice
 from coterie.learning.dataset import Row
-from coterie.learning.evaluation import Case, Evaluation
-from coterie.learning.metrics import Interval
+from coterie.learning.evaluation import Case, Evaluation, Interval
+from coterie.learning.measure import Candidate, Figure, RungChoice
 from coterie.rightsizing.result import Comparison, LargeRow, Per1000, RungRow, decide
 from coterie.types import worded
 

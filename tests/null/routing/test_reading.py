@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from coterie.routing.reading import RequestReader, SmallTalk
+from coterie.routing.router import RequestReader, SmallTalk
 from coterie.types import Output, Usage
 
 read = RequestReader(["triage", "clauses", "utility"]).read

@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.routing.reading import Spelling
+from coterie.routing.router import Spelling
 
 WORDS = [
     "the",

@@ -10,8 +10,7 @@ import pytest
 
 from coterie.errors import InputError
 from coterie.runtime.codec import from_json, to_json
-from coterie.scale.load import Curve, CurvePoint, RequestCost, expected, interpolate, replicas_for, rising
-from coterie.scale.planning import plan
+from coterie.scale.planning import Curve, CurvePoint, RequestCost, expected, interpolate, plan, replicas_for, rising
 
 
 def point(rate: float, p95: float, *, apart: float = 1.0) -> CurvePoint:

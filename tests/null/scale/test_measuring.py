@@ -12,8 +12,19 @@ from starlette.testclient import TestClient
 from coterie.config.file import parse_config
 from coterie.errors import InputError
 from coterie.scale.application import NetworkApplication
-from coterie.scale.load import Curve, LoadStep, run_open_loop
-from coterie.scale.planning import Measurement, Replica, draw_texts, kept_up, load_curves, not_asked, read_texts, save
+from coterie.scale.planning import (
+    Curve,
+    LoadStep,
+    Measurement,
+    Replica,
+    draw_texts,
+    kept_up,
+    load_curves,
+    not_asked,
+    read_texts,
+    run_open_loop,
+    save,
+)
 from coterie.types import Ledger, LedgerRow
 from tests.null.gateway.conftest import network  # noqa: F401 - a fixture
 

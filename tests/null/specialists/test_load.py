@@ -9,18 +9,25 @@ import pytest
 from safetensors.numpy import save
 
 from coterie.config.specialists import make_section
-from coterie.engines.features import ColumnBins, TableHead, fit_ngrams
-from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE, LinearEngine, TextHead, dump_head
+from coterie.engines.linear import (
+    ARRAYS_FILE,
+    MODEL_FILE,
+    ColumnBins,
+    LinearEngine,
+    TableHead,
+    TextHead,
+    dump_head,
+    fit_ngrams,
+)
 from coterie.engines.linear import NgramBlock as Block
 from coterie.errors import ArtefactRefused, ConfigError, TooLong
 from coterie.learning.scope import Neighbours, ScopeScore
 from coterie.registry.version import Version
 from coterie.runtime.codec import to_json
-from coterie.specialists.acceptance import Acceptance
-from coterie.specialists.artefacts import ADAPTER_FILE, Prompting, base_of
+from coterie.specialists import ADAPTER_FILE, Acceptance, Prompting, base_of
 from coterie.tasks.classify.model import ClassifySpecialist
-from coterie.tasks.loading import load_specialist
 from coterie.tasks.score.model import ScoreSpecialist, TextModel, text_files
+from coterie.tasks.versions import load_specialist
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
 from coterie.types import ContextView, Output, SpecialistCard, Task
 

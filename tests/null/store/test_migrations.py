@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from coterie.errors import StoreError
-from coterie.store.connection import APPLICATION_ID, MIGRATIONS, STEPS, connect, explain, migrate
-from coterie.store.sqlite import SQLiteStore
+from coterie.store.sqlite import APPLICATION_ID, MIGRATIONS, STEPS, SQLiteStore, connect, explain, migrate
 
 from .conftest import settlement
 
@@ -153,7 +152,7 @@ def test_failed_step_leaves_the_schema_it_began_with(path, monkeypatch):
         raise RuntimeError("step")
 
     at_version(path, 1)
-    monkeypatch.setattr("coterie.store.connection.MIGRATIONS", (*MIGRATIONS, m003_breaks))
+    monkeypatch.setattr("coterie.store.sqlite.MIGRATIONS", (*MIGRATIONS, m003_breaks))
     with closing(connect(path, 1.0)) as connection:
         with pytest.raises(RuntimeError, match="step"):
             migrate(connection)

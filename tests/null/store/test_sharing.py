@@ -7,8 +7,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from coterie.store.connection import connect
-from coterie.store.sqlite import SQLiteStore
+from coterie.store.sqlite import SQLiteStore, connect
 
 from .conftest import ENTRIES, settlement
 from .test_faults import kill_after, start
@@ -92,7 +91,7 @@ import asyncio, sys
 sys.path[:0] = {sys.path!r}
 from pathlib import Path
 from coterie.store.sqlite import SQLiteStore
-from coterie.store.connection import connect
+from coterie.store.sqlite import connect
 asyncio.run(SQLiteStore.open(Path({str(path)!r}), session_days=1.0, keep_content=False))
 """
     done = subprocess.run([sys.executable, "-c", code], timeout=120, capture_output=True, check=False)

@@ -318,7 +318,7 @@ async def test_brought_to_the_disk(path, clock, monkeypatch, seconds):
     def sync(number):
         synced.set()
 
-    monkeypatch.setattr("coterie.store.connection.os.fsync", sync)
+    monkeypatch.setattr("coterie.store.sqlite.os.fsync", sync)
     store = await SQLiteStore.open(path, session_days=1.0, keep_content=False, clock=clock, sync_seconds=seconds)
     modes = []
     await store._writer.run(lambda connection: modes.extend(connection.execute("PRAGMA synchronous").fetchone()))
@@ -339,7 +339,7 @@ async def test_no_commit_waits_for_the_disk(path, clock, monkeypatch):
         begun.set()
         assert go_on.wait(120)
 
-    monkeypatch.setattr("coterie.store.connection.os.fsync", sync)
+    monkeypatch.setattr("coterie.store.sqlite.os.fsync", sync)
     store = await SQLiteStore.open(path, session_days=1.0, keep_content=False, clock=clock, sync_seconds=0.01)
     await store.settle(settlement("t1"))
     assert await asyncio.to_thread(begun.wait, 120)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from coterie.errors import StoreUnavailable
-from coterie.store.threads import WriteThread
+from coterie.store.statements import WriteThread
 
 
 class Connection:

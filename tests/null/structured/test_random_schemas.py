@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from coterie.structured.functions import ROOM
 from coterie.structured.schema import FORMATS as HELD
-from coterie.structured.schema import decodable, read_answer, read_schema
+from coterie.structured.schema import ROOM, decodable, read_answer, read_schema
 
 draw = runpy.run_path(str(Path(__file__).parents[3] / "benchmarks" / "structured" / "draw.py"))["schema"]
 WRITTEN = {

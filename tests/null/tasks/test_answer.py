@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from coterie.errors import EgressRefused
-from coterie.specialists.acceptance import Acceptance
+from coterie.specialists import Acceptance
 from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.model import NOT_STATED, AnswerSpecialist, Thresholds, load_answer, passages_of
 from coterie.tasks.answer.reader import AnswerReader
 from coterie.tasks.answer.scoring import OUTCOME
-from coterie.tasks.answer.writing import AnswerWriter
+from coterie.tasks.answer.support import AnswerWriter
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
 from coterie.types import ContextView, Entry, Fact, Label, Passage, SpecialistCard, Task, Verdict, worded
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from coterie.tasks.answer.cells import akin, asked_cells, asks_for_another, look_up, named, other_number, ranges_of
+from coterie.tasks.answer.features import cut_passages
 from coterie.tasks.answer.model import _missing
 from coterie.tasks.answer.reader import survey
-from coterie.tasks.answer.sentences import cut_passages
 from coterie.types import ContextView, Entry, Label, Passage, Reason, Task
 
 from .test_answer import specialist

@@ -7,7 +7,7 @@ import pytest
 
 from coterie.engines.reading import bundled_reader
 from coterie.errors import EgressRefused, EngineUnavailable
-from coterie.specialists.acceptance import Acceptance
+from coterie.specialists import Acceptance
 from coterie.tasks.answer.choosing import (
     NONE,
     SHOWN,
@@ -23,7 +23,7 @@ from coterie.tasks.answer.choosing import (
     with_bonus,
 )
 from coterie.tasks.answer.default import load_defaults
-from coterie.tasks.answer.fit_choosing import AskedQuestion, asked_questions, fit_choosing, met, outcome
+from coterie.tasks.answer.fit import AskedQuestion, asked_questions, fit_choosing, met, outcome
 from coterie.tasks.answer.model import NOT_STATED, AnswerSpecialist, Thresholds
 from coterie.tasks.answer.reader import survey
 from coterie.tasks.answer.rereading import JUDGED, LOOKED, Rereading

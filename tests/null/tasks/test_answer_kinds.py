@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from coterie.tasks.answer.default import load_defaults
-from coterie.tasks.answer.features import LEXICAL, WHOLE
+from coterie.tasks.answer.features import LEXICAL, WHOLE, cut_passages
 from coterie.tasks.answer.reader import borne_by, cite, spoken, survey
-from coterie.tasks.answer.sentences import cut_passages
 from coterie.types import Label, Passage
 
 

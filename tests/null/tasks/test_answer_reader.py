@@ -130,7 +130,7 @@ def test_a_damaged_description_is_refused(change):
 
 def expert_of_laws(question):
     """One expert, of this question: it expects the word "governed"."""
-    from coterie.engines.features import fit_ngrams
+    from coterie.engines.linear import fit_ngrams
 
     ngrams = fit_ngrams(["governed", "other"], unit="word", shortest=1, longest=1, at_least=1, at_most=10)
     weights = np.array([[9.0 if term == "governed" else 0.0] for term in ngrams.terms])
@@ -232,7 +232,7 @@ def test_where_answers_stand_counts():
 
 def test_experts_of_unknown_kinds_are_refused():
     """Questions that belong to kinds without an expert are a damaged file."""
-    from coterie.engines.features import fit_ngrams
+    from coterie.engines.linear import fit_ngrams
 
     ngrams = fit_ngrams(["a b", "a c"], unit="word", shortest=1, longest=1, at_least=1, at_most=10)
     experts = Experts(

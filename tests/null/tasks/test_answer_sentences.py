@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.tasks.answer.features import LEXICAL
+from coterie.tasks.answer.features import LEXICAL, cut_passages
 from coterie.tasks.answer.reader import cite, survey
-from coterie.tasks.answer.sentences import cut_passages
 from coterie.types import Label, Passage
 
 TEXT = """# Fees

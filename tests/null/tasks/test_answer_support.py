@@ -2,7 +2,7 @@
 
 import pytest
 
-from coterie.engines.statements import StatementVerdict
+from coterie.engines.reading import StatementVerdict
 from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.support import StatementLine, Support, SupportVerdict, value_astray
 

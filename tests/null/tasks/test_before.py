@@ -11,7 +11,7 @@ import pytest
 
 from coterie.config.file import load_config
 from coterie.registry.registry import open_registry
-from coterie.tasks.loading import load_specialist
+from coterie.tasks.versions import load_specialist
 from coterie.testing import EchoEngine, ScriptedEngine
 from coterie.types import SYSTEM, ContextView, Entry, Fact, Label, Output, Passage, Task, Usage
 

@@ -12,7 +12,7 @@ from coterie.config.specialists import make_section
 from coterie.errors import ArtefactRefused, ConfigError, EngineTimeout, TooLong
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.registry.version import Version
-from coterie.specialists.acceptance import Acceptance
+from coterie.specialists import Acceptance
 from coterie.tasks.classify.prompted import (
     Agreement,
     Demonstrations,
@@ -23,7 +23,7 @@ from coterie.tasks.classify.prompted import (
     read_signs,
     vote,
 )
-from coterie.tasks.loading import load_specialist
+from coterie.tasks.versions import load_specialist
 from coterie.testing import EchoEngine, FakeOpenAIServer, ScriptedEngine, ServerReply
 from coterie.types import ContextView, Label, Output, Reason, SpecialistCard, Task, Usage
 

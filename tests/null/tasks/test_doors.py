@@ -9,11 +9,11 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from coterie.config.file import _CHOICES, parse_config
-from coterie.engines.contract import ENGINE_TYPES
+from coterie.engines.kinds import ENGINE_TYPES
 from coterie.errors import ConfigError
-from coterie.knowledge.contract import INDEX_TYPES
-from coterie.privacy.contract import DETECTOR_TYPES
-from coterie.routing.contract import ROUTER_TYPES
+from coterie.knowledge.kinds import INDEX_TYPES
+from coterie.privacy.kinds import DETECTOR_TYPES
+from coterie.routing.kinds import ROUTER_TYPES
 from coterie.runtime.plugins import PluginGroup
 from coterie.tasks.contract import TASK_TYPES
 

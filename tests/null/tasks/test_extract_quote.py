@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from coterie.runtime.codec import from_json, to_json
-from coterie.tasks.extract.quotes import Quoting, Said, quoted
-from coterie.tasks.extract.ranking import TextRange, TokenizedText
-from coterie.tasks.extract.tagging import FORBIDDEN, stretches, word_features
+from coterie.tasks.extract.extractor import Quoting, Said, quoted
+from coterie.tasks.extract.tagging import FORBIDDEN, TextRange, TokenizedText, stretches, word_features
 
 TEXT = 'Made by "Acme  Inc."\nand Bolt Partners. The law of Ohio\\Utah governs. Goods are checked. Fees are due.'
 SCORES = np.array([[4.0, -3.0], [-2.0, 5.0], [-4.0, -4.0], [-5.0, -5.0]])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import coterie
-from coterie.engines.statements import StatementVerdict, has_checker
+from coterie.engines.reading import StatementVerdict, has_checker
 from coterie.tasks.generate.grounding import DraftModels, SupportedDraft, bundled_models, check_grounding, keys
 from coterie.text.segmentation import SentenceStream, split_sentences
 

@@ -14,10 +14,10 @@ from coterie.config.specialists import make_section
 from coterie.errors import ArtefactRefused, TooLong
 from coterie.protocols import SpeakingSpecialist
 from coterie.registry.version import Version
-from coterie.specialists.acceptance import Acceptance
+from coterie.specialists import Acceptance
 from coterie.tasks.classify.prompted import Agreement
 from coterie.tasks.generate.model import WriteSpecialist, Writing, thin_out
-from coterie.tasks.loading import load_specialist
+from coterie.tasks.versions import load_specialist
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
 from coterie.types import ContextView, Label, Output, SpecialistCard, Task, Usage
 

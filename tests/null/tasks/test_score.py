@@ -6,9 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from coterie.engines.features import ColumnBins, TableHead
-from coterie.engines.linear import LinearEngine
-from coterie.specialists.acceptance import Acceptance
+from coterie.engines.linear import ColumnBins, LinearEngine, TableHead
+from coterie.specialists import Acceptance
 from coterie.tasks.score.model import ScoreSpecialist, TextModel
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
 from coterie.types import ContextView, Output, Reason, SpecialistCard, Task

@@ -9,10 +9,9 @@ import pytest
 
 from coterie.config.specialists import make_section
 from coterie.errors import DataError
-from coterie.structured.functions import function_of
-from coterie.tasks.tools.metrics import judge
+from coterie.structured.schema import function_of
 from coterie.tasks.tools.model import ToolsSpecialist, arguments_of, halves, in_words, left_over, values_said
-from coterie.tasks.tools.rows import read_rows
+from coterie.tasks.tools.rows import judge, read_rows
 from coterie.tasks.tools.section import NO_FUNCTION
 from coterie.testing import make_finding
 from coterie.types import ContextView, Field, Finding, Message, SpecialistCard, Task, Tools, worded

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from coterie.text.language import LONGEST, NgramAutomaton, base, detect, is_english, language_of
-from coterie.text.words import count_negations, terms
+from coterie.text.segmentation import count_negations, terms
 
 SENTENCES = {
     "en": "How do I reset my PIN?",

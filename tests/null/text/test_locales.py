@@ -9,11 +9,9 @@ from babel.numbers import format_compact_currency, format_currency, format_decim
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from coterie.learning.values import normalise_value
-from coterie.text.dates import find_dates
-from coterie.text.locales import months
-from coterie.text.money import find_money
+from coterie.text.language import months
 from coterie.text.numerals import find_numbers
+from coterie.text.values import find_dates, find_money, normalise_value
 
 _LOCALES = """
 en en_US en_GB en_AU en_CA en_IN en_ZA de de_AT de_CH fr fr_CA fr_CH es es_MX es_AR pt pt_PT it it_CH nl nl_BE ja sv da

@@ -2,9 +2,8 @@
 
 import pytest
 
-from coterie.text.dates import find_dates, find_durations
-from coterie.text.money import find_money
 from coterie.text.numerals import find_numerals
+from coterie.text.values import find_dates, find_durations, find_money
 
 
 @pytest.mark.parametrize(

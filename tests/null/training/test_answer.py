@@ -14,22 +14,21 @@ import pytest
 
 from coterie.config.file import load_config
 from coterie.errors import DataError, NotIndexed
+from coterie.learning.calibration import accept_threshold, met_from
 from coterie.learning.dataset import Row
-from coterie.learning.threshold import accept_threshold, met_from
 from coterie.registry.registry import open_registry
 from coterie.registry.version import Version
 from coterie.routing.profile import PROFILE_FILE, Profile
 from coterie.tasks.answer.default import load_defaults
-from coterie.tasks.answer.fit import _Fit, _shown
-from coterie.tasks.answer.fit_choosing import asked_questions
+from coterie.tasks.answer.fit import _Fit, _shown, asked_questions
 from coterie.tasks.answer.fit_scoring import _beside, _usual, _Work, gather_corpus
-from coterie.tasks.answer.metrics import look_up_with
 from coterie.tasks.answer.model import AnswerSpecialist
 from coterie.tasks.answer.reader import AnswerReader
+from coterie.tasks.answer.rows import look_up_with
 from coterie.tasks.answer.scoring import OUTCOME, ExpertGate
-from coterie.tasks.loading import load_specialist
+from coterie.tasks.versions import load_specialist
 from coterie.testing import FakeRetriever, ScriptedEngine, ServerReply
-from coterie.training.train import train
+from coterie.training import train
 from coterie.types import ContextView, Entry, Label, Passage, Task
 
 ASKED = {

@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from coterie.learning.candidates import Candidate, Figure, choose, expected_gain, floor_of, why_floor
-from coterie.learning.evaluation import Evaluation
-from coterie.learning.metrics import Interval
+from coterie.learning.evaluation import Evaluation, Interval
+from coterie.learning.measure import Candidate, Figure, choose, expected_gain, floor_of, why_floor
 from coterie.types import Reason
 
 NOTHING = Evaluation(

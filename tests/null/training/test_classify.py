@@ -9,11 +9,11 @@ import pytest
 
 from coterie.config.specialists import make_section
 from coterie.errors import DataError
-from coterie.learning import kernel
-from coterie.learning.examples import TextExamples
+from coterie.learning import fitting
+from coterie.learning.fitting import TextExamples
 from coterie.registry.registry import Registry
 from coterie.tasks.classify import fit as _classify
-from coterie.tasks.loading import load_specialist
+from coterie.tasks.versions import load_specialist
 from coterie.types import ContextView, Task
 
 CLASSIFY = {"task": "classify"}
@@ -229,9 +229,9 @@ def test_one_fit_says_what_a_fit_for_each_fold_says(monkeypatch):
     folds = random.integers(0, 15, 90)
     examples = TextExamples(texts=[""] * 90, hot=hot, several=False, folds=folds, seed=0)
 
-    at_once = kernel.fit_kernel(vectors, examples, names=names)
-    monkeypatch.setattr(kernel, "_FEW_TO_A_LANDMARK", 0)
-    one_by_one = kernel.fit_kernel(vectors, examples, names=names)
+    at_once = fitting.fit_kernel(vectors, examples, names=names)
+    monkeypatch.setattr(fitting, "_FEW_TO_A_LANDMARK", 0)
+    one_by_one = fitting.fit_kernel(vectors, examples, names=names)
 
     np.testing.assert_allclose(at_once.out_of_fold, one_by_one.out_of_fold, atol=1e-9)
     assert at_once.ridge == one_by_one.ridge

@@ -9,11 +9,19 @@ import pytest
 from scipy.sparse import csr_matrix
 from scipy.special import expit
 
-from coterie.learning.metrics import ece
+from coterie.learning.evaluation import ece
 from coterie.tasks.extract.extractor import SIGNS, Calibrator, FieldModel, Statement
 from coterie.tasks.extract.fit_tagging import JudgedStatements, fit_calibrator, fit_weigher
-from coterie.tasks.extract.ranking import TokenizedText
-from coterie.tasks.extract.tagging import EVIDENCE, CandidateSpan, _allowed, _expectations, _Steps, fit_chain, stretches
+from coterie.tasks.extract.tagging import (
+    EVIDENCE,
+    CandidateSpan,
+    TokenizedText,
+    _allowed,
+    _expectations,
+    _Steps,
+    fit_chain,
+    stretches,
+)
 
 TEXT = "Ohio law and Utah law and the laws of Ohio"
 LAW = FieldModel(name="law", type="choice", choices=("Ohio", "Utah"))

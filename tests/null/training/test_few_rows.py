@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from coterie.config.specialists import make_section
-from coterie.learning.candidates import Answered, Candidate, Figure, choose
+from coterie.learning.calibration import RISKS, prior_threshold, provable, showable, warn_silent
 from coterie.learning.dataset import Dataset, Row
-from coterie.learning.evaluation import Evaluation
-from coterie.learning.examples import FOLDS, cut_folds, deal_folds
-from coterie.learning.metrics import Interval
+from coterie.learning.evaluation import Evaluation, Interval
+from coterie.learning.fitting import FOLDS, cut_folds, deal_folds
+from coterie.learning.measure import Answered, Candidate, Figure, choose
 from coterie.learning.splits import pattern_groups
-from coterie.learning.threshold import RISKS, prior_threshold, provable, showable, warn_silent
 from coterie.tasks.contract import task_of
 
 

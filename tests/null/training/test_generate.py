@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from coterie.config.file import parse_config
-from coterie.engines.statements import has_checker
+from coterie.engines.reading import has_checker
 from coterie.errors import DataError
-from coterie.learning.job import Job
-from coterie.learning.progress import Silent
+from coterie.learning.job import Job, Silent
 from coterie.models.catalogue import CATALOGUE
 from coterie.runtime.codec import from_json
 from coterie.tasks.contract import Workplace, read_dataset, task_of

@@ -4,10 +4,8 @@ import numpy as np
 
 from coterie.config.specialists import make_section
 from coterie.learning.dataset import Dataset, Row
-from coterie.learning.examples import FOLDS, TextExamples, cut_folds, deal_folds, text_examples
-from coterie.learning.job import Job
-from coterie.learning.kernel import expected_gain
-from coterie.learning.progress import Silent
+from coterie.learning.fitting import FOLDS, TextExamples, cut_folds, deal_folds, expected_gain, text_examples
+from coterie.learning.job import Job, Silent
 from coterie.tasks.contract import task_of
 
 

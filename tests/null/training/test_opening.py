@@ -17,8 +17,8 @@ from coterie.config.file import load_config, parse_config
 from coterie.errors import ConfigError, NotTrained, UnknownSpecialist
 from coterie.learning.measure import language_warnings
 from coterie.registry.registry import REGISTRY_FOLDER
-from coterie.specialists.on_demand import OnDemand
-from coterie.training.train import train
+from coterie.specialists import OnDemand
+from coterie.training import train
 from coterie.types import Request
 
 SECTION = {"task": "classify", "rungs": ["lexical"], "target_risk": 0.2}
@@ -279,7 +279,7 @@ def test_said_at_opening(half, capsys, command):
 
 CODE = """
 from threadpoolctl import threadpool_info
-from coterie.learning.numerics import one_thread
+from coterie.learning.calibration import one_thread
 with one_thread():
     import coterie.tasks.score.fit
     print(*sorted({(each["internal_api"], each["num_threads"]) for each in threadpool_info()}))

@@ -12,9 +12,9 @@ from coterie.learning.dataset import Row
 from coterie.learning.measure import consult_rows
 from coterie.registry.registry import open_registry
 from coterie.routing.profile import PROFILE_FILE, Profile
-from coterie.tasks.loading import load_specialist
+from coterie.tasks.versions import load_specialist
 from coterie.testing import check_specialist
-from coterie.training.train import train
+from coterie.training import train
 from coterie.types import ContextView, Reason, Request, Task
 
 PAIRS = {

@@ -17,12 +17,11 @@ from coterie.errors import (
     EngineTimeout,
     EngineUnavailable,
 )
-from coterie.learning.asked import KeptAnswers, RememberingEngine
-from coterie.learning.progress import Silent
+from coterie.learning.job import KeptAnswers, RememberingEngine, Silent
 from coterie.registry.registry import Registry
 from coterie.tasks.classify.fit_prompted import balanced, confidences, fit_agreement, sample
 from coterie.testing import ScriptedEngine, ServerReply
-from coterie.training.train import train
+from coterie.training import train
 from coterie.types import Message, Output, Prompt, Request, Usage
 
 MODEL = """

@@ -10,10 +10,10 @@ import pytest
 from coterie.config.file import parse_config
 from coterie.config.specialists import make_section
 from coterie.errors import ArtefactRefused, ConfigError
-from coterie.policy.acceptance import CalibrationOutcomes, RungOutcomes
+from coterie.policy import CalibrationOutcomes, RungOutcomes
 from coterie.registry.registry import Registry
 from coterie.tasks.classify.fit import choose_stop
-from coterie.tasks.loading import load_specialist
+from coterie.tasks.versions import load_specialist
 from coterie.types import AcceptanceOverride, ContextView, Reason, Task, worded
 
 CHAIN = ("lexical", "embedding")

@@ -10,10 +10,10 @@ import pytest
 from coterie.config.specialists import make_section
 from coterie.errors import ConfigError, DataError
 from coterie.registry.registry import Registry
-from coterie.tasks.loading import load_specialist
 from coterie.tasks.score import fit as _score
 from coterie.tasks.score import fit as _scorecard
 from coterie.tasks.score.fit import PROTECTED_WORDS, protected_word
+from coterie.tasks.versions import load_specialist
 from coterie.types import ContextView, Task
 
 SCORE = {"task": "score", "label_column": "default"}

@@ -7,17 +7,15 @@ from coterie.config.file import LlamaModel, OpenAIModel
 from coterie.config.specialists import SpecialistSection, make_section
 from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, ModelMissing
 from coterie.learning.dataset import Dataset, Row
-from coterie.learning.examples import FOLDS, deal_folds, text_examples
-from coterie.learning.job import Job
-from coterie.learning.kernel import hold_out_copies
+from coterie.learning.fitting import FOLDS, deal_folds, hold_out_copies, text_examples
+from coterie.learning.job import Job, Silent
 from coterie.learning.measure import Encoded
-from coterie.learning.progress import Silent
 from coterie.models.catalogue import hash_file
-from coterie.tasks.classify import fit_encoder as tuning
+from coterie.tasks.classify import fit_tuned as tuning
 from coterie.tasks.classify.heads import fit_text
 from coterie.tasks.contract import task_of
 from coterie.testing.fakes import gguf_bytes
-from coterie.training.train import possible_rungs, train_rungs
+from coterie.training import possible_rungs, train_rungs
 from coterie.tuning.base import find_causal_base
 
 DATA = Dataset(

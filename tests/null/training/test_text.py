@@ -5,10 +5,17 @@ import pytest
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.svm import LinearSVC
 
-from coterie.learning.examples import TextExamples
-from coterie.learning.kernel import GAMMA, RIDGES, fit_kernel
-from coterie.learning.progress import Silent
-from coterie.learning.scope_fitting import AXES, fit_neighbours, fit_scope, nearest_out_of_fold
+from coterie.learning.fitting import (
+    AXES,
+    GAMMA,
+    RIDGES,
+    TextExamples,
+    fit_kernel,
+    fit_neighbours,
+    fit_scope,
+    nearest_out_of_fold,
+)
+from coterie.learning.job import Silent
 from coterie.tasks.classify.heads import build_head, fit_lexical, lexical_out_of_fold, ngram_features, ngram_matrix
 from coterie.types import Prompt
 
@@ -148,7 +155,7 @@ def test_scope_looks_along_what_tells_the_labels_apart(texts, encoder):
 
 def test_scope_keeps_so_many_texts(texts, encoder, monkeypatch):
     """Of very many rows some of every label are kept."""
-    monkeypatch.setattr("coterie.learning.scope_fitting.MOST_ROWS", 9)
+    monkeypatch.setattr("coterie.learning.fitting.MOST_ROWS", 9)
     these = examples(texts(labels=3, each=10))
     vectors = encoder.encode(these.texts)
     compared = fit_neighbours(vectors, these)

@@ -10,8 +10,8 @@ from coterie.config.file import load_config
 from coterie.config.specialists import make_section
 from coterie.learning.dataset import Row
 from coterie.registry.registry import open_registry
-from coterie.tasks.loading import load_specialist
 from coterie.tasks.tools.fit import without_value
+from coterie.tasks.versions import load_specialist
 from coterie.types import ContextView, Task
 
 ROOMS = ["kitchen", "hall", "office", "cellar", "attic", "garage"]

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Literal
 
 from coterie.config.file import ModelEntry
-from coterie.engines.contract import EnginePlace, EngineType
+from coterie.engines.kinds import EnginePlace, EngineType
 from coterie.errors import ModelMissing
 from coterie.runtime.cpu import CpuSpan
 from coterie.types import CallContext, Delta, Label, Output, Prompt, Usage

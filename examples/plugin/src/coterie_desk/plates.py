@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from coterie.config.operation import PrivacySection
-from coterie.privacy.contract import DetectorType
 from coterie.privacy.detection import PersonalData, settle
+from coterie.privacy.kinds import DetectorType
 from coterie.privacy.patterns import PatternDetector
 
 PLATE = "VEHICLE_PLATE"

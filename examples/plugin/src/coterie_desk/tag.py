@@ -21,17 +21,14 @@ from pydantic import Field
 from sklearn.linear_model import LogisticRegression
 
 from coterie.config.specialists import DataSection
-from coterie.learning import checks
-from coterie.learning.candidates import Candidate, Figure
-from coterie.learning.dataset import Dataset, Row
-from coterie.learning.evaluation import Case, Evaluation, evaluation_of, share
-from coterie.learning.examples import deal_folds
+from coterie.learning.calibration import accept_threshold
+from coterie.learning.dataset import Dataset, Row, empty_texts, repeated, too_few
+from coterie.learning.evaluation import Case, Evaluation, evaluation_of, score_interval, share
+from coterie.learning.fitting import deal_folds
 from coterie.learning.job import Job
-from coterie.learning.measure import Encoded, measure
-from coterie.learning.metrics import score_interval
+from coterie.learning.measure import Candidate, Encoded, Figure, measure
 from coterie.learning.reading import TEXT, RowReader
-from coterie.learning.threshold import accept_threshold
-from coterie.specialists.acceptance import Acceptance, abstention
+from coterie.specialists import Acceptance, abstention
 from coterie.tasks.contract import CardText, Parts, Stored, TaskType
 from coterie.types import CallContext, ContextView, Finding, Reason, SpecialistCard, Task
 
@@ -54,8 +51,8 @@ class TagSection(DataSection):
 class TagReader(RowReader):
     """A text and its tags a row, separated by `|`."""
 
-    problems = (checks.too_few, checks.empty_texts)
-    warnings = (checks.repeated,)
+    problems = (too_few, empty_texts)
+    warnings = (repeated,)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,12 +48,20 @@ from coterie.gateway.work import (
     failing_in_stream,
     idle_options,
 )
-from coterie.governance.audit_events import audit_refusal
-from coterie.network.relaying import RelayAnswer
+from coterie.governance.audit import audit_refusal
+from coterie.network.network import RelayAnswer
 from coterie.observe.plain import TRACE_HEADER, summarise
 from coterie.runtime.codec import replace
-from coterie.structured.functions import ROOM, read_reply, reply_schema, told_of, written_calls
-from coterie.structured.schema import Node, decodable, read_answer
+from coterie.structured.schema import (
+    ROOM,
+    Node,
+    decodable,
+    read_answer,
+    read_reply,
+    reply_schema,
+    told_of,
+    written_calls,
+)
 from coterie.types import Reason, RelayHead, Request
 
 _PATH = "/chat/completions"
@@ -250,6 +258,9 @@ def _choices(body: bytes) -> Iterator[dict[str, Any]]:
     for sent in body.split(b"\n\n"):
         if sent and sent != b"data: [DONE]":
             yield from json.loads(sent.removeprefix(b"data: "))["choices"]
+
+
+# --- `POST /v1/chat/completions` and `/v1/completions`, whole and streamed.
 
 
 def complete_chat(gateway: Gateway, caller: Caller, body: bytes) -> ASGIApp:

@@ -26,7 +26,7 @@ from coterie.gateway.errors import WireError
 from coterie.gateway.openai.translation import ROUTED, model_names, model_view, pinned_specialist
 from coterie.gateway.wire import Wire
 from coterie.gateway.work import AnswerFormat, Gateway, ignored_header, written
-from coterie.network.relaying import RelayAnswer, Relayed, read_body
+from coterie.network.network import RelayAnswer, Relayed, read_body
 from coterie.observe.plain import EGRESS_HEADER, TRACE_HEADER
 from coterie.types import Label, Principal, RelayHead
 
@@ -240,6 +240,9 @@ def _label(headers: Headers) -> Label | None:
 
 def _highest(*labels: Label | None) -> Label | None:
     return max((label for label in labels if label is not None), default=None)
+
+
+# --- `GET /v1/models`: the router, each specialist, and the models that a caller may name.
 
 
 async def list_models(http: HTTPRequest) -> Response:

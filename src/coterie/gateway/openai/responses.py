@@ -507,6 +507,8 @@ class ResponseFormat:
         return f"event: {kind}\n".encode() + b"data: " + encode(body) + b"\n\n"
 
 
+# --- Stored responses: `GET` and `DELETE /v1/responses/{response_id}`, and the items of its input.
+
 _PARAM = "response_id"
 _PAGE, _LONGEST_PAGE = 20, 100
 

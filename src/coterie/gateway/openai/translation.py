@@ -37,8 +37,7 @@ from coterie.gateway.wire import (
 from coterie.gateway.work import FUNCTIONS, ToldAnswer
 from coterie.observe.plain import summarise
 from coterie.runtime.codec import replace
-from coterie.structured.functions import function_of, result_turn, stored_calls
-from coterie.structured.schema import Node, SchemaRefused, read_schema
+from coterie.structured.schema import Node, SchemaRefused, function_of, read_schema, result_turn, stored_calls
 from coterie.types import (
     MOST_CALLS,
     Document,

@@ -19,11 +19,10 @@ from unicodedata import category
 
 import numpy as np
 
-from coterie.tasks.answer.features import cached_terms
-from coterie.tasks.answer.sentences import Sentence
+from coterie.tasks.answer.features import Sentence, cached_terms
 from coterie.text.language import language_of
 from coterie.text.numerals import find_numbers
-from coterie.text.words import marks, numbered, small_words
+from coterie.text.segmentation import marks, numbered, small_words
 
 Pair = tuple[str, str]
 """The name of a column, empty if it has none, and a row's cell."""

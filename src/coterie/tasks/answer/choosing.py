@@ -1,7 +1,7 @@
 """A third look: a larger model sees the likeliest sentences and picks the one that answers, or none.
 
 The pick is combined with the looks before it, by lines that are fitted on public questions of several domains. The same
-model was asked these questions when the specialist was trained (`fit_choosing.py`). A pick can make another sentence
+model was asked these questions when the specialist was trained (`fit.py`). A pick can make another sentence
 the answer, and raise or lower the confidence; the answer is a quotation in any case.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coterie.errors import EngineError, Overloaded, PolicyError, TooLong
-from coterie.learning.numerics import logit
+from coterie.learning.calibration import logit
 from coterie.protocols import Engine
 from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey
 from coterie.tasks.answer.rereading import heading, shown

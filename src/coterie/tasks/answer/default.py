@@ -12,8 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from coterie.engines.reading import has_reader
-from coterie.engines.statements import bundled_checker, checker_sha256
+from coterie.engines.reading import bundled_checker, checker_sha256, has_reader
 from coterie.tasks.answer.reader import AnswerReader
 from coterie.tasks.answer.rereading import Rereading
 from coterie.tasks.answer.scoring import AnswerScorer, LinearScore

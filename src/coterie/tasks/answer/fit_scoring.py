@@ -16,15 +16,14 @@ from scipy.sparse import csr_matrix
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
-from coterie.engines.features import fit_ngrams
+from coterie.engines.linear import fit_ngrams
+from coterie.learning.calibration import accept_threshold
 from coterie.learning.dataset import Row
 from coterie.learning.measure import LookUp
-from coterie.learning.threshold import accept_threshold
 from coterie.tasks.answer.features import ENCODED, LEXICAL, WHOLE, encoded_features
-from coterie.tasks.answer.metrics import holds_answer
 from coterie.tasks.answer.model import passages_of
 from coterie.tasks.answer.reader import MOST_CITED, likely_rows, survey
-from coterie.tasks.answer.rows import TOPIC
+from coterie.tasks.answer.rows import TOPIC, holds_answer
 from coterie.tasks.answer.scoring import (
     KNOWN,
     OUTCOME,
@@ -45,7 +44,7 @@ from coterie.tasks.answer.scoring import (
     place_odds,
     place_of,
 )
-from coterie.text.words import plain
+from coterie.text.segmentation import plain
 from coterie.types import Label, Task
 
 # --- The questions of an `answer` job with the sentences that were found for them: what its scorers are fitted on.

@@ -27,17 +27,25 @@ from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
-from coterie.specialists.acceptance import Acceptance, abstention
-from coterie.specialists.artefacts import model_of
+from coterie.specialists import Acceptance, abstention, model_of
 from coterie.tasks.answer.cells import asks_for_another, named, other_number, own_rows
 from coterie.tasks.answer.choosing import Choosing, SentenceChooser
-from coterie.tasks.answer.contradictions import find_rivals, unopposed, values_of
 from coterie.tasks.answer.default import load_defaults, proven_at
-from coterie.tasks.answer.reader import AnswerReader, AnswerReading, SentenceSurvey, cite, spoken, survey
+from coterie.tasks.answer.features import Sentence
+from coterie.tasks.answer.reader import (
+    AnswerReader,
+    AnswerReading,
+    SentenceSurvey,
+    cite,
+    find_rivals,
+    spoken,
+    survey,
+    unopposed,
+    values_of,
+)
 from coterie.tasks.answer.rereading import PassageReader, Rereading
 from coterie.tasks.answer.section import AnswerSection
-from coterie.tasks.answer.sentences import Sentence
-from coterie.tasks.answer.writing import INSTRUCTION, AnswerWriter, Written
+from coterie.tasks.answer.support import INSTRUCTION, AnswerWriter, Written
 from coterie.tasks.contract import Parts
 from coterie.types import (
     SYSTEM,

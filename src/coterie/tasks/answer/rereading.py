@@ -16,14 +16,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from coterie.engines.reading import PassageRead
-from coterie.learning.numerics import logit, logsumexp
-from coterie.learning.values import typed_spans
+from coterie.learning.calibration import logit, logsumexp
 from coterie.tasks.answer.cells import Pair, is_named, known_by, named, unheard
-from coterie.tasks.answer.contradictions import unopposed, unread_rivals
-from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, chosen
+from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, chosen, unopposed, unread_rivals
 from coterie.tasks.answer.scoring import LinearScore, probability
 from coterie.text.language import language_of
 from coterie.text.segmentation import asks
+from coterie.text.values import typed_spans
 
 MOST_READ = 3
 """Most passages that the model reads."""

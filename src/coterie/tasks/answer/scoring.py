@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from coterie.engines.features import NgramFeatures, stored_array
-from coterie.learning.numerics import expit, logit, logsumexp, softmax
+from coterie.engines.linear import NgramFeatures, stored_array
+from coterie.learning.calibration import expit, logit, logsumexp, softmax
 from coterie.tasks.answer.features import ENCODED, LEXICAL, WHOLE
 
 Floats = np.ndarray

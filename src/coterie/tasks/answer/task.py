@@ -74,14 +74,14 @@ class AnswerTask(TaskType[AnswerSection]):
         self, rows: Sequence[Row], findings: Sequence[Finding], *, section: AnswerSection | None = None, seed: int = 0
     ) -> Evaluation:
         """Return figures over questions."""
-        from coterie.tasks.answer.metrics import judge
+        from coterie.tasks.answer.rows import judge
 
         del section
         return judge(rows, findings, seed=seed)
 
     def cases(self, rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
         """Return a case for every question."""
-        from coterie.tasks.answer.metrics import cases
+        from coterie.tasks.answer.rows import cases
 
         return cases(rows, findings)
 

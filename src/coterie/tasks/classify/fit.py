@@ -1,7 +1,7 @@
 """Training a `classify` specialist: every rung, calibrated on rows it has not seen, measured on held-out rows.
 
 Two guarantees hold, each with 95% confidence. The chain keeps `chain_quality` of what its last rung gets right
-(`coterie.policy.acceptance`). And of what the chain accepts, at most `target_risk` is wrong: for a given stop a
+(`coterie.policy`). And of what the chain accepts, at most `target_risk` is wrong: for a given stop a
 chain is one classifier with one confidence, so its threshold is tested as any classifier's, except that all
 possible stops share the level (Bonferroni); choosing among them costs no confidence then. Most of the level goes
 to the stop that the confidences predict: as in `coterie.learning`, they alone choose it, not what was right.
@@ -17,18 +17,31 @@ import numpy as np
 
 from coterie.engines.linear import LinearEngine, dump_head
 from coterie.learning.calibration import (
+    DELTA,
+    Provable,
     fit_confidence,
     fit_sigmoid_temperature,
     fit_temperature,
+    provable,
     raise_confidence,
     sigmoid,
+    softmax,
 )
-from coterie.learning.candidates import Answered, Candidate
-from coterie.learning.evaluation import Evaluation, label_cases
-from coterie.learning.examples import FOLDS, TextExamples, cut_folds, deal_folds, text_examples
+from coterie.learning.evaluation import Evaluation, bootstrap_mean, judge_labels, label_cases
+from coterie.learning.fitting import (
+    FOLDS,
+    UNSAID,
+    ScopeLine,
+    TextExamples,
+    cut_folds,
+    deal_folds,
+    draw_line,
+    text_examples,
+)
 from coterie.learning.job import Job
-from coterie.learning.kernel import UNSAID
 from coterie.learning.measure import (
+    Answered,
+    Candidate,
     Encoded,
     ask_held_out,
     foreign_languages,
@@ -37,24 +50,18 @@ from coterie.learning.measure import (
     rated,
     window_warnings,
 )
-from coterie.learning.metrics import bootstrap_mean
-from coterie.learning.numerics import softmax
 from coterie.learning.scope import ScopeScore
-from coterie.learning.scope_fitting import ScopeLine, draw_line
-from coterie.learning.threshold import DELTA, Provable, provable
-from coterie.policy.acceptance import STOPS, CalibrationOutcomes, RungOutcomes, promised_stop, shown_stops
-from coterie.specialists.acceptance import Acceptance, ConfidenceLine
-from coterie.specialists.artefacts import own_encoder_files
-from coterie.tasks.classify.chain import ChainRung, ChainSpecialist, chain_files, make_chain
+from coterie.policy import STOPS, CalibrationOutcomes, RungOutcomes, promised_stop, shown_stops
+from coterie.specialists import Acceptance, ConfidenceLine, own_encoder_files
 from coterie.tasks.classify.fit_prompted import train_prompted
 from coterie.tasks.classify.heads import TextFit, fit_text
-from coterie.tasks.classify.metrics import judge
+from coterie.tasks.classify.loading import ChainRung, ChainSpecialist, chain_files, make_chain
 from coterie.tasks.classify.model import ClassifySpecialist
 from coterie.tasks.classify.section import ClassifySection
 from coterie.types import Finding, Reason, Task
 
 if TYPE_CHECKING:
-    from coterie.tasks.classify.fit_slm import SlmFit
+    from coterie.tasks.classify.fit_tuned import SlmFit
 
 _PROMISED, _NONE = 0.7, 0.1
 """Shares of the level for the predicted stop, and for no stop; stricter stops share the rest."""
@@ -123,7 +130,7 @@ def train_rung_chain(job: Job[ClassifySection], made: Sequence[Made]) -> Candida
     specialist = _specialist(job, kept, chosen)
     vectors = next((rung.vectors for rung in kept if rung.vectors is not None), None)
     findings = ask_held_out(job, "chain", specialist, vectors)
-    evaluation = judge(job.held_out.rows, findings)
+    evaluation = judge_labels(job.held_out.rows, findings)
     predicted, targets = _chain_predictions(calibrated, outcomes.answering(chosen.stop))
     judged, threshold = outcomes.at(chosen.stop), chosen.shown.threshold
     return Candidate(
@@ -285,7 +292,7 @@ def train_classify(job: Job[ClassifySection], encoded: Encoded) -> list[Candidat
         candidates.append(train_rung_chain(job, made))
     if "slm" in job.measured_rungs:
         # Imported here: it needs torch, which nothing else does.
-        from coterie.tasks.classify.fit_slm import fit_slm  # noqa: PLC0415
+        from coterie.tasks.classify.fit_tuned import fit_slm  # noqa: PLC0415
 
         with fit_slm(job, examples) as fit:
             candidates.append(_make(job, fit, examples.take(fit.rows)).candidate)
@@ -338,7 +345,7 @@ def _make(job: Job[ClassifySection], fit: TextFit | SlmFit, examples: TextExampl
     else:
         vectors, measured = held_out_vectors(job, fit.rung), job.held_out
         findings = ask_held_out(job, fit.rung, specialist, vectors)
-    evaluation = judge(measured.rows, findings)
+    evaluation = judge_labels(measured.rows, findings)
     unread = tuple(_warnings(job, fit, evaluation))
     candidate = Candidate(
         rung=fit.rung,

@@ -17,17 +17,13 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from coterie.errors import EngineRejected
-from coterie.learning.asked import AskedModel, RememberingEngine, reporting_kept_answers
-from coterie.learning.calibration import scope_threshold
-from coterie.learning.candidates import Candidate
+from coterie.learning.calibration import Threshold, accept_threshold, scope_threshold
 from coterie.learning.evaluation import Evaluation
-from coterie.learning.examples import TextExamples
-from coterie.learning.job import Job
-from coterie.learning.measure import Encoded, encode, evaluate, rated
-from coterie.learning.scope_fitting import FALSE_REJECTION
-from coterie.learning.threshold import Threshold, accept_threshold
+from coterie.learning.fitting import FALSE_REJECTION, TextExamples
+from coterie.learning.job import AskedModel, Job, RememberingEngine, reporting_kept_answers
+from coterie.learning.measure import Candidate, Encoded, encode, evaluate, rated
 from coterie.runtime.concurrency import run
-from coterie.specialists.acceptance import Acceptance
+from coterie.specialists import Acceptance
 from coterie.tasks.classify.prompted import (
     DEFAULT_INSTRUCTION,
     NEIGHBOURS,

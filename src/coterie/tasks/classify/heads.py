@@ -19,17 +19,23 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from coterie.config.specialists import SpecialistSection
-from coterie.engines.features import NgramFeatures, fit_ngrams
-from coterie.engines.linear import NgramBlock, TextHead
+from coterie.engines.linear import NgramBlock, NgramFeatures, TextHead, fit_ngrams
 from coterie.engines.onnx import OnnxEncoder
 from coterie.learning.calibration import fit_pool
-from coterie.learning.examples import TextExamples
-from coterie.learning.job import Job
-from coterie.learning.kernel import Apart, KernelFit, expected_gain, fit_kernel, hold_out_copies
+from coterie.learning.fitting import (
+    Apart,
+    KernelFit,
+    TextExamples,
+    expected_gain,
+    fit_kernel,
+    fit_neighbours,
+    hold_out_copies,
+    made_of_patterns,
+    nearest_out_of_fold,
+)
+from coterie.learning.job import Job, Progress, Silent
 from coterie.learning.measure import Encoded
-from coterie.learning.progress import Progress, Silent
 from coterie.learning.scope import Neighbours
-from coterie.learning.scope_fitting import fit_neighbours, made_of_patterns, nearest_out_of_fold
 from coterie.routing.profile import hint_texts
 from coterie.types import Rung
 
@@ -193,7 +199,7 @@ def _embedding_apart(vectors: np.ndarray, apart: _HeldBack, shares: np.ndarray, 
 
 def _fit_encoder(job: Job[SpecialistSection], held_back: _HeldBack, lexical: TextFit, parts: Lexical) -> TextFit:
     # Imported here: it needs torch, which nothing else does.
-    from coterie.tasks.classify.fit_encoder import fit_tuned  # noqa: PLC0415
+    from coterie.tasks.classify.fit_tuned import fit_tuned  # noqa: PLC0415
 
     start = time.perf_counter()
     examples = held_back.examples

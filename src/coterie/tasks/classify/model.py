@@ -16,13 +16,13 @@ from typing import NamedTuple
 import numpy as np
 
 from coterie.errors import InputError
-from coterie.learning.numerics import softmax
+from coterie.learning.calibration import softmax
 from coterie.learning.scope import ScopeScore
 from coterie.protocols import Engine, WarmsUp
 from coterie.runtime.caches import BatchMemo, KnownTexts
 from coterie.runtime.codec import replace, to_json
 from coterie.runtime.concurrency import aside
-from coterie.specialists.acceptance import STRAIGHT, Acceptance, ConfidenceLine, abstention, truncated_finding
+from coterie.specialists import STRAIGHT, Acceptance, ConfidenceLine, abstention, truncated_finding
 from coterie.text.records import part_of, read_record, render_columns, render_record
 from coterie.types import (
     SYSTEM,

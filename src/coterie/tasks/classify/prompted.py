@@ -20,12 +20,11 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from coterie.config.specialists import SpecialistSection
-from coterie.engines.features import stored_array
+from coterie.engines.linear import stored_array
 from coterie.errors import EgressRefused, TooLong
 from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, parse_json, to_json
-from coterie.specialists.acceptance import Acceptance, abstention
-from coterie.specialists.artefacts import model_of
+from coterie.specialists import Acceptance, abstention, model_of
 from coterie.tasks.contract import Parts, Stored
 from coterie.text.folding import estimate_tokens
 from coterie.types import (

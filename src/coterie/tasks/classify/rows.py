@@ -9,11 +9,27 @@ from pathlib import Path
 import numpy as np
 
 from coterie.errors import InputError
-from coterie.learning import checks
-from coterie.learning.checks import ParsedRows, Problem
-from coterie.learning.dataset import Dataset
-from coterie.learning.files import Lines, Record
-from coterie.learning.reading import TEXT, RowReader
+from coterie.learning.dataset import (
+    Dataset,
+    ParsedRows,
+    Problem,
+    any_of_several,
+    bars_in_labels,
+    contradicting,
+    contradictions,
+    empty_texts,
+    few_to_calibrate,
+    free_text_labels,
+    one_label,
+    out_of_scope,
+    repeated,
+    single_examples,
+    spelled_in_several_ways,
+    too_few,
+    ungrouped,
+    unlabelled,
+)
+from coterie.learning.reading import TEXT, Lines, Record, RowReader
 from coterie.learning.splits import pattern_groups
 from coterie.tasks.classify.section import ClassifySection
 from coterie.text.records import read_record, render_record
@@ -65,27 +81,27 @@ class LabelReader(RowReader):
     def problems(self) -> tuple[Callable[[ParsedRows], Iterator[Problem]], ...]:
         """Checks for rows that would teach the specialist something wrong."""
         return (
-            checks.too_few,
-            checks.empty_texts,
-            checks.unlabelled,
-            checks.spelled_in_several_ways,
-            checks.free_text_labels,
-            checks.single_examples,
-            checks.one_label,
-            checks.contradictions,
+            too_few,
+            empty_texts,
+            unlabelled,
+            spelled_in_several_ways,
+            free_text_labels,
+            single_examples,
+            one_label,
+            contradictions,
         )
 
     @property
     def warnings(self) -> tuple[Callable[[ParsedRows], Iterator[str]], ...]:
         """Checks for rows that work but deserve a warning."""
         return (
-            checks.repeated,
-            checks.contradicting,
-            checks.bars_in_labels,
-            checks.any_of_several,
-            checks.few_to_calibrate,
-            checks.ungrouped,
-            checks.out_of_scope,
+            repeated,
+            contradicting,
+            bars_in_labels,
+            any_of_several,
+            few_to_calibrate,
+            ungrouped,
+            out_of_scope,
         )
 
 

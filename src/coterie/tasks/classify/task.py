@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from coterie.tasks.classify.section import ClassifySection
 from coterie.tasks.contract import CardText, Parts, Stored, TaskType
-from coterie.types import Finding, Option, Rung, SpecialistCard
+from coterie.types import Option, Rung, SpecialistCard
 
 if TYPE_CHECKING:
-    from coterie.learning.candidates import Candidate
-    from coterie.learning.dataset import Dataset, Row
-    from coterie.learning.evaluation import Evaluation
+    from coterie.learning.dataset import Dataset
     from coterie.learning.job import Job
-    from coterie.learning.measure import Encoded
+    from coterie.learning.measure import Candidate, Encoded
     from coterie.protocols import Specialist
 
 FEW_OF_A_LABEL = 20
@@ -71,15 +69,6 @@ class ClassifyTask(TaskType[ClassifySection]):
 
         assert encoded is not None, "a row without a text is refused"  # noqa: S101
         return train_classify(job, encoded)
-
-    def judge(
-        self, rows: Sequence[Row], findings: Sequence[Finding], *, section: ClassifySection | None = None, seed: int = 0
-    ) -> Evaluation:
-        """Return figures over the rows, and by label."""
-        from coterie.tasks.classify.metrics import judge
-
-        del section
-        return judge(rows, findings, seed=seed)
 
     def accepts(self, section: ClassifySection, described: Mapping[str, Any]) -> str:
         """Return why a version cannot serve: it has a column, and so belongs to the later task `pairs`."""

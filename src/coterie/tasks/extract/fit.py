@@ -9,27 +9,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coterie.errors import DataError
-from coterie.learning.calibration import scope_threshold
-from coterie.learning.candidates import Candidate, Figure
+from coterie.learning.calibration import Provable, Threshold, provable, scope_threshold
 from coterie.learning.dataset import Row
-from coterie.learning.examples import TextExamples, deal_folds
-from coterie.learning.job import Job
-from coterie.learning.kernel import hold_out_copies
-from coterie.learning.measure import Encoded, encode, held_out_warnings, measure
-from coterie.learning.scope import Neighbours
-from coterie.learning.scope_fitting import (
+from coterie.learning.fitting import (
     AXES,
     FALSE_REJECTION,
     REJECTED_APART,
     ScopeLine,
+    TextExamples,
+    deal_folds,
     fit_scope,
+    hold_out_copies,
     nearest_out_of_fold,
     principal_axes,
 )
-from coterie.learning.threshold import Provable, Threshold, provable
+from coterie.learning.job import Job
+from coterie.learning.measure import Candidate, Encoded, Figure, encode, held_out_warnings, measure
+from coterie.learning.scope import Neighbours
 from coterie.runtime.codec import to_json
-from coterie.specialists.acceptance import Acceptance
-from coterie.specialists.artefacts import own_encoder_files
+from coterie.specialists import Acceptance, own_encoder_files
 from coterie.tasks.extract.extractor import FieldExtractor, FieldModel
 from coterie.tasks.extract.fit_tagging import (
     Corpus,
@@ -43,13 +41,13 @@ from coterie.tasks.extract.fit_tagging import (
     shortlisted,
     tag_fields,
 )
-from coterie.tasks.extract.metrics import FieldCase, field_cases, judge_fields
 from coterie.tasks.extract.model import ExtractScope, ExtractSpecialist, likeliest
+from coterie.tasks.extract.rows import FieldCase, field_cases, judge_fields
 from coterie.tasks.extract.section import ExtractSection
 from coterie.types import Rung
 
 if TYPE_CHECKING:
-    from coterie.tasks.extract.fit_encoder import TunedTags
+    from coterie.tasks.extract.fit_tuned import TunedTags
 
 
 def fit_extract_scope(
@@ -100,14 +98,14 @@ def train_extract(job: Job[ExtractSection], encoded: Encoded | None = None) -> l
         candidates.append(_tagged(job, corpus, "embedding", ranked, spent + time.perf_counter() - start, line=line))
     # Imported here: they need torch, which nothing else does.
     if "encoder" in job.measured_rungs:
-        from coterie.tasks.extract.fit_encoder import tune_tags  # noqa: PLC0415
+        from coterie.tasks.extract.fit_tuned import tune_tags  # noqa: PLC0415
 
         start = time.perf_counter()
         tuned = tune_tags(job, corpus, words.scores)
         took = spent + time.perf_counter() - start
         candidates.append(_tagged(job, corpus, "encoder", words, took, tuned=tuned, line=line))
     if "slm" in job.measured_rungs:
-        from coterie.tasks.extract.fit_slm import tune_quotes  # noqa: PLC0415
+        from coterie.tasks.extract.fit_tuned import tune_quotes  # noqa: PLC0415
 
         start = time.perf_counter()
         with tune_quotes(job, corpus, words) as reader:

@@ -19,45 +19,50 @@ from scipy.sparse import csr_matrix, hstack, vstack
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from coterie.engines.features import Sparse, fit_ngrams
+from coterie.engines.linear import Sparse, fit_ngrams
+from coterie.learning.calibration import multinomial, softmax
 from coterie.learning.dataset import Dataset, FieldSpan, Row
-from coterie.learning.numerics import multinomial, softmax
-from coterie.learning.values import CHOICE, MANY, TEXT
 from coterie.protocols import Engine
-from coterie.specialists.acceptance import Acceptance
+from coterie.specialists import Acceptance
 from coterie.tasks.extract.extractor import (
     OUTCOMES,
     SIGNS,
     Calibrator,
     FieldModel,
     FieldStatement,
+    Quoting,
+    QuotingModel,
     Statement,
     Weigher,
     options,
     shortlist,
 )
-from coterie.tasks.extract.metrics import is_right
 from coterie.tasks.extract.model import as_fields
-from coterie.tasks.extract.quotes import Quoting, QuotingModel
-from coterie.tasks.extract.ranking import PLACES, Ranker, TextRange, TokenizedText, place_features
+from coterie.tasks.extract.rows import is_right
 from coterie.tasks.extract.tagging import (
     EVIDENCE,
+    PLACES,
     RANK_FEATURES,
     TAGS,
     CandidateSpan,
     ChainFit,
+    Ranker,
     ReadTags,
     Region,
     RegionWords,
     TaggedDocument,
     Tagger,
+    TextRange,
+    TokenizedText,
     fit_chain,
     numbered,
+    place_features,
     rank_features,
     regions,
     word_features,
 )
 from coterie.text.language import language_of
+from coterie.text.values import CHOICE, MANY, TEXT
 from coterie.types import Finding, Reason, Rung
 
 # --- What a field is, learnt from what the data says of it: the choices it has, and which value of a quote is meant.

@@ -28,12 +28,16 @@ from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
-from coterie.specialists.acceptance import Acceptance, abstention
-from coterie.specialists.artefacts import ADAPTER_FILE, load_own_tagger
-from coterie.tasks.extract.extractor import DocumentSurvey, FieldExtractor, FieldModel, FieldStatement
-from coterie.tasks.extract.quotes import QuotingModel, Said
-from coterie.tasks.extract.ranking import TokenizedText
-from coterie.tasks.extract.tagging import TAGS, ReadTags
+from coterie.specialists import ADAPTER_FILE, Acceptance, abstention, load_own_tagger
+from coterie.tasks.extract.extractor import (
+    DocumentSurvey,
+    FieldExtractor,
+    FieldModel,
+    FieldStatement,
+    QuotingModel,
+    Said,
+)
+from coterie.tasks.extract.tagging import TAGS, ReadTags, TokenizedText
 from coterie.types import (
     SYSTEM,
     CallContext,

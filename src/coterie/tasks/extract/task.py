@@ -12,11 +12,10 @@ from coterie.tasks.extract.section import ExtractSection
 from coterie.types import Finding, Rung, SpecialistCard
 
 if TYPE_CHECKING:
-    from coterie.learning.candidates import Candidate
     from coterie.learning.dataset import Dataset, Row
     from coterie.learning.evaluation import Case, Evaluation
     from coterie.learning.job import Job
-    from coterie.learning.measure import Encoded
+    from coterie.learning.measure import Candidate, Encoded
     from coterie.protocols import Specialist
 
 
@@ -61,21 +60,21 @@ class ExtractTask(TaskType[ExtractSection]):
         self, rows: Sequence[Row], findings: Sequence[Finding], *, section: ExtractSection | None = None, seed: int = 0
     ) -> Evaluation:
         """Return figures over all statements about fields."""
-        from coterie.tasks.extract.metrics import judge
+        from coterie.tasks.extract.rows import judge
 
         del section
         return judge(rows, findings, seed=seed)
 
     def cases(self, rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
         """Return a case for each field of each row."""
-        from coterie.tasks.extract.metrics import cases
+        from coterie.tasks.extract.rows import cases
 
         return cases(rows, findings)
 
     def load(self, card: SpecialistCard, section: ExtractSection, stored: Stored, parts: Parts) -> Specialist:
         """Return the extractor of the version's rung."""
         from coterie.learning.scope import ScopeScore
-        from coterie.specialists.artefacts import model_of
+        from coterie.specialists import model_of
         from coterie.tasks.extract.model import load_extract
 
         model = partial(model_of, card, section, parts.models)

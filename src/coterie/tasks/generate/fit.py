@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 from coterie.config.file import Config
 from coterie.errors import DataError
-from coterie.learning.candidates import bar_met
 from coterie.learning.dataset import Row
 from coterie.learning.job import Job
+from coterie.learning.measure import bar_met
 from coterie.models.catalogue import CATALOGUE, describe_model
 from coterie.runtime.codec import to_json
 from coterie.tasks.contract import Trained, Workplace, task_of
 from coterie.tasks.generate.grounding import EXCHANGES, INSTRUCTION, Drafting
 from coterie.tasks.generate.section import GenerateSection
-from coterie.tasks.report import describe_data, describe_origin, licence_warnings
+from coterie.tasks.versions import describe_data, describe_origin, licence_warnings
 from coterie.text.folding import estimate_tokens
 
 if TYPE_CHECKING:

@@ -19,24 +19,22 @@ import numpy as np
 from coterie.engines.llama import LlamaEngine
 from coterie.errors import DataError, TooLong
 from coterie.learning.adapters import FIRST, STORED, opened, tune_parts
-from coterie.learning.candidates import Candidate, Figure
+from coterie.learning.calibration import Threshold, accept_threshold, warn_silent
 from coterie.learning.dataset import Dataset, Row
+from coterie.learning.evaluation import best_f1, rouge_l, score_interval, token_f1
 from coterie.learning.job import Job
-from coterie.learning.measure import Encoded, encode, evaluate
-from coterie.learning.metrics import best_f1, rouge_l, score_interval, token_f1
+from coterie.learning.measure import Candidate, Encoded, Figure, encode, evaluate
 from coterie.learning.splits import split_dataset
-from coterie.learning.threshold import Threshold, accept_threshold, warn_silent
 from coterie.runtime.concurrency import run
-from coterie.specialists.acceptance import Acceptance
+from coterie.specialists import Acceptance
 from coterie.tasks.classify.fit_prompted import confidences, fit_agreement
 from coterie.tasks.classify.prompted import Agreement
 from coterie.tasks.generate.grounding import EXCHANGES, HEADING, Drafting, SupportedDraft, bundled_models, one_line
-from coterie.tasks.generate.metrics import judge
 from coterie.tasks.generate.model import WriteSpecialist, Writing, fault_of, likeness, signs_of, thin_out
-from coterie.tasks.generate.rows import read_messages
+from coterie.tasks.generate.rows import judge, read_messages
 from coterie.tasks.generate.section import GenerateSection
-from coterie.tasks.report import describe_causal
-from coterie.text.words import plain
+from coterie.tasks.versions import describe_causal
+from coterie.text.segmentation import plain
 from coterie.tuning.causal import CausalTokens, TokenPair, describe_precision, load_tokens, lora_recipe_for
 from coterie.types import SYSTEM, Output, Prompt
 

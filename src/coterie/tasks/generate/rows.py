@@ -1,4 +1,4 @@
-"""Reads source texts by a column that selects them, or texts and the replies to them."""
+"""Reads source texts by a column that selects them, or texts and the replies to them; judges texts by replies."""
 
 from __future__ import annotations
 
@@ -8,11 +8,36 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from coterie.learning import checks
-from coterie.learning.checks import ParsedRows, Problem, count, lines, quote
-from coterie.learning.dataset import Dataset, Row
+import numpy as np
+
+from coterie.learning.dataset import (
+    Dataset,
+    ParsedRows,
+    Problem,
+    Row,
+    count,
+    empty_texts,
+    few_to_calibrate,
+    lines,
+    quote,
+    repeated,
+    too_few,
+    ungrouped,
+)
+from coterie.learning.evaluation import (
+    DRAWS,
+    Evaluation,
+    Measured,
+    best_f1,
+    bootstrap_interval,
+    ece,
+    evaluation_of,
+    share,
+)
 from coterie.learning.reading import TEXT, RowReader, RowsRead, strings
-from coterie.tasks.generate.section import GenerateSection
+from coterie.tasks.generate.section import ALIKE, GenerateSection
+from coterie.text.segmentation import plain
+from coterie.types import Finding
 
 _REPLY = "reply"
 
@@ -29,12 +54,12 @@ class SourceReader(RowReader):
     @property
     def problems(self) -> tuple[Callable[[ParsedRows], Iterator[Problem]], ...]:
         """Checks for rows that cannot be drafted from."""
-        return (checks.too_few, checks.empty_texts, _no_key, *(() if self.messages else (_same_key,)))
+        return (too_few, empty_texts, _no_key, *(() if self.messages else (_same_key,)))
 
     @property
     def warnings(self) -> tuple[Callable[[ParsedRows], Iterator[str]], ...]:
         """Checks for rows that work but deserve a warning."""
-        return (checks.repeated,)
+        return (repeated,)
 
     def fewest(self, *, for_evaluation: bool) -> int:  # noqa: ARG002 - one text can be drafted from
         """Return 1, the fewest rows."""
@@ -52,12 +77,12 @@ class ReplyReader(RowReader):
     @property
     def problems(self) -> tuple[Callable[[ParsedRows], Iterator[Problem]], ...]:
         """Checks for rows that cannot be learned from."""
-        return (checks.too_few, checks.empty_texts, _unanswered)
+        return (too_few, empty_texts, _unanswered)
 
     @property
     def warnings(self) -> tuple[Callable[[ParsedRows], Iterator[str]], ...]:
         """Checks for rows that work but deserve a warning."""
-        return (checks.repeated, checks.few_to_calibrate, checks.ungrouped)
+        return (repeated, few_to_calibrate, ungrouped)
 
 
 def read_rows(section: GenerateSection, path: Path | str, *, for_evaluation: bool = False) -> Dataset:
@@ -92,3 +117,25 @@ def _same_key(parsed: ParsedRows) -> Iterator[Problem]:
     for key, same in itertools.islice(((key, same) for key, same in rows.items() if key and len(same) > 1), 3):
         where = lines([row.line for row in same])
         yield Problem(f"{count(len(same), 'source text')} for {quote(key)}: {where}", "Keep one text a key.")
+
+
+# --- Evaluates written texts against the replies of the data.
+
+
+def judge(rows: Sequence[Row], findings: Sequence[Finding], *, alike: float = ALIKE, seed: int = 0) -> Evaluation:
+    """Return the similarity of written texts to the replies of the data, and whether their confidence is calibrated."""
+    replied = [(row.labels, finding) for row, finding in zip(rows, findings, strict=True) if row.labels]
+    likeness = np.array([best_f1(finding.text, labels) for labels, finding in replied])
+    same = np.array([plain(finding.text) in map(plain, labels) for labels, finding in replied], dtype=bool)
+    right = likeness >= alike
+    accepted = np.array([finding.accepted for _, finding in replied], dtype=bool)
+    confidence = np.array([finding.confidence for _, finding in replied], dtype=float)
+    figures = {
+        "accuracy": share(right, seed),
+        "coverage": share(accepted, seed),
+        "accepted_accuracy": share(right[accepted], seed),
+        "ece": Measured(ece(confidence, right), bootstrap_interval(ece, confidence, right, seed=seed, n=DRAWS)),
+        "token_f1": share(likeness, seed),
+        "exact_match": share(same, seed),
+    }
+    return replace(evaluation_of(figures, n=len(rows), labelled=len(replied)), right=tuple(right.tolist()))

@@ -12,11 +12,10 @@ from coterie.tasks.generate.section import GenerateSection
 from coterie.types import Finding, Rung, SpecialistCard
 
 if TYPE_CHECKING:
-    from coterie.learning.candidates import Candidate
     from coterie.learning.dataset import Dataset, Row
     from coterie.learning.evaluation import Evaluation
     from coterie.learning.job import Job
-    from coterie.learning.measure import Encoded
+    from coterie.learning.measure import Candidate, Encoded
     from coterie.protocols import Specialist, StreamingEngine
 
 _FROM_PAIRS = "writes the reply that it learnt to write from pairs, which nothing but its confidence stands for"
@@ -112,7 +111,7 @@ class GenerateTask(TaskType[GenerateSection]):
         self, rows: Sequence[Row], findings: Sequence[Finding], *, section: GenerateSection | None = None, seed: int = 0
     ) -> Evaluation:
         """Return the similarity of the written replies to those of the data."""
-        from coterie.tasks.generate.metrics import judge
+        from coterie.tasks.generate.rows import judge
         from coterie.tasks.generate.section import ALIKE
 
         return judge(rows, findings, alike=ALIKE if section is None else section.alike, seed=seed)
@@ -130,9 +129,8 @@ class GenerateTask(TaskType[GenerateSection]):
 
     def load(self, card: SpecialistCard, section: GenerateSection, stored: Stored, parts: Parts) -> Specialist:
         """Return the drafter, or the writer."""
-        from coterie.specialists.artefacts import ADAPTER_FILE, model_of
-        from coterie.tasks.generate.calling import Calling
-        from coterie.tasks.generate.model import load_generate, load_write
+        from coterie.specialists import ADAPTER_FILE, model_of
+        from coterie.tasks.generate.model import Calling, load_generate, load_write
 
         engine = model_of(card, section, parts.models)
         calling = Calling(

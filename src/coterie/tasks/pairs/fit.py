@@ -24,19 +24,14 @@ from scipy.sparse import csr_matrix, hstack
 from scipy.special import logsumexp
 from sklearn.svm import LinearSVC
 
-from coterie.engines.features import NgramFeatures, fit_ngrams
-from coterie.engines.linear import KernelBlock, dump_head
-from coterie.learning.calibration import fit_temperature
-from coterie.learning.candidates import Candidate, Figure
+from coterie.engines.linear import KernelBlock, NgramFeatures, dump_head, fit_ngrams
+from coterie.learning.calibration import Threshold, accept_threshold, fit_temperature, multinomial, provable, softmax
 from coterie.learning.dataset import Dataset, Row
-from coterie.learning.examples import TextExamples, deal_folds
+from coterie.learning.evaluation import bootstrap_interval, macro_f1, score_interval, unseen
+from coterie.learning.fitting import TextExamples, deal_folds, fit_kernel
 from coterie.learning.job import Job
-from coterie.learning.kernel import fit_kernel
-from coterie.learning.measure import Encoded, encode, measure
-from coterie.learning.metrics import bootstrap_interval, macro_f1, score_interval, unseen
-from coterie.learning.numerics import multinomial, softmax
-from coterie.learning.threshold import Threshold, accept_threshold, provable
-from coterie.specialists.acceptance import Acceptance
+from coterie.learning.measure import Candidate, Encoded, Figure, encode, measure
+from coterie.specialists import Acceptance
 from coterie.tasks.classify.heads import ngram_matrix
 from coterie.tasks.pairs.model import (
     COUNT_IN_OPEN,

@@ -25,18 +25,16 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from safetensors.numpy import load as load_arrays
 
-from coterie.engines.features import NgramFeatures, Sparse, stored_array, stored_strings
-from coterie.engines.linear import ARRAYS_FILE, KernelBlock
-from coterie.learning.numerics import softmax
+from coterie.engines.linear import ARRAYS_FILE, KernelBlock, NgramFeatures, Sparse, stored_array, stored_strings
+from coterie.learning.calibration import softmax
 from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
-from coterie.specialists.acceptance import Acceptance, abstention
+from coterie.specialists import Acceptance, abstention
 from coterie.text.folding import find_marks
 from coterie.text.language import language_of
-from coterie.text.segmentation import CLOSING, STOP, Span, ends_sentence
-from coterie.text.words import exceptions, negations, plain
+from coterie.text.segmentation import CLOSING, STOP, Span, ends_sentence, exceptions, negations, plain
 from coterie.types import (
     SYSTEM,
     CallContext,

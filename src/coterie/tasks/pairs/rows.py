@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from coterie.learning.checks import ParsedRows, Problem, count, lines, quote
-from coterie.learning.dataset import Dataset, Row
-from coterie.learning.files import Lines, Record
-from coterie.learning.reading import TEXT, RowsRead, as_text
+from coterie.learning.dataset import Dataset, ParsedRows, Problem, Row, count, lines, quote
+from coterie.learning.reading import TEXT, Lines, Record, RowsRead, as_text
 from coterie.runtime.codec import parse_json
 from coterie.tasks.classify.rows import LabelReader
 from coterie.tasks.pairs.section import PairsSection

@@ -11,10 +11,9 @@ from coterie.tasks.pairs.section import PairsSection
 from coterie.types import Option, Rung, SpecialistCard
 
 if TYPE_CHECKING:
-    from coterie.learning.candidates import Candidate
     from coterie.learning.dataset import Dataset
     from coterie.learning.job import Job
-    from coterie.learning.measure import Encoded
+    from coterie.learning.measure import Candidate, Encoded
     from coterie.protocols import Specialist
 
 _BEFORE = "classify"

@@ -28,24 +28,29 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from coterie.engines.features import ColumnBins, TableHead, as_category, as_number, quoted
-from coterie.engines.linear import LinearEngine, TextHead, dump_head
+from coterie.engines.linear import (
+    ColumnBins,
+    LinearEngine,
+    TableHead,
+    TextHead,
+    as_category,
+    as_number,
+    dump_head,
+    quoted,
+)
 from coterie.errors import ConfigError, DataError
-from coterie.learning.calibration import fit_platt
-from coterie.learning.candidates import Candidate, Figure
+from coterie.learning.calibration import Threshold, accept_threshold, fit_platt, showable, warn_silent
 from coterie.learning.dataset import Dataset
-from coterie.learning.evaluation import Evaluation
-from coterie.learning.examples import deal_folds, text_examples
+from coterie.learning.evaluation import Evaluation, auc_interval, auroc
 from coterie.learning.fairness import Fairness, Proxies, fairness, find_proxies, group_names
+from coterie.learning.fitting import deal_folds, text_examples
 from coterie.learning.job import Job
-from coterie.learning.measure import Encoded, measure, window_warnings
-from coterie.learning.metrics import auc_interval, auroc
-from coterie.learning.threshold import Threshold, accept_threshold, showable, warn_silent
+from coterie.learning.measure import Candidate, Encoded, Figure, measure, window_warnings
 from coterie.runtime.codec import to_json
-from coterie.specialists.acceptance import Acceptance
+from coterie.specialists import Acceptance
 from coterie.tasks.classify.heads import fit_text
-from coterie.tasks.score.metrics import judge
 from coterie.tasks.score.model import ScoreSpecialist, TextModel, text_files
+from coterie.tasks.score.rows import judge
 from coterie.tasks.score.section import ScoreSection
 from coterie.types import Columns, Finding, Rung, Scalar
 

@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from coterie.engines.features import ColumnBins, as_category, quoted
-from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE, LinearEngine
+from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE, ColumnBins, LinearEngine, as_category, quoted
 from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
-from coterie.specialists.acceptance import Acceptance, abstention, truncated_finding
+from coterie.specialists import Acceptance, abstention, truncated_finding
 from coterie.types import (
     SYSTEM,
     CallContext,

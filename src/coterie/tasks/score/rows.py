@@ -1,4 +1,4 @@
-"""Reads a case per row: columns, a text where there is one, and the outcome."""
+"""Reads a case per row (columns, a text where there is one, the outcome), and evaluates probabilities by outcomes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,42 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from coterie.learning import checks
-from coterie.learning.checks import ParsedRows, Problem, count, label_counts, lines, listing, quote
-from coterie.learning.dataset import Dataset, Row
-from coterie.learning.files import Lines, Record
-from coterie.learning.reading import TEXT, RowReader, RowsRead, parse_columns, parse_outcomes
+import numpy as np
+
+from coterie.learning.dataset import (
+    Dataset,
+    ParsedRows,
+    Problem,
+    Row,
+    count,
+    few_to_calibrate,
+    label_counts,
+    lines,
+    listing,
+    nearest,
+    one_label,
+    quote,
+    repeated,
+    single_examples,
+    too_few,
+    ungrouped,
+)
+from coterie.learning.evaluation import (
+    Case,
+    Evaluation,
+    Figures,
+    Measured,
+    Value,
+    area_under,
+    bootstrap_mean,
+    brier,
+    judge_labels,
+    label_cases,
+    label_of,
+)
+from coterie.learning.reading import TEXT, Lines, Record, RowReader, RowsRead, parse_columns, parse_outcomes
 from coterie.tasks.score.section import ScoreSection
+from coterie.types import Finding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +59,12 @@ class CaseReader(RowReader):
     @property
     def problems(self) -> tuple[Callable[[ParsedRows], Iterator[Problem]], ...]:
         """Checks for rows that would teach the specialist something wrong."""
-        return (checks.too_few, _without_outcome, self._outcomes, checks.one_label, checks.single_examples)
+        return (too_few, _without_outcome, self._outcomes, one_label, single_examples)
 
     @property
     def warnings(self) -> tuple[Callable[[ParsedRows], Iterator[str]], ...]:
         """Checks for rows that work but deserve a warning."""
-        return (checks.repeated, _textless, self._telling, checks.few_to_calibrate, checks.ungrouped)
+        return (repeated, _textless, self._telling, few_to_calibrate, ungrouped)
 
     def written_labels(self, record: Record, lines: Lines) -> list[str]:
         """Return the outcome of a record, as the only label."""
@@ -61,7 +91,7 @@ class CaseReader(RowReader):
         positive_note = "" if self.positive is None else f", where positive = {self.positive!r}"
         hint = "A score is the probability of one of two outcomes: write 1 and 0, true and false or yes and no"
         if len(counts) == 2:
-            shown = {checks.nearest(self.positive or "", counts)} - {None} or sorted(counts)
+            shown = {nearest(self.positive or "", counts)} - {None} or sorted(counts)
             hint = f"Say which of the two is predicted: {' or '.join(f'positive = {label!r}' for label in shown)}"
         yield Problem(f"outcomes that are not 1 and 0: {seen}{positive_note}", f"{hint}.")
 
@@ -101,3 +131,37 @@ def _textless(parsed: ParsedRows) -> Iterator[str]:
     empty = [row.line for row in parsed.rows if not row.text.strip()]
     if 0 < len(empty) < len(parsed.rows):
         yield f"{count(len(empty), 'row')} with an empty text: {lines(empty)}"
+
+
+# --- Evaluates probabilities against outcomes.
+
+
+def judge(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int = 0) -> Evaluation:
+    """Return figures over the rows; the predicted label is `1` from a probability of one half."""
+    more = _score_figures(rows, findings, seed)
+    return judge_labels(rows, findings, seed=seed, value_of=outcome_of, more=more, by_label=False)
+
+
+def cases(rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
+    """Return a case for every row, with the predicted outcome."""
+    return label_cases(rows, findings, value_of=outcome_of)
+
+
+def outcome_of(finding: Finding) -> Value:
+    """Return the outcome that a probability predicts."""
+    if isinstance(finding.value, int | float):
+        return "1" if finding.value >= 0.5 else "0"
+    return label_of(finding)
+
+
+def _score_figures(rows: Sequence[Row], findings: Sequence[Finding], seed: int) -> Figures:
+    """Return how well a probability ranks and predicts outcomes."""
+    pairs = [
+        (float(finding.value), row.labels == ("1",))
+        for row, finding in zip(rows, findings, strict=True)
+        if row.labels and isinstance(finding.value, int | float)
+    ]
+    probability = np.array([pair[0] for pair in pairs], dtype=float)
+    outcome = np.array([pair[1] for pair in pairs], dtype=bool)
+    interval = bootstrap_mean((probability - outcome) ** 2, seed=seed)
+    return {"auc": area_under(probability, outcome, seed), "brier": Measured(brier(probability, outcome), interval)}

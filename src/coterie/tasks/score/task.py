@@ -11,11 +11,10 @@ from coterie.tasks.score.section import ScoreSection
 from coterie.types import Finding, Rung, SpecialistCard
 
 if TYPE_CHECKING:
-    from coterie.learning.candidates import Candidate
     from coterie.learning.dataset import Dataset, Row
     from coterie.learning.evaluation import Case, Evaluation
     from coterie.learning.job import Job
-    from coterie.learning.measure import Encoded
+    from coterie.learning.measure import Candidate, Encoded
     from coterie.protocols import Specialist
 
 
@@ -71,14 +70,14 @@ class ScoreTask(TaskType[ScoreSection]):
         self, rows: Sequence[Row], findings: Sequence[Finding], *, section: ScoreSection | None = None, seed: int = 0
     ) -> Evaluation:
         """Return how well probabilities rank and predict."""
-        from coterie.tasks.score.metrics import judge
+        from coterie.tasks.score.rows import judge
 
         del section
         return judge(rows, findings, seed=seed)
 
     def cases(self, rows: Sequence[Row], findings: Sequence[Finding]) -> list[Case]:
         """Return a case for every row, with the predicted outcome."""
-        from coterie.tasks.score.metrics import cases
+        from coterie.tasks.score.rows import cases
 
         return cases(rows, findings)
 

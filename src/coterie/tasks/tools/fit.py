@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from coterie.config.specialists import SpecialistSection
-from coterie.learning.candidates import Candidate, choose
 from coterie.learning.job import Job
-from coterie.learning.measure import Encoded, measure
+from coterie.learning.measure import Candidate, Encoded, choose, measure
 from coterie.runtime.codec import parse_json
 from coterie.tasks.classify.fit import train_classify
 from coterie.tasks.classify.section import ClassifySection

@@ -19,9 +19,8 @@ from coterie.errors import DataError
 from coterie.protocols import Engine, Specialist
 from coterie.runtime.codec import from_json, parse_json, to_json
 from coterie.runtime.concurrency import side_by_side
-from coterie.specialists.acceptance import abstention
-from coterie.structured.functions import stored_calls, written_calls
-from coterie.structured.schema import Node, fault
+from coterie.specialists import abstention
+from coterie.structured.schema import Node, fault, stored_calls, written_calls
 from coterie.tasks.classify.loading import load_classify
 from coterie.tasks.classify.section import ClassifySection
 from coterie.tasks.contract import Parts, Stored

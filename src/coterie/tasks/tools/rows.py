@@ -1,7 +1,8 @@
-"""Reads a text per row with its call: `function`, and its `arguments` as an object; null where none fits.
+"""Reads a text per row with its call, and evaluates calls against the right ones.
 
-Where an argument occurs in the text, its place is found by its value: a text word for word, a number by its digits.
-`quotes` gives the words where they differ: `{"city": "the Big Apple"}`.
+A call is `function`, and its `arguments` as an object; null where none fits. Where an argument occurs in the text, its
+place is found by its value: a text word for word, a number by its digits. `quotes` gives the words where they differ:
+`{"city": "the Big Apple"}`.
 """
 
 from __future__ import annotations
@@ -9,22 +10,38 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from coterie.learning import checks
-from coterie.learning.checks import ParsedRows, Problem, listing, quote
-from coterie.learning.dataset import Dataset, FieldSpan, Row, Stated
-from coterie.learning.files import Lines, Record
-from coterie.learning.reading import TEXT, RowReader, RowsRead
+import numpy as np
+
+from coterie.learning.dataset import (
+    Dataset,
+    FieldSpan,
+    ParsedRows,
+    Problem,
+    Row,
+    Stated,
+    empty_texts,
+    listing,
+    one_label,
+    quote,
+    repeated,
+    single_examples,
+    too_few,
+    ungrouped,
+)
+from coterie.learning.evaluation import Evaluation, judge_labels, share
+from coterie.learning.reading import TEXT, Lines, Record, RowReader, RowsRead
 from coterie.runtime.codec import parse_json
-from coterie.structured.functions import function_of
-from coterie.structured.schema import fault
+from coterie.structured.schema import fault, function_of, stored_calls
 from coterie.tasks.tools.model import Argument, arguments_of
 from coterie.tasks.tools.section import NO_FUNCTION, ToolsSection
-from coterie.types import Function
+from coterie.text.segmentation import plain
+from coterie.types import Finding, Function
 
 ARGUMENTS = "arguments"
 """The column that holds a row's arguments, as JSON."""
@@ -40,12 +57,12 @@ class FunctionCallReader(RowReader):
     @property
     def problems(self) -> tuple[Callable[[ParsedRows], Iterator[Problem]], ...]:
         """Checks for rows that would teach the specialist something wrong."""
-        return (checks.too_few, checks.empty_texts, self._unknown, checks.one_label, checks.single_examples)
+        return (too_few, empty_texts, self._unknown, one_label, single_examples)
 
     @property
     def warnings(self) -> tuple[Callable[[ParsedRows], Iterator[str]], ...]:
         """Checks for rows that work but deserve a warning."""
-        return (checks.repeated, self._without_none, self._unquoted, checks.ungrouped)
+        return (repeated, self._without_none, self._unquoted, ungrouped)
 
     def usual(self) -> str:
         """Return a description of how calls are written."""
@@ -149,3 +166,47 @@ def read_rows(section: ToolsSection, path: Path | str, *, for_evaluation: bool =
         arguments=arguments_of(functions.values()),
     )
     return reader.read(path, for_evaluation=for_evaluation)
+
+
+# --- Evaluates calls against the right ones: the function, the whole call, and texts that no function fits.
+
+
+def judge(rows: Sequence[Row], findings: Sequence[Finding], *, seed: int = 0) -> Evaluation:
+    """Return the figures of the function, accepted or not, as for a classifier, and in `others` five more.
+
+    `exact_calls`: of rows with a function, the share whose function and arguments are right. `accepted_exact`: of
+    accepted calls, the share of right ones. `no_function_recall`: of rows that no function fits, the share for which
+    none is chosen. `no_call`: of these, the share for which no call is accepted. `function_right`: of rows with a
+    function, the share whose function is chosen.
+    """
+    whole = judge_labels(rows, findings, seed=seed)
+    pairs = list(zip(rows, findings, strict=True))
+    calls = [(row, finding) for row, finding in pairs if row.labels != (NO_FUNCTION,)]
+    none = [finding for row, finding in pairs if row.labels == (NO_FUNCTION,)]
+    exact = np.array([is_exact(row, finding) for row, finding in calls], dtype=bool)
+    made = np.array([(f.accepted and f.value != NO_FUNCTION, is_exact(r, f)) for r, f in pairs], dtype=bool)
+    chosen = np.array([(finding.value,) == row.labels for row, finding in calls], dtype=bool)
+    figures = {
+        "function_right": share(chosen, seed),
+        "exact_calls": share(exact, seed),
+        "accepted_exact": share(made[made[:, 0], 1] if len(made) else made, seed),
+        "no_function_recall": share(np.array([f.value == NO_FUNCTION for f in none], dtype=bool), seed),
+        "no_call": share(np.array([f.value == NO_FUNCTION or not f.accepted for f in none], dtype=bool), seed),
+    }
+    numbers = {name: figure.value for name, figure in figures.items() if figure.value == figure.value}
+    return replace(whole, others={**whole.others, **numbers})
+
+
+def is_exact(row: Row, finding: Finding) -> bool:
+    """Return whether a finding is the call of a row, ignoring white space and case of texts."""
+    with suppress(ValueError, KeyError, TypeError):
+        (call,) = stored_calls(finding.text)
+        given = parse_json(str(row.columns[ARGUMENTS]))
+        return row.labels == (call.name,) and _plain(dict(call.arguments)) == _plain(given)
+    return False
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return plain(value) if isinstance(value, str) else value

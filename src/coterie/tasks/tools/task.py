@@ -11,11 +11,10 @@ from coterie.tasks.tools.section import ToolsSection
 from coterie.types import Finding, Option, Rung, SpecialistCard
 
 if TYPE_CHECKING:
-    from coterie.learning.candidates import Candidate
     from coterie.learning.dataset import Dataset, Row
     from coterie.learning.evaluation import Evaluation
     from coterie.learning.job import Job
-    from coterie.learning.measure import Encoded
+    from coterie.learning.measure import Candidate, Encoded
     from coterie.protocols import Specialist
 
 
@@ -57,7 +56,7 @@ class ToolsTask(TaskType[ToolsSection]):
         self, rows: Sequence[Row], findings: Sequence[Finding], *, section: ToolsSection | None = None, seed: int = 0
     ) -> Evaluation:
         """Return figures of functions and of whole calls."""
-        from coterie.tasks.tools.metrics import judge
+        from coterie.tasks.tools.rows import judge
 
         del section
         return judge(rows, findings, seed=seed)

@@ -1,1 +1,0 @@
-"""The Model Context Protocol at the gateway's `/mcp` and over stdio: specialists as tools, indexes as resources."""

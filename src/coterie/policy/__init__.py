@@ -1,1 +1,0 @@
-"""The cost-quality policy: which model answers at which cost."""

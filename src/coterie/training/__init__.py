@@ -1,1 +1,0 @@
-"""Makes specialists from data: trains, calibrates and measures every rung, and stores the cheapest sufficient one."""
