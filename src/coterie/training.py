@@ -276,6 +276,7 @@ def train(
     workplace = Workplace(config=config, folder=folder, indexes=indexes)
     for job in jobs:
         task_of(job.section).check(job, workplace)
+    registry.check_writable()
     with one_thread():
         trained = {job.name: _train_whole(job, workplace, registry) for job in jobs}
     return TrainingReport(specialists=trained, seconds=time.perf_counter() - start)

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Literal
 
 from coterie.config.file import RegistrySection
@@ -292,6 +293,12 @@ class Registry:
             if not self.root.is_dir():
                 return ()
             return tuple(sorted(path.name for path in self.root.iterdir() if _is_home(path)))
+
+    def check_writable(self) -> None:
+        """Check that versions can be added, before the work of making one. Raises `SetupError` if they cannot."""
+        with explaining(f"add a version to {str(self.root)!r}"):
+            self.root.mkdir(parents=True, exist_ok=True)
+            TemporaryFile(dir=self.root).close()
 
     def add(self, name: str, files: Mapping[str, bytes]) -> str:
         """Store a version and return its name. Existing content is checked and left as it is.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from coterie import __version__
-from coterie.errors import ConfigError, DataError, UnknownSpecialist
+from coterie.errors import ConfigError, DataError, SetupError, UnknownSpecialist
 from coterie.learning.job import Silent
 from coterie.registry.registry import Registry
 from coterie.registry.signature import write_key
@@ -156,6 +156,16 @@ def test_files_are_read_before_anything_is_trained(network, texts, encoder, tmp_
     with pytest.raises(DataError, match="'text'"):
         train(folder, encoder=encoder)
     assert not (tmp_path / "registry").exists()
+
+
+def test_a_registry_that_cannot_be_written_is_found_before_anything_is_trained(network, texts, encoder, tmp_path):
+    """Not after the minutes or hours that the training takes."""
+    folder, progress = network({"it": CLASSIFY}, it=texts()), Interrupting(1)
+    (tmp_path / "registry").write_text("")
+
+    with pytest.raises(SetupError):
+        train(folder, encoder=encoder, progress=progress)
+    assert progress.left == 1
 
 
 def test_only_what_is_named_is_trained(network, texts, encoder, tmp_path):
