@@ -2,7 +2,7 @@
 
 import sys
 
-from coterie.cli.app import main
+from coterie.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,6 +5,15 @@ the result and nothing else; progress, warnings and errors go to standard error.
 from the commands' help by `scripts/docs_build.py`.
 """
 
-from coterie.cli.app import main
+import sys
+from collections.abc import Sequence
 
-__all__ = ["main"]
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line, as `app.main` does; Ctrl-C while the program still loads leaves no traceback either."""
+    try:
+        from coterie.cli import app  # loading it takes the longest
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        return 130
+    return app.main(arguments)

@@ -143,7 +143,8 @@ class Lines:
             around = raw[max(0, error.start - 20) : error.end + 10]
             raise self.error(
                 f"has the byte 0x{raw[error.start]:02x}, which is not UTF-8: {quote(around.decode('latin-1'))}",
-                "Convert the file, for example: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW",
+                "Save it as UTF-8, or convert it from the encoding in which it was saved, such as WINDOWS-1251 for "
+                "Cyrillic or WINDOWS-1253 for Greek: iconv -f ENCODING -t UTF-8 FILE > NEW",
             ) from None
 
     def error(self, problem: str, hint: str = "", *, line: int | None = None) -> DataError:

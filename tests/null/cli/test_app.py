@@ -213,6 +213,21 @@ def test_ctrl_c(run, monkeypatch):
     assert result.err.strip() == "Interrupted."
 
 
+def test_interrupted_while_the_program_loads():
+    """Ctrl-C before any command is known ends with 130 and one word, without a traceback."""
+    code = """
+import sys
+from coterie.cli import main
+class Interrupts:
+    def find_spec(name, path=None, target=None):
+        if name == "coterie.cli.app": raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts)
+sys.exit(main(["--version"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, len(done.stderr.split())) == (130, 1)
+
+
 def test_sigint_to_a_process():
     """A process that gets SIGINT while it works ends with 130, without a traceback."""
     code = """

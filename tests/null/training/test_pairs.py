@@ -137,6 +137,8 @@ def test_a_missing_second_text_is_an_abstention(trained, leases, encoder, tmp_pa
 
     assert (finding.value, finding.accepted) == (None, False)
     assert finding.reason == Reason("abstain.no_second_text", column="hypothesis")
+    alone = asyncio.run(served(tmp_path, encoder).consult(Task(text="", columns=columns), ContextView()))
+    assert alone.reason == Reason("abstain.no_text_and_columns", columns="hypothesis")
 
 
 def test_a_document_is_read_once(trained, leases, encoder, tmp_path):

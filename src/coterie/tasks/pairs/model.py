@@ -434,7 +434,8 @@ class PairSpecialist:
         """Return the label of the text and the hypothesis together, with the deciding clauses as quotes."""
         hypothesis = (task.columns or {}).get(self.pair_column)
         if not task.text.strip():
-            return abstention(self.card.name, task, Reason("abstain.no_text"))
+            reason = Reason("abstain.no_text_and_columns", columns=self.pair_column)
+            return abstention(self.card.name, task, reason)
         if not isinstance(hypothesis, str) or not hypothesis.strip():
             return abstention(self.card.name, task, Reason("abstain.no_second_text", column=self.pair_column))
         read, steps = await self._read(task, call)
