@@ -65,7 +65,7 @@ def report(*, bar: float | None, promoted: bool = True) -> TrainingReport:
 
 @pytest.fixture
 def training(monkeypatch):
-    """Puts a stand-in behind `coterie.training`; gives what it was called with."""
+    """Puts a stand-in behind `coterie.training.train`; gives what it was called with."""
     calls = []
 
     def install(result: TrainingReport | BaseException):
@@ -78,7 +78,7 @@ def training(monkeypatch):
             progress.finish("")
             return result
 
-        monkeypatch.setattr("coterie.training", train)
+        monkeypatch.setattr("coterie.training.train", train)
         return calls
 
     return install
