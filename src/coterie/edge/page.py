@@ -1,4 +1,10 @@
-"""Make a static page that runs the network's `classify` specialists in a browser (`edge/web` has its own files)."""
+"""Make a static page that runs the network's `classify` specialists in a browser.
+
+The page's own files are in `web/`: `coterie.js` (tokenizer, head, calibration, abstention), `page.js`, `page.css` and
+`index.html`. The versions are included as they are stored, packed with gzip. The browser unpacks them itself, so any
+server of static files is sufficient. Encodings are made by onnxruntime-web, which is no part of Coterie: it is taken
+from npm, a folder or an archive when a page is made. `index.html` holds the checksum of every other file.
+"""
 
 from __future__ import annotations
 
@@ -315,7 +321,7 @@ def _runtime_files(source: str, stage: Path) -> dict[str, bytes]:
 
 
 def _write_index(page: _Folder, network: str, bundle: Mapping[str, object]) -> None:
-    ours = resources.files("coterie.edge.web")
+    ours = resources.files("coterie.edge") / "web"
     for name in _OWN:
         page.put(name, (ours / name).read_bytes())
     modules = {f"./{name}": value for name, value in page.integrity.items() if name.endswith((".js", ".mjs"))}

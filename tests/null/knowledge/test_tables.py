@@ -292,12 +292,12 @@ def test_a_pdf_whose_tables_cannot_be_looked_for_is_read_as_text(monkeypatch):
     def fail(*_):
         raise ValueError
 
-    monkeypatch.setattr("coterie.knowledge.parse_pdf_tables._SECONDS", -1.0)
+    monkeypatch.setattr("coterie.knowledge.parse_pdf._SECONDS", -1.0)
     late = parse_pdf(content)
-    monkeypatch.setattr("coterie.knowledge.parse_pdf_tables._on_page", fail)
-    monkeypatch.setattr("coterie.knowledge.parse_pdf_tables._SECONDS", 60.0)
+    monkeypatch.setattr("coterie.knowledge.parse_pdf._on_page", fail)
+    monkeypatch.setattr("coterie.knowledge.parse_pdf._SECONDS", 60.0)
     failed = parse_pdf(content)
-    monkeypatch.setattr("coterie.knowledge.parse_pdf_tables._MOST_RULES", 0)
+    monkeypatch.setattr("coterie.knowledge.parse_pdf._MOST_RULES", 0)
     drawing = parse_pdf(content)
 
     assert [page.rows for page in (late, failed, drawing)] == [(), (), ()]
