@@ -215,7 +215,7 @@ def test_no_other_client():
     root = Path(coterie.__file__).parent
     client = re.compile(r"^\s*(?:import|from) (?:httpx|urllib\.request|http\.client|aiohttp|requests)\b", re.MULTILINE)
     importers = {str(path.relative_to(root)) for path in root.rglob("*.py") if client.search(path.read_text("utf-8"))}
-    engines = {str(Path("engines", name)) for name in ("transport.py", "mcp.py", "fetch.py")}
+    engines = {str(Path("engines", name)) for name in ("http.py", "mcp.py")}
     models = {str(Path("models", name)) for name in ("download.py", "publishers.py", "pull.py")}
     assert importers <= engines | models
 
