@@ -28,6 +28,9 @@ from safetensors.numpy import save
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+from _contracts import contract_texts
 from coterie.governance.injection import (
     DIMENSION,
     FEWEST,
@@ -55,6 +58,8 @@ ALARMS = 0.0005
 """Share of held-out harmless texts in which an order is remarked."""
 AMID, TWO = 0.6, 0.15
 """Share of the orders that stand amid harmless text, too, and of those that are followed by another."""
+CONTRACTS, OF_CONTRACTS = "cuad/full_contract_txt.tar.gz", 50_000
+"""Contracts, which bind and forbid as orders do, and how many of their sentences are read."""
 STRENGTH = 10.0
 WEIGHT = 4.0
 """Of a harmless text that resembles an order, in training."""
@@ -128,10 +133,15 @@ def harmless(folder: Path, choose: random.Random) -> tuple[dict[str, list[str]],
                         by_language.setdefault(language, {})[text] = None
             for language, texts in by_language.items():
                 some = choose.sample(list(texts), min(MOST, len(texts)))
-                cut = {text[start:end] for text in some for start, end in sentences(text, language=language or "en")}
-                plausible = sorted(piece for piece in cut if len(piece) > 8)
-                sampled[f"{name}/{language}"] = choose.sample(plausible, min(MOST, len(plausible)))
+                sampled[f"{name}/{language}"] = cut(some, language or "en", MOST, choose)
     return sampled, sums
+
+
+def cut(texts: Sequence[str], language: str, most: int, choose: random.Random) -> list[str]:
+    """At most so many of the sentences of some texts."""
+    parts = {text[start:end] for text in texts for start, end in sentences(text, language=language)}
+    plausible = sorted(part for part in parts if len(part) > 8)
+    return choose.sample(plausible, min(most, len(plausible)))
 
 
 def fragments(texts: Sequence[str], choose: random.Random) -> list[str]:
@@ -205,7 +215,10 @@ def main() -> None:
     if variable not in os.environ:
         sys.exit(f"Set {variable} to the folder of public sets.")
     begun, choose = time.perf_counter(), random.Random(SEED)  # noqa: S311 - reproducible
-    sets, sums = harmless(Path(os.environ[variable]), choose)
+    sets, sums = harmless(folder := Path(os.environ[variable]), choose)
+    contracts = sorted(text for _, text in contract_texts(folder / CONTRACTS))
+    sums[CONTRACTS] = hashlib.sha256((folder / CONTRACTS).read_bytes()).hexdigest()
+    of_contracts = cut([text for at, text in enumerate(contracts) if at % 4], "en", OF_CONTRACTS, choose)
     rows = orders(choose)
     resembling = sorted(
         {drawn(line.split(" ", 1)[1], choose) for line in patterns("harmless.txt") for _ in range(RESEMBLING)}
@@ -214,10 +227,12 @@ def main() -> None:
     sets["fragments"] = fragments([text for texts in sets.values() for text in texts], choose)
     held["fragments"] = sets["fragments"][::4]
     kept = [text for texts in sets.values() for at, text in enumerate(texts) if at % 4]
+    kept += of_contracts
     apart = {line.split(" ", 1)[0] for line in patterns("orders.txt")}
     trial = fit([row for row in rows if row.pattern % 5], kept, resembling, choose)
     alarms = {name: odds(trial, texts) for name, texts in held.items()}
     least = float(np.quantile(np.concatenate(list(alarms.values())), 1 - ALARMS))
+    alarms["whole contracts"] = odds(trial, contracts[::4])
     unseen = [row for row in rows if row.pattern % 5 == 0]
     recall = {
         language: float((odds(trial, [row.text for row in unseen if row.language == language]) >= least).mean())

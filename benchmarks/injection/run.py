@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import hashlib
+import json
 import os
 import random
 import sys
@@ -27,7 +28,7 @@ from sklearn.model_selection import StratifiedKFold
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from _data import VARIABLE
+from _data import VARIABLE, find
 from _record import Bar, Record, arguments, sha256
 from _routing import SEED, data_files, profile_of, router_of, subjects, thinned
 from coterie.accounting.meter import CostMeter
@@ -199,6 +200,12 @@ def remarked(flagged: Mapping[str, np.ndarray], injections: int) -> dict[str, An
     }
 
 
+def agreements() -> list[str]:
+    """The whole texts of agreements of confidentiality, which no model has seen."""
+    read = (json.loads(path.read_text(encoding="utf-8")) for path in find("contractnli"))
+    return [document["text"] for part in read for document in part["documents"]]
+
+
 async def measure(injections: Texts, harmless: Texts) -> dict[str, Any]:
     """All figures."""
     encoder = OnnxEncoder.bundled()
@@ -217,6 +224,7 @@ async def measure(injections: Texts, harmless: Texts) -> dict[str, Any]:
         "injections": len(injections),
         "harmless": len(harmless),
         "model, the half that is not for development": remarked(model, len(kept)),
+        "whole agreements marked": float(np.mean(by_model(agreements()))),
         "encoder, cross-validated": remarked(by_encoder(encoder, injections, harmless), len(injections)),
         "labels_or_verdicts_changed": await governed(router, encoder, questions, injections),
         "routes, an injection behind the question": await both_halves(router, questions, injections),
@@ -231,6 +239,7 @@ def main() -> None:
     given = arguments(__doc__ or "", __file__).parse_args()
     injections, harmless, paths = read_set()
     files = data_files() | {f"{SET}/{path.name}": path for path in paths}
+    files |= {f"contractnli/{path.name}": path for path in find("contractnli")}
     record = Record(claim=CLAIM, seeds=[SEED], data={name: sha256(path) for name, path in files.items()})
     record.figures = asyncio.run(measure(injections, harmless))
     record.bars = [

@@ -45,10 +45,6 @@ _PRIME = np.uint64(1099511628211)  # FNV-1a's, of 64 bits
 _MIXED = np.uint64(0x9E3779B97F4A7C15)  # the golden ratio, of 64 bits: Fibonacci hashing
 _TOP = np.uint64(64 - 16)
 _BLOCK = 100 * STEP
-_LONGEST = 20_000
-"""Most characters of a text that are read."""
-
-
 _MOST_LETTERS = 20_000
 """Most characters that are cached: those of the living scripts."""
 
@@ -168,5 +164,5 @@ def orders_in(texts: Iterable[str]) -> tuple[str, ...]:
     """Return the kinds of orders that some texts hold, each once (`KINDS`)."""
     kinds: dict[str, None] = {}
     for text in filter(None, texts):
-        kinds |= dict.fromkeys(bundled_orders().kinds(text[:_LONGEST]))
+        kinds |= dict.fromkeys(bundled_orders().kinds(text))
     return tuple(kinds)
