@@ -1,9 +1,9 @@
 """Train the classifier of names that ships on from its own weights: it had seen a part of its data once.
 
-Data, shares and loss are those of `tagger_build.py`, drawn with another seed; vocabulary and word embeddings stay. The
-graph stays, too: its matrices are rounded anew. Each set has a head of its own beside the common one, from nothing.
-What is written is the mean of the weights before and after. The PUD tests and the development
-sets of `benchmarks/names` are not read.
+Data, shares and loss are those of `tagger_build.py`, drawn with another seed, and records without sentences
+(`names/records.py`); vocabulary and word embeddings stay. The graph stays, too: its matrices are rounded anew. Each set
+has a head of its own beside the common one, from nothing. What is written is the mean of the weights before and after.
+The PUD tests and the development sets of `benchmarks/names` are not read.
 
     COTERIE_DATA=... python scripts/tagger_on.py --minutes 90 --out FOLDER
 
@@ -44,10 +44,12 @@ from tagger_build import (
     example,
     optimiser_of,
     prepared,
+    read_records,
     read_templates,
     read_training,
 )
 
+RECORDS = 12_000
 RATES = {"body": 1.8e-4, "head": 4e-4, "own": 3e-4}
 WARM, EVERY, TOLD = 60, 10.0, 50
 """Steps until the rates are at their highest; minutes between kept weights; steps between lines of the log."""
@@ -176,13 +178,15 @@ def main() -> None:
     fast = Tokenizer.from_file(str(given.shipped / TOKENIZER_FILE))
     fast.no_truncation()
     fast.no_padding()
+    corpora = read_training(data) | {"templates/xx": read_templates(data)}
+    corpora["uner/records"] = read_records(data, RECORDS, given.seed)
     examples = {
         name: [
             e
             for text in prepared(rows, name, chance)
             if len((e := example(text, name.split("/")[0], fast)).ids) <= LONGEST
         ]
-        for name, rows in (read_training(data) | {"templates/xx": read_templates(data)}).items()
+        for name, rows in corpora.items()
     }
     print({name: len(rows) for name, rows in examples.items()}, flush=True)
     model, classifier = read_shipped(given.shipped)
@@ -193,13 +197,15 @@ def main() -> None:
     content = written(model, mean_of(before, classifier, given.share).eval())
     (given.out / GRAPH_FILE).write_bytes(content)
     (given.out / TOKENIZER_FILE).write_bytes((given.shipped / TOKENIZER_FILE).read_bytes())
-    about["trained_on"] = {
-        "script": "scripts/tagger_on.py",
-        "minutes": given.minutes,
-        "seed": given.seed,
-        **seen,
-        "share": given.share,
-    }
+    about["trained_on"].append(
+        {
+            "script": "scripts/tagger_on.py",
+            "minutes": given.minutes,
+            "seed": given.seed,
+            **seen,
+            "share": given.share,
+        }
+    )
     about["sha256"] = {GRAPH_FILE: hashlib.sha256(content).hexdigest(), TOKENIZER_FILE: about["sha256"][TOKENIZER_FILE]}
     (given.out / PROVENANCE_FILE).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 

@@ -288,4 +288,4 @@ def corpus(
     return join_addresses(rows)
 
 
-__all__ = ["PLACE", "Labelled", "companies", "corpus", "without_names"]
+__all__ = ["PLACE", "Labelled", "companies", "corpus", "known_values", "without_names"]
