@@ -178,12 +178,12 @@ def summary_json(summary: LedgerSummary, *, currency: str) -> dict[str, str | in
         "accepted": summary.accepted,
         "abstained": summary.abstained,
         "escalated": summary.escalated,
-        "p50_ms": _rounded_report(summary.p50_ms, 3),
-        "p95_ms": _rounded_report(summary.p95_ms, 3),
+        "p50_ms": _rounded(summary.p50_ms, 3),
+        "p95_ms": _rounded(summary.p95_ms, 3),
         "joules": round(summary.joules, _PLACES),
         "joules_kind": summary.joules_kind,
-        "cost": _rounded_report(summary.cost, _PLACES),
-        "counterfactual_cost": _rounded_report(summary.counterfactual_cost, _PLACES),
+        "cost": _rounded(summary.cost),
+        "counterfactual_cost": _rounded(summary.counterfactual_cost),
         "currency": currency,
     }
 
@@ -202,7 +202,3 @@ def format_cost(usage: Usage, steps: Iterable[Step], currency: str) -> str:
     if usage.cost is None and at_least:
         return f"at least {format_money(at_least, currency)}"
     return format_money(usage.cost, currency)
-
-
-def _rounded_report(value: float | Decimal | None, places: int) -> float | None:
-    return None if value is None else round(float(value), places)

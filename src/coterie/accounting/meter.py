@@ -42,7 +42,7 @@ from coterie.config.operation import AccountingSection, McpSection
 from coterie.config.section import span_ends
 from coterie.runtime.codec import replace
 from coterie.runtime.cpu import CPU, CpuShare, SharedTime
-from coterie.types import Bill, Prompt, Request, Step, Usage
+from coterie.types import Bill, Prompt, Request, Step, Usage, total_usage
 
 # --- A lower bound of a text's tokens without a tokenizer.
 
@@ -257,7 +257,7 @@ def priced_bill(meter: CostMeter, producer: str, bill: Bill, models: Mapping[str
     """
     remote = [(engine, usage) for engine, usage in bill if isinstance(models.get(engine), RemoteModel)]
     usages = [meter.price(Step(producer=producer, engine=engine, usage=usage)).usage for engine, usage in remote]
-    return sum(usages[1:], usages[0]) if usages else None
+    return total_usage(usages) if usages else None
 
 
 POWERCAP = Path("/sys/class/powercap")

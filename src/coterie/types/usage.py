@@ -28,19 +28,7 @@ class Usage:
     """Money in the currency of the network; None if it is unknown."""
 
     def __add__(self, other: Usage) -> Usage:
-        unknown = self.cost is None or other.cost is None
-        return Usage(
-            tokens_in=self.tokens_in + other.tokens_in,
-            tokens_cached=self.tokens_cached + other.tokens_cached,
-            tokens_out=self.tokens_out + other.tokens_out,
-            milliseconds=self.milliseconds + other.milliseconds,
-            cpu_seconds=self.cpu_seconds + other.cpu_seconds,
-            joules=self.joules + other.joules,
-            joules_kind=_weaker(self.joules_kind, other.joules_kind),
-            joules_low=_end(self, other, "joules_low"),
-            joules_high=_end(self, other, "joules_high"),
-            cost=None if unknown else self.cost + other.cost,  # type: ignore[operator]
-        )
+        return total_usage((self, other))
 
 
 def total_usage(usages: Iterable[Usage]) -> Usage:
@@ -48,13 +36,13 @@ def total_usage(usages: Iterable[Usage]) -> Usage:
     usages_ = tuple(usages)
     if len(usages_) == 1:
         return usages_[0]
-    if not usages_ or any(usage.joules_low is not None or usage.joules_high is not None for usage in usages_):
-        return sum(usages_[1:], usages_[0]) if usages_ else Usage()  # an empty start would make every sum an estimate
+    if not usages_:
+        return Usage()
     cost: Decimal | None = Decimal(0)
     tokens_in = tokens_cached = tokens_out = 0
     milliseconds = cpu_seconds = joules = 0.0
-    measured = True
-    for usage in usages_:  # one sum instead of a value for each pair: a request makes several
+    measured, ranged = True, False
+    for usage in usages_:  # no generators: a request makes several sums
         tokens_in += usage.tokens_in
         tokens_cached += usage.tokens_cached
         tokens_out += usage.tokens_out
@@ -62,6 +50,7 @@ def total_usage(usages: Iterable[Usage]) -> Usage:
         cpu_seconds += usage.cpu_seconds
         joules += usage.joules
         measured = measured and usage.joules_kind == "measured"
+        ranged = ranged or usage.joules_low is not None or usage.joules_high is not None
         cost = None if cost is None or usage.cost is None else cost + usage.cost
     return Usage(
         tokens_in=tokens_in,
@@ -71,23 +60,18 @@ def total_usage(usages: Iterable[Usage]) -> Usage:
         cpu_seconds=cpu_seconds,
         joules=joules,
         joules_kind="measured" if measured else "estimated",
+        joules_low=_end(usages_, "joules_low") if ranged else None,
+        joules_high=_end(usages_, "joules_high") if ranged else None,
         cost=cost,
     )
 
 
-def _end(a: Usage, b: Usage, name: Literal["joules_low", "joules_high"]) -> float | None:
+def _end(usages: tuple[Usage, ...], name: Literal["joules_low", "joules_high"]) -> float | None:
     """Return one end of the range of a sum; a part without a range counts with its value."""
-    ends = [getattr(usage, name) for usage in (a, b)]
-    if ends == [None, None]:
+    ends = [getattr(usage, name) for usage in usages]
+    if ends.count(None) == len(ends):
         return None
-    return sum(usage.joules if end is None else float(end) for usage, end in zip((a, b), ends, strict=True))
-
-
-def _weaker(
-    a: Literal["measured", "estimated"], b: Literal["measured", "estimated"]
-) -> Literal["measured", "estimated"]:
-    """Return the kind of a sum: measured only if both parts are."""
-    return "measured" if a == b == "measured" else "estimated"
+    return sum(usage.joules if end is None else float(end) for usage, end in zip(usages, ends, strict=True))
 
 
 _MOST_MONEY = Decimal(10) ** 15
