@@ -170,7 +170,7 @@ def amid(order: str, around: Sequence[str], choose: random.Random) -> str:
 
 def features(read: Sequence[str]) -> csr_matrix:
     """(N, D) of stretches."""
-    hashes = [pieces(text).hashed for text in read]
+    hashes = [pieces(text) for text in read]
     values = [np.full(len(hashed), 1 / np.sqrt(max(FEWEST, len(hashed)))) for hashed in hashes]
     ends = np.cumsum([0, *map(len, hashes)])
     matrix = csr_matrix((np.concatenate(values), np.concatenate(hashes), ends), shape=(len(read), DIMENSION))

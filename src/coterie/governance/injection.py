@@ -72,24 +72,36 @@ def plain(text: str) -> str:
     return f" {' '.join(normal.translate(_LETTERS).split())} "
 
 
-class Pieces(NamedTuple):
-    """The hashed pieces of a text: grouped by size, each group in the order of the text."""
-
-    hashed: np.ndarray  # (P,)
-    first: np.ndarray
-    """(S + 1,) offsets of the first piece of each size, and the end of the last."""
-
-
-def pieces(read: str) -> Pieces:
-    """Return the pieces of a normalised text."""
+def pieces(read: str) -> np.ndarray:  # (P,)
+    """Return the hashed pieces of a normalised text: grouped by size, each group in the order of the text."""
     letters = np.frombuffer(read.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
     running, hashes = letters * _PRIME, []
     for size in range(2, _SIZES[-1] + 1):
         running = (running[:-1] ^ letters[size - 1 :]) * _PRIME
         if size in _SIZES:
             hashes.append(running)
-    hashed = ((np.concatenate(hashes) * _MIXED) >> _TOP).view(np.int64)
-    return Pieces(hashed, np.array([0, *accumulate(map(len, hashes))]))
+    return ((np.concatenate(hashes) * _MIXED) >> _TOP).view(np.int64)
+
+
+class Windows(NamedTuple):
+    """Where the windows of a text lie; that depends on its length alone."""
+
+    starts: np.ndarray  # (W,)
+    first: np.ndarray
+    """(S, W) offsets of the first piece of each size in each window."""
+    last: np.ndarray  # (S, W)
+    sizes: np.ndarray
+    """(W,) square roots of the pieces of each window, `FEWEST` at least."""
+
+
+@lru_cache(maxsize=256)
+def windows(length: int) -> Windows:
+    """Return the windows of a normalised text of this length, in characters."""
+    starts = np.arange(0, max(1, length - WINDOW + STEP), STEP)
+    offsets = np.array([0, *accumulate(max(length - size + 1, 0) for size in _SIZES)])[:, None]  # (S + 1, 1)
+    last = np.minimum(offsets[:-1] + np.maximum(starts + WINDOW + 1 - _LENGTHS, 0), offsets[1:])
+    first = np.minimum(offsets[:-1] + starts, last)
+    return Windows(starts, first, last, np.sqrt(np.maximum((last - first).sum(axis=0), FEWEST)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,40 +117,34 @@ class OrderModel:
 
     def odds(self, text: str) -> np.ndarray:  # (W,)
         """Return the log-odds that each window of a text is an order."""
-        return np.concatenate([self._odds(*_stretches(block), slice(0, 1))[0] for block in blocks(plain(text))])
+        return np.concatenate(
+            [self._odds(pieces(block), windows(len(block)), slice(0, 1))[0] for block in blocks(plain(text))]
+        )
 
     def kinds(self, text: str) -> tuple[str, ...]:
         """Return the kinds of orders in a text, in the order of `KINDS`; the time grows with its length."""
         is_said = np.zeros(len(KINDS), dtype=bool)
         for block in blocks(plain(text)):
-            pieces_, starts = _stretches(block)
-            orders = starts[self._odds(pieces_, starts, slice(0, 1))[0] >= self.least]
-            if len(orders):
-                by_kind = self._odds(pieces_, orders, slice(1, None))
+            hashed, read = pieces(block), windows(len(block))
+            is_order = self._odds(hashed, read, slice(0, 1))[0] >= self.least
+            if is_order.any():
+                by_kind = self._odds(hashed, read, slice(1, None))[:, is_order]
                 is_said |= ((by_kind > 0) | (by_kind == by_kind.max(axis=0))).any(axis=1)
         return tuple(kind for kind, is_one in zip(KINDS, is_said, strict=True) if is_one)
 
-    def _odds(self, pieces_: Pieces, starts: np.ndarray, rows: slice) -> np.ndarray:  # (R, W)
-        """Return the log-odds of some rows of the weights for the windows with these starts."""
-        summed = np.zeros((len(self.weights[rows]), len(pieces_.hashed) + 1), dtype=np.int64)
-        np.cumsum(self.weights[rows, pieces_.hashed], axis=1, out=summed[:, 1:])
-        first, beyond = pieces_.first[:-1, None], pieces_.first[1:, None]  # (S, 1)
-        last = np.minimum(first + np.maximum(starts + WINDOW + 1 - _LENGTHS, 0), beyond)  # (S, W)
-        first = np.minimum(first + starts, last)
-        total, counts = (summed[:, last] - summed[:, first]).sum(axis=1), (last - first).sum(axis=0)
-        odds = total / np.sqrt(np.maximum(counts, FEWEST)) * self.scales[rows, None] + self.bias[rows, None]
-        return np.asarray(odds)
+    def _odds(self, hashed: np.ndarray, read: Windows, rows: slice) -> np.ndarray:  # (R, W)
+        """Return the log-odds of some rows of the weights for the windows of a text."""
+        weights = self.weights[rows]
+        summed = np.zeros((len(weights), len(hashed) + 1), dtype=np.int64)
+        np.cumsum(weights.take(hashed, axis=1), axis=1, out=summed[:, 1:])
+        total = (summed.take(read.last, axis=1) - summed.take(read.first, axis=1)).sum(axis=1)
+        return np.asarray(total / read.sizes * self.scales[rows, None] + self.bias[rows, None])
 
 
 def blocks(read: str) -> list[str]:
     """Split a text into parts that a cache can hold, without cutting a window in two."""
     starts = range(0, max(1, len(read) - WINDOW + STEP), _BLOCK)
     return [read[start : start + _BLOCK + WINDOW - STEP] for start in starts]
-
-
-def _stretches(read: str) -> tuple[Pieces, np.ndarray]:
-    """Return the pieces of a text, and the starts of its windows (W,)."""
-    return pieces(read), np.arange(0, max(1, len(read) - WINDOW + STEP), STEP)
 
 
 @lru_cache(maxsize=1)
