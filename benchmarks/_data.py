@@ -108,6 +108,9 @@ SOURCES = {
     "reading/intents/xsid": Source(
         "https://github.com/mainlp/xsid (data/xSID-0.7, as JSON lines)", "CC BY-SA 4.0", ("xsid.jsonl.gz",)
     ),
+    "reading/chat/disfl_qa": Source(
+        "https://github.com/google-research-datasets/Disfl-QA (as JSON lines)", "CC BY 4.0", ("disfl_qa.jsonl.gz",)
+    ),
     "reading/chat/cast_2021_2022": Source(
         "https://github.com/daltonj/treccastweb (topics of 2021 and 2022, as JSON lines)", "MIT", ("cast.jsonl.gz",)
     ),

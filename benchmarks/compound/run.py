@@ -1,15 +1,20 @@
 """Compound requests: both specialists found, and no other; and single requests that must not be split.
 
     COTERIE_DATA=FOLDER python benchmarks/compound/run.py [--half dev] [--each 20]
+    COTERIE_DATA=FOLDER python benchmarks/compound/run.py --own --out benchmarks/compound/result_own.json
 
 Nine specialists of public sets. A request joins a text for one of them with a text for another one in one of twenty
 ways, also by nothing at all. Rules and their numbers were chosen on the half `dev`, whose texts are training rows; the
-half `test` joins test rows. Beside it: the router that never splits, and one that splits at every mark.
+half `test` joins test rows. Beside it: the router that never splits, and one that splits at every mark. `--own` asks
+`own.json` instead: requests of related parts and single ones with conjunctions in five languages, written for a network
+of their own before any was asked; and 1,000 single texts of five public sets.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -22,8 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from joining import Compound, compounds
 
+from _data import find
 from _record import Bar, Record, arguments, sha256
-from _routing import SEED, Half, data_files, outside, profile_of, router_of, subjects, thinned
+from _routing import SEED, Half, clinc_rows, data_files, outside, profile_of, router_of, subjects, thinned
 from coterie.engines.onnx import OnnxEncoder
 from coterie.learning.evaluation import bootstrap_mean
 from coterie.routing.profile import Profile
@@ -35,6 +41,10 @@ CLAIM = "A request for two specialists reaches both and no other, however its pa
 BOUND_BAR, BOUND_REACH = 0.85, 0.95
 SHORTEST = 5  # words of a text that is joined: fewer say nothing, "Page 2"
 SINGLES = 100  # of each specialist
+OWN = Path(__file__).parent / "own.json"
+DISFLUENT = "reading/chat/disfl_qa"
+OF_A_SET = 200  # single texts
+MOST_SPLIT = 0.005
 
 
 async def asked_of(router: LearnedRouter, texts: Sequence[str]) -> list[tuple[str, ...]]:
@@ -128,13 +138,75 @@ def measure(half: Half, count: int) -> dict[str, Any]:
     }
 
 
+def measure_own() -> dict[str, Any]:
+    """Figures of the requests that were written for this benchmark, and of single texts of five public sets."""
+    encoder = OnnxEncoder.bundled()
+    own = json.loads(OWN.read_text(encoding="utf-8"))
+    profiles = {
+        name: profile_of([(text, name) for text in about["examples"]], about["description"], encoder)
+        for name, about in own["specialists"].items()
+    }
+    router = router_of(profiles, encoder)
+    figures: dict[str, Any] = {}
+    for kind in ("compound", "single"):
+        routes = asyncio.run(asked_of(router, [row["text"] for row in own[kind]]))
+        kinds = [outcome(route, row["specialists"]) for route, row in zip(routes, own[kind], strict=True)]
+        by_language: dict[str, list[bool]] = defaultdict(list)
+        for row, became in zip(own[kind], kinds, strict=True):
+            by_language[row["language"]].append(became == "both")
+        figures[kind] = {
+            "requests": len(routes),
+            "right": float(np.mean([became == "both" for became in kinds])),
+            "several_asked": float(np.mean([len(route) > 1 for route in routes])),
+            "outcomes": dict(Counter(kinds)),
+            "by_language": {language: float(np.mean(hits)) for language, hits in by_language.items()},
+        }
+    figures["five_sets"] = single_texts(encoder)
+    asyncio.run(encoder.close())
+    return figures
+
+
+def single_texts(encoder: OnnxEncoder) -> dict[str, Any]:
+    """How many single texts of five sets are split by the router of the nine specialists."""
+    all_subjects = subjects("test")
+    profiles = {name: profile_of(subject.known, subject.description, encoder) for name, subject in all_subjects.items()}
+    router = router_of(profiles, encoder)
+    with gzip.open(find(DISFLUENT)[0], "rt", encoding="utf-8") as file:
+        disfluent = [(json.loads(line)["disfluent"], "") for line in file]
+    sets = {
+        "banking77": all_subjects["banking"].asked,
+        "clinc150": clinc_rows()[1],
+        "headlines": all_subjects["gold"].asked,
+        "cuad": all_subjects["clauses"].asked,
+        "disfl_qa": disfluent,
+    }
+    split = {
+        name: [len(route) > 1 for route in asyncio.run(asked_of(router, [text for text, _ in thinned(rows, OF_A_SET)]))]
+        for name, rows in sets.items()
+    }
+    together = [wrong for wrongs in split.values() for wrong in wrongs]
+    return {
+        "requests": len(together),
+        "false_split": float(np.mean(together)),
+        "by_set": {name: float(np.mean(wrongs)) for name, wrongs in split.items()},
+    }
+
+
 def main() -> None:
     """Measure and write the result file."""
     parser = arguments(__doc__, __file__)
     parser.add_argument("--half", choices=("dev", "test"), default="test")
     parser.add_argument("--each", type=int, default=20, help="requests of each joiner")
+    parser.add_argument("--own", action="store_true", help="requests of `own.json`, and single texts of five sets")
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=(SEED,), data={name: sha256(path) for name, path in data_files().items()})
+    if given.own:
+        record.data |= {path.name: sha256(path) for path in (OWN, *find(DISFLUENT))}
+        record.figures = measure_own()
+        split = cast("dict[str, Any]", record.figures["five_sets"])["false_split"]
+        record.bars = [Bar(what="single texts split by mistake", measured=split, limit=MOST_SPLIT, at_most=True)]
+        record.write(given.out)
+        return
     record.figures = measure(cast("Half", given.half), given.each)
     both = cast("dict[str, Any]", record.figures["compound"])["both_and_no_other"]
     record.bars = [
