@@ -105,6 +105,39 @@ def test_one_that_is_as_likely_is_read_beside_the_answer():
     assert len(model.asked) == 2
 
 
+ENGLISH = "Opening hours are from nine to five, and on Saturdays we are closed all day."
+GERMAN = "Der Ausweis kostet 37 Euro und ist zehn Jahre gültig. Bitte bringen Sie ein Foto mit."
+
+
+@pytest.mark.parametrize(
+    ("question", "likes", "read", "is_across"),
+    [
+        ("How much does the identity card cost at the town hall?", "kostet", 2, True),
+        ("How much does the identity card cost at the town hall?", "nine", 2, False),
+        ("Was kostet der neue Ausweis im Rathaus der Stadt?", "kostet", 2, False),
+        ("37?", "kostet", 1, False),
+    ],
+)
+def test_passages_in_another_language_than_the_question(question, likes, read, is_across):
+    """All of them are read; where one is liked best, lines of their own judge. An uncertain language is no other."""
+    seen = survey(question, several(ENGLISH, GERMAN), "en")
+    scores = np.array([2.0 if "nine" in sentence.text else -6.0 for sentence in seen.sentences])
+    first = replace(load_defaults().readers["lexical"].read(seen), scores=scores)
+    own = rereading(model=Likes.sha256, right=line(JUDGED, bias=-2.0))
+    lines = replace(own, across=rereading(right=line(JUDGED, bias=2.0)))
+    model = Likes(likes)
+    if question == "37?":
+        seen = survey(question, several(GERMAN), "en")
+        first = replace(load_defaults().readers["lexical"].read(seen), scores=np.zeros(len(seen.sentences)))
+
+    reread = lines.look(seen, first, model)
+
+    assert len(model.asked) == read
+    assert (reread.right > 0.5) is is_across
+    assert likes in reread.cited[0].text
+    assert Rereading.restore(json.loads(json.dumps(lines.describe()))).describe() == lines.describe()
+
+
 def test_what_another_document_says_instead_is_read_though_one_has_answered():
     """It is shown beside the answer, and is no reason to believe either more or less."""
     texts = TEXT, TEXT.replace("4 years", "2 years"), "The account is free."

@@ -3,7 +3,8 @@
 The first look is cheap and sees every sentence; the model reads `MOST_READ` passages at most, each whole. The scores of
 both are weighed by lines fitted on public questions, and the thresholds hold their risk as a mean over domains that the
 lines had not seen. The first look's encoder knows one language and the model knows more: passages in another language
-have lines of their own.
+have lines of their own. The first look prefers sentences in the language of the question. So the model reads every
+passage in another one, and where it likes one of these best, lines that do not know the first look judge.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from coterie.learning.calibration import logit, logsumexp
 from coterie.tasks.answer.cells import Pair, is_named, known_by, named, unheard
 from coterie.tasks.answer.reader import AnswerReading, SentenceSurvey, chosen, unopposed, unread_rivals
 from coterie.tasks.answer.scoring import LinearScore, probability
-from coterie.text.language import language_of
+from coterie.text.language import base, detect, language_of
 from coterie.text.segmentation import asks
 from coterie.text.values import typed_spans
 
@@ -108,6 +109,8 @@ class Rereading:
 
     Its answers are as certain as the same threshold requires to hold the same risk.
     """
+    across: Rereading | None = None
+    """The lines for an answer in another language than the question, likewise; None for the other ones."""
 
     def look(
         self,
@@ -122,12 +125,17 @@ class Rereading:
         the passages that are read to find it. `first` is the first look at the sentences at these places (K,) alone.
         """
         looked = read_passages(seen, reading.scores, reader)
+        lines = self._lines(seen, reading)
+        if self.across is not None:
+            whole = read_across(seen, looked, reader)
+            if whole is not None:
+                lines, looked = self.across, whole
 
         def alone(rows: Floats) -> AnswerReading | None:
             first_look = None if first is None else first(rows)
-            return None if first_look is None else self.judge(seen.take(rows), first_look, looked.take(rows))
+            return None if first_look is None else lines.judge(seen.take(rows), first_look, looked.take(rows))
 
-        judgement = unopposed(self.judge(seen, reading, looked), seen, alone)
+        judgement = unopposed(lines.judge(seen, reading, looked), seen, alone)
         judgement = replace(
             judgement,
             read=read_columns(seen, judgement, reader),
@@ -140,7 +148,6 @@ class Rereading:
         ranks = dict.fromkeys(seen.sentences[row].rank for row in rivals)
         further = _together([_read(seen, passages[rank], reader) for rank in ranks])
         scores = judgement.scores.copy()
-        lines = self._lines(seen, reading)
         scores[further.rows] = lines.sentence_scores(seen, reading, _together([looked, further]))[further.rows]
         return replace(judgement, scores=scores)
 
@@ -171,8 +178,8 @@ class Rereading:
     def describe(self) -> dict[str, object]:
         """Return the lines as JSON."""
         lines = {name: getattr(self, name).describe() for name in ("sentence", "right", "stated")}
-        foreign = {} if self.foreign is None else {"foreign": self.foreign.describe()}
-        return lines | {"also": self.also, "model": self.model} | foreign
+        others = {name: kept.describe() for name in ("foreign", "across") if (kept := getattr(self, name)) is not None}
+        return lines | {"also": self.also, "model": self.model} | others
 
     @classmethod
     def restore(cls, stored: Mapping[str, Any]) -> Rereading:
@@ -183,7 +190,7 @@ class Rereading:
             stated=LinearScore.restore(stored["stated"], JUDGED),
             also=float(stored["also"]),
             model=str(stored["model"]),
-            foreign=cls.restore(stored["foreign"]) if "foreign" in stored else None,
+            **{name: cls.restore(stored[name]) for name in ("foreign", "across") if name in stored},
         )
 
 
@@ -205,6 +212,32 @@ def read_passages(seen: SentenceSurvey, scores: Floats, reader: PassageReader) -
             break
         looked.append(_read(seen, passages[rank], reader))
     return _together(looked)
+
+
+def read_across(seen: SentenceSurvey, looked: Looked, reader: PassageReader) -> Looked | None:
+    """Return the scores of what was read and of all passages in another language than the question.
+
+    None where such a passage is not the one that the model likes best. A question whose language is not detected with
+    certainty is in the language of the passages.
+    """
+    question = detect(seen.question)
+    passages = _passages(seen)
+    others = {
+        rank
+        for rank, rows in passages.items()
+        if question is not None and _language(seen, rows[0], question) != question
+    }
+    if not others:
+        return None
+    read = {seen.sentences[row].rank for row in looked.rows.tolist()}
+    whole = _together([looked, *(_read(seen, passages[rank], reader) for rank in sorted(others - read))])
+    best = int(whole.rows[int(whole.read.argmax())])
+    return whole if seen.sentences[best].rank in others else None
+
+
+def _language(seen: SentenceSurvey, row: int, default: str) -> str:
+    """Return the language of a sentence's passage; `default` where it is uncertain."""
+    return base(language_of(seen.sentences[row].passage.text[:_TOLD], default))
 
 
 def read_columns(seen: SentenceSurvey, reading: AnswerReading, reader: PassageReader) -> dict[int, str]:
