@@ -25,11 +25,11 @@ from coterie.config.specialists import SpecialistSection
 from coterie.engines.llama import LlamaEngine
 from coterie.learning.job import Progress
 from coterie.models.catalogue import locate
-from coterie.specialists import ADAPTER_FILE
+from coterie.specialists.parts import ADAPTER_FILE
 from coterie.tasks.generate.model import GenerateSpecialist
 from coterie.tasks.versions import load_specialist
 from coterie.text.segmentation import split_sentences
-from coterie.training import train
+from coterie.training.train import train
 from coterie.types import SYSTEM, CallContext, ContextView, Delta, Entry, Fact, Finding, Label, Output, Prompt, Task
 
 MESSAGES, HELP, PAIRS = "data/triage.test.csv", "data/help.jsonl", "data/reply.pairs.csv"

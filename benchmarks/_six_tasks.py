@@ -17,7 +17,7 @@ from pathlib import Path
 from _data import LENDER
 from coterie.learning.job import Silent
 from coterie.testing import FakeOpenAIServer, ServerReply
-from coterie.training import train
+from coterie.training.train import train
 
 LABELS, ROWS = 8, 400
 NETWORK = """

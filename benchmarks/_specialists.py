@@ -33,7 +33,7 @@ from coterie.protocols import Specialist
 from coterie.registry.registry import REGISTRY_FOLDER, Registry
 from coterie.registry.version import Version
 from coterie.tasks.contract import TASK_TYPES, task_of
-from coterie.training import train
+from coterie.training.train import train
 from coterie.types import SYSTEM, ContextView, Finding, Rung, Task, Usage
 
 R = TypeVar("R")

@@ -22,7 +22,7 @@ from coterie.cli.output import Json, dim, interval, number, paragraph, remark, s
 from coterie.engines.onnx import OnnxEncoder
 from coterie.errors import InputError
 from coterie.models.catalogue import hash_file
-from coterie.policy import Aim
+from coterie.policy.cost_quality import Aim
 from coterie.runtime.files import write_bytes
 from labs.outcomes.curve import Point
 from labs.outcomes.page import replay_page

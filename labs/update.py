@@ -8,7 +8,7 @@ from pathlib import Path
 from coterie.cli.bridge import log_command
 from coterie.config.file import Config, load_config
 from coterie.errors import InputError
-from coterie.policy import RecordedOutcomes, generalist_quality, read_outcomes
+from coterie.policy.cost_quality import RecordedOutcomes, generalist_quality, read_outcomes
 from coterie.runtime.files import write_bytes
 
 

@@ -38,7 +38,7 @@ from coterie.registry.registry import open_registry
 from coterie.tasks.answer.rows import judge, judge_answers, look_up_with, read_rows
 from coterie.tasks.versions import load_specialist
 from coterie.testing import FakeRetriever
-from coterie.training import train
+from coterie.training.train import train
 from coterie.types import Finding, Label, Output, Prompt
 
 CLAIM = (

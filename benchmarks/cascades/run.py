@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _data import find
 from _record import Bar, Record, arguments, sha256
-from coterie.policy import Attempt, RecordedOutcome
+from coterie.policy.cost_quality import Attempt, RecordedOutcome
 from labs.outcomes.chain import Chains
 from labs.outcomes.frontier import frontier
 from labs.outcomes.table import OutcomeTable

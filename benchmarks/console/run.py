@@ -32,7 +32,7 @@ from coterie.config.file import GatewaySection
 from coterie.console.app import Console
 from coterie.gateway.app import create_app
 from coterie.network.network import Network
-from coterie.training import train
+from coterie.training.train import train
 from coterie.types import RequestFilter
 
 TOML = """

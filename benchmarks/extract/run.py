@@ -29,7 +29,7 @@ from _record import Bar, Record, arguments, sha256
 from _specialists import Measured, Steps, apart, held_out, measure_champion, percentiles, rung_report, write_network
 from coterie.config.file import load_config
 from coterie.tasks.extract.rows import judge
-from coterie.training import train
+from coterie.training.train import train
 
 CLAIM = "A specialist finds the terms of a contract it has never seen, quotes them, and knows what is not stated."
 TARGET_RISK = 0.1

@@ -34,7 +34,7 @@ from coterie.learning.evaluation import auroc
 from coterie.registry.registry import REGISTRY_FOLDER, Registry
 from coterie.runtime.concurrency import run
 from coterie.tasks.versions import load_specialist
-from coterie.training import train
+from coterie.training.train import train
 from coterie.types import SYSTEM, ContextView, Finding, Task
 
 CLAIM = "An extract specialist leaves texts of another kind unread."

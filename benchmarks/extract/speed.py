@@ -26,7 +26,7 @@ from _cuad import FIELDS, Contract, read_contracts
 from _data import find
 from _record import Bar, Record, arguments, sha256
 from _specialists import Steps, write_network
-from coterie.training import train
+from coterie.training.train import train
 
 CLAIM = "An extract specialist of a few hundred documents is trained in three to four minutes of one core."
 BARS = {254: 180.0, 500: 240.0}

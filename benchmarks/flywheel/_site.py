@@ -12,11 +12,11 @@ from pathlib import Path
 from coterie.config.file import parse_config
 from coterie.config.specialists import TASKS
 from coterie.engines.onnx import OnnxEncoder
-from coterie.policy import CalibrationOutcomes
+from coterie.policy.cost_quality import CalibrationOutcomes
 from coterie.protocols import Specialist
 from coterie.registry.registry import open_registry
 from coterie.tasks.versions import load_specialist
-from coterie.training import train_candidate
+from coterie.training.train import train_candidate
 from coterie.types import SYSTEM, AcceptanceOverride, ContextView, Finding, Label, Reason, Task
 
 

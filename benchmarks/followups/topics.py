@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _data import find
 from _record import Record, arguments, sha256
-from coterie.context import rewrite_query
+from coterie.context.sharing import rewrite_query
 from coterie.engines.onnx import OnnxEncoder
 from coterie.turns.reader import TurnReader, words_of
 from coterie.types import Context, Entry, Label, Message, Output, Prompt

@@ -24,7 +24,7 @@ from _record import Bar, Record, arguments, sha256
 from coterie import Classifier
 from coterie.engines.onnx import open_encoder
 from coterie.learning.evaluation import bootstrap_mean
-from coterie.training import train
+from coterie.training.train import train
 
 CLAIM = "With a multilingual encoder the same classes are told apart in German nearly as well as in English."
 ENCODERS = ("minilm", "multilingual-e5-small")

@@ -23,7 +23,7 @@ from _classify import TARGET_RISK, Rows
 from _data import find, headline_rows, thin, write_rows
 from _record import Bar, Record, arguments, sha256
 from _specialists import Measured, apart, measure_rungs
-from coterie.policy import CalibrationOutcomes, find_accept_threshold
+from coterie.policy.cost_quality import CalibrationOutcomes, find_accept_threshold
 
 CLAIM = "A specialist with GPT-4-turbo above it is more accurate than GPT-4-turbo, at a hundredth of its cost or less."
 QUALITIES = (1.0, 1.02, 1.04, 1.06, 1.08)

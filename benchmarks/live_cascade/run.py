@@ -32,7 +32,7 @@ from coterie.learning.job import AskedModel
 from coterie.network.network import Network
 from coterie.registry.registry import REGISTRY_FOLDER
 from coterie.tasks.classify.prompted import FewShot
-from coterie.training import train
+from coterie.training.train import train
 from coterie.types import SYSTEM, ContextView, Label, Request, Task
 from headlines.run import headline_rows
 from intents.run import banking_rows

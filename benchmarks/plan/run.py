@@ -35,7 +35,7 @@ from coterie.scale.planning import (
     replicas_for,
     serving,
 )
-from coterie.training import train
+from coterie.training.train import train
 
 CLAIM = "Latency read from measured open loops is that of fresh ones, and as many gateways are planned as are needed."
 DATA = "data/triage.train.csv"

@@ -3,7 +3,7 @@
     python benchmarks/reply/run.py                 # 77 customers' messages, one an intent
     python benchmarks/reply/run.py --quiet 1200    # on a machine that others use: up to so many seconds more
 
-The `reply` specialist is made by `coterie.training` from the lender's help texts and asked about BANKING77 test
+The `reply` specialist is made by `coterie.training.train` from the lender's help texts and asked about BANKING77 test
 messages with their true intents, one after the other, as the lender's network would ask it. The prompt was written
 with training messages only. Times are taken from replies during which nothing else used the machine to speak of; with
 `--quiet` further messages are asked until there are enough of those. Needs the model: `coterie models pull smollm2`.

@@ -4,9 +4,9 @@
     python benchmarks/reply_tuned/run.py --n 20 --pairs 60
 
 The pairs are made of public data (BANKING77's training messages and the example's help texts) by
-`scripts/lender_replies.py`. Both specialists are made by `coterie.training` and asked about the same BANKING77 test
-messages with their true intents; every sentence of either is checked against the help text. Needs the extras `llama`
-and `train` and the model: `coterie models pull smollm2`.
+`scripts/lender_replies.py`. Both specialists are made by `coterie.training.train` and asked about the same
+BANKING77 test messages with their true intents; every sentence of either is checked against the help text. Needs the
+extras `llama` and `train` and the model: `coterie models pull smollm2`.
 """
 
 from __future__ import annotations

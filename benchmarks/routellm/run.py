@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _data import find
 from _record import Bar, Record, arguments, sha256
 from coterie.engines.onnx import OnnxEncoder
-from coterie.policy import Attempt, RecordedOutcome
+from coterie.policy.cost_quality import Attempt, RecordedOutcome
 from labs.outcomes.curve import recovery
 from labs.outcomes.features import PromptFeatures, fit_features
 from labs.outcomes.profile import profile_of_rows

@@ -40,8 +40,8 @@ from coterie.learning.evaluation import bootstrap_mean
 from coterie.learning.job import Silent
 from coterie.routing.profile import Profile, make_profile
 from coterie.routing.router import LearnedRouter
-from coterie.specialists import OnDemand
-from coterie.training import train
+from coterie.specialists.parts import OnDemand
+from coterie.training.train import train
 from coterie.types import Context, Prompt, Request
 
 CLAIM = "A thousand specialists are routed to in milliseconds on one core, and opened without loading one of them."

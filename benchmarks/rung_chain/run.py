@@ -30,13 +30,13 @@ from coterie.config.specialists import SpecialistSection
 from coterie.engines.onnx import OnnxEncoder
 from coterie.learning.dataset import Row
 from coterie.learning.evaluation import bootstrap_mean
-from coterie.policy import STOPS, RungOutcomes
+from coterie.policy.cost_quality import STOPS, RungOutcomes
 from coterie.protocols import Specialist
 from coterie.tasks.classify.fit import choose_stop
 from coterie.tasks.classify.loading import ChainSpecialist
 from coterie.tasks.classify.model import ClassifySpecialist
 from coterie.tasks.versions import load_specialist
-from coterie.training import train
+from coterie.training.train import train
 from coterie.types import SYSTEM, ContextView, Finding, Task
 
 CLAIM = "A chain of rungs keeps 0.99 of what its last rung gets right, and holds its risk, at less energy."

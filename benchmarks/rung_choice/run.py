@@ -37,7 +37,7 @@ from coterie.engines.onnx import OnnxEncoder
 from coterie.learning.dataset import Dataset, Row
 from coterie.learning.evaluation import judge_labels
 from coterie.learning.measure import Answered, Candidate, choose, rated
-from coterie.training import train_rungs
+from coterie.training.train import train_rungs
 from coterie.types import Rung
 
 CLAIM = "With few uneven rows the rung is taken that is better on other rows; with many rows as before."

@@ -34,7 +34,7 @@ from peer import MODEL, litellm_proxy, version_of
 from _data import LARGE, LENDER, TRIAGE
 from _record import Bar, Record, arguments, sha256
 from coterie.learning.job import Silent
-from coterie.training import train
+from coterie.training.train import train
 
 HERE = Path(__file__).resolve().parent
 CLAIM = "One worker bears open loads without a cliff, and most of what a lean probe with the same encoder bears."

@@ -22,7 +22,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _record import Bar, Record, arguments
-from coterie.context import build_view
+from coterie.context.sharing import build_view
 from coterie.store.sqlite import SQLiteStore
 from coterie.types import (
     Entry,

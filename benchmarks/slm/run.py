@@ -25,8 +25,8 @@ from _record import Bar, Record, arguments, sha256
 from _specialists import Steps, apart, gain, measure_champion, write_network
 from coterie.config.file import LlamaModel
 from coterie.learning.job import Silent
-from coterie.specialists import Prompting, answers
-from coterie.training import train
+from coterie.specialists.parts import Prompting, answers
+from coterie.training.train import train
 from coterie.tuning.base import find_causal_base
 from coterie.tuning.causal import TokenPair, adapter_files, load_causal, load_tokens, lora_recipe_for, tune_adapter
 

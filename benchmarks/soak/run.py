@@ -38,7 +38,7 @@ from _data import LENDER
 from _record import Bar, Record, arguments, sha256
 from _specialists import Steps
 from coterie.testing import FakeOpenAIServer, ServerReply
-from coterie.training import train
+from coterie.training.train import train
 
 CLAIM = "Served for long and with faults, memory stays where it is and nothing fails but what should."
 GROWTH = 0.03

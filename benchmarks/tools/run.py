@@ -31,7 +31,7 @@ from coterie.engines.llama import LlamaEngine
 from coterie.structured.schema import function_of, read_reply, reply_schema, told_of, within, written_calls
 from coterie.tasks.contract import task_of
 from coterie.tasks.tools.rows import judge
-from coterie.training import train
+from coterie.training.train import train
 from coterie.types import Finding, Message, Prompt, Request, Tools, worded
 
 CLAIM = "The function of a text in other words than those of training is chosen, its arguments are exact, or none fits."

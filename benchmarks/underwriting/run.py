@@ -25,7 +25,7 @@ from _record import Bar, Record, arguments, sha256
 from _specialists import Steps, apart, champion, rung_report, write_network
 from coterie.config.file import load_config
 from coterie.registry.version import Version
-from coterie.training import train
+from coterie.training.train import train
 
 CLAIM = (
     "The underwriting score ranks applicants without the protected attributes, and knows how few it may decide alone."

@@ -43,7 +43,7 @@ from _record import Bar, Record, sha256
 from coterie.config.file import LlamaModel, VllmModel
 from coterie.engines.llama import LlamaEngine
 from coterie.engines.vllm import VllmEngine
-from coterie.specialists import Prompting, answers
+from coterie.specialists.parts import Prompting, answers
 from coterie.types import SYSTEM, Prompt
 
 CLAIM = (

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.special import expit
 
 from coterie.errors import DataError
-from coterie.policy import DELTA, Aim, mean_p_value
+from coterie.policy.cost_quality import DELTA, Aim, mean_p_value
 from labs.outcomes.table import OutcomeTable
 
 LONGEST = 3

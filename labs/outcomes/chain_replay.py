@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from coterie.errors import DataError
-from coterie.policy import Aim
+from coterie.policy.cost_quality import Aim
 from labs.outcomes.chain import FEWEST, Chains, Walked, choose_chain
 from labs.outcomes.curve import worst_excess
 from labs.outcomes.frontier import Policy, frontier

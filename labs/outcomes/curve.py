@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from coterie.policy import mean_interval
+from coterie.policy.cost_quality import mean_interval
 from labs.outcomes.chain import Walked
 from labs.outcomes.table import OutcomeTable
 

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from coterie.errors import InputError
-from coterie.policy import DELTA, Aim, mean_p_value
+from coterie.policy.cost_quality import DELTA, Aim, mean_p_value
 
 _RATES = 60
 _BARELY = 1e-12

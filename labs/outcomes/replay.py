@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from coterie.errors import DataError
-from coterie.policy import Aim
+from coterie.policy.cost_quality import Aim
 from labs.outcomes.chain_replay import can_chain, check_frontier, replay_chains, replay_frontier
 from labs.outcomes.curve import Domain, Point, Recovery, domains_of, played_point, recovery, walked_point
 from labs.outcomes.exchange_rate import Calibration, Setting, decide, fit_rate, rates

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from coterie.policy import Attempt, RecordedOutcomes, read_outcomes
+from coterie.policy.cost_quality import Attempt, RecordedOutcomes, read_outcomes
 from coterie.text.folding import estimate_tokens
 
 

@@ -31,7 +31,7 @@ from coterie.knowledge.open import open_declared
 from coterie.limits.limits import StoredLimits, open_limits
 from coterie.models.catalogue import checksum_of, describe_model, locate
 from coterie.network.network import Network, RelayModel
-from coterie.policy import (
+from coterie.policy.cost_quality import (
     SPOT_CHECKS_FILE,
     Aim,
     CalibrationOutcomes,
@@ -63,7 +63,7 @@ from coterie.registry.version import Version
 from coterie.routing.kinds import ROUTER_TYPES, ExplainsRoutes, RouterParts
 from coterie.routing.matching import Explanation
 from coterie.routing.profile import PROFILE_FILE, Profile
-from coterie.specialists import ADAPTER_FILE, OnDemand, WeightMemory, base_of
+from coterie.specialists.parts import ADAPTER_FILE, OnDemand, WeightMemory, base_of
 from coterie.store.opening import database_of, open_store
 from coterie.tasks.contract import task_of
 from coterie.tasks.versions import card_of, load_specialist

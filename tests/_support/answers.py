@@ -5,7 +5,7 @@ import threading
 import numpy as np
 
 from coterie.engines.reading import PassageRead
-from coterie.specialists import Acceptance
+from coterie.specialists.parts import Acceptance
 from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.model import AnswerSpecialist
 from coterie.tasks.answer.scoring import LinearScore

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from coterie.policy import Attempt, RecordedOutcome
+from coterie.policy.cost_quality import Attempt, RecordedOutcome
 from labs.outcomes.table import OutcomeTable
 
 DIMENSION = 16

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coterie.errors import DataError
-from coterie.policy import Aim, Attempt, RecordedOutcome
+from coterie.policy.cost_quality import Aim, Attempt, RecordedOutcome
 from labs.outcomes.chain import Chains, choose_chain
 from labs.outcomes.table import OutcomeTable
 

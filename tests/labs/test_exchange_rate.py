@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coterie.errors import InputError
-from coterie.policy import Aim
+from coterie.policy.cost_quality import Aim
 from labs.outcomes.exchange_rate import Calibration, Setting, decide, fit_rate
 from labs.outcomes.replay import replay
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from coterie.errors import DataError
-from coterie.policy import Aim, Attempt, RecordedOutcome
+from coterie.policy.cost_quality import Aim, Attempt, RecordedOutcome
 from labs.outcomes.chain import Chains
 from labs.outcomes.chain_replay import replay_frontier
 from labs.outcomes.curve import worst_excess

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from coterie.policy import Aim
+from coterie.policy.cost_quality import Aim
 from labs.outcomes.page import replay_page
 from labs.outcomes.replay import replay
 from labs.outcomes.table import OutcomeTable

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coterie.errors import DataError
-from coterie.policy import Aim
+from coterie.policy.cost_quality import Aim
 from labs.outcomes.curve import recovery
 from labs.outcomes.replay import replay
 from labs.outcomes.table import OutcomeTable

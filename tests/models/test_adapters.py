@@ -17,7 +17,7 @@ from coterie.errors import ArtefactRefused, ConfigError, EngineRejected, ModelMi
 from coterie.models.catalogue import checksum_of
 from coterie.registry.registry import Registry
 from coterie.runtime.codec import to_json
-from coterie.specialists import Prompting
+from coterie.specialists.parts import Prompting
 from coterie.testing import check_choices, write_random_adapter
 from coterie.types import Message, Prompt, Request
 

@@ -7,7 +7,7 @@ import pytest
 
 import coterie
 from coterie import Classifier
-from coterie.training import train
+from coterie.training.train import train
 
 INTENTS = {"lost_or_stolen_card", "card_arrival", "exchange_rate", "Refund_not_showing_up"}
 

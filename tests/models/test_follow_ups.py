@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from coterie.context import rewrite_query
+from coterie.context.sharing import rewrite_query
 from coterie.engines.onnx import OnnxEncoder
 from coterie.turns.reader import TurnReader
 from coterie.types import Context, Entry, Label, Message, Prompt

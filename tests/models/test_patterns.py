@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from coterie.assembly import open_network
-from coterie.training import TrainingReport, train
+from coterie.training.train import TrainingReport, train
 from coterie.types import Answer, Request
 
 PATTERNS = {

@@ -14,7 +14,7 @@ from coterie.assembly import open_network
 from coterie.cli.app import main
 from coterie.errors import ConfigError
 from coterie.testing import FakeOpenAIServer, ServerReply
-from coterie.training import train
+from coterie.training.train import train
 from coterie.types import Feedback, Request
 
 LABELS = {"card_arrival", "card_delivery_estimate", "lost_or_stolen_card"}

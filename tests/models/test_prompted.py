@@ -10,7 +10,7 @@ from coterie.assembly import open_network
 from coterie.config.file import LlamaModel
 from coterie.errors import ExtraMissing, ModelMissing
 from coterie.models.catalogue import locate
-from coterie.training import train
+from coterie.training.train import train
 from coterie.types import Request
 
 MESSAGES = Path(__file__).parents[2] / "examples" / "lender" / "data" / "triage.train.csv"

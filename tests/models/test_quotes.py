@@ -25,7 +25,7 @@ from coterie.registry.registry import Registry
 from coterie.tasks.extract.extractor import Quoting, QuotingModel
 from coterie.tasks.extract.tagging import TokenizedText
 from coterie.tasks.versions import load_specialist
-from coterie.training import train
+from coterie.training.train import train
 from coterie.tuning.base import CausalBase, Checkpoints
 from coterie.tuning.causal import CausalTokens, LoraRecipe
 from coterie.types import SYSTEM, ContextView, Label, Output, Task
@@ -110,7 +110,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr("coterie.learning.adapters.load_causal", tiny)
     monkeypatch.setattr("coterie.learning.adapters.LlamaEngine", Reader)
     monkeypatch.setattr("coterie.tasks.extract.fit_tuned.quote_recipe_for", lambda rows: LoraRecipe(epochs=1, batch=8))
-    monkeypatch.setattr("coterie.training.Checkpoints", functools.partial(Checkpoints, every=0.0))
+    monkeypatch.setattr("coterie.training.train.Checkpoints", functools.partial(Checkpoints, every=0.0))
     return tmp_path
 
 

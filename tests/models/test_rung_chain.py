@@ -13,7 +13,7 @@ from coterie.cli.app import main
 from coterie.errors import ArtefactRefused
 from coterie.registry.registry import Registry
 from coterie.testing import FakeOpenAIServer, ServerReply
-from coterie.training import train
+from coterie.training.train import train
 from coterie.types import Reason, Request, total_usage
 
 LABELS = {"lost_or_stolen_card", "card_arrival", "exchange_rate", "Refund_not_showing_up", "top_up_failed"}

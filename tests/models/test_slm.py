@@ -24,7 +24,7 @@ from coterie.models.catalogue import CATALOGUE, installed
 from coterie.registry.registry import Registry
 from coterie.rightsizing.result import Conditions
 from coterie.rightsizing.rightsize import read_rows, rightsize
-from coterie.training import train
+from coterie.training.train import train
 from coterie.tuning.causal import LoraRecipe
 from coterie.types import Request
 

@@ -15,7 +15,7 @@ pytest.importorskip("peft", reason="needs the extra `train`")
 
 from coterie.learning.job import Silent
 from coterie.registry.registry import Registry
-from coterie.training import train
+from coterie.training.train import train
 from coterie.tuning.base import CausalBase, Checkpoints
 from coterie.tuning.causal import CausalTokens, LoraRecipe
 from coterie.types import Label, Output
@@ -76,7 +76,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr("coterie.learning.adapters.LlamaEngine", Engine)
     for module in ("learning.adapters", "tasks.classify.fit_slm"):
         monkeypatch.setattr(f"coterie.{module}.lora_recipe_for", lambda rows: LoraRecipe(epochs=2, batch=8))
-    monkeypatch.setattr("coterie.training.Checkpoints", functools.partial(Checkpoints, every=0.0))
+    monkeypatch.setattr("coterie.training.train.Checkpoints", functools.partial(Checkpoints, every=0.0))
     return home
 
 

@@ -22,7 +22,7 @@ from coterie.errors import ArtefactRefused, TrainingDiverged
 from coterie.registry.registry import Registry
 from coterie.tasks.extract.tagging import ReadTags, TextRange
 from coterie.tasks.versions import load_specialist
-from coterie.training import train
+from coterie.training.train import train
 from coterie.tuning.base import Checkpoints, find_base
 from coterie.tuning.export import exact_tags, tagger_files
 from coterie.tuning.finetune import (

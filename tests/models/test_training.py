@@ -10,7 +10,7 @@ import pytest
 from coterie.assembly import open_network
 from coterie.errors import ArtefactRefused
 from coterie.registry.registry import Registry
-from coterie.training import train
+from coterie.training.train import train
 from coterie.types import Request
 
 INTENTS = {"lost_or_stolen_card", "card_arrival", "exchange_rate", "Refund_not_showing_up"}

@@ -21,7 +21,7 @@ from coterie.errors import ArtefactRefused, ConfigError, ExtraMissing, ModelMiss
 from coterie.models.catalogue import CATALOGUE, installed
 from coterie.registry.registry import Registry
 from coterie.tasks.contract import read_dataset
-from coterie.training import possible_rungs, train, train_rungs
+from coterie.training.train import possible_rungs, train, train_rungs
 from coterie.tuning.base import Checkpoints, find_base
 from coterie.tuning.export import encoder_files, exact_vectors
 from coterie.tuning.finetune import Recipe, _loss, build_network, encode_ids, fine_tune, pad

@@ -14,7 +14,7 @@ from coterie.errors import ConfigError, CoterieError, InputError
 from coterie.gateway.wire import Extension
 from coterie.governance.audit import AuditLog, read_head
 from coterie.governance.keys import KeyRing
-from coterie.policy import Aim, load_checks
+from coterie.policy.cost_quality import Aim, load_checks
 from coterie.routing.plan import check_columns
 from coterie.runtime.codec import DecodeError, from_json, parse_json
 from coterie.store.rows import read_trace

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from coterie.context import known_facts
+from coterie.context.sharing import known_facts
 from coterie.errors import EngineBroken, EngineTimeout, InputError, Overloaded, StoreUnavailable
 from coterie.governance.audit import AuditLog
 from coterie.protocols import Engine

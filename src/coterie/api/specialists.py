@@ -50,7 +50,7 @@ from coterie.store.summary import training_of
 from coterie.structured.schema import stored_calls
 from coterie.tasks.contract import Trained, task_of
 from coterie.tasks.versions import load_specialist
-from coterie.training import HERE, TrainedSpecialist, store_version, train
+from coterie.training.train import HERE, TrainedSpecialist, store_version, train
 from coterie.types import Citation, Evidence, Field, Finding, FunctionCall, Scalar, Step, Usage
 from coterie.types.shown import html_table, html_text
 

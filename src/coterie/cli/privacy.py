@@ -277,7 +277,7 @@ def _stored(folder: Path, use: Callable[[Store], Awaitable[T]]) -> T | None:
 
 def _session(folder: Path, name: str, tenant: str) -> dict[str, Any]:
     """Return a session in the form of its export. Raises `InputError` if there is none."""
-    from coterie.context import text_of, why_superseded
+    from coterie.context.sharing import text_of, why_superseded
 
     context = _stored(folder, lambda store: store.context(name, tenant, whole=True))
     if context is None or not context.entries:

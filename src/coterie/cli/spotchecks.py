@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from coterie.config.file import Config
-    from coterie.policy import AcceptThreshold, CostQualityPolicy, SpotChecks
+    from coterie.policy.cost_quality import AcceptThreshold, CostQualityPolicy, SpotChecks
     from coterie.store.rows import Complaints
     from coterie.store.sqlite import SQLiteStore
     from coterie.types import Feedback, Scalar, Trace
@@ -66,7 +66,7 @@ def spotchecks(
     counts as wrong where answers are to be accepted. Other feedback never moves a threshold; more complaints than a
     specialist's confidences allow are reported.
     """
-    from coterie.policy import dump_checks
+    from coterie.policy.cost_quality import dump_checks
 
     folder: Path = context.obj
     overview = _look(folder, since=since, until=until, reviewers=reviewer, quality=quality)
@@ -109,7 +109,7 @@ def _look(
 ) -> _Found:
     """Return each specialist whose threshold follows the policy, with its spot checks since its version serves."""
     from coterie.assembly import champions, cost_quality_policy, spot_checks_path
-    from coterie.policy import Aim, collect
+    from coterie.policy.cost_quality import Aim, collect
 
     config, now = configured(folder), time.time()
     share = config.policy.spot_checks
@@ -150,7 +150,7 @@ def _read(
     """Return the spot checks and complaints since each of these times; empty where there is no store yet."""
     from functools import partial
 
-    from coterie.policy import is_chosen
+    from coterie.policy.cost_quality import is_chosen
 
     async def read(store: SQLiteStore) -> dict[float, tuple[_Chosen, Mapping[str, Complaints]]]:
         chooses = partial(is_chosen, share=config.policy.spot_checks)

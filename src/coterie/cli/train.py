@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from coterie.learning.fairness import Fairness, GroupShare
     from coterie.protocols import Specialist
     from coterie.registry.version import Version
-    from coterie.training import TrainingReport
+    from coterie.training.train import TrainingReport
     from coterie.types import Finding
 
 SETTINGS = (
@@ -95,8 +95,8 @@ def train(
 def _trained(folder: Path, names: Sequence[str], overrides: Mapping[str, Any]) -> TrainingReport:
     """Train with progress; after an interruption, print what is kept."""
     from coterie.cli.progress import TerminalProgress, say_fine_tuning_is_kept
-    from coterie.training import CHECKPOINTS_FOLDER
-    from coterie.training import train as train_network
+    from coterie.training.train import CHECKPOINTS_FOLDER
+    from coterie.training.train import train as train_network
 
     try:
         with TerminalProgress() as progress:

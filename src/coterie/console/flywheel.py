@@ -29,7 +29,7 @@ from coterie.gateway.connection import encode
 from coterie.gateway.errors import WireError
 from coterie.gateway.operations import find_trace, take_feedback
 from coterie.governance.keys import OWN_TENANT
-from coterie.policy import is_chosen
+from coterie.policy.cost_quality import is_chosen
 from coterie.protocols import FlywheelStore
 from coterie.store.content import is_dropped
 from coterie.types import Finding, FlywheelChanged, Label, RequestFilter, RequestLine, Trace

@@ -20,7 +20,7 @@ from coterie.console.traffic import correctable, learn_corrections, waiting_corr
 from coterie.console.visits import Visit
 from coterie.errors import CoterieError, InputError, UnknownSpecialist
 from coterie.learning.dataset import Dataset, Row
-from coterie.policy import CalibrationOutcomes
+from coterie.policy.cost_quality import CalibrationOutcomes
 from coterie.registry.promotion import compare, headline, mapping, measures, promote_version, rung_row
 from coterie.registry.registry import CANDIDATE, CHAMPION, Registry
 from coterie.registry.version import Version

@@ -28,7 +28,7 @@ from coterie.errors import AuditError, EngineBroken, EngineError, InputError, Po
 from coterie.learning.calibration import softmax
 from coterie.protocols import Consult, Engine, Flywheel, Specialist
 from coterie.runtime.concurrency import aside
-from coterie.specialists import Prompting, answers
+from coterie.specialists.parts import Prompting, answers
 from coterie.text.segmentation import folded
 from coterie.types import (
     NO,

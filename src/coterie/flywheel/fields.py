@@ -17,7 +17,7 @@ from typing import Any
 
 from coterie.flywheel.discovery import BETWEEN, BULLET, FEWEST, fold, items_in, json_object, lists_of, ranked
 from coterie.protocols import Specialist
-from coterie.specialists import overridden
+from coterie.specialists.parts import overridden
 from coterie.types import CallContext, ContextView, Finding, Reason, SpecialistCard, Task
 
 CONSTANT = "="

@@ -69,11 +69,11 @@ from coterie.flywheel.training import TRAINABLE, JobRows, field_name, outcomes_o
 from coterie.learning.dataset import count
 from coterie.learning.job import TextEncoder
 from coterie.limits.storage import process_is_alive
-from coterie.policy import CalibrationOutcomes
+from coterie.policy.cost_quality import CalibrationOutcomes
 from coterie.protocols import Specialist
 from coterie.store.summary import training_of
 from coterie.text.segmentation import plain
-from coterie.training import TrainedSpecialist
+from coterie.training.train import TrainedSpecialist
 from coterie.types import (
     SYSTEM,
     CapturedExample,

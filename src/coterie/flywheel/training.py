@@ -50,14 +50,14 @@ from coterie.flywheel.gates import is_audit
 from coterie.learning.calibration import softmax
 from coterie.learning.job import AskedModel, TextEncoder, reporting_kept_answers
 from coterie.learning.reading import open_lines, read_records
-from coterie.policy import CalibrationOutcomes
+from coterie.policy.cost_quality import CalibrationOutcomes
 from coterie.protocols import Engine, Specialist
 from coterie.registry.registry import Registry, open_registry
 from coterie.runtime.codec import parse_json
 from coterie.runtime.files import write_bytes, write_with
 from coterie.tasks.versions import load_specialist
 from coterie.text.segmentation import plain
-from coterie.training import TrainedSpecialist, train_candidate
+from coterie.training.train import TrainedSpecialist, train_candidate
 from coterie.types import CapturedExample, GivenLabel, Label, LabelOrigin, Message, Prompt
 
 # --- What the label that a teacher gave to a text is worth beside a few examples.

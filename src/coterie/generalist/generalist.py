@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, cast
 
 from coterie.config.file import DecisionModel, LlamaModel, ModelEntry, RemoteModel
 from coterie.config.operation import GeneralistSection
-from coterie.context import CONVERSATION
+from coterie.context.sharing import CONVERSATION
 from coterie.errors import AuditError, EngineError, InputError, Overloaded, PolicyError, SetupError, TooLong
 from coterie.generalist.pack import in_words, lay_out, narrowed, question_of
 from coterie.generalist.reading import hallucinated
@@ -31,7 +31,7 @@ from coterie.models.catalogue import CATALOGUE
 from coterie.protocols import Meter, StreamingEngine
 from coterie.runtime.codec import parse_json, replace
 from coterie.runtime.concurrency import cancel
-from coterie.specialists import abstention
+from coterie.specialists.parts import abstention
 from coterie.structured.filling import is_free
 from coterie.structured.schema import ROOM as TOOL_ROOM
 from coterie.structured.schema import (

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from coterie.context import FINDINGS, build_view, known_facts
+from coterie.context.sharing import FINDINGS, build_view, known_facts
 from coterie.runtime.codec import replace
 from coterie.types import (
     Context,

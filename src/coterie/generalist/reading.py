@@ -17,7 +17,7 @@ from math import log
 from coterie.knowledge.documents import chunk
 from coterie.knowledge.parsed import Parsed
 from coterie.protocols import Engine, Specialist
-from coterie.specialists import Acceptance
+from coterie.specialists.parts import Acceptance
 from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.model import AnswerSpecialist
 from coterie.text.folding import estimate_tokens

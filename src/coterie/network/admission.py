@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from coterie.context import rewrite_query, visible
+from coterie.context.sharing import rewrite_query, visible
 from coterie.errors import InputError, NotTrained, ReleaseRefused, UnknownSpecialist
 from coterie.generalist.reading import READER
 from coterie.governance.audit import refusals_noted

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from coterie.context import build_view
+from coterie.context.sharing import build_view
 from coterie.errors import EngineError, InputError, NotIndexed, PolicyError, SetupError
 from coterie.governance.disguise import worth_a_thread
 from coterie.knowledge.documents import DocumentIndex

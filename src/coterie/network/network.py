@@ -29,7 +29,7 @@ from coterie.logs.exchanges import read_question
 from coterie.network.admission import Admission, Inspected
 from coterie.network.gathering import SecretFinder
 from coterie.network.pipeline import Pipeline
-from coterie.policy import CostQualityPolicy
+from coterie.policy.cost_quality import CostQualityPolicy
 from coterie.privacy.detection import Detector
 from coterie.privacy.patterns import PatternDetector
 from coterie.protocols import Audit, Engine, Flywheel, Limits, Meter, Overhead, Retriever, Specialist, Store, TurnModel

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from coterie.context import describe_view, entries_of
+from coterie.context.sharing import describe_view, entries_of
 from coterie.errors import InputError, TooLong
 from coterie.generalist.generalist import NAME
 from coterie.generalist.pack import guess_of, say, topic
 from coterie.runtime.codec import replace
-from coterie.specialists import abstention
+from coterie.specialists.parts import abstention
 from coterie.types import (
     Context,
     ContextView,

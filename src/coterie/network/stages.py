@@ -14,7 +14,7 @@ from functools import partial
 from time import perf_counter
 from typing import cast
 
-from coterie.context import entries_of
+from coterie.context.sharing import entries_of
 from coterie.decisions.deciding import PRODUCER
 from coterie.errors import AuditError, EngineBroken, EngineError, EngineTimeout, InputError, PolicyError, SetupError
 from coterie.generalist.pack import pack_context, topic

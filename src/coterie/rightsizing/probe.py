@@ -175,7 +175,7 @@ def open_small(section: SpecialistSection, model: LlamaModel | None, version: Ve
     """
     from coterie.engines.llama import LlamaEngine  # noqa: PLC0415 - what other rungs do not need
     from coterie.models.catalogue import locate  # noqa: PLC0415 - likewise
-    from coterie.specialists import ADAPTER_FILE  # noqa: PLC0415 - likewise
+    from coterie.specialists.parts import ADAPTER_FILE  # noqa: PLC0415 - likewise
 
     if model is None or ADAPTER_FILE not in version.files:
         return {}

@@ -52,7 +52,7 @@ from coterie.runtime.concurrency import run
 from coterie.tasks.classify.section import ClassifySection
 from coterie.tasks.contract import HELD_OUT, task_of
 from coterie.tasks.versions import load_specialist
-from coterie.training import TrainedRungs, possible_rungs, train_rungs
+from coterie.training.train import TrainedRungs, possible_rungs, train_rungs
 from coterie.tuning.base import Checkpoints
 from coterie.types import Finding, Label, Step, Usage, total_usage
 

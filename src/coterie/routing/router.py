@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coterie.context import known_facts
+from coterie.context.sharing import known_facts
 from coterie.protocols import Engine, TurnModel
 from coterie.routing.matching import (
     WEIGHT,

@@ -14,7 +14,7 @@ from coterie import Classifier, Extractor, PairClassifier
 from coterie.config.file import load_config
 from coterie.errors import ConfigError, DataError, InputError, SetupError, UnknownSpecialist
 from coterie.store.opening import open_store
-from coterie.training import train
+from coterie.training.train import train
 
 
 def test_it_predicts_with_confidence(classifier):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from coterie.config.file import load_config
-from coterie.policy import CalibrationOutcomes
+from coterie.policy.cost_quality import CalibrationOutcomes
 from coterie.registry.registry import open_registry
 from coterie.store.sqlite import SQLiteStore
 from coterie.testing import make_finding, make_trace

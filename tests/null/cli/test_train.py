@@ -10,7 +10,7 @@ from coterie.cli.train import drafts
 from coterie.errors import DataError, NotTrained
 from coterie.learning.dataset import Row
 from coterie.learning.evaluation import Confusion, Evaluation, Interval
-from coterie.training import CHECKPOINTS_FOLDER, TrainedSpecialist, TrainingReport
+from coterie.training.train import CHECKPOINTS_FOLDER, TrainedSpecialist, TrainingReport
 from coterie.types import Usage
 
 
@@ -65,7 +65,7 @@ def report(*, bar: float | None, promoted: bool = True) -> TrainingReport:
 
 @pytest.fixture
 def training(monkeypatch):
-    """Puts a stand-in behind `coterie.training.train`; gives what it was called with."""
+    """Puts a stand-in behind `coterie.training.train.train`; gives what it was called with."""
     calls = []
 
     def install(result: TrainingReport | BaseException):
@@ -78,7 +78,7 @@ def training(monkeypatch):
             progress.finish("")
             return result
 
-        monkeypatch.setattr("coterie.training.train", train)
+        monkeypatch.setattr("coterie.training.train.train", train)
         return calls
 
     return install

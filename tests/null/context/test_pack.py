@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.context import build_view, describe_view, pack, tokens_of
+from coterie.context.sharing import build_view, describe_view, pack, tokens_of
 from coterie.types import (
     Context,
     Entry,

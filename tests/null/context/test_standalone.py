@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from coterie.context import rewrite_query
+from coterie.context.sharing import rewrite_query
 from coterie.types import Context, Entry, FindingSummary, Label, Message, Output, Usage
 
 

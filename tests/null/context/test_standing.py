@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.context import entries_of, visible, why_superseded
+from coterie.context.sharing import entries_of, visible, why_superseded
 from coterie.privacy.patterns import PatternDetector
 from coterie.testing import make_finding
 from coterie.types import (

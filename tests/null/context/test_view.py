@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coterie.config.file import parse_config
-from coterie.context import build_view, describe_view
+from coterie.context.sharing import build_view, describe_view
 from coterie.types import Context, Entry, Fact, Label, Message, Omission, Passage, Reason, SpecialistCard
 
 

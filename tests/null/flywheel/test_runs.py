@@ -19,9 +19,9 @@ from coterie.flywheel.discovery import RecordedCall, discover
 from coterie.flywheel.overview import deployment_views, job_views
 from coterie.flywheel.runs import FlywheelRunner
 from coterie.flywheel.training import rows_of
-from coterie.policy import CalibrationOutcomes
+from coterie.policy.cost_quality import CalibrationOutcomes
 from coterie.testing import FakeClock
-from coterie.training import TrainedSpecialist
+from coterie.training.train import TrainedSpecialist
 from coterie.types import CapturedExample, ComparedAnswer, Finding, FlywheelRecord, GivenLabel, worded
 from tests._support.audit import Notes
 
@@ -686,7 +686,7 @@ async def test_a_shadow_that_a_new_champion_retired_takes_no_place(bench, monkey
 
 async def test_what_a_deployment_accepts_from_is_where_it_costs_nothing(bench, monkeypatch):
     """Rows say it, out of fold; with a model that slips often it answers from a lower confidence."""
-    from coterie.policy import CalibrationOutcomes
+    from coterie.policy.cost_quality import CalibrationOutcomes
 
     thresholds = []
     for slips in (0, 60):

@@ -7,7 +7,7 @@ from coterie.config.operation import GeneralistSection
 from coterie.errors import StoreError
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate
-from coterie.specialists import Acceptance
+from coterie.specialists.parts import Acceptance
 from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.model import AnswerSpecialist
 from coterie.testing import FakeOpenAIServer, ServerReply

@@ -10,7 +10,7 @@ from coterie.gateway.app import ENDPOINTS
 from coterie.gateway.wire import Extension
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.network.network import RelayModel
-from coterie.policy import CalibrationOutcomes, CostQualityPolicy
+from coterie.policy.cost_quality import CalibrationOutcomes, CostQualityPolicy
 from coterie.testing import ScriptedAnswer, ScriptedTransport
 from coterie.types import Label
 

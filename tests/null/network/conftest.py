@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import pytest
 
-from coterie.context import known_facts
+from coterie.context.sharing import known_facts
 from coterie.network.network import Network
 from coterie.routing.plan import plan_stages
 from coterie.testing import EchoEngine, FakeClock, make_finding

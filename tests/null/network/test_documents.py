@@ -15,7 +15,7 @@ from coterie.config.operation import GeneralistSection
 from coterie.errors import InputError, TooLong
 from coterie.generalist.generalist import PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate
-from coterie.specialists import Acceptance
+from coterie.specialists.parts import Acceptance
 from coterie.tasks.answer.model import NOT_STATED, AnswerSpecialist
 from coterie.testing import FakeOpenAIServer, FakeRetriever, ServerReply
 from coterie.types import Document, Label, Passage, Request

@@ -12,7 +12,7 @@ from coterie.errors import ArtefactRefused, EngineBroken, NotIndexed, Overloaded
 from coterie.network import gathering
 from coterie.observe.plain import summarise
 from coterie.privacy.patterns import PatternDetector
-from coterie.specialists import Acceptance
+from coterie.specialists.parts import Acceptance
 from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.model import NOT_STATED, AnswerSpecialist
 from coterie.testing import FakeRetriever

@@ -9,7 +9,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from coterie.context import turns_of
+from coterie.context.sharing import turns_of
 from coterie.engines.linear import word_ngrams
 from coterie.errors import InputError
 from coterie.governance.disguise import Undisguisable, disguise

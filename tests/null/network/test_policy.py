@@ -8,7 +8,7 @@ import pytest
 from coterie.config.file import OpenAIModel
 from coterie.errors import InputError
 from coterie.limits.limits import StoredLimits, open_limits
-from coterie.policy import (
+from coterie.policy.cost_quality import (
     Aim,
     Attempt,
     CalibrationOutcomes,
@@ -17,7 +17,7 @@ from coterie.policy import (
     RecordedOutcomes,
     generalist_by_domain,
 )
-from coterie.specialists import Acceptance
+from coterie.specialists.parts import Acceptance
 from coterie.types import Finding, Message, Output, Prompt, Request, Usage
 
 from .conftest import Says

@@ -13,7 +13,7 @@ from coterie.config.operation import GeneralistSection
 from coterie.generalist.generalist import INSTRUCTION, PromptedGeneralist
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.privacy.patterns import PatternDetector
-from coterie.specialists import Acceptance
+from coterie.specialists.parts import Acceptance
 from coterie.store.content import without_content
 from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.model import AnswerSpecialist

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coterie.errors import InputError
-from coterie.policy import Aim, CalibrationOutcomes, find_accept_threshold, mean_p_value
+from coterie.policy.cost_quality import Aim, CalibrationOutcomes, find_accept_threshold, mean_p_value
 
 
 def judged(n, *, seed=0, grouped=False):

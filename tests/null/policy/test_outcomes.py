@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from coterie.errors import DataError
-from coterie.policy import Attempt, read_outcomes
+from coterie.policy.cost_quality import Attempt, read_outcomes
 
 GOOD = {
     "prompt": "2 + 2?",

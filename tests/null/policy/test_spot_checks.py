@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from coterie.errors import ArtefactRefused
-from coterie.policy import (
+from coterie.policy.cost_quality import (
     CalibrationOutcomes,
     CostQualityPolicy,
     SpotChecks,

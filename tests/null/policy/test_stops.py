@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from coterie.policy import STOPS, RungOutcomes, promised_stop, shown_stops
+from coterie.policy.cost_quality import STOPS, RungOutcomes, promised_stop, shown_stops
 
 
 def outcomes(n, *, seed=0, skills=(1.6, 2.6, 3.2), true=True):

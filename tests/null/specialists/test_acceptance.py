@@ -5,7 +5,7 @@ import math
 import pytest
 
 from coterie.runtime.codec import DecodeError, from_json
-from coterie.specialists import Acceptance
+from coterie.specialists.parts import Acceptance
 from coterie.types import Reason
 
 USUAL = {"temperature": 1.0, "threshold": 0.9, "target_risk": 0.05, "scope_threshold": -1.5}

@@ -24,7 +24,7 @@ from coterie.errors import ArtefactRefused, ConfigError, TooLong
 from coterie.learning.scope import Neighbours, ScopeScore
 from coterie.registry.version import Version
 from coterie.runtime.codec import to_json
-from coterie.specialists import ADAPTER_FILE, Acceptance, Prompting, base_of
+from coterie.specialists.parts import ADAPTER_FILE, Acceptance, Prompting, base_of
 from coterie.tasks.classify.model import ClassifySpecialist
 from coterie.tasks.score.model import ScoreSpecialist, TextModel, text_files
 from coterie.tasks.versions import load_specialist

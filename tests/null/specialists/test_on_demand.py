@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from coterie.errors import ArtefactRefused, EngineUnavailable
-from coterie.specialists import OnDemand, WeightMemory
+from coterie.specialists.parts import OnDemand, WeightMemory
 from coterie.testing import check_specialist, make_finding
 from coterie.types import ContextView, SpecialistCard, Task, worded
 

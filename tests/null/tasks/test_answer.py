@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from coterie.errors import EgressRefused
-from coterie.specialists import Acceptance
+from coterie.specialists.parts import Acceptance
 from coterie.tasks.answer.default import load_defaults
 from coterie.tasks.answer.model import NOT_STATED, AnswerSpecialist, Thresholds, load_answer, passages_of
 from coterie.tasks.answer.reader import AnswerReader

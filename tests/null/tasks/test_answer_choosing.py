@@ -7,7 +7,7 @@ import pytest
 
 from coterie.engines.reading import bundled_reader
 from coterie.errors import EgressRefused, EngineUnavailable
-from coterie.specialists import Acceptance
+from coterie.specialists.parts import Acceptance
 from coterie.tasks.answer.choosing import (
     NONE,
     SHOWN,

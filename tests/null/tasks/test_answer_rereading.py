@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from coterie.engines.reading import PassageRead
-from coterie.specialists import Acceptance
+from coterie.specialists.parts import Acceptance
 from coterie.tasks.answer.default import Proven, load_defaults, proven_at
 from coterie.tasks.answer.model import NOT_STATED, AnswerSpecialist, _as_shipped, load_answer
 from coterie.tasks.answer.reader import find_rivals, survey

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from coterie.learning.scope import Centroids, Neighbours, ScopeScore
-from coterie.specialists import Acceptance, ConfidenceLine
+from coterie.specialists.parts import Acceptance, ConfidenceLine
 from coterie.tasks.classify.model import ClassifySpecialist
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
 from coterie.text.records import cells_of

@@ -12,7 +12,7 @@ from coterie.config.specialists import make_section
 from coterie.errors import ArtefactRefused, ConfigError, EngineTimeout, TooLong
 from coterie.governance.egress import ClearancePolicy, Gate
 from coterie.registry.version import Version
-from coterie.specialists import Acceptance
+from coterie.specialists.parts import Acceptance
 from coterie.tasks.classify.prompted import (
     Agreement,
     Demonstrations,

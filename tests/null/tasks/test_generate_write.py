@@ -14,7 +14,7 @@ from coterie.config.specialists import make_section
 from coterie.errors import ArtefactRefused, TooLong
 from coterie.protocols import SpeakingSpecialist
 from coterie.registry.version import Version
-from coterie.specialists import Acceptance
+from coterie.specialists.parts import Acceptance
 from coterie.tasks.classify.prompted import Agreement
 from coterie.tasks.generate.model import WriteSpecialist, Writing, thin_out
 from coterie.tasks.versions import load_specialist

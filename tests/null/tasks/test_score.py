@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from coterie.engines.linear import ColumnBins, LinearEngine, TableHead
-from coterie.specialists import Acceptance
+from coterie.specialists.parts import Acceptance
 from coterie.tasks.score.model import ScoreSpecialist, TextModel
 from coterie.testing import EchoEngine, ScriptedEngine, check_specialist
 from coterie.types import ContextView, Output, Reason, SpecialistCard, Task

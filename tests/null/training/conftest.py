@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from coterie.testing import EchoEngine, FakeOpenAIServer, ServerReply
-from coterie.training import TrainingReport, train
+from coterie.training.train import TrainingReport, train
 from coterie.types import Output, Usage
 
 WORDS = {

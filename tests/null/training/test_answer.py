@@ -28,7 +28,7 @@ from coterie.tasks.answer.rows import look_up_with
 from coterie.tasks.answer.scoring import OUTCOME, ExpertGate
 from coterie.tasks.versions import load_specialist
 from coterie.testing import FakeRetriever, ScriptedEngine, ServerReply
-from coterie.training import train
+from coterie.training.train import train
 from coterie.types import ContextView, Entry, Label, Passage, Task
 
 ASKED = {

@@ -16,7 +16,7 @@ import pytest
 from coterie.errors import DataError, SetupError
 from coterie.learning.job import Silent
 from coterie.registry.registry import Registry
-from coterie.training import train
+from coterie.training.train import train
 
 CLASSIFY = {"task": "classify", "licence": "CC0-1.0"}
 
@@ -186,7 +186,7 @@ import sys
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from conftest import WordEncoder
-from coterie.learning.job import Silent; from coterie.training import train
+from coterie.learning.job import Silent; from coterie.training.train import train
 
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started this one without it

@@ -19,7 +19,7 @@ from coterie.registry.registry import REGISTRY_FOLDER, Registry
 from coterie.tasks.contract import read_dataset
 from coterie.tasks.extract.fit import _shown
 from coterie.tasks.versions import load_specialist
-from coterie.training import train
+from coterie.training.train import train
 from coterie.types import ContextView, Task
 
 FIELDS = {"parties": "text*", "signed": "date", "law": "choice", "notice": "duration"}

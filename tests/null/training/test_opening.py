@@ -17,8 +17,8 @@ from coterie.config.file import load_config, parse_config
 from coterie.errors import ConfigError, NotTrained, UnknownSpecialist
 from coterie.learning.measure import language_warnings
 from coterie.registry.registry import REGISTRY_FOLDER
-from coterie.specialists import OnDemand
-from coterie.training import train
+from coterie.specialists.parts import OnDemand
+from coterie.training.train import train
 from coterie.types import Request
 
 SECTION = {"task": "classify", "rungs": ["lexical"], "target_risk": 0.2}

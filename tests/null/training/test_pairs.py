@@ -14,7 +14,7 @@ from coterie.registry.registry import open_registry
 from coterie.routing.profile import PROFILE_FILE, Profile
 from coterie.tasks.versions import load_specialist
 from coterie.testing import check_specialist
-from coterie.training import train
+from coterie.training.train import train
 from coterie.types import ContextView, Reason, Request, Task
 
 PAIRS = {

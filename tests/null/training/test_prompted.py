@@ -21,7 +21,7 @@ from coterie.learning.job import KeptAnswers, RememberingEngine, Silent
 from coterie.registry.registry import Registry
 from coterie.tasks.classify.fit_prompted import balanced, confidences, fit_agreement, sample
 from coterie.testing import ScriptedEngine, ServerReply
-from coterie.training import train
+from coterie.training.train import train
 from coterie.types import Message, Output, Prompt, Request, Usage
 
 MODEL = """

@@ -10,7 +10,7 @@ import pytest
 from coterie.config.file import parse_config
 from coterie.config.specialists import make_section
 from coterie.errors import ArtefactRefused, ConfigError
-from coterie.policy import CalibrationOutcomes, RungOutcomes
+from coterie.policy.cost_quality import CalibrationOutcomes, RungOutcomes
 from coterie.registry.registry import Registry
 from coterie.tasks.classify.fit import choose_stop
 from coterie.tasks.versions import load_specialist

@@ -15,7 +15,7 @@ from coterie.tasks.classify import fit_tuned as tuning
 from coterie.tasks.classify.heads import fit_text
 from coterie.tasks.contract import task_of
 from coterie.testing.fakes import gguf_bytes
-from coterie.training import possible_rungs, train_rungs
+from coterie.training.train import possible_rungs, train_rungs
 from coterie.tuning.base import find_causal_base
 
 DATA = Dataset(

@@ -14,7 +14,7 @@ from coterie.errors import ConfigError, DataError, SetupError, UnknownSpecialist
 from coterie.learning.job import Silent
 from coterie.registry.registry import Registry
 from coterie.registry.signature import write_key
-from coterie.training import train
+from coterie.training.train import train
 
 CLASSIFY = {"task": "classify"}
 
@@ -82,7 +82,7 @@ def test_another_process_gives_the_same_version(network, texts, tmp_path):
     code = f"""
 import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
 from conftest import WordEncoder
-from coterie.training import train
+from coterie.training.train import train
 print(*(each.version for each in train({str(folder)!r}, encoder=WordEncoder()).specialists.values()))
 """
     versions = {

@@ -28,7 +28,7 @@ from coterie.learning.fitting import deal_folds
 from coterie.learning.job import Job
 from coterie.learning.measure import Candidate, Encoded, Figure, measure
 from coterie.learning.reading import TEXT, RowReader
-from coterie.specialists import Acceptance, abstention
+from coterie.specialists.parts import Acceptance, abstention
 from coterie.tasks.contract import CardText, Parts, Stored, TaskType
 from coterie.types import CallContext, ContextView, Finding, Reason, SpecialistCard, Task
 

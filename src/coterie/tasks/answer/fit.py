@@ -44,7 +44,7 @@ from coterie.protocols import Retriever
 from coterie.routing.profile import PROFILE_FILE, CosineScale, Profile, hint_texts, make_profile
 from coterie.runtime.codec import to_json
 from coterie.runtime.concurrency import run
-from coterie.specialists import Acceptance
+from coterie.specialists.parts import Acceptance
 from coterie.tasks.answer.choosing import (
     UNREAD,
     WEIGHED,

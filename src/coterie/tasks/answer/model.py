@@ -27,7 +27,7 @@ from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
-from coterie.specialists import Acceptance, abstention, model_of
+from coterie.specialists.parts import Acceptance, abstention, model_of
 from coterie.tasks.answer.cells import asks_for_another, named, other_number, own_rows
 from coterie.tasks.answer.choosing import Choosing, SentenceChooser
 from coterie.tasks.answer.default import load_defaults, proven_at

@@ -1,7 +1,7 @@
 """Training a `classify` specialist: every rung, calibrated on rows it has not seen, measured on held-out rows.
 
 Two guarantees hold, each with 95% confidence. The chain keeps `chain_quality` of what its last rung gets right
-(`coterie.policy`). And of what the chain accepts, at most `target_risk` is wrong: for a given stop a
+(`coterie.policy.cost_quality`). And of what the chain accepts, at most `target_risk` is wrong: for a given stop a
 chain is one classifier with one confidence, so its threshold is tested as any classifier's, except that all
 possible stops share the level (Bonferroni); choosing among them costs no confidence then. Most of the level goes
 to the stop that the confidences predict: as in `coterie.learning`, they alone choose it, not what was right.
@@ -51,8 +51,8 @@ from coterie.learning.measure import (
     window_warnings,
 )
 from coterie.learning.scope import ScopeScore
-from coterie.policy import STOPS, CalibrationOutcomes, RungOutcomes, promised_stop, shown_stops
-from coterie.specialists import Acceptance, ConfidenceLine, own_encoder_files
+from coterie.policy.cost_quality import STOPS, CalibrationOutcomes, RungOutcomes, promised_stop, shown_stops
+from coterie.specialists.parts import Acceptance, ConfidenceLine, own_encoder_files
 from coterie.tasks.classify.fit_prompted import train_prompted
 from coterie.tasks.classify.heads import TextFit, fit_text
 from coterie.tasks.classify.loading import ChainRung, ChainSpecialist, chain_files, make_chain

@@ -23,7 +23,7 @@ from coterie.learning.fitting import FALSE_REJECTION, TextExamples
 from coterie.learning.job import AskedModel, Job, RememberingEngine, reporting_kept_answers
 from coterie.learning.measure import Candidate, Encoded, encode, evaluate, rated
 from coterie.runtime.concurrency import run
-from coterie.specialists import Acceptance
+from coterie.specialists.parts import Acceptance
 from coterie.tasks.classify.prompted import (
     DEFAULT_INSTRUCTION,
     NEIGHBOURS,

@@ -42,7 +42,7 @@ from coterie.learning.scope import Neighbours
 from coterie.protocols import Engine
 from coterie.runtime.codec import to_json
 from coterie.runtime.concurrency import run
-from coterie.specialists import Prompting, answers
+from coterie.specialists.parts import Prompting, answers
 from coterie.tasks.classify.loading import ChoiceHead
 from coterie.tasks.classify.model import ClassifySpecialist
 from coterie.tasks.classify.section import ClassifySection

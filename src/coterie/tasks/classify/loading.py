@@ -3,7 +3,7 @@
 Of a chain the cheapest rung is asked first, the next if it is not confident. The rungs are whole specialists of one
 version, as training made each of them. The chain adds the stop, which is the confidence from which a rung's answer is
 given and the next is not asked, and the threshold from which the answer of the chain is accepted. Training determines
-what both guarantee (`coterie.training`), so a rung cannot be exchanged for another.
+what both guarantee (`coterie.training.train`), so a rung cannot be exchanged for another.
 """
 
 from __future__ import annotations
@@ -19,7 +19,15 @@ from coterie.errors import TooLong
 from coterie.learning.scope import ScopeScore
 from coterie.protocols import Engine, Specialist
 from coterie.runtime.codec import from_json, parse_json, to_json
-from coterie.specialists import ADAPTER_FILE, Acceptance, ConfidenceLine, Prompting, answers, load_own_encoder, model_of
+from coterie.specialists.parts import (
+    ADAPTER_FILE,
+    Acceptance,
+    ConfidenceLine,
+    Prompting,
+    answers,
+    load_own_encoder,
+    model_of,
+)
 from coterie.tasks.classify.model import ClassifySpecialist
 from coterie.tasks.classify.prompted import load_prompted
 from coterie.tasks.classify.section import ClassifySection

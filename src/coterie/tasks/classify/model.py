@@ -22,7 +22,7 @@ from coterie.protocols import Engine, WarmsUp
 from coterie.runtime.caches import BatchMemo, KnownTexts
 from coterie.runtime.codec import replace, to_json
 from coterie.runtime.concurrency import aside
-from coterie.specialists import STRAIGHT, Acceptance, ConfidenceLine, abstention, truncated_finding
+from coterie.specialists.parts import STRAIGHT, Acceptance, ConfidenceLine, abstention, truncated_finding
 from coterie.text.records import part_of, read_record, render_columns, render_record
 from coterie.types import (
     SYSTEM,

@@ -24,7 +24,7 @@ from coterie.engines.linear import stored_array
 from coterie.errors import EgressRefused, TooLong
 from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, parse_json, to_json
-from coterie.specialists import Acceptance, abstention, model_of
+from coterie.specialists.parts import Acceptance, abstention, model_of
 from coterie.tasks.contract import Parts, Stored
 from coterie.text.folding import estimate_tokens
 from coterie.types import (

@@ -27,7 +27,7 @@ from coterie.learning.job import Job
 from coterie.learning.measure import Candidate, Encoded, Figure, encode, held_out_warnings, measure
 from coterie.learning.scope import Neighbours
 from coterie.runtime.codec import to_json
-from coterie.specialists import Acceptance, own_encoder_files
+from coterie.specialists.parts import Acceptance, own_encoder_files
 from coterie.tasks.extract.extractor import FieldExtractor, FieldModel
 from coterie.tasks.extract.fit_tagging import (
     Corpus,

@@ -23,7 +23,7 @@ from coterie.engines.linear import Sparse, fit_ngrams
 from coterie.learning.calibration import multinomial, softmax
 from coterie.learning.dataset import Dataset, FieldSpan, Row
 from coterie.protocols import Engine
-from coterie.specialists import Acceptance
+from coterie.specialists.parts import Acceptance
 from coterie.tasks.extract.extractor import (
     OUTCOMES,
     SIGNS,

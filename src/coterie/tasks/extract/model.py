@@ -28,7 +28,7 @@ from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
-from coterie.specialists import ADAPTER_FILE, Acceptance, abstention, load_own_tagger
+from coterie.specialists.parts import ADAPTER_FILE, Acceptance, abstention, load_own_tagger
 from coterie.tasks.extract.extractor import (
     DocumentSurvey,
     FieldExtractor,

@@ -74,7 +74,7 @@ class ExtractTask(TaskType[ExtractSection]):
     def load(self, card: SpecialistCard, section: ExtractSection, stored: Stored, parts: Parts) -> Specialist:
         """Return the extractor of the version's rung."""
         from coterie.learning.scope import ScopeScore
-        from coterie.specialists import model_of
+        from coterie.specialists.parts import model_of
         from coterie.tasks.extract.model import load_extract
 
         model = partial(model_of, card, section, parts.models)

@@ -26,7 +26,7 @@ from coterie.learning.job import Job
 from coterie.learning.measure import Candidate, Encoded, Figure, encode, evaluate
 from coterie.learning.splits import split_dataset
 from coterie.runtime.concurrency import run
-from coterie.specialists import Acceptance
+from coterie.specialists.parts import Acceptance
 from coterie.tasks.classify.fit_prompted import confidences, fit_agreement
 from coterie.tasks.classify.prompted import Agreement
 from coterie.tasks.generate.grounding import EXCHANGES, HEADING, Drafting, SupportedDraft, bundled_models, one_line

@@ -34,7 +34,7 @@ from coterie.engines.linear import stored_array
 from coterie.errors import AuditError, EngineError, InputError, Overloaded, PolicyError, SetupError, TooLong
 from coterie.protocols import Engine, FunctionServer, StreamingEngine
 from coterie.runtime.codec import from_json, to_json
-from coterie.specialists import Acceptance, abstention
+from coterie.specialists.parts import Acceptance, abstention
 from coterie.structured.schema import (
     ROOM,
     ToolReply,

@@ -129,7 +129,7 @@ class GenerateTask(TaskType[GenerateSection]):
 
     def load(self, card: SpecialistCard, section: GenerateSection, stored: Stored, parts: Parts) -> Specialist:
         """Return the drafter, or the writer."""
-        from coterie.specialists import ADAPTER_FILE, model_of
+        from coterie.specialists.parts import ADAPTER_FILE, model_of
         from coterie.tasks.generate.model import Calling, load_generate, load_write
 
         engine = model_of(card, section, parts.models)

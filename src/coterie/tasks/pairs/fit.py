@@ -31,7 +31,7 @@ from coterie.learning.evaluation import bootstrap_interval, macro_f1, score_inte
 from coterie.learning.fitting import TextExamples, deal_folds, fit_kernel
 from coterie.learning.job import Job
 from coterie.learning.measure import Candidate, Encoded, Figure, encode, measure
-from coterie.specialists import Acceptance
+from coterie.specialists.parts import Acceptance
 from coterie.tasks.classify.heads import ngram_matrix
 from coterie.tasks.pairs.model import (
     COUNT_IN_OPEN,

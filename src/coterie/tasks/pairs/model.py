@@ -31,7 +31,7 @@ from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import CpuSpan
-from coterie.specialists import Acceptance, abstention
+from coterie.specialists.parts import Acceptance, abstention
 from coterie.text.folding import find_marks
 from coterie.text.language import language_of
 from coterie.text.segmentation import CLOSING, STOP, Span, ends_sentence, exceptions, negations, plain

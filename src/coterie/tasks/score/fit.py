@@ -47,7 +47,7 @@ from coterie.learning.fitting import deal_folds, text_examples
 from coterie.learning.job import Job
 from coterie.learning.measure import Candidate, Encoded, Figure, measure, window_warnings
 from coterie.runtime.codec import to_json
-from coterie.specialists import Acceptance
+from coterie.specialists.parts import Acceptance
 from coterie.tasks.classify.heads import fit_text
 from coterie.tasks.score.model import ScoreSpecialist, TextModel, text_files
 from coterie.tasks.score.rows import judge

@@ -17,7 +17,7 @@ import numpy as np
 from coterie.engines.linear import ARRAYS_FILE, MODEL_FILE, ColumnBins, LinearEngine, as_category, quoted
 from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
-from coterie.specialists import Acceptance, abstention, truncated_finding
+from coterie.specialists.parts import Acceptance, abstention, truncated_finding
 from coterie.types import (
     SYSTEM,
     CallContext,

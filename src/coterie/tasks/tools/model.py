@@ -19,7 +19,7 @@ from coterie.errors import DataError
 from coterie.protocols import Engine, Specialist
 from coterie.runtime.codec import from_json, parse_json, to_json
 from coterie.runtime.concurrency import side_by_side
-from coterie.specialists import abstention
+from coterie.specialists.parts import abstention
 from coterie.structured.schema import Node, fault, stored_calls, written_calls
 from coterie.tasks.classify.loading import load_classify
 from coterie.tasks.classify.section import ClassifySection

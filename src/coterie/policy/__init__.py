@@ -1,0 +1,1 @@
+"""The cost-quality policy: which model answers at which cost."""
