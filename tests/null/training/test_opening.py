@@ -119,7 +119,7 @@ def test_weights_that_cannot_be_read_are_an_abstention(folder):
     broken, whole = opened(folder, use)
 
     assert not broken.accepted
-    assert "is not what was stored" in str(broken.trace.findings[0].reason)
+    assert broken.trace.findings[0].reason.code == "error.artefact_refused"
     assert whole.accepted
 
 
