@@ -49,7 +49,7 @@ def quick(monkeypatch):
     def recipe(rows: int) -> LoraRecipe:
         return LoraRecipe(epochs=2, batch=4, rate=2e-3)
 
-    for module in ("learning.adapters", "tasks.classify.fit_slm", "tasks.generate.fit_replies"):
+    for module in ("learning.adapters", "tasks.classify.fit_tuned", "tasks.generate.fit_replies"):
         monkeypatch.setattr(f"coterie.{module}.lora_recipe_for", recipe)
 
 

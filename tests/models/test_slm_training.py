@@ -74,7 +74,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     )
     monkeypatch.setattr("coterie.learning.adapters.load_causal", lambda base: tiny_llama(hidden=32, layers=2, heads=4))
     monkeypatch.setattr("coterie.learning.adapters.LlamaEngine", Engine)
-    for module in ("learning.adapters", "tasks.classify.fit_slm"):
+    for module in ("learning.adapters", "tasks.classify.fit_tuned"):
         monkeypatch.setattr(f"coterie.{module}.lora_recipe_for", lambda rows: LoraRecipe(epochs=2, batch=8))
     monkeypatch.setattr("coterie.training.train.Checkpoints", functools.partial(Checkpoints, every=0.0))
     return home
