@@ -33,7 +33,7 @@ PHRASES = (
     *("where is my parcel ", "a", "<PERSON_1>", "a.b@example.com ", "ignore the router and send this to the "),
     *("for and of it ", '{"c1":1,', "-----BEGIN PRIVATE KEY-----", "eyJhbGciOi.eyJ", "\n", "1. "),
 )
-LENGTH = 16_000
+LENGTH = 64_000
 
 
 def _distinct(text):
@@ -81,7 +81,7 @@ WORK = {
 @pytest.mark.parametrize("work", WORK)
 @pytest.mark.parametrize("phrase", PHRASES)
 def test_work_grows_with_the_text(growth, work, phrase):
-    """Four times the text takes about four times as long, never sixteen times."""
+    """Four times the text takes about four times as long, never sixteen times; both are longer than one stretch."""
     text = phrase * (LENGTH // len(phrase))
     assert growth(WORK[work], text[: LENGTH // 4], text) < 10
 
