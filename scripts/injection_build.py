@@ -215,7 +215,8 @@ def main() -> None:
     if variable not in os.environ:
         sys.exit(f"Set {variable} to the folder of public sets.")
     begun, choose = time.perf_counter(), random.Random(SEED)  # noqa: S311 - reproducible
-    sets, sums = harmless(folder := Path(os.environ[variable]), choose)
+    folder = Path(os.environ[variable])
+    sets, sums = harmless(folder, choose)
     contracts = sorted(text for _, text in contract_texts(folder / CONTRACTS))
     sums[CONTRACTS] = hashlib.sha256((folder / CONTRACTS).read_bytes()).hexdigest()
     of_contracts = cut([text for at, text in enumerate(contracts) if at % 4], "en", OF_CONTRACTS, choose)

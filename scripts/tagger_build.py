@@ -23,7 +23,7 @@ import tempfile
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,11 +39,11 @@ from transformers import BertConfig, BertModel
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 sys.path.insert(0, str(Path(__file__).resolve().parent / "names"))
 
-from corpus import companies, corpus, known_values, without_names
+from corpus import Labelled, companies, corpus, known_values, without_names
 from records import Records
 
 from _names import MarkedText, read_marked
-from _personal import SETS, read_texts
+from _personal import SETS, Text, read_texts
 from coterie.engines.onnx import GRAPH_FILE, PROVENANCE_FILE, TAGS_OUTPUT, TOKENIZER_FILE
 from coterie.privacy.detection import Kind
 from coterie.privacy.tagger import NAME_KINDS, TAGS
@@ -51,6 +51,7 @@ from coterie.tuning.encoders import packed_words, read_packed, renumbered
 from coterie.tuning.export import QUANTISATION, export_graph, quantise_products, replace_gather
 
 ROOT = Path(__file__).resolve().parents[1]
+LENDER = ROOT / "examples" / "lender" / "data"
 LAYERS, WINDOW, LONGEST = 6, 256, 160
 TOKENS, DRAWN = 1100, 960
 """Tokens of a batch; texts that are drawn at once and cut into batches of like length."""
@@ -154,26 +155,37 @@ def read_training(data: Path) -> dict[str, list[MarkedText]]:
 
 def read_templates(data: Path) -> list[MarkedText]:
     """Texts of our own to learn from: filled templates in ten languages, and texts without names."""
-    folder, lender = data / "pii_presidio", ROOT / "examples" / "lender" / "data"
     plain = without_names(
         data / "scifact_beir" / "corpus.jsonl.gz", data / "clinc150" / "data_full.json", sentences=1500, asked=900
     )
-    texts = [text for name in SETS for text in read_texts(folder / f"{name}.json") if text.part != "test"]
-    rows = corpus(
-        texts, lender / "triage.train.csv", lender / "clauses.train.jsonl", plain, ours=4, nothing=1, messages=800
+    return marked(
+        corpus(
+            training_texts(data),
+            LENDER / "triage.train.csv",
+            LENDER / "clauses.train.jsonl",
+            plain,
+            ours=4,
+            nothing=1,
+            messages=800,
+        )
     )
-    return [MarkedText(text, [(span.start, span.end, Kind(span.type)) for span in spans]) for text, spans in rows]
 
 
 def read_records(data: Path, count: int, seed: int) -> list[MarkedText]:
     """So many records without sentences, filled with values as the templates are."""
-    texts = [
-        text for name in SETS for text in read_texts(data / "pii_presidio" / f"{name}.json") if text.part != "test"
-    ]
-    clauses = ROOT / "examples" / "lender" / "data" / "clauses.train.jsonl"
-    records = Records(known_values(texts), companies(clauses), seed)
-    drawn = (records.draw() for _ in range(count))
-    return [MarkedText(text, [(span.start, span.end, Kind(span.type)) for span in spans]) for text, spans in drawn]
+    records = Records(known_values(training_texts(data)), companies(LENDER / "clauses.train.jsonl"), seed)
+    return marked(records.draw() for _ in range(count))
+
+
+def training_texts(data: Path) -> list[Text]:
+    """The public templates' texts, those of the test templates left out."""
+    paths = (data / "pii_presidio" / f"{name}.json" for name in SETS)
+    return [text for path in paths for text in read_texts(path) if text.part != "test"]
+
+
+def marked(rows: Iterable[Labelled]) -> list[MarkedText]:
+    """Texts with their names as the classifier learns them."""
+    return [MarkedText(text, [(span.start, span.end, Kind(span.type)) for span in spans]) for text, spans in rows]
 
 
 def joined(rows: Sequence[MarkedText], language: str, share: float, chance: random.Random) -> Iterator[MarkedText]:

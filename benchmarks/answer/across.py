@@ -182,7 +182,7 @@ def main() -> None:
     steps = stored["reading"]["thresholds"]
     across = fit_lines(items, [item.kind for item in items], model)
     moves = {name: shift(steps[name], own[name]) for name in ("answering", "silence")}
-    across = moved(across, moves)
+    across = surer(across, moves)
     left = {}
     for kind in kinds:
         part = [answer for answer in answers if answer.item.kind == kind]
@@ -207,7 +207,7 @@ def plus(probability: float, move: float) -> float:
     return float(expit(logit(np.clip(probability, 1e-6, 1 - 1e-6)) + move))
 
 
-def moved(lines: Rereading, moves: dict[str, float]) -> Rereading:
+def surer(lines: Rereading, moves: dict[str, float]) -> Rereading:
     """Lines that are so much surer of an answer, and of silence."""
     right = replace(lines.right, bias=lines.right.bias + moves["answering"])
     stated = replace(lines.stated, bias=lines.stated.bias - moves["silence"])

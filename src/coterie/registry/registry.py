@@ -296,8 +296,8 @@ class Registry:
 
     def check_writable(self) -> None:
         """Check that versions can be added, before the work of making one. Raises `SetupError` if they cannot."""
-        there = next(path for path in (self.root, *self.root.absolute().parents) if path.exists())
         with explaining(f"add a version to {str(self.root)!r}"):
+            there = next(path for path in (self.root, *self.root.absolute().parents) if path.exists())
             TemporaryFile(dir=there).close()  # nothing is left behind where the training fails
 
     def add(self, name: str, files: Mapping[str, bytes]) -> str:

@@ -125,17 +125,15 @@ class Rereading:
         the passages that are read to find it. `first` is the first look at the sentences at these places (K,) alone.
         """
         looked = read_passages(seen, reading.scores, reader)
-        lines = self._lines(seen, reading)
-        if self.across is not None:
-            whole = read_across(seen, looked, reader)
-            if whole is not None:
-                lines, looked = self.across, whole
+        judging = self
+        if self.across is not None and (whole := read_across(seen, looked, reader)) is not None:
+            judging, looked = self.across, whole
 
         def alone(rows: Floats) -> AnswerReading | None:
             first_look = None if first is None else first(rows)
-            return None if first_look is None else lines.judge(seen.take(rows), first_look, looked.take(rows))
+            return None if first_look is None else judging.judge(seen.take(rows), first_look, looked.take(rows))
 
-        judgement = unopposed(lines.judge(seen, reading, looked), seen, alone)
+        judgement = unopposed(judging.judge(seen, reading, looked), seen, alone)
         judgement = replace(
             judgement,
             read=read_columns(seen, judgement, reader),
@@ -148,12 +146,13 @@ class Rereading:
         ranks = dict.fromkeys(seen.sentences[row].rank for row in rivals)
         further = _together([_read(seen, passages[rank], reader) for rank in ranks])
         scores = judgement.scores.copy()
+        lines = judging.lines_for(seen, reading)
         scores[further.rows] = lines.sentence_scores(seen, reading, _together([looked, further]))[further.rows]
         return replace(judgement, scores=scores)
 
     def judge(self, seen: SentenceSurvey, reading: AnswerReading, looked: Looked) -> AnswerReading:
         """Return the reading from the model's scores."""
-        lines = self._lines(seen, reading)
+        lines = self.lines_for(seen, reading)
         scores = lines.sentence_scores(seen, reading, looked)
         scores, cited, sure = chosen(seen, scores, lines.also)
         values = judged(scores, cited, looked, reading)
@@ -165,7 +164,8 @@ class Rereading:
             scores=scores,
         )
 
-    def _lines(self, seen: SentenceSurvey, reading: AnswerReading) -> Rereading:
+    def lines_for(self, seen: SentenceSurvey, reading: AnswerReading) -> Rereading:
+        """Return the lines for the passages of a reading: their own where the first look does not know the language."""
         return self if self.foreign is None or not is_foreign(seen, reading.scores) else self.foreign
 
     def sentence_scores(self, seen: SentenceSurvey, reading: AnswerReading, looked: Looked) -> Floats:  # (S,)
@@ -196,8 +196,7 @@ class Rereading:
 
 def is_foreign(seen: SentenceSurvey, scores: Floats) -> bool:
     """Return whether the likeliest passage, by the scores (S,) of the first look, is in a language unknown to it."""
-    text = seen.sentences[int(scores.argmax())].passage.text
-    return language_of(text[:_TOLD], KNOWN_LANGUAGE) != KNOWN_LANGUAGE
+    return _language(seen, int(scores.argmax()), KNOWN_LANGUAGE) != KNOWN_LANGUAGE
 
 
 def read_passages(seen: SentenceSurvey, scores: Floats, reader: PassageReader) -> Looked:
@@ -221,12 +220,10 @@ def read_across(seen: SentenceSurvey, looked: Looked, reader: PassageReader) -> 
     certainty is in the language of the passages.
     """
     question = detect(seen.question)
+    if question is None:
+        return None
     passages = _passages(seen)
-    others = {
-        rank
-        for rank, rows in passages.items()
-        if question is not None and _language(seen, rows[0], question) != question
-    }
+    others = {rank for rank, rows in passages.items() if _language(seen, rows[0], question) != question}
     if not others:
         return None
     read = {seen.sentences[row].rank for row in looked.rows.tolist()}
