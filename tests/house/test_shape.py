@@ -82,7 +82,7 @@ BUDGETS = {
     "specialists": 410,
     "store": 4235,  # one turn erased; calls by caller; many rows a statement, one writing thread; read models; flywheel
     "structured": 1180,  # what did not fit; who is named; schemas read, checked, bounded for decoding; nesting
-    "tasks": 19324,  # answers in another language; words that tables overlook; contradictions; columns; calls
+    "tasks": 19460,  # answers in another language; words that tables overlook; contradictions, subjects; columns; calls
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
     "text": 2535,  # fields as words; who says "we"; tags; an automaton for n-grams; a normaliser with the way back
     "training": 511,  # candidates that serve nobody

@@ -204,6 +204,7 @@ TEMPLATES: Mapping[str, str] = {
     "abstain.value_left": "the text states {value}, which is no argument of {function}: it may ask for several calls",
     # --- what an answer specialist and its writer did
     "answer.contradicted": "the documents contradict each other: {places}[; {newest!r} is the newest]",
+    "answer.depends": "the answer depends on which of these documents is meant: {places}",
     "answer.no_answer_written": "{model!r} wrote a sentence that is no answer ({sentence!r})",
     "answer.no_room": "no passage fits the model's window",
     "answer.none_written": "{model!r} found no answer",

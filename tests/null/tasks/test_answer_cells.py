@@ -1,5 +1,6 @@
 """Rows of tables as answers: the row, the column, the cell, and documents that contradict each other."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ from coterie.tasks.answer.model import _missing
 from coterie.tasks.answer.reader import survey
 from coterie.types import ContextView, Entry, Label, Passage, Reason, Task
 
-from .test_answer import specialist
+from .test_answer import specialist, writer
 
 FEES = """Yearly income: up to 20,000 \u20ac
 Half day: 60 \u20ac
@@ -34,20 +35,28 @@ Erwachsene werktags: 4,00 \u20ac
 Kinder Wochenende: 2,70 \u20ac"""
 
 
-def passage(text, *, document="fees.csv", dated=None):
+def passage(text, *, document="fees.csv", dated=None, heading=""):
     """A document of one passage."""
     return Passage(
-        document=document, start=0, end=len(text), text=text, score=1.0, label=Label.PUBLIC, index="index", dated=dated
+        document=document,
+        start=0,
+        end=len(text),
+        text=text,
+        score=1.0,
+        label=Label.PUBLIC,
+        index="index",
+        dated=dated,
+        heading=heading,
     )
 
 
-async def ask(question, *passages, answering=0.0):
+async def ask(question, *passages, answering=0.0, **parts):
     """The finding of the shipped reader by words."""
     entries = tuple(
         Entry(content=cited_passage, producer="index", label=cited_passage.label, time=0.0)
         for cited_passage in passages
     )
-    return await specialist(answering=answering).consult(Task(text=question), ContextView(entries=entries))
+    return await specialist(answering=answering, **parts).consult(Task(text=question), ContextView(entries=entries))
 
 
 @pytest.mark.parametrize(
@@ -469,3 +478,140 @@ async def test_one_document_does_not_contradict_itself():
     text = "A day ticket for adults costs 5 euro. On Sundays a day ticket for adults costs 6 euro."
 
     assert (await ask("What does a day ticket for adults cost?", passage(text))).contradictions == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "titles", "texts", "codes"),
+    [
+        # subjects: the titles are of one pattern, or both texts have the words of their own name
+        (
+            ("acetone.md", "lye.md"),
+            ("Data sheet: acetone > First aid", "Data sheet: lye > First aid"),
+            ("Rinse the eye for 10 minutes.", "Rinse the eye for 15 minutes."),
+            {"answer.depends"},
+        ),
+        (
+            ("acetone.md", "lye.md"),
+            ("Acetone", "Lye"),
+            (
+                "Rinse the eye for 10 minutes. Acetone is flammable.",
+                "Rinse the eye for 15 minutes. Lye burns the skin.",
+            ),
+            {"answer.depends"},
+        ),
+        (
+            ("aceton.txt", "natronlauge.txt"),
+            ("", ""),
+            (
+                "Das Auge 10 Minuten sp\u00fclen. Aceton brennt.",
+                "Das Auge 15 Minuten sp\u00fclen. Natronlauge \u00e4tzt.",
+            ),
+            {"answer.depends"},
+        ),
+        (
+            ("1.md", "2.md"),
+            ("Piscine Nord", "Piscine Sud"),
+            ("La piscine ouvre \u00e0 9:00.", "La piscine ouvre \u00e0 10:00."),
+            {"answer.depends"},
+        ),
+        (
+            ("1.md", "2.md"),
+            ("Tarifa A", "Tarifa B"),
+            ("La cuota mensual es de 5 \u20ac.", "La cuota mensual es de 8 \u20ac."),
+            {"answer.depends"},
+        ),
+        # versions: years, months and words of one side alone name no subject, nor do words that no text has
+        (
+            ("prices-2023.md", "prices-2025.md"),
+            ("Price list 2023", "Price list 2025"),
+            ("A soil test costs 45 euros.", "A soil test costs 52 euros."),
+            {"answer.contradicted"},
+        ),
+        (
+            ("preise-maerz.md", "preise-mai.md"),
+            ("Preise M\u00e4rz", "Preise Mai"),
+            ("Eine Bodenprobe kostet 45 Euro.", "Eine Bodenprobe kostet 52 Euro."),
+            {"answer.contradicted"},
+        ),
+        (
+            ("tarifs-ete.md", "tarifs-hiver.md"),
+            ("Tarifs d'\u00e9t\u00e9 2023", "Tarifs d'hiver 2025"),
+            ("Une analyse co\u00fbte 45 euros.", "Une analyse co\u00fbte 52 euros."),
+            {"answer.contradicted"},
+        ),
+        (
+            ("manual.md", "manual-2.md"),
+            ("Manual del empleado", "Manual del empleado corregido"),
+            ("Los empleados tienen 22 d\u00edas libres.", "Los empleados tienen 23 d\u00edas libres."),
+            {"answer.contradicted"},
+        ),
+        (
+            ("faq.md", "terms.md"),
+            ("FAQ > Returns", "Terms > Returns"),
+            ("You can return goods for 14 days.", "You can return goods for 30 days. These terms apply to all."),
+            {"answer.contradicted"},
+        ),
+        (
+            ("old.md", "new.md"),
+            ("Old price list", "New price list"),
+            (
+                "A soil test costs 45 euros. A water test costs 60.",
+                "A soil test costs 52 euros. A water test costs 70.",
+            ),
+            {"answer.contradicted"},
+        ),
+        (
+            ("old.md", "new.md"),
+            ("Price list", "Price list"),
+            ("A soil test costs 45 euros.", "A soil test costs 52 euros."),
+            {"answer.contradicted"},
+        ),
+    ],
+)
+async def test_documents_about_different_subjects_do_not_contradict_each_other(names, titles, texts, codes):
+    """By what their titles and file names have alone: the answer depends on which is meant, and both are shown."""
+    documents = [
+        passage(text, document=name, heading=title, dated=f"202{at}")
+        for at, (name, title, text) in enumerate(zip(names, titles, texts, strict=True))
+    ]
+
+    finding = await ask(re.sub(r"\d+", "", texts[0].partition(".")[0]), *documents)
+
+    assert {"answer.contradicted", "answer.depends"} & set(finding.reason.codes) == codes
+    assert {citation.document for citation in finding.citations} == set(names)
+    assert bool(finding.contradictions) is (codes == {"answer.contradicted"})
+
+
+async def test_what_an_answer_depends_on_is_shown_with_it():
+    """The title of each document, or its name where the titles are the same; versions of one are said to contradict."""
+    texts = [f"Rinse the eye for {minutes} minutes. {of} is kept dry." for minutes, of in ((5, "Salt"), (15, "Lye"))]
+    titled = [
+        passage(text, document=f"{n}.md", heading=title)
+        for n, (text, title) in enumerate(zip(texts, ("Salt", "Lye"), strict=True))
+    ]
+    named_alike = [
+        passage(text, document=name, heading="Data sheet")
+        for text, name in zip(texts, ("salt.md", "lye.md"), strict=True)
+    ]
+    newer = passage("Rinse the eye for 8 minutes.", document="0-new.md", heading="Salt")
+
+    for documents, marks in ((titled, ("(Salt)", "(Lye)")), (named_alike, ("(salt.md)", "(lye.md)"))):
+        finding = await ask("How many minutes must the eye be rinsed?", *documents)
+        assert all(mark in finding.text for mark in marks)
+    finding = await ask("How many minutes must the eye be rinsed?", titled[0], newer, titled[1])
+    assert {"answer.contradicted", "answer.depends"} <= set(finding.reason.codes)
+    assert len(finding.contradictions) == 2
+
+
+async def test_a_model_words_no_answer_that_depends_on_the_document():
+    """It might keep one side."""
+    sides = [
+        passage(f"Rinse the eye for {minutes} minutes.", document=f"{of}.md", heading=f"Data sheet: {of}")
+        for minutes, of in ((5, "salt"), (15, "lye"))
+    ]
+    own = writer("Rinse the eye for 5 minutes.")
+
+    finding = await ask("How many minutes must the eye be rinsed?", *sides, writer=own)
+
+    assert "answer.depends" in finding.reason.codes
+    assert own.engine.prompts == []

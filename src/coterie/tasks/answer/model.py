@@ -38,8 +38,10 @@ from coterie.tasks.answer.reader import (
     SentenceSurvey,
     cite,
     find_rivals,
+    is_of_another,
     spoken,
     survey,
+    title_of,
     unopposed,
     values_of,
 )
@@ -220,8 +222,9 @@ class AnswerSpecialist:
         if third.stands and self.chooser:
             noted = finding.reason.noting(Reason("note.chosen_by", model=self.chooser.engine.name))
             finding = replace(finding, reason=noted)
-        if self.writer is None or not finding.citations or not finding.accepted or finding.contradictions:
-            return finding  # what is not sure enough to be quoted, or is contradicted, is not said in other words
+        several = not {"answer.contradicted", "answer.depends"}.isdisjoint(finding.reason.codes)
+        if self.writer is None or not finding.citations or not finding.accepted or several:
+            return finding  # what is not sure enough to be quoted, or is not the only answer, keeps its words
         written = await self.writer.write(task, reading, seen, label, label_without_pii(task, *view.entries), call=call)
         return self._worded(finding, written)
 
@@ -401,11 +404,20 @@ class _Said:
 
 
 def _quoted(reading: AnswerReading, seen: SentenceSurvey, answering: Acceptance) -> _Said:
-    """Return the best sentences as an answer, and contradicting documents, newest first where dates are known."""
+    """Return the best sentences as an answer, and what other documents say instead, with what it differs by.
+
+    Documents about the same contradict each other: the newest comes first where dates are known. Of documents about
+    different subjects each is shown with its title, or with its name.
+    """
     seen = replace(seen, read=reading.read)
-    rivals = find_rivals(reading, seen)
+    best, rivals = reading.cited[0], find_rivals(reading, seen)
+    apart = [rival for rival in rivals if is_of_another(best, rival, seen)]
+    alike = [rival for rival in rivals if not any(rival is other for other in apart)]
+    subjects, parties = [best, *apart] if apart else [], [best, *alike] if alike else []
+    titles = {
+        (sentence.passage.index, sentence.passage.document): title_of(sentence, subjects) for sentence in subjects
+    }
     cited = [*reading.cited, *rivals]
-    parties = [reading.cited[0], *rivals] if rivals else []
     last = newest([party.passage.dated for party in parties])
     if last is not None:
         cited.sort(key=lambda sentence: sentence.passage.document != parties[last].passage.document)
@@ -422,24 +434,31 @@ def _quoted(reading: AnswerReading, seen: SentenceSurvey, answering: Acceptance)
     )
     dates = {contradiction.citation: contradiction.dated for contradiction in contradictions}
     lines = [spoken(citation, cited, seen) for citation in citations]
+    beside = [
+        ", ".join(filter(None, (titles.get((citation.index, citation.document)), dates.get(number))))
+        for number, citation in enumerate(citations, start=1)
+    ]
     texts = [
-        f"{line} ({day}) [{number}]" if (day := dates.get(number)) else f"{line} [{number}]"
-        for number, line in enumerate(lines, start=1)
+        f"{line} ({words}) [{number}]" if words else f"{line} [{number}]"
+        for number, (line, words) in enumerate(zip(lines, beside, strict=True), start=1)
     ]
     how = Reason("answer.quoted", places=_places(citations))
+    notes: list[Reason] = []
+    if subjects:
+        of_subjects = [citation for citation in citations if (citation.index, citation.document) in titles]
+        notes.append(Reason("answer.depends", places=_places(of_subjects)))
     if contradictions:
         documents = _places([citations[contradiction.citation - 1] for contradiction in contradictions])
         latest = "" if last is None else parties[last].passage.document
-        note = Reason("answer.contradicted", places=documents, newest=latest)
-        how, texts = how.noting(note), [*texts, f"({note})"]
+        notes.append(Reason("answer.contradicted", places=documents, newest=latest))
     judged = answering.judge(reading.right, None)
     missing = _missing(reading.cited, seen, reading)
     return _Said(
         value=" ".join(lines),
-        text="\n".join(texts),
+        text="\n".join([*texts, *(f"({note})" for note in notes)]),
         confidence=reading.right,
         judged=judged if missing is None else (False, missing),
-        how=how,
+        how=how.noting(*notes),
         citations=citations,
         contradictions=contradictions,
     )

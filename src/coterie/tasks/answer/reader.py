@@ -5,25 +5,29 @@ returns.
 
 Sentences of other documents that answer the same question with another value are found, too. Values are compared where
 their units are the same: amounts of one currency, per cent, numbers of one unit, dates, times of day, cells of one
-column. This needs no language; the unit that a question asks for is recognised in English.
+column. This needs no language; the unit that a question asks for is recognised in English. Such documents may be about
+different subjects, by their names: then they do not contradict each other.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import takewhile
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from coterie.tasks.answer.cells import Asked, asked_cells, best_row, look_up, named
+from coterie.tasks.answer.cells import Asked, akin, asked_cells, best_row, look_up, named
 from coterie.tasks.answer.features import (
     ENCODED,
     LEXICAL,
     Sentence,
+    cached_terms,
     cut_passages,
     encoded_features,
     flat,
@@ -42,8 +46,8 @@ from coterie.tasks.answer.scoring import (
     outcome_features,
     probability,
 )
-from coterie.text.language import language_of
-from coterie.text.segmentation import terms
+from coterie.text.language import language_of, months
+from coterie.text.segmentation import marks, terms
 from coterie.text.values import typed_spans
 from coterie.types import Citation, Passage
 
@@ -583,3 +587,111 @@ def _read(cells: Sequence[tuple[str, str]], language: str, seen: SentenceSurvey)
 
 def _words(text: str, language: str) -> frozenset[str]:
     return frozenset(term for term in terms(text, language) if not any(sign.isdigit() for sign in term))
+
+
+# --- Tells documents about different subjects from versions of one document, by their names and their texts.
+
+_YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
+_BETWEEN = re.compile(r"[\W_]+")
+_SAME_SENTENCE = 0.8
+"""Share of all words of two sentences that are in both, from which one is a version of the other."""
+
+
+def is_of_another(best: Sentence, rival: Sentence, seen: SentenceSurvey) -> bool:
+    """Return whether the documents of two sentences are about different subjects: then both sentences may be right.
+
+    Their names, which are the title and the file name, must have words that the other's lack. Numbers and months are no
+    such words. These are subjects if both texts use such words of their own, more often than the other text does; or if
+    the titles share other words ("Data sheet: acetone", "Data sheet: lye") and nothing says that one is the newer
+    version: other years in the names, or other dates of two texts that say the same beside the two sentences. All else
+    is about the same: "Prices 2023" and "Prices 2025", "Prices" and "New prices", "FAQ" and "Terms".
+    """
+    pair = (best, rival)
+    titles = [_title_words(sentence, seen) for sentence in pair]
+    names = [title | _file_words(sentence, seen) for title, sentence in zip(titles, pair, strict=True)]
+    own = _apart_from_each_other(*names)
+    if not all(own):
+        return False
+    texts = [_words_told(sentence, seen) for sentence in pair]
+    if all(
+        any(_count(word, texts[at]) > _count(word, texts[1 - at]) for word in words) for at, words in enumerate(own)
+    ):
+        return True
+    differing = _apart_from_each_other(*titles)
+    shared = all(len(words) < len(title) for words, title in zip(differing, titles, strict=True))
+    return all(differing) and shared and not _is_dated_version(best, rival, seen)
+
+
+def _is_dated_version(best: Sentence, rival: Sentence, seen: SentenceSurvey) -> bool:
+    pair = (best.passage, rival.passage)
+    years = [set(_YEAR.findall(f"{passage.heading} {passage.document}")) for passage in pair]
+    dates = {passage.dated for passage in pair} - {None}
+    return years[0] != years[1] or (len(dates) > 1 and _says_the_same(best, rival, seen))
+
+
+def title_of(sentence: Sentence, others: Sequence[Sentence]) -> str:
+    """Return the title of a sentence's document; its name where it has no title, or another one has the same."""
+    title = _title(sentence)
+    documents = {other.passage.document for other in others if _title(other) == title} - {sentence.passage.document}
+    return sentence.passage.document if documents or not title else title
+
+
+def _title(sentence: Sentence) -> str:
+    """Return the outermost heading above a sentence; empty if there is none."""
+    return sentence.passage.heading.partition(" > ")[0].partition("\n")[0].strip()
+
+
+def _title_words(sentence: Sentence, seen: SentenceSurvey) -> set[str]:
+    title = _title(sentence)
+    return _naming(title, sentence, seen) | set(marks(title, language_of(sentence.passage.text, seen.language)))
+
+
+def _file_words(sentence: Sentence, seen: SentenceSurvey) -> set[str]:
+    return _naming(_BETWEEN.sub(" ", PurePath(sentence.passage.document).stem), sentence, seen)
+
+
+def _naming(name: str, sentence: Sentence, seen: SentenceSurvey) -> set[str]:
+    return set(_words(name, language_of(sentence.passage.text, seen.language)) - _month_words())
+
+
+@cache
+def _month_words() -> frozenset[str]:
+    return frozenset(word for month in months() for word in (month, *terms(month)))
+
+
+def _apart_from_each_other(one: set[str], other: set[str]) -> tuple[set[str], set[str]]:
+    """Return the words of each set that have no form in the other."""
+    ones, others = Counter(one), Counter(other)
+    return {word for word in one if not _count(word, others)}, {word for word in other if not _count(word, ones)}
+
+
+def _told_beside(sentence: Sentence, seen: SentenceSurvey) -> list[frozenset[str]]:
+    """Return the words, without numbers, of each other sentence that was found of a sentence's document."""
+    return [
+        words
+        for other in seen.sentences
+        if _document(other) == _document(sentence) and other is not sentence
+        if (words := _words(other.text, language_of(other.passage.text, seen.language)))
+    ]
+
+
+def _says_the_same(best: Sentence, rival: Sentence, seen: SentenceSurvey) -> bool:
+    """Return whether at least half of what was found of the shorter document is also in the other, numbers aside."""
+    short, long = sorted((_told_beside(best, seen), _told_beside(rival, seen)), key=len)
+    same = [any(len(one & other) >= _SAME_SENTENCE * len(one | other) for other in long) for one in short]
+    return bool(same) and 2 * sum(same) >= len(same)
+
+
+def _words_told(sentence: Sentence, seen: SentenceSurvey) -> Counter[str]:
+    """Return the words of all that was found of a sentence's document, headings left out."""
+    passages = {id(other.passage): other.passage for other in seen.sentences if _document(other) == _document(sentence)}
+    texts = (passage.text for passage in passages.values())
+    return Counter(word for text in texts for word in cached_terms(text, language_of(text, seen.language)))
+
+
+def _document(sentence: Sentence) -> tuple[str, str]:
+    return sentence.passage.index, sentence.passage.document
+
+
+def _count(word: str, words: Counter[str]) -> int:
+    return sum(count for other, count in words.items() if word == other or akin(word, other))
