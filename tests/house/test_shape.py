@@ -56,7 +56,7 @@ BUDGETS = {
     "console": 3655,  # nine screens; sign-in at a provider, jobs beside the workers
     "context": 575,
     "decisions": 955,  # the named specialist; typed questions; what cannot be read; deployments; drawn options
-    "engines": 6220,  # refusals; vLLM; encoders by name; relay; a transport as seam; models that read
+    "engines": 6280,  # words a head knows; vLLM; encoders by name; relay; a transport as seam; models that read
     "edge": 1140,  # bundles: what a device checks, for whom a release is, what goes in, models; images; pages
     "errors": 303,  # words for callers
     "flywheel": 5940,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
@@ -82,7 +82,7 @@ BUDGETS = {
     "specialists": 410,
     "store": 4235,  # one turn erased; calls by caller; many rows a statement, one writing thread; read models; flywheel
     "structured": 1180,  # what did not fit; who is named; schemas read, checked, bounded for decoding; nesting
-    "tasks": 19460,  # answers in another language; words that tables overlook; contradictions, subjects; columns; calls
+    "tasks": 19500,  # words of folds; languages; words that tables overlook; contradictions, subjects; columns; calls
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
     "text": 2535,  # fields as words; who says "we"; tags; an automaton for n-grams; a normaliser with the way back
     "training": 511,  # candidates that serve nobody

@@ -15,7 +15,8 @@ import math
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain, pairwise
@@ -31,7 +32,7 @@ from coterie.runtime.caches import BatchMemo, products
 from coterie.runtime.codec import DecodeError, from_json, parse_json, to_json
 from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import ShortSpans
-from coterie.text.folding import find_words
+from coterie.text.folding import UNSPACED, find_words
 from coterie.types import SYSTEM, CallContext, Columns, Label, Output, Prompt, Reason, Scalar
 
 # --- Checks of what a file says before a head is made of it: a file is data from outside, whoever signed for it.
@@ -105,6 +106,41 @@ def char_ngrams(text: str, shortest: int, longest: int) -> list[str]:
 
 
 _ANALYSERS = {"word": word_ngrams, "char": char_ngrams}
+
+
+class Words(NamedTuple):
+    """The words of a text, some of them more than once."""
+
+    spaced: list[str]
+    pairs: list[str]
+    """Pairs of neighbouring characters, in place of the words of scripts without spaces."""
+
+    def share(self, spaced: Container[str], pairs: Container[str]) -> float:
+        """Return the share that is among the known words and pairs; 0 without words."""
+        count = len(self.spaced) + len(self.pairs)
+        count_known = sum(word in spaced for word in self.spaced) + sum(pair in pairs for pair in self.pairs)
+        return count_known / count if count else 0.0
+
+
+def words_in(text: str) -> Words:
+    """Return the words of a text in lower case, as `word_ngrams` has them."""
+    words = list(find_words(_WORD, text.lower()))
+    if text.isascii():
+        return Words(words, [])
+    spaced: list[str] = []
+    pairs: list[str] = []
+    for word in words:
+        if len(word) > 1 and UNSPACED.search(word):
+            pairs += [word[at : at + 2] for at in range(len(word) - 1)]
+        else:
+            spaced.append(word)
+    return Words(spaced, pairs)
+
+
+def known_words(features: Iterable[NgramFeatures]) -> tuple[AbstractSet[str], AbstractSet[str]]:
+    """Return the words, and the pairs of characters, that `Words.share` counts as known: the n-grams of training."""
+    terms: dict[str, AbstractSet[str]] = {family.unit: family.terms.keys() for family in features}
+    return terms.get("word", frozenset()), terms.get("char", frozenset())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -465,12 +501,18 @@ class KernelBlock:
 
 @dataclass(frozen=True, kw_only=True)
 class TextHead:
-    """A text head: logits = sum of n-gram blocks + kernel block + vector @ projection + bias."""
+    """A text head: logits = n-gram part + kernel block + vector @ projection + bias.
+
+    The n-gram part is the sum of the blocks. With `lexical_bias` it is share * (sum + lexical_bias) + (1 - share) *
+    mean(lexical_bias), where `share` is the share of the text's words that training texts had: n-grams say nothing of
+    a text in another language, and their bias would name the commonest label.
+    """
 
     blocks: tuple[NgramBlock, ...]
     kernel: KernelBlock | None
     bias: np.ndarray  # (L,)
     projection: np.ndarray | None = None  # (D, L) float16, only beside a kernel
+    lexical_bias: np.ndarray | None = None  # (L,); None in versions from before, and where labels are independent
 
     @property
     def size(self) -> int:
@@ -480,8 +522,14 @@ class TextHead:
     def logits(self, prompt: Prompt) -> np.ndarray:
         """Return the logits (L,) of a text and, where the head has a kernel, its vector."""
         total: np.ndarray = self.bias.astype(np.float32)
-        for block in self.blocks:
-            total = total + block.logits(prompt.text)
+        if self.lexical_bias is None:
+            for block in self.blocks:
+                total = total + block.logits(prompt.text)
+        elif share := np.float32(words_in(prompt.text).share(*self._known_words)):
+            lexical = sum((block.logits(prompt.text) for block in self.blocks), start=self.lexical_bias)
+            total = total + share * lexical + (1 - share) * self.lexical_bias.mean()
+        else:
+            total = total + self.lexical_bias.mean()
         if self.kernel is not None:
             vector = self._vector(prompt)
             of_batch, row = self._kernel_memo.of(vector)
@@ -499,6 +547,10 @@ class TextHead:
     def _kernel_memo(self) -> BatchMemo[np.ndarray]:
         assert self.kernel is not None  # noqa: S101
         return BatchMemo(self.kernel.logits)
+
+    @cached_property
+    def _known_words(self) -> tuple[AbstractSet[str], AbstractSet[str]]:
+        return known_words(block.features for block in self.blocks)
 
     @cached_property
     def _projection(self) -> np.ndarray:
@@ -533,6 +585,8 @@ class TextHead:
             description["gamma"] = self.kernel.gamma
         if self.projection is not None:
             arrays["projection"] = self.projection
+        if self.lexical_bias is not None:
+            arrays["lexical_bias"] = self.lexical_bias
         return description, arrays
 
     @classmethod
@@ -548,7 +602,8 @@ class TextHead:
         projection = None
         if kernel is not None and "projection" in arrays:
             projection = stored_array(arrays, "projection", kernel.landmarks.shape[1], len(bias))
-        return cls(blocks=tuple(blocks), kernel=kernel, bias=bias, projection=projection)
+        lexical_bias = stored_array(arrays, "lexical_bias", len(bias)) if "lexical_bias" in arrays else None
+        return cls(blocks=tuple(blocks), kernel=kernel, bias=bias, projection=projection, lexical_bias=lexical_bias)
 
 
 _HEADS: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, np.ndarray]], Head]] = {

@@ -37,16 +37,12 @@ from safetensors.numpy import load as load_arrays
 from coterie.engines.onnx import TokenStates
 from coterie.errors import ArtefactRefused
 from coterie.runtime.codec import parse_json
+from coterie.text.folding import UNSPACED
 
 # --- Analysis: equal-looking characters are equal; scripts without blanks give bigrams (as Lucene's CJKAnalyzer).
 #
 # Accents of cased letters and vowel points of Arabic and Hebrew are dropped, as many leave them out in queries.
 
-_UNSPACED = re.compile(
-    r"[\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
-    r"\uf900-\ufaff\U00020000-\U0003ffff]+"
-)
-"""Characters of scripts without blanks: Thai, Lao, Burmese, Khmer; kana and Chinese."""
 _MARKS = re.compile(r"[\u0300-\u036f\u0591-\u05c7\u0640\u064b-\u065f\u0670]")
 """Accents; vowel points of Hebrew and Arabic, and the Arabic elongation character."""
 _INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u2060\ufeff]")
@@ -64,7 +60,7 @@ def indexable(text: str) -> str:
         return text
     plain = normalize("NFKD", _FRACTION.sub(" ", _NOTE.sub(" ", _INVISIBLE.sub("", text))))
     # Other marks are letters' own: they are put together again.
-    return _UNSPACED.sub(_pairs, normalize("NFC", _MARKS.sub("", plain)))
+    return UNSPACED.sub(_pairs, normalize("NFC", _MARKS.sub("", plain)))
 
 
 def _pairs(match: re.Match[str]) -> str:

@@ -481,6 +481,11 @@ def valid_text(text: str) -> str:
 _STRETCH = 50_000
 _LONGEST_MARK = 500
 _NO_WORD = re.compile(r"\W")
+UNSPACED = re.compile(
+    r"[\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    r"\uf900-\ufaff\U00020000-\U0003ffff]+"
+)
+"""Characters of scripts without blanks: Thai, Lao, Burmese, Khmer; kana and Chinese."""
 
 
 def find_words(pattern: re.Pattern[str], text: str) -> Iterator[str]:

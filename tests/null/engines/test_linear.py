@@ -18,6 +18,7 @@ from coterie.engines.linear import (
     TextHead,
     dump_head,
     fit_ngrams,
+    words_in,
 )
 from coterie.errors import ArtefactRefused, EngineRejected
 from coterie.testing import check_engine
@@ -26,7 +27,9 @@ from coterie.types import Prompt
 TEXTS = ["my card is lost", "where is my parcel", "the parcel and the card"]
 
 
-def text_head(*, kernel: bool = True, projection: bool = False, labels: int = 3) -> TextHead:
+def text_head(
+    *, kernel: bool = True, projection: bool = False, labels: int = 3, lexical_bias: bool = False
+) -> TextHead:
     """A head over both kinds of n-grams and, perhaps, vectors, by distances and by a linear map."""
     random = np.random.default_rng(0)
     blocks = []
@@ -39,7 +42,10 @@ def text_head(*, kernel: bool = True, projection: bool = False, labels: int = 3)
     bumps = KernelBlock(landmarks=landmarks, weights=random.normal(size=(5, labels)).astype(np.float16), gamma=0.5)
     bias = random.normal(size=labels).astype(np.float32)
     linear = random.normal(size=(8, labels)).astype(np.float16) if projection else None
-    return TextHead(blocks=tuple(blocks), kernel=bumps if kernel else None, bias=bias, projection=linear)
+    own = random.normal(size=labels).astype(np.float32) if lexical_bias else None
+    return TextHead(
+        blocks=tuple(blocks), kernel=bumps if kernel else None, bias=bias, projection=linear, lexical_bias=own
+    )
 
 
 def table_head() -> TableHead:
@@ -66,6 +72,7 @@ HEADS = {
     "lexical": text_head(kernel=False),
     "embedding": text_head(),
     "encoder": text_head(projection=True),
+    "known words": text_head(lexical_bias=True),
     "table": table_head(),
 }
 
@@ -88,6 +95,26 @@ def test_a_projection_is_added_to_the_kernel():
 
     added = prompt.vector @ head.projection.astype(np.float32)
     np.testing.assert_allclose(head.logits(prompt), HEADS["embedding"].logits(prompt) + added, rtol=1e-5)
+
+
+def test_ngrams_count_as_far_as_words_are_known():
+    """Of unknown words the n-grams say nothing of any label; of half of them, half of what they say of the rest."""
+    head = text_head(kernel=False, lexical_bias=True)
+    whole = sum(block.logits("my card is lost") for block in head.blocks) + head.lexical_bias
+    mixed = sum(block.logits("card lost zzz qqq") for block in head.blocks) + head.lexical_bias
+    mean = head.lexical_bias.mean()
+
+    for text, expected in (("my card is lost", whole), ("card lost zzz qqq", (mixed + mean) / 2), ("der ist", mean)):
+        np.testing.assert_allclose(head.logits(Prompt(text=text)) - head.bias, np.full(3, expected), rtol=1e-5)
+
+
+def test_words_of_scripts_without_spaces_are_pairs_of_characters():
+    """A word of Chinese is hardly met twice in one piece; its pairs of characters are."""
+    words = words_in("我想取消 My order 1")
+
+    assert words.pairs == ["我想", "想取", "取消"]
+    assert words.spaced == ["my", "order", "1"]
+    assert words.share({"my", "order"}, {"想取"}) == pytest.approx(3 / 6)
 
 
 @pytest.mark.parametrize("projection", [np.zeros((7, 3)), np.zeros((8, 2)), np.full((8, 3), np.nan)])

@@ -1,5 +1,7 @@
 """Text models against the plain thing they are a fast or careful version of."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.kernel_ridge import KernelRidge
@@ -54,13 +56,36 @@ def test_out_of_fold_logits_are_of_models_that_did_not_see_the_row(texts):
     random = np.random.default_rng(0)
     hot = np.eye(2)[random.integers(2, size=len(rows))]
     these = examples(rows, hot)
-    _, matrix, model = lexical(these)
+    features, matrix, model = lexical(these)
 
     seen = (model.logits(matrix).argmax(axis=1) == hot.argmax(axis=1)).mean()
-    unseen = (lexical_out_of_fold(matrix, these, Silent()).argmax(axis=1) == hot.argmax(axis=1)).mean()
+    unseen = (lexical_out_of_fold(features, matrix, these, Silent()).argmax(axis=1) == hot.argmax(axis=1)).mean()
 
     assert seen > 0.9
     assert abs(unseen - 0.5) < 0.15
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_text_in_other_words_is_left_to_the_kernel(texts, several):
+    """Where labels exclude each other, n-grams prefer none for a text without a known word, and no commonest label."""
+    rows = texts(labels=3, each=8)
+    these = examples(rows + rows[:8], several=several)
+    features, _, model = lexical(these)
+    head = build_head(model, None, np.ones(1), features, exclusive=not several)
+
+    foreign = head.logits(Prompt(text="\u043e\u0442\u043c\u0435\u043d\u0438\u0442\u044c"))
+    assert (np.ptp(foreign) == 0) is not several
+
+
+def test_words_of_the_row_s_own_fold_are_unknown_to_it():
+    """A row whose words no other fold has gets logits as a text in another language does."""
+    rows = [{"text": f"w{at // 2}x w{at // 2}y", "label": "ab"[at % 4 // 2]} for at in range(12)]
+    these = examples(rows)
+    apart = replace(these, folds=np.arange(12) // 2)
+    features, matrix, _ = lexical(apart)
+
+    assert not np.ptp(lexical_out_of_fold(features, matrix, apart, Silent()), axis=1).any()
+    assert np.ptp(lexical_out_of_fold(features, matrix, these, Silent()), axis=1).all()
 
 
 @pytest.mark.parametrize("several", [False, True])
@@ -81,11 +106,11 @@ def test_texts_without_any_ngram():
     """Texts of which no n-gram occurs twice, or that have none, are a model without features, not an error."""
     rows = [{"text": " ", "label": "a"}, {"text": "", "label": "b"}] * 5
     these = examples(rows)
-    _, matrix, model = lexical(these)
+    features, matrix, model = lexical(these)
 
     assert matrix.shape[1] == 0
     assert np.isfinite(model.logits(matrix)).all()
-    assert np.isfinite(lexical_out_of_fold(matrix, these, Silent())).all()
+    assert np.isfinite(lexical_out_of_fold(features, matrix, these, Silent())).all()
 
 
 @pytest.mark.parametrize("several", [False, True])

@@ -150,7 +150,7 @@ export class Encoder {
 
 const isWord = (table, each) => each === "_" || isIn(table, each.codePointAt(0));
 
-function wordGrams(text, shortest, longest, table) {
+function wordsOf(text, table) {
   const words = [];
   let word = "";
   for (const each of text.toLowerCase()) {
@@ -160,6 +160,28 @@ function wordGrams(text, shortest, longest, table) {
     if ("$%!?".includes(each)) words.push(each);
   }
   if (word) words.push(word);
+  return words;
+}
+
+// Characters of scripts without blanks, as UNSPACED of coterie/text/folding.py: of their words, pairs of characters.
+const UNSPACED =
+  /[\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u{20000}-\u{3ffff}]/u;
+
+function shareKnown(text, table, blocks) {
+  const terms = (unit) => blocks.find((block) => block.unit === unit)?.positions;
+  const words = terms("word"), pairs = terms("char");
+  let count = 0, found = 0;
+  for (const word of wordsOf(text, table)) {
+    const signs = [...word], split = signs.length > 1 && UNSPACED.test(word);
+    const parts = split ? signs.slice(1).map((sign, at) => signs[at] + sign) : [word];
+    count += parts.length;
+    found += parts.filter((part) => (split ? pairs : words)?.has(part)).length;
+  }
+  return count ? found / count : 0;
+}
+
+function wordGrams(text, shortest, longest, table) {
+  const words = wordsOf(text, table);
   const grams = [];
   for (let n = shortest; n <= longest; n++)
     for (let at = 0; at + n <= words.length; at++) grams.push(words.slice(at, at + n).join(" "));
@@ -182,6 +204,7 @@ export class Head {
     this.labels = description.labels.length;
     this.table = table;
     this.bias = floats(arrays.bias);
+    this.lexicalBias = arrays.lexical_bias && floats(arrays.lexical_bias);
     this.blocks = description.blocks.map((block, index) => ({
       ...block,
       positions: new Map(block.terms.map((term, place) => [term, place])),
@@ -198,7 +221,12 @@ export class Head {
 
   logits(text, vector) {
     const total = Float64Array.from(this.bias);
-    for (const block of this.blocks) this.ngrams(block, text, total);
+    if (this.lexicalBias) {
+      const known = shareKnown(text, this.table, this.blocks), own = Float64Array.from(this.lexicalBias);
+      const mean = own.reduce((sum, each) => sum + each, 0) / own.length;
+      for (const block of this.blocks) this.ngrams(block, text, own);
+      for (let label = 0; label < this.labels; label++) total[label] += known * own[label] + (1 - known) * mean;
+    } else for (const block of this.blocks) this.ngrams(block, text, total);
     if (this.gamma === undefined) return total;
     const size = vector.length;
     for (let row = 0; row * size < this.landmarks.length; row++) {

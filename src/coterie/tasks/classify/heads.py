@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from coterie.config.specialists import SpecialistSection
-from coterie.engines.linear import NgramBlock, NgramFeatures, TextHead, fit_ngrams
+from coterie.engines.linear import NgramBlock, NgramFeatures, TextHead, fit_ngrams, known_words, words_in
 from coterie.engines.onnx import OnnxEncoder
 from coterie.learning.calibration import fit_pool
 from coterie.learning.fitting import (
@@ -102,16 +102,16 @@ def fit_text(job: Job[SpecialistSection], examples: TextExamples, encoded: Encod
     job.progress.start(f"{job.name}: lexical", len(np.unique(cut.folds)) + 1)
     features = ngram_features(examples.texts)
     matrix = ngram_matrix(features, examples.texts)
-    held = lexical_out_of_fold(matrix, cut, job.progress)
+    held = lexical_out_of_fold(features, matrix, cut, job.progress)
     # Beside models of less, those of less.
-    whole = held if cut is examples else lexical_out_of_fold(matrix, examples, Silent())
+    whole = held if cut is examples else lexical_out_of_fold(features, matrix, examples, Silent())
     linear = fit_lexical(matrix, examples, everything)
     job.progress.advance(1)
     job.progress.finish("")
-    apart = _without_copies(job, examples, encoded.vectors, matrix, whole)
+    apart = _without_copies(job, examples, encoded.vectors, features, matrix, held=whole)
     lexical = TextFit(
         rung="lexical",
-        head=build_head(linear, None, np.ones(1), features),
+        head=build_head(linear, None, np.ones(1), features, exclusive=_exclusive(examples)),
         logits=held,
         shares=np.ones(1),
         seconds=time.perf_counter() - start,
@@ -143,7 +143,13 @@ class _HeldBack(NamedTuple):
 
 
 def _without_copies(
-    job: Job[SpecialistSection], examples: TextExamples, vectors: np.ndarray, matrix: csr_matrix, held: np.ndarray
+    job: Job[SpecialistSection],
+    examples: TextExamples,
+    vectors: np.ndarray,
+    features: Sequence[NgramFeatures],
+    matrix: csr_matrix,
+    *,
+    held: np.ndarray,
 ) -> _HeldBack | None:
     """Return the rows without their near copies, if a few patterns made them.
 
@@ -154,7 +160,7 @@ def _without_copies(
     apart = hold_out_copies(examples, vectors, job.group_numbers(np.arange(len(vectors))))
     if apart is None:
         return None
-    logits = lexical_out_of_fold(matrix, apart, Silent())
+    logits = lexical_out_of_fold(features, matrix, apart, Silent())
     return _HeldBack(apart, logits) if made_of_patterns(held, logits) else None
 
 
@@ -180,7 +186,7 @@ def _fit_embedding(
     compared = fit_neighbours(encoded.vectors, examples)
     return TextFit(
         rung="embedding",
-        head=build_head(parts[0], kernel, shares, parts[1]),
+        head=build_head(parts[0], kernel, shares, parts[1], exclusive=_exclusive(examples)),
         logits=logits,
         shares=shares,
         seconds=time.perf_counter() - start + lexical.seconds + encoded.seconds,
@@ -207,7 +213,7 @@ def _fit_encoder(job: Job[SpecialistSection], held_back: _HeldBack, lexical: Tex
     tuned = fit_tuned(job, job.base, examples, label_words(job, examples))
     members = [held_back.logits[tuned.rows], tuned.kernel_logits, tuned.head_logits]
     shares, logits = (_pool_few if examples.few else _pool)(members, examples.take(tuned.rows))
-    head = build_head(parts[0], tuned.kernel, shares, parts[1])
+    head = build_head(parts[0], tuned.kernel, shares, parts[1], exclusive=_exclusive(examples))
     projection = (tuned.head.weights * np.float32(shares[2])).astype(np.float16)
     return TextFit(
         rung="encoder",
@@ -312,20 +318,50 @@ def _independent(model: LinearSVC, features: csr_matrix, hot: np.ndarray) -> Lin
     return Linear(weights=weights, bias=bias)
 
 
-def lexical_out_of_fold(features: csr_matrix, examples: TextExamples, progress: Progress) -> np.ndarray:
-    """Return logits (N, L) of every row from a model that did not see the row's fold."""
+def lexical_out_of_fold(
+    features: Sequence[NgramFeatures], matrix: csr_matrix, examples: TextExamples, progress: Progress
+) -> np.ndarray:
+    """Return logits (N, L) of every row from a model that did not see the row's fold, nor its words."""
     logits = np.zeros((len(examples.texts), examples.labels), dtype=np.float32)
+    shares = _known_out_of_fold(features, examples) if _exclusive(examples) else None
     for fold in np.unique(examples.folds):
         held = examples.folds == fold
-        logits[held] = fit_lexical(features, examples, np.flatnonzero(~held)).logits(features[held])
+        model = fit_lexical(matrix, examples, np.flatnonzero(~held))
+        logits[held] = model.logits(matrix[held])
+        if shares is not None:
+            logits[held] = shares[held] * logits[held] + (1 - shares[held]) * model.bias.mean()
         progress.advance(1)
     return logits
 
 
+def _exclusive(examples: TextExamples) -> bool:
+    """Return whether a text has one label, so that only differences of logits count."""
+    return examples.one_each and not examples.several
+
+
+def _known_out_of_fold(features: Sequence[NgramFeatures], examples: TextExamples) -> np.ndarray:  # (N, 1)
+    """Return for each text the share of its words that another fold has, as `TextHead` counts them in new texts."""
+    words = [words_in(text) for text in examples.texts]
+    seen: dict[str, set[int]] = {}
+    for fold, own in zip(examples.folds.tolist(), words, strict=True):
+        for word in own.spaced + own.pairs:
+            seen.setdefault(word, set()).add(fold)
+    elsewhere = {word for word, folds in seen.items() if len(folds) > 1}
+    spaced, pairs = (terms & elsewhere for terms in known_words(features))
+    return np.array([own.share(spaced, pairs) for own in words], dtype=np.float32)[:, None]
+
+
 def build_head(
-    lexical: Linear, kernel: KernelFit | None, shares: np.ndarray, features: Sequence[NgramFeatures]
+    lexical: Linear,
+    kernel: KernelFit | None,
+    shares: np.ndarray,
+    features: Sequence[NgramFeatures],
+    *,
+    exclusive: bool = True,
 ) -> TextHead:
     """Build one head from the models, each weighted by its share in the pool.
+
+    The n-grams of a text with unknown words count less, if its labels are `exclusive`.
 
     Weights are stored in half precision: its 11 bits are enough given the noise of a fit, and halve the file.
     """
@@ -335,9 +371,11 @@ def build_head(
         NgramBlock(features=family, weights=piece.astype(np.float16))
         for family, piece in zip(features, np.split(weights, ends[:-1]), strict=True)
     )
-    bias = lexical.bias * np.float32(shares[0])
+    bias, lexical_bias = lexical.bias * np.float32(shares[0]), None
+    if exclusive:
+        bias, lexical_bias = np.zeros_like(bias), bias
     if kernel is None:
-        return TextHead(blocks=blocks, kernel=None, bias=bias)
+        return TextHead(blocks=blocks, kernel=None, bias=bias, lexical_bias=lexical_bias)
     scaled = (kernel.block.weights * np.float32(shares[1])).astype(np.float16)
     bias = bias + np.float32(kernel.bias * shares[1])
-    return TextHead(blocks=blocks, kernel=replace(kernel.block, weights=scaled), bias=bias)
+    return TextHead(blocks=blocks, kernel=replace(kernel.block, weights=scaled), bias=bias, lexical_bias=lexical_bias)
