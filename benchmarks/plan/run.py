@@ -119,7 +119,9 @@ def main() -> None:
         }
     record.figures = {
         "knee, requests a second": curve.knee,
-        "curve": [{"rate": point.rate, **point.pooled} for point in curve.points],
+        "curve": [
+            {"rate": point.rate, **{name: point.typical(name) for name in point.pooled}} for point in curve.points
+        ],
         "cost of a request": {"cpu seconds": curve.cost.cpu_seconds, "joules, estimated": curve.cost.joules},
         "memory MB": curve.memory_mb,
         "load": curve.load,

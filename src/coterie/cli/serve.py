@@ -489,7 +489,7 @@ def _show_curve(curve: Curve) -> None:
     for point in curve.points:
         latencies = sorted(one["p95"] for one in point.rounds)
         span = f"{latencies[0]:.1f} to {latencies[-1]:.1f}"
-        at = point.pooled
+        at = {name: point.typical(name) for name in point.pooled}
         say(f"{point.rate:10.1f}  {at['p50']:8.1f}  {at['p95']:8.1f}  {span:>15}  {at['p99']:8.1f}")
     say(f"Knee: {curve.knee:.1f} requests a second; from there on they queue up.")
     warn(curve.warnings)

@@ -225,6 +225,10 @@ class CurvePoint:
     rounds: tuple[Mapping[str, float], ...]
     """Quantiles of each round alone; the spread between rounds is the uncertainty."""
 
+    def typical(self, name: str) -> float:
+        """Return the median of a quantile over the rounds: one disturbed round says little about the next hour."""
+        return statistics.median(quantiles[name] for quantiles in self.rounds)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RequestCost:
@@ -270,7 +274,7 @@ class Expected:
 
 
 def expected(curve: Curve, rate: float, name: str) -> Expected:
-    """Return the latency of one replica at a rate.
+    """Return the latency of one replica at a rate, that of the median round.
 
     Args:
         curve: The measured curve.
@@ -287,7 +291,7 @@ def expected(curve: Curve, rate: float, name: str) -> Expected:
             hint="Plan more replicas: coterie plan --rate RATE",
         )
     rates = [point.rate for point in curve.points]
-    value = interpolate(rates, rising([point.pooled[name] for point in curve.points]), rate)
+    value = interpolate(rates, rising([point.typical(name) for point in curve.points]), rate)
     count = min(len(point.rounds) for point in curve.points)
     values = [
         interpolate(rates, rising([point.rounds[number][name] for point in curve.points]), rate)

@@ -19,7 +19,7 @@ def point(rate: float, p95: float, *, apart: float = 1.0) -> CurvePoint:
     def at(scale: float) -> dict[str, float]:
         return {"p50": p95 * scale / 4, "p90": p95 * scale / 2, "p95": p95 * scale, "p99": p95 * scale * 2}
 
-    return CurvePoint(rate=rate, pooled=at(1.0), rounds=(at(1 / (1 + apart)), at(1 + apart)))
+    return CurvePoint(rate=rate, pooled=at(1.0), rounds=(at(1 / (1 + apart)), at(1.0), at(1 + apart)))
 
 
 CURVE = Curve(
@@ -43,6 +43,17 @@ def test_between_two_points():
     assert (estimate.low, estimate.high) == (pytest.approx(estimate.value / 2), pytest.approx(estimate.value * 2))
     assert expected(CURVE, 5.0, "p95").value == 10
     assert expected(CURVE, 100.0, "p95").value == pytest.approx(80)
+
+
+def test_one_disturbed_round_moves_the_range_alone():
+    """A round that took ten times as long is seen in the range, and not in what is expected."""
+    points = tuple(
+        replace(point, rounds=(*point.rounds[:2], {name: 10 * value for name, value in point.rounds[2].items()}))
+        for point in CURVE.points
+    )
+    estimate, disturbed = expected(CURVE, 65.0, "p95"), expected(replace(CURVE, points=points), 65.0, "p95")
+    assert disturbed.value == pytest.approx(estimate.value)
+    assert disturbed.high == pytest.approx(10 * estimate.high)
 
 
 def test_one_round_has_no_range():
