@@ -5,6 +5,10 @@
 
 `languages.json` was written for this and chose nothing. Every turn that stands alone is asked after three unrelated
 questions. With `--encoder minilm` the bundled encoder is asked, which knows English only.
+
+`--substitutions test` asks the follow-ups of `substitutions.json` instead, of both encoders: whether one that names
+something else ("And for acetone?" after "Which gloves for caustic soda?") still has what it was named in place of, and
+whether the rest of the question is kept. The rule was chosen on its half `dev`.
 """
 
 from __future__ import annotations
@@ -12,7 +16,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,11 +27,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from detection import read
 
 from _record import Bar, Record, arguments, sha256
+from coterie.context.sharing import rewrite_query
 from coterie.engines.onnx import OnnxEncoder, open_encoder
-from coterie.turns.reader import TurnReader
+from coterie.turns.reader import TurnReader, words_of
+from coterie.types import Context, Entry, Label, Message, Output, Prompt
 
 CLAIM = "With a multilingual encoder follow-ups and small talk are told apart in other languages as in English."
+SUBSTITUTED = "A follow-up that names something else asks for that in place of what was named before."
 TEXTS = Path(__file__).with_name("languages.json")
+SUBSTITUTIONS = Path(__file__).with_name("substitutions.json")
 UNRELATED = (1, 5, 9)
 """Places of the questions before a turn that stands alone, counted from its own."""
 
@@ -51,12 +61,72 @@ async def measure(encoder: OnnxEncoder, reader: TurnReader, rows: dict[str, list
     }
 
 
+class Appending(TurnReader):
+    """The reader without substitution: what a turn lacks is put behind it."""
+
+    def substituted(self, question: str, output: Output, now: Output, text: str) -> str | None:
+        """Return None."""
+        return None
+
+
+async def measure_substitutions(
+    encoder: OnnxEncoder, reader: TurnReader, rows: Sequence[Mapping[str, Any]]
+) -> dict[str, float]:
+    """Of one language: follow-ups found, with none of the words they replace, and with all that they have to keep."""
+
+    async def encode(texts: Sequence[str]) -> Sequence[Output]:
+        return await encoder.run([Prompt(text=text, states=True) for text in texts])
+
+    found = replaced = kept = 0
+    for row in rows:
+        first = Message(role="user", text=row["first"])
+        context = Context(entries=(Entry(content=first, producer="user", label=Label.INTERNAL, time=0.0),))
+        query = await rewrite_query(row["then"], context, turns=reader, encode=encode)
+        words = set() if query is None else {word.text for word in words_of(query.text)}
+        found += query is not None
+        replaced += bool(row["drop"]) and query is not None and words.isdisjoint(row["drop"])
+        kept += words.issuperset(row["keep"])
+    replacing = sum(bool(row["drop"]) for row in rows)
+    return {
+        "follow_ups": len(rows),
+        "found": found,
+        "replacing": replacing,
+        "replaced": replaced,
+        "kept": kept,
+    }
+
+
+async def ask_substitutions(half: str) -> dict[str, object]:
+    """Measure both encoders in the languages that they know, with substitution and without."""
+    texts = json.loads(SUBSTITUTIONS.read_text(encoding="utf-8"))
+    figures: dict[str, object] = {}
+    for name in ("minilm", "multilingual-e5-small"):
+        encoder = open_encoder(name, Path())
+        for kind in (TurnReader, Appending):
+            reader = kind.of(encoder.about)
+            assert reader is not None, f"the package has turn models for {name}"  # noqa: S101
+            figures[f"{name}, {'substituting' if kind is TurnReader else 'appending'}"] = {
+                language: await measure_substitutions(encoder, reader, texts[language][half])
+                for language in texts
+                if language in reader.languages
+            }
+        await encoder.close()
+    return figures
+
+
 def main() -> None:
     """Measure and write the result file."""
     parser = arguments(__doc__ or "", __file__)
-    parser.set_defaults(out=Path(__file__).with_name("languages_result.json"))
+    parser.set_defaults(out=None)
     parser.add_argument("--encoder", default="multilingual-e5-small")
+    parser.add_argument("--substitutions", choices=("dev", "test"), help="which half of the substitutions is asked")
     given = parser.parse_args()
+    if given.substitutions:
+        record = Record(claim=SUBSTITUTED, data={SUBSTITUTIONS.name: sha256(SUBSTITUTIONS)})
+        record.figures = asyncio.run(ask_substitutions(given.substitutions))
+        print(json.dumps(record.figures, indent=1))
+        record.write(given.out or Path(__file__).with_name("substitutions_result.json"))
+        return
     encoder = open_encoder(given.encoder, Path())
     reader = TurnReader.of(encoder.about)
     if reader is None:
@@ -83,7 +153,7 @@ def main() -> None:
             ("requests taken for small talk", "requests_taken_for_small_talk", 0.01, True),
         )
     ]
-    record.write(given.out)
+    record.write(given.out or Path(__file__).with_name("languages_result.json"))
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ async def measure(rows: Sequence[Asked]) -> dict[str, dict[str, float]]:
             for text in row.before
         )
         rewritten = await rewrite_query(row.text, Context(entries=entries), turns=reader, encode=encode)
-        added = "" if rewritten is None else rewritten.text[len(row.text.strip()) :]
+        added = "" if rewritten is None else rewritten.text
         given = {word.text for word in words_of(added)} - own_words - _SMALL
         both = len(given & wanted)
         of_kind = counts.setdefault(row.kind, [0] * 5)

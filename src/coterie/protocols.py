@@ -714,3 +714,7 @@ class TurnModel(Protocol):
     def missing(self, question: str, output: Output, now: Output, text: str) -> tuple[list[str], list[float]]:
         """Return the words of an earlier question, with the log-odds that a dependent turn lacks them."""
         ...
+
+    def substituted(self, question: str, output: Output, now: Output, text: str) -> str | None:
+        """Return an earlier question with a dependent turn's phrase in place of a parallel one; None without one."""
+        ...

@@ -37,7 +37,6 @@ def rewritten():
     ("earlier", "text", "words"),
     [
         ("What is Swyer syndrome?", "is it inherited?", {"swyer", "syndrome"}),
-        ("When does the pool open on Sunday?", "and on Monday?", {"pool", "open"}),
         ("book me a table for two at Luigi's", "at eight instead", {"table", "luigi's"}),
     ],
 )
@@ -47,6 +46,20 @@ async def test_what_a_turn_lacks_is_put_behind_it(rewritten, earlier, text, word
 
     assert query.startswith(f"{text} (")
     assert words <= set(query.removeprefix(text).strip(" ()").split())
+
+
+@pytest.mark.parametrize(
+    ("earlier", "text", "question"),
+    [
+        (["Which gloves for caustic soda?"], "And for acetone?", "Which gloves for acetone?"),
+        (["Which gloves for caustic soda?", "And for acetone?"], "And for bleach?", "Which gloves for bleach?"),
+        (["When does the pool open on Sunday?"], "and on Monday?", "When does the pool open on Monday?"),
+        (["What does a day ticket cost for adults?"], "And for children?", "What does a day ticket cost for children?"),
+    ],
+)
+async def test_a_phrase_takes_the_place_of_a_parallel_one(rewritten, earlier, text, question):
+    """The question before is asked of what the turn names instead."""
+    assert await rewritten(text, *earlier) == question
 
 
 @pytest.mark.parametrize(

@@ -476,9 +476,8 @@ async def rewrite_query(text: str, context: Context, *, turns: TurnModel, encode
     if chance <= turns.least_leaning or _is_talk(now, turns):
         return None
     topic, output = await _topic(earlier, last, turns, encode)
-    about = _about(topic, output, now, text, turns)
     return RewrittenQuery(
-        text=_with(text, about),
+        text=_standalone(topic, output, now, text, turns),
         label=topic.label,
         label_without_pii=topic.label_without_pii,
         reason=f"it leans on an earlier question ({chance:.2f})",
@@ -503,19 +502,22 @@ async def _topic(earlier: Sequence[Turn], last: Output, turns: TurnModel, encode
     topic, output = earlier[at], outputs[at]
     for turn, own in zip(earlier[at + 1 :], outputs[at + 1 :], strict=True):
         if not _is_talk(own, turns):
-            topic = _standing(turn, topic, _about(topic, output, own, turn.question, turns))
+            topic = _standing(turn, topic, _standalone(topic, output, own, turn.question, turns))
             (output,) = await encode([topic.question])
     return topic, output
 
 
-def _standing(turn: Turn, topic: Turn, about: str) -> Turn:
-    """Return a follow-up with its topic appended, as sensitive as both."""
+def _standing(turn: Turn, topic: Turn, text: str) -> Turn:
+    """Return a follow-up in its standalone form, as sensitive as it and its topic."""
     label, bare = max(turn.label, topic.label), max(turn.label_without_pii, topic.label_without_pii)
-    return Turn(_with(turn.question, about), topic.found, label, bare)
+    return Turn(text, topic.found, label, bare)
 
 
-def _with(text: str, about: str) -> str:
-    return f"{text.strip()} ({about})"
+def _standalone(topic: Turn, output: Output, now: Output, text: str, turns: TurnModel) -> str:
+    """Return a follow-up in its standalone form: the earlier question with its phrase, or it with what it lacks."""
+    classified = len(topic.found.split()) > 1
+    substituted = None if classified else turns.substituted(topic.question, output, now, text)
+    return substituted or f"{text.strip()} ({_about(topic, output, now, text, turns)})"
 
 
 def _is_talk(output: Output, turns: TurnModel) -> bool:

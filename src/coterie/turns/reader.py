@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ import numpy as np
 
 from coterie.errors import ArtefactRefused
 from coterie.models.catalogue import bundled_arrays
+from coterie.text.language import base, language_of
+from coterie.text.segmentation import small_words
 from coterie.types import Output
 
 # --- Small networks on the encoder's vectors and tokens, as the package carries them for the encoders that it knows.
@@ -83,6 +86,12 @@ def bundled_heads(encoder: str) -> TurnHeads | None:
 
 SCALE = 4.0
 """Factor for unit vectors before a head reads them."""
+LEAD = 1.0
+"""Standard deviations of the question's words by which a phrase's place must be nearer to it than other words.
+
+Words beside it in the same phrase are replaced with it from half of that. Chosen on pairs of questions in four
+languages.
+"""
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
 
 
@@ -181,3 +190,81 @@ class TurnReader:
         features = missing_features(words, output.states, output.offsets, np.asarray(now.vector), earlier)
         logits = self._heads.heads["missing"].logits(features)
         return [word.text for word in words], list(logits[:, 1] - logits[:, 0])
+
+    def substituted(self, question: str, output: Output, now: Output, text: str) -> str | None:
+        """Return an earlier question with the phrase of a dependent turn in place of a parallel one, or None.
+
+        "And for acetone?" makes "Which gloves for caustic soda?" the question "Which gloves for acetone?". The turn's
+        phrase is its end. Both phrases follow the same word, with nothing but words of both between. The tokens' states
+        of the words that it replaces are nearer to it than those of all other words that the turn lacks.
+        """
+        if any(part is None or not len(part) for part in (output.states, output.offsets, now.states, now.offsets)):
+            return None
+        language = base(language_of(f"{question} {text}", "en"))
+        words, turn = words_of(question), words_of(text)
+        own = own_phrase(words, turn, small_words(language))
+        if own is None:
+            return None
+        own_words, before = {word.text for word in turn}, {word.text for word in words}
+        content = [at for at, word in enumerate(words) if word.text not in own_words | small_words(language)]
+        if not content:
+            return None
+        phrase = np.sum([state_of(now, word) for word in turn[own]], axis=0)
+        phrase /= max(float(np.linalg.norm(phrase)), 1e-9)
+        near = np.array([float(state_of(output, word) @ phrase) for word in words])
+        spread = float(near[[at for at, word in enumerate(words) if word.text not in own_words]].std())
+        lacking = {word for word, score in zip(*self.missing(question, output, now, text), strict=True) if score > 0}
+        anchors = {word.text for word in takewhile(lambda word: word.text in before, reversed(turn[: own.start]))}
+        best: tuple[float, list[int]] = (0.0, [])
+        for span in parallel_spans(question, words, anchors, content):
+            others = [at for at in content if at not in span]
+            others = [at for at in others if words[at].text in lacking] or others
+            if not others:
+                continue
+            leads = near[span] - near[others].max()
+            if leads.max() > max(LEAD * spread, best[0]):
+                beside = [at for at, lead in zip(span, leads, strict=True) if lead >= LEAD * spread / 2]
+                best = float(leads.max()), beside
+        if not best[1]:
+            return None
+        first, last = words[best[1][0]], words[best[1][-1]]
+        new = text[turn[own][0].start : turn[own][-1].start + len(turn[own][-1].text)]
+        return f"{question[: first.start]}{new}{question[last.start + len(last.text) :]}"
+
+
+def state_of(output: Output, word: Word) -> np.ndarray:  # (D,)
+    """Return the mean state of a word's tokens, as a unit vector; zeros for a word that was not read."""
+    states, offsets = np.asarray(output.states), np.asarray(output.offsets)
+    inside = (offsets[:, 0] < word.start + len(word.text)) & (offsets[:, 1] > word.start)
+    mean = states[inside].mean(axis=0) if inside.any() else np.zeros(states.shape[1])
+    return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-9))
+
+
+def own_phrase(words: list[Word], turn: list[Word], small: frozenset[str]) -> slice | None:
+    """Return the place of the content words that a turn has and the question lacks; None if they are not its end.
+
+    Content words of both may follow: "drill" in "And the Heron drill?".
+    """
+    before = {word.text for word in words}
+    own = [at for at, word in enumerate(turn) if word.text not in small | before]
+    if not own or own != list(range(own[0], own[-1] + 1)):
+        return None
+    ends = all(word.text in before and word.text not in small for word in turn[own[-1] + 1 :])
+    return slice(own[0], own[-1] + 1) if ends else None
+
+
+def parallel_spans(question: str, words: list[Word], anchors: set[str], content: list[int]) -> list[list[int]]:
+    """Return for each anchor the run of content words (their numbers) that follows it.
+
+    Small words may be between them, and words that the turn has, too: "the card" of "the card for adults".
+    """
+    spans = []
+    for start in (at for at, word in enumerate(words) if word.text in anchors):
+        span = [at for at in content if at > start][:1]
+        while span and span[-1] + 1 in content:
+            last, following = words[span[-1]], words[span[-1] + 1]
+            if not question[last.start + len(last.text) : following.start].isspace():
+                break  # a comma between them
+            span.append(span[-1] + 1)
+        spans += [span] if span else []
+    return spans

@@ -205,6 +205,10 @@ class Leaning:
         """Nothing."""
         return [], []
 
+    def substituted(self, question: str, output: Output, now: Output, text: str) -> str | None:
+        """Nothing."""
+        return None
+
 
 class _Closing(Network):
     """A network that notes that it was closed."""

@@ -41,6 +41,11 @@ class Marked:
         words = re.findall(r"\w+", question)
         return words, [1.0 if word.isupper() else -0.1 * at for at, word in enumerate(words)]
 
+    def substituted(self, question, output, now, text):
+        """A number that the turn begins with, for one in the question."""
+        number = re.match(r"and (\d)", text)
+        return re.sub(r"\d", number[1], question) if number else None
+
 
 encoded: list[list[str]] = []
 
@@ -71,6 +76,26 @@ async def test_a_letter_of_its_own_takes_the_place_of_the_earlier_one():
 
     assert query.text == "and pier A + (DEPTH)"
     assert (await rewritten("and there +", asked("the DEPTH at pier B"))).text == "and there + (DEPTH B)"
+
+
+async def test_a_phrase_that_takes_the_place_of_an_earlier_one():
+    """The question before is asked with it, also where that one was made so, and as sensitive as both."""
+    first = asked("when does ROOM 4 open", Label.CONFIDENTIAL)
+
+    query = await rewritten("and 5 +", first)
+    later = await rewritten("and the LIGHT there +", first, asked("and 5 +"))
+
+    assert query.text == "when does ROOM 5 open"
+    assert query.label == Label.CONFIDENTIAL
+    assert later.text == "and the LIGHT there + (ROOM)"
+    assert encoded[-1] == ["when does ROOM 5 open"]
+
+
+async def test_what_was_found_is_given_back_rather_than_a_question_with_another_phrase():
+    """The label that a classifier was sure of."""
+    query = await rewritten("and 5 +", asked("when does ROOM 4 open"), found("opening_hours"))
+
+    assert query.text == "and 5 + (opening hours)"
 
 
 async def test_what_was_asked_is_given_back():

@@ -90,6 +90,78 @@ def test_an_output_without_states_leans_on_nothing():
     assert reader.missing("where is my card", bare, bare, "and now?") == ([], [])
 
 
+def read(text: str, kinds: str) -> Output:
+    """The output for a text whose words have states by their kinds: the same letter is the same state."""
+    words = words_of(text)
+    states = np.zeros((len(words), WIDTH), dtype=np.float32)
+    states[np.arange(len(words)), [ord(kind) for kind in kinds]] = 1.0
+    offsets = np.array([[word.start, word.start + len(word.text)] for word in words])
+    return Output(vector=np.ones(WIDTH, dtype=np.float32), states=states, offsets=offsets)
+
+
+@pytest.mark.parametrize(
+    ("question", "kinds", "text", "own", "asked"),
+    [
+        ("Which gloves for caustic soda?", "agbss", "And for acetone?", "cbs", "Which gloves for acetone?"),
+        ("What does the drill cost for pupils?", "aabdcfs", "And for the drill?", "cfbd", None),  # nothing of its own
+        (
+            "What does the ticket cost for adults?",
+            "aabdcfs",
+            "And for the children?",
+            "efbs",
+            "What does the ticket cost for children?",
+        ),
+        (
+            "How long does the Falcon drill last?",
+            "aaabsdc",
+            "And the Heron drill?",
+            "ebsd",
+            "How long does the Heron drill last?",
+        ),
+        ("When does the sauna open?", "aabdc", "And on Sundays?", "efs", None),  # "on" follows nothing
+        ("Is the pool warm in winter?", "abdcfs", "Is it warm?", "aed", None),
+        ("Is the pool warm in winter?", "abdcfs", "Is it heated?", "aes", None),  # "it" stands between
+        ("Is the pool warm in winter?", "abdcfg", "And in summer?", "efs", None),  # no word of it is near
+        (
+            "Welche Handschuhe brauche ich f\u00fcr Natronlauge?",
+            "agkibs",
+            "Und f\u00fcr Aceton?",
+            "cbs",
+            "Welche Handschuhe brauche ich f\u00fcr Aceton?",
+        ),
+        (
+            "Quels gants faut-il pour la soude caustique ?",
+            "agkibess",
+            "Et pour l'ac\u00e9tone ?",
+            "cbs",
+            "Quels gants faut-il pour la l'ac\u00e9tone ?",
+        ),
+        (
+            "\u00bfQu\u00e9 guantes necesito para la sosa c\u00e1ustica?",
+            "agkbess",
+            "\u00bfY para la acetona?",
+            "cbes",
+            "\u00bfQu\u00e9 guantes necesito para la acetona?",
+        ),
+    ],
+)
+def test_a_phrase_in_the_place_of_a_parallel_one(question, kinds, text, own, asked):
+    """Behind the same word, and like the words that it replaces."""
+    reader = TurnReader.of({"name": NAME})
+
+    assert reader.substituted(question, read(question, kinds), read(text, own), text) == asked
+
+
+def test_without_states_no_phrase_takes_the_place_of_another():
+    """As nothing says that they are parallel."""
+    bare = Output(vector=np.ones(WIDTH, dtype=np.float32))
+    unread = Output(vector=np.ones(WIDTH, dtype=np.float32), states=np.zeros((0, WIDTH)), offsets=np.zeros((0, 2)))
+    reader = TurnReader.of({"name": NAME})
+
+    for output in (bare, unread):
+        assert reader.substituted("Which gloves for caustic soda?", output, output, "And for acetone?") is None
+
+
 @pytest.mark.parametrize("text", ["", "?!", "\u200b", "a" * 3000, "Where's the caf\u00e9's door?"])
 def test_any_text_has_words(text):
     """In small letters, each where it stands."""
