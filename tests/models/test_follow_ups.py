@@ -53,6 +53,7 @@ async def test_what_a_turn_lacks_is_put_behind_it(rewritten, earlier, text, word
     [
         (["Which gloves for caustic soda?"], "And for acetone?", "Which gloves for acetone?"),
         (["Which gloves for caustic soda?", "And for acetone?"], "And for bleach?", "Which gloves for bleach?"),
+        (["When is the branch in Leeds open?"], "And in York?", "When is the branch in York open?"),
         (["When does the pool open on Sunday?"], "and on Monday?", "When does the pool open on Monday?"),
         (["What does a day ticket cost for adults?"], "And for children?", "What does a day ticket cost for children?"),
     ],

@@ -6,7 +6,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from coterie.tasks.answer.cells import akin, asked_cells, asks_for_another, look_up, named, other_number, ranges_of
+from coterie.tasks.answer.cells import (
+    akin,
+    asked_cells,
+    asks_for_another,
+    look_up,
+    named,
+    other_number,
+    own_rows,
+    ranges_of,
+)
 from coterie.tasks.answer.features import cut_passages
 from coterie.tasks.answer.model import _missing
 from coterie.tasks.answer.reader import survey
@@ -312,6 +321,16 @@ def test_a_turn_tells_a_row_before_what_was_given_back_to_it(turn, row):
     matched = look_up(question, rows, "en", turn=turn).matched
 
     assert [at for at, score in enumerate(matched) if score == matched.max()] == [row]
+
+
+def test_a_short_word_of_a_turn_is_one_of_its_own():
+    """A word of three letters is itself, though too short to have forms."""
+    sentences = cut_passages([passage("Acetone: wear butyl gloves. Lye: wear nitrile gloves. Wear a mask.")])
+
+    rows = own_rows(sentences, sentences[0], "And for lye?", "en")
+
+    assert [sentences[row].text for row in rows] == ["Lye: wear nitrile gloves."]
+    assert own_rows(sentences, sentences[1], "And for lye?", "en") is None
 
 
 @pytest.mark.parametrize("cell", ["", "\u2013", "- -", "\u2014", "\u2212"])

@@ -270,7 +270,7 @@ def own_rows(sentences: Sequence[Sentence], best: Sentence, turn: str, language:
 
     def count_own(sentence: Sentence) -> int:
         words = {*cached_terms(sentence.said, language), *cached_terms(sentence.passage.heading, language)}
-        return sum(any(akin(term, other) for other in words) for term in own)
+        return sum(term in words or any(akin(term, other) for other in words) for term in own)
 
     counts = np.array([count_own(sentence) for sentence in sentences])
     rows = np.flatnonzero(counts == counts.max())
