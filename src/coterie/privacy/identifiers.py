@@ -532,16 +532,16 @@ _SECRET_HINTS = (
 )
 _FOREIGN_HINTS = tuple(word for word in _ABROAD if not word.isascii())
 """Words for a secret in other scripts, for a quick test of a text."""
-_BEGINNINGS = {
-    "": ("AKIA", "ASIA", "ABIA", "ACCA", "AIza"),
-    ".": ("ya29.", "SG."),
-    "-": ("glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "xox", "xapp-", "GOCSPX-", "sk-", "pypi-", "key-"),
-    "_": (
-        *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "k_live_", "k_test_", "whsec_"),
-        *("hf_", "npm_", "gsk_", "dop_v1_", "shpat_", "shpca_", "shppa_", "shpss_", "ctr_"),
-    ),
-}
-"""Beginnings of keys with a fixed form, by a character that they contain; a text with such a key has one of them."""
+_BEGINNINGS = (("A", ("AKIA", "ASIA", "ABIA", "ACCA", "AIza")), (".", ("ya29.", "SG.")), ("-", ("xox",)))
+"""Beginnings of keys with a fixed form, after a character that a text with such a key has."""
+_LAST_SIGNS = (
+    ("-", ("glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "xapp-", "GOCSPX-", "sk-", "pypi-", "key-")),
+    ("_", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "k_live_", "k_test_", "whsec_", "hf_")),
+    ("_", ("npm_", "gsk_", "dop_v1_", "shpat_", "shpca_", "shppa_", "shpss_", "ctr_")),
+)
+"""Further beginnings, after the character that each of them ends with."""
+_FEW_SIGNS = 8
+"""Most places of a character that are looked at one by one; with more, the text is searched for each beginning."""
 
 
 TOKEN_BEGINS = re.compile(
@@ -554,7 +554,20 @@ TOKEN_BEGINS = re.compile(
 def has_token_sign(text: str) -> bool:
     """Return whether a text may contain such keys: False only if no key begins in it."""
     stands = text.__contains__
-    return any(sign in text and any(map(stands, begins)) for sign, begins in _BEGINNINGS.items())
+    for sign, begins in _BEGINNINGS:
+        if sign in text and any(map(stands, begins)):
+            return True
+    for sign, ends in _LAST_SIGNS:
+        at = text.find(sign)
+        if at >= 0 and text.count(sign) > _FEW_SIGNS:
+            if any(map(stands, ends)):
+                return True
+            continue
+        while at >= 0:
+            if text.endswith(ends, 0, at + 1):
+                return True
+            at = text.find(sign, at + 1)
+    return False
 
 
 def is_token(text: str) -> bool:
