@@ -1,4 +1,4 @@
-"""Write the mean of two trainings' weights, of which the second began with the first.
+"""Write the mean of two trainings' weights: of one and the one that it began with, or of two that began alike.
 
     python scripts/reading/average.py FIRST.pt SECOND.pt OUT.pt
 

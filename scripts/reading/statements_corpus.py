@@ -2,8 +2,9 @@
 
 From public sets that may be redistributed, and from the texts of the question sets in fourteen languages: sentences
 with two names exchanged, a number changed, a denial taken away, a clause moved or dropped; questions with their own and
-with another question's answer. Verdicts: supported, refuted, unknown, or `not` (not supported, nobody said which of the
-two). Kept out are the test parts of PAWS-X and BEGIN, SummEdits, MED, XNLI, and what `corpus.py` keeps out.
+with another question's answer; and sentences of `voices.json` in another voice, the other way round, or denied.
+Verdicts: supported, refuted, unknown, or `not` (not supported, nobody said which of the two). Kept out are the test
+parts of PAWS-X and BEGIN, SummEdits, MED, XNLI, and what `corpus.py` keeps out.
 
     COTERIE_DATA=... python scripts/reading/statements_corpus.py BASE OUT.jsonl.gz [SEED]
 """
@@ -373,12 +374,79 @@ def of_questions(p: dict, lang: str, key: str) -> Iterator[dict]:
             yield row("answered", lang, key, (source, f"{q['text']} {answer}"), "supported")
 
 
+VOICES = json.loads((Path(__file__).parent / "voices.json").read_text(encoding="utf-8"))
+VOICED = 120
+"""Draws of each kind of sentence and language."""
+
+
+def someone(words_of: dict, sex: str) -> dict[str, str]:
+    """A person: as who does it, who undergoes it, behind the preposition of a passive, and without any case."""
+    name = RANDOM.choice(words_of[sex])
+    if RANDOM.random() < 0.5:
+        behind = words_of.get("names_by", "{}").format(name)
+        return {"": name, "object": words_of.get("names_object", "{}").format(name), "by": behind, "plain": name}
+    forms = RANDOM.choice(words_of["nouns_" + sex])
+    return {"": forms[0], "object": forms[1], "by": forms[-1], "plain": name}
+
+
+def said(pattern: str, a: dict[str, str], b: dict[str, str], more: dict[str, str]) -> str:
+    """A sentence of two people; `{b0}` is the form of who does something, `{a!}` a bare name."""
+    for mark, who in (("a", a), ("b", b)):
+        pattern = pattern.replace(f"{{{mark}0}}", who[""]).replace(f"{{{mark}2}}", who["by"])
+        pattern = pattern.replace(f"{{{mark}!}}", who["plain"])
+    text = pattern.replace("{a}", a[""]).replace("{b}", b["object"])
+    for name, value in more.items():
+        text = text.replace("{" + name + "}", value)
+    return text[:1].upper() + text[1:]
+
+
+def voices() -> Iterator[dict]:
+    """Sentences of `voices.json` in another voice, the other way round, by their opposite, denied."""
+    for lang, of in VOICES.items():
+        if lang == "about":
+            continue
+        for at in range(6 * VOICED):
+            sex = RANDOM.choice("mf")
+            a, b = someone(of, RANDOM.choice("mf")), someone(of, sex)
+            if a["plain"] == b["plain"] or a[""] == b[""]:
+                continue
+            verb = RANDOM.choice(of["verbs"])
+            part = verb[3] if sex == "f" and len(verb) > 3 else verb[2]
+            more = {"t": RANDOM.choice(of["times"]), "verb": verb[0], "base": verb[1], "part": part, "part_m": verb[2]}
+            own = [said(of[kind], a, b, more) for kind in ("active", "fronted", "passive")]
+            denied = [said(of[kind], a, b, more) for kind in ("denied", "passive_denied")]
+            if at % 6 < 3:
+                source, other = RANDOM.sample(own, 2)
+                wrong = said(of[RANDOM.choice(["active", "fronted"])], b, a, more | {"part": verb[2]})
+                yield voiced(lang, (source, other), "supported")
+                yield voiced(lang, (source, wrong), "not")
+                pair = (source, RANDOM.choice(denied))
+                yield voiced(lang, pair if RANDOM.random() < 0.6 else pair[::-1], "refuted")
+                if RANDOM.random() < 0.4:
+                    yield voiced(lang, tuple(RANDOM.sample(denied, 2)), "supported")
+            elif at % 6 == 3:
+                one, same = RANDOM.sample(RANDOM.choice(of["converse"]), 2)
+                pair = said(one, a, b, more), said(same, a, b, more)
+                yield voiced(lang, pair, "supported")
+                yield voiced(lang, (pair[0], said(RANDOM.choice([one, same]), b, a, more)), "not")
+            else:
+                three = RANDOM.choice(of["both" if at % 6 == 5 else "opposites"])
+                one, same, wrong = (said(pattern, a, b, more) for pattern in three)
+                yield voiced(lang, (one, same), "supported")
+                yield voiced(lang, (one, wrong) if RANDOM.random() < 0.7 or at % 6 == 5 else (wrong, one), "refuted")
+
+
+def voiced(lang: str, pair: tuple[str, ...], y: str) -> dict:
+    """A row; a part of what is drawn is held."""
+    return row("voices", lang, "voices" + pair[0], (pair[0], pair[1]), y)
+
+
 def main() -> None:
     """Write the rows that are short enough, shuffled, and say how many of what."""
     for drawn in (RANDOM, corpus.RANDOM):
         drawn.seed(int(sys.argv[3]) if len(sys.argv) > 3 else SEED)
     tokenizer = Tokenizer.from_file(str(Path(sys.argv[1]) / "tokenizer.json"))
-    rows = [*paraphrases(), *judged(), *passages_across(), *requests_across(), *divided(), *made()]
+    rows = [*paraphrases(), *judged(), *passages_across(), *requests_across(), *divided(), *made(), *voices()]
     rows = [r for r in rows if r["p"].strip() and r["c"].strip()]
     sizes = [len(e.ids) for e in tokenizer.encode_batch([r["p"] + " " + r["c"] for r in rows])]
     tokens: collections.Counter[str] = collections.Counter()
