@@ -39,6 +39,7 @@ CLAIM = (
     "The statement model tells a statement that its source supports from one that it does not, in several languages."
 )
 SEED = 20
+LOOK = "sixth look at these rows, the first of the statement model of decision 541; its product part was run twice"
 PROBES = Path(__file__).with_name("probes.json")
 CLASSES = 2
 KEPT = ("begin", "fever", "fm2", "neg_nli", "conjnli")
@@ -174,6 +175,7 @@ def main() -> None:
         Bar(what=f"{name}, balanced accuracy", measured=record.figures["model"][name]["mean"], limit=limit)
         for name, limit in limits.items()
     ]
+    record.notes.append(LOOK)
     record.write(given.out)
 
 
