@@ -1,7 +1,8 @@
 """The result files as Markdown tables.
 
     python benchmarks/table.py            # the README's: specialist, GPT-4-turbo's published point, floor
-    python benchmarks/table.py --claims   # claim, folder, bar, result: the one in benchmarks/README.md
+    python benchmarks/table.py --claims   # claim, folder, bar, result
+    python benchmarks/table.py --write    # the same, into benchmarks/README.md: a test compares the two
 
 It prints what the result files say and computes nothing; a figure that is not there is a dash.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
+PAGE = FOLDER / "README.md"
 ORDER = (
     "intents",
     "fewshot",
@@ -270,11 +272,23 @@ def markdown(head: Row, rows: Iterator[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def with_claims(page: str) -> str:
+    """A page whose first table is that of the claims."""
+    lines = page.splitlines()
+    first = next(at for at, line in enumerate(lines) if line.startswith("|"))
+    last = next(at for at in range(first, len(lines) + 1) if not "".join(lines[at : at + 1]).startswith("|"))
+    return "\n".join([*lines[:first], markdown(CLAIMS, claim_rows()), *lines[last:]]) + "\n"
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--claims", action="store_true")
+    parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
+    if given.write:
+        PAGE.write_text(with_claims(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        return
     sys.stdout.write(markdown(CLAIMS, claim_rows()) if given.claims else markdown(MEASURED, measured_rows()))
     sys.stdout.write("\n")
 

@@ -55,7 +55,8 @@ async def measured(folder: Path, seconds: float, rounds: int) -> tuple[Curve, di
     with serving(folder, config, workers=1) as replica:
         work = Measurement(replica, texts, seconds=seconds, rounds=rounds, say=lambda line: print(line, flush=True))
         check = Measurement(replica, others, seconds=seconds)
-        check._number, check._asked = 10_000, 10_000_000  # noqa: SLF001 - other arrivals, other texts
+        # Other arrivals and other texts, with numbers at their end of nearly as many digits as those of the curve.
+        check._number, check._asked = 10_000, 500_000  # noqa: SLF001
         fresh: dict[float, list[LoadStep]] = {share: [] for share in (*BARS, *BETWEEN)}
 
         async def after_round(knee: float) -> None:
@@ -106,16 +107,16 @@ def main() -> None:
         curve, fresh, shares = asyncio.run(measured(folder, given.seconds, given.rounds))
     predicted = {}
     for share, steps in fresh.items():
-        together = sorted(latency for step in steps for latency in step.latencies)
-        forecast, came = expected(curve, share * curve.knee, "p95"), quantile(together, 0.95)
+        of_rounds = {name: [quantile(step.latencies, at) for step in steps] for name, at in (("p50", 0.5), ("p95", 0.95))}
+        forecast, came = expected(curve, share * curve.knee, "p95"), median(of_rounds["p95"])
         predicted[f"{share:g}"] = {
             "rate": share * curve.knee,
             "predicted p95 ms": forecast.value,
             "range": [forecast.low, forecast.high],
             "measured p95 ms": came,
-            "of rounds": [quantile(step.latencies, 0.95) for step in steps],
+            "of rounds": of_rounds["p95"],
             "error": forecast.value / came - 1,
-            "p50": [expected(curve, share * curve.knee, "p50").value, quantile(together, 0.5)],
+            "p50": [expected(curve, share * curve.knee, "p50").value, median(of_rounds["p50"])],
         }
     record.figures = {
         "knee, requests a second": curve.knee,

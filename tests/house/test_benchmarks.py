@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import runpy
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -89,3 +90,9 @@ def test_a_script_finds_what_it_imports_from_other_scripts(path: Path) -> None:
                 left += [homes[0]] if homes[0] not in seen else []
             elif module != "load":  # of the data; a package need not be installed
                 assert module not in MODULES or find_spec(module), f"{script} does not find {module!r}"
+
+
+def test_the_table_of_claims_is_that_of_the_result_files() -> None:
+    table = runpy.run_path(str(ROOT / "benchmarks/table.py"))
+    page = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
+    assert table["with_claims"](page) == page, "run: python benchmarks/table.py --write"
