@@ -107,7 +107,9 @@ def main() -> None:
         curve, fresh, shares = asyncio.run(measured(folder, given.seconds, given.rounds))
     predicted = {}
     for share, steps in fresh.items():
-        of_rounds = {name: [quantile(step.latencies, at) for step in steps] for name, at in (("p50", 0.5), ("p95", 0.95))}
+        of_rounds = {
+            name: [quantile(step.latencies, at) for step in steps] for name, at in (("p50", 0.5), ("p95", 0.95))
+        }
         forecast, came = expected(curve, share * curve.knee, "p95"), median(of_rounds["p95"])
         predicted[f"{share:g}"] = {
             "rate": share * curve.knee,

@@ -1,4 +1,4 @@
-"""The rows that the reading model is trained on, from public sets that may be redistributed.
+"""The rows that the reading model is trained on, from public sets that may be redistributed and from `pages/`.
 
 A part of a document cut into sentences, with questions, for each which sentences answer it, the answer's place, and
 whether anything answers. Questions without an answer there were written so by people, have it elsewhere in the
@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import written
 from sklearn.feature_extraction.text import TfidfVectorizer
 from tokenizers import Tokenizer
 
@@ -179,12 +180,12 @@ def parts_of(windows: Windows, of: tuple[str, str], most: int, per_window: int, 
                 break
 
 
-def joined(sentences: list[str]) -> tuple[str, list[int]]:
+def joined(sentences: list[str], between: str = "\n") -> tuple[str, list[int]]:
     """Sentences as one text, and where each begins."""
     text, cut = "", []
     for s in sentences:
         cut.append(len(text))
-        text += s.strip() + "\n"
+        text += s.strip() + between
     return text.rstrip(), cut
 
 
@@ -275,6 +276,30 @@ def typed(windows: Windows) -> Iterator[dict]:
                "cut": starts, "qs": [question]}  # fmt: skip
 
 
+ASKED = 4
+"""Questions of a part of a written page."""
+
+
+def of_pages(windows: Windows) -> Iterator[dict]:
+    """Parts of the pages written for training, often below their title, with some of their questions each."""
+    for page in written.pages():
+        lengths = [len(e.ids) for e in windows.tokenizer.encode_batch(page.sentences, add_special_tokens=False)]
+        asked = RANDOM.sample(page.questions, len(page.questions))
+        for start in range(0, len(asked), ASKED):
+            some = asked[start : start + ASKED]
+            answers = [n for _, numbers in some for n in numbers]
+            centre = RANDOM.choice(answers or range(len(lengths)))
+            first, last = windows.around(lengths, centre, SHORT if RANDOM.random() < SHARE / 2 else LONG)
+            head = [page.title] if RANDOM.random() < SHARE else []
+            text, cut = joined([*head, *page.sentences[first:last]], RANDOM.choice("\n "))
+            questions = []
+            for question, numbers in some:
+                inside = [n - first + len(head) for n in numbers if first <= n < last]
+                if len(inside) == len(numbers) or not inside:  # of several that answer together all or none are seen
+                    questions.append({"q": question, "s": inside, "a": None, "y": int(bool(inside))})
+            yield {"set": "pages", "lang": page.lang, "held": page.held, "p": text, "cut": cut, "qs": questions}
+
+
 def add_mined(parts: list[dict]) -> int:
     """Give parts questions of other texts that are like them, and say how many.
 
@@ -318,7 +343,7 @@ def main() -> None:
     parts = []
     for (name, lang), (most, per_window) in SETS.items():
         parts += parts_of(windows, (name, lang), most, per_window, over | test_ids)
-    for more in (selected(windows), tables(windows), denied(), yes_or_no(windows), typed(windows)):
+    for more in (selected(windows), tables(windows), denied(), yes_or_no(windows), typed(windows), of_pages(windows)):
         parts += more
     mined = add_mined(parts)
     rows = [{name: value for name, value in row.items() if name != "context"} for row in parts]

@@ -2,7 +2,8 @@
 
 From public sets that may be redistributed, and from the texts of the question sets in fourteen languages: sentences
 with two names exchanged, a number changed, a denial taken away, a clause moved or dropped; questions with their own and
-with another question's answer; and sentences of `voices.json` in another voice, the other way round, or denied.
+with another question's answer; sentences of `voices.json` in another voice, the other way round, or denied; statements
+about the pages of `pages/`, beside the sentences that the product reads with a statement.
 Verdicts: supported, refuted, unknown, or `not` (not supported, nobody said which of the two). Kept out are the test
 parts of PAWS-X and BEGIN, SummEdits, MED, XNLI, and what `corpus.py` keeps out.
 
@@ -23,9 +24,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import corpus
+import written
 from corpus import FOLDER, load, paragraphs_of
 from tokenizers import Tokenizer
 
+from coterie.engines.reading import bundled_checker
 from coterie.text.segmentation import negation_pattern
 
 SEED = 218
@@ -60,8 +63,10 @@ RUN = r"[\u30a1-\u30ff]{3,}|[\u4e00-\u9fff]{2,4}(?=[はがをにのと、])|\d[\
 WORD = r"(?<!\w)\w{4,}(?!\w)"
 UNSPACED = ("ja", "zh")
 SYMMETRIC = ("pawsx",)
-MOST = 210
-"""Tokens of a source and its statement together."""
+MOST, MOST_OF_PAGE = 210, 300
+"""Tokens of a source and its statement together; where the source is a written page."""
+WHOLE = 0.35
+"""How many statements about a written page are asked beside all of it, too."""
 
 
 def aside(document: str) -> bool:
@@ -383,10 +388,15 @@ def someone(words_of: dict, sex: str) -> dict[str, str]:
     """A person: as who does it, who undergoes it, behind the preposition of a passive, and without any case."""
     name = RANDOM.choice(words_of[sex])
     if RANDOM.random() < 0.5:
-        behind = words_of.get("names_by", "{}").format(name)
-        return {"subject": name, "object": words_of.get("names_object", "{}").format(name), "by": behind, "plain": name}
+        return named(words_of, name)
     forms = RANDOM.choice(words_of["nouns_" + sex])
     return {"subject": forms[0], "object": forms[1], "by": forms[-1], "plain": name}
+
+
+def named(words_of: dict, name: str) -> dict[str, str]:
+    """A person by name."""
+    behind = words_of.get("names_by", "{}").format(name)
+    return {"subject": name, "object": words_of.get("names_object", "{}").format(name), "by": behind, "plain": name}
 
 
 def said(pattern: str, a: dict[str, str], b: dict[str, str], more: dict[str, str]) -> str:
@@ -426,6 +436,8 @@ def voices() -> Iterator[dict]:
                     yield voiced(lang, tuple(RANDOM.sample(denied, 2)), "supported")
             elif at % 6 == 3:
                 one, same = RANDOM.sample(RANDOM.choice(of["converse"]), 2)
+                if "!}" in one + same:  # a pattern that takes a name alone has both by name throughout
+                    a, b = named(of, a["plain"]), named(of, b["plain"])
                 pair = said(one, a, b, more), said(same, a, b, more)
                 yield voiced(lang, pair, "supported")
                 yield voiced(lang, (pair[0], said(RANDOM.choice([one, same]), b, a, more)), "not")
@@ -441,18 +453,39 @@ def voiced(lang: str, pair: tuple[str, ...], y: str) -> dict:
     return row("voices", lang, "voices" + pair[0], (pair[0], pair[1]), y)
 
 
+def of_pages() -> Iterator[dict]:
+    """Statements about written pages: beside the sentences nearest to them, as the product reads them, and the whole.
+
+    Which sentence contradicts a statement was not written down, so beside some of the page a contradicted one is `not`
+    supported. Of several supported sentences each is.
+    """
+    checker = bundled_checker()
+    for page in written.pages():
+        whole = " ".join(page.sentences)
+        for statement, y in page.statements:
+            parts = [s for _, s in load.sentences(statement)]
+            if len(parts) > 1 or RANDOM.random() < WHOLE:
+                yield row("pages", page.lang, "", (whole, statement), y) | {"held": page.held}
+            for part in parts if y == "supported" or len(parts) == 1 else ():
+                read = checker.judge(part, page.sentences).read
+                beside = " ".join(page.sentences[at] for at in read)
+                pair, told = (beside, part), y if y == "supported" or beside == whole else "not"
+                yield row("pages", page.lang, "", pair, told) | {"held": page.held}
+
+
 def main() -> None:
     """Write the rows that are short enough, shuffled, and say how many of what."""
     for drawn in (RANDOM, corpus.RANDOM):
         drawn.seed(int(sys.argv[3]) if len(sys.argv) > 3 else SEED)
     tokenizer = Tokenizer.from_file(str(Path(sys.argv[1]) / "tokenizer.json"))
     rows = [*paraphrases(), *judged(), *passages_across(), *requests_across(), *divided(), *made(), *voices()]
+    rows += of_pages()
     rows = [r for r in rows if r["p"].strip() and r["c"].strip()]
     sizes = [len(e.ids) for e in tokenizer.encode_batch([r["p"] + " " + r["c"] for r in rows])]
     tokens: collections.Counter[str] = collections.Counter()
     kept = []
     for r, size in zip(rows, sizes, strict=True):
-        if size <= MOST:
+        if size <= (MOST_OF_PAGE if r["set"] == "pages" else MOST):
             tokens[r["set"]] += size + 5
             kept.append(r)
     RANDOM.shuffle(kept)
