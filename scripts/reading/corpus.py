@@ -297,7 +297,7 @@ def of_pages(windows: Windows) -> Iterator[dict]:
                 inside = [n - first + len(head) for n in numbers if first <= n < last]
                 if len(inside) == len(numbers) or not inside:  # of several that answer together all or none are seen
                     questions.append({"q": question, "s": inside, "a": None, "y": int(bool(inside))})
-            yield {"set": "pages", "lang": page.lang, "held": page.held, "p": text, "cut": cut, "qs": questions}
+            yield {"set": "pages", "lang": page.lang, "held": held(page.title), "p": text, "cut": cut, "qs": questions}
 
 
 def add_mined(parts: list[dict]) -> int:

@@ -8,7 +8,6 @@ sentences 2 and 5 (each of them, or both together), `? question => -` by none. `
 from __future__ import annotations
 
 import collections
-import hashlib
 import re
 import sys
 from collections.abc import Iterator
@@ -29,11 +28,6 @@ class Page:
     """A question, and the sentences that answer it, from 0 on; none where nothing does."""
     statements: list[tuple[str, str]] = field(default_factory=list)
     """A statement, and whether it is `supported`, `refuted` or `unknown`."""
-
-    @property
-    def held(self) -> bool:
-        """Whether it is kept from training: one in twelve."""
-        return hashlib.sha256(self.title.encode()).digest()[0] % 12 == 0
 
 
 VERDICTS = {"+": "supported", "-": "refuted", "~": "unknown"}
@@ -83,17 +77,17 @@ def pages() -> Iterator[Page]:
 def main() -> None:
     """Check files, and say what they hold."""
     for name in sys.argv[1:]:
-        pages = list(pages_of(Path(name)))
-        print(name, len(pages), "pages")
-        print(dict(collections.Counter(page.lang for page in pages)))
-        print("sentences", sum(len(p.sentences) for p in pages))
-        asked = [numbers for page in pages for _, numbers in page.questions]
+        own = list(pages_of(Path(name)))
+        print(name, len(own), "pages")
+        print(dict(collections.Counter(page.lang for page in own)))
+        print("sentences", sum(len(page.sentences) for page in own))
+        asked = [numbers for page in own for _, numbers in page.questions]
         print("questions", len(asked), "answered", sum(bool(n) for n in asked))
-        print("statements", dict(collections.Counter(y for page in pages for _, y in page.statements)))
-        for text, n in collections.Counter(page.title for page in pages).items():
+        print("statements", dict(collections.Counter(y for page in own for _, y in page.statements)))
+        for text, n in collections.Counter(page.title for page in own).items():
             if n > 1:
                 print("title twice:", text)
-        for page in pages:
+        for page in own:
             if len(page.questions) < 8 or len(page.statements) < 4 or not 6 <= len(page.sentences) <= 20:
                 print("thin:", page.title, len(page.sentences), len(page.questions), len(page.statements))
 

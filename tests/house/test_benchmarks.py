@@ -96,3 +96,22 @@ def test_the_table_of_claims_is_that_of_the_result_files() -> None:
     table = runpy.run_path(str(ROOT / "benchmarks/table.py"))
     page = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
     assert table["with_claims"](page) == page, "run: python benchmarks/table.py --write"
+
+
+def test_the_pages_written_for_training_are_read_whole() -> None:
+    read = runpy.run_path(str(ROOT / "scripts/reading/written.py"))
+    pages = list(read["pages"]())
+    assert pages
+    assert all(page.sentences and page.questions and page.statements for page in pages)
+    titles = [page.title for page in pages]
+    assert len(titles) == len(set(titles)), "a page is held from training by its title"
+
+
+@pytest.mark.parametrize(
+    "line", ["1 A sentence.", "# en | A page\n2 A sentence.", "# en | A page\n? Which => 1", "# en | A page\n* A word"]
+)
+def test_a_wrong_line_of_a_written_page_is_an_error_with_its_number(line: str, tmp_path: Path) -> None:
+    read = runpy.run_path(str(ROOT / "scripts/reading/written.py"))
+    (tmp_path / "own.txt").write_text(line, encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"own\.txt:{line.count(chr(10)) + 1}: "):
+        list(read["pages_of"](tmp_path / "own.txt"))
