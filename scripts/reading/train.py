@@ -30,7 +30,7 @@ PACE = Pace(rate=1.5e-4, fall=0.93, new=5e-4, small=6e-4, warm=100)
 EARLY = 0.3
 """How much the loss of comparing alone counts."""
 OFTEN = {"squad2_dev": 2, "pages": 4}
-"""How often a part of a set is read while others are read once: its unanswered questions were written to look answered."""
+"""How often a part of a set is read while others are read once: its unanswered questions were written to mislead."""
 PASSAGE, QUESTION = "passage: ", "query: "
 
 
