@@ -119,6 +119,11 @@ def arguments(doc: str, script: str) -> argparse.ArgumentParser:
     return parser
 
 
+def add_look(parser: argparse.ArgumentParser) -> None:
+    """The option of a benchmark whose rows are asked once for each design: the result file says which look it was."""
+    parser.add_argument("--look", required=True, metavar="TEXT", help="which look at these rows, and of what design")
+
+
 def command() -> str:
     """The command as it was given, without the folders of this machine."""
     return " ".join(["python", *(_shown(Path(word)) if "/" in word else word for word in sys.argv)])

@@ -16,6 +16,7 @@ import json
 import os
 import sys
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,7 @@ def train_leans(encoder: OnnxEncoder, rows: Sequence[Turn], cache: Path | None) 
     leans, sources = np.array([row.leans for row in rows]), np.array([row.source for row in rows])
     weights = np.array([1 / np.sqrt((sources == source).sum()) for source in sources])
     held = np.random.default_rng(SEED).random(len(rows)) < 1 / HELD_OUT
+    held = np.array([is_held(row.group) if row.group else own for row, own in zip(rows, held, strict=True)])
     trained = train_head(
         features[~held], leans[~held], weights[~held] / weights.mean(), classes=2, hidden=48, epochs=10, seed=SEED,
         batch=256, decay=0.01,
@@ -119,6 +121,11 @@ def train_leans(encoder: OnnxEncoder, rows: Sequence[Turn], cache: Path | None) 
         },
     }
     return trained, (float(1 / (1 + np.exp(-least))), report)
+
+
+def is_held(group: str) -> bool:
+    """Whether all turns of a conversation are held out."""
+    return zlib.crc32(group.encode()) % HELD_OUT == 0
 
 
 def train_missing(encoder: OnnxEncoder, rows: Sequence[Turn], cache: Path | None) -> tuple[Arrays, Any]:

@@ -1,6 +1,6 @@
 """Sentences of drafted replies: is what a source says let through, and what it does not say kept back?
 
-    python benchmarks/drafts/run.py               # both halves; --half dev for the one that was developed on
+    python benchmarks/drafts/run.py --look TEXT             # both halves; --half dev for the one that was developed on
 
 `sentences.json` has help texts in four languages, each with sentences that say what it says in other words and
 sentences that say something near it, and courtesies with and without a claim. Each is judged alone, as a `generate`
@@ -18,12 +18,11 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from _record import Record, arguments, sha256
+from _record import Record, add_look, arguments, sha256
 from coterie.tasks.generate.grounding import DraftModels, bundled_models, check_grounding
 
 CLAIM = "What a draft says and its source does not is kept back; what the source says, and courtesies, are said."
 SENTENCES = Path(__file__).with_name("sentences.json")
-LOOK = "fourth look at `test`, for the statement model of decision 541: from now on it is development data"
 
 
 class Case(NamedTuple):
@@ -71,6 +70,7 @@ def shares(models: DraftModels | None, half: str) -> dict[str, dict[str, float]]
 def main() -> None:
     """Judge, write."""
     parser = arguments(__doc__ or "", __file__)
+    add_look(parser)
     parser.add_argument("--half", choices=["dev", "test"], help="one half only")
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=[])
@@ -78,7 +78,7 @@ def main() -> None:
     for half in [given.half] if given.half else ["dev", "test"]:
         record.figures[half] = {"with_models": shares(bundled_models(), half), "words_alone": shares(None, half)}
         print(half, json.dumps(record.figures[half], indent=1))
-    record.notes.append(LOOK)
+    record.notes.append(given.look)
     record.write(given.out)
 
 

@@ -1,6 +1,6 @@
 """Does a source support a statement? The statement model and the product's check, on sets that neither was made on.
 
-    COTERIE_DATA=FOLDER python benchmarks/faithfulness/run.py --each 400
+    COTERIE_DATA=FOLDER python benchmarks/faithfulness/run.py --look TEXT --each 400
 
 Asked are the test part of BEGIN (replies of models, with the sentence that they were to rest on), SummEdits (summaries
 with small edits, eight domains), the test part of PAWS-X in seven languages (the same words in another order), and
@@ -29,7 +29,7 @@ from corpus import held, load
 from statements_corpus import aside
 
 from _data import find
-from _record import Bar, Record, arguments, sha256
+from _record import Bar, Record, add_look, arguments, sha256
 from coterie.engines.reading import bundled_checker
 from coterie.learning.evaluation import auroc
 from coterie.tasks.answer.default import load_defaults
@@ -39,7 +39,6 @@ CLAIM = (
     "The statement model tells a statement that its source supports from one that it does not, in several languages."
 )
 SEED = 20
-LOOK = "sixth look at these rows, the first of the statement model of decision 541; its product part was run twice"
 PROBES = Path(__file__).with_name("probes.json")
 CLASSES = 2
 KEPT = ("begin", "fever", "fm2", "neg_nli", "conjnli")
@@ -158,6 +157,7 @@ def figures(check: Callable[[Pair], float], parts: Mapping[str, Mapping[str, Seq
 def main() -> None:
     """Ask, measure, write."""
     parser = arguments(__doc__ or "", __file__)
+    add_look(parser)
     parser.add_argument("--each", type=int, default=400, help="pairs of each part (a quarter of SummEdits')")
     given = parser.parse_args()
     record = Record(claim=CLAIM, seeds=[SEED])
@@ -175,7 +175,7 @@ def main() -> None:
         Bar(what=f"{name}, balanced accuracy", measured=record.figures["model"][name]["mean"], limit=limit)
         for name, limit in limits.items()
     ]
-    record.notes.append(LOOK)
+    record.notes.append(given.look)
     record.write(given.out)
 
 

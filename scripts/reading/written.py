@@ -77,7 +77,10 @@ def pages() -> Iterator[Page]:
 def main() -> None:
     """Check files, and say what they hold."""
     for name in sys.argv[1:]:
-        own = list(pages_of(Path(name)))
+        try:
+            own = list(pages_of(Path(name)))
+        except (OSError, ValueError) as error:
+            sys.exit(str(error))
         print(name, len(own), "pages")
         print(dict(collections.Counter(page.lang for page in own)))
         print("sentences", sum(len(page.sentences) for page in own))

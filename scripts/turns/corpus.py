@@ -1,7 +1,7 @@
 """What the turn models are trained on: single requests, courtesies, and conversations.
 
 Every set is public with a licence that permits it (`SETS`, NOTICE); no test row of a benchmark of this repository is
-read. The courtesies are in `templates.json`, in seven languages.
+read. The courtesies are in `templates.json`, in seven languages; `conversations` were written for this.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from conversations import conversations
 
 SETS = (
     "banking77/train.csv",
@@ -77,6 +79,8 @@ class Turn:
     language: str
     source: str
     rewrite: str = field(default="")
+    group: str = field(default="")
+    """Turns of one group are held out together; none is a group of its own."""
 
 
 def read(folder: Path, name: str) -> list[Any]:
@@ -248,6 +252,7 @@ def turns(folder: Path, languages: Sequence[str], seed: int) -> list[Turn]:
     """Turns that lean on earlier questions and turns that stand alone beside them, of the same subject or another."""
     rng = random.Random(seed)  # noqa: S311 - reproducible, not secret
     rows = [*_of_canard(folder, rng), *_of_gecor(folder), *_of_followup(folder), *_of_sgd(folder)]
+    rows += [turn for turn in _of_conversations(rng) if turn.language in languages]
     if "de" in languages:
         rows += _of_bcontrast(folder)
     alone = singles(folder)
@@ -302,6 +307,19 @@ def _of_sgd(folder: Path) -> Iterator[Turn]:
                 earlier = [*earlier, text]
             elif _GOING_ON & set(acts) and not _ENDING & set(acts):
                 yield _turn(earlier, text, "sgd", leans=True)
+
+
+def _of_conversations(rng: random.Random) -> Iterator[Turn]:
+    for language, topic, said in conversations():
+        earlier: list[str] = []
+        for text, rewrite in said:
+            source = "written" if rewrite else "written-alone"
+            yield Turn(before=tuple(earlier), text=text, leans=bool(rewrite), language=language, source=source,
+                       rewrite=rewrite, group=topic)  # fmt: skip
+            if rewrite and rng.random() < 0.5:
+                yield Turn(before=tuple(earlier), text=rewrite, leans=False, language=language,
+                           source="written-rewritten", group=topic)  # fmt: skip
+            earlier.append(text)
 
 
 def _of_bcontrast(folder: Path) -> Iterator[Turn]:

@@ -115,3 +115,22 @@ def test_a_wrong_line_of_a_written_page_is_an_error_with_its_number(line: str, t
     (tmp_path / "own.txt").write_text(line, encoding="utf-8")
     with pytest.raises(ValueError, match=rf"own\.txt:{line.count(chr(10)) + 1}: "):
         list(read["pages_of"](tmp_path / "own.txt"))
+
+
+def test_the_conversations_written_for_training_are_read_whole() -> None:
+    read = runpy.run_path(str(ROOT / "scripts/turns/conversations.py"))
+    found = list(read["conversations"]())
+    assert found
+    assert all(any(turn.rewrite for turn in one.turns) and not one.turns[0].rewrite for one in found)
+    topics = [(one.language, one.topic) for one in found]
+    assert len(topics) == len(set(topics)), "a conversation is held from training by its topic"
+
+
+@pytest.mark.parametrize(
+    "line", ["= Turn", "# en | topic\n> Turn => Rewrite", "# en | topic\n= Turn => Rewrite", "# en | t\n= A\n> Turn"]
+)
+def test_a_wrong_line_of_a_written_conversation_is_an_error_with_its_number(line: str, tmp_path: Path) -> None:
+    read = runpy.run_path(str(ROOT / "scripts/turns/conversations.py"))
+    (tmp_path / "own.txt").write_text(line, encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"own\.txt, line {line.count(chr(10)) + 1}: "):
+        list(read["parse"](tmp_path / "own.txt"))
