@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conversations import conversations
+from conversations import Conversation, conversations
 
 SETS = (
     "banking77/train.csv",
@@ -53,6 +53,8 @@ _ENDING = frozenset({"THANK_YOU", "GOODBYE"})
 _GOING_ON = frozenset({"REQUEST", "INFORM", "REQUEST_ALTS"})
 _FOLLOW_UPS = 500
 """Of each source, among the requests that are no small talk."""
+_OTHERS = 3
+"""Other conversations that a conversation's first turn is put behind."""
 _DRAWN_AGAIN = (77, 78)
 """Seeds of further draws of requests that stand alone: most turns of a help desk do."""
 
@@ -310,6 +312,24 @@ def _of_sgd(folder: Path) -> Iterator[Turn]:
 
 
 def _of_conversations(rng: random.Random) -> Iterator[Turn]:
+    """Turns as they were written, and first turns after turns of other conversations.
+
+    Without the latter any general question would lean: in the conversations one that does not name its subject does.
+    """
+    by_language: dict[str, list[Conversation]] = {}
+    for conversation in conversations():
+        by_language.setdefault(conversation.language, []).append(conversation)
+    for conversation in conversations():
+        for other in rng.sample(by_language[conversation.language], _OTHERS):
+            if other.topic != conversation.topic:
+                yield Turn(
+                    before=(rng.choice(other.turns).text,),
+                    text=conversation.turns[0].text,
+                    leans=False,
+                    language=conversation.language,
+                    source="written-other",
+                    group=conversation.topic,
+                )
     for language, topic, said in conversations():
         earlier: list[str] = []
         for text, rewrite in said:

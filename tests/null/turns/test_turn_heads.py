@@ -176,7 +176,8 @@ _PLACE = Path(__file__).parents[3] / "scripts" / "turns" / "corpus.py"
 
 @pytest.fixture
 def corpus(monkeypatch):
-    """The recipe's module."""
+    """The recipe's module, beside those it imports."""
+    monkeypatch.syspath_prepend(_PLACE.parent)
     spec = importlib.util.spec_from_file_location("turns_corpus", _PLACE)
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(__import__("sys").modules, "turns_corpus", module)
