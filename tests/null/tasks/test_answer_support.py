@@ -62,7 +62,11 @@ POOL = [
     [
         ("A single ticket costs 5.50 euros for adults.", True),
         ("A child's ticket for the pool is 5.50 euros.", False),
-        ("At weekends the pool is open from 8:00 to 18:00.", True),
+        pytest.param(
+            "At weekends the pool is open from 8:00 to 18:00.",
+            True,
+            marks=pytest.mark.xfail(reason="the statement model refuses it (decision 542)", strict=True),
+        ),
         ("The pool is open from 6:30 to 21:00 at weekends.", False),
         ("Members pay 4 pounds.", True),
         ("Members pay 9 pounds.", False),

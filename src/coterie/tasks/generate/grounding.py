@@ -134,6 +134,8 @@ _EXPANSIONS = tuple(
         (r"\blicense\b", "licence"),
     )
 )
+_SAME = 0.5
+"""Log-odds of the statement model, both ways, from which two sentences say the same (`benchmarks/drafts`, `dev`)."""
 _NUMBERS = {word: str(value) for word, value in cardinals("en").items()}
 _PERSONS = {"i": "we", "me": "we", "us": "we", "them": "they"}
 _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
@@ -333,7 +335,7 @@ def _check_same(
     odds = [judgement.odds, statements().judge(nearest, [sentence]).odds]
     if len(judgement.read) > 1:
         odds.append(statements().judge(sentence, [nearest]).odds)
-    if min(odds) < 0:
+    if min(odds) < _SAME:
         return Grounding(ok=False, reason=Reason("grounding.not_same", language=language))
     return Grounding(ok=True, reason=Reason("grounding.stated"), evidence=judgement.sources[:1])
 
