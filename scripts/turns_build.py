@@ -190,6 +190,16 @@ def offsets_of(output: Output) -> np.ndarray:
     return np.asarray(output.offsets)
 
 
+def stored() -> dict[str, Any]:
+    """What is known of the weights in the package."""
+    return json.loads(PROVENANCE.read_text(encoding="utf-8")) if PROVENANCE.exists() else {"encoders": {}}
+
+
+def former(encoder: OnnxEncoder) -> dict[str, Any]:
+    """The same of an encoder's heads; empty if it has none."""
+    return stored()["encoders"].get(encoder.about["name"], {})
+
+
 def write(
     encoder: OnnxEncoder,
     languages: Sequence[str],
@@ -200,8 +210,7 @@ def write(
     name = encoder.about["name"]
     FOLDER.mkdir(exist_ok=True)
     file = f"{name.lower()}.turns.safetensors"
-    provenance = json.loads(PROVENANCE.read_text(encoding="utf-8")) if PROVENANCE.exists() else {"encoders": {}}
-    former = provenance["encoders"].get(name, {"thresholds": {}, "held_out": {}})
+    provenance, before = stored(), former(encoder)
     arrays = load((FOLDER / file).read_bytes()) if len(trained_heads) < len(HEADS) else {}
     arrays |= {f"{head}.{key}": array for head, (trained, _) in trained_heads.items() for key, array in trained.items()}
     content = save({key: np.ascontiguousarray(array) for key, array in sorted(arrays.items())})
@@ -212,14 +221,14 @@ def write(
         "files": {file: hashlib.sha256(content).hexdigest()},
         "encoder_sha256": encoder.sha256,
         "languages": list(languages),
-        "thresholds": former["thresholds"]
+        "thresholds": before.get("thresholds", {})
         | {
             head: round(trained_heads[head][1][0], digits)
             for head, digits in thresholds.items()
             if head in trained_heads
         },
         "minutes": round(time.process_time() / 60, 1),
-        "held_out": former["held_out"] | {head: report for head, (_, (_, report)) in trained_heads.items()},
+        "held_out": before.get("held_out", {}) | {head: report for head, (_, (_, report)) in trained_heads.items()},
     }
     PROVENANCE.write_text(json.dumps(provenance, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -233,6 +242,8 @@ def main() -> None:
     given = parser.parse_args()
     folder = Path(os.environ["COTERIE_DATA"])
     encoder = open_encoder(given.encoder, Path())
+    if len(given.only) < len(HEADS) and former(encoder).get("encoder_sha256") != encoder.sha256:
+        parser.error(f"--only keeps the other heads, and {FOLDER.name} has none for this {given.encoder}: train all")
     languages = [language for language in LANGUAGES if language in encoder.languages] or ["en"]
     rows = turns(folder, languages, SEED)
     heads = {}

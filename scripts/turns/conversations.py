@@ -39,7 +39,7 @@ def parse(path: Path) -> Iterator[Conversation]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip():
             continue
-        where = f"{path.name}, line {number}: {line!r}"
+        where = f"{path.name}:{number}: {line[:80]!r}"
         if header := re.fullmatch(r"# ([a-z]{2}) \| (.+)", line):
             if conversation is not None:
                 yield conversation

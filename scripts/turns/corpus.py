@@ -264,9 +264,18 @@ def turns(folder: Path, languages: Sequence[str], seed: int) -> list[Turn]:
 
 
 def _turn(
-    before: Iterable[str], text: str, source: str, *, leans: bool, rewrite: str = "", language: str = "en"
+    before: Iterable[str],
+    text: str,
+    source: str,
+    *,
+    leans: bool,
+    rewrite: str = "",
+    language: str = "en",
+    group: str = "",
 ) -> Turn:
-    return Turn(before=tuple(before), text=text, leans=leans, language=language, source=source, rewrite=rewrite)
+    return Turn(
+        before=tuple(before), text=text, leans=leans, language=language, source=source, rewrite=rewrite, group=group
+    )
 
 
 def _of_canard(folder: Path, rng: random.Random) -> Iterator[Turn]:
@@ -316,29 +325,25 @@ def _of_conversations(rng: random.Random) -> Iterator[Turn]:
 
     Without the latter any general question would lean: in the conversations one that does not name its subject does.
     """
+    written = list(conversations())
     by_language: dict[str, list[Conversation]] = {}
-    for conversation in conversations():
+    for conversation in written:
         by_language.setdefault(conversation.language, []).append(conversation)
-    for conversation in conversations():
-        for other in rng.sample(by_language[conversation.language], _OTHERS):
-            if other.topic != conversation.topic:
-                yield Turn(
-                    before=(rng.choice(other.turns).text,),
-                    text=conversation.turns[0].text,
-                    leans=False,
-                    language=conversation.language,
-                    source="written-other",
-                    group=conversation.topic,
-                )
-    for language, topic, said in conversations():
+    for language, topic, said in written:
+        for other in rng.sample(by_language[language], _OTHERS):
+            if other.topic != topic:
+                before = [rng.choice(other.turns).text]
+                yield _turn(before, said[0].text, "written-other", leans=False, language=language, group=topic)
+    for language, topic, said in written:
         earlier: list[str] = []
         for text, rewrite in said:
-            source = "written" if rewrite else "written-alone"
-            yield Turn(before=tuple(earlier), text=text, leans=bool(rewrite), language=language, source=source,
-                       rewrite=rewrite, group=topic)  # fmt: skip
-            if rewrite and rng.random() < 0.5:
-                yield Turn(before=tuple(earlier), text=rewrite, leans=False, language=language,
-                           source="written-rewritten", group=topic)  # fmt: skip
+            own = {"language": language, "group": topic}
+            if rewrite:
+                yield _turn(earlier, text, "written", leans=True, rewrite=rewrite, **own)
+                if rng.random() < 0.5:
+                    yield _turn(earlier, rewrite, "written-rewritten", leans=False, **own)
+            else:
+                yield _turn(earlier, text, "written-alone", leans=False, **own)
             earlier.append(text)
 
 

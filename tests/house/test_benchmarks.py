@@ -107,16 +107,6 @@ def test_the_pages_written_for_training_are_read_whole() -> None:
     assert len(titles) == len(set(titles)), "a page is held from training by its title"
 
 
-@pytest.mark.parametrize(
-    "line", ["1 A sentence.", "# en | A page\n2 A sentence.", "# en | A page\n? Which => 1", "# en | A page\n* A word"]
-)
-def test_a_wrong_line_of_a_written_page_is_an_error_with_its_number(line: str, tmp_path: Path) -> None:
-    read = runpy.run_path(str(ROOT / "scripts/reading/written.py"))
-    (tmp_path / "own.txt").write_text(line, encoding="utf-8")
-    with pytest.raises(ValueError, match=rf"own\.txt:{line.count(chr(10)) + 1}: "):
-        list(read["pages_of"](tmp_path / "own.txt"))
-
-
 def test_the_conversations_written_for_training_are_read_whole() -> None:
     read = runpy.run_path(str(ROOT / "scripts/turns/conversations.py"))
     found = list(read["conversations"]())
@@ -126,11 +116,26 @@ def test_the_conversations_written_for_training_are_read_whole() -> None:
     assert len(topics) == len(set(topics)), "a conversation is held from training by its topic"
 
 
+PAGES, CONVERSATIONS = ("scripts/reading/written.py", "pages_of"), ("scripts/turns/conversations.py", "parse")
+
+
 @pytest.mark.parametrize(
-    "line", ["= Turn", "# en | topic\n> Turn => Rewrite", "# en | topic\n= Turn => Rewrite", "# en | t\n= A\n> Turn"]
+    ("reader", "line"),
+    [
+        (PAGES, "1 A sentence."),
+        (PAGES, "# en | A page\n2 A sentence."),
+        (PAGES, "# en | A page\n? Which => 1"),
+        (PAGES, "# en | A page\n* A word"),
+        (CONVERSATIONS, "= Turn"),
+        (CONVERSATIONS, "# en | topic\n> Turn => Rewrite"),
+        (CONVERSATIONS, "# en | topic\n= Turn => Rewrite"),
+        (CONVERSATIONS, "# en | topic\n= A\n> Turn"),
+    ],
 )
-def test_a_wrong_line_of_a_written_conversation_is_an_error_with_its_number(line: str, tmp_path: Path) -> None:
-    read = runpy.run_path(str(ROOT / "scripts/turns/conversations.py"))
+def test_a_wrong_line_written_for_training_is_an_error_with_its_number(
+    reader: tuple[str, str], line: str, tmp_path: Path
+) -> None:
+    script, name = reader
     (tmp_path / "own.txt").write_text(line, encoding="utf-8")
-    with pytest.raises(ValueError, match=rf"own\.txt, line {line.count(chr(10)) + 1}: "):
-        list(read["parse"](tmp_path / "own.txt"))
+    with pytest.raises(ValueError, match=rf"own\.txt:{line.count(chr(10)) + 1}: "):
+        list(runpy.run_path(str(ROOT / script))[name](tmp_path / "own.txt"))
