@@ -114,6 +114,11 @@ SOURCES = {
     "reading/chat/cast_2021_2022": Source(
         "https://github.com/daltonj/treccastweb (topics of 2021 and 2022, as JSON lines)", "MIT", ("cast.jsonl.gz",)
     ),
+    "reading/chat/canard_dev": Source(
+        "https://sites.google.com/view/qanta/projects/canard (dev.json, as JSON lines)",
+        "CC BY-SA 4.0",
+        ("canard_dev.jsonl.gz",),
+    ),
     "routellm": Source(
         "https://github.com/lm-sys/RouteLLM (routellm/evals: mmlu/responses/*.csv, gsm8k/gsm8k_responses.csv)",
         "Apache-2.0",

@@ -1,4 +1,4 @@
-"""Turns of conversational search that lean on earlier ones, told by the turn models.
+"""Turns of conversational search that lean on earlier ones, told by the follow-up model.
 
     COTERIE_DATA=FOLDER python benchmarks/followups/detection.py
 
@@ -8,7 +8,6 @@ them stand questions that begin another topic: first turns of other conversation
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
 import re
@@ -22,38 +21,29 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _data import find
 from _record import Bar, Record, arguments, sha256
-from coterie.engines.onnx import OnnxEncoder
 from coterie.turns.reader import TurnReader
-from coterie.types import Output, Prompt
 
 CLAIM = "Turns that lean on earlier ones are told from those that stand alone."
 
 
-def pairs(path: Path) -> list[tuple[str, str, str]]:
-    """(question before, turn, what it is)."""
+def pairs(path: Path) -> list[tuple[tuple[str, ...], str, str]]:
+    """(questions before, turn, what it is)."""
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         topics = [[turn for turn in json.loads(line)["turns"] if turn.get("rewrite")] for line in lines]
-    kinds: dict[tuple[str, str], str] = {}
+    kinds: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {}
     for at, turns in enumerate(topics):
-        for before, turn in pairwise(turns):
+        asked = tuple(turn["q"] for turn in turns)
+        for number, (before, turn) in enumerate(pairwise(turns), start=1):
             leans = _bare(turn["q"]) != _bare(turn["rewrite"])
-            kinds[before["q"], turn["q"]] = "leans" if leans else "stands alone"
+            kinds[before["q"], turn["q"]] = asked[:number], "leans" if leans else "stands alone"
         other = topics[(at + 7) % len(topics)]
         if turns and other and other[0]["q"] != turns[0]["q"]:
-            kinds[turns[-1]["q"], other[0]["q"]] = "another topic"
-    return [(before, turn, kind) for (before, turn), kind in kinds.items()]
+            kinds[turns[-1]["q"], other[0]["q"]] = asked, "another topic"
+    return [(before, turn, kind) for (_, turn), (before, kind) in kinds.items()]
 
 
 def _bare(text: str) -> str:
     return re.sub(r"\W+", " ", text.lower()).strip()
-
-
-async def read(encoder: OnnxEncoder, texts: list[str]) -> list[Output]:
-    """Vectors and states of texts."""
-    outputs: list[Output] = []
-    for start in range(0, len(texts), 64):
-        outputs += await encoder.run([Prompt(text=text, states=True) for text in texts[start : start + 64]])
-    return outputs
 
 
 def main() -> None:
@@ -63,15 +53,10 @@ def main() -> None:
     given = parser.parse_args()
     path = find("reading/chat/cast_2021_2022")[0]
     record = Record(claim=CLAIM, data={path.name: sha256(path)})
-    encoder = OnnxEncoder.bundled()
-    reader = TurnReader.of(encoder.about)
-    if reader is None:
-        sys.exit("The package has no turn models for the bundled encoder.")
-    rows = pairs(path)
-    outputs = asyncio.run(read(encoder, [text for before, turn, _ in rows for text in (before, turn)]))
-    leaning = np.array(
-        [reader.leans(now, last) > reader.least_leaning for last, now in zip(outputs[::2], outputs[1::2], strict=True)]
-    )
+    reader, rows = TurnReader(None), pairs(path)
+    if not reader.languages:
+        sys.exit("This checkout lacks the follow-up model's files.")
+    leaning = np.array([reader.leans(turn, before) > reader.least_leaning for before, turn, _ in rows])
     kinds = np.array([kind for *_, kind in rows])
     leans = kinds == "leans"
     f1 = float(2 * (leaning & leans).sum() / (leaning.sum() + leans.sum()))

@@ -23,7 +23,8 @@ from _data import find
 from _record import Record, arguments, sha256
 from coterie.context.sharing import rewrite_query
 from coterie.engines.onnx import OnnxEncoder
-from coterie.turns.reader import TurnReader, words_of
+from coterie.turns.follow_ups import words_of
+from coterie.turns.reader import TurnReader
 from coterie.types import Context, Entry, Label, Message, Output, Prompt
 
 CLAIM = "A follow-up is given back what it is about."
@@ -70,7 +71,6 @@ async def measure(rows: Sequence[Asked]) -> dict[str, dict[str, float]]:
     """Precision, recall and F1 of the words, and the share of turns that got one of them, by kind."""
     encoder = OnnxEncoder.bundled()
     reader = TurnReader.of(encoder.about)
-    assert reader is not None, "the package has turn models for its encoder"  # noqa: S101
 
     async def encode(texts: Sequence[str]) -> Sequence[Output]:
         return await encoder.run([Prompt(text=text, states=True) for text in texts])

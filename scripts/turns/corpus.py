@@ -332,7 +332,7 @@ def _of_conversations(rng: random.Random) -> Iterator[Turn]:
     for language, topic, said in written:
         for other in rng.sample(by_language[language], _OTHERS):
             if other.topic != topic:
-                before = [rng.choice(other.turns).text]
+                before = [turn.text for turn in other.turns[: rng.randrange(len(other.turns)) + 1]]
                 yield _turn(before, said[0].text, "written-other", leans=False, language=language, group=topic)
     for language, topic, said in written:
         earlier: list[str] = []

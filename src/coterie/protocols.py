@@ -691,11 +691,16 @@ class Limits(Protocol):
 
 
 class TurnModel(Protocol):
-    """Distinguishes follow-ups from self-contained questions by the encoder's outputs. Called before routing."""
+    """Distinguishes follow-ups from self-contained questions, and small talk from both. Called before routing."""
 
     @property
     def languages(self) -> frozenset[str]:
-        """Supported languages; turns in other languages stay as they are."""
+        """Languages whose follow-ups it knows; turns in other languages stay as they are."""
+        ...
+
+    @property
+    def talk_languages(self) -> frozenset[str]:
+        """Languages whose small talk it knows."""
         ...
 
     @property
@@ -703,18 +708,21 @@ class TurnModel(Protocol):
         """Probability from which a turn depends on an earlier one."""
         ...
 
-    def leans(self, now: Output, last: Output) -> float:
-        """Return the probability that a turn depends on the question before it."""
+    def leans(self, text: str, before: Sequence[str]) -> float:
+        """Return the probability that a turn depends on the questions before it, oldest first. Blocks."""
         ...
 
     def talk(self, vectors: np.ndarray) -> np.ndarray:
         """Return log-odds that texts are greetings, thanks or chat, above 0 if likely: vectors (N, D) -> (N,)."""
         ...
 
-    def missing(self, question: str, output: Output, now: Output, text: str) -> tuple[list[str], list[float]]:
-        """Return the words of an earlier question, with the log-odds that a dependent turn lacks them."""
+    def missing(self, text: str, question: str) -> tuple[Sequence[str], Sequence[float]]:
+        """Return the words of an earlier question, with the log-odds that a dependent turn lacks them. Blocks."""
         ...
 
-    def substituted(self, question: str, output: Output, now: Output, text: str) -> str | None:
-        """Return an earlier question with a dependent turn's phrase in place of a parallel one; None without one."""
+    def substituted(self, text: str, now: Output, question: str, output: Output) -> str | None:
+        """Return an earlier question with a dependent turn's phrase in place of a parallel one; None without one.
+
+        `now` and `output` are the encoder's outputs for both, with their tokens' states. Blocks.
+        """
         ...

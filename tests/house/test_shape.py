@@ -54,9 +54,9 @@ BUDGETS = {
     "cli": 7725,  # narrow terminals; teachers; encoders by name; import, mcp; feedback; ledger; workers; training rows
     "config": 1610,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
     "console": 3655,  # nine screens; sign-in at a provider, jobs beside the workers
-    "context": 575,
+    "context": 620,  # the chain of follow-ups by a model that reads texts, and its usage
     "decisions": 955,  # the named specialist; typed questions; what cannot be read; deployments; drawn options
-    "engines": 6280,  # words a head knows; vLLM; encoders by name; relay; a transport as seam; models that read
+    "engines": 6325,  # layers that models share; vLLM; encoders by name; relay; a transport as seam; models that read
     "edge": 1140,  # bundles: what a device checks, for whom a release is, what goes in, models; images; pages
     "errors": 303,  # words for callers
     "flywheel": 5940,  # costs before; lists label by label; tenants; new labels; jobs, evidence, capture, review, runs
@@ -72,7 +72,7 @@ BUDGETS = {
     "observe": 570,  # the sums of several workers, in space that is reserved; counters added up
     "policy": 725,
     "privacy": 2685,  # fields of programs; dates in all languages; names by a token classifier; encoded, cut, tagged
-    "protocols": 720,  # what reads turns; what gates read; functions; the flywheel, its calls, what is named
+    "protocols": 730,  # what reads turns; what gates read; functions; the flywheel, its calls, what is named
     "registry": 1910,  # the chain of champions and its check
     "reports": 300,
     "rightsizing": 2040,
@@ -87,7 +87,7 @@ BUDGETS = {
     "text": 2535,  # fields as words; who says "we"; tags; an automaton for n-grams; a normaliser with the way back
     "training": 511,  # candidates that serve nobody
     "tuning": 2290,  # encoders built, vocabularies cut; corrections of published encoders
-    "turns": 275,  # heads on the encoder in place of word lists; phrases in the place of parallel ones
+    "turns": 400,  # a model of follow-ups, its files and heads; phrases in the place of parallel ones
     "types": 2770,  # turns; words for operators; traces of errors; what never left; what gates read; contradictions
 }
 

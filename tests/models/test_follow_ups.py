@@ -1,4 +1,4 @@
-"""Follow-ups by the bundled encoder and the heads on it."""
+"""Follow-ups by the follow-up model, small talk by the bundled encoder and the head on it."""
 
 from __future__ import annotations
 

@@ -4,26 +4,30 @@ Entries are never changed: a newer fact supersedes older ones of its name, a ret
 has what is valid, up to the specialist's clearance, packed into its token budget. The functions are pure. They do not
 know the context's storage or the layout of a prompt.
 
-Follow-up questions are rewritten as standalone questions: "and what is the fee for that?" regains its topic. Small
-models on the encoder decide (`coterie.turns`): whether a turn depends on an earlier question, and which words of that
-question it lacks. These words, or the label that a classifier accepted, are appended in brackets. In front of the
-question, or as a whole, the earlier question would dominate the current one (`docs/history/log.md`).
+Follow-up questions are rewritten as standalone questions: "and what is the fee for that?" regains its topic. A model
+decides (`coterie.turns`): whether a turn depends on earlier questions, and which words of one it lacks. These words, or
+the label that a classifier accepted, are appended in brackets. In front of the question, or as a whole, the earlier
+question would dominate the current one (`docs/history/log.md`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from coterie.protocols import TurnModel
 from coterie.runtime.codec import replace
+from coterie.runtime.cpu import CpuSpan
 from coterie.text.folding import estimate_tokens
+from coterie.text.language import base
 from coterie.text.segmentation import marks
 from coterie.types import (
     Citation,
@@ -41,10 +45,12 @@ from coterie.types import (
     Reason,
     Retraction,
     SpecialistCard,
+    Usage,
     ViewRecord,
     label_without_pii,
 )
 
+T = TypeVar("T")
 _NEAR = 4  # labels beside the best that a guess names
 
 
@@ -461,49 +467,96 @@ class RewrittenQuery:
     """The probability that the question depends on an earlier one, in words."""
 
 
-async def rewrite_query(text: str, context: Context, *, turns: TurnModel, encode: Encode) -> RewrittenQuery | None:
+async def rewrite_query(
+    text: str,
+    context: Context,
+    *,
+    turns: TurnModel,
+    encode: Encode,
+    language: str = "en",
+    spent: Callable[[Usage], None] = lambda _: None,
+) -> RewrittenQuery | None:
     """Return the question as a standalone one, or None where it already is one or there is no earlier question.
 
     It is completed from the newest of the last eight questions, in that one's standalone form.
+
+    Args:
+        text: The question.
+        context: The session, with the earlier questions.
+        turns: Decides what depends on what, and what it lacks.
+        encode: Returns vectors and states of texts; asked only where the question depends on an earlier one.
+        language: The question's language.
+        spent: Gets the usage of each reading.
     """
     if len(text) > _READ or len(text.split()) > _LONGEST:
         return None
     earlier = turns_of(context)
     if not earlier:
         return None
-    now, last = await encode([text, earlier[-1].question])
-    chance = turns.leans(now, last)
-    if chance <= turns.least_leaning or _is_talk(now, turns):
+    chance = await _aside(partial(turns.leans, text, [turn.question for turn in earlier]), spent)
+    if chance <= turns.least_leaning:
         return None
-    topic, output = await _topic(earlier, last, turns, encode)
+    *outputs, now = await _encoded([*(turn.question for turn in earlier), text], turns, encode, language)
+    if _is_talk(now, turns):
+        return None
+    topic, output = await _topic(earlier, outputs, turns, encode, spent)
     return RewrittenQuery(
-        text=_standalone(topic, output, now, text, turns),
+        text=await _aside(partial(_standalone, topic, output, text, now, turns), spent),
         label=topic.label,
         label_without_pii=topic.label_without_pii,
         reason=f"it leans on an earlier question ({chance:.2f})",
     )
 
 
-async def _topic(earlier: Sequence[Turn], last: Output, turns: TurnModel, encode: Encode) -> tuple[Turn, Output]:
+async def _aside(work: Callable[[], T], spent: Callable[[Usage], None]) -> T:
+    """Run work in a thread, and report its usage."""
+
+    def timed() -> tuple[T, Usage]:
+        with CpuSpan() as took:
+            result = work()
+        return result, took.usage
+
+    result, usage = await asyncio.to_thread(timed)
+    spent(usage)
+    return result
+
+
+async def _encoded(texts: Sequence[str], turns: TurnModel, encode: Encode, language: str) -> Sequence[Output | None]:
+    """Return the encoder's outputs; None in a language for whose encoder there is no model of small talk."""
+    return await encode(texts) if base(language) in turns.talk_languages else [None] * len(texts)
+
+
+def _is_talk(output: Output | None, turns: TurnModel) -> bool:
+    return output is not None and output.vector is not None and bool(turns.talk(output.vector[None])[0] > 0)
+
+
+async def _topic(
+    earlier: Sequence[Turn],
+    outputs: Sequence[Output | None],
+    turns: TurnModel,
+    encode: Encode,
+    spent: Callable[[Usage], None],
+) -> tuple[Turn, Output | None]:
     """Return the newest question in its standalone form, with its tokens' states.
 
     The topic is set by the newest question that was classified, or that is no small talk and depends on no earlier one.
     Each dependent question after it is rewritten in turn: the next one may depend on it, and it may be a question on
     another topic that was mistaken for a follow-up.
     """
-    before = [turn.question for turn in earlier[:-1]]
-    outputs = [*(await encode(before) if before else ()), last]
+    questions = [turn.question for turn in earlier]
     at = len(earlier) - 1
     while at and not earlier[at].found:
-        leans = turns.leans(outputs[at], outputs[at - 1]) > turns.least_leaning
-        if not (leans or _is_talk(outputs[at], turns)):
-            break
+        if not _is_talk(outputs[at], turns):
+            leans = await _aside(partial(turns.leans, questions[at], questions[:at]), spent)
+            if leans <= turns.least_leaning:
+                break
         at -= 1
     topic, output = earlier[at], outputs[at]
     for turn, own in zip(earlier[at + 1 :], outputs[at + 1 :], strict=True):
         if not _is_talk(own, turns):
-            topic = _standing(turn, topic, _standalone(topic, output, own, turn.question, turns))
-            (output,) = await encode([topic.question])
+            text = await _aside(partial(_standalone, topic, output, turn.question, own, turns), spent)
+            topic = _standing(turn, topic, text)
+            (output,) = [None] if own is None else await encode([topic.question])
     return topic, output
 
 
@@ -513,24 +566,21 @@ def _standing(turn: Turn, topic: Turn, text: str) -> Turn:
     return Turn(text, topic.found, label, bare)
 
 
-def _standalone(topic: Turn, output: Output, now: Output, text: str, turns: TurnModel) -> str:
+def _standalone(topic: Turn, output: Output | None, text: str, now: Output | None, turns: TurnModel) -> str:
     """Return a follow-up in its standalone form: the earlier question with its phrase, or it with what it lacks."""
-    classified = len(topic.found.split()) > 1
-    substituted = None if classified else turns.substituted(topic.question, output, now, text)
-    return substituted or f"{text.strip()} ({_about(topic, output, now, text, turns)})"
+    substituted = None
+    if output is not None and now is not None and len(topic.found.split()) < 2:  # two words are a label of its own
+        substituted = turns.substituted(text, now, topic.question, output)
+    return substituted or f"{text.strip()} ({_about(topic, text, turns)})"
 
 
-def _is_talk(output: Output, turns: TurnModel) -> bool:
-    return output.vector is not None and bool(turns.talk(np.asarray(output.vector)[None])[0] > 0)
-
-
-def _about(topic: Turn, output: Output, now: Output, text: str, turns: TurnModel) -> str:
+def _about(topic: Turn, text: str, turns: TurnModel) -> str:
     """Return the topic of a dependent question: the earlier question's label, and the words that are missing."""
     words = topic.found.split()
     if len(words) > 1:
         return topic.found
     # One word ("book", "cancel") may be a label of several specialists.
-    all_words, scores = turns.missing(topic.question, output, now, text)
+    all_words, scores = turns.missing(text, topic.question)
     chosen = [word for word, score in zip(all_words, scores, strict=True) if score > 0]
     if not chosen:
         best = sorted(np.argsort(-np.asarray(scores), kind="stable")[:_FEW])

@@ -53,8 +53,8 @@ _UNUSED = (
 """Parts of packages that serving does not use: programs that convert models, compile Fortran, examples."""
 _WEIGHTED = ("privacy/tagger",)
 """Modules of Coterie with weights in a folder of their name, left out of a network that does not import them."""
-_READING = ("engines/reader", "engines/checker")
-"""Folders of Coterie with models that read documents, left out of a network that reads none."""
+_READING = ("engines/checker/*", "engines/reader/upper.onnx", "engines/reader/heads.safetensors")
+"""Files of models that read documents, left out of a network that reads none; follow-ups need the lower layers."""
 _TRAINS = frozenset({"scikit-learn", "sympy", "huggingface-hub", "pygments"})
 """Requirements of Coterie and of its requirements that train, convert or download models, or colour code."""
 _SYSTEM = re.compile(r"^(ld-linux|libc|libm|libdl|libpthread|librt|libutil|libresolv|linux-vdso)[.-]")
@@ -204,7 +204,8 @@ def _copy_packages(home: Path, imported: Sequence[Path], *, reads: bool) -> None
     _copy_distribution(metadata.distribution("coterie"), site, only=".dist-info")  # with its entry points
     _leave_out(site, imported)
     for part in () if reads else _READING:
-        shutil.rmtree(site / "coterie" / part, ignore_errors=True)
+        for file in (site / "coterie").glob(part):
+            file.unlink()
 
 
 def _leave_out(site: Path, imported: Sequence[Path]) -> None:

@@ -15,10 +15,10 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from safetensors.numpy import load as load_arrays
@@ -26,6 +26,9 @@ from safetensors.numpy import load as load_arrays
 from coterie.engines.onnx import ENCODER_FILES, PROVENANCE_FILE, OnnxModel, open_graph
 from coterie.errors import ArtefactRefused
 from coterie.runtime.codec import parse_json
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 USUAL, STEEP = 0.5, 2.5
 """Typical cosine of a token and the nearest one of another text, which is subtracted; and the scale factor after it."""
@@ -36,6 +39,7 @@ _NEIGHBOURS, _SAME = 0.3, 0.1
 """Weight of a match for its neighbour; bonus on the similarity of two equal word pieces."""
 
 Floats = np.ndarray
+Head = TypeVar("Head")
 
 
 class ReadText(NamedTuple):
@@ -205,6 +209,8 @@ BUNDLED_READER = Path(__file__).parent / "reader"
 UPPER_FILE, HEADS_FILE = "upper.onnx", "heads.safetensors"
 READER_FILES = (*ENCODER_FILES, UPPER_FILE, HEADS_FILE)
 """The files of a reading model."""
+UPPER_FILES = (UPPER_FILE, HEADS_FILE, PROVENANCE_FILE)
+"""The files of a model of upper layers, beside the reading model's lower ones."""
 
 _QUESTION, _PASSAGE = "query: ", "passage: "
 """Prefixes that tell the lower layers whether a text is a question or a passage."""
@@ -255,6 +261,11 @@ class LowerLayers:
     def __init__(self, model: OnnxModel) -> None:
         self.model, self.sha256 = model, model.sha256
 
+    @classmethod
+    def of(cls, files: Mapping[str, bytes], location: str, folder: Path | None) -> LowerLayers:
+        """Open the files of a model by name; the graph is read from the folder, if one holds it."""
+        return cls(OnnxModel(files, location, None if folder is None else folder / ENCODER_FILES[0]))
+
     def length(self, text: str) -> int:
         """Return the tokens of a text, plus one for the separator after it."""
         return len(self.model.tokenise(text)) - 1
@@ -266,15 +277,22 @@ class LowerLayers:
 
     def passage(self, sentences: Sequence[str]) -> tuple[ReadText, Floats]:  # the text, (N,) int
         """Read a passage of these sentences, cut if it is too long, and the sentence number of each token, or -1."""
-        piece = self.model.cut(_PASSAGE + "\n".join(sentence.strip() for sentence in sentences))
-        ids, offsets = piece.ids, np.array(piece.offsets)
-        if len(ids) > _MOST_PASSAGE:
-            ids = [*ids[: _MOST_PASSAGE - 1], ids[-1]]
-            offsets = np.concatenate([offsets[: _MOST_PASSAGE - 1], offsets[-1:]])
+        text, offsets = self.located("\n".join(sentence.strip() for sentence in sentences), _MOST_PASSAGE)
         starts = np.cumsum([0, *(len(sentence.strip()) + 1 for sentence in sentences[:-1])])
-        owners = np.searchsorted(starts + len(_PASSAGE), offsets[:, 0], side="right") - 1
-        owners[(offsets[:, 1] <= offsets[:, 0]) | (offsets[:, 0] < len(_PASSAGE))] = -1
-        return self._below(ids, _SHIFT, _LEADS[1]), owners
+        owners = np.searchsorted(starts, offsets[:, 0], side="right") - 1
+        owners[offsets[:, 1] <= offsets[:, 0]] = -1
+        return text, owners
+
+    def located(self, text: str, most: int) -> tuple[ReadText, Floats]:  # the text, (N, 2) int
+        """Read a passage, cut to `most` tokens, and the places of its tokens in it.
+
+        Those of marks and of the prefix end at 0 or before; the first word's token has the space before it.
+        """
+        piece = self.model.cut(_PASSAGE + text)
+        ids, offsets = piece.ids, np.array(piece.offsets)
+        if len(ids) > most:
+            ids, offsets = [*ids[: most - 1], ids[-1]], np.concatenate([offsets[: most - 1], offsets[-1:]])
+        return self._below(ids, _SHIFT, _LEADS[1]), offsets - len(_PASSAGE)
 
     def _below(self, ids: Sequence[int], shift: int, lead: int) -> ReadText:
         places = np.arange(shift, shift + len(ids), dtype=np.int64)[None]
@@ -291,15 +309,21 @@ class ReadingModel:
         files: Content of `READER_FILES` by name.
         location: The origin of the files, for errors.
         folder: The folder that holds them, if one does.
+        lower: The lower layers, if they are loaded.
 
     Raises:
         ArtefactRefused: a file is missing or does not match the provenance.
     """
 
     def __init__(
-        self, files: Mapping[str, bytes], *, location: str = "these files", folder: Path | None = None
+        self,
+        files: Mapping[str, bytes],
+        *,
+        location: str = "these files",
+        folder: Path | None = None,
+        lower: LowerLayers | None = None,
     ) -> None:
-        self.lower = LowerLayers(OnnxModel(files, location, None if folder is None else folder / ENCODER_FILES[0]))
+        self.lower = lower or LowerLayers.of(files, location, folder)
         checksums = [self.lower.sha256]
         for name in (UPPER_FILE, HEADS_FILE):
             checksums.append(hashlib.sha256(files.get(name, b"")).hexdigest())
@@ -322,9 +346,10 @@ class ReadingModel:
         self._size, self._lock = 0, threading.Lock()
 
     @classmethod
-    def load(cls, folder: Path) -> ReadingModel:
-        """Load the model of a folder. Raises `ArtefactRefused`."""
-        return cls(read_files(folder, READER_FILES, _READING_MODEL), location=str(folder), folder=folder)
+    def load(cls, folder: Path, lower: LowerLayers | None = None) -> ReadingModel:
+        """Load the model of a folder, with the lower layers if they are loaded. Raises `ArtefactRefused`."""
+        files = read_files(folder, READER_FILES, _READING_MODEL)
+        return cls(files, location=str(folder), folder=folder, lower=lower)
 
     @property
     def about(self) -> Mapping[str, str]:
@@ -395,10 +420,23 @@ def has_reader() -> bool:
     return all((BUNDLED_READER / name).is_file() for name in READER_FILES)
 
 
+def has_lower() -> bool:
+    """Return whether this installation has the files of the reading model's lower layers."""
+    return all((BUNDLED_READER / name).is_file() for name in ENCODER_FILES)
+
+
+@cache
+def bundled_lower() -> LowerLayers:
+    """Return the lower layers that ship with the package, loaded once. Raises `ArtefactRefused`."""
+    return LowerLayers.of(
+        read_files(BUNDLED_READER, ENCODER_FILES, _READING_MODEL), str(BUNDLED_READER), BUNDLED_READER
+    )
+
+
 @cache
 def bundled_reader() -> ReadingModel:
     """Return the reading model that ships with the package, loaded once. Raises `ArtefactRefused`."""
-    return ReadingModel.load(BUNDLED_READER)
+    return ReadingModel.load(BUNDLED_READER, bundled_lower())
 
 
 class ReadingHeads:
@@ -481,13 +519,43 @@ def refused(what: str, where: str, name: str, problem: str) -> ArtefactRefused:
     )
 
 
+def open_upper(
+    files: Mapping[str, bytes], lower: LowerLayers, head: Callable[[Mapping[str, Floats]], Head], what: str, where: str
+) -> tuple[Head, InferenceSession]:
+    """Return the heads and the graph of a model of upper layers, checked.
+
+    Args:
+        files: Content of `UPPER_FILES` by name.
+        lower: The lower layers that the provenance names.
+        head: Makes the heads of their arrays.
+        what: Name of the model, for errors.
+        where: Origin of the files, for errors.
+
+    Raises:
+        ArtefactRefused: a file is missing, does not match the provenance, or was made for other lower layers.
+    """
+    try:
+        about = parse_json(files[PROVENANCE_FILE])
+        named, below = about["sha256"], about["lower_sha256"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise refused(what, where, PROVENANCE_FILE, f"it cannot be read ({error})") from error
+    for name in (UPPER_FILE, HEADS_FILE):
+        checksum = hashlib.sha256(files.get(name, b"")).hexdigest()
+        if named.get(name) != checksum:
+            raise refused(what, where, name, f"its checksum is {checksum}, {PROVENANCE_FILE} says {named.get(name)}")
+    if below != lower.sha256:
+        raise refused(what, where, PROVENANCE_FILE, f"it is for lower layers {below}, these are {lower.sha256}")
+    try:
+        return head(float_arrays(files[HEADS_FILE])), open_graph(files[UPPER_FILE])
+    except Exception as error:
+        raise refused(what, where, HEADS_FILE, f"{type(error).__name__}: {error}") from error
+
+
 # --- The statement model: does a source support a statement, refute it, or neither? It knows some twenty languages.
 
 _STATEMENT_MODEL = "Statement model"
 """Name of the model in errors."""
 BUNDLED_CHECKER = Path(__file__).parent / "checker"
-CHECKER_FILES = (UPPER_FILE, HEADS_FILE, PROVENANCE_FILE)
-"""The files of a statement model, beside the reading model's lower layers."""
 _MOST_STATEMENT, _SHOWN, _MOST_SENTENCES = 80, 150, 4
 """Most tokens of a statement; most tokens and sentences of a source that are read with it, the nearest ones."""
 _LEAST_GAIN, _CITED_GAIN = 0.25, 1.0
@@ -517,7 +585,7 @@ class StatementModel:
     """Upper layers and head, loaded and checked. Its calls block; it is safe to call from several threads.
 
     Args:
-        files: Content of `CHECKER_FILES` by name.
+        files: Content of `UPPER_FILES` by name.
         lower: The lower layers, of the reading model that the provenance names.
         location: The origin of the files, for errors.
 
@@ -526,29 +594,7 @@ class StatementModel:
     """
 
     def __init__(self, files: Mapping[str, bytes], lower: LowerLayers, *, location: str = "these files") -> None:
-        try:
-            about = parse_json(files[PROVENANCE_FILE])
-            named, below = about["sha256"], about["lower_sha256"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise refused(_STATEMENT_MODEL, location, PROVENANCE_FILE, f"it cannot be read ({error})") from error
-        sums = {name: hashlib.sha256(files.get(name, b"")).hexdigest() for name in (UPPER_FILE, HEADS_FILE)}
-        for name, checksum in sums.items():
-            if named.get(name) != checksum:
-                raise refused(
-                    _STATEMENT_MODEL,
-                    location,
-                    name,
-                    f"its checksum is {checksum}, {PROVENANCE_FILE} says {named.get(name)}",
-                )
-        if below != lower.sha256:
-            raise refused(
-                _STATEMENT_MODEL, location, PROVENANCE_FILE, f"it is for lower layers {below}, these are {lower.sha256}"
-            )
-        try:
-            self._head = StatementHead(float_arrays(files[HEADS_FILE]))
-            self._upper = open_graph(files[UPPER_FILE])
-        except Exception as error:
-            raise refused(_STATEMENT_MODEL, location, HEADS_FILE, f"{type(error).__name__}: {error}") from error
+        self._head, self._upper = open_upper(files, lower, StatementHead, _STATEMENT_MODEL, location)
         self._lower = lower
         self._sentence = lru_cache(_KEPT_SENTENCES)(lambda text: lower.passage([text])[0])
         self.sha256 = hashlib.sha256(files[PROVENANCE_FILE]).hexdigest()
@@ -556,7 +602,7 @@ class StatementModel:
     @classmethod
     def load(cls, folder: Path, lower: LowerLayers) -> StatementModel:
         """Load the model of a folder. Raises `ArtefactRefused`."""
-        return cls(read_files(folder, CHECKER_FILES, _STATEMENT_MODEL), lower, location=str(folder))
+        return cls(read_files(folder, UPPER_FILES, _STATEMENT_MODEL), lower, location=str(folder))
 
     def judge(self, statement: str, sentences: Sequence[str]) -> StatementVerdict:
         """Judge a statement by a source of these sentences, in order. Without a sentence the result is unknown."""
@@ -601,7 +647,7 @@ class StatementModel:
 
 def has_checker() -> bool:
     """Return whether this installation has the statement model's files: a checkout without large files has not."""
-    return has_reader() and all((BUNDLED_CHECKER / name).is_file() for name in CHECKER_FILES)
+    return has_reader() and all((BUNDLED_CHECKER / name).is_file() for name in UPPER_FILES)
 
 
 def checker_sha256() -> str:

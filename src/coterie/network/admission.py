@@ -47,6 +47,7 @@ from coterie.types import (
     Release,
     Request,
     Step,
+    Usage,
     Verdict,
     label_without_pii,
     total_usage,
@@ -204,7 +205,12 @@ class Admission:
             steps.append(Step(producer="rewrite", engine=self.encoder.name, usage=usage))
             return outputs
 
-        rewritten = await rewrite_query(request.text, context, turns=self.turns, encode=encode)
+        def spent(usage: Usage) -> None:
+            steps.append(Step(producer="rewrite", engine="follow-ups", usage=usage))
+
+        rewritten = await rewrite_query(
+            request.text, context, turns=self.turns, encode=encode, language=language, spent=spent
+        )
         if rewritten is None:
             return request, "", tuple(steps)
         label = max(label_of(request), rewritten.label)

@@ -275,7 +275,7 @@ class SmallTalk:
 
     def knows(self, language: str) -> bool:
         """Return whether the model supports a language."""
-        return self._turns is not None and language.partition("-")[0] in self._turns.languages
+        return self._turns is not None and language.partition("-")[0] in self._turns.talk_languages
 
     def is_nobodys(self, match: Match) -> bool:
         """Return whether a text is small talk that a specialist would take because its examples are short and diverse.

@@ -1,15 +1,13 @@
-"""Classifies a turn with heads on the network's encoder: small talk or not, dependent on an earlier turn or not."""
+"""Classifies turns: small talk or not by a head on the network's encoder, follow-up or not by the follow-up model."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,12 +15,13 @@ from coterie.errors import ArtefactRefused
 from coterie.models.catalogue import bundled_arrays
 from coterie.text.language import base, language_of
 from coterie.text.segmentation import small_words
+from coterie.turns.follow_ups import Word, bundled_follow_ups, follow_up_facts, has_follow_ups, words_of
 from coterie.types import Output
 
-# --- Small networks on the encoder's vectors and tokens, as the package carries them for the encoders that it knows.
+# --- Small networks on the encoder's vectors, as the package carries them for the encoders that it knows.
 #
 # They are made by `scripts/turns_build.py` from public sets; `MODEL_CARD.md` has data, figures and languages. An
-# encoder that none were made for has none: then no turn leans on another.
+# encoder that none were made for has none: then nothing is small talk.
 
 FOLDER = Path(__file__).parent / "weights"
 """Folder of the weights. Made by `scripts/turns_build.py`."""
@@ -86,6 +85,7 @@ def bundled_heads(encoder: str) -> TurnHeads | None:
 
 SCALE = 4.0
 """Factor for unit vectors before a head reads them."""
+
 LEAD = 1.0
 """Standard deviations of the question's words by which a phrase's place must be nearer to it than other words.
 
@@ -93,19 +93,6 @@ Chosen on pairs of questions in four languages.
 """
 NEIGHBOUR = 0.4
 """Share of the nearest word's lead from which words beside it are replaced with it. Chosen on 800 pairs of FollowUp."""
-_WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
-
-
-class Word(NamedTuple):
-    """A word of a text in lower case, and its start."""
-
-    text: str
-    start: int
-
-
-def words_of(text: str) -> list[Word]:
-    """Return the words of a text."""
-    return [Word(match[0].lower(), match.start()) for match in _WORD.finditer(text)]
 
 
 def unit_states(states: np.ndarray) -> np.ndarray:  # (T, D) -> (T, D)
@@ -113,86 +100,53 @@ def unit_states(states: np.ndarray) -> np.ndarray:  # (T, D) -> (T, D)
     return np.asarray(states / np.maximum(np.linalg.norm(states, axis=1, keepdims=True), 1e-9) * SCALE)
 
 
-def leaning_features(vector: np.ndarray, states: np.ndarray, last: np.ndarray) -> np.ndarray:  # (F,)
-    """Return the head's features of a turn.
-
-    Args:
-        vector: (D,) the turn's vector.
-        states: (T, D) of its tokens.
-        last: (D,) the vector of the question before it.
-    """
-    unit = unit_states(states)
-    parts = [vector * SCALE, unit.max(axis=0), unit.min(axis=0), unit[0], unit[-1]]
-    return np.concatenate([*parts, [np.log1p(len(states)), vector @ last * SCALE]]).astype(np.float32)
-
-
-def missing_features(
-    words: list[Word], states: np.ndarray, offsets: np.ndarray, now: np.ndarray, earlier: frozenset[str]
-) -> np.ndarray:  # (W, F)
-    """Return the head's features of each word of an earlier question.
-
-    Args:
-        words: Words of the earlier question.
-        states: (T, D) of its tokens.
-        offsets: (T, 2) positions of the tokens in it.
-        now: (D,) the vector of the turn that depends on it.
-        earlier: Words of that turn.
-    """
-    unit = unit_states(states)
-    at = np.searchsorted(offsets[:, 0], [word.start for word in words]).clip(0, len(unit) - 1)
-    same = np.array([[float(word.text in earlier)] for word in words], dtype=np.float32)
-    turn = np.repeat(now[None] * SCALE, len(words), axis=0)
-    return np.hstack([unit[at], turn, unit[at] * now, same * SCALE]).astype(np.float32)
-
-
 class TurnReader:
-    """Distinguishes small talk from requests, and follow-ups from independent questions."""
+    """Distinguishes small talk from requests, and follow-ups from independent questions.
 
-    def __init__(self, heads: TurnHeads) -> None:
+    Args:
+        heads: The heads for the encoder whose vectors `talk` gets; None if the package has none for it.
+    """
+
+    def __init__(self, heads: TurnHeads | None) -> None:
         self._heads = heads
 
     @property
     def languages(self) -> frozenset[str]:
-        """The languages that the heads were trained on."""
-        return self._heads.languages
+        """The languages that follow-ups are known in: none without the files of the follow-up model."""
+        return follow_up_facts().languages if has_follow_ups() else frozenset()
+
+    @property
+    def talk_languages(self) -> frozenset[str]:
+        """The languages that small talk is known in."""
+        return frozenset() if self._heads is None else self._heads.languages
 
     @classmethod
-    def of(cls, about: Mapping[str, str]) -> TurnReader | None:
-        """Return the reader for an encoder by its description; None if the package has none for it."""
-        heads = bundled_heads(about.get("name", ""))
-        return None if heads is None else cls(heads)
+    def of(cls, about: Mapping[str, str]) -> TurnReader:
+        """Return the reader for an encoder by its description."""
+        return cls(bundled_heads(about.get("name", "")))
 
     def talk(self, vectors: np.ndarray) -> np.ndarray:  # (N, D) -> (N,)
         """Return log-odds that texts are greetings, thanks or chat, by their vectors, relative to the threshold."""
+        if self._heads is None:
+            return np.full(len(vectors), -np.inf)
         logits = self._heads.heads["talk"].logits(vectors * SCALE)
         return np.asarray(logits[:, 1] - logits[:, 0] - self._heads.thresholds["talk"])
 
     @property
     def least_leaning(self) -> float:
         """Probability from which a turn counts as dependent on an earlier one."""
-        return self._heads.thresholds["leans"]
+        return follow_up_facts().least
 
-    def leans(self, now: Output, last: Output) -> float:
-        """Return the probability that a turn depends on the question before it, by vectors and its tokens' states."""
-        if now.states is None or now.vector is None or last.vector is None or not len(now.states):
-            return 0.0
-        features = leaning_features(np.asarray(now.vector), now.states, np.asarray(last.vector))
-        none, leans = self._heads.heads["leans"].logits(features[None])[0]
-        return float(1 / (1 + np.exp(np.clip(none - leans, -30, 30))))
+    def leans(self, text: str, before: Sequence[str]) -> float:
+        """Return the probability that a turn depends on the questions before it, oldest first. Blocks."""
+        return bundled_follow_ups().read(text, before).leans
 
-    def missing(self, question: str, output: Output, now: Output, text: str) -> tuple[list[str], list[float]]:
-        """Return the words of an earlier question with the log-odds that a dependent turn lacks them."""
-        words = words_of(question)
-        if output.states is None or output.offsets is None or now.vector is None or not words or not len(output.states):
-            return [], []
-        read = int(output.offsets[-1, 1])
-        words = [word for word in words if word.start < read]
-        earlier = frozenset(word.text for word in words_of(text))
-        features = missing_features(words, output.states, output.offsets, np.asarray(now.vector), earlier)
-        logits = self._heads.heads["missing"].logits(features)
-        return [word.text for word in words], list(logits[:, 1] - logits[:, 0])
+    def missing(self, text: str, question: str) -> tuple[Sequence[str], Sequence[float]]:
+        """Return the words of an earlier question with the log-odds that a dependent turn lacks them. Blocks."""
+        _, words, lacks = bundled_follow_ups().read(text, (question,))
+        return words, lacks
 
-    def substituted(self, question: str, output: Output, now: Output, text: str) -> str | None:
+    def substituted(self, text: str, now: Output, question: str, output: Output) -> str | None:
         """Return an earlier question with the phrase of a dependent turn in place of a parallel one, or None.
 
         "And for acetone?" makes "Which gloves for caustic soda?" the question "Which gloves for acetone?". The turn's
@@ -214,7 +168,7 @@ class TurnReader:
         phrase /= max(float(np.linalg.norm(phrase)), 1e-9)
         near = np.array([float(state_of(output, word) @ phrase) for word in words])
         spread = float(near[[at for at, word in enumerate(words) if word.text not in own_words]].std())
-        lacking = {word for word, score in zip(*self.missing(question, output, now, text), strict=True) if score > 0}
+        lacking = {word for word, score in zip(*self.missing(text, question), strict=True) if score > 0}
         anchors = {word.text for word in takewhile(lambda word: word.text in before, reversed(turn[: own.start]))}
         best: tuple[float, list[int]] = (0.0, [])
         for span in parallel_spans(question, words, anchors, content):

@@ -7,7 +7,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -190,10 +190,10 @@ def network(folder, monkeypatch) -> Callable[..., list[bool]]:
 class Leaning:
     """Says that every question after the first leans on the one before."""
 
-    languages = frozenset({"en"})
+    languages = talk_languages = frozenset({"en"})
     least_leaning = 0.5
 
-    def leans(self, now: Output, last: Output) -> float:
+    def leans(self, text: str, before: Sequence[str]) -> float:
         """Sure."""
         return 0.9
 
@@ -201,11 +201,11 @@ class Leaning:
         """Nothing is."""
         return [False] * len(vectors)
 
-    def missing(self, question: str, output: Output, now: Output, text: str) -> tuple[list[str], list[float]]:
+    def missing(self, text: str, question: str) -> tuple[list[str], list[float]]:
         """Nothing."""
         return [], []
 
-    def substituted(self, question: str, output: Output, now: Output, text: str) -> str | None:
+    def substituted(self, text: str, now: Output, question: str, output: Output) -> str | None:
         """Nothing."""
         return None
 

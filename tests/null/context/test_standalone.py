@@ -27,26 +27,29 @@ class Marked:
     """Says that a turn that ends with + leans, that one that ends with ! is talk, and that words in capitals lack."""
 
     least_leaning = 0.5
+    talk_languages = frozenset({"en"})
 
-    def leans(self, now, last) -> float:
+    def leans(self, text, before) -> float:
         """By the mark."""
-        return 0.8 if now.text.endswith("+") else 0.2
+        asked_of.append((text, list(before)))
+        return 0.8 if text.endswith("+") else 0.2
 
     def talk(self, vectors):
         """By the mark, which is in the vector."""
-        return vectors[:, 0] > 0
+        return vectors[:, 0]
 
-    def missing(self, question, output, now, text):
+    def missing(self, text, question):
         """By the letters."""
         words = re.findall(r"\w+", question)
         return words, [1.0 if word.isupper() else -0.1 * at for at, word in enumerate(words)]
 
-    def substituted(self, question, output, now, text):
+    def substituted(self, text, now, question, output):
         """A number that the turn begins with, for one in the question."""
         number = re.match(r"and (\d)", text)
         return re.sub(r"\d", number[1], question) if number else None
 
 
+asked_of: list[tuple[str, list[str]]] = []
 encoded: list[list[str]] = []
 
 
@@ -59,6 +62,7 @@ async def encode(texts):
 async def rewritten(text, *entries):
     """The rewritten query, or None."""
     encoded.clear()
+    asked_of.clear()
     return await rewrite_query(text, Context(entries=entries), turns=Marked(), encode=encode)
 
 
@@ -158,7 +162,7 @@ async def test_small_talk_that_seems_to_lean_is_left_as_it_is():
     """The model of small talk decides."""
 
     class Leans(Marked):
-        def leans(self, now, last):
+        def leans(self, text, before):
             return 0.99
 
     context = Context(entries=(asked("where is MY card"),))
@@ -172,18 +176,27 @@ async def test_nothing_to_lean_on():
 
 
 async def test_a_question_that_stands_alone_costs_one_reading():
-    """Earlier questions are read only where something leans on them."""
+    """Earlier questions are judged, and texts encoded, only where something leans on them."""
     await rewritten("what is a passport", asked("one"), asked("two"), asked("three"))
-    assert encoded == [["what is a passport", "three"]]
+    assert asked_of == [("what is a passport", ["one", "two", "three"])]
+    assert encoded == []
 
 
 async def test_eight_questions_are_looked_back_to():
-    """However long the session is; each is read once as it was asked, and those that lean once more by themselves."""
+    """However long the session is; each is encoded as it was asked, and those that lean once more by themselves."""
     await rewritten("and that +", *(asked(f"question {number} +") for number in range(50)))
-    read = [text for texts in encoded for text in texts]
-    assert len({text for text in read if text.startswith("question") and text.endswith("+")}) == 8
-    assert len(read) == 1 + 8 + 7
-    assert len(read) == len(set(read))
+
+    assert encoded[0] == [*(f"question {number} +" for number in range(42, 50)), "and that +"]
+    assert len(encoded) == 1 + 7
+    assert {text for text, _ in asked_of} == {*(f"question {number} +" for number in range(43, 50)), "and that +"}
+
+
+async def test_small_talk_of_a_language_that_its_model_does_not_know():
+    """Nothing is encoded for it, and nothing taken for it."""
+    context = Context(entries=(asked("wo ist MEINE Karte"),))
+    query = await rewrite_query("danke! +", context, turns=Marked(), encode=encode, language="de")
+
+    assert query.text == "danke! + (MEINE)"
 
 
 async def test_a_rewritten_question_is_as_sensitive_as_what_it_was_given():
@@ -191,3 +204,14 @@ async def test_a_rewritten_question_is_as_sensitive_as_what_it_was_given():
     query = await rewritten("how long +", asked("where is it"), found("card_arrival", label=Label.CONFIDENTIAL))
 
     assert query.label is Label.CONFIDENTIAL
+
+
+async def test_what_reading_takes_is_reported():
+    """Of whether the turn depends on something, and then of what it lacks."""
+    took: list[Usage] = []
+    context = Context(entries=(asked("where is MY card"),))
+    for text in ("what is a passport", "and now +"):
+        await rewrite_query(text, context, turns=Marked(), encode=encode, spent=took.append)
+
+    assert len(took) == 1 + 2
+    assert all(usage.milliseconds > 0 for usage in took)

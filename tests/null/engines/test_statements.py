@@ -7,7 +7,7 @@ import pytest
 
 from coterie.engines.reading import (
     BUNDLED_CHECKER,
-    CHECKER_FILES,
+    UPPER_FILES,
     ReadText,
     StatementHead,
     StatementModel,
@@ -54,7 +54,7 @@ def test_the_layers_above_hear_what_comparing_found(arrays):
 @here
 def test_other_lower_layers_are_refused():
     """The upper layers were trained on those of one reading model."""
-    files = {name: (BUNDLED_CHECKER / name).read_bytes() for name in CHECKER_FILES}
+    files = {name: (BUNDLED_CHECKER / name).read_bytes() for name in UPPER_FILES}
     files["provenance.json"] = json.dumps(json.loads(files["provenance.json"]) | {"lower_sha256": "0" * 64}).encode()
     with pytest.raises(ArtefactRefused, match="lower layers"):
         StatementModel(files, bundled_reader().lower)

@@ -10,8 +10,8 @@ from safetensors.numpy import save
 from coterie.engines.reading import (
     BUNDLED_CHECKER,
     BUNDLED_READER,
-    CHECKER_FILES,
     READER_FILES,
+    UPPER_FILES,
     ReadingHeads,
     ReadingModel,
     StatementHead,
@@ -32,7 +32,7 @@ def opened(model, files):
 
 def files_of(model):
     """Content of the model's files by name."""
-    folder, names = (BUNDLED_READER, READER_FILES) if model == "reader" else (BUNDLED_CHECKER, CHECKER_FILES)
+    folder, names = (BUNDLED_READER, READER_FILES) if model == "reader" else (BUNDLED_CHECKER, UPPER_FILES)
     return {name: (folder / name).read_bytes() for name in names}
 
 

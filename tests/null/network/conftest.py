@@ -240,23 +240,23 @@ class Prices:
 class ByPronoun:
     """Says that what has an "it" leans on the question before, and lacks its long words."""
 
-    languages = frozenset({"en"})
+    languages = talk_languages = frozenset({"en"})
     least_leaning = 0.5
 
-    def leans(self, now, last) -> float:
+    def leans(self, text, before) -> float:
         """Sure, or sure not."""
-        return 0.9 if "it" in now.text.split() else 0.1
+        return 0.9 if "it" in text.split() else 0.1
 
     def talk(self, vectors):
         """Nothing is."""
         return [False] * len(vectors)
 
-    def missing(self, question, output, now, text):
+    def missing(self, text, question):
         """Words of four letters and more."""
         words = re.findall(r"\w+", question.lower())
         return words, [1.0 if len(word) > 3 else -1.0 for word in words]
 
-    def substituted(self, question, output, now, text):
+    def substituted(self, text, now, question, output):
         """Nothing is."""
 
 

@@ -441,7 +441,7 @@ def test_the_scale_of_an_encoder():
 class Talkers:
     """Knows small talk in English by where its vectors lie."""
 
-    languages = frozenset({"en"})
+    talk_languages = frozenset({"en"})
 
     def __init__(self, *places):
         self._places = np.stack(places)

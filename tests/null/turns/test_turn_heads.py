@@ -1,4 +1,4 @@
-"""The heads that come with the package: whose they are, and what they read."""
+"""The small-talk heads that come with the package: whose they are, and what the recipe trains them on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 
 from coterie.errors import ArtefactRefused
 from coterie.turns import reader as heads_of_turns
-from coterie.turns.reader import FOLDER, TurnReader, bundled_heads, leaning_features, missing_features, words_of
+from coterie.turns.follow_ups import words_of
+from coterie.turns.reader import FOLDER, TurnReader, bundled_heads
 from coterie.types import Output
 
 NAME = "all-MiniLM-L6-v2"
@@ -32,12 +33,11 @@ def copied(tmp_path, monkeypatch):
 
 
 def test_they_are_for_encoders_by_name():
-    """Another one has none, and its network rewrites nothing."""
+    """Another one has none."""
     assert bundled_heads(NAME).languages == {"en"}
     assert bundled_heads("multilingual-e5-small").languages == {"en", "de", "fr", "es", "it", "nl", "pt"}
     assert bundled_heads("another") is None
-    assert TurnReader.of({"name": "another"}) is None
-    assert TurnReader.of({}) is None
+    assert TurnReader.of({}).talk_languages == frozenset()
 
 
 def test_a_changed_file_is_refused(copied):
@@ -65,29 +65,13 @@ def test_a_file_that_is_none_is_refused(copied):
         bundled_heads(NAME)
 
 
-@pytest.mark.parametrize("name", [NAME, "multilingual-e5-small"])
-def test_features_fit_the_heads(name):
-    """What is read of a turn and of a word is as wide as the heads that were trained on it."""
-    draw = np.random.default_rng(0)
-    states, offsets = draw.normal(size=(5, WIDTH)), np.array([[0, 2], [3, 5], [6, 8], [9, 11], [12, 14]])
-    vector = draw.normal(size=WIDTH)
-    heads = bundled_heads(name).heads
-    words = words_of("ab cd ef gh ij")
-    missing = missing_features(words, states, offsets, vector, frozenset({"cd"}))
+def test_without_a_head_nothing_is_small_talk():
+    """Follow-ups are known all the same: their model does not hang on the encoder."""
+    reader = TurnReader.of({"name": "another"})
 
-    assert leaning_features(vector, states, vector).shape == heads["leans"].first.shape[:1]
-    assert missing.shape == (5, heads["missing"].first.shape[0])
-    assert missing[1, -1] > 0
-    assert not missing[[0, 2, 3, 4], -1].any()
-
-
-def test_an_output_without_states_leans_on_nothing():
-    """An encoder that gives no states cannot be asked."""
-    reader = TurnReader.of({"name": NAME})
-    bare = Output(vector=np.ones(WIDTH, dtype=np.float32))
-
-    assert reader.leans(bare, bare) == 0.0
-    assert reader.missing("where is my card", bare, bare, "and now?") == ([], [])
+    assert reader.talk_languages == frozenset()
+    assert (reader.talk(np.ones((3, WIDTH), dtype=np.float32)) < 0).all()
+    assert reader.languages == TurnReader.of({"name": NAME}).languages
 
 
 def read(text: str, kinds: str) -> Output:
@@ -149,7 +133,7 @@ def test_a_phrase_in_the_place_of_a_parallel_one(question, kinds, text, own, ask
     """Behind the same word, and like the words that it replaces."""
     reader = TurnReader.of({"name": NAME})
 
-    assert reader.substituted(question, read(question, kinds), read(text, own), text) == asked
+    assert reader.substituted(text, read(text, own), question, read(question, kinds)) == asked
 
 
 def test_without_states_no_phrase_takes_the_place_of_another():
@@ -159,13 +143,7 @@ def test_without_states_no_phrase_takes_the_place_of_another():
     reader = TurnReader.of({"name": NAME})
 
     for output in (bare, unread):
-        assert reader.substituted("Which gloves for caustic soda?", output, output, "And for acetone?") is None
-
-
-@pytest.mark.parametrize("text", ["", "?!", "\u200b", "a" * 3000, "Where's the caf\u00e9's door?"])
-def test_any_text_has_words(text):
-    """In small letters, each where it stands."""
-    assert all(text[word.start : word.start + len(word.text)].lower() == word.text for word in words_of(text))
+        assert reader.substituted("And for acetone?", output, "Which gloves for caustic soda?", output) is None
 
 
 # --- What the turn models are trained on.
