@@ -109,11 +109,12 @@ class TurnReader:
 
     def __init__(self, heads: TurnHeads | None) -> None:
         self._heads = heads
+        self._languages = follow_up_facts().languages if has_follow_ups() else frozenset()
 
     @property
     def languages(self) -> frozenset[str]:
         """The languages that follow-ups are known in: none without the files of the follow-up model."""
-        return follow_up_facts().languages if has_follow_ups() else frozenset()
+        return self._languages
 
     @property
     def talk_languages(self) -> frozenset[str]:
