@@ -214,10 +214,13 @@ def _leave_out(site: Path, imported: Sequence[Path]) -> None:
         shutil.rmtree(site / part, ignore_errors=True)
     for library in site.glob("onnxruntime/capi/libonnxruntime.so.*"):
         library.unlink()  # for programs in C: the Python module has its own copy
+    for library in site.rglob("*.so"):
+        if b"\0.debug_info\0" in library.read_bytes():  # others may have been moved about by tools, and break
+            _strip(library)
     for module in _WEIGHTED:
         if not any(path.match(f"coterie/{module}.py") for path in imported):
-            for weights in (site / "coterie" / module).glob("*.onnx"):
-                weights.unlink()
+            for weights in (*(site / "coterie" / module).glob("*.onnx"), site / "coterie" / module / "tokenizer.json"):
+                weights.unlink(missing_ok=True)
 
 
 def _shared_libraries(binaries: Iterable[Path]) -> dict[str, Path]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from coterie.config.file import load_config
-from coterie.edge.bundle import _copy_network
+from coterie.edge import bundle
+from coterie.edge.bundle import _copy_network, _leave_out
 from coterie.errors import InputError
 
 pytest.importorskip("cryptography")
@@ -60,3 +61,20 @@ def test_a_model_named_by_a_path_of_this_machine(tmp_path, monkeypatch, where):
     folder = network(tmp_path / "shop", "minilm", tmp_path / where / "own.gguf")
     with pytest.raises(InputError):
         _copy_network(folder, load_config(folder), tmp_path / "release" / "network")
+
+
+def test_what_serving_does_not_use_is_left_out(tmp_path, monkeypatch):
+    """Debugging information of libraries that have some, and the model of names where nothing imports it."""
+    stripped: list[str] = []
+    monkeypatch.setattr(bundle, "_strip", lambda library: stripped.append(library.name))
+    tagger = tmp_path / "coterie" / "privacy" / "tagger"
+    tagger.mkdir(parents=True)
+    for name in ("model.onnx", "tokenizer.json", "provenance.json"):
+        (tagger / name).write_text("{}")
+    (tmp_path / "plain.so").write_bytes(b"\0.text\0")
+    (tmp_path / "debug.so").write_bytes(b"\0.text\0.debug_info\0")
+
+    _leave_out(tmp_path, [])
+
+    assert stripped == ["debug.so"]
+    assert [path.name for path in tagger.iterdir()] == ["provenance.json"]
