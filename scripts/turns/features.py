@@ -2,33 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-
-from coterie.engines.onnx import OnnxEncoder
-from coterie.types import SYSTEM, Label, Output, Prompt
-
-T = TypeVar("T")
-_AT_ONCE = 192
-
-
-def read_states(encoder: OnnxEncoder, texts: Sequence[str], reduce: Callable[[int, Output], T]) -> list[T]:
-    """What `reduce` makes of each text's vector, states and offsets, in order."""
-
-    async def run() -> list[T]:
-        reduced: list[T] = []
-        for start in range(0, len(texts), _AT_ONCE):
-            prompts = [Prompt(text=text, label=Label.PUBLIC, states=True) for text in texts[start : start + _AT_ONCE]]
-            outputs = await encoder.run(prompts, call=SYSTEM)
-            reduced += [reduce(start + at, output) for at, output in enumerate(outputs)]
-        return reduced
-
-    return asyncio.run(run())
 
 
 def cached(

@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import random
-import re
 import sys
 import zlib
 from collections import defaultdict
@@ -31,6 +30,8 @@ from torch.nn import functional
 from training import Clock, Pace, Step, auroc, packed, train
 from turn_network import Turns
 
+from coterie.turns.follow_ups import BEFORE, words_of
+
 SEED = 544
 TOKENS, POOL = 1000, 1600
 """Tokens of a step, with what fills up; rows that are sorted by length together."""
@@ -38,8 +39,6 @@ HELD_OUT = 10
 """Every tenth conversation, or row of a set that has none."""
 MOST = (60, 160)
 """Tokens of a turn and of what was before it."""
-BEFORE = 3
-"""Questions before a turn that are read with it, at most."""
 LAX = 0.12
 """How many texts come in small letters and without their last mark."""
 SHARE = 1.0
@@ -65,11 +64,6 @@ class Row(NamedTuple):
         return len(self.turn) + len(self.before)
 
 
-def words_of(text: str) -> list[tuple[str, int, int]]:
-    """The words of a text in small letters, with their places."""
-    return [(m[0].lower(), *m.span()) for m in re.finditer(r"\w+(?:['\u2019]\w+)*", text)]
-
-
 def is_held(row: Turn) -> bool:
     """Whether it is kept from training, with its conversation."""
     return zlib.crc32((row.group or f"{row.text} {row.rewrite}").encode()) % HELD_OUT == 0
@@ -82,11 +76,10 @@ def tokens_of(row: Turn, before: Sequence[str], text: str, tokenizer: Tokenizer)
     piece = tokenizer.encode(PASSAGE + joined)
     lacks = [-1] * len(piece.ids)
     if row.leans and row.rewrite:
-        had = {word for word, _, _ in words_of(row.text)}
-        added = {word for word, _, _ in words_of(row.rewrite)} - had
+        added = {word.text for word in words_of(row.rewrite)} - {word.text for word in words_of(row.text)}
         told = np.full(len(joined) + 1, -1)
-        for word, start, end in words_of(joined):
-            told[start:end] = word in added
+        for word, start in words_of(joined):
+            told[start : start + len(word)] = word in added
         for at, (start, end) in enumerate(piece.offsets):
             inside = told[max(0, start - len(PASSAGE)) : end - len(PASSAGE)] if end > len(PASSAGE) else ()
             lacks[at] = int(max(inside, default=-1))
