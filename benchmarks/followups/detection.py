@@ -1,6 +1,6 @@
 """Turns of conversational search that lean on earlier ones, told by the follow-up model.
 
-    COTERIE_DATA=FOLDER python benchmarks/followups/detection.py
+    COTERIE_DATA=FOLDER python benchmarks/followups/detection.py --look TEXT
 
 TREC CAsT 2021 and 2022: a turn leans if its manual rewrite says more than it. Most turns but the first lean, so beside
 them stand questions that begin another topic: first turns of other conversations after turns of this one.
@@ -20,7 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _data import find
-from _record import Bar, Record, arguments, sha256
+from _record import Bar, Record, add_look, arguments, sha256
 from coterie.turns.reader import TurnReader
 
 CLAIM = "Turns that lean on earlier ones are told from those that stand alone."
@@ -49,6 +49,7 @@ def _bare(text: str) -> str:
 def main() -> None:
     """Measure and write the result file."""
     parser = arguments(__doc__, __file__)
+    add_look(parser)
     parser.set_defaults(out=Path(__file__).with_name("detection.json"))
     given = parser.parse_args()
     path = find("reading/chat/cast_2021_2022")[0]
@@ -68,6 +69,7 @@ def main() -> None:
     }
     print(json.dumps(record.figures))
     record.bars = [Bar(what="F1 of turns that lean", measured=f1, limit=0.85)]
+    record.notes.append(given.look)
     record.write(given.out)
 
 

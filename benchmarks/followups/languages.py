@@ -1,7 +1,7 @@
 """Follow-ups and small talk in seven languages, by the turn models of an encoder.
 
     coterie models pull multilingual-e5-small --languages en,de,fr,es,it,nl,pt
-    python benchmarks/followups/languages.py
+    python benchmarks/followups/languages.py --look TEXT
 
 `languages.json` was written for this and chose nothing. Every turn that stands alone is asked after three unrelated
 questions. With `--encoder minilm` the bundled encoder is asked, which knows English only.
@@ -24,7 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from _record import Bar, Record, arguments, sha256
+from _record import Bar, Record, add_look, arguments, sha256
 from coterie.context.sharing import rewrite_query
 from coterie.engines.onnx import OnnxEncoder, open_encoder
 from coterie.turns.follow_ups import words_of
@@ -106,6 +106,7 @@ async def ask_substitutions(half: str) -> dict[str, object]:
 def main() -> None:
     """Measure and write the result file."""
     parser = arguments(__doc__ or "", __file__)
+    add_look(parser)
     parser.set_defaults(out=None)
     parser.add_argument("--encoder", default="multilingual-e5-small")
     parser.add_argument("--substitutions", choices=("dev", "test"), help="which half of the substitutions is asked")
@@ -114,6 +115,7 @@ def main() -> None:
         record = Record(claim=SUBSTITUTED, data={SUBSTITUTIONS.name: sha256(SUBSTITUTIONS)})
         record.figures = asyncio.run(ask_substitutions(given.substitutions))
         print(json.dumps(record.figures, indent=1))
+        record.notes.append(given.look)
         record.write(given.out or Path(__file__).with_name("substitutions_result.json"))
         return
     encoder = open_encoder(given.encoder, Path())
@@ -140,6 +142,7 @@ def main() -> None:
             ("requests taken for small talk", "requests_taken_for_small_talk", 0.01, True),
         )
     ]
+    record.notes.append(given.look)
     record.write(given.out or Path(__file__).with_name("languages_result.json"))
 
 

@@ -1,6 +1,6 @@
 """Follow-up questions: right specialist and right intent or passage, with the session and without it.
 
-    COTERIE_DATA=FOLDER python benchmarks/followups/run.py [--half dev]
+    COTERIE_DATA=FOLDER python benchmarks/followups/run.py --look TEXT [--half dev]
 
 A network of three specialists: the lender's `triage` and `clauses`, and `health`, which gives the best passage of a
 index of MedQuAD answers. A first question comes from public data (BANKING77 messages, MedQuAD questions); the follow-up
@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _data import find
 from _lender import add_network, copy_network, ready
-from _record import Bar, Record, arguments, sha256
+from _record import Bar, Record, add_look, arguments, sha256
 from coterie import Network, open_network
 from coterie.config.file import load_config
 from coterie.engines.onnx import OnnxEncoder
@@ -286,6 +286,7 @@ def figures(cases: Sequence[Case], alone: Sequence[Seen], within: Sequence[Seen]
 async def main() -> None:
     """Ask every case twice and write what came of it."""
     parser = arguments(__doc__ or "", __file__)
+    add_look(parser)
     add_network(parser)
     parser.add_argument("--half", choices=("dev", "test"), default="test", help="which half is asked (default: test)")
     parser.add_argument("--index", type=Path, help="where the index is kept for the next run (default: nowhere)")
@@ -306,6 +307,7 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         copied = copy_network(ready(options.network), Path(temporary) / "network", ("triage", "clauses"))
         await measure(record, cases, medical, copied, options.index or Path(temporary), show=options.show)
+    record.notes.append(options.look)
     record.write(options.out)
 
 

@@ -1,6 +1,6 @@
 """What follow-ups are given back: the words that a person's rewrite adds, of those that were said before.
 
-    COTERIE_DATA=FOLDER python benchmarks/followups/topics.py [--canard]
+    COTERIE_DATA=FOLDER python benchmarks/followups/topics.py --look TEXT [--canard]
 
 Turns of TREC CAsT 2021 and 2022 with manual rewrites, each after the questions before it (`same`), and second turns of
 a conversation that begins after three turns of another one (`switch`). `--canard` takes conversations of CANARD, which
@@ -20,7 +20,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from _data import find
-from _record import Record, arguments, sha256
+from _record import Record, add_look, arguments, sha256
 from coterie.context.sharing import rewrite_query
 from coterie.engines.onnx import OnnxEncoder
 from coterie.turns.follow_ups import words_of
@@ -109,6 +109,7 @@ async def measure(rows: Sequence[Asked]) -> dict[str, dict[str, float]]:
 def main() -> None:
     """Measure and write the result file."""
     parser = arguments(__doc__, __file__)
+    add_look(parser)
     parser.set_defaults(out=Path(__file__).with_name("topics.json"))
     parser.add_argument("--canard", action="store_true", help="what the way was chosen on")
     given = parser.parse_args()
@@ -116,6 +117,7 @@ def main() -> None:
     record = Record(claim=CLAIM, data={path.name: sha256(path)})
     record.figures = asyncio.run(measure(list(turns(conversations(path, canard=given.canard)))))
     print(json.dumps(record.figures))
+    record.notes.append(given.look)
     record.write(given.out)
 
 

@@ -20,7 +20,7 @@ from statements_network import Checker
 from tokenizers import Tokenizer
 from torch.nn import functional
 from train import PASSAGE, QUESTION
-from training import Clock, Pace, Step, auroc, options, packed, rows_of, train
+from training import Clock, Pace, Step, auroc, grouped, options, packed, rows_of, train
 
 SEED = 218
 TOKENS = 1000
@@ -97,16 +97,8 @@ def batches(rows: list[dict], tokenizer: Tokenizer, rng: random.Random) -> Itera
             if pair.turned and rng.random() < 0.5:
                 pair = pair._replace(claim=pair.turned[0], source=pair.turned[1])
             pool.append(pair)
-        groups: list[list[Pair]] = [[]]
-        size = 0
-        for pair in sorted(pool, key=lambda pair: (len(pair.claim) // 8, len(pair.source))):
-            if groups[-1] and size + pair.size > TOKENS:
-                groups.append([])
-                size = 0
-            groups[-1].append(pair)
-            size += pair.size
-        rng.shuffle(groups)
-        yield from groups
+        pool.sort(key=lambda pair: (len(pair.claim) // 8, len(pair.source)))
+        yield from grouped(pool, lambda pair: pair.size, TOKENS, rng)
 
 
 def scores(model: Checker, pairs: list[Pair], *, trained: bool = True) -> tuple[torch.Tensor, torch.Tensor]:

@@ -20,7 +20,7 @@ from network import SHIFT, trunk_of
 from reader_network import Reader, Said, begin
 from tokenizers import Encoding, Tokenizer
 from torch.nn import functional
-from training import Clock, Pace, Step, auroc, options, packed, rows_of, train
+from training import Clock, Pace, Step, auroc, grouped, options, packed, rows_of, train
 
 SEED = 20
 TOKENS = 1100
@@ -125,19 +125,9 @@ def batches(parts: list[Part], tokens: int, rng: random.Random) -> Iterator[list
     while True:
         order = rng.sample(range(len(parts)), len(parts))
         for start in range(0, len(order), 1200):
-            near = sorted(
-                order[start : start + 1200], key=lambda i: len(parts[i].ids) + max(len(q) for q, _ in parts[i].asked)
-            )
-            groups: list[list[Part]] = [[]]
-            size = 0
-            for i in near:
-                if groups[-1] and size + parts[i].size > tokens:
-                    groups.append([])
-                    size = 0
-                groups[-1].append(parts[i])
-                size += parts[i].size
-            rng.shuffle(groups)
-            yield from groups
+            near = [parts[i] for i in order[start : start + 1200]]
+            near.sort(key=lambda part: len(part.ids) + max(len(q) for q, _ in part.asked))
+            yield from grouped(near, lambda part: part.size, tokens, rng)
 
 
 def measure(model: Reader, rows: list[dict], tokenizer: Tokenizer) -> dict[str, float]:

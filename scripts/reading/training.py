@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from network import APART, LAYERS, Trunk
 from torch import nn
 
+Row = TypeVar("Row")
 EVERY, TOLD = 10, 25
 """Minutes between the weights that are written on the way; steps between lines of the log."""
 ROUNDED_FROM, ROUND_EVERY = 0.6, 6
@@ -62,6 +64,20 @@ def packed(rows: list[list[int]], fill: int) -> torch.Tensor:
     """Lists of unequal length as one tensor."""
     n = max(map(len, rows))
     return torch.tensor([[*r, *[fill] * (n - len(r))] for r in rows])
+
+
+def grouped(rows: Iterable[Row], size_of: Callable[[Row], int], tokens: int, rng: random.Random) -> list[list[Row]]:
+    """Rows, in their order, in groups of so many tokens at most or of one row; the groups in any order."""
+    groups: list[list[Row]] = [[]]
+    size = 0
+    for row in rows:
+        if groups[-1] and size + size_of(row) > tokens:
+            groups.append([])
+            size = 0
+        groups[-1].append(row)
+        size += size_of(row)
+    rng.shuffle(groups)
+    return groups
 
 
 def auroc(score: Sequence[float], y: Sequence[int]) -> float:

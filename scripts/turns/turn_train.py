@@ -27,7 +27,7 @@ from corpus import LANGUAGES, Turn, turns
 from network import SHIFT, trunk_of
 from tokenizers import Tokenizer
 from torch.nn import functional
-from training import Clock, Pace, Step, auroc, packed, train
+from training import Clock, Pace, Step, auroc, grouped, packed, train
 from turn_network import Turns
 
 from coterie.turns.follow_ups import BEFORE, words_of
@@ -120,16 +120,8 @@ def batches(rows: Sequence[Turn], tokenizer: Tokenizer, rng: random.Random) -> I
                 left[name] = rng.sample(by[name], len(by[name]))
             row = left[name].pop()
             pool.append(drawn(row, of_language[row.language], rng, tokenizer))
-        groups: list[list[Row]] = [[]]
-        size = 0
-        for row in sorted(pool, key=lambda row: (len(row.turn) // 6, len(row.before))):
-            if groups[-1] and size + row.size > TOKENS:
-                groups.append([])
-                size = 0
-            groups[-1].append(row)
-            size += row.size
-        rng.shuffle(groups)
-        yield from groups
+        pool.sort(key=lambda row: (len(row.turn) // 6, len(row.before)))
+        yield from grouped(pool, lambda row: row.size, TOKENS, rng)
 
 
 def scores(model: Turns, rows: Sequence[Row], *, trained: bool = True) -> tuple[torch.Tensor, torch.Tensor]:

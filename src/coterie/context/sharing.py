@@ -25,7 +25,7 @@ import numpy as np
 
 from coterie.protocols import TurnModel
 from coterie.runtime.codec import replace
-from coterie.runtime.cpu import CpuSpan
+from coterie.runtime.cpu import timed
 from coterie.text.folding import estimate_tokens
 from coterie.text.language import base
 from coterie.text.segmentation import marks
@@ -510,13 +510,7 @@ async def rewrite_query(
 
 async def _aside(work: Callable[[], T], spent: Callable[[Usage], None]) -> T:
     """Run work in a thread, and report its usage."""
-
-    def timed() -> tuple[T, Usage]:
-        with CpuSpan() as took:
-            result = work()
-        return result, took.usage
-
-    result, usage = await asyncio.to_thread(timed)
+    result, usage = await asyncio.to_thread(timed, work)
     spent(usage)
     return result
 

@@ -219,8 +219,9 @@ def _leave_out(site: Path, imported: Sequence[Path]) -> None:
             _strip(library)
     for module in _WEIGHTED:
         if not any(path.match(f"coterie/{module}.py") for path in imported):
-            for weights in (*(site / "coterie" / module).glob("*.onnx"), site / "coterie" / module / "tokenizer.json"):
-                weights.unlink(missing_ok=True)
+            for pattern in ("*.onnx", "tokenizer.json"):
+                for file in (site / "coterie" / module).glob(pattern):
+                    file.unlink()
 
 
 def _shared_libraries(binaries: Iterable[Path]) -> dict[str, Path]:

@@ -15,10 +15,10 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 from safetensors.numpy import load as load_arrays
@@ -26,9 +26,6 @@ from safetensors.numpy import load as load_arrays
 from coterie.engines.onnx import ENCODER_FILES, PROVENANCE_FILE, OnnxModel, open_graph
 from coterie.errors import ArtefactRefused
 from coterie.runtime.codec import parse_json
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
 
 USUAL, STEEP = 0.5, 2.5
 """Typical cosine of a token and the nearest one of another text, which is subtracted; and the scale factor after it."""
@@ -519,42 +516,57 @@ def refused(what: str, where: str, name: str, problem: str) -> ArtefactRefused:
     )
 
 
-def open_upper(
-    files: Mapping[str, bytes], lower: LowerLayers, head: Callable[[Mapping[str, Floats]], Head], what: str, where: str
-) -> tuple[Head, InferenceSession]:
-    """Return the heads and the graph of a model of upper layers, checked.
+class UpperModel(Generic[Head]):
+    """Upper layers and heads, loaded and checked. Its calls block; it is safe to call from several threads.
 
     Args:
         files: Content of `UPPER_FILES` by name.
-        lower: The lower layers that the provenance names.
-        head: Makes the heads of their arrays.
-        what: Name of the model, for errors.
-        where: Origin of the files, for errors.
+        lower: The lower layers, of the reading model that the provenance names.
+        location: The origin of the files, for errors.
 
     Raises:
         ArtefactRefused: a file is missing, does not match the provenance, or was made for other lower layers.
     """
-    try:
-        about = parse_json(files[PROVENANCE_FILE])
-        named, below = about["sha256"], about["lower_sha256"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise refused(what, where, PROVENANCE_FILE, f"it cannot be read ({error})") from error
-    for name in (UPPER_FILE, HEADS_FILE):
-        checksum = hashlib.sha256(files.get(name, b"")).hexdigest()
-        if named.get(name) != checksum:
-            raise refused(what, where, name, f"its checksum is {checksum}, {PROVENANCE_FILE} says {named.get(name)}")
-    if below != lower.sha256:
-        raise refused(what, where, PROVENANCE_FILE, f"it is for lower layers {below}, these are {lower.sha256}")
-    try:
-        return head(float_arrays(files[HEADS_FILE])), open_graph(files[UPPER_FILE])
-    except Exception as error:
-        raise refused(what, where, HEADS_FILE, f"{type(error).__name__}: {error}") from error
+
+    name: ClassVar[str]
+    """Name of the model in errors."""
+    heads: ClassVar[type[Any]]
+    """Class of its heads, which are made of their arrays."""
+
+    def __init__(self, files: Mapping[str, bytes], lower: LowerLayers, *, location: str = "these files") -> None:
+        try:
+            about = parse_json(files[PROVENANCE_FILE])
+            named, below = about["sha256"], about["lower_sha256"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise refused(self.name, location, PROVENANCE_FILE, f"it cannot be read ({error})") from error
+        for name in (UPPER_FILE, HEADS_FILE):
+            checksum = hashlib.sha256(files.get(name, b"")).hexdigest()
+            if named.get(name) != checksum:
+                problem = f"its checksum is {checksum}, {PROVENANCE_FILE} says {named.get(name)}"
+                raise refused(self.name, location, name, problem)
+        if below != lower.sha256:
+            problem = f"it is for lower layers {below}, these are {lower.sha256}"
+            raise refused(self.name, location, PROVENANCE_FILE, problem)
+        try:
+            self._head: Head = self.heads(float_arrays(files[HEADS_FILE]))
+            self._upper = open_graph(files[UPPER_FILE])
+        except Exception as error:
+            raise refused(self.name, location, HEADS_FILE, f"{type(error).__name__}: {error}") from error
+        self._lower = lower
+        self.sha256 = hashlib.sha256(files[PROVENANCE_FILE]).hexdigest()
+
+    @classmethod
+    def load(cls, folder: Path, lower: LowerLayers) -> Self:
+        """Load the model of a folder. Raises `ArtefactRefused`."""
+        return cls(read_files(folder, UPPER_FILES, cls.name), lower, location=str(folder))
+
+    def _above(self, joined: Floats) -> Floats:  # (N, D) -> (N, D)
+        """Return the states of the upper layers for those of the lower ones."""
+        return np.asarray(self._upper.run(["states"], {"joined": joined[None].astype(np.float32)})[0][0])
 
 
 # --- The statement model: does a source support a statement, refute it, or neither? It knows some twenty languages.
 
-_STATEMENT_MODEL = "Statement model"
-"""Name of the model in errors."""
 BUNDLED_CHECKER = Path(__file__).parent / "checker"
 _MOST_STATEMENT, _SHOWN, _MOST_SENTENCES = 80, 150, 4
 """Most tokens of a statement; most tokens and sentences of a source that are read with it, the nearest ones."""
@@ -581,28 +593,48 @@ class StatementVerdict(NamedTuple):
         return float(np.log(max(self.supported, 1e-6)) - np.log(max(self.refuted + self.unknown, 1e-6)))
 
 
-class StatementModel:
-    """Upper layers and head, loaded and checked. Its calls block; it is safe to call from several threads.
+class StatementHead:
+    """The input of the upper layers, and the head on their states and on the features of the comparison.
 
     Args:
-        files: Content of `UPPER_FILES` by name.
-        lower: The lower layers, of the reading model that the provenance names.
-        location: The origin of the files, for errors.
+        arrays: Weights by the names of `scripts/reading/statements_network.py`.
 
     Raises:
-        ArtefactRefused: a file is missing, does not match the provenance, or was made for other lower layers.
+        KeyError: one is missing.
+        ValueError: one is not finite.
     """
 
-    def __init__(self, files: Mapping[str, bytes], lower: LowerLayers, *, location: str = "these files") -> None:
-        self._head, self._upper = open_upper(files, lower, StatementHead, _STATEMENT_MODEL, location)
-        self._lower = lower
-        self._sentence = lru_cache(_KEPT_SENTENCES)(lambda text: lower.passage([text])[0])
-        self.sha256 = hashlib.sha256(files[PROVENANCE_FILE]).hexdigest()
+    def __init__(self, arrays: Mapping[str, Floats]) -> None:
+        check_finite(arrays)
+        self._side, self._told = arrays["side"], arrays["told.weight"]
+        self.compare = Comparer(arrays).compare
+        self._verdict = [line(arrays, f"verdict.{at}") for at in (0, 2)]
 
-    @classmethod
-    def load(cls, folder: Path, lower: LowerLayers) -> StatementModel:
-        """Load the model of a folder. Raises `ArtefactRefused`."""
-        return cls(read_files(folder, UPPER_FILES, _STATEMENT_MODEL), lower, location=str(folder))
+    def join(self, statement: ReadText, source: ReadText, compared: TokenComparison) -> Floats:  # (Q + N, D)
+        """Concatenate both texts, each token with the features of the comparison."""
+        return np.concatenate(
+            [
+                text.states + self._side[side] + compared.tokens[side] @ self._told.T
+                for side, text in enumerate((statement, source))
+            ]
+        )
+
+    def scores(self, statement: Floats, source: Floats, compared: TokenComparison) -> Floats:  # (Q, D), (N, D) -> (3,)
+        """Return the scores of supported, refuted and unknown."""
+        states = [statement[0], source[0], statement.mean(axis=0), statement.max(axis=0), source.max(axis=0)]
+        whole = [*states, compared.gap(statement, source), *compared.pooled()]
+        inner, outer = self._verdict
+        return np.asarray(of(gelu(of(np.concatenate(whole), inner)), outer), dtype=np.float64)
+
+
+class StatementModel(UpperModel[StatementHead]):
+    """Says whether a source supports a statement."""
+
+    name, heads = "Statement model", StatementHead
+
+    def __init__(self, files: Mapping[str, bytes], lower: LowerLayers, *, location: str = "these files") -> None:
+        super().__init__(files, lower, location=location)
+        self._sentence = lru_cache(_KEPT_SENTENCES)(lambda text: lower.passage([text])[0])
 
     def judge(self, statement: str, sentences: Sequence[str]) -> StatementVerdict:
         """Judge a statement by a source of these sentences, in order. Without a sentence the result is unknown."""
@@ -614,8 +646,7 @@ class StatementModel:
         if not (source.ids > 0).any():  # no sentence, or none with a word
             return StatementVerdict(0.0, 0.0, 1.0)
         compared = self._head.compare(statement_text, source)
-        joined = self._head.join(statement_text, source, compared)[None].astype(np.float32)
-        states = np.asarray(self._upper.run(["states"], {"joined": joined})[0])[0]
+        states = self._above(self._head.join(statement_text, source, compared))
         scores = self._head.scores(states[: len(statement_text.ids)], states[len(statement_text.ids) :], compared)
         odds = np.exp(scores - scores.max())
         supported, refuted, unknown = (odds / odds.sum()).tolist()
@@ -659,37 +690,3 @@ def checker_sha256() -> str:
 def bundled_checker() -> StatementModel:
     """Return the statement model that ships with the package, loaded once. Raises `ArtefactRefused`."""
     return StatementModel.load(BUNDLED_CHECKER, bundled_reader().lower)
-
-
-class StatementHead:
-    """The input of the upper layers, and the head on their states and on the features of the comparison.
-
-    Args:
-        arrays: Weights by the names of `scripts/reading/statements_network.py`.
-
-    Raises:
-        KeyError: one is missing.
-        ValueError: one is not finite.
-    """
-
-    def __init__(self, arrays: Mapping[str, Floats]) -> None:
-        check_finite(arrays)
-        self._side, self._told = arrays["side"], arrays["told.weight"]
-        self.compare = Comparer(arrays).compare
-        self._verdict = [line(arrays, f"verdict.{at}") for at in (0, 2)]
-
-    def join(self, statement: ReadText, source: ReadText, compared: TokenComparison) -> Floats:  # (Q + N, D)
-        """Concatenate both texts, each token with the features of the comparison."""
-        return np.concatenate(
-            [
-                text.states + self._side[side] + compared.tokens[side] @ self._told.T
-                for side, text in enumerate((statement, source))
-            ]
-        )
-
-    def scores(self, statement: Floats, source: Floats, compared: TokenComparison) -> Floats:  # (Q, D), (N, D) -> (3,)
-        """Return the scores of supported, refuted and unknown."""
-        states = [statement[0], source[0], statement.mean(axis=0), statement.max(axis=0), source.max(axis=0)]
-        whole = [*states, compared.gap(statement, source), *compared.pooled()]
-        inner, outer = self._verdict
-        return np.asarray(of(gelu(of(np.concatenate(whole), inner)), outer), dtype=np.float64)

@@ -47,7 +47,7 @@ from coterie.knowledge.indexes import (
     search_keywords,
 )
 from coterie.protocols import Engine
-from coterie.runtime.cpu import CpuSpan
+from coterie.runtime.cpu import timed
 from coterie.types import SYSTEM, CallContext, Label, Passage, Prompt
 
 # --- Ranking the chunks of one document one by one: BM25 with this document's own statistics (Robertson & Zaragoza).
@@ -236,12 +236,8 @@ class LocalIndex:
             self._pool.shutdown()
 
     async def _in_thread(self, work: Callable[[], T], call: CallContext = SYSTEM) -> T:
-        def timed() -> tuple[T, CpuSpan]:
-            with CpuSpan() as took:
-                return work(), took
-
-        result, took = await asyncio.get_running_loop().run_in_executor(self._pool, timed)
-        call.charge("index", took.usage)
+        result, usage = await asyncio.get_running_loop().run_in_executor(self._pool, timed, work)
+        call.charge("index", usage)
         return result
 
     async def _reading(self, work: Callable[[], T], call: CallContext) -> T:

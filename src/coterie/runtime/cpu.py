@@ -16,10 +16,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from coterie.types import Usage
 
+T = TypeVar("T")
 _TASKS = Path("/proc/self/task")
 _LONGEST_NAME = 15
 """Bytes of a thread's name that Linux keeps."""
@@ -134,6 +135,13 @@ class CpuSpan:
             CPU.end(threading.get_native_id(), took)
         else:
             self._outer._inside += took  # noqa: SLF001 - one of its own
+
+
+def timed(work: Callable[..., T], *arguments: object) -> tuple[T, Usage]:
+    """Run work of one thread, and return its result and its usage."""
+    with CpuSpan() as took:
+        result = work(*arguments)
+    return result, took.usage
 
 
 _innermost = threading.local()

@@ -19,21 +19,18 @@ from coterie.engines.reading import (
     UPPER_FILES,
     Floats,
     LowerLayers,
+    UpperModel,
     bundled_lower,
     check_finite,
     gelu,
     has_lower,
     line,
     of,
-    open_upper,
-    read_files,
 )
 from coterie.errors import ArtefactRefused
 from coterie.runtime.codec import parse_json
 
 BUNDLED_FOLLOW_UPS = Path(__file__).parent / "model"
-_MODEL = "Follow-up model"
-"""Name of the model in errors."""
 BEFORE = 3
 """Most questions before a turn that are read with it."""
 _MOST_TURN, _MOST_BEFORE = 60, 160
@@ -68,49 +65,6 @@ class TurnReading(NamedTuple):
     """Log-odds that the turn lacks each of these words."""
 
 
-class FollowUpModel:
-    """Upper layers and heads, loaded and checked. Its calls block; it is safe to call from several threads.
-
-    Args:
-        files: Content of `UPPER_FILES` by name.
-        lower: The lower layers, of the reading model that the provenance names.
-        location: The origin of the files, for errors.
-
-    Raises:
-        ArtefactRefused: a file is missing, does not match the provenance, or was made for other lower layers.
-    """
-
-    def __init__(self, files: Mapping[str, bytes], lower: LowerLayers, *, location: str = "these files") -> None:
-        self._heads, self._upper = open_upper(files, lower, FollowUpHeads, _MODEL, location)
-        self._lower = lower
-        self._read = lru_cache(_KEPT)(self._new)
-
-    @classmethod
-    def load(cls, folder: Path, lower: LowerLayers) -> FollowUpModel:
-        """Load the model of a folder. Raises `ArtefactRefused`."""
-        return cls(read_files(folder, UPPER_FILES, _MODEL), lower, location=str(folder))
-
-    def read(self, text: str, before: Sequence[str]) -> TurnReading:
-        """Read a turn with the questions before it, oldest first; of more than `BEFORE` the newest."""
-        return self._read(text, tuple(before[-BEFORE:]))
-
-    def _new(self, text: str, before: tuple[str, ...]) -> TurnReading:
-        joined = "\n".join(reversed(before))
-        if not words_of(text) or not words_of(joined):
-            return TurnReading(0.0, (), ())
-        turn = self._lower.question(text, _MOST_TURN)
-        earlier, places = self._lower.located(joined, _MOST_BEFORE)
-        states = np.asarray(self._upper.run(["states"], {"joined": self._heads.join(turn.states, earlier.states)})[0])
-        leans, tokens = self._heads.read(states[0, : len(turn.ids)], states[0, len(turn.ids) :])
-        words, lacks = [], []
-        for word in words_of(joined):
-            inside = (places[:, 0] < word.start + len(word.text)) & (places[:, 1] > word.start)
-            if inside.any():  # it was not cut off
-                words.append(word.text)
-                lacks.append(float(tokens[inside].mean()))
-        return TurnReading(float(1 / (1 + np.exp(-np.clip(leans, -30, 30)))), tuple(words), tuple(lacks))
-
-
 class FollowUpHeads:
     """The input of the upper layers, and the heads on their states.
 
@@ -127,9 +81,9 @@ class FollowUpHeads:
         self._side = arrays["side"]
         self._of = {name: [line(arrays, f"{name}.{at}") for at in (0, 2)] for name in ("leans", "lacks")}
 
-    def join(self, turn: Floats, before: Floats) -> Floats:  # (T, D), (N, D) -> (1, T + N, D)
+    def join(self, turn: Floats, before: Floats) -> Floats:  # (T, D), (N, D) -> (T + N, D)
         """Concatenate both texts, each marked as what it is."""
-        return np.concatenate([turn + self._side[0], before + self._side[1]])[None].astype(np.float32)
+        return np.concatenate([turn + self._side[0], before + self._side[1]])
 
     def read(self, turn: Floats, before: Floats) -> tuple[float, Floats]:  # (T, D), (N, D) -> log-odds, (N,)
         """Return the log-odds that the turn depends on what is before it, and that it lacks each token of that."""
@@ -140,6 +94,37 @@ class FollowUpHeads:
     def _say(self, name: str, x: Floats) -> Floats:  # (N, F) -> (N,)
         inner, outer = self._of[name]
         return np.asarray(of(gelu(of(x, inner)), outer), dtype=np.float64)[:, 0]
+
+
+class FollowUpModel(UpperModel[FollowUpHeads]):
+    """Says whether a turn depends on the questions before it, and which of their words it lacks."""
+
+    name, heads = "Follow-up model", FollowUpHeads
+
+    def __init__(self, files: Mapping[str, bytes], lower: LowerLayers, *, location: str = "these files") -> None:
+        super().__init__(files, lower, location=location)
+        self._read = lru_cache(_KEPT)(self._new)
+
+    def read(self, text: str, before: Sequence[str]) -> TurnReading:
+        """Read a turn with the questions before it, oldest first; of more than `BEFORE` the newest."""
+        return self._read(text, tuple(before[-BEFORE:]))
+
+    def _new(self, text: str, before: tuple[str, ...]) -> TurnReading:
+        joined = "\n".join(reversed(before))
+        earlier_words = words_of(joined)
+        if not earlier_words or not words_of(text):
+            return TurnReading(0.0, (), ())
+        turn = self._lower.question(text, _MOST_TURN)
+        earlier, places = self._lower.located(joined, _MOST_BEFORE)
+        states = self._above(self._head.join(turn.states, earlier.states))
+        leans, tokens = self._head.read(states[: len(turn.ids)], states[len(turn.ids) :])
+        words, lacks = [], []
+        for word in earlier_words:
+            inside = (places[:, 0] < word.start + len(word.text)) & (places[:, 1] > word.start)
+            if inside.any():  # it was not cut off
+                words.append(word.text)
+                lacks.append(float(tokens[inside].mean()))
+        return TurnReading(float(1 / (1 + np.exp(-np.clip(leans, -30, 30)))), tuple(words), tuple(lacks))
 
 
 class FollowUpFacts(NamedTuple):
@@ -163,7 +148,7 @@ def follow_up_facts() -> FollowUpFacts:
         about = parse_json(path.read_bytes())
         return FollowUpFacts(frozenset(about["languages"]), float(about["least_leaning"]))
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ArtefactRefused(f"{_MODEL} file {path.name!r} cannot be read: {error}.") from error
+        raise ArtefactRefused(f"{FollowUpModel.name} file {path.name!r} cannot be read: {error}.") from error
 
 
 @cache

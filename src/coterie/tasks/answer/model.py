@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, zip_longest
@@ -26,7 +26,7 @@ from coterie.knowledge.parsed import newest
 from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.concurrency import aside
-from coterie.runtime.cpu import CpuSpan
+from coterie.runtime.cpu import timed
 from coterie.specialists.parts import Acceptance, abstention, model_of
 from coterie.tasks.answer.cells import asks_for_another, named, other_number, own_rows
 from coterie.tasks.answer.choosing import Choosing, SentenceChooser
@@ -117,13 +117,6 @@ class _Third(NamedTuple):
     """The thresholds to use; None where the model's pick was not used."""
 
 
-def _timed(work: Callable[..., T], *arguments: object) -> tuple[T, Usage]:
-    """Run some work, and return its result and its usage."""
-    with CpuSpan() as took:
-        result = work(*arguments)
-    return result, took.usage
-
-
 @dataclass(frozen=True, kw_only=True)
 class AnswerSpecialist:
     """Reads the passages of its view; a writer, if there is one, words the answer from them."""
@@ -183,9 +176,9 @@ class AnswerSpecialist:
         size = len(task.text) + sum(len(passage.text) for passage in passages)
         turn = task.asked[:_READ] if task.rewritten else ""
         cut = partial(survey, task.text[:_READ], passages, task.language, turn=turn)
-        whole, surveying = await aside(size, partial(_timed, cut))
+        whole, surveying = await aside(size, partial(timed, cut))
         question, seen, vectors, steps = await self._look(whole, task, label, call)
-        reading, judging = await aside(size, partial(_timed, self.reader.read, seen, question, vectors))
+        reading, judging = await aside(size, partial(timed, self.reader.read, seen, question, vectors))
         usage = surveying + judging
         steps = (*steps, Step(producer=self.card.name, engine=_ENGINE, usage=usage))
         if reading is None:
@@ -238,7 +231,7 @@ class AnswerSpecialist:
 
         if self.rereading is None or self.model is None:
             return await aside(_LONG, partial(unopposed, reading, seen, first)), Usage()
-        return await aside(_LONG, partial(_timed, self.rereading.look, seen, reading, self.model, first))
+        return await aside(_LONG, partial(timed, self.rereading.look, seen, reading, self.model, first))
 
     async def _third(
         self,

@@ -15,6 +15,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -27,7 +28,7 @@ from coterie.learning.scope import ScopeScore
 from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.concurrency import aside
-from coterie.runtime.cpu import CpuSpan
+from coterie.runtime.cpu import timed
 from coterie.specialists.parts import ADAPTER_FILE, Acceptance, abstention, load_own_tagger
 from coterie.tasks.extract.extractor import (
     DocumentSurvey,
@@ -335,14 +336,9 @@ class _Clock:
 
     async def run(self, work: Callable[..., T], *arguments: object, size: int) -> T:
         """Return the result of the work on `size` characters: in a thread if they are many."""
-
-        def timed() -> T:
-            with CpuSpan() as took:
-                result = work(*arguments)
-            self.usage += took.usage
-            return result
-
-        return await aside(size, timed)
+        result, usage = await aside(size, partial(timed, work, *arguments))
+        self.usage += usage
+        return result
 
 
 def load_extract(

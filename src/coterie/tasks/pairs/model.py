@@ -19,7 +19,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -30,7 +30,7 @@ from coterie.learning.calibration import softmax
 from coterie.protocols import Engine
 from coterie.runtime.codec import from_json, to_json
 from coterie.runtime.concurrency import aside
-from coterie.runtime.cpu import CpuSpan
+from coterie.runtime.cpu import timed
 from coterie.specialists.parts import Acceptance, abstention
 from coterie.text.folding import find_marks
 from coterie.text.language import language_of
@@ -480,13 +480,8 @@ class PairSpecialist:
 
     async def _timed(self, task: Task, work: Callable[[], T]) -> tuple[T, Step]:
         """Run some work on a task's text, and return its result and its usage."""
-
-        def timed() -> tuple[T, Step]:
-            with CpuSpan() as took:
-                result = work()
-            return result, Step(producer=self.card.name, engine="linear", usage=took.usage)
-
-        return await aside(len(task.text), timed)
+        result, usage = await aside(len(task.text), partial(timed, work))
+        return result, Step(producer=self.card.name, engine="linear", usage=usage)
 
     # --- the finding -----------------------------------------------------------------------------
 
