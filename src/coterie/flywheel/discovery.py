@@ -39,11 +39,13 @@ RUN = 4
 """Number of words of a run."""
 _HEAD, _TAIL = 500, 250
 """Words of eight characters that are read at the beginning and the end of a message, around an input."""
-_WORD = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
+_PLACEHOLDER = r"<[A-Z_]+_\d+>"
+"""What stands in stored texts for personal data. It is one word: calls that only share its kind share no text."""
+_WORD = re.compile(rf"{_PLACEHOLDER}|[^\W\d_]+|\d+|[^\w\s]|_")
 _HELD = 0.5
 """Least share of a template's runs in a prompt of it, since a phrase of users may contain its piece, too."""
-_STANDING_IN = frozenset("<_>")
-"""Characters of placeholders for personal data; runs with them do not occur in a new prompt."""
+_STANDING_IN = re.compile(rf"[<_>]|{_PLACEHOLDER}")
+"""Words that stand for personal data, or parts of such words in older templates: no new prompt has them."""
 _DIGITS = re.compile(r"\d+")
 
 Prompt = Sequence[tuple[str, str]]
@@ -136,9 +138,8 @@ class Template:
     def __post_init__(self) -> None:
         known_runs = frozenset(map(tuple, self.runs))
         object.__setattr__(self, "_known", known_runs)
-        object.__setattr__(
-            self, "_telling", frozenset(run for run in known_runs if _STANDING_IN.isdisjoint(run)) or known_runs
-        )
+        telling = frozenset(run for run in known_runs if not any(map(_STANDING_IN.fullmatch, run)))
+        object.__setattr__(self, "_telling", telling or known_runs)
 
     def held_by(self, runs: AbstractSet[tuple[str, ...]]) -> int:
         """Return how many of the template's runs a prompt holds; 0 if they are too few for one of its calls."""
@@ -177,7 +178,7 @@ class Recogniser:
 
 Shape = Literal["labels", "lists", "json", "number", "text"]
 
-_BREAKS = re.compile(r"<[A-Z_]+_\d+>|\d+")
+_BREAKS = re.compile(rf"{_PLACEHOLDER}|\d+")
 """Varying parts of a template: numbers, and placeholders of personal data."""
 _TOKEN = r"(?u)\w+"  # noqa: S105 - a pattern
 _LEARNT = 8_000
@@ -548,8 +549,12 @@ def _split(
             own = {feature for feature in constant - above if counts[feature] <= 1.25 * n}
             enough = _size(own, weights) >= _FEWEST_SHINGLES
             tried |= own if enough else {feature}
-            if enough:
-                group = inside
+            if not enough:
+                continue
+            # A phrase of one template may stand in a few calls of others, which hold little else of it.
+            of_it = [i for i in inside if _size(own & held[i], weights) >= _HELD * _size(own, weights)]
+            if len(of_it) >= support:
+                group = of_it
                 parts += _refined(group, constant, held, support, weights)
                 break
         if not group:

@@ -117,6 +117,8 @@ class Relayed:
     """Context that is entered while a remote model is awaited."""
     schema: Mapping[str, Any] | None = None
     """Schema that constrains a model in this process, as `structured.schema.decodable` returns it."""
+    on_settled: Callable[[Trace], None] = lambda _: None
+    """Called with the trace once the request is settled, also if it failed or its caller left."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -405,6 +407,10 @@ async def _settle(network: RelayingNetwork, course: _Course) -> Trace:
         all(crossing.outcome == NOT_SENT for crossing in outgoing) if outgoing else bool(verdicts)
     )
     steps = () if unasked else steps
+    usage = replace(total_usage(step.usage for step in steps), milliseconds=(perf_counter() - course.start) * 1000)
+    counterfactual = network.meter.counterfactual(question, reply, steps, named=name)
+    if outgoing and not findings and usage.cost is not None:
+        counterfactual = usage.cost  # it was this model's own turn: an outage, too, saves nothing
     trace = Trace(
         id=course.trace_id,
         time=course.admitted,
@@ -419,8 +425,8 @@ async def _settle(network: RelayingNetwork, course: _Course) -> Trace:
         egress=outgoing,
         stages=(),
         steps=steps,
-        usage=replace(total_usage(step.usage for step in steps), milliseconds=(perf_counter() - course.start) * 1000),
-        counterfactual_cost=network.meter.counterfactual(question, reply, steps, named=name),
+        usage=usage,
+        counterfactual_cost=counterfactual,
     )
     course.cost = trace.usage.cost
     settlement = Settlement(trace=trace, texts=(text,))
@@ -429,6 +435,7 @@ async def _settle(network: RelayingNetwork, course: _Course) -> Trace:
     else:
         entry = audit_request(trace, request, answer, cards={}, digest=network.audit.digest)
         await network.store.record(settlement, entry, network.audit)
+    relayed.on_settled(trace)
     return trace
 
 

@@ -275,3 +275,43 @@ def test_a_field_of_few_values_that_answers_depend_on_is_a_part_of_the_input():
     channel_words = [lines[json.loads(call.answer)["channel"]].partition("was ")[2] for call in calls]
     assert all(words in discovery.input_of(at) for at, words in enumerate(channel_words))
     assert not any("ticket" in discovery.input_of(at) or "object" in discovery.input_of(at) for at in range(400))
+
+
+def _mail(rng, job):
+    """A prompt of one of three jobs; sometimes the input has a placeholder for a person or an e-mail address."""
+    said = noise(rng).split()
+    if rng.random() < 0.15:
+        said.insert(2, rng.choice(["<PERSON_1>", "<EMAIL_ADDRESS_1>"]))
+    heading = {
+        "covers": "Name every cover that this letter is about, as a list. <PERSON_1> means none of them.",
+        "fraud": "Say yes or no: does the writer of these lines try to deceive the company?",
+        "free": "",
+    }
+    return f"{heading[job]} {' '.join(said)}".strip()
+
+
+def test_placeholders_of_personal_data_are_no_template():
+    """Calls of several jobs that have a name in them are no job, though one job's own prompt has a name, too."""
+    rng = random.Random(3)
+    jobs = [rng.choice(["covers", "covers", "fraud", "free"]) for _ in range(1200)]
+    said = {"covers": ["car", "house", "both of them"], "fraud": ["yes", "no"]}
+    answers = [rng.choice(said[job]) if job in said else noise(rng) for job in jobs]
+    calls = [
+        RecordedCall(prompt=(("user", _mail(rng, job)),), answer=answer)
+        for job, answer in zip(jobs, answers, strict=True)
+    ]
+    found = [{jobs[i] for i in job.calls} for job in discover(calls).jobs]
+    assert found == [{"covers"}, {"fraud"}]
+
+
+def test_a_phrase_of_a_template_in_other_calls_makes_them_none_of_it():
+    """Two of a job's words in a row with two more, which some people write, too: their calls keep their own job."""
+    rng = random.Random(4)
+    phrase = "the policy number is"
+    covers = [f"Name the cover that this letter is about. Hint: {phrase} no cover. {noise(rng)}" for _ in range(800)]
+    fraud = [f"Does the writer try to deceive us? Say yes or no. {noise(rng)}" for _ in range(200)]
+    fraud[:30] = [f"{prompt} {phrase} {noise(rng)}" for prompt in fraud[:30]]
+    prompts = [(prompt, rng.choice(["car", "house"])) for prompt in covers]
+    prompts += [(prompt, rng.choice(["yes", "no"])) for prompt in fraud]
+    discovery = discover([RecordedCall(prompt=(("user", prompt),), answer=answer) for prompt, answer in prompts])
+    assert [len(job.calls) for job in discovery.jobs] == [800, 200]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from decimal import Decimal
 
 import httpx
 import pytest
@@ -80,6 +81,30 @@ async def test_bytes_pass_untouched(client, relayed, upstream, answer, kind):
     (step,) = settled.trace.steps
     assert (step.engine, step.usage.tokens_in, step.usage.tokens_out) == ("large", 7, 3)
     assert [event.kind for event in relayed.audit.events] == ["request"]
+
+
+@pytest.mark.parametrize(("answer", "kind", "streamed"), [(WHOLE, "", 0), (STREAM, "text/event-stream", 1)])
+async def test_what_is_relayed_is_counted(client, relayed, upstream, *, answer, kind, streamed):
+    """Like every answer: tokens, money, how it ended, and the time to the first piece of a stream."""
+    upstream.answer, upstream.kind = answer, kind or "application/json"
+    body = {"model": "big-1", "messages": [{"role": "user", "content": "a"}], "stream": bool(streamed)}
+    asking = client()
+    await asking.post("/v1/chat/completions", json=body)
+    counted = (await asking.get("/metrics")).text.splitlines()
+    assert {
+        'coterie_answers_total{status="escalated"} 1.0',
+        'coterie_tokens_total{direction="in"} 7.0',
+        "coterie_cost_total 0.01",
+        f"coterie_first_text_seconds_count {streamed}.0",
+    } <= set(counted)
+
+
+async def test_an_outage_saves_nothing(client, relayed, upstream):
+    """A server that fails costs what it costs, and the same model alone would have cost no more."""
+    upstream.status, upstream.answer, upstream.whole = 500, b'{"error": {"message": "overloaded"}}', True
+    await client().post("/v1/chat/completions", content=ODD)
+    (settled,) = relayed.store.settled.values()
+    assert settled.trace.usage.cost == settled.trace.counterfactual_cost == Decimal("0.01")
 
 
 async def test_the_key_of_the_entry_names_the_model_too(client, relayed, upstream):

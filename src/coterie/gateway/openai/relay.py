@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -184,6 +185,7 @@ class Relay:
             label=_highest(self.label, _label(Headers(scope=scope))),
             budget=self.budget,
             release_slot=self.caller.release_slot,
+            on_settled=self.gateway.metrics.count_answer,
         )
 
     async def settled(self, trace_id: str, text: str, *, called: bool = False, cut: bool = False) -> RelayAnswer:
@@ -203,7 +205,8 @@ class Relay:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Relay. An error before the first byte has its own status; afterwards the answer is cut off."""
-        trace_id = self.gateway.network.new_id()
+        start, metrics, trace_id = perf_counter(), self.gateway.metrics, self.gateway.network.new_id()
+        first = bool(self.content.get("stream"))
         async with aclosing(self.gateway.network.relay(self.asked(scope), trace_id=trace_id)) as events:
             async for event in events:
                 if isinstance(event, RelayAnswer):
@@ -223,6 +226,9 @@ class Relay:
                         return
                 else:
                     await send_event(send, event)
+                    if first:
+                        metrics.count_first_text(perf_counter() - start)
+                        first = False
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
