@@ -53,7 +53,7 @@ BUDGETS = {
     "assembly": 650,  # encoders of choices; adapters loaded ahead; MCP servers; a flywheel, and what trains there
     "cli": 7725,  # narrow terminals; teachers; encoders by name; import, mcp; feedback; ledger; workers; training rows
     "config": 1610,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
-    "console": 3655,  # nine screens; sign-in at a provider, jobs beside the workers
+    "console": 3680,  # nine screens; deployments in the picture; sign-in at a provider, jobs beside the workers
     "context": 620,  # the chain of follow-ups by a model that reads texts, and its usage
     "decisions": 955,  # the named specialist; typed questions; what cannot be read; deployments; drawn options
     "engines": 6325,  # layers that models share; vLLM; encoders by name; relay; a transport as seam; models that read

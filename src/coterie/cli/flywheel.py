@@ -299,17 +299,25 @@ def status(context: typer.Context, *, as_json: Json = False) -> None:
     folder: Path = context.obj
     config = configured(folder)
 
-    async def read(books: Deployments) -> tuple[list[JobView], list[DeploymentView], list[JobAlarm]]:
+    async def read(books: Deployments) -> tuple[list[JobView], list[DeploymentView], list[JobAlarm], int]:
         section = config.flywheel
         return (
             await job_views(books, section),
             await deployment_views(books, section),
             await books.alarms(open_only=True),
+            sum(volume.calls for volume in await books.store.volumes() if not volume.job),
         )
 
-    jobs, deployments, alarms = _with_books(folder, read)
+    jobs, deployments, alarms, loose = _with_books(folder, read)
     document = {"jobs": readable(jobs), "deployments": readable(deployments), "alarms": readable(alarms)}
-    give(document, lambda: _show_status(folder, config, jobs, deployments, alarms), as_json=as_json)
+
+    def show() -> None:
+        _show_status(folder, config, jobs, deployments, alarms)
+        if loose:
+            look = f"`{shell(folder, 'flywheel', 'run')}` looks for jobs among them when enough are new."
+            say(f"Captured calls of no job: {loose:,}. {look}")
+
+    give({**document, "calls_of_no_job": loose}, show, as_json=as_json)
 
 
 def _answers_of(job: JobView) -> str:

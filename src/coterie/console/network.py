@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, Response
 
 from coterie.config.file import Config, RemoteModel
 from coterie.config.specialists import SpecialistSection
+from coterie.console.flywheel import books_of
 from coterie.console.traffic import correctable, learn_corrections, waiting_corrections
 from coterie.console.visits import Visit
 from coterie.errors import CoterieError, InputError, UnknownSpecialist
@@ -128,13 +129,16 @@ async def _shown(visit: Visit) -> dict[str, Any]:
 
     totals = await visit.console.shared.get(("network", whose), totals_of, seconds=_AGAIN)
     waiting = [name for name in config.specialists if name not in network.specialists and visit.caller.sees(name)]
+    deployed = await _deployed(visit)
     return {
         "cards": [s.card for name, s in sorted(network.specialists.items()) if visit.caller.sees(name)],
         "waiting": waiting,
+        "deployed": deployed,
+        "captures": network.flywheel is not None,
         "empty": is_empty(visit),
         "rows": {row.key: row for row in totals.specialists},
         "totals": totals,
-        "picture": draw(*_picture(visit, config, totals, waiting)),
+        "picture": draw(*_picture(visit, config, totals, waiting, deployed)),
         "indexes": _indexes(visit, config),
         "models": config.models,
         "remote": {key for key, model in config.models.items() if isinstance(model, RemoteModel)},
@@ -143,6 +147,14 @@ async def _shown(visit: Visit) -> dict[str, Any]:
         "now": now,
         "live": await visit.console.live.now(),
     }
+
+
+async def _deployed(visit: Visit) -> Mapping[str, str]:
+    """Return the specialists that the flywheel has put in the place of a model, with their version."""
+    if visit.gateway.network.flywheel is None or not visit.may("metrics"):
+        return {}
+    serving = (deployment for deployment in await books_of(visit).deployments() if deployment.serves)
+    return dict(sorted((deployment.specialist, deployment.version) for deployment in serving))
 
 
 def is_empty(visit: Visit) -> bool:
@@ -158,14 +170,16 @@ def _indexes(visit: Visit, config: Config) -> Mapping[str, Any]:
 
 
 def _picture(
-    visit: Visit, config: Config, totals: Totals, waiting: Sequence[str]
+    visit: Visit, config: Config, totals: Totals, waiting: Sequence[str], deployed: Mapping[str, str]
 ) -> tuple[list[PictureNode], list[tuple[str, str]]]:
+    """Return nodes and edges. Relayed requests, and those of deployments, go past the router."""
     all_requests = totals.total.requests
-    nodes = [
-        PictureNode(id="caller", kind="caller", name="Callers", note="HTTP, OpenAI, MCP", link="connect"),
-        PictureNode(id="router", kind="router", name="Router", note=config.router.kind, figure=_today(all_requests)),
-    ]
-    edges = [("caller", "router")]
+    nodes = [PictureNode(id="caller", kind="caller", name="Callers", note="HTTP, OpenAI, MCP", link="connect")]
+    edges: list[tuple[str, str]] = []
+    if visit.gateway.network.specialists or waiting or config.generalist is not None:
+        figure = "" if deployed else _today(all_requests)
+        nodes.append(PictureNode(id="router", kind="router", name="Router", note=config.router.kind, figure=figure))
+        edges.append(("caller", "router"))
     indexes = _indexes(visit, config)
     rows = {row.key: row for row in totals.specialists}
     for name, specialist in sorted(visit.gateway.network.specialists.items()):
@@ -178,6 +192,10 @@ def _picture(
         asks = config.specialists[name].model if name in config.specialists else None
         if asks in config.models:
             edges.append((f"s:{name}", f"m:{asks}"))
+    for name in deployed:
+        node = _specialist_node(name, "deployed by the flywheel", rows.get(name), all_requests)
+        nodes.append(replace(node, id=f"d:{name}", link="flywheel"))
+        edges.append(("caller", f"d:{name}"))
     nodes += [
         PictureNode(
             id=f"s:{name}", kind="specialist", name=name, note="not trained", link=f"specialists/{name}", health="bad"
@@ -199,6 +217,11 @@ def _picture(
         nodes.append(PictureNode(id=f"m:{name}", kind=kind, name=name, note=note, figure=_today(count), share=share))
     if config.generalist is not None and config.generalist.model in config.models:
         edges.append(("router", f"m:{config.generalist.model}"))
+    edges += [
+        ("caller", f"m:{name}")
+        for name in config.models
+        if calls.get(name) and not any(to == f"m:{name}" for _, to in edges)
+    ]
     return nodes, edges
 
 

@@ -20,6 +20,7 @@ right, with similar calls, is only visible in people's labels.
 from __future__ import annotations
 
 import bisect
+import hashlib
 import math
 import random
 import time
@@ -34,6 +35,7 @@ from coterie.flywheel.discovery import Template
 from coterie.flywheel.fields import ListForm
 from coterie.protocols import Audit, FlywheelStore
 from coterie.runtime.codec import from_json, to_json
+from coterie.text.segmentation import plain
 from coterie.types import AcceptanceOverride, AuditEvent, ComparedAnswer, DeploymentState, FlywheelRecord, Reason
 
 T = TypeVar("T")
@@ -533,23 +535,34 @@ class DeploymentWatch:
             for calibration.
         patience: Mean number of calls between two false alarms of all monitors together.
         beside: Examples of `before` that a specialist answered: they do not show how often it differs from the model.
+        texts: Inputs of `before`, by example.
+
+    A text counts once in some thousands of calls, whoever sends it: a client that tries again, or a probe that asks the
+    same every minute, is one observation and no drift.
     """
 
     before: Iterable[ComparedAnswer]
     patience: float
     beside: Collection[str] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    _asked: dict[str, None] = field(init=False, default_factory=dict)
+    """The last texts of each monitor, as hashes, the oldest first."""
     _scores: dict[str, list[float]] = field(init=False)
     _watches: dict[str, Watch] = field(init=False, default_factory=dict)
     _failed: deque[bool] = field(init=False, default_factory=lambda: deque(maxlen=_LAST))
 
     def __post_init__(self) -> None:
         rows = [comparison for comparison in self.before if not comparison.failed][-CALIBRATION:]
+        answered = [row for row in rows if self._is_new("answered", self.texts.get(row.example, ""))]
+        of_model = (row for row in rows if row.accepted and row.example not in self.beside)
         self._scores = {
-            "confidence": [row.confidence for row in rows],
-            "scope": [row.in_scope for row in rows if row.in_scope is not None],
-            "disagreement": [float(row.same) for row in rows if row.accepted and row.example not in self.beside],
+            "confidence": [row.confidence for row in answered],
+            "scope": [row.in_scope for row in answered if row.in_scope is not None],
+            "disagreement": [
+                float(row.same) for row in of_model if self._is_new("compared", self.texts.get(row.example, ""))
+            ],
         }
-        self.before = ()
+        self.before, self.texts = (), {}
         for kind in MONITORS:
             self._begin(kind)
 
@@ -558,14 +571,30 @@ class DeploymentWatch:
         if len(scores) >= _FEWEST and kind not in self._watches:
             self._watches[kind] = Watch(scores, patience=self.patience * len(MONITORS))
 
-    def answered(self, confidence: float, in_scope: float | None) -> Drift | None:
+    def _is_new(self, what: str, text: str) -> bool:
+        """Remember a text; return whether it was not among the last ones. An unknown text is new."""
+        if not text:
+            return True
+        key = what + hashlib.blake2b(plain(text).encode("utf-8", "replace"), digest_size=8).hexdigest()
+        is_new = key not in self._asked
+        self._asked.pop(key, None)
+        self._asked[key] = None
+        if len(self._asked) > 2 * CALIBRATION:
+            del self._asked[next(iter(self._asked))]
+        return is_new
+
+    def answered(self, confidence: float, in_scope: float | None, *, text: str = "") -> Drift | None:
         """Add an answer or an abstention of the deployment."""
         self._failed.append(False)
+        if not self._is_new("answered", text):
+            return None
         alarm = self._see("confidence", confidence)
         return alarm or (None if in_scope is None else self._see("scope", in_scope))
 
-    def compared(self, *, same: bool) -> Drift | None:
+    def compared(self, *, same: bool, text: str = "") -> Drift | None:
         """Add whether an accepted answer equals the previous model's."""
+        if not self._is_new("compared", text):
+            return None
         return self._see("disagreement", float(same))
 
     def failed(self) -> Drift | None:

@@ -28,7 +28,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 from coterie.accounting.meter import token_money
@@ -71,6 +71,8 @@ _GATHER_SECONDS = 0.05
 _BATCH = 64
 _CLOSING_SECONDS = 10.0
 """Seconds for processing waiting calls when the server stops."""
+_WARN_SECONDS = 60.0
+"""Seconds between two warnings about calls that are left out."""
 _SHADOWS_UP_TO = 100
 """Length of the queue above which no shadow is asked."""
 LONGEST_CALL = 500_000
@@ -167,6 +169,7 @@ class LiveFlywheel:
         self._tasks: list[asyncio.Task[None]] = []
         self._busy = False
         self._closing = False
+        self._warned = -_WARN_SECONDS
         self.counts: Counter[str] = Counter()
         """Calls kept, dropped, shadows run and left out, in this process."""
 
@@ -338,6 +341,12 @@ class LiveFlywheel:
             self._queue.put_nowait((entered, answer))
         except asyncio.QueueFull:
             self.counts["dropped"] += 1
+            if (now := monotonic()) >= self._warned + _WARN_SECONDS:
+                self._warned = now
+                left_out = f"{count(self.counts['dropped'], 'call')} since the start went uncaptured"
+                _log.warning(
+                    "%s: %d wait already. [capture] queue and sample set how many do.", left_out, self._queue.qsize()
+                )
 
     def _hash(self, *parts: str) -> str:
         return hashlib.blake2b("\0".join(parts).encode("utf-8", "replace"), key=self._secret, digest_size=8).hexdigest()
@@ -369,7 +378,8 @@ class LiveFlywheel:
             _log.warning("Deployment %s failed: %s", serving.deployment.id, type(error).__name__)
             self._alarmed(serving, serving.watch.failed(), example)
             return None
-        self._alarmed(serving, serving.watch.answered(finding.confidence, finding.in_scope), example)
+        drift = serving.watch.answered(finding.confidence, finding.in_scope, text=entered.raw_input)
+        self._alarmed(serving, drift, example)
         return finding
 
     def _alarmed(self, serving: Serving, drift: Drift | None, example: CapturedExample) -> None:
@@ -494,7 +504,8 @@ class LiveFlywheel:
         given = await self.store.examples_of([comparison.example for comparison in before]) if deployment.serves else {}
         # Beside a champion a shadow was compared with what that one said, and not with the model.
         beside = frozenset(key for key, example in given.items() if example.by_specialist)
-        watch = DeploymentWatch(before, self.section.patience, beside=beside)
+        texts = {key: example.input for key, example in given.items()}
+        watch = DeploymentWatch(before, self.section.patience, beside=beside, texts=texts)
         return Serving(deployment=deployment, specialist=specialist, watch=watch)
 
     # --- after the answer ------------------------------------------------------------------------
@@ -557,7 +568,8 @@ class LiveFlywheel:
             compared.append(row)
             self.counts["shadows"] += 1
             if row.accepted and not row.failed and not entered.example.by_specialist:
-                self._alarmed(other, other.watch.compared(same=row.same), entered.example)
+                drift = other.watch.compared(same=row.same, text=entered.raw_input)
+                self._alarmed(other, drift, entered.example)
         return compared
 
     def _scrubbed(self, entered: EnteredCall, answer: str) -> CapturedExample:

@@ -148,6 +148,7 @@ def test_logs_become_examples_once(run, folder):
 
     rows = asyncio.run(read())
     assert [row.prompt for row in rows] == [(("user", f"Mail <EMAIL_1> about {i}"),) for i in range(3)]
+    assert run("-C", network_folder, "flywheel", "status", "--json").json["calls_of_no_job"] == 3
     assert {(row.api, row.answer, row.tenant) for row in rows} == {("log", "yes", "default")}
 
 

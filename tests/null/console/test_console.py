@@ -28,6 +28,7 @@ from coterie.gateway.app import create_app
 from coterie.gateway.errors import WireError
 from coterie.governance.audit import open_audit
 from coterie.governance.keys import KeyRing
+from coterie.network.network import RelayModel
 from coterie.store.sqlite import SQLiteStore
 from coterie.types import CapturedExample
 
@@ -351,6 +352,23 @@ async def test_a_list_is_put_together_on_the_page(console, network):
     assert (await console.post("/review", data=form, headers=SAME)).status_code == 303
     (label,) = await network.store.flywheel.labels(job="j1")
     assert (label.example, fold(label.value)) == (item, fold("lost, fee"))
+
+
+async def test_a_network_of_the_flywheel_alone_shows_who_answers(console, network):
+    """Without a specialist of the file: no router, the model that callers name, and what is deployed in its place."""
+    network.specialists.clear()
+    network.models = {"large": RelayModel(engine=None, name="large", window=64)}
+    network.flywheel = object()
+    books = Deployments(store=network.store.flywheel, audit=network.audit)
+    await books.put_job(KnownJob(id="j1", name="letters", labels={"dog": "dog"}))
+    job = await books.job("j1")
+    made = await books.begin(job, "a" * 16, by="x", reason="r", figures={}, changed=job)
+    assert "letters" not in (await console.get("/")).text
+    for state in ("shadow", "canary", "champion"):
+        made = await books.move(made, state, by="x", reason="r", share=0.5)
+    nodes = re.findall(r'data-id="([^"]*)"', (await console.get("/")).text)
+    assert "d:letters" in nodes
+    assert "router" not in nodes
 
 
 async def test_what_is_shown_is_escaped(console):

@@ -213,8 +213,8 @@ async def test_a_shadow_answers_after_the_answer_and_nobody_sees_it(world):
     assert (row.answer, row.same, row.accepted, row.confidence) == ("fee", False, True, 0.95)
 
 
-async def test_under_load_shadows_are_left_out_and_then_calls(world, monkeypatch):
-    """Both are counted; the callers notice nothing."""
+async def test_under_load_shadows_are_left_out_and_then_calls(world, monkeypatch, caplog):
+    """Both are counted, and the log says it once a minute; the callers notice nothing."""
     monkeypatch.setattr("coterie.flywheel.live._SHADOWS_UP_TO", -1)
     await world.deploy(1)
     world.live._queue._maxsize = 3
@@ -232,6 +232,7 @@ async def test_under_load_shadows_are_left_out_and_then_calls(world, monkeypatch
         world.live.leave(entered, "lost", model="large")
     assert len(await captured(world)) == 3
     assert (world.live.counts["dropped"], world.live.counts["shadows_left_out"] > 0) == (2, True)
+    assert [record.levelname for record in caplog.records if record.name == "coterie.flywheel"] == ["WARNING"]
 
 
 async def test_a_champion_answers_in_the_models_place(world):
@@ -372,10 +373,13 @@ async def test_a_fall_of_confidence_is_an_alarm(world):
     made = await world.deploy(3)
     for i in range(30):
         world.narrow.confidence = 0.9 + i % 10 / 200
-        await world.ask("what is this fee", user=f"u{i}")
+        await world.ask(f"what is this fee {i}", user=f"u{i}")
     world.narrow.confidence = 0.3
     for i in range(60):
-        await world.ask("what is this fee", user=f"v{i}")
+        await world.ask("what is this fee", user=f"v{i}")  # one text, and no change
+    assert (await world.books.deployment(made.id)).state == "champion"
+    for i in range(60):
+        await world.ask(f"what is this fee of {i}", user=f"v{i}")
     await world.live.settle()
     alarms = await raised(world)
     assert (alarms[0].kind, bool(alarms[0].examples)) == ("confidence", True)

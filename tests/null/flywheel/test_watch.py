@@ -46,6 +46,30 @@ def test_a_few_odd_calls_in_a_row_are_no_change():
     assert any(watch.answered(0.0, None) is not None for _ in range(8))
 
 
+def test_one_text_many_times_is_no_change():
+    """A probe every minute, or a client that tries again: one odd text. Odd texts that differ are a change."""
+    draw = random.Random(7)
+    watch = DeploymentWatch(before(2_000, draw), 20_000)
+    assert all(watch.answered(0.1, 0.1, text="Is it up?" if i % 2 else "is it  up?") is None for i in range(500))
+    assert all(watch.compared(same=False, text="is it up?") is None for _ in range(500))
+    assert any(watch.answered(0.1, 0.1, text=f"is {i} up?") is not None for i in range(20))
+
+
+def test_texts_that_were_common_before_count_once_there_too():
+    """Half of the calls before were one text, of which it was sure: other texts alone are no change."""
+    draw = random.Random(8)
+    rows = before(1_000, draw)
+    rows = [replace(row, confidence=0.999) if i % 2 else row for i, row in enumerate(rows)]
+    texts = {row.example: "is it up?" if i % 2 else row.example for i, row in enumerate(rows)}
+
+    def drift(given):
+        watch, again = DeploymentWatch(rows, 20_000, texts=given), random.Random(9)
+        return any(watch.answered(again.betavariate(8, 1), None, text=f"t{i}") is not None for i in range(2_000))
+
+    assert drift({})
+    assert not drift(texts)
+
+
 def test_agreement_that_falls_is_an_alarm():
     """From 95% to 60%."""
     draw = random.Random(2)
