@@ -59,7 +59,7 @@ BUDGETS = {
     "engines": 6325,  # layers that models share; vLLM; encoders by name; relay; a transport as seam; models that read
     "edge": 1140,  # bundles: what a device checks, for whom a release is, what goes in, models; images; pages
     "errors": 303,  # words for callers
-    "flywheel": 6010,  # placeholders; calls left out; lists; tenants; new labels; jobs, evidence, capture, review, runs
+    "flywheel": 6100,  # edited prompts; placeholders; lists; tenants; new labels; jobs, evidence, capture, review, runs
     "gateway": 8060,  # relays are counted; stored responses; deployments, review over HTTP; local models at each door
     "generalist": 1625,  # whole answers asked for whole; functions, also beside a form; what did not fit is told
     "governance": 3765,  # write-ahead entries, what never left; MCP; one look at a prompt, none at a known text; orders

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from coterie.errors import InputError
-from coterie.flywheel.discovery import Template
+from coterie.flywheel.discovery import Prompt, Template, changes_of
 from coterie.flywheel.fields import ListForm
 from coterie.protocols import Audit, FlywheelStore
 from coterie.runtime.codec import from_json, to_json
@@ -105,6 +105,10 @@ class Deployment:
     """Share of callers that the deployment answers: 0 unless it serves."""
     accepts_from: float | None = None
     """Confidence from which the deployment answers; None for the version's own threshold."""
+    wordings: int = 0
+    """Number of the job's templates when it was trained; 0 if it has none."""
+    changes: int = 0
+    """Most runs of these templates that its training prompts lacked, but for one in a hundred of them."""
     created: float = 0.0
     since: float = 0.0
     """Time at which the deployment entered its state or stage."""
@@ -114,6 +118,14 @@ class Deployment:
     def serves(self) -> bool:
         """Whether the deployment may answer any caller."""
         return self.state in SERVING
+
+    def edit_of(self, prompt: Prompt, templates: Sequence[Template]) -> int:
+        """Return a number for what was edited in a prompt since the version was trained; 0 for nothing.
+
+        A wording of the job that was found later, and is like none of the earlier ones, is no edited one.
+        """
+        changes = changes_of(prompt, templates[: self.wordings])
+        return hash(changes) if len(changes) > self.changes else 0
 
     @property
     def acceptance(self) -> AcceptanceOverride | None:
@@ -236,6 +248,8 @@ class Deployments:
         accepts_from: float | None = None,
         fields: Mapping[str, str] | None = None,
         lists: Mapping[str, ListForm] | None = None,
+        wordings: int = 0,
+        changes: int = 0,
         settled: Sequence[JobAlarm] = (),
     ) -> Deployment:
         """Make a candidate of a version, in one transaction with what changed about its job, and alarms it settles."""
@@ -248,6 +262,8 @@ class Deployments:
             fields=fields or {},
             lists=lists or {},
             accepts_from=accepts_from,
+            wordings=wordings,
+            changes=changes,
             created=now,
             since=now,
         )
@@ -511,6 +527,10 @@ CALIBRATION = 3_000
 """Most comparisons with which a monitor begins: the newest."""
 _FAILURES, _LAST = 5, 20
 """Failures that raise an alarm, and the number of last answers in which they are counted."""
+_EDITED, _BY_CHANCE = 30, 0.05
+"""Calls of an edited prompt by which it is judged, and the least probability of as many differing answers."""
+_LAST_EDITS = 100
+"""Edits of prompts that are remembered at once."""
 MONITORS = ("confidence", "scope", "disagreement")
 """Monitors that are updated call by call."""
 
@@ -547,6 +567,8 @@ class DeploymentWatch:
     texts: Mapping[str, str] = field(default_factory=dict)
     _asked: dict[str, None] = field(init=False, default_factory=dict)
     """The last texts of each monitor, as hashes, the oldest first."""
+    _edits: dict[int, deque[bool]] = field(init=False, default_factory=dict)
+    """Whether the last answers to prompts of one edit were those of the model."""
     _scores: dict[str, list[float]] = field(init=False)
     _watches: dict[str, Watch] = field(init=False, default_factory=dict)
     _failed: deque[bool] = field(init=False, default_factory=lambda: deque(maxlen=_LAST))
@@ -583,6 +605,21 @@ class DeploymentWatch:
             del self._asked[next(iter(self._asked))]
         return is_new
 
+    def trusts(self, edit: int) -> bool:
+        """Return whether the deployment may answer prompts that were edited so.
+
+        Whoever edits a prompt may want other answers: the model gives them until it agreed with the deployment on some
+        of them as often as before. A date that is written in words is such an edit each day.
+        """
+        agreed = self._edits.get(edit, ()) if edit else ()
+        if not edit or len(agreed) < _EDITED:
+            return not edit
+        past = self._scores["disagreement"]
+        usual = (sum(score < 1 for score in past) + 1) / (len(past) + 20)  # a twentieth where nothing is known
+        differing = sum(not same for same in agreed)
+        chances = (math.comb(len(agreed), k) * usual**k * (1 - usual) ** (len(agreed) - k) for k in range(differing))
+        return 1 - sum(chances) > _BY_CHANCE
+
     def answered(self, confidence: float, in_scope: float | None, *, text: str = "") -> Drift | None:
         """Add an answer or an abstention of the deployment."""
         self._failed.append(False)
@@ -591,9 +628,14 @@ class DeploymentWatch:
         alarm = self._see("confidence", confidence)
         return alarm or (None if in_scope is None else self._see("scope", in_scope))
 
-    def compared(self, *, same: bool, text: str = "") -> Drift | None:
-        """Add whether an accepted answer equals the previous model's."""
+    def compared(self, *, same: bool, text: str = "", edit: int = 0) -> Drift | None:
+        """Add whether an accepted answer equals the previous model's; of edited prompts it shows nothing but that."""
         if not self._is_new("compared", text):
+            return None
+        if edit:
+            self._edits.setdefault(edit, deque(maxlen=2 * _EDITED)).append(same)
+            if len(self._edits) > _LAST_EDITS:
+                del self._edits[next(iter(self._edits))]
             return None
         return self._see("disagreement", float(same))
 

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from coterie.logs.rows import folded
+from coterie.text.numerals import as_decimal, narrow
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -146,11 +147,26 @@ class Template:
         held = len(self._telling & runs)
         return held if held >= _HELD * len(self._telling) else 0
 
+    def lacked_by(self, runs: AbstractSet[tuple[str, ...]]) -> frozenset[tuple[str, ...]]:
+        """Return the template's runs that a prompt lacks: some, if its instructions were changed."""
+        return self._telling - runs
+
     def input_of(self, prompt: Prompt, runs: Sequence[tuple[str, ...]] | None = None) -> str:
         """Return a prompt without the template; the prompt's runs may be given."""
         runs = list(runs_of(words_of(prompt))) if runs is None else runs
         inside = np.asarray([run in self._known for run in runs], dtype=bool)
         return left_over(prompt, covered(prompt, inside))
+
+
+def changes_of(prompt: Prompt, templates: Sequence[Template]) -> frozenset[tuple[str, ...]]:
+    """Return the runs of the nearest template that a prompt lacks; none if it is of none of the templates.
+
+    Any word that is added, taken out or replaced in the instructions breaks some runs, in front of the first message
+    and behind the system message, too.
+    """
+    runs = frozenset(runs_of(words_of(prompt)))
+    lacking = (template.lacked_by(runs) for template in templates if template.held_by(runs))
+    return min(lacking, key=len, default=frozenset())
 
 
 @dataclass(frozen=True)
@@ -704,10 +720,12 @@ def json_object(answer: str) -> dict[str, Any] | None:
 
 
 def _is_number(answer: str) -> bool:
+    """Whether an answer is one number, as any language writes it: `-1.5e3`, `12.500,00`, `1 200`, `12 %`."""
+    figures = narrow(answer).strip().rstrip("%").strip()
     try:
-        float(answer.strip().rstrip("%"))
+        float(figures)
     except ValueError:
-        return False
+        return any(as_decimal(figures.lstrip("-\N{MINUS SIGN}"), sign) is not None for sign in ".,")
     return True
 
 

@@ -128,6 +128,8 @@ class EnteredCall:
     found: Finding | None = None
     """The finding of `arm`."""
     options: tuple[str, ...] = ()
+    edits: Mapping[str, int] = field(default_factory=dict)
+    """Deployments for which the prompt was edited since they were trained, and how."""
 
 
 Load = Callable[[KnownJob, Deployment], Awaitable[Specialist]]
@@ -286,10 +288,19 @@ class LiveFlywheel:
     def _choose(self, entered: EnteredCall, session: str) -> None:
         """Choose which deployment answers: the same for all calls of a session."""
         live = self._snapshot.live.get(entered.example.job, ())
+        job = self._snapshot.jobs.get(entered.example.job)
+        if live and job is not None and job.templates:
+            entered.edits = {
+                lane.deployment.id: edit
+                for lane in live
+                if (edit := lane.deployment.edit_of(entered.example.prompt, job.templates))
+            }
         serving = sorted((lane for lane in live if lane.deployment.serves), key=lambda lane: lane.deployment.state)
         propensity = 1.0
         for lane in serving if entered.plain else ():  # the canary first
             share = lane.deployment.share
+            if not lane.watch.trusts(entered.edits.get(lane.deployment.id, 0)):
+                continue
             if drawn(session, share, salt=lane.deployment.job + lane.deployment.state):
                 entered.arm = lane
                 propensity *= share
@@ -568,7 +579,9 @@ class LiveFlywheel:
             compared.append(row)
             self.counts["shadows"] += 1
             if row.accepted and not row.failed and not entered.example.by_specialist:
-                drift = other.watch.compared(same=row.same, text=entered.raw_input)
+                drift = other.watch.compared(
+                    same=row.same, text=entered.raw_input, edit=entered.edits.get(other.deployment.id, 0)
+                )
                 self._alarmed(other, drift, entered.example)
         return compared
 

@@ -32,6 +32,7 @@ from coterie.flywheel.discovery import (
     RecordedCall,
     Template,
     answers_of,
+    changes_of,
     discover,
     fold,
     items_in,
@@ -120,6 +121,10 @@ _LATE, _ENOUGH_LIVE = 2, 200
 """Earlier versions whose live comparisons set the next threshold, and the fewest rows of them."""
 _REPEATS = 400
 """Most repeated calls by which a version's answers from memory are judged; the newest."""
+_EDITED = 300
+"""Newest calls in which edited prompts are counted."""
+_PROMPTS = 1_000
+"""Newest training prompts by which it is told whether a prompt was edited."""
 _DOUBTFUL = 200
 """Rows whose label is likely noise that are kept for review."""
 _NAME_WORDS = 4
@@ -417,6 +422,7 @@ class FlywheelRunner:
                 under_way.append(deployment)
             elif deployment.state == "champion":
                 await self._check_serving(job, deployment, dry_run=dry_run)
+                await self._check_prompts(job, deployment)
         if (again := await self._after_alarm(job, dry_run=dry_run)) is not None:
             under_way.append(again)
             job = await self.books.job(job.id)
@@ -459,6 +465,8 @@ class FlywheelRunner:
             accepts_from=old.accepts_from,
             fields=old.fields,
             lists=old.lists,
+            wordings=old.wordings,
+            changes=old.changes,
         )
         await self._to_shadow(await self.books.job(job.id), begun, dry_run=False)
         return begun
@@ -553,10 +561,7 @@ class FlywheelRunner:
         )
         self._trainings.append(training_of(made.took, specialist=job.name, version=made.version, time=now))
         truths = truths_of(await self.books.store.labels(job=job.id))
-        versions = made.report.get("fields")
-        fields = (
-            {str(key): str(version_id) for key, version_id in versions.items()} if isinstance(versions, Mapping) else {}
-        )
+        fields = _fields_of(made)
         tried = Deployment(
             id="",
             job=job.id,
@@ -606,6 +611,8 @@ class FlywheelRunner:
             accepts_from=even.confidence,
             fields=fields,
             lists=rows.lists,
+            wordings=len(job.templates),
+            changes=await asyncio.to_thread(_usual_changes, job, rows, examples),
             settled=alarms,
         )
         self._note("train", reason, job=job.name, deployment=begun.id, figures=figures, done=True)
@@ -869,6 +876,15 @@ class FlywheelRunner:
                 return True
         return False
 
+    async def _check_prompts(self, job: KnownJob, deployment: Deployment) -> None:
+        """Say how many of the newest calls have an edited prompt: a champion leaves them to the model."""
+        newest = await self.books.store.newest(job=job.id, limit=_EDITED)
+        edited = sum(deployment.edit_of(example.prompt, job.templates) != 0 for example in newest)
+        if edited:
+            why = f"{edited} of the last {len(newest)} calls have an edited prompt: the model answers unless it agrees"
+            hint = f"`coterie retrain {job.name}` trains a version on it"
+            self._note("wait", f"{why}; {hint}", job=job.name, deployment=deployment.id, figures={"edited": edited})
+
     async def _alarm(
         self,
         job: KnownJob,
@@ -976,6 +992,20 @@ def _unknown_wordings(
         if some and template.piece and recognised < _RECOGNISED * len(some):
             unknown.append(template)
     return tuple(unknown)
+
+
+def _fields_of(made: TrainedSpecialist) -> dict[str, str]:
+    """Return the version of each field's specialist."""
+    versions = made.report.get("fields")
+    return {str(key): str(version) for key, version in versions.items()} if isinstance(versions, Mapping) else {}
+
+
+def _usual_changes(job: KnownJob, rows: JobRows, examples: Sequence[CapturedExample]) -> int:
+    """Return the most runs of its templates that the prompts of training rows lack, but for one in a hundred."""
+    trained = frozenset(rows.examples)
+    prompts = [example.prompt for example in examples if example.id in trained][-_PROMPTS:]
+    lacking = sorted(len(changes_of(prompt, job.templates)) for prompt in prompts)
+    return lacking[int(0.99 * (len(lacking) - 1))] if lacking else 0
 
 
 def _nearly(a: float | None, b: float | None) -> bool:

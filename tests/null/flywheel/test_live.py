@@ -386,6 +386,29 @@ async def test_a_fall_of_confidence_is_an_alarm(world):
     assert (await world.books.deployment(made.id)).state == "retired"
 
 
+async def test_an_edited_prompt_goes_to_the_model_until_both_agree(world):
+    """Who edits a prompt wants other answers; thirty that are the same show that this edit wants the same ones."""
+    job = await world.books.job("triage")
+    made = await world.books.begin(job, "a" * 16, by="x", reason="r", figures={}, changed=job, wordings=1)
+    for _ in range(3):
+        made = await promote(world.books, world.section, made.id, by="x", reason="r", force=True)
+    await world.live.follow()
+
+    async def ask(words, texts):
+        """Ask in these words; who answers the last text."""
+        for text in texts:
+            said = await world.ask(text, messages=[{"role": "user", "content": f"{words}: {text}"}])
+            await world.live.settle()
+        return "model" if "finding" not in said.text else "deployment"
+
+    assert await ask("Name the intent", ["my card"]) == "deployment"
+    differing, same = [f"fee {i}" for i in range(40)], [f"card {i}" for i in range(40)]
+    assert await ask("Be brief. Name the intent", differing) == "model"
+    assert await ask("Name the intent", ["fee"]) == "deployment"
+    assert await ask("Name the intent, kindly", same[:30]) == "model"
+    assert await ask("Name the intent, kindly", same[30:]) == "deployment"
+
+
 async def test_the_api_shows_and_moves(world):
     """What the console does, over HTTP; a step that cannot be taken says why."""
     made = await world.deploy(1)
