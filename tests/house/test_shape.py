@@ -51,7 +51,7 @@ BUDGETS = {
     "accounting": 1115,
     "api": 1805,  # trainings in the ledger; ToolCaller; errors without the temporary folder, single pairs
     "assembly": 650,  # encoders of choices; adapters loaded ahead; MCP servers; a flywheel, and what trains there
-    "cli": 7725,  # narrow terminals; teachers; encoders by name; import, mcp; feedback; ledger; workers; training rows
+    "cli": 7750,  # keys of captured models; narrow terminals; teachers; import, mcp; feedback; ledger; workers; rows
     "config": 1610,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
     "console": 3680,  # nine screens; deployments in the picture; sign-in at a provider, jobs beside the workers
     "context": 620,  # the chain of follow-ups by a model that reads texts, and its usage

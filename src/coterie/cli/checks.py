@@ -23,8 +23,9 @@ from coterie.accounting.meter import POWERCAP, PackageMeter, open_cards
 from coterie.cli.bridge import run
 from coterie.cli.output import shell
 from coterie.config.file import Config, LlamaModel, OpenAIModel, RemoteModel, load_config
+from coterie.engines.http import RequestHeaders
 from coterie.engines.onnx import BUNDLED, OnnxEncoder, open_encoder
-from coterie.errors import CoterieError, ModelUnpinned, SetupError
+from coterie.errors import ConfigError, CoterieError, ModelUnpinned, SetupError
 from coterie.governance.audit import read_entry, read_time
 from coterie.knowledge.build import changed_documents
 from coterie.knowledge.generation import index_state
@@ -298,19 +299,25 @@ def _secrets(config: Config) -> Iterator[Check]:
     for key, model in config.models.items():
         if isinstance(model, OpenAIModel) and model.api_key is not None:
             variable = model.api_key.removeprefix("env:")
-            there = bool(os.environ.get(variable))
-            state = f"{variable} is {'set' if there else 'not set'}"
+            there, state, fix = bool(os.environ.get(variable)), "set", f"export {variable}=..."
+            try:
+                RequestHeaders(model.api_key).check()
+            except ConfigError as error:
+                fix = error.hint if there else fix
+                there, state = False, "not set" if not there else "no key: a header cannot carry it"
+            state = f"{variable} is {state}"
             if key not in called:
-                state += f"; model {key!r} is only a yardstick and never called"
-            fix = f"export {variable}=..."
+                state += f"; model {key!r} is called only for requests that name it"
             yield Check(name=f"secret {key}", ok=there, required=key in called, found=state, fix=fix)
 
 
 def _called(config: Config) -> set[str | None]:
-    """Return the models that are called; a model that is only compared with is left out."""
+    """Return the models that must work; one that is only compared with, or named by few requests, is left out."""
     called = {section.model for section in config.specialists.values()}
     if config.generalist is not None and config.generalist.escalate:
         called |= {config.generalist.model, *config.generalist.fallback}
+    if config.capture.enabled:  # what is captured are calls of models
+        called |= set(config.capture.models or config.models)
     return called
 
 

@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import time as clocks
+import unicodedata
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -398,10 +399,11 @@ class FlywheelRunner:
                 continue
             some = await self.books.store.newest(job=volume.job, limit=2_000)
             answers = Counter(example.answer for example in some if example.answer)
-            name = f"{_slug(some[-1].prompt[0][1])[:40].strip('-')}-{volume.job[5:9]}"
+            words = _slug(some[-1].prompt[0][1])[:40]
+            name = words if words[:1].isalpha() else f"site-{words}"  # as the registry wants it
             job = KnownJob(
                 id=volume.job,
-                name=name,
+                name=f"{name.strip('-')}-{volume.job[5:9]}",
                 kind="site",
                 tenant=some[-1].tenant,
                 labels={fold(answer): answer for answer, _ in answers.most_common()},
@@ -945,7 +947,7 @@ def _new_job(found_job: FoundJob, calls: Sequence[CapturedExample], *, taken: se
     pieces = (first.piece if first else "job").split()
     cut = len(pieces) > 1 and len(_slug(pieces[0])) < 2  # what is left of a word, as of "Dr. Berg's desk"
     words = _slug(" ".join(pieces[cut : cut + _NAME_WORDS]))
-    name = words if words and words not in taken and words[0].isalpha() else f"job-{words}-{key[:4]}"[:60]
+    name = words if words and words not in taken and words[0].isalpha() else f"job-{words[:50]}-{key[:4]}"
     return KnownJob(
         id=f"job-{key}",
         name=name.strip("-"),
@@ -1018,4 +1020,14 @@ def _piece(found_job: FoundJob, number: int) -> str:
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:50]
+    """Return words as a part of a name: letters of a to z and digits. Other Latin letters lose their marks."""
+    letters = "".join(map(_plain_letter, unicodedata.normalize("NFKD", text.casefold())))
+    return re.sub(r"[^a-z0-9]+", "-", letters).strip("-")[:50]
+
+
+def _plain_letter(letter: str) -> str:
+    """Return what Unicode's name of a Latin letter says that it is: "o" of "LATIN SMALL LETTER O WITH STROKE"."""
+    if letter.isascii() or unicodedata.combining(letter):
+        return letter if letter.isascii() else ""
+    latin = re.match(r"LATIN SMALL LETTER (?:\w+ )*?(\w{1,2})(?: WITH .*)?$", unicodedata.name(letter, ""))
+    return latin[1].lower() if latin else letter

@@ -226,6 +226,16 @@ def test_a_yardstick_needs_no_key(trained, examine):
     assert not checks["secret large"]["ok"]
 
 
+def test_what_is_captured_needs_a_key_that_a_header_can_carry(trained, examine, monkeypatch):
+    """Capture relays calls to the model, also where nothing escalates; a key outside ASCII fails at each call."""
+    add(trained, REMOTE.format(escalate="false") + "\n[capture]\nenabled = true\n")
+    monkeypatch.setenv("OPENAI_API_KEY", "nøgle")
+    code, checks = examine(trained)
+    assert (code, checks["secret large"]["ok"]) == (1, False)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    assert examine(trained)[1]["secret large"]["ok"]
+
+
 def test_a_fallback_needs_its_key(trained, examine, monkeypatch):
     """The model that is asked when the first one fails is called too, so its key must be set."""
     spare = REMOTE.split("[generalist]", maxsplit=1)[0].replace("large", "spare").replace("OPENAI_API_KEY", "SPARE_KEY")

@@ -20,6 +20,7 @@ from coterie.flywheel.overview import deployment_views, job_views
 from coterie.flywheel.runs import FlywheelRunner
 from coterie.flywheel.training import rows_of
 from coterie.policy.cost_quality import CalibrationOutcomes
+from coterie.registry.version import check_name
 from coterie.testing import FakeClock
 from coterie.training.train import TrainedSpecialist
 from coterie.types import CapturedExample, ComparedAnswer, Finding, FlywheelRecord, GivenLabel, worded
@@ -710,3 +711,27 @@ async def test_what_a_deployment_accepts_from_is_where_it_costs_nothing(bench, m
         thresholds.append((await bench.books.deployments())[-1].accepts_from)
     assert thresholds[0] == pytest.approx(0.901)
     assert thresholds[1] < 0.82  # all of them
+
+
+@pytest.mark.parametrize(
+    ("asked", "starts"),
+    [
+        ("Skøn beløbet på længden. Svar kun med ét ord:", "skon-belobet-pa-laengden"),
+        ("Łączna żółć: podaj jedno słowo. Tekst:", "laczna-zolc"),
+        ("Какой отдел отвечает? Ответь одним словом. Текст:", "job-"),
+        ("24h: which desk is it? Say one word. Text:", "which-desk"),
+    ],
+)
+async def test_names_of_jobs_keep_latin_letters_and_suit_the_registry(bench, asked, starts):
+    """Whatever a prompt or a typed question is written in: of another script the name is a number."""
+    relayed = [replace(call, prompt=(("user", call.prompt[0][1].replace(ASKED, asked)),)) for call in calls(60)]
+    typed = [
+        replace(call, id=f"s{call.id}", job="site-abcd1234", api="decisions", prompt=(("system", asked), ("user", "x")))
+        for call in calls(60)
+    ]
+    await bench.books.store.add_examples(relayed + typed)
+    await bench.run()
+    names = [job.name for job in await bench.books.jobs()]
+    assert [check_name(name) for name in names] == names
+    assert len(names) == 2
+    assert any(name.startswith(starts) for name in names)
