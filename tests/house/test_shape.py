@@ -64,7 +64,7 @@ BUDGETS = {
     "generalist": 1625,  # whole answers asked for whole; functions, also beside a form; what did not fit is told
     "governance": 3765,  # write-ahead entries, what never left; MCP; one look at a prompt, none at a known text; orders
     "knowledge": 6985,  # encodings; items; XLSX, PPTX, tables of PDF, columns by their cells, dates; loose files
-    "learning": 5595,  # scopes, from tasks; files in UTF-16; a prior on confidence, patterns, wrong labels
+    "learning": 5625,  # decimal commas; scopes, from tasks; files in UTF-16; a prior on confidence, wrong labels
     "limits": 1635,  # rows that stay their own; spans beside storage; calls capped, or as long as such were; leases
     "logs": 1240,  # streamed calls; logs as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1160,  # encoders' weights, small models; arrays that ship with the package
@@ -84,7 +84,7 @@ BUDGETS = {
     "structured": 1180,  # what did not fit; who is named; schemas read, checked, bounded for decoding; nesting
     "tasks": 19500,  # words of folds; languages; words that tables overlook; contradictions, subjects; columns; calls
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
-    "text": 2535,  # fields as words; who says "we"; tags; an automaton for n-grams; a normaliser with the way back
+    "text": 2550,  # decimal commas; fields as words; who says "we"; an automaton for n-grams; a normaliser
     "training": 511,  # candidates that serve nobody
     "tuning": 2290,  # encoders built, vocabularies cut; corrections of published encoders
     "turns": 400,  # a model of follow-ups, its files and heads; phrases in the place of parallel ones

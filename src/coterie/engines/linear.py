@@ -33,6 +33,7 @@ from coterie.runtime.codec import DecodeError, from_json, parse_json, to_json
 from coterie.runtime.concurrency import aside
 from coterie.runtime.cpu import ShortSpans
 from coterie.text.folding import UNSPACED, find_words
+from coterie.text.numerals import read_cell
 from coterie.types import SYSTEM, CallContext, Columns, Label, Output, Prompt, Reason, Scalar
 
 # --- Checks of what a file says before a head is made of it: a file is data from outside, whoever signed for it.
@@ -312,15 +313,20 @@ class ColumnBins:
 
 
 def as_number(value: object) -> float | None:
-    """Return a value as a finite number; None where it is missing or not a number."""
+    """Return a value as a finite number; None where it is missing, not a number or may be two ("1,234")."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, str) and "_" in value:  # Python reads 1_000, a person may have meant anything
         return None
     try:
         number = float(value)
-    except (ValueError, OverflowError):
+    except OverflowError:
         return None
+    except ValueError:
+        figures = read_cell(str(value).strip()) if "," in str(value) else None
+        if figures is None:
+            return None
+        number = float(figures)
     return number if math.isfinite(number) else None
 
 

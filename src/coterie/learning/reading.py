@@ -35,6 +35,7 @@ from coterie.learning.dataset import (
     nearest,
     quote,
 )
+from coterie.text.numerals import read_cell
 from coterie.types import Columns, Scalar
 
 LONGEST_LINE = 16 * 1024 * 1024
@@ -603,6 +604,7 @@ def parse_columns(
 
     A column is numeric when every cell that is not empty is a number, boolean when every one is true or
     false, and otherwise a category, as stripped text. An empty cell is None. `lines` are the rows' lines.
+    Numbers may have a decimal comma or groups of thousands ("1.234,5") if the column as a whole has one reading.
     """
     names = dict.fromkeys(name for row in cells for name in row)
     warnings: list[str] = []
@@ -651,16 +653,43 @@ def _parse_column(raw: Sequence[Scalar]) -> list[Scalar]:
         return [_number(text) for text in texts]
     if all(text.casefold() in _BOOLEANS for text in texts if text):
         return [_BOOLEANS.get(text.casefold()) for text in texts]
+    readings = _readings(texts)
+    if len(readings) == 1:
+        return [readings[0].get(text) for text in texts]
     return [text or None for text in texts]
 
 
 def _are_numbers(texts: Sequence[str]) -> bool:
-    present = [text for text in texts if text and text.casefold() not in _NO_NUMBER]
+    present = _present(texts)
     return bool(present) and all(_is_number(text) for text in present)
+
+
+def _present(texts: Sequence[str]) -> list[str]:
+    return [text for text in texts if text and text.casefold() not in _NO_NUMBER]
+
+
+def _readings(texts: Sequence[str]) -> list[dict[str, int | float]]:
+    """Return the numbers by their texts for each decimal sign that all texts of a column can have; equal ones once.
+
+    Only for a column with a comma: digits in groups of other signs may be a telephone number or an address.
+    """
+    present = dict.fromkeys(_present(texts))
+    if not any("," in text for text in present) or any(_CODE.match(text) for text in present):
+        return []
+    readings: list[dict[str, int | float]] = []
+    for sign in ".,":
+        numbers = {text: number for text in present if (number := read_cell(text, sign)) is not None}
+        if len(numbers) == len(present) and numbers not in readings:
+            readings.append(numbers)
+    return readings
 
 
 def _is_number(text: str) -> bool:
     return bool(_NUMBER.fullmatch(text)) and not _CODE.match(text) and math.isfinite(float(text))
+
+
+def _is_figure(text: str) -> bool:
+    return _is_number(text) or any(read_cell(text, sign) is not None for sign in ".,")
 
 
 def _number(text: str) -> int | float | None:
@@ -674,7 +703,13 @@ def _odd_column(name: str, raw: Sequence[Scalar], cells: Sequence[Scalar], lines
     present = [cell for cell in cells if cell is not None]
     if not present:
         return [f"column {name!r} is empty on every row"]
-    words = [(cell, line) for cell, line in zip(raw, lines, strict=True) if not _is_number(_text(cell)) and _text(cell)]
+    words = [
+        (cell, line) for cell, line in zip(raw, lines, strict=True) if (text := _text(cell)) and not _is_figure(text)
+    ]
+    if isinstance(present[0], str) and len(_readings([_text(cell) for cell in raw])) > 1:
+        first = next(cell for cell in raw if "," in _text(cell))
+        why = f"{quote(first)} and all others have two readings: write them without groups of thousands"
+        return [f"column {name!r} is read as words and not as numbers because {why}"]
     if isinstance(present[0], str) and words and len(words) <= (1 - _MOSTLY) * len(present):
         first, line = words[0]
         because = f"{count(len(words), 'cell')}, first {quote(first)} at line {line}"

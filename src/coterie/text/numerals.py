@@ -9,6 +9,7 @@ thousand and a million multiply the number before them. Words that do not form o
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -385,6 +386,7 @@ FIGURES = rf"(?>\d+(?:[.,{APOSTROPHES}\u00a0\u202f\u2009 ]\d+){{0,12}})"
 No part of it is tried twice, so that long runs of figures have a linear cost.
 """
 _WIDE = str.maketrans("\uff10\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18\uff19\uff0e\uff0c", "0123456789.,")
+_CELL = re.compile(rf"([+-]?)({FIGURES})", re.ASCII)
 _SINGLE = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
 
 
@@ -435,6 +437,20 @@ def is_ambiguous(token: str) -> bool:
 def as_decimal(token: str, decimal: str) -> Decimal | None:
     """Return the number of figures with this decimal sign; None if they are no number."""
     return _parse(token, decimal)
+
+
+def read_cell(cell: str, decimal: str | None = None) -> int | float | None:
+    """Return the finite number that a whole cell is, with this decimal sign; None if it is none.
+
+    Without a sign: None as well where two numbers are possible.
+    """
+    match = _CELL.fullmatch(cell)
+    signs = ".," if decimal is None else decimal
+    readings = {value for sign in signs if match and (value := _parse(match[2], sign)) is not None}
+    value = readings.pop() if len(readings) == 1 else None
+    if match is None or value is None or not math.isfinite(float(value)):
+        return None
+    return as_plain(-value if match[1] == "-" else value)
 
 
 def _parse(token: str, decimal: str) -> Decimal | None:

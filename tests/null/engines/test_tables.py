@@ -67,6 +67,8 @@ def test_odd_values_are_no_numbers():
     """What is not an integer, float or text is no number."""
     assert [as_number(value) for value in (None, True, [], {}, 10**400, "", "-")] == [None] * 7
     assert as_number("-3.5e2") == -350.0
+    assert [as_number(value) for value in ("12,4", "-1.234,5", "1,234.5")] == [12.4, -1234.5, 1234.5]
+    assert [as_number(value) for value in ("1,234", "1,2,3", "\u00b2,5", ",5", "9" * 5000 + ",0")] == [None] * 5
 
 
 def head() -> TableHead:

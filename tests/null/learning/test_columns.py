@@ -28,6 +28,50 @@ def test_words_stay_words(read):
     assert values(dataset)[:5] == ["none", "guarantor", "NA", "1", None]
 
 
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["12,4", "3", "-0,75", "", "?"], [12.4, 3, -0.75, None, None]),  # as a spreadsheet of half of Europe writes it
+        (["1.234,5", "1.234", "7,125"], [1234.5, 1234, 7.125]),
+        (["1 234,5", "12\u202f345,25", "8"], [1234.5, 12345.25, 8]),
+        (["1,234.50", "1,234", "999"], [1234.5, 1234, 999]),
+        (["1,234", "1,234,567"], [1234, 1234567]),
+    ],
+)
+def test_numbers_with_a_decimal_comma_or_groups_are_numbers(read, cells, expected):
+    """A column of numbers is numeric in each notation, where its cells together have one reading."""
+    dataset = read("\n".join(["x\tlabel", *(f"{cell}\t{i % 2}" for i, cell in enumerate(cells * 10))]), task="score")
+
+    assert values(dataset)[: len(cells)] == expected
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1,234", "5,678"],  # thousands in one country, decimals in another
+        ["258 440 110", "258 440 127"],  # telephones
+        ["192.168.100.101", "192.168.100.102"],
+        ["1,2,3", "1,2"],
+        ["1,5", "1.5"],
+        ["01,5", "2,5"],
+    ],
+)
+def test_figures_with_several_readings_or_none_are_words(read, cells):
+    """What may be two numbers, or no number, stays as it is written."""
+    dataset = read("\n".join(["x\tlabel", *(f"{cell}\t{i % 2}" for i, cell in enumerate(cells * 10))]), task="score")
+
+    assert values(dataset)[: len(cells)] == cells
+
+
+def test_a_column_of_two_readings_is_named(read):
+    """Who has such a column is told, and so is who has a decimal comma in all cells but one."""
+    ambiguous = read("\n".join(["x\tlabel", *(f"{i},234\t{i % 2}" for i in range(1, 11))]), task="score")
+    mixed = read("\n".join(["x\tlabel", *(f"{i},5\t{i % 2}" for i in range(1, 11)), "many\t1"]), task="score")
+
+    assert any("'x'" in warning and "1,234" in warning for warning in ambiguous.warnings)
+    assert any("'x'" in warning and "many" in warning for warning in mixed.warnings)
+
+
 def test_codes_with_leading_zeros_are_words(read):
     """A postcode does not lose its zeros."""
     assert values(read(applicants("x", ["01234", "99999"] * 5), task="score"))[0] == "01234"

@@ -74,7 +74,9 @@ async def test_accepted_in_words():
 @pytest.mark.parametrize(
     ("income", "code"),
     [
-        ("1.000,50", "column.no_number"),
+        ("1,000", "column.no_number"),  # one or a thousand
+        ("1.000,50", "column.far"),
+        ("20,5", None),
         (90_000, "column.far"),
         (4, "column.far"),
         ("8", None),
