@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
 from coterie.reports.pages import Axis, Chart
 from coterie.types import Omission
+
+_ONE_DAY = 26
+"""Most columns of hours that stand for about one day."""
 
 
 class Band(NamedTuple):
@@ -20,8 +23,15 @@ class Band(NamedTuple):
     values: Sequence[float]
 
 
-def columns(labels: Sequence[str], bands: Sequence[Band], *, description: str, show: str = "{:,.0f}") -> Markup:
-    """Draw stacked columns over time: one column per label, its bands stacked."""
+def figure(value: float) -> str:
+    """Return three digits of a number, never as a power of ten where it has more."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def columns(
+    labels: Sequence[str], bands: Sequence[Band], *, description: str, show: Callable[[float], str] = "{:,.0f}".format
+) -> Markup:
+    """Draw stacked columns over time: one column per label, its bands stacked. Labels of one day show its hours."""
     width, height, left, bottom, top = 470.0, 190.0, 46.0, 24.0, 10.0
     totals = [sum(band.values[at] for band in bands) for at in range(len(labels))]
     axis = Axis(title="", low=0.0, high=max([*totals, 0.0]) * 1.05 or 1.0)
@@ -32,9 +42,9 @@ def columns(labels: Sequence[str], bands: Sequence[Band], *, description: str, s
         y = height - bottom - axis.share(tick) * (height - bottom - top)
         parts.append(
             f'<line class="grid" x1="{left:.1f}" x2="{width - 8:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text class="tick end" x="{left - 8:.1f}" y="{y + 4:.1f}">{escape(show.format(tick))}</text>'
+            f'<text class="tick end" x="{left - 8:.1f}" y="{y + 4:.1f}">{escape(show(tick))}</text>'
         )
-    every = max(1, math.ceil(len(labels) / 7))
+    every, begin = max(1, math.ceil(len(labels) / 7)), 11 if len(labels) <= _ONE_DAY else 5
     gap = min(step * 0.12, 3)
     for at, label in enumerate(labels):
         x, y = left + at * step, height - bottom
@@ -42,14 +52,14 @@ def columns(labels: Sequence[str], bands: Sequence[Band], *, description: str, s
             tall = band.values[at] / axis.high * (height - bottom - top)
             y -= tall
             if tall > 0:
-                tooltip = escape(f"{label}: {band.name} {show.format(band.values[at])}")
+                tooltip = escape(f"{label}: {band.name} {show(band.values[at])}")
                 parts.append(
                     f'<rect class="column {escape(band.class_)}" x="{x + gap:.1f}" y="{y:.1f}" '
                     f'width="{max(step - 2 * gap, 0.8):.1f}" height="{tall:.2f}"><title>{tooltip}</title></rect>'
                 )
         if at % every == 0:
             position = f'x="{x + step / 2:.1f}" y="{height - 6:.1f}"'
-            parts.append(f'<text class="tick middle" {position}>{escape(label[5:])}</text>')
+            parts.append(f'<text class="tick middle" {position}>{escape(label[begin:] or label[5:])}</text>')
     return Markup('<svg class="chart" viewBox="0 0 {:g} {:g}" role="img">{}</svg>').format(
         width,
         height,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -57,6 +58,7 @@ def _environment() -> Environment:
         "money": money,
         "percent": lambda value: UNKNOWN if value is None else f"{value:.0%}" if value in {0, 1} else f"{value:.1%}",
         "plain": plain,
+        "unquoted": unquoted,
         "short": lambda value: value[:8],
         "figure": lambda value, places=3: UNKNOWN if value is None else f"{value:.{places}f}",
         "time": lambda value: _time(value, "%Y-%m-%d %H:%M:%S"),
@@ -71,6 +73,15 @@ def _time(value: float | None, form: str) -> str:
     return UNKNOWN if value is None else datetime.fromtimestamp(value, UTC).strftime(form)
 
 
+def unquoted(text: str) -> str:
+    """Return the text in a JSON text, without quotes and escapes; any other value as it is written."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, str) and value.strip() else text
+
+
 _NUMBER = re.compile(r"-?\d+\.\d{4,}(?:[Ee]-?\d+)?")
 _DIGEST = re.compile(r"[0-9a-f]{32,64}")
 
@@ -83,7 +94,7 @@ def plain(value: object, most: int = 80) -> str:
         return ", ".join(map(plain, value))
     text = str(value)
     if _NUMBER.fullmatch(text):
-        return f"{float(text):.3g}"
+        return charts.figure(float(text))
     if _DIGEST.fullmatch(text):
         return f"{text[:10]}…"
     return text if len(text) <= most else f"{text[: most - 1]}…"

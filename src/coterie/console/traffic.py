@@ -18,7 +18,7 @@ from starlette.responses import Response
 from coterie.config.operation import BudgetSection
 from coterie.config.specialists import SpecialistSection
 from coterie.console import charts
-from coterie.console.charts import Band, columns
+from coterie.console.charts import Band, columns, figure
 from coterie.console.visits import LABELS, Visit
 from coterie.errors import CoterieError, DataError, InputError
 from coterie.gateway.connection import encode
@@ -413,10 +413,10 @@ def _charts(totals: Totals, currency: str, labels: list[str]) -> dict[str, Any]:
             labels,
             [band("energy, kJ", "c0", "joules", 0.001)],
             description="Energy by time in kilojoules",
-            show="{:,.3g}",
+            show=figure,
         ),
         "money": columns(
-            labels, [band(f"spent, {unit}", "c0", "cost", times)], description="Money spent by time", show="{:,.3g}"
+            labels, [band(f"spent, {unit}", "c0", "cost", times)], description="Money spent by time", show=figure
         ),
     }
     if totals.total.compared:
@@ -424,7 +424,7 @@ def _charts(totals: Totals, currency: str, labels: list[str]) -> dict[str, Any]:
             labels,
             [band(f"the large model alone, {unit}", "c3", "counterfactual_cost", times)],
             description="What the large model alone would have cost, by time",
-            show="{:,.3g}",
+            show=figure,
         )
     return charts
 

@@ -18,7 +18,7 @@ from coterie.config.file import AuditSection, GatewaySection
 from coterie.console import charts
 from coterie.console.app import SCREENS, Console, refuse_cross_site
 from coterie.console.flywheel import Item
-from coterie.console.rendering import STATIC
+from coterie.console.rendering import STATIC, unquoted
 from coterie.console.traffic import _append, _rows_of
 from coterie.console.visits import COOKIE, IDLE, LONGEST, Sessions, read_form
 from coterie.errors import InputError
@@ -369,6 +369,23 @@ async def test_a_network_of_the_flywheel_alone_shows_who_answers(console, networ
     nodes = re.findall(r'data-id="([^"]*)"', (await console.get("/")).text)
     assert "d:letters" in nodes
     assert "router" not in nodes
+
+
+def test_figures_of_charts_are_read_at_once():
+    """A thousand is no power of ten, and the hours of one day do not repeat the day."""
+    hours = [f"2026-12-03 {hour:02d}:00" for hour in range(24)]
+    band = charts.Band("energy", "c0", [1009.5] * 24)
+    drawn = str(charts.columns(hours, [band], description="energy", show=charts.figure))
+    assert ">1,000</text>" in drawn
+    assert "e+03" not in drawn
+    assert ">04:00</text>" in drawn
+    assert "12-03 04:00</text>" not in drawn
+
+
+def test_a_label_in_json_is_shown_as_people_write_it():
+    """Without quotes; other values, and an empty text, as they stand in the answer."""
+    values = ['"Børn \u0026 voksne"', "true", '""', '{"a": 1}', "no json"]
+    assert list(map(unquoted, values)) == ["Børn & voksne", "true", '""', '{"a": 1}', "no json"]
 
 
 async def test_what_is_shown_is_escaped(console):
