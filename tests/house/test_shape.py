@@ -53,13 +53,13 @@ BUDGETS = {
     "assembly": 650,  # encoders of choices; adapters loaded ahead; MCP servers; a flywheel, and what trains there
     "cli": 7750,  # keys of captured models; narrow terminals; teachers; import, mcp; feedback; ledger; workers; rows
     "config": 1610,  # a list of encoders; capture and flywheel; servers of MCP; addresses without a query
-    "console": 3680,  # nine screens; deployments in the picture; sign-in at a provider, jobs beside the workers
+    "console": 3720,  # nine screens; deployments in the picture; sign-in at a provider, jobs beside the workers
     "context": 620,  # the chain of follow-ups by a model that reads texts, and its usage
     "decisions": 955,  # the named specialist; typed questions; what cannot be read; deployments; drawn options
     "engines": 6325,  # layers that models share; vLLM; encoders by name; relay; a transport as seam; models that read
     "edge": 1140,  # bundles: what a device checks, for whom a release is, what goes in, models; images; pages
     "errors": 303,  # words for callers
-    "flywheel": 6100,  # edited prompts; placeholders; lists; tenants; new labels; jobs, evidence, capture, review, runs
+    "flywheel": 6150,  # edited prompts; placeholders; lists; tenants; new labels; jobs, evidence, capture, review, runs
     "gateway": 8060,  # relays are counted; stored responses; deployments, review over HTTP; local models at each door
     "generalist": 1625,  # whole answers asked for whole; functions, also beside a form; what did not fit is told
     "governance": 3765,  # write-ahead entries, what never left; MCP; one look at a prompt, none at a known text; orders

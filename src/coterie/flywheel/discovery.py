@@ -47,6 +47,9 @@ _HELD = 0.5
 """Least share of a template's runs in a prompt of it, since a phrase of users may contain its piece, too."""
 _STANDING_IN = re.compile(rf"[<_>]|{_PLACEHOLDER}")
 """Words that stand for personal data, or parts of such words in older templates: no new prompt has them."""
+_STOOD_FOR = re.compile(_PLACEHOLDER)
+_LONGEST_NAME = 12
+"""Most words and signs that one placeholder stands for, such as those of an address."""
 _DIGITS = re.compile(r"\d+")
 
 Prompt = Sequence[tuple[str, str]]
@@ -125,6 +128,10 @@ def left_over(prompt: Prompt, stretches: Sequence[tuple[int, int, int]]) -> str:
     return "\n".join(piece for piece in left if any(map(str.isalnum, piece)))
 
 
+def _is_hidden(words: Sequence[str]) -> bool:
+    return any(map(_STOOD_FOR.fullmatch, words))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Template:
     """The common text of the calls of one wording."""
@@ -135,12 +142,17 @@ class Template:
     """Runs of words that nearly all its calls hold."""
     _known: frozenset[tuple[str, ...]] = field(init=False, compare=False, repr=False)
     _telling: frozenset[tuple[str, ...]] = field(init=False, compare=False, repr=False)
+    _around: frozenset[tuple[tuple[str, ...], tuple[str, ...]]] = field(init=False, compare=False, repr=False)
+    """Words before and after each placeholder."""
 
     def __post_init__(self) -> None:
         known_runs = frozenset(map(tuple, self.runs))
         object.__setattr__(self, "_known", known_runs)
         telling = frozenset(run for run in known_runs if not any(map(_STANDING_IN.fullmatch, run)))
         object.__setattr__(self, "_telling", telling or known_runs)
+        places = [(run, at) for run in known_runs for at in (1, 2) if _STOOD_FOR.fullmatch(run[at])]
+        around = {(run[:at], run[at + 1 :]) for run, at in places}
+        object.__setattr__(self, "_around", frozenset(sides for sides in around if not any(map(_is_hidden, sides))))
 
     def held_by(self, runs: AbstractSet[tuple[str, ...]]) -> int:
         """Return how many of the template's runs a prompt holds; 0 if they are too few for one of its calls."""
@@ -155,7 +167,23 @@ class Template:
         """Return a prompt without the template; the prompt's runs may be given."""
         runs = list(runs_of(words_of(prompt))) if runs is None else runs
         inside = np.asarray([run in self._known for run in runs], dtype=bool)
+        if self._around:
+            self._fill_in(words_of(prompt), inside)
         return left_over(prompt, covered(prompt, inside))
+
+    def _fill_in(self, words: Sequence[str], inside: np.ndarray) -> None:  # (W,), (R,) bool
+        """Count what stands where the template has personal data: a name in the instructions is no input.
+
+        Stored prompts, of which the template was learnt, have a placeholder there; a new one has the name itself.
+        """
+        for before, after in self._around:
+            for at in range(len(before), len(words)):
+                if words[at - 1] != before[-1] or tuple(words[at - len(before) : at]) != before:
+                    continue
+                for end in range(at + 1, min(at + _LONGEST_NAME, len(words)) + 1):
+                    if tuple(words[end : end + len(after)]) == after:
+                        inside[at - 1 : max(at, end - 2)] = True
+                        break
 
 
 def changes_of(prompt: Prompt, templates: Sequence[Template]) -> frozenset[tuple[str, ...]]:

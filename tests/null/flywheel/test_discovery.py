@@ -325,3 +325,22 @@ def test_a_phrase_of_a_template_in_other_calls_makes_them_none_of_it():
     prompts += [(prompt, rng.choice(["yes", "no"])) for prompt in fraud]
     discovery = discover([RecordedCall(prompt=(("user", prompt),), answer=answer) for prompt, answer in prompts])
     assert [len(job.calls) for job in discovery.jobs] == [800, 200]
+
+
+@pytest.mark.parametrize("name", ["Tom", "Anna-Maria O'Neill", "help@harbour.example", "Rue de l'Église 4"])
+def test_a_name_in_the_instructions_is_no_input(name):
+    """Stored prompts have a placeholder in its place, a new prompt the name: the specialist gets the same input."""
+    rng = random.Random(6)
+    asks = "You sort the mail of {} at Harbour Foods. Say one word: car, house or boat."
+    calls = [
+        RecordedCall(
+            prompt=(("system", asks.format("<PERSON_1>")), ("user", noise(rng))), answer=rng.choice(["car", "house"])
+        )
+        for _ in range(60)
+    ]
+    (job,) = discover(calls).jobs
+    recogniser = Recogniser([("mail", number, template) for number, template in enumerate(job.wordings)])
+    for prompt_name in ("<PERSON_1>", name):
+        found = recogniser.job_of((("system", asks.format(prompt_name)), ("user", "the Tom boat is gone")))
+        assert found is not None
+        assert found[2] == "the Tom boat is gone"
