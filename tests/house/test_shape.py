@@ -82,7 +82,7 @@ BUDGETS = {
     "specialists": 410,
     "store": 4235,  # one turn erased; calls by caller; many rows a statement, one writing thread; read models; flywheel
     "structured": 1180,  # what did not fit; who is named; schemas read, checked, bounded for decoding; nesting
-    "tasks": 19500,  # words of folds; languages; words that tables overlook; contradictions, subjects; columns; calls
+    "tasks": 19590,  # words of choices and arguments; languages; words that tables overlook; subjects; columns; calls
     "testing": 2000,  # an audit log for the contract of stores; a scripted transport; findings made with one builder
     "text": 2550,  # decimal commas; fields as words; who says "we"; an automaton for n-grams; a normaliser
     "training": 511,  # candidates that serve nobody

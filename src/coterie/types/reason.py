@@ -199,6 +199,7 @@ TEMPLATES: Mapping[str, str] = {
     "abstain.overlooked": "the table of the row {row!r} says nothing of {words!r}",
     "abstain.row_not_named": "the question does not distinguish the row {row!r} from other rows that fit",
     "abstain.index_not_searched": "index {index!r} could not be searched: {why}",
+    "abstain.same_words": "{value!r} would be two arguments of {function}, and one of them is not stated",
     "abstain.too_little_known": "{unknown:.0%} of the inputs that the score depends on are missing or unknown",
     "abstain.unsupported": "no finding supports {added}",
     "abstain.value_left": "the text states {value}, which is no argument of {function}: it may ask for several calls",

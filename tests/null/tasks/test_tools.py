@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -105,6 +105,21 @@ async def test_what_is_no_call(who, code):
     """A function or an argument that is not sure, one that is missing, and one against the schema: no call."""
     finding = await _ask(who)
     assert (finding.accepted, finding.called, finding.reason.code) == (False, False, code)
+
+
+@pytest.mark.parametrize(
+    ("level", "learnt", "accepted"),
+    [((0, 7), True, False), ((3, 9), True, False), ((8, 13), True, True), ((0, 7), False, True)],
+)
+async def test_the_same_words_are_no_two_arguments(level, learnt, accepted):
+    """Of "record 512" the number is no meter as well, unless training takes one word for two arguments."""
+    at = {"a0": (0, 7), "a1": level}
+    fields = [replace(f, start=at[f.name][0], end=at[f.name][1]) for f in (ROOM, LEVEL)]
+    who = replace(_tools("light", fields=fields), distinct=frozenset({"light"} if learnt else ()))
+    finding = await _ask(who)
+
+    assert finding.accepted == accepted
+    assert ("abstain.same_words" in finding.reason.codes) == (not accepted)
 
 
 @pytest.mark.parametrize("required", [True, False])

@@ -81,6 +81,36 @@ async def test_a_value_that_is_not_said(stored):
         assert (await part.consult(Task(text=text), ContextView())).value == value
 
 
+async def test_a_number_is_no_code_of_another_argument(trained, tmp_path, encoder):
+    """Of two readings in one text each has its own meter: the first number is not taken for a meter as well."""
+    parameters = {
+        "type": "object",
+        "properties": {"meter": {"type": "string"}, "value": {"type": "integer"}},
+        "required": ["meter", "value"],
+    }
+    forms = ("record {v} for meter {m}", "meter {m} shows {v}", "reading {v}, meter {m}", "note {v} at meter {m}")
+    pairs = [(f"{'ABCX'[i % 4]}{1000 + 37 * i}", 11 * i + 5) for i in range(80)]
+    calls = [
+        {
+            "text": forms[i % 4].format(m=m, v=v),
+            "function": "record",
+            "arguments": {"meter": m, "value": v},
+        }
+        for i, (m, v) in enumerate(pairs)
+    ]
+    none = [{"text": f"who wrote the book called {i}", "function": None} for i in range(24)]
+    functions = [{"name": "record", "description": "Records a reading.", "parameters": parameters}]
+    trained({"task": "tools", "functions": functions, "rungs": ["lexical"]}, [*calls, *none])
+    config = load_config(tmp_path)
+    version = open_registry(tmp_path, config.registry).champion("it")
+    specialist = load_specialist("it", config.specialists["it"], version, encoder=encoder, models={})
+
+    assert specialist.distinct == {"record"}
+    task = Task(text="record 512 for meter B1234 and record 77 for meter C999")
+    finding = await specialist.consult(task, ContextView())
+    assert [call["arguments"]["meter"] for call in json.loads(finding.text)["calls"]] == ["B1234", "C999"]
+
+
 def test_texts_without_the_words_that_tell_a_value():
     """The words that only one value's rows have go, the rest stays; chance makes no word telling."""
     texts = [f"turn {word} the light in the {room}" for room in ROOMS for word in ("on", "off")] * 2

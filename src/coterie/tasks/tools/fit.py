@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
+from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
@@ -95,6 +96,7 @@ def _candidate(
         "functions": describe_functions(functions),
         "literal": [list(pair) for pair in literal],
         "whole": _whole(job.train, functions, literal),
+        "distinct": _distinct(job.train, functions),
         "columns": [],
     }
     text = json.dumps(described, ensure_ascii=False, indent=1)
@@ -164,6 +166,23 @@ def _whole(data: Dataset, functions: Mapping[str, Function], literal: Sequence[t
         if len(rows) >= _FEWEST_SAID and sum(map(bool, over)) <= _UNSAID * len(rows):
             whole.append(function)
     return whole
+
+
+def _distinct(data: Dataset, functions: Mapping[str, Function]) -> list[str]:
+    """Return the functions whose rows hardly ever take the same words for two arguments."""
+    distinct = []
+    for function in functions:
+        rows = [row for row in data.rows if row.labels == (function,)]
+        shared = [_shares_words(row) for row in rows]
+        if len(rows) >= _FEWEST_SAID and sum(shared) <= _UNSAID * len(rows):
+            distinct.append(function)
+    return distinct
+
+
+def _shares_words(row: Row) -> bool:
+    """Return whether every place that says an argument of a row also says another one."""
+    pairs = combinations([stated.spans for stated in row.fields.values() if stated.spans], 2)
+    return any(all(a.start < b.end and b.start < a.end for a in one for b in two) for one, two in pairs)
 
 
 def _said_in(row: Row) -> Iterator[object]:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import combinations
 from typing import Any, Literal, NamedTuple
 
 from coterie.errors import DataError
@@ -31,6 +32,7 @@ from coterie.types import (
     SYSTEM,
     CallContext,
     ContextView,
+    Field,
     Finding,
     Function,
     FunctionCall,
@@ -145,6 +147,8 @@ class ToolsSpecialist:
     """Choices whose value occurs in the text, as in the training rows: a value that does not occur is not meant."""
     whole: frozenset[str] = frozenset()
     """Functions whose training rows hardly ever mention a value that their call lacks."""
+    distinct: frozenset[str] = frozenset()
+    """Functions whose training rows hardly ever take the same words for two arguments."""
 
     async def consult(self, task: Task, view: ContextView, *, call: CallContext = SYSTEM) -> Finding:
         """Return the calls, that no function fits, or an abstention; every mentioned value must be in a call."""
@@ -259,6 +263,10 @@ class ToolsSpecialist:
                     doubt = doubt or _unsure(name, argument, Reason("abstain.not_said", value=as_label(value)))
             if value is not None:
                 made[argument.name] = value
+        own = [fields[argument.field] for argument in self.arguments[name] if argument.field in fields]
+        shared = shared_words(own) if name in self.distinct else ""
+        if shared and doubt is None:
+            doubt = Reason("abstain.same_words", function=name, value=shared)
         wrong = fault(self.functions[name].schema, made)
         if wrong and doubt is None:
             doubt = Reason("abstain.arguments", function=name, found=wrong)
@@ -295,6 +303,13 @@ def _joined(one: Finding, other: Finding) -> Finding:
         steps=(*one.steps, *other.steps),
         truncated=one.truncated or other.truncated,
     )
+
+
+def shared_words(fields: Sequence[Field]) -> str:
+    """Return words of a text that two fields are said by; empty where each has its own."""
+    spans = sorted((f.start, f.end, f.name, f.text) for f in fields if f.start is not None and f.end is not None)
+    overlapping = (two for one, two in combinations(spans, 2) if one[2] != two[2] and two[0] < one[1])
+    return next((words for *_, words in overlapping), "")
 
 
 def _value(argument: Argument, value: object, text: str) -> object:
@@ -472,6 +487,7 @@ def assemble(
         silences=silences,
         literal=frozenset((str(name), str(argument)) for name, argument in described.get("literal", ())),
         whole=frozenset(str(name) for name in described.get("whole", ())),
+        distinct=frozenset(str(name) for name in described.get("distinct", ())),
     )
 
 
