@@ -18,6 +18,7 @@ from coterie.errors import ArtefactRefused
 from coterie.registry.registry import REGISTRY_FOLDER, Registry
 from coterie.tasks.contract import read_dataset
 from coterie.tasks.extract.fit import _shown
+from coterie.tasks.extract.fit_tagging import field_models
 from coterie.tasks.versions import load_specialist
 from coterie.training.train import train
 from coterie.types import ContextView, Task
@@ -372,3 +373,29 @@ def test_few_texts_answer_at_what_they_can_show(more, risk):
 
     assert (shown.threshold.value is not None) == (risk is not None)
     assert shown.risk == (risk or 0.05)
+
+
+@pytest.mark.parametrize(
+    ("quote", "value"),
+    [
+        ("foi aprovada", "aprovado"),  # as training writes it
+        ("está reprovada", "reprovado"),
+        ("wurde nicht abgenommen", None),
+        ("aprovada e reprovada", None),  # says both
+        ("aprovado", "aprovado"),
+    ],
+)
+def test_a_choice_that_its_quotes_do_not_name(tmp_path, quote, value):
+    """Words that training has in quotes of one value tell it; its rows said the value beside each quote."""
+    said = {"foi aprovada": "aprovado", "foi reprovada": "reprovado", "terá de ser repetida": "a repetir"}
+    rows = [
+        {"text": f"Auto {i}. A instalação {words}.", "fields": {"resultado": {"text": words, "value": meant}}}
+        for i in range(4)
+        for words, meant in said.items()
+    ]
+    path = tmp_path / "autos.jsonl"
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
+    data = read_dataset(path, task="extract", fields={"resultado": "choice"})
+    (model,) = field_models(data.rows, {"resultado": "choice"})
+
+    assert model.value(quote, "pt") == value

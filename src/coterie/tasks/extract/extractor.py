@@ -405,6 +405,8 @@ class FieldModel:
     """The values of a `choice` in the training data, the most frequent first."""
     chooser: Mapping[str, float] | None = None
     """For a typed field, weights of the context of the intended value. None takes the first value in the quote."""
+    telling: Mapping[str, str] | None = None
+    """For a `choice` that quotes need not name: words that the training data have in quotes of one value only."""
 
     @property
     def many(self) -> bool:
@@ -420,7 +422,19 @@ class FieldModel:
         """Return the value that a quote states in its language."""
         if self.chooser is not None:
             return choose(self.type.removesuffix(MANY), quote, self.chooser, language)
-        return normalise_value(self.type, quote, self.choices, language=language)
+        value = normalise_value(self.type, quote, self.choices, language=language)
+        if value is None and self.telling:
+            values = {self.telling[word] for word in words_of(quote) if word in self.telling}
+            return values.pop() if len(values) == 1 else None
+        return value
+
+
+def words_of(quote: str) -> set[str]:
+    """Return the words of a quote, as `FieldModel.telling` has them."""
+    return set(_QUOTE_WORD.findall(plain(quote)))
+
+
+_QUOTE_WORD = re.compile(r"\w+")
 
 
 # --- What is said of a field, and what speaks for and against it.

@@ -7,7 +7,7 @@ it is overconfident, and agreement with other candidates counts more than how li
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -36,6 +36,7 @@ from coterie.tasks.extract.extractor import (
     Weigher,
     options,
     shortlist,
+    words_of,
 )
 from coterie.tasks.extract.model import as_fields
 from coterie.tasks.extract.rows import is_right
@@ -62,7 +63,7 @@ from coterie.tasks.extract.tagging import (
     word_features,
 )
 from coterie.text.language import language_of
-from coterie.text.values import CHOICE, MANY, TEXT
+from coterie.text.values import CHOICE, MANY, TEXT, normalise_value
 from coterie.types import Finding, Reason, Rung
 
 # --- What a field is, learnt from what the data says of it: the choices it has, and which value of a quote is meant.
@@ -86,7 +87,8 @@ def _model(rows: Sequence[Row], name: str, kind: str) -> FieldModel:
     if plain == TEXT:
         return FieldModel(name=name, type=kind)
     if plain == CHOICE:
-        return FieldModel(name=name, type=kind, choices=_choices(rows, name))
+        choices = _choices(rows, name)
+        return FieldModel(name=name, type=kind, choices=choices, telling=_telling(rows, name, choices))
     return FieldModel(name=name, type=kind, chooser=_chooser(rows, name, plain))
 
 
@@ -94,6 +96,22 @@ def _choices(rows: Iterable[Row], name: str) -> tuple[str, ...]:
     """Return every value that a field has in the data, the most frequent first."""
     counts = Counter(str(span.value) for row in rows for span in spans_of(row, name) if span.value is not None)
     return tuple(sorted(counts, key=lambda value: (-counts[value], value)))
+
+
+def _telling(rows: Iterable[Row], name: str, choices: Sequence[str]) -> dict[str, str] | None:
+    """Return words that occur in quotes of one value only, where quotes do not name their value ("was approved").
+
+    A word of a single quote tells nothing. None where all quotes name their values: no word is needed.
+    """
+    stated = [(row.text[span.start : span.end], span.value) for row in rows for span in spans_of(row, name)]
+    quotes = [(quote, str(value)) for quote, value in stated if value is not None]
+    if all(normalise_value(CHOICE, quote, choices) is not None for quote, _ in quotes):
+        return None
+    values_of: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for quote, value in quotes:
+        for word in words_of(quote):
+            values_of[word][value] += 1
+    return {word: min(values) for word, values in sorted(values_of.items()) if len(values) == 1 < values.total()}
 
 
 def _chooser(rows: Iterable[Row], name: str, kind: str) -> dict[str, float] | None:
