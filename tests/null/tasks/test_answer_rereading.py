@@ -155,6 +155,21 @@ def test_what_another_document_says_instead_is_read_though_one_has_answered():
     assert (reread.right, reread.stated, reread.cited) == (judged.right, judged.stated, judged.cited)
 
 
+@pytest.mark.parametrize(("service", "rivals"), [("", 1), (" ao domingo", 0)])
+def test_a_row_that_the_question_names_whole_says_something_else(service, rivals):
+    """The row says no "custa", but the question has its whole name; one of a longer name is something else."""
+    question = "Quanto custa o restabelecimento do fornecimento?"
+    sentence = "O restabelecimento do fornecimento custa 29,90 \u20ac."
+    row = f"Servi\u00e7o: Restabelecimento do fornecimento{service}\nPre\u00e7o: 38,50 \u20ac\nPrazo: 24 horas"
+    seen = survey(question, several(sentence, row, "O contador \u00e9 lido duas vezes."), "pt")
+    scores = np.array([6.0 if sentence.passage.document == "0.md" else 0.0 for sentence in seen.sentences])
+    first = replace(load_defaults().readers["lexical"].read(seen), scores=scores)
+
+    reread = rereading().look(seen, first, Likes("estabelecimento do fornecimento"))
+
+    assert len(find_rivals(reread, seen)) == rivals
+
+
 async def test_an_answer_that_another_document_contradicts_is_as_sure_as_alone():
     """The gap to the next sentence tells whether the best one answers; one that answers the same is no next one."""
     old, new = TEXT, TEXT.replace("4 years", "2 years")

@@ -519,8 +519,10 @@ def _saying_otherwise(at: int, rows: Iterable[int], seen: SentenceSurvey) -> lis
     for row in rows:
         sentence = seen.sentences[row]
         document = (sentence.passage.index, sentence.passage.document)
-        is_asked = seen.words[row, _COVERED] >= seen.words[at, _COVERED] - 1e-6 or (
-            seen.found is not None and seen.found[row]
+        is_asked = (
+            seen.words[row, _COVERED] >= seen.words[at, _COVERED] - 1e-6
+            or (seen.found is not None and seen.found[row])
+            or _names_row(seen, sentence)
         )
         if document in agreed or document in rows_by_document or not is_asked:
             continue
@@ -534,6 +536,17 @@ def _saying_otherwise(at: int, rows: Iterable[int], seen: SentenceSurvey) -> lis
         elif own.by_unit.keys() & other.by_unit.keys():
             agreed.add(document)
     return list(rows_by_document.values())
+
+
+def _names_row(seen: SentenceSurvey, sentence: Sentence) -> bool:
+    """Return whether a question has all words of the cell that names a table's row.
+
+    A row that is named whole is asked for, also where a sentence has more of the question: its "costs" is a column
+    called "Price" in the row.
+    """
+    row = named(sentence)
+    words = set(cached_terms(row[0][1], seen.language)) if row else set()
+    return bool(words) and words <= set(cached_terms(seen.question, seen.language))
 
 
 def _differ(own: Values, other: Values, kind: str) -> bool:
