@@ -178,12 +178,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=12)
     parser.add_argument("--clock", type=float, help="minutes by the clock, if others may pause this")
     parser.add_argument("--rate", type=float, default=PACE.rate)
-    parser.add_argument("--begin", type=Path, help="weights to begin with, of the reading or the statement model")
+    parser.add_argument("--begin", type=Path, help="weights to begin with, also of the reading or the statement model")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the order of rows")
     parser.add_argument("--measure", type=Path, help="only measure these weights, on what was held")
     args = parser.parse_args()
-    torch.manual_seed(SEED)
+    torch.manual_seed(args.seed)
     torch.set_num_threads(1)
-    rng = random.Random(SEED)  # noqa: S311 - a sample, no secret
+    rng = random.Random(args.seed)  # noqa: S311 - a sample, no secret
     args.out.mkdir(parents=True, exist_ok=True)
     rows = turns(Path(os.environ["COTERIE_DATA"]), LANGUAGES, 7)
     tokenizer = Tokenizer.from_file(str(args.base / "tokenizer.json"))

@@ -76,7 +76,7 @@ BUDGETS = {
     "registry": 1910,  # the chain of champions and its check
     "reports": 300,
     "rightsizing": 2040,
-    "routing": 2865,  # pieces as written; one scale for likeness; the second specialist and a third, descriptions
+    "routing": 2900,  # pieces as written, or undivided; one scale for likeness; others asked, descriptions
     "runtime": 1900,  # known texts; threads for long work; PostgreSQL; quick copies; clocks; rows; cores; strict JSON
     "scale": 1020,  # the gateway on Ray Serve; open loops, their curves and plans
     "specialists": 410,

@@ -295,6 +295,26 @@ def choose(piece: Piece, matches: Mapping[Piece, Match]) -> list[Match]:
     return [max(below, key=lambda match: match.best.score, default=whole)]
 
 
+def undivided(piece: Piece, matches: Mapping[Piece, Match], chosen: Sequence[Match], at: int) -> list[Match]:
+    """Return the matches to ask about without the split before one of them.
+
+    The smallest piece that contains this match and the one before it replaces both, unless it is out of scope.
+
+    Args:
+        piece: The request, with the proposed pieces.
+        matches: The matches of the request and of every piece below it.
+        chosen: Two or more matches of pieces, in the order of the request.
+        at: Which of these depends on the one before it.
+    """
+    start, end = chosen[at - 1].start, chosen[at].end
+    around = [part for part in piece.walk() if part.start <= start and end <= part.end]
+    smallest = matches[min(around, key=lambda part: part.end - part.start)] if around else chosen[at]
+    if not around or not smallest.in_scope:
+        return list(chosen)
+    before = [match for match in chosen[: at - 1] if match.end <= smallest.start]
+    return [*before, smallest, *(match for match in chosen[at + 1 :] if match.start >= smallest.end)]
+
+
 def _clearer(whole: Match, matches: Mapping[Piece, Match]) -> Match:
     """Return a barely matching whole, or its piece that clearly belongs to another specialist."""
     if whole.settled:

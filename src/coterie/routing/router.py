@@ -16,13 +16,14 @@ from the reading; the specialists get the original text.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import islice, takewhile
+from itertools import islice, pairwise, takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,7 @@ from coterie.routing.matching import (
     Typicality,
     choose,
     consider,
+    undivided,
 )
 from coterie.routing.plan import PlannedStages, plan_parts, plan_stages
 from coterie.routing.profile import BUNDLED_SCALE, MOST_COMPARED, Bank, Compared, CosineScale, Profile, Shortlist
@@ -56,7 +58,8 @@ from coterie.routing.splitting import (
 from coterie.runtime.caches import BatchMemo, KnownTexts
 from coterie.runtime.codec import replace
 from coterie.runtime.concurrency import aside
-from coterie.text.language import is_english, language_of
+from coterie.runtime.cpu import timed
+from coterie.text.language import base, is_english, language_of
 from coterie.types import (
     SYSTEM,
     CallContext,
@@ -344,6 +347,8 @@ keep the time constant, however long the text is.
 _COLUMNS_SHARED = 0.5  # share of the input's columns that a specialist must know for the input to be meant for it
 _MOST_FURTHER = 1
 """Most specialists with documents that are asked after the second: each may cost an abstention of 50 ms."""
+_ONE_REQUEST = 0.5
+"""Probability that a piece depends on the one before it from which both are one request, for one specialist."""
 _BESIDE_COLUMNS = 0.30
 """Similarity to a specialist without examples from which a text beside columns is a request of its own.
 
@@ -425,6 +430,7 @@ class LearnedRouter:
         self._encoder = encoder
         self._scale = scale
         self._small_talk = SmallTalk(turns, scale)
+        self._turns = turns
         self._false_rejection = false_rejection
         self._reader = RequestReader(cards)
         self._spelling = Spelling(words)
@@ -505,6 +511,7 @@ class LearnedRouter:
             closer, third = await self._look_among(reading.orders, root, request, call, language)
             matches, second = matches | closer, (*second, *third)
             chosen = choose(root, matches)
+        chosen, further = await self._together(root, matches, chosen, language)
         matches_asked = [match for match in chosen if match.in_scope or len(chosen) > 1]
         orders = tuple(match.text for match in matches.values() if match.order)
         if matches_asked == [matches[root]] or (orders and len(matches_asked) == 1):
@@ -522,7 +529,7 @@ class LearnedRouter:
             asks = Part(text=request.text, stages=self._stages_of(readers[0], facts), score=0.0)
             parts = (self._with_others(replace(asks, vector=matches[root].vector), readers[1:], facts),)
             reason = reason.noting(Reason("route.documents", specialist=readers[0]))
-        route = Route(parts=parts, reason=reason, scores=scores, steps=(*first, *second))
+        route = Route(parts=parts, reason=reason, scores=scores, steps=(*first, *second, *further))
         return _Made(
             route=route,
             reading=replace(reading, orders=tuple(dict.fromkeys([*reading.orders, *orders]))),
@@ -705,6 +712,22 @@ class LearnedRouter:
         further, steps = await self._encode([piece.text for piece in pieces], request, call) if pieces else ([], ())
         matches = self._heard(self._match([root, *pieces], [whole, *further]), language)
         return root, dict(zip([root, *pieces], matches, strict=True)), steps
+
+    async def _together(
+        self, root: Piece, matches: Mapping[Piece, Match], chosen: Sequence[Match], language: str
+    ) -> tuple[list[Match], tuple[Step, ...]]:
+        """Return the matches to ask about, those pieces undivided of which one depends on the one before it."""
+        turns, kept = self._turns, list(chosen)
+        if len(kept) < 2 or root.ends or turns is None or base(language) not in turns.languages:
+            return kept, ()
+        steps: list[Step] = []
+        for one, other in pairwise(chosen):
+            if one in kept and other in kept and one.end <= other.start:
+                leans, usage = await asyncio.to_thread(timed, turns.leans, other.text, [one.text])
+                steps.append(Step(producer="router", engine="follow-ups", usage=usage))
+                if leans > _ONE_REQUEST:
+                    kept = undivided(root, matches, kept, kept.index(other))
+        return kept, tuple(steps)
 
     def _heard(self, matches: Sequence[Match], language: str) -> list[Match]:
         """Return the matches with small talk marked as such."""

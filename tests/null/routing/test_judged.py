@@ -97,6 +97,59 @@ async def test_two_requests_however_joined(router, joiner):
     assert routed[1][1] == "bake soup flour dinner"
 
 
+class Turns:
+    """A model of turns for which texts with certain words depend on what is before them."""
+
+    languages, talk_languages, least_leaning = frozenset({"en"}), frozenset(), 0.5
+
+    def __init__(self, *words, surely=0.99):
+        self.words, self.surely, self.read = words, surely, []
+
+    def leans(self, text, before):
+        self.read.append((before[-1], text))
+        return self.surely if set(self.words) & set(text.split()) else 0.2
+
+
+async def leaning_parts(tools, profiles, text, turns, language="en"):
+    cards = {name: tools.card(name) for name in profiles}
+    router = LearnedRouter(cards=cards, profiles=profiles, encoder=Reader(), false_rejection=0.04, turns=turns)
+    route = await router.route(Request(text=text, language=language), Context())
+    return [(part.specialists[0], part.text) for part in route.parts], route
+
+
+async def test_a_piece_that_depends_on_the_one_before_it_is_no_request_of_its_own(tools, profiles):
+    """Both are one request for one specialist, and reading them is in the route's steps."""
+    text = "my stolen card blocked account pin. bake soup them"
+    split, _ = await leaning_parts(tools, profiles, text, Turns("nothing"))
+    turns = Turns("them")
+    together, route = await leaning_parts(tools, profiles, text, turns)
+
+    assert [name for name, _ in split] == ["bank", "food"]
+    assert together == [("bank", text)]
+    assert turns.read == [("my stolen card blocked account pin.", "bake soup them")]
+    assert [step.engine for step in route.steps].count("follow-ups") == 1
+
+
+async def test_only_what_depends_on_something_is_joined_with_it(tools, profiles):
+    """Of three pieces the third stays apart."""
+    text = "block stolen card pin cash, and bake soup them please, and flight hotel visa airport"
+    routed, _ = await leaning_parts(tools, profiles, text, Turns("them"))
+
+    assert [name for name, _ in routed] == ["bank", "trip"]
+    assert routed[1][1] == "flight hotel visa airport"
+
+
+async def test_pieces_stay_apart_where_it_is_not_sure_or_does_not_know_the_language(tools, profiles):
+    """A request for two specialists may name something of the first again."""
+    text = "my stolen card blocked account pin. bake soup them"
+    unsure, _ = await leaning_parts(tools, profiles, text, Turns("them", surely=0.4))
+    other = Turns("them")
+    foreign, _ = await leaning_parts(tools, profiles, text, other, language="fi")
+
+    assert [name for name, _ in unsure] == [name for name, _ in foreign] == ["bank", "food"]
+    assert other.read == []
+
+
 async def test_a_piece_is_asked_about_as_it_was_written(tools, profiles):
     """Typing errors are corrected for the route alone: who is asked may know the word that nobody else does."""
     cards = {name: tools.card(name) for name in profiles}
