@@ -68,7 +68,7 @@ BUDGETS = {
     "limits": 1635,  # rows that stay their own; spans beside storage; calls capped, or as long as such were; leases
     "logs": 1240,  # streamed calls; logs as training rows: a dozen formats and their containers; who asked; tokens
     "models": 1160,  # encoders' weights, small models; arrays that ship with the package
-    "network": 2720,  # feedback agrees with itself; what left in a relayed head; nulls; stages; relay, routes by schema
+    "network": 2740,  # passages of a turn; what left in a relayed head; nulls; stages; relay, routes by schema
     "observe": 570,  # the sums of several workers, in space that is reserved; counters added up
     "policy": 725,
     "privacy": 2685,  # fields of programs; dates in all languages; names by a token classifier; encoded, cut, tagged

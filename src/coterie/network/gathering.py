@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+import numpy as np
+
 from coterie.context.sharing import build_view
 from coterie.errors import EngineError, InputError, NotIndexed, PolicyError, SetupError
 from coterie.governance.disguise import worth_a_thread
@@ -34,6 +36,8 @@ from coterie.types import (
 )
 
 _REMEMBERED = 4096
+_OWN_PASSAGES = 2
+"""Passages of each index that a follow-up's original wording finds."""
 
 
 class Gathered(NamedTuple):
@@ -142,19 +146,33 @@ def hidden(document: Document) -> InputError:
 
 
 async def _search(index: Retriever, card: SpecialistCard, task: Task, call: CallContext) -> Sequence[Passage] | Reason:
-    """Return the passages of one index, or the reason why it cannot be searched."""
-    try:
+    """Return the passages of one index, or the reason why it cannot be searched.
+
+    For a follow-up also the best ones of its original wording, in place of the last: what is given back to a turn may
+    have more words than the turn, and then only passages about the question before are found.
+    """
+
+    async def search(text: str, vector: np.ndarray | None, k: int) -> Sequence[Passage]:
         return await index.search(
-            task.text,
-            k=card.passages,
+            text,
+            k=k,
             clearance=min(task.clearance, card.clearance),
             tenant=task.tenant,
-            vector=task.vector,
+            vector=vector,
             call=call,
             **_named_document(task),
         )
+
+    try:
+        passages = await search(task.text, task.vector, card.passages)
+        if not task.rewritten or task.text == task.asked or not task.text.startswith(task.asked.strip() or "\0"):
+            return passages  # it got no words behind it, or is one part of several
+        own = await search(task.asked, None, _OWN_PASSAGES)
     except (EngineError, InputError, PolicyError, SetupError) as error:
         return error.reason
+    here = {(passage.document, passage.start) for passage in passages}
+    missing = [passage for passage in own if (passage.document, passage.start) not in here]
+    return [*passages[: max(0, card.passages - len(missing))], *missing]
 
 
 def _named_document(task: Task) -> dict[str, str]:

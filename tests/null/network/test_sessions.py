@@ -201,6 +201,25 @@ async def test_a_long_conversation(bench):
 # --- Follow-up questions ---------------------------------------------------------------------------
 
 
+class Worded:
+    """An index that finds passages about what the query says last."""
+
+    def __init__(self):
+        self.queries = []
+
+    async def search(self, query, *, k, **_):
+        """Passages of one subject."""
+        self.queries.append((query, k))
+        subject = "card" if "card" in query else "free"
+        return [
+            Passage(index="help", document=f"{subject}-{i}", text="text", start=0, end=4, score=1.0, label=Label.PUBLIC)
+            for i in range(k)
+        ]
+
+    async def close(self):
+        """Nothing to free."""
+
+
 async def test_a_follow_up_stands_alone_before_it_is_routed(bench):
     """Router, index and specialist get the rewritten question, the session the caller's words, the trace has both."""
     index = Searched()
@@ -226,6 +245,21 @@ async def test_a_follow_up_to_turns_that_were_sent_along(bench):
     answer = await bench.network(triage).ask(Request(text="is it free?", history=talk, specialist="triage"))
 
     assert answer.trace.rewritten == triage.tasks[0].text == "is it free? (order virtual card)"
+
+
+async def test_what_a_follow_up_itself_asks_is_found_beside_the_question_before(bench):
+    """What is given back to a turn has more words than the turn: the best passages for these alone are read as well."""
+    index = Worded()
+    triage = bench.Says("triage", knowledge=("help",))
+    talk = (Message(role="user", text="How do I order a virtual card?"), Message(role="assistant", text="In the app."))
+    request = Request(text="is it free?", history=talk, specialist="triage")
+    await bench.network(triage, knowledge={"help": index}).ask(request)
+    await bench.network(triage, knowledge={"help": index}).ask(Request(text="is it free?", specialist="triage"))
+
+    follow_up, alone = [[entry.content.document for entry in view.entries] for view in triage.views]
+    assert index.queries == [("is it free? (order virtual card)", 8), ("is it free?", 2), ("is it free?", 8)]
+    assert sorted(follow_up) == [*(f"card-{i}" for i in range(6)), "free-0", "free-1"]
+    assert sorted(alone) == [f"free-{i}" for i in range(8)]
 
 
 async def test_a_pinned_follow_up_is_restated_too(bench):
