@@ -30,7 +30,6 @@ from coterie.flywheel.discovery import (
     Answers,
     Discovery,
     FoundJob,
-    Recogniser,
     RecordedCall,
     Template,
     answers_of,
@@ -100,8 +99,6 @@ _TOLD = 40
 """Examples with a person's label, and twice as many as the last time, at which a version is retrained."""
 _RARE = 0.001
 """Probability below which a difference between canary and control is an alarm, tested at each run."""
-_TRIED = 200
-"""Calls of a wording by which it is told whether it is known."""
 _RECOGNISED = 0.8
 """Share of a wording's calls that must be recognised for the wording to count as known."""
 _SAME_THRESHOLD = 0.02
@@ -337,7 +334,7 @@ class FlywheelRunner:
         if old is None:
             job = new_job
         else:
-            new = _unknown_wordings(found_job, discovery, calls, [known_jobs[key] for key in homes])
+            new = _unknown_wordings(found_job, discovery, calls, homes)
             labels = _spelled(found_job.answers, (calls[i].answer for i in found_job.calls))
             job = replace(old, templates=(*old.templates, *new), labels={**labels, **old.labels})
             if old.merged_into:  # it stands apart again
@@ -984,27 +981,16 @@ def _with_new_labels(job: KnownJob, examples: Sequence[CapturedExample]) -> Know
 
 
 def _unknown_wordings(
-    found_job: FoundJob, discovery: Discovery, calls: Sequence[CapturedExample], homes: Sequence[KnownJob]
+    found_job: FoundJob, discovery: Discovery, calls: Sequence[CapturedExample], homes: Mapping[str, int]
 ) -> tuple[Template, ...]:
-    """Return the wordings of whose calls most are recognised as none of these jobs.
-
-    Calls that were imported, or came before the job was found, are recognised here.
-    """
-    recogniser = Recogniser(
-        [(job.id, number, template) for job in homes for number, template in enumerate(job.templates)]
-    )
-    ids = {job.id for job in homes}
+    """Return the wordings of whose calls most were recognised as none of these jobs."""
     members: dict[int, list[int]] = {}
     for i in found_job.calls:
         members.setdefault(discovery.template_of(i), []).append(i)
     unknown = []
     for number, template in enumerate(found_job.wordings):
         some = members.get(number, [])
-        some = some[:: max(1, len(some) // _TRIED)]
-        recognised = sum(
-            (calls[i].job in ids and calls[i].template >= 0) or recogniser.job_of(calls[i].prompt) is not None
-            for i in some
-        )
+        recognised = sum(calls[i].job in homes and calls[i].template >= 0 for i in some)
         if some and template.piece and recognised < _RECOGNISED * len(some):
             unknown.append(template)
     return tuple(unknown)

@@ -735,19 +735,3 @@ async def test_names_of_jobs_keep_latin_letters_and_suit_the_registry(bench, ask
     assert [check_name(name) for name in names] == names
     assert len(names) == 2
     assert any(name.startswith(starts) for name in names)
-
-
-async def test_calls_of_a_known_wording_bring_no_other_one(bench):
-    """Those of a log, or those from before the job was found, belong to no job when they come."""
-    draw = random.Random(5)
-    for start in (0, 300, 600):
-        some = calls(300, seed=start + 1, start=start)
-        words = ["".join(draw.choices("abdegiklmnorstu", k=8)) for _ in range(1_500)]
-        texts = [" ".join([ASKED, *draw.sample(words, 5), draw.choice(WORDS[call.answer])]) for call in some]
-        await bench.books.store.add_examples(
-            [replace(call, prompt=(("user", text),)) for call, text in zip(some, texts, strict=True)]
-        )
-        await bench.run()
-    (job,) = await bench.books.jobs()
-    assert len(job.templates) == 1
-    assert {row.job for row in await bench.books.store.newest(limit=1000)} == {job.id}
