@@ -209,13 +209,13 @@ def test_nothing_to_score_with(trained):
 
 
 def test_a_column_that_is_not_used_is_named(trained, applicants):
-    """Numbers that are written for a person are no numbers: training says so, and how to write them."""
-    rows = [{**row, "rent": f"{1 + i}.{i % 10}00,5{i % 10}"} for i, row in enumerate(columns_only(applicants(80)))]
+    """Numbers with a unit are no numbers: training says so, and how to write them."""
+    rows = [{**row, "rent": f"{1 + i}.{i % 10}00,5{i % 10} €"} for i, row in enumerate(columns_only(applicants(80)))]
     warnings = report_of(trained({**SCORE, "exclude": ["age"]}, rows))["warnings"]
 
     unused = [warning for warning in warnings if warning.startswith("column 'rent' is not used")]
     assert len(unused) == 1
-    assert unused[0].endswith("such as '1.000,50'; write its numbers as 1234.5")
+    assert unused[0].endswith("such as '1.000,50 €'; write its numbers as 1234.5")
     assert not any("'age' is not used" in warning for warning in warnings)
 
 

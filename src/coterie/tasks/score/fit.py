@@ -592,7 +592,7 @@ def _fit(job: Job[ScoreSection], text: TextColumn | None, fold_of: np.ndarray, e
     )
 
 
-_SEPARATED = re.compile(r"\W*\d[\d.,'\s]*\W*")  # a number as people write it: 8.442,00 or 1,200 %
+_SEPARATED = re.compile(r"\W*\d[\d.,'\s]*\W*")  # a number as people write it: 8.442,00 € or 1,200 %
 
 
 def _unused(plan: ColumnPlan, excluded: Exclusion, rows: Sequence[Columns]) -> Iterator[str]:
