@@ -56,7 +56,7 @@ BUDGETS = {
     "console": 3720,  # nine screens; deployments in the picture; sign-in at a provider, jobs beside the workers
     "context": 620,  # the chain of follow-ups by a model that reads texts, and its usage
     "decisions": 955,  # the named specialist; typed questions; what cannot be read; deployments; drawn options
-    "engines": 6325,  # layers that models share; vLLM; encoders by name; relay; a transport as seam; models that read
+    "engines": 6340,  # layers that models share; vLLM; encoders by name; relay; a transport as seam; models that read
     "edge": 1140,  # bundles: what a device checks, for whom a release is, what goes in, models; images; pages
     "errors": 303,  # words for callers
     "flywheel": 6150,  # edited prompts; placeholders; lists; tenants; new labels; jobs, evidence, capture, review, runs

@@ -123,6 +123,11 @@ class Words(NamedTuple):
         return count_known / count if count else 0.0
 
 
+def whole_share(share: float, usual: float) -> np.float32:
+    """Return a share of known words in units of the usual share, at most 1; 0 without known words."""
+    return np.float32(share / usual if share < usual else bool(share))
+
+
 def words_in(text: str) -> Words:
     """Return the words of a text in lower case, as `word_ngrams` has them."""
     words = list(find_words(_WORD, text.lower()))
@@ -510,8 +515,9 @@ class TextHead:
     """A text head: logits = n-gram part + kernel block + vector @ projection + bias.
 
     The n-gram part is the sum of the blocks. With `lexical_bias` it is share * (sum + lexical_bias) + (1 - share) *
-    mean(lexical_bias), where `share` is the share of the text's words that training texts had: n-grams say nothing of
-    a text in another language, and their bias would name the commonest label.
+    mean(lexical_bias), where `share` is the share of the text's words that training texts had, in units of
+    `usual_share` and at most 1: n-grams say nothing of a text in another language, and their bias would name the
+    commonest label.
     """
 
     blocks: tuple[NgramBlock, ...]
@@ -519,6 +525,8 @@ class TextHead:
     bias: np.ndarray  # (L,)
     projection: np.ndarray | None = None  # (D, L) float16, only beside a kernel
     lexical_bias: np.ndarray | None = None  # (L,); None in versions from before, and where labels are independent
+    usual_share: float = 1.0
+    """Share of known words from which the n-grams count whole."""
 
     @property
     def size(self) -> int:
@@ -531,7 +539,7 @@ class TextHead:
         if self.lexical_bias is None:
             for block in self.blocks:
                 total = total + block.logits(prompt.text)
-        elif share := np.float32(words_in(prompt.text).share(*self._known_words)):
+        elif share := whole_share(words_in(prompt.text).share(*self._known_words), self.usual_share):
             lexical = sum((block.logits(prompt.text) for block in self.blocks), start=self.lexical_bias)
             total = total + share * lexical + (1 - share) * self.lexical_bias.mean()
         else:
@@ -592,7 +600,7 @@ class TextHead:
         if self.projection is not None:
             arrays["projection"] = self.projection
         if self.lexical_bias is not None:
-            arrays["lexical_bias"] = self.lexical_bias
+            arrays |= {"lexical_bias": self.lexical_bias, "usual_share": np.array([self.usual_share], np.float32)}
         return description, arrays
 
     @classmethod
@@ -609,7 +617,15 @@ class TextHead:
         if kernel is not None and "projection" in arrays:
             projection = stored_array(arrays, "projection", kernel.landmarks.shape[1], len(bias))
         lexical_bias = stored_array(arrays, "lexical_bias", len(bias)) if "lexical_bias" in arrays else None
-        return cls(blocks=tuple(blocks), kernel=kernel, bias=bias, projection=projection, lexical_bias=lexical_bias)
+        usual_share = float(stored_array(arrays, "usual_share", 1)[0]) if "usual_share" in arrays else 1.0
+        return cls(
+            blocks=tuple(blocks),
+            kernel=kernel,
+            bias=bias,
+            projection=projection,
+            lexical_bias=lexical_bias,
+            usual_share=usual_share,
+        )
 
 
 _HEADS: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, np.ndarray]], Head]] = {

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,7 @@ HEADS = {
     "embedding": text_head(),
     "encoder": text_head(projection=True),
     "known words": text_head(lexical_bias=True),
+    "usual share": replace(text_head(lexical_bias=True), usual_share=0.375),
     "table": table_head(),
 }
 
@@ -106,6 +108,18 @@ def test_ngrams_count_as_far_as_words_are_known():
 
     for text, expected in (("my card is lost", whole), ("card lost zzz qqq", (mixed + mean) / 2), ("der ist", mean)):
         np.testing.assert_allclose(head.logits(Prompt(text=text)) - head.bias, np.full(3, expected), rtol=1e-5)
+
+
+def test_ngrams_count_whole_from_the_usual_share_of_known_words_on():
+    """Of a text with as many known words as held-out texts had n-grams count whole, below that in proportion."""
+    whole, usual = text_head(kernel=False, lexical_bias=True), 0.5
+    head = replace(whole, usual_share=usual)
+    mean = whole.lexical_bias.mean()
+
+    for text, counts in (("card lost zzz qqq", 1.0), ("card zzz qqq xxx", 0.5), ("zzz qqq xxx", 0.0)):
+        lexical = sum(block.logits(text) for block in head.blocks) + head.lexical_bias
+        expected = head.bias + counts * lexical + (1 - counts) * mean
+        np.testing.assert_allclose(head.logits(Prompt(text=text)), expected, rtol=1e-5)
 
 
 def test_words_of_scripts_without_spaces_are_pairs_of_characters():

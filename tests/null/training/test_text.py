@@ -18,7 +18,15 @@ from coterie.learning.fitting import (
     nearest_out_of_fold,
 )
 from coterie.learning.job import Silent
-from coterie.tasks.classify.heads import build_head, fit_lexical, lexical_out_of_fold, ngram_features, ngram_matrix
+from coterie.tasks.classify.heads import (
+    build_head,
+    fit_lexical,
+    known_out_of_fold,
+    lexical_out_of_fold,
+    ngram_features,
+    ngram_matrix,
+    usual_share,
+)
 from coterie.types import Prompt
 
 
@@ -71,10 +79,19 @@ def test_a_text_in_other_words_is_left_to_the_kernel(texts, several):
     rows = texts(labels=3, each=8)
     these = examples(rows + rows[:8], several=several)
     features, _, model = lexical(these)
-    head = build_head(model, None, np.ones(1), features, exclusive=not several)
+    head = build_head(model, None, np.ones(1), features, usual=None if several else 1.0)
 
     foreign = head.logits(Prompt(text="\u043e\u0442\u043c\u0435\u043d\u0438\u0442\u044c"))
     assert (np.ptp(foreign) == 0) is not several
+
+
+def test_the_usual_share_of_known_words_is_that_of_held_out_texts():
+    """Nine in ten texts have it when the words of their own fold are unknown."""
+    rows = [{"text": f"alpha beta word{row} own{row}", "label": "ab"[row % 2]} for row in range(20)]
+    these = examples(rows)
+
+    assert usual_share(known_out_of_fold(lexical(these)[0], these)) == pytest.approx(0.5)
+    assert usual_share(np.linspace(0, 1, 101)) == pytest.approx(0.1)
 
 
 def test_words_of_the_row_s_own_fold_are_unknown_to_it():
@@ -139,7 +156,7 @@ def test_a_head_is_its_models_weighted(texts, encoder):
     features, matrix, model = lexical(these)
     vectors = encoder.encode(these.texts)
     kernel = fit_kernel(vectors, these)
-    head = build_head(model, kernel, np.array([0.3, 0.7]), features)
+    head = build_head(model, kernel, np.array([0.3, 0.7]), features, usual=1.0)
 
     expected = 0.3 * model.logits(matrix) + 0.7 * (kernel.block.logits(vectors) + kernel.bias)
     prompts = [Prompt(text=text, vector=vector) for text, vector in zip(these.texts, vectors, strict=True)]

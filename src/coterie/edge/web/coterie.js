@@ -205,6 +205,7 @@ export class Head {
     this.table = table;
     this.bias = floats(arrays.bias);
     this.lexicalBias = arrays.lexical_bias && floats(arrays.lexical_bias);
+    this.usualShare = arrays.usual_share ? floats(arrays.usual_share)[0] : 1;
     this.blocks = description.blocks.map((block, index) => ({
       ...block,
       positions: new Map(block.terms.map((term, place) => [term, place])),
@@ -222,7 +223,8 @@ export class Head {
   logits(text, vector) {
     const total = Float64Array.from(this.bias);
     if (this.lexicalBias) {
-      const known = shareKnown(text, this.table, this.blocks), own = Float64Array.from(this.lexicalBias);
+      const share = shareKnown(text, this.table, this.blocks), known = share < this.usualShare ? share / this.usualShare : +(share > 0);
+      const own = Float64Array.from(this.lexicalBias);
       const mean = own.reduce((sum, each) => sum + each, 0) / own.length;
       for (const block of this.blocks) this.ngrams(block, text, own);
       for (let label = 0; label < this.labels; label++) total[label] += known * own[label] + (1 - known) * mean;

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from coterie.config.specialists import SpecialistSection
-from coterie.engines.linear import NgramBlock, NgramFeatures, TextHead, fit_ngrams, known_words, words_in
+from coterie.engines.linear import NgramBlock, NgramFeatures, TextHead, fit_ngrams, known_words, whole_share, words_in
 from coterie.engines.onnx import OnnxEncoder
 from coterie.learning.calibration import fit_pool
 from coterie.learning.fitting import (
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 # Chosen by cross-validation on the training rows of BANKING77, CLINC150 and HEADLINES; see docs/history/log.md.
 _WORDS = {"unit": "word", "shortest": 1, "longest": 2, "at_most": 20_000}
 _CHARACTERS = {"unit": "char", "shortest": 2, "longest": 5, "at_most": 30_000}
+_UNUSUAL = 0.1
+"""Share of held-out texts that have fewer known words than is usual."""
 _SVM_C = 0.3
 _SVM_TOLERANCE = 1e-2  # tighter changes nothing but the time
 _UNLIKELY = -1.0  # logit of a label that the rows do not have: unlikely, not impossible
@@ -106,12 +108,13 @@ def fit_text(job: Job[SpecialistSection], examples: TextExamples, encoded: Encod
     # Beside models of less, those of less.
     whole = held if cut is examples else lexical_out_of_fold(features, matrix, examples, Silent())
     linear = fit_lexical(matrix, examples, everything)
+    usual = usual_share(known_out_of_fold(features, examples)) if exclusive(examples) else None
     job.progress.advance(1)
     job.progress.finish("")
     apart = _without_copies(job, examples, encoded.vectors, features, matrix, held=whole)
     lexical = TextFit(
         rung="lexical",
-        head=build_head(linear, None, np.ones(1), features, exclusive=_exclusive(examples)),
+        head=build_head(linear, None, np.ones(1), features, usual=usual),
         logits=held,
         shares=np.ones(1),
         seconds=time.perf_counter() - start,
@@ -120,10 +123,10 @@ def fit_text(job: Job[SpecialistSection], examples: TextExamples, encoded: Encod
     )
     fits = [lexical]
     if "embedding" in job.measured_rungs:
-        fits.append(_fit_embedding(job, cut, encoded, lexical, (linear, features), apart=apart))
+        fits.append(_fit_embedding(job, cut, encoded, lexical, Lexical(linear, features, usual), apart=apart))
     if "encoder" in job.measured_rungs:
         held_back = _HeldBack(examples, whole) if apart is None else apart
-        tuned = _fit_encoder(job, held_back, lexical, (linear, features))
+        tuned = _fit_encoder(job, held_back, lexical, Lexical(linear, features, usual))
         fits.append(replace(tuned, gain=0.0 if apart else _expected_gain(job, examples, encoded.vectors)))
     return fits
 
@@ -164,7 +167,13 @@ def _without_copies(
     return _HeldBack(apart, logits) if made_of_patterns(held, logits) else None
 
 
-Lexical = tuple[Linear, Sequence[NgramFeatures]]
+class Lexical(NamedTuple):
+    """The model of n-grams, of all rows."""
+
+    linear: Linear
+    features: Sequence[NgramFeatures]
+    usual: float | None
+    """The usual share of known words, as in `build_head`."""
 
 
 def _fit_embedding(
@@ -186,7 +195,7 @@ def _fit_embedding(
     compared = fit_neighbours(encoded.vectors, examples)
     return TextFit(
         rung="embedding",
-        head=build_head(parts[0], kernel, shares, parts[1], exclusive=_exclusive(examples)),
+        head=build_head(parts.linear, kernel, shares, parts.features, usual=parts.usual),
         logits=logits,
         shares=shares,
         seconds=time.perf_counter() - start + lexical.seconds + encoded.seconds,
@@ -213,7 +222,7 @@ def _fit_encoder(job: Job[SpecialistSection], held_back: _HeldBack, lexical: Tex
     tuned = fit_tuned(job, job.base, examples, label_words(job, examples))
     members = [held_back.logits[tuned.rows], tuned.kernel_logits, tuned.head_logits]
     shares, logits = (_pool_few if examples.few else _pool)(members, examples.take(tuned.rows))
-    head = build_head(parts[0], tuned.kernel, shares, parts[1], exclusive=_exclusive(examples))
+    head = build_head(parts.linear, tuned.kernel, shares, parts.features, usual=parts.usual)
     projection = (tuned.head.weights * np.float32(shares[2])).astype(np.float16)
     return TextFit(
         rung="encoder",
@@ -323,7 +332,11 @@ def lexical_out_of_fold(
 ) -> np.ndarray:
     """Return logits (N, L) of every row from a model that did not see the row's fold, nor its words."""
     logits = np.zeros((len(examples.texts), examples.labels), dtype=np.float32)
-    shares = _known_out_of_fold(features, examples) if _exclusive(examples) else None
+    shares = None
+    if exclusive(examples):
+        of_each = known_out_of_fold(features, examples)
+        usual = usual_share(of_each)
+        shares = np.array([[whole_share(share, usual)] for share in of_each.tolist()], dtype=np.float32)
     for fold in np.unique(examples.folds):
         held = examples.folds == fold
         model = fit_lexical(matrix, examples, np.flatnonzero(~held))
@@ -334,12 +347,12 @@ def lexical_out_of_fold(
     return logits
 
 
-def _exclusive(examples: TextExamples) -> bool:
+def exclusive(examples: TextExamples) -> bool:
     """Return whether a text has one label, so that only differences of logits count."""
     return examples.one_each and not examples.several
 
 
-def _known_out_of_fold(features: Sequence[NgramFeatures], examples: TextExamples) -> np.ndarray:  # (N, 1)
+def known_out_of_fold(features: Sequence[NgramFeatures], examples: TextExamples) -> np.ndarray:  # (N,)
     """Return for each text the share of its words that another fold has, as `TextHead` counts them in new texts."""
     words = [words_in(text) for text in examples.texts]
     seen: dict[str, set[int]] = {}
@@ -348,7 +361,15 @@ def _known_out_of_fold(features: Sequence[NgramFeatures], examples: TextExamples
             seen.setdefault(word, set()).add(fold)
     elsewhere = {word for word, folds in seen.items() if len(folds) > 1}
     spaced, pairs = (terms & elsewhere for terms in known_words(features))
-    return np.array([own.share(spaced, pairs) for own in words], dtype=np.float32)[:, None]
+    return np.array([own.share(spaced, pairs) for own in words])
+
+
+def usual_share(shares: np.ndarray) -> float:  # (N,)
+    """Return the share of known words that nine in ten held-out texts have; n-grams of such a text count whole.
+
+    A model of few rows knows fewer words of any text: what a low share says depends on the model.
+    """
+    return float(np.quantile(shares, _UNUSUAL)) if len(shares) else 1.0
 
 
 def build_head(
@@ -357,11 +378,11 @@ def build_head(
     shares: np.ndarray,
     features: Sequence[NgramFeatures],
     *,
-    exclusive: bool = True,
+    usual: float | None,
 ) -> TextHead:
     """Build one head from the models, each weighted by its share in the pool.
 
-    The n-grams of a text with unknown words count less, if its labels are `exclusive`.
+    The n-grams of a text with fewer known words than the `usual` share count less; None where labels are independent.
 
     Weights are stored in half precision: its 11 bits are enough given the noise of a fit, and halve the file.
     """
@@ -372,10 +393,13 @@ def build_head(
         for family, piece in zip(features, np.split(weights, ends[:-1]), strict=True)
     )
     bias, lexical_bias = lexical.bias * np.float32(shares[0]), None
-    if exclusive:
+    if usual is not None:
         bias, lexical_bias = np.zeros_like(bias), bias
+    ngrams = TextHead(
+        blocks=blocks, kernel=None, bias=bias, lexical_bias=lexical_bias, usual_share=1.0 if usual is None else usual
+    )
     if kernel is None:
-        return TextHead(blocks=blocks, kernel=None, bias=bias, lexical_bias=lexical_bias)
+        return ngrams
     scaled = (kernel.block.weights * np.float32(shares[1])).astype(np.float16)
     bias = bias + np.float32(kernel.bias * shares[1])
-    return TextHead(blocks=blocks, kernel=replace(kernel.block, weights=scaled), bias=bias, lexical_bias=lexical_bias)
+    return replace(ngrams, kernel=replace(kernel.block, weights=scaled), bias=bias)
