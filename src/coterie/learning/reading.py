@@ -17,7 +17,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -103,6 +103,15 @@ def whole_text(path: Path) -> str:
         return as_utf8(file).read().decode("utf-8-sig").replace("\r\n", "\n")
 
 
+def _in_encodings(raw: bytes) -> str:
+    """Say what bytes are in each of some encodings: a person sees which is right."""
+    texts: dict[str, list[str]] = {}
+    for number in range(1250, 1259):
+        with suppress(UnicodeDecodeError):
+            texts.setdefault(raw.decode(f"cp{number}"), []).append(f"WINDOWS-{number}")
+    return ", ".join(f"{quote(text)} in {names[0]}" for text, names in texts.items()) or quote(raw.decode("latin-1"))
+
+
 @dataclass
 class Lines:
     """The lines of a file as text, counted and hashed as they are read."""
@@ -141,11 +150,10 @@ class Lines:
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            around = raw[max(0, error.start - 20) : error.end + 10]
             raise self.error(
-                f"has the byte 0x{raw[error.start]:02x}, which is not UTF-8: {quote(around.decode('latin-1'))}",
-                "Save it as UTF-8, or convert it from the encoding in which it was saved, such as WINDOWS-1251 for "
-                "Cyrillic or WINDOWS-1253 for Greek: iconv -f ENCODING -t UTF-8 FILE > NEW",
+                f"has the byte 0x{raw[error.start]:02x}, which is not UTF-8",
+                "Save it as UTF-8, or convert it from the encoding in which it was saved: iconv -f ENCODING -t UTF-8 "
+                f"FILE > NEW. The text there is {_in_encodings(raw[max(0, error.start - 20) : error.end + 10])}.",
             ) from None
 
     def error(self, problem: str, hint: str = "", *, line: int | None = None) -> DataError:

@@ -8,25 +8,60 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
 from stdnum import luhn, numdb, verhoeff
+from stdnum.ar import cuit
+from stdnum.at import tin as at_tin
+from stdnum.at import vnr
 from stdnum.au import tfn
 from stdnum.be import bis, nn
+from stdnum.bg import egn
 from stdnum.br import cpf
 from stdnum.ch import ssn as ahv
+from stdnum.cl import rut
+from stdnum.cn import ric
+from stdnum.cz import rc
 from stdnum.de import idnr
+from stdnum.dk import cpr
+from stdnum.ec import ci
+from stdnum.ee import ik
 from stdnum.es import dni, nie
 from stdnum.fi import hetu
 from stdnum.fr import nir
-from stdnum.gb import nhs
+from stdnum.gb import nhs, utr
+from stdnum.gr import amka
+from stdnum.gr import vat as afm
+from stdnum.hr import oib
+from stdnum.id import nik
+from stdnum.ie import pps
+from stdnum.il import idnr as il_idnr
+from stdnum.in_ import pan
+from stdnum.is_ import kennitala
 from stdnum.it import codicefiscale
+from stdnum.jp import in_ as jp_in
+from stdnum.kr import rrn
+from stdnum.lt import asmens
+from stdnum.lv import pvn
+from stdnum.mx import curp, rfc
+from stdnum.my import nric
 from stdnum.nl import bsn
-from stdnum.pl import pesel
+from stdnum.no import fodselsnummer
+from stdnum.pk import cnic
+from stdnum.pl import nip, pesel
+from stdnum.pt import cc, nif
+from stdnum.ro import cnp
+from stdnum.ru import inn
+from stdnum.si import ddv, emso
+from stdnum.th import pin
+from stdnum.tr import tckimlik
+from stdnum.ua import rntrc
 from stdnum.us import ssn
+from stdnum.za import idnr as za_idnr
 
 from coterie.privacy.contact import begins_date
 from coterie.privacy.detection import ContextWords, Kind, PersonalData, count_digits, digits_of, lowered, near
@@ -34,7 +69,7 @@ from coterie.privacy.detection import ContextWords, Kind, PersonalData, count_di
 # --- National identifiers.
 
 Check = Callable[[str], bool]
-_FEWEST_DIGITS = 6
+_FEWEST_DIGITS = 4
 _CODE = 16
 """Characters of the Italian code, which may have letters in place of digits: the only form with fewer digits."""
 
@@ -132,12 +167,82 @@ def _brazilian_cpf(number: str) -> bool:
     return len(set(digits_of(number))) > 1 and cpf.is_valid(number)
 
 
+def _weighted(digits: str, weights: Iterable[int]) -> int:
+    return sum(int(digit) * weight for digit, weight in zip(digits, weights, strict=True))
+
+
+def _hungarian_tax(number: str) -> bool:
+    """Check a Hungarian tax number: 8 first, positions as weights, modulo 11 (act CL of 2017, annex 32)."""
+    return sum(int(digit) * weight for digit, weight in zip(number[:9], range(1, 10), strict=True)) % 11 == int(
+        number[9]
+    )
+
+
+def _hungarian_insurance(number: str) -> bool:
+    """Check a Hungarian insurance number: weights 3 and 7 in turn, modulo 10 (act XX of 1996, annex 1)."""
+    return _weighted(number[:8], (3, 7) * 4) % 10 == int(number[8])
+
+
+def _french_tax(number: str) -> bool:
+    """Check a French tax number: the last three digits are the others modulo 511."""
+    return int(number[:10]) % 511 == int(number[10:])
+
+
+def _russian_insurance(number: str) -> bool:
+    """Check a Russian insurance number: weights 9 to 1, modulo 101, then modulo 100."""
+    digits = digits_of(number)
+    return _weighted(digits[:9], range(9, 0, -1)) % 101 % 100 == int(digits[9:])
+
+
+def _singaporean_id(number: str) -> bool:
+    """Check a number of Singapore: weights 2 and 7 to 2, one alphabet for each series."""
+    first, last = number[0].upper(), number[-1].upper()
+    total = _weighted(number[1:8], (2, 7, 6, 5, 4, 3, 2)) + {"T": 4, "G": 4, "M": 3}.get(first, 0)
+    signs = {"S": "JZIHGFEDCBA", "T": "JZIHGFEDCBA", "F": "XWUTRQPNMLK", "G": "XWUTRQPNMLK", "M": "XWUTRQPNJLK"}
+    return signs[first][total % 11] == last
+
+
+def _hong_kong_id(number: str) -> bool:
+    """Check a number of Hong Kong: letters from 10, a blank as 36, weights 9 to 1, modulo 11."""
+    plain = re.sub(r"[^0-9A-Z]", "", number.upper())
+    values = [36] * (9 - len(plain)) + [int(sign, 36) for sign in plain]
+    return sum(value * weight for value, weight in zip(values, range(9, 0, -1), strict=True)) % 11 == 0
+
+
+_TAIWANESE = "ABCDEFGHJKLMNPQRSTUVXYWZIO"
+
+
+def _taiwanese_id(number: str) -> bool:
+    """Check a number of Taiwan: the letter as two digits from 10 on, weights 1, 9 to 1 and 1, modulo 10."""
+    spelled = f"{_TAIWANESE.index(number[0].upper()) + 10}{number[1:]}"
+    return _weighted(spelled, (1, *range(9, 0, -1), 1)) % 10 == 0
+
+
 def _digits(check: Check) -> Check:
     """Return a check of the digits alone, whatever stands between them."""
     return lambda text: check(digits_of(text))
 
 
+def _signs(check: Check) -> Check:
+    """Return a check of letters and digits alone, whatever stands between them."""
+    return lambda text: check("".join(sign for sign in text if sign.isalnum()))
+
+
 # --- Forms ---------------------------------------------------------------------------------------
+
+
+def _national(pattern: str, check: Check | None, names: str, *, alone: bool = False) -> _Number:
+    """Return an identifier by its form, check and names, which also count without marks above their letters."""
+    own = names.split(", ") if names else []
+    cased = [name for name in own if name[0].lower() != name[0].upper()]
+    plain = [re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFD", name)) for name in cased]
+    words = ContextWords(", ".join(dict.fromkeys([*own, *plain]))) if own else None
+
+    def passes(number: str) -> bool:
+        return len(set(digits_of(number))) > 1 and (check is None or check(number))  # all the same is an example
+
+    return _Number(form=_form(pattern), check=passes, said=words, alone=alone)
+
 
 _TAX = ContextWords("tax, tin, steuer*, idnr, tfn, itin, identifikationsnummer")
 _US = ContextWords("ssn, social security, social, itin")
@@ -224,6 +329,67 @@ _NUMBERS = (
         check=_digits(verhoeff.is_valid),
         said=ContextWords("aadhaar, aadhar, uidai"),
     ),
+    # Portugal, Poland, Ireland, Austria, Hungary
+    _national(r"[1-3]\d{2}([ .]?)\d{3}\1\d{3}", _digits(nif.is_valid), "nif, contribuinte*"),
+    _national(r"\d{8} ?\d ?[a-z0-9]{2}\d", _signs(cc.is_valid), "cartão de cidadão, cc"),
+    _national(r"\d{3}-?\d{2,3}-?\d{2}-?\d{2,3}", _digits(nip.is_valid), "nip"),
+    _national(r"\d{7} ?[a-w][a-iw]?", _signs(pps.is_valid), "pps, ppsn"),
+    _national(r"\d{4} ?\d{6}", _digits(vnr.is_valid), "sozialversicherung*, versicherung*, sv, svnr, svnummer"),
+    _national(r"\d{2}[- ]?\d{3}/?\d{4}", _digits(at_tin.is_valid), "steuernummer, steuernr, abgabenkontonummer"),
+    _national(r"8\d{9}", _hungarian_tax, "adóazonosító*"),
+    _national(r"\d{3}([ -]?)\d{3}\1\d{3}", _digits(_hungarian_insurance), "taj, tajszám*"),
+    _national(r"[0-3]\d( ?)\d{2}\1\d{3}\1\d{3}\1\d{3}", _digits(_french_tax), "fiscal, fiscale, spi"),
+    _national(r"\d{5} ?\d{5}", _digits(utr.is_valid), "utr, taxpayer reference"),
+    # Czechia and Slovakia, and the north
+    _national(r"\d{6}/\d{3,4}", _digits(rc.is_valid), "", alone=True),
+    _national(r"\d{9,10}", rc.is_valid, "rodné*, rodného, rodném, rč, r.č."),
+    _national(r"[0-3]\d[01]\d\d{2}[- ]?\d{4}", _digits(cpr.is_valid), "cpr, cprnr, personnummer*"),
+    _national(
+        r"[0-7]\d[0-9]\d\d{2} ?\d{5}",
+        _digits(fodselsnummer.is_valid),
+        "fødselsnummer*, fodselsnummer*, fødselsnr, fnr, personnummer*",
+    ),
+    _national(r"[0-7]\d[01]\d\d{2}-?\d{4}", _digits(kennitala.is_valid), "kennitala*, kennitölu*, kt"),
+    _national(r"\d{11}", ik.is_valid, "isikukood*"),
+    _national(r"\d{11}", asmens.is_valid, "asmens*"),
+    _national(r"\d{6}-?\d{5}", _digits(pvn.is_valid), "personas kods, personas koda, personas kodu"),
+    # South-eastern Europe, Turkey, Israel
+    _national(r"[1-9]\d{12}", cnp.is_valid, "cnp"),
+    _national(r"\d{10}", egn.is_valid, "егн, egn"),
+    _national(r"\d{11}", oib.is_valid, "oib*"),
+    _national(r"\d{13}", emso.is_valid, "emšo, jmbg*, јмбг*"),
+    _national(r"\d{8}", ddv.is_valid, "davčna*"),
+    _national(r"\d{11}", amka.is_valid, "αμκα, amka"),
+    _national(r"\d{9}", afm.is_valid, "αφμ, afm"),
+    _national(r"[1-9]\d{10}", tckimlik.is_valid, "tc, t.c., tckn, kimlik*"),
+    _national(r"\d{8}-?\d", _digits(il_idnr.is_valid), "ת.ז, תעודת זהות, תז, teudat"),
+    # Russia, Ukraine
+    _national(r"\d{12}", inn.is_valid, "инн, inn"),
+    _national(r"\d{3}-\d{3}-\d{3}[ -]\d{2}", _russian_insurance, "", alone=True),
+    _national(r"\d{11}", _russian_insurance, "снилс, snils"),
+    _national(r"\d{10}", rntrc.is_valid, "рнокпп, іпн, ипн"),
+    # Asia and Africa
+    _national(r"[1-9]\d{16}[\dx]", ric.is_valid, "身份证, 身份證", alone=True),
+    _national(r"\d{4}([ -]?)\d{4}\1\d{4}", _digits(jp_in.is_valid), "マイナンバー, 個人番号"),
+    _national(r"\d{6}-[0-9]\d{6}", rrn.is_valid, "주민등록번호, 주민번호", alone=True),
+    _national(r"[1-8](-?)\d{4}\1\d{5}\1\d{2}\1\d", _digits(pin.is_valid), "บัตรประชาชน, เลขประจำตัวประชาชน"),
+    _national(r"\d{6}-\d{2}-\d{4}", _digits(nric.is_valid), "", alone=True),
+    _national(r"\d{16}", nik.is_valid, "nik, ktp"),
+    _national(r"\d{5}-\d{7}-\d", cnic.is_valid, "cnic", alone=True),
+    _national(r"[a-z]{5}\d{4}[a-z]", pan.is_valid, "pan"),
+    _national(r"[stfgm]\d{7}[a-z]", _singaporean_id, "nric, fin", alone=True),
+    _national(r"[a-z]{1,2}\d{6}(?:\([\da]\)|[\da])", _hong_kong_id, "hkid, 身份證"),
+    _national(r"[a-z][12]\d{8}", _taiwanese_id, "身分證, 身份證"),
+    _national(r"\d{6} ?\d{4} ?\d{2} ?\d", _digits(za_idnr.is_valid), "id number, identity number"),
+    # Latin America
+    _national(r"[a-z]{4}\d{6}[a-z]{6}[0-9a-z]\d", curp.is_valid, "curp", alone=True),
+    _national(r"[a-z&]{4}[ -]?\d{6}[ -]?[0-9a-z]{3}", _signs(rfc.is_valid), "rfc"),
+    _national(r"\d{2}-\d{8}-\d", _digits(cuit.is_valid), "cuit, cuil", alone=True),
+    _national(r"\d{11}", cuit.is_valid, "cuit, cuil"),
+    _national(r"\d{1,2}\.\d{3}\.\d{3}-[\dk]", _signs(rut.is_valid), "rut, run", alone=True),
+    _national(r"\d{7,8}-?[\dk]", _signs(rut.is_valid), "rut"),
+    _national(r"\d{10}", ci.is_valid, "cédula*"),
+    _national(r"\d{1,3}(?:\.\d{3}){2,3}", None, "cédula*"),
 )
 _BODIES = (number.form.pattern.removeprefix(_LEFT).removesuffix(_RIGHT) for number in _NUMBERS)
 _ANY = re.compile(
@@ -233,9 +399,10 @@ _ANY = re.compile(
 )
 """Any of the forms, so that one search replaces one for each."""
 _START = re.compile(
-    r"\d(?<![^\W_]\d)|[a-z](?<![^\W_][a-z])(?=[a-z]?[ -]?\d|[a-z]{5}[0-9lmnp-v])", re.IGNORECASE | re.ASCII
+    r"\d(?<![^\W_]\d)|[a-z](?<![^\W_][a-z])(?=[a-z]?[ -]?\d|[a-z]{3,4}[ -]?\d|[a-z]{5}[0-9lmnp-v])",
+    re.IGNORECASE | re.ASCII,
 )
-"""The start of an identifier: a digit, or one, two or six letters before a digit or its substitute."""
+"""The start of an identifier: a digit, or one to six letters before a digit or its substitute."""
 
 # --- Passports, identity cards and driving licences: no one form, so any token with digits close to the paper's name.
 

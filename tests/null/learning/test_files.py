@@ -231,3 +231,11 @@ def test_unnamed_columns_and_hollow_rows_are_counted(read, table):
         "column 1 has no name in the header and is left out",
         "1 row with nothing in any cell left out",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"), [("tre\u015b\u0107", "cp1250"), ("\u0442\u0435\u043a\u0441\u0442", "cp1251")]
+)
+def test_a_file_in_another_encoding_is_shown_as_it_may_be_read(read, text, encoding):
+    """Among the readings is the right one: whoever knows the language sees which encoding it is."""
+    assert text in refusal(read, f"text,label\n{text},a\n".encode(encoding))

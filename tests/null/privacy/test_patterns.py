@@ -267,6 +267,77 @@ def test_national_ids_said(word, number, wrong):
     assert ("NATIONAL_ID", wrong) not in found(f"my {word} is {wrong}")
 
 
+SAID = [
+    ("O meu NIF \u00e9 {}.", "207 439 150"),  # Portugal
+    ("Cart\u00e3o de Cidad\u00e3o {}", "96828825 7 ZZ1"),
+    ("NIP firmy: {}", "481-718-31-67"),  # Poland
+    ("PPS number {}", "1503180Q"),  # Ireland
+    ("SVNR {}", "1125 110267"),  # Austria
+    ("ad\u00f3azonos\u00edt\u00f3 jele {}", "8238356261"),  # Hungary
+    ("TAJ sz\u00e1m: {}", "123 456 788"),
+    ("UTR {}", "61119 97142"),  # United Kingdom, tax
+    ("num\u00e9ro fiscal {}", "30 23 217 600 053"),  # France, tax
+    ("rodn\u00e9ho \u010d\u00edsla {}", "7810052426"),  # Czechia and Slovakia
+    ("rodne cislo {}", "7810052426"),
+    ("f\u00f8dselsnummer {}", "240481 12907"),  # Norway
+    ("Kennitala: {}", "060163-3169"),  # Iceland
+    ("Isikukood {}", "38812034055"),  # Estonia
+    ("asmens kodas {}", "35102149687"),  # Lithuania
+    ("personas kods {}", "150195-18427"),  # Latvia
+    ("CNP {}", "1970627124461"),  # Romania
+    ("\u0415\u0413\u041d {}", "5509223609"),  # Bulgaria
+    ("OIB: {}", "00105297986"),  # Croatia
+    ("JMBG {}", "2804997505394"),  # Serbia, Bosnia, Slovenia, North Macedonia
+    ("dav\u010dna \u0161tevilka {}", "71531882"),  # Slovenia, tax
+    ("\u0391\u039c\u039a\u0391 {}", "16038285645"),  # Greece
+    ("\u0391\u03a6\u039c: {}", "127625691"),
+    ("T.C. kimlik no {}", "88226516154"),  # Turkey
+    ("\u05ea\u05e2\u05d5\u05d3\u05ea \u05d6\u05d4\u05d5\u05ea {}", "900763954"),  # Israel
+    ("\u0418\u041d\u041d {}", "745727266416"),  # Russia
+    ("\u0420\u041d\u041e\u041a\u041f\u041f {}", "2144380100"),  # Ukraine
+    ("\u30de\u30a4\u30ca\u30f3\u30d0\u30fc\u306f{}\u3067\u3059", "7776 5415 0650"),  # Japan
+    ("\u0e1a\u0e31\u0e15\u0e23\u0e1b\u0e23\u0e30\u0e0a\u0e32\u0e0a\u0e19 {}", "1-1182-60329-09-1"),  # Thailand
+    ("NIK {}", "3174011805822812"),  # Indonesia
+    ("PAN {}", "ABCPK2654L"),  # India
+    ("HKID {}", "A123456(3)"),  # Hong Kong
+    ("\u8eab\u5206\u8b49 {}", "A123456789"),  # Taiwan
+    ("ID number {}", "770104 8616 08 6"),  # South Africa
+    ("RFC {}", "GODE561231GR8"),  # Mexico
+    ("CUIL {}", "20317319321"),  # Argentina
+    ("RUT {}", "106529817"),  # Chile
+    ("c\u00e9dula {}", "1744892652"),  # Ecuador
+]
+
+
+@pytest.mark.parametrize(("text", "number"), SAID)
+def test_identifiers_beside_their_names(text, number):
+    """A state's number counts beside its name; without it the same digits may be anything."""
+    assert found(text.format(number)) == [("NATIONAL_ID", number)]
+    assert ("NATIONAL_ID", number) not in found(f"x {number} y")
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "781005/2426",  # Czechia and Slovakia
+        "112-233-445 95",  # Russia, insurance
+        "110105198810313164",  # China
+        "501225-1600613",  # South Korea
+        "700402-01-5094",  # Malaysia
+        "54556-1852323-1",  # Pakistan
+        "S1234567D",  # Singapore
+        "BOXW310820HNERXN09",  # Mexico
+        "20-31731932-1",  # Argentina
+        "10.652.981-7",  # Chile
+    ],
+)
+def test_identifiers_of_a_form_of_their_own(number):
+    """They need no name beside them; with another check digit or date there is nothing."""
+    assert found(f"x {number} y") == [("NATIONAL_ID", number)]
+    wrong = "".join("0" if sign.isdigit() else sign for sign in number)
+    assert ("NATIONAL_ID", wrong) not in found(f"x {wrong} y")
+
+
 @pytest.mark.parametrize(
     ("text", "number"),
     [
