@@ -10,7 +10,7 @@ from functools import cache
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneNumber, is_possible_number
 
 from coterie.privacy.detection import CASED, UNCUT, ContextWords, Kind, PersonalData, digits_of, last_before
-from coterie.text.language import months
+from coterie.text.language import month_names
 
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
 _LOCAL = re.compile(r"[\w.%+'-]{0,65}")
@@ -136,7 +136,7 @@ def _named_date() -> re.Pattern[str]:
 
     Many names are words as well (`set`, `pro`), so a month needs a year here.
     """
-    month = "|".join(sorted(map(re.escape, months()), key=len, reverse=True))
+    month = "|".join(sorted(map(re.escape, month_names()), key=len, reverse=True))
     gap = r"(?:\s?[-/.]\s?|\s(?:(?:of|de|del|di|do)\s)?)"
     return re.compile(
         rf"(?<![{CASED}./-])(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th|er|\.|\u00ba)?{gap}(?:{month})\.?,?{gap}"

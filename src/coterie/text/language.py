@@ -17,7 +17,7 @@ import re
 import unicodedata
 from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -313,9 +313,32 @@ def currency_signs(language: str | None) -> Mapping[str, str]:
 
 
 @cache
-def currency_names() -> Mapping[str, str]:
-    """Return the currencies by their names in any language, in lower case."""
-    return {name: code for names in _tables()["currencies"].values() for name, code in names.items()}
+def currency_names(language: str = "") -> Mapping[str, str]:
+    """Return the currencies by their names, in lower case: of sixteen languages, and of this one if it has its own.
+
+    Short names (`lei`, `ft`, `元`) mean a currency in texts of their own language only.
+    """
+    names = {name: code for names in _tables()["currencies"].values() for name, code in names.items()}
+    return {**names, **_tables()["own_currencies"].get(language, {})}
+
+
+def has_own_currencies(language: str) -> bool:
+    """Return whether names of currencies count in this language that count in no other."""
+    return language in _tables()["own_currencies"]
+
+
+@cache
+def units_of_time(language: str) -> Mapping[str, str]:
+    """Return the signs of a language's units of time (`D`, `TH`) by their words in every case; empty for unknown."""
+    return {
+        word: sign for sign, words in _tables()["units_of_time"].get(language, {}).items() for word in words.split()
+    }
+
+
+def powers_of_ten(language: str) -> Mapping[str, int]:
+    """Return the powers of ten that words of a language stand for beside figures: `tys.`; empty for unknown."""
+    powers: Mapping[str, int] = _tables()["powers_of_ten"].get(language, {})
+    return powers
 
 
 @cache
@@ -331,12 +354,32 @@ def home_decimal(currency: str) -> str | None:
 
 
 @cache
-def months() -> Mapping[str, int]:
+def months(language: str | None = None) -> Mapping[str, int]:
     """Return the numbers of months by their names and abbreviations in any language.
 
-    Names are in lower case without a full stop; marks may be left out. No name means two months in two of the languages
-    (a test checks this).
+    Names are in lower case without a full stop; marks may be left out. A name that means two months (`listopad`, in
+    Polish and in Croatian) has a number only if the language is one of these.
     """
-    by_name = {name: number for names in _tables()["months"].values() for name, number in names.items()}
-    bare = {re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFD", name)): n for name, n in by_name.items()}
-    return {**bare, **by_name, "sept": 9, "maerz": 3}
+    by_language = _tables()["months"]
+    named, plainer = _numbered(by_language.values()), _numbered(map(_without_marks, by_language.values()))
+    own = by_language.get(base(language), {})
+    return {**plainer, **named, "sept": 9, "maerz": 3, **_without_marks(own), **own}
+
+
+def _numbered(tables: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return the names that mean one month in every table."""
+    numbers: dict[str, set[int]] = {}
+    for names in tables:
+        for name, number in names.items():
+            numbers.setdefault(name, set()).add(number)
+    return {name: next(iter(few)) for name, few in numbers.items() if len(few) == 1}
+
+
+def _without_marks(names: Mapping[str, int]) -> dict[str, int]:
+    return {re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFD", name)): n for name, n in names.items()}
+
+
+@cache
+def month_names() -> frozenset[str]:
+    """Return the names and abbreviations of months in all languages, in lower case."""
+    return frozenset(name for language in [None, *_tables()["months"]] for name in months(language))

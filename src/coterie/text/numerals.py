@@ -331,7 +331,7 @@ _DIGITS = {
     for sign in signs
 }
 _SMALL = {"十": 10, "拾": 10, "百": 100, "千": 1000}
-KANJI_SCALES = {"万": 10**4, "億": 10**8, "兆": 10**12}
+KANJI_SCALES = {**dict.fromkeys("万萬만", 10**4), **dict.fromkeys("億亿억", 10**8), **dict.fromkeys("兆조", 10**12)}
 _KANJI = re.compile(
     f"[{''.join(_DIGITS)}{''.join(_SMALL)}][{''.join(_DIGITS)}{''.join(_SMALL)}{''.join(KANJI_SCALES)}]*"
 )

@@ -314,7 +314,7 @@ def _is_ordinal(text: str, stop: re.Match[str], language: str | None) -> bool:
     if number is None or behind is None:
         return False
     before = (number["before"] or "").casefold()
-    return behind["word"].casefold() in months() or before in _BEFORE_ORDINAL
+    return behind["word"].lower() in months("de") or before in _BEFORE_ORDINAL
 
 
 def strip_span(text: str, start: int, end: int, longest: int | None = None) -> Iterator[Span]:

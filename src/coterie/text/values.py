@@ -29,9 +29,13 @@ from coterie.text.language import (
     currency_signs,
     date_order,
     decimal_sign,
+    has_own_currencies,
     home_decimal,
+    month_names,
     months,
+    powers_of_ten,
     table,
+    units_of_time,
 )
 from coterie.text.numerals import (
     FIGURES,
@@ -72,7 +76,7 @@ class Date(NamedTuple):
 
 @cache
 def _forms() -> re.Pattern[str]:
-    names = "|".join(sorted(map(re.escape, months()), key=len, reverse=True))
+    names = "|".join(sorted({name[0] + _beginning_with(name[0]) for name in month_names()}))
     month = rf"(?P<month>{names})(?![^\W\d_])\.?"
     day = r"(?P<day>\d{1,2})\s?(?:st|nd|rd|th|er|º|°|\.º|\.\u00aa|\.|e)?"
     of = r"(?:\s*(?:day\s+)?(?:of|de|del|di|d'|do)\s+|\s+|\s*[-/]\s*)"
@@ -81,15 +85,24 @@ def _forms() -> re.Pattern[str]:
     forms = (
         rf"(?<![\w.])(?<!\d[,/-]){near}(?:{month})\s*{day}(?:\s*,\s*|\s+){year}",
         rf"(?<![\w.])(?<!\d[,/-]){day}(?:\s+day)?{of}?{month}(?:\s*,)?{of}?{year}",
-        rf"(?<![\w./-]){year}[\s,]+{month}\s+{day}(?![\w.])",
+        rf"(?<![\w./-]){year}(?:\.|\s?m\.)?[\s,]+{month}\s+{day}(?!\w|\.\d)",
+        rf"(?<![\w./-]){year}\.\s?gada\s{day}\s{month}",
         r"(?<![\w./-])(?P<year>\d{4})(?P<mark>[-/.])(?P<month>\d{1,2})(?P=mark)(?P<day>\d{1,2})(?!\d|[-/.]\d)",
         r"(?<![\w./-])(?P<first>\d{1,2})(?P<mark>[-/])(?P<second>\d{1,2})(?P=mark)(?P<year>\d{4}|\d{2})(?!\d|[-/.]\d)",
+        r"(?<![\w./-])(?P<year>\d{4})\.\s(?P<second>\d{1,2})\.\s(?P<first>\d{1,2})(?!\d|\.\d)",
         r"(?<![\d.])(?P<day>\d{1,2})\.\s?(?P<month>\d{1,2})\.\s?(?P<year>\d{4})(?!\d|\.\d)",
-        rf"(?P<era>{'|'.join(_ERAS)})?(?P<year>{_KANJI_NUMBER}|元)年\s?(?P<month>{_KANJI_NUMBER})月\s?(?P<day>{_KANJI_NUMBER})日",
+        rf"(?P<era>{'|'.join(_ERAS)})?(?P<year>{_KANJI_NUMBER}|元)年\s?(?P<month>{_KANJI_NUMBER})月\s?(?P<day>{_KANJI_NUMBER})[日号號]",
+        r"(?<!\d)(?P<year>\d{4})년\s?(?P<month>\d{1,2})월\s?(?P<day>\d{1,2})일",
     )
     named, *figured = (re.sub(r"\(\?P(<|=)(\w+)", rf"(?P\g<1>\g<2>{i}", form) for i, form in enumerate(forms))
     # Most places of a text begin neither: they are passed at the cost of one look.
     return re.compile(rf"{named}|(?=[{_FIRST}])(?:{'|'.join(figured)})", re.IGNORECASE)
+
+
+def _beginning_with(letter: str) -> str:
+    """Return the pattern of the rest of each month's name that begins so: fewer are tried at each word."""
+    rests = sorted((name[1:] for name in month_names() if name[0] == letter), key=len, reverse=True)
+    return f"(?:{'|'.join(map(re.escape, rests))})"
 
 
 def find_dates(text: str, language: str | None = None) -> list[Date]:
@@ -106,16 +119,16 @@ def find_dates(text: str, language: str | None = None) -> list[Date]:
 def _find(text: str, language: str | None) -> Iterator[Date]:
     for match in _forms().finditer(text):
         groups = {name.rstrip("0123456789"): value for name, value in match.groupdict().items() if value is not None}
-        value = _figures(groups, language) if "first" in groups else _named(groups)
+        value = _figures(groups, language) if "first" in groups else _named(groups, language)
         if value is not None:
             yield Date(*match.span(), value)
 
 
-def _named(groups: dict[str, str]) -> str | None:
+def _named(groups: dict[str, str], language: str | None) -> str | None:
     """Return a date with a named month, with its year first, or with points."""
-    month = groups["month"].casefold()
+    month = groups["month"].lower()
     day = _small(groups["day"])
-    number = months().get(month) or _small(month)
+    number = months(language).get(month) or _small(month)
     year = 1 if groups["year"] == "元" else _small(groups["year"])
     year += _ERAS.get(groups.get("era", ""), 0)
     if number > 12 >= day and "mark" not in groups:
@@ -130,6 +143,8 @@ def _small(word: str) -> int:
 def _figures(groups: dict[str, str], language: str | None) -> str | None:
     first, second, year = int(groups["first"]), int(groups["second"]), int(groups["year"])
     order = date_order(language)
+    if "mark" not in groups:  # "2024. 3. 5.", and elsewhere numbers of a list: "in 2024. 3. 5"
+        return _iso(year, second, first) if order == "ymd" else None
     if len(groups["year"]) == 2:
         if order == "ymd":
             return None  # 24/03/05 may be of 2024 or of 2005
@@ -148,15 +163,44 @@ def _iso(year: int, month: int, day: int) -> str | None:
 
 _UNITS: Mapping[str, Mapping[str, str]] = table("units_of_time")
 _MODIFIERS: Mapping[str, str] = table("modifiers_of_time")
-_JAPANESE = (
-    ("Y", "年間|年(?=以|未満|前|後)"),
-    ("M", "(?:か|ヶ|カ|ヵ|け|個|箇)月(?:間)?"),
-    ("W", "週間?"),
-    ("D", "日間|日(?=以|未満|前|後)"),
-    ("TH", "時間"),
-    ("TM", "分間?"),
-    ("TS", "秒間?"),
-)
+_JAPANESE = {
+    "Y": "年間|年(?=以|未満|前|後)",
+    "M": "(?:か|ヶ|カ|ヵ|け|個|箇)月(?:間)?",
+    "W": "週間?",
+    "D": "日間|日(?=以|未満|前|後)",
+    "TH": "時間",
+    "TM": "分間?",
+    "TS": "秒間?",
+}
+_YEAR_OF_DATE = r"(?<!\d\d\d\d[년年])(?!\s?\d{1,2}\s?[월月])"
+"""Not the year of a date."""
+_UNSPACED: Mapping[str, Mapping[str, str]] = {
+    "ja": _JAPANESE,
+    "ko": {
+        "Y": rf"년간?{_YEAR_OF_DATE}",
+        "M": "(?:개월|달)간?",
+        "W": "주(?:일|간)?",
+        "D": "일간?",
+        "TH": "시간",
+        "TM": "분간?(?!의)",
+        "TS": "초간?",
+    },
+    "zh": {
+        "Y": rf"年{_YEAR_OF_DATE}",
+        "M": "[个個]月",
+        "W": "[个個]?(?:星期|礼拜|禮拜)|[周週]",
+        "D": "天|[个個]?工作日|日(?=[内內])",
+        "TH": "[个個]?(?:小[时時]|[钟鐘][头頭])",
+        "TM": "分[钟鐘]",
+        "TS": "秒[钟鐘]?",
+    },
+}
+"""Units of languages that write no space behind them; those of Japanese are read in every text."""
+_DAY_OF_MONTH = re.compile(r"[월月]\s?$")
+_AT_THE_HOUR: Mapping[str, str] = table("at_the_hour")
+"""Prepositions with which a number of hours is a time of day: `в 5 часов`."""
+_POSSIBLY_TO = re.compile(r"\d\s?(?:[^\W\d_]{1,5}\s|[-\u2013\u2014]\s?)$")
+"""A number and one short word before a number: a range in some language (`od 5 do 10`)."""
 _BETWEEN = r"(?:to|or|and|bis|oder|und|à|a|ou|et|o|y|e|tot|of|en)"
 _RANGES = re.compile(rf"\d\s*(?:[-\u2013\u2014/]|\b{_BETWEEN}\b)\s*$|[-\u2013/\u301c\uff5e~]\s*$|\d\s+$", re.IGNORECASE)
 _JOINED = re.compile(rf"\s*(?:[-\u2013]|{_BETWEEN})?\s*", re.IGNORECASE)
@@ -176,19 +220,21 @@ class Duration(NamedTuple):
 
 
 @cache
-def _units() -> Mapping[str, str]:
-    """Return the sign of each unit's word in any language; no word means two units."""
-    return {word: sign for units in _UNITS.values() for sign, words in units.items() for word in words.split()}
+def _units(tag: str) -> Mapping[str, str]:
+    """Return the sign of each unit's word: of the languages written by hand, and of this one."""
+    by_hand = {word: sign for units in _UNITS.values() for sign, words in units.items() for word in words.split()}
+    return {**by_hand, **units_of_time(tag)}
 
 
 @cache
-def _behind() -> re.Pattern[str]:
+def _behind(tag: str) -> re.Pattern[str]:
     """Return the pattern of what follows the number: adjectives and the unit."""
     adjectives = "|".join(word for words in _MODIFIERS.values() for word in words.split())
-    words = "|".join(sorted(_units(), key=len, reverse=True))
-    japanese = "|".join(f"(?P<{sign}>{pattern})" for sign, pattern in _JAPANESE)
+    adjectives += "|de" if tag == "ro" else ""
+    words = "|".join(sorted(_units(tag), key=len, reverse=True))
+    unspaced = "|".join(f"(?P<{sign}>{pattern})" for sign, pattern in _UNSPACED.get(tag, _JAPANESE).items())
     return re.compile(
-        rf"[\s-]*(?:(?:{adjectives})[\s-]+)*(?:(?P<unit>{words})\b{_HALF}|{japanese}|(?<=\d)\s?(?P<hours>(?-i:h))\b)",
+        rf"[\s-]*(?:(?:{adjectives})[\s-]+)*(?:(?P<unit>{words})\b{_HALF}|{unspaced}|(?<=\d)\s?(?P<hours>(?-i:h))\b)",
         re.IGNORECASE,
     )
 
@@ -198,7 +244,8 @@ def find_durations(text: str, language: str | None = None) -> list[Duration]:
 
     Args:
         text: Any text.
-        language: Decides how its numbers are read; units and number words are known in all languages.
+        language: Decides how its numbers are read. Number words, and the units of eight languages, are known in all
+            texts; those of 22 more in texts of their own language.
     """
     text = narrow(text)
     durations = sorted([*_in_figures(text, language), *_durations_in_words(text, language)])
@@ -210,17 +257,27 @@ def find_durations(text: str, language: str | None = None) -> list[Duration]:
 
 
 def _in_figures(text: str, language: str | None) -> Iterator[Duration]:
-    for match in re.finditer(rf"(?<![\w.,:])(?<![.,]\s){FIGURES}|(?<=\s){FIGURES}", text):
-        if _behind().match(text, match.end()) is None:
+    tag = base(language)
+    behind = _behind(tag)
+    for match in re.finditer(rf"(?<![\w.,:])(?<![.,]\s){FIGURES}|(?<=\s){FIGURES}{_glued(tag)}", text):
+        if behind.match(text, match.end()) is None:
             continue
         run = match[0]
         token = first_figures(run)
         token = token if len(token) == len(run) else last_figures(run)
         start = match.end() - len(token)
         value = read_figures(token, language)
-        unit = _behind().match(text, match.end())
-        if value is not None and unit is not None and not _is_other(text, start, match.start()):
-            yield Duration(start, unit.end(), _iso_span(value, _sign(unit)))
+        unit = behind.match(text, match.end())
+        if value is None or unit is None or _is_other(text, start, match.start()):
+            continue
+        sign = _sign(unit, tag)
+        if not _is_other_of(tag, text, start, sign):
+            yield Duration(start, unit.end(), _iso_span(value, sign))
+
+
+def _glued(tag: str) -> str:
+    """Return the pattern of a number that touches the word before it, as in Chinese."""
+    return rf"|(?<=[^\W\d_a-zA-Z月年第]){FIGURES}" if tag == "zh" else ""
 
 
 def _is_other(text: str, start: int, run: int) -> bool:
@@ -229,11 +286,24 @@ def _is_other(text: str, start: int, run: int) -> bool:
     return start > run or any(form.search(text, *before) is not None for form in (_RANGES, _OF_MONEY))
 
 
+def _is_other_of(tag: str, text: str, start: int, sign: str) -> bool:
+    """Return whether a number beside a unit is a day of a date, a time of day or the end of a range, by language."""
+    before = text[max(0, start - 12) : start]
+    if tag in {"ko", "zh"} and _DAY_OF_MONTH.search(before):
+        return True
+    hour = _AT_THE_HOUR.get(tag) if sign == "TH" else None
+    if hour is not None and re.search(rf"(?<!\w)(?:{'|'.join(hour.split())})\s$", before, re.IGNORECASE):
+        return True
+    return bool(units_of_time(tag)) and _POSSIBLY_TO.search(before) is not None
+
+
 def _durations_in_words(text: str, language: str | None) -> Iterator[Duration]:
     """Yield durations with numbers in words, with or without the same number in brackets after them."""
     numerals = find_numerals(text, language if base(language) in _UNITS or base(language) == "ja" else None)
     if language is not None and base(language) != "en":  # English forms are quoted everywhere
         numerals = sorted({*numerals, *find_numerals(text, "en")})
+    tag = base(language)
+    behind = _behind(tag)
     for index, numeral in enumerate(numerals):
         value, end = Decimal(numeral.value), numeral.end
         if bracketed := _BRACKETED.match(text, end):
@@ -241,12 +311,12 @@ def _durations_in_words(text: str, language: str | None) -> Iterator[Duration]:
             end = bracketed.end()
             if again != value:
                 continue
-        unit = _behind().match(text, end)
+        unit = behind.match(text, end)
         if unit is not None and value != 1 and (unit["unit"] or "").casefold() == "second":
             continue
         before = numerals[index - 1] if index else None
         if unit is not None and not (before and _joined(text[before.end : numeral.start])):
-            yield Duration(numeral.start, unit.end(), _iso_span(value, _sign(unit)))
+            yield Duration(numeral.start, unit.end(), _iso_span(value, _sign(unit, tag)))
 
 
 def _joined(gap: str) -> bool:
@@ -254,10 +324,10 @@ def _joined(gap: str) -> bool:
     return _JOINED.fullmatch(gap) is not None
 
 
-def _sign(unit: re.Match[str]) -> str:
+def _sign(unit: re.Match[str], tag: str) -> str:
     if unit["unit"]:
-        return _units()[unit["unit"].casefold()]
-    return "TH" if unit["hours"] else next(sign for sign, _ in _JAPANESE if unit[sign])
+        return _units(tag)[unit["unit"].casefold()]
+    return "TH" if unit["hours"] else next(sign for sign in _JAPANESE if unit[sign])
 
 
 def _iso_span(value: Decimal, sign: str) -> str:
@@ -318,23 +388,29 @@ def _alternatives(words: set[str]) -> str:
 
 
 @cache
-def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Return the patterns of an amount after its currency, and of one before it."""
-    signs = {*_SIGNS, *_SHARED}
+def _patterns(tag: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return the patterns of an amount after its currency, and of one before it, in a language with names of its own.
+
+    The tag is empty for the other languages.
+    """
+    signs = {*_SIGNS, *_SHARED, *map(plain, currency_signs(tag or None))}
     letters = {sign for sign in signs if sign[0].isalpha()}
     codes = "[A-Z]{3}"  # looked up: a choice of 150 is slow at every word
     small = "|".join(_SMALL_CODES)
-    scale = _alternatives({word for words in _SCALES.values() for word in words})
+    scale = _alternatives({*(word for words in _SCALES.values() for word in words), *powers_of_ten(tag)})
     latin = rf"(?:[\s\u00a0]*(?P<scale>{scale})(?![^\W\d_]))?"
-    number = rf"(?P<figures>{FIGURES})(?:,[-\u2013\u2014]{{1,2}})?(?:(?P<kanji>[万億兆][\d,.万億兆千]*)|{latin})"
+    large = f"[{''.join(KANJI_SCALES)}]"
+    kanji = rf"(?P<kanji>\s?{large}(?:[\d,.千천]|{large})*)"
+    number = rf"(?P<figures>{FIGURES})(?:,[-\u2013\u2014]{{1,2}})?(?:{kanji}|{latin})"
     minus = r"(?:(?P<minus>-|\u2212[\s\u00a0]?))?"  # a hyphen before white space is a dash
     before = (
         rf"(?:(?P<sign>(?<!\w)(?:{_alternatives(letters)})|(?<![\w$])(?:{_alternatives(signs - letters)}))"
         rf"|(?<![\w])(?P<code>{small}|(?-i:{codes})(?=[\s\u00a0\u202f])))"
     )
-    names = _alternatives(set(currency_names()))
+    names = _alternatives(set(currency_names(tag)))
+    ended = "" if tag in _UNSPACED else r"(?!\w)"
     behind = (
-        rf"(?:(?P<sign>(?:{_alternatives(signs)})(?![^\W_]))|(?P<code>(?-i:{codes})|{small})(?!\w)|(?P<name>{names})(?!\w)"
+        rf"(?:(?P<sign>(?:{_alternatives(signs)})(?![^\W_]))|(?P<code>(?-i:{codes})|{small})(?!\w)|(?P<name>{names}){ended}"
         r"|(?P<yen>円))"
     )
     again = r"(?:[\s\u00a0]?(?P<again>(?-i:[A-Z]{3}))(?![\w$]))?"
@@ -356,7 +432,7 @@ def find_money(text: str, language: str | None = None) -> list[Money]:
         language: The language of the text, with a region if it is known; None for unknown.
     """
     text = narrow(text)
-    forms = _patterns() if _FIGURE.search(text) else ()
+    forms = _patterns(_own_tag(language)) if _FIGURE.search(text) else ()
     amounts = [*(amount for form in forms for amount in _matched(text, form, language)), *_in_words(text, language)]
     amounts.sort(key=lambda amount: (amount[0], -amount[1]))
     kept: list[Money] = []
@@ -368,9 +444,13 @@ def find_money(text: str, language: str | None = None) -> list[Money]:
     return kept
 
 
+def _own_tag(language: str | None) -> str:
+    return tag if has_own_currencies(tag := base(language)) or tag in _UNSPACED else ""
+
+
 def _matched(text: str, pattern: re.Pattern[str], language: str | None) -> Iterator[tuple[int, int, Money | None]]:
     """Yield the positions of amounts, each with its value if it has one."""
-    at, ahead = 0, pattern is _patterns()[1]
+    at, ahead = 0, "again" not in pattern.groupindex
     while (match := pattern.search(text, at)) is not None:
         at = match.end()
         if (match["code"] or "").upper() not in currency_codes() | {""}:
@@ -388,11 +468,15 @@ def _matched(text: str, pattern: re.Pattern[str], language: str | None) -> Itera
                 begin = match.end("figures") - len(last_figures(run))
                 if begin > match.start("figures") and (again := pattern.match(text, begin)):
                     at = again.end()
-                    yield again.start(), again.end(), None if _is_range(text, again) else _money(text, again, language)
+                    yield (
+                        again.start(),
+                        again.end(),
+                        None if _is_range(text, again, language) else _money(text, again, language),
+                    )
                     continue
             else:
                 at = match.start("figures") + len(token)
-        yield match.start(), match.end(), None if _is_range(text, match) else _money(text, match, language)
+        yield match.start(), match.end(), None if _is_range(text, match, language) else _money(text, match, language)
 
 
 _AFTER = frozenset({"de", "fr", "es", "it", "sv", "da", "no", "pl", "cs", "fi", "ru"})
@@ -417,7 +501,7 @@ _RANGE_BEHIND = re.compile(r"\s?[-\u2013\u2014]\s?\d|[\s\u00a0](?:to|bis|à|a|to
 _GLUED = re.compile(r"[^\W\d_]|(?<=\d),[-\u2013\u2014]\d|[.,]\d|\d|['\u2019]\d")
 
 
-def _is_range(text: str, match: re.Match[str]) -> bool:
+def _is_range(text: str, match: re.Match[str], language: str | None) -> bool:
     """Return whether an amount is the end of a range, or is followed by unknown letters."""
     if "again" in match.re.groupindex:
         end = (
@@ -426,7 +510,9 @@ def _is_range(text: str, match: re.Match[str]) -> bool:
             else max(match.end("figures"), match.end("scale"), match.end("kanji"))
         )
         return _GLUED.match(text, end) is not None or _RANGE_BEHIND.match(text, end) is not None
-    return _RANGE_BEFORE.search(text, max(0, match.start() - 8), match.start()) is not None
+    before = max(0, match.start() - 8), match.start()
+    own = units_of_time(base(language))  # a language whose words for ranges are not listed
+    return _RANGE_BEFORE.search(text, *before) is not None or bool(own and _POSSIBLY_TO.search(text, *before))
 
 
 def _money(text: str, match: re.Match[str], language: str | None) -> Money | None:
@@ -493,11 +579,13 @@ def _currency(groups: Mapping[str, str | None], language: str | None) -> str | N
     if code := groups.get("code"):
         return code.upper()
     if name := groups.get("name"):
-        return currency_names().get(plain(name))
+        return currency_names(_own_tag(language)).get(plain(name))
     if groups.get("yen"):
         return "JPY"
     sign = plain(groups["sign"] or "")
-    return _SIGNS[sign] if sign in _SIGNS else _shared(sign, language)
+    if sign in _SIGNS or sign in _SHARED:
+        return _SIGNS[sign] if sign in _SIGNS else _shared(sign, language)
+    return next(code for own, code in currency_signs(base(language)).items() if plain(own) == sign)
 
 
 def _shared(sign: str, language: str | None) -> str | None:
@@ -526,11 +614,10 @@ def _amount(token: str, currency: str, language: str | None) -> Decimal | None:
 def _power(scale: str, token: str, language: str | None, *, before: bool) -> int | None:
     """Return the power of ten of a word; None if languages differ (a German `Billion` is an English trillion)."""
     scale = " ".join(scale.split())
-    if scale in _SCALES[""]:
-        return _SCALES[""][scale]
     tag = base(language)
-    if scale in _SCALES.get(tag, {}):
-        return _SCALES[tag][scale]
+    for words in (powers_of_ten(tag), _SCALES[""], _SCALES.get(tag, {})):
+        if scale in words:
+            return words[scale]
     powers = {words[scale] for words in _SCALES.values() if scale in words}
     if len(powers) > 1 and not tag and (before or "." in token):
         return _SCALES["en"].get(scale)  # "US$ 3.2 billion": the currency before the amount, a point in it
@@ -540,7 +627,8 @@ def _power(scale: str, token: str, language: str | None, *, before: bool) -> int
 def _japanese(token: str, rest: str) -> Decimal | None:
     """Return the value of `1億2,000万`: figures, each with its place."""
     total = Decimal(0)
-    for figures, sign in re.findall(r"([\d,.]+|)([万億兆千]|$)", token + rest):
+    signs = "".join(KANJI_SCALES)
+    for figures, sign in re.findall(rf"([\d,.]+|)([{signs}千천]|$)", "".join((token + rest).split())):
         if not figures:
             if sign:
                 return None
@@ -548,7 +636,7 @@ def _japanese(token: str, rest: str) -> Decimal | None:
         part = read_figures(figures, "ja")
         if part is None:
             return None
-        total += part * (1000 if sign == "千" else KANJI_SCALES.get(sign, 1))
+        total += part * (1000 if sign in {"千", "천"} else KANJI_SCALES.get(sign, 1))
     return total
 
 
@@ -556,8 +644,8 @@ _BEHIND_WORDS = r"\s*(?:\(\s*[^)]{1,30}\)\s*)?(?:(?:d[e']|di|d\u2019|of)\s*)?"
 
 
 @cache
-def _behind_words() -> re.Pattern[str]:
-    names, codes = _alternatives(set(currency_names())), "|".join(sorted(currency_codes() - _WORDS_TOO))
+def _behind_words(tag: str) -> re.Pattern[str]:
+    names, codes = _alternatives(set(currency_names(tag))), "|".join(sorted(currency_codes() - _WORDS_TOO))
     return re.compile(
         rf"{_BEHIND_WORDS}(?:(?P<name>{names})(?!\w)|(?P<code>(?-i:{codes}))(?!\w)|(?P<sign>[€]))", re.IGNORECASE
     )
@@ -566,7 +654,7 @@ def _behind_words() -> re.Pattern[str]:
 def _in_words(text: str, language: str | None) -> Iterator[tuple[int, int, Money | None]]:
     """Yield numbers in words before a currency: `deux mille euros`, `五万円`."""
     for numeral in find_numerals(text, language):
-        if (match := _behind_words().match(text, numeral.end)) is not None:
+        if (match := _behind_words(_own_tag(language)).match(text, numeral.end)) is not None:
             currency = _currency({"sign": None, **match.groupdict()}, language)
             before = text[max(0, numeral.start - 1) : numeral.start]
             value = (

@@ -6,18 +6,43 @@ from decimal import Decimal
 import pytest
 from babel.dates import format_date
 from babel.numbers import format_compact_currency, format_currency, format_decimal
+from babel.units import format_unit
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from coterie.text.language import months
 from coterie.text.numerals import find_numbers
-from coterie.text.values import find_dates, find_money, normalise_value
+from coterie.text.values import find_dates, find_durations, find_money, normalise_value
 
 _LOCALES = """
 en en_US en_GB en_AU en_CA en_IN en_ZA de de_AT de_CH fr fr_CA fr_CH es es_MX es_AR pt pt_PT it it_CH nl nl_BE ja sv da
+no pl cs fi tr ru ca hu ro bg uk el hr sk sl lt lv et id ko zh
 """
 _CURRENCIES = "EUR USD GBP CHF JPY CAD AUD BRL INR HKD TWD MXN SEK NOK KRW"
 LOCALES, CURRENCIES = _LOCALES.split(), _CURRENCIES.split()
+INFLECTED = [
+    "sv",
+    "da",
+    "no",
+    "pl",
+    "cs",
+    "fi",
+    "tr",
+    "ru",
+    "ca",
+    "hu",
+    "ro",
+    "bg",
+    "uk",
+    "el",
+    "hr",
+    "sk",
+    "sl",
+    "lt",
+    "lv",
+    "et",
+    "id",
+]
 EIGHT = ["en", "de", "fr", "es", "pt", "it", "nl", "ja"]
 AMOUNTS = st.decimals(Decimal("-9999999"), Decimal("999999999"), places=2, allow_nan=False)
 
@@ -110,5 +135,28 @@ def test_a_date_in_figures_is_right_or_none(value, locale):
 
 
 def test_no_month_has_two_numbers():
-    """A name of a month means one month in all languages."""
+    """A name of a month means one month in all languages, or has a number in its own language only."""
     assert set(months().values()) == set(range(1, 13))
+    assert months().get("listopada") is None
+    assert (months("pl")["listopada"], months("hr")["listopada"]) == (11, 10)
+
+
+@pytest.mark.parametrize("locale", [*INFLECTED, "ko", "zh"])
+def test_a_month_and_a_unit_of_time_are_read_in_their_own_language(locale):
+    """Not only never wrong: read."""
+    for month in range(1, 13):
+        written = format_date(date(2024, month, 25), format="long", locale=locale)
+        assert [value.value for value in find_dates(written, locale)] == [f"2024-{month:02}-25"], written
+    for unit, form in (("year", "P{}Y"), ("month", "P{}M"), ("week", "P{}W"), ("day", "P{}D"), ("hour", "PT{}H")):
+        for count in (1, 2, 3, 7, 21, 30):
+            written = format_unit(count, f"duration-{unit}", locale=locale)
+            assert [value.value for value in find_durations(written, locale)] == [form.format(count)], written
+
+
+@given(value=st.integers(1, 999), power=st.sampled_from([3, 6, 9]), locale=st.sampled_from(INFLECTED))
+@settings(deadline=None)
+def test_short_forms_of_more_languages_are_read_or_left_alone(value, power, locale):
+    """`12 tys. EUR`, `12 млн €`."""
+    written = format_compact_currency(value * 10**power, "EUR", locale=locale, fraction_digits=3)
+
+    assert {money.amount for money in find_money(written, locale)} <= {Decimal(value * 10**power)}, written

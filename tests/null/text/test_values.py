@@ -3,7 +3,7 @@
 import pytest
 
 from coterie.text.numerals import find_numerals
-from coterie.text.values import find_dates, find_durations, find_money
+from coterie.text.values import find_dates, find_durations, find_money, find_values
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_money(written, language, value):
         ("4/4/2024", None, "2024-04-04"),
         ("2024.03.05", None, "2024-03-05"),
         ("Jan 5, 2024", "de", "2024-01-05"),
-        ("2024. március 5.", None, None),
+        ("2024. március 5.", None, "2024-03-05"),
         ("1. 5. Mai 2024", None, "2024-05-05"),
         ("17 février 2021", None, "2021-02-17"),
         ("15 août 2020", None, "2020-08-15"),
@@ -285,3 +285,56 @@ def test_number_words(written, language, value):
 def test_odd_texts_are_read_to_their_end(find, piece):
     """Long runs of anything are no trap: the work grows with the length."""
     assert len(find(piece * 4_000, None)) <= 4 * len(piece) * 4_000
+
+
+@pytest.mark.parametrize(
+    ("written", "language", "kind", "value"),
+    [
+        ("w terminie 14 dni", "pl", "duration", "P14D"),
+        ("po 14 dniach", "pl", "duration", "P14D"),
+        ("od 5 do 10 dni", "pl", "duration", None),
+        ("100 złotych", "pl", "money", "PLN 100"),
+        ("12 tys. zł", "pl", "money", "PLN 12000"),
+        ("od 100 do 200 zł", "pl", "money", None),
+        ("1 250 korun", "cs", "money", "CZK 1250"),
+        ("v 5 hodin", "cs", "duration", None),
+        ("в 5 часов", "ru", "duration", None),
+        ("в течение 30 дней", "ru", "duration", "P30D"),
+        ("5 000 рублей", "ru", "money", "RUB 5000"),
+        ("14 dager", "no", "duration", "P14D"),
+        ("5 timer", "da", "duration", "PT5H"),
+        ("5 timer", "en", "duration", None),
+        ("500 kronor", "sv", "money", "SEK 500"),
+        ("12 500 Ft", "hu", "money", "HUF 12500"),
+        ("5 ft", "en", "money", None),
+        ("2024. március 5-én", "hu", "date", "2024-03-05"),
+        ("2024. 03. 05.", "hu", "date", "2024-03-05"),
+        ("in 2024. 3. 5", "en", "date", None),
+        ("1.250,50 TL", "tr", "money", "TRY 1250.50"),
+        ("€1 B", "tr", "money", "EUR 1000"),
+        ("1.250 lei", "ro", "money", "RON 1250"),
+        ("20 lei", "it", "money", None),
+        ("12 de luni", "ro", "duration", "P12M"),
+        ("12 Μαΐου 2026", "el", "date", "2026-05-12"),
+        ("1 500 грн", "uk", "money", "UAH 1500"),
+        ("12 listopada 2024", "pl", "date", "2024-11-12"),
+        ("12. listopada 2024.", "hr", "date", "2024-10-12"),
+        ("12 listopada 2024", None, "date", None),
+        ("2024 m. kovo 5 d.", "lt", "date", "2024-03-05"),
+        ("2024. gada 5. marts", "lv", "date", "2024-03-05"),
+        ("Rp 1,5 juta", "id", "money", "IDR 1500000"),
+        ("2024년 3월 5일", "ko", "date", "2024-03-05"),
+        ("2024년 3월 5일", "ko", "duration", None),
+        ("5월 5일 이후", "ko", "duration", None),
+        ("3년", "ko", "duration", "P3Y"),
+        ("5만원", "ko", "money", "KRW 50000"),
+        ("在30天内", "zh", "duration", "P30D"),
+        ("2024年3月5日", "zh", "duration", None),
+        ("1.5亿元", "zh", "money", "CNY 150000000"),
+        ("100美元", "zh", "money", "USD 100"),
+        ("100米ドルを", "ja", "money", "USD 100"),
+    ],
+)
+def test_values_of_more_languages(written, language, kind, value):
+    """What counts in one language does not count in another."""
+    assert next((value.value for value in find_values(kind, written, language)), None) == value

@@ -46,7 +46,7 @@ from coterie.tasks.answer.scoring import (
     outcome_features,
     probability,
 )
-from coterie.text.language import language_of, months
+from coterie.text.language import language_of, month_names
 from coterie.text.segmentation import marks, terms
 from coterie.text.values import typed_spans
 from coterie.types import Citation, Passage
@@ -669,7 +669,7 @@ def _naming(name: str, sentence: Sentence, seen: SentenceSurvey) -> set[str]:
 
 @cache
 def _month_words() -> frozenset[str]:
-    return frozenset(word for month in months() for word in (month, *terms(month)))
+    return frozenset(word for month in month_names() for word in (month, *terms(month)))
 
 
 def _apart_from_each_other(one: set[str], other: set[str]) -> tuple[set[str], set[str]]:
