@@ -26,7 +26,7 @@ from coterie.errors import InputError
 from coterie.flywheel.deployments import LIVE, Deployment, Deployments, KnownJob, next_step
 from coterie.flywheel.gates import StreamEvidence, audit_sample, judge_differences, truths_of
 from coterie.learning.dataset import count
-from coterie.types import CapturedExample, DeploymentState, JobVolume, Label
+from coterie.types import DeploymentState, JobVolume, Label
 
 _DAY, _MONTH = 86_400.0, 30 * 86_400.0
 NEWEST_ROWS = 20_000
@@ -35,6 +35,8 @@ _NEARLY = 0.95
 """Share of a stage's hours after which it is over, since a daily run may start a little less than a day later."""
 _COVERED_LESS, _COVERED_BY = 0.02, 50
 """Largest share of calls that a version may answer less than the champion, and the fewest calls to compare."""
+_WORTH_IT = 0.05
+"""Least share of calls that a shadow must answer to become a canary."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,10 +274,7 @@ async def also_waits_for(books: Deployments, section: FlywheelSection, deploymen
         # The sample moves on with each call; what was labelled for it stays.
         if (missing := len(sample) - len(audited.union(example for example in sample if example in truths))) > 0:
             return f"{count(missing, 'example')} of the audit slice to be labelled by a person"
-        champion = next((other for other in others if other.state == "champion"), None)
-        if champion is None:
-            return ""
-        return await _covers_less(books, deployment, champion, await store.newest(job=job, limit=NEWEST_ROWS))
+        return await answers_too_little(books, deployment, await evidence_of(books, section, deployment))
     rows = await store.examples(job=job, after=(deployment.since, ""), limit=NEWEST_ROWS)
     served = sum(row.policy == deployment.id for row in rows)
     hours = (books.clock() - deployment.since) / 3600
@@ -285,15 +284,19 @@ async def also_waits_for(books: Deployments, section: FlywheelSection, deploymen
     return f"{served} of {needed}, {hours:.1f} of {section.canary_hours:g} hours in this stage"
 
 
-async def _covers_less(
-    books: Deployments, deployment: Deployment, champion: Deployment, examples: Sequence[CapturedExample]
-) -> str:
-    """Describe that a shadow would answer fewer of the same calls than the champion; empty if it would not."""
+async def answers_too_little(books: Deployments, deployment: Deployment, evidence: StreamEvidence) -> str:
+    """Describe that a shadow would answer too few calls, or fewer than the champion; empty if neither is so."""
+    if evidence.coverage < _WORTH_IT:
+        return f"it would answer {evidence.coverage:.0%} of calls"
+    others = await books.deployments(deployment.job)
+    champion = next((other for other in others if other.state == "champion"), None)
+    if champion is None:
+        return ""
     mine = {comparison.example: comparison.accepted for comparison in await books.store.comparisons(deployment.id)}
     theirs = {comparison.example: comparison.accepted for comparison in await books.store.comparisons(champion.id)}
     both = [
         (mine[example.id], example.policy == champion.id or theirs.get(example.id, False))
-        for example in examples
+        for example in await books.store.newest(job=deployment.job, limit=NEWEST_ROWS)
         if example.id in mine and example.time >= champion.since
     ]
     if len(both) < _COVERED_BY:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
 import platform
 import re
@@ -62,6 +63,7 @@ from coterie.flywheel.gates import (
 from coterie.flywheel.overview import (
     NEWEST_ROWS,
     also_waits_for,
+    answers_too_little,
     evidence_of,
     served_share,
     step_after,
@@ -116,8 +118,6 @@ It is somewhat fewer than a version without a difference needs from its beginnin
 """
 _DAMAGED = "damaged"
 """Kind of alarm for a version that cannot be loaded: its rows are still good, so it is retrained."""
-_WORTH_IT = 0.05
-"""Least share of calls that a deployment must answer to be advanced."""
 _LATE, _ENOUGH_LIVE = 2, 200
 """Earlier versions whose live comparisons set the next threshold, and the fewest rows of them."""
 _REPEATS = 400
@@ -474,12 +474,17 @@ class FlywheelRunner:
         return begun
 
     async def _least_shown(self, under_way: Sequence[Deployment]) -> Deployment | None:
-        """Return the shadow whose gate is farthest from passed; None where each is near it, or in canary."""
+        """Return the shadow whose gate is farthest from passed; None where each is near it, or in canary.
+
+        One that passed its gate and answers too little to go on is the farthest.
+        """
         candidates = []
         for deployment in under_way:
             if deployment.state == "shadow":
                 evidence = await evidence_of(self.books, self.config.flywheel, deployment)
-                candidates.append((evidence.rows_left, -deployment.created, deployment))
+                passed = evidence.decision == "better"
+                stuck = passed and await answers_too_little(self.books, deployment, evidence)
+                candidates.append((math.inf if stuck else evidence.rows_left, -deployment.created, deployment))
         least = max(candidates, key=lambda item: item[:2], default=None)
         return least[2] if least is not None and least[0] > _NEAR else None
 
@@ -809,9 +814,8 @@ class FlywheelRunner:
         if evidence.decision == "worse":
             await self._move(job, deployment, "retired", "worse than what answers", figures, dry_run=dry_run)
             return False
+        # A canary goes on whatever share it answers: one that stood still would bar its successors.
         why = waits_for(evidence, deployment) or await also_waits_for(self.books, section, deployment)
-        if not why and evidence.coverage < _WORTH_IT:
-            why = f"it answers {evidence.coverage:.0%} of calls"
         if not why and not section.promote:
             why = "a person promotes"
         if why:

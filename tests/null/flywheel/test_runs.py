@@ -16,7 +16,7 @@ from coterie.config.file import parse_config
 from coterie.errors import ArtefactRefused
 from coterie.flywheel.deployments import Deployments, JobAlarm, KnownJob
 from coterie.flywheel.discovery import RecordedCall, discover
-from coterie.flywheel.overview import deployment_views, job_views
+from coterie.flywheel.overview import deployment_views, evidence_of, job_views
 from coterie.flywheel.runs import FlywheelRunner
 from coterie.flywheel.training import rows_of
 from coterie.policy.cost_quality import CalibrationOutcomes
@@ -242,6 +242,38 @@ async def test_a_version_that_answers_less_does_not_take_the_champions_place(ben
     await label_all(bench)
     steps = [(step.kind, step.why) for step in (await bench.runner.run()).steps if step.deployment == made.id]
     assert (steps[0][0], "champion" in steps[0][1]) == (("wait", True) if waits else ("canary", False)), steps
+
+
+async def test_a_canary_that_answers_little_goes_on(bench):
+    """It stands in the way of its successors where it is: each of them waits for the canary before it."""
+    await shadow(bench)
+    (job,) = await bench.books.jobs()
+    made = await bench.books.begin(job, "f" * 16, by="ann", reason="r", figures={}, changed=job)
+    made = await bench.books.move(made, "shadow", by="ann", reason="r")
+    more = [replace(call, job=job.id, input=call.prompt[0][1]) for call in calls(9_000, 5, 20_000)]
+    await bench.books.store.add_examples(more, compared(made.id, more, accepted=lambda i: i % 33 == 0))
+    bench.books.clock.advance(30 * 3600)
+    made = await bench.books.move(made, "canary", by="ann", reason="r", share=0.1)
+    bench.books.clock.advance(30 * 3600)
+    assert (await evidence_of(bench.books, bench.runner.config.flywheel, made)).coverage < 0.05
+    await bench.run()
+    assert [(d.state, d.stage) for d in await bench.books.deployments() if d.id == made.id] == [("canary", 1)]
+
+
+@pytest.mark.parametrize("stuck", [True, False])
+async def test_a_shadow_that_answers_too_little_makes_room(bench, stuck):
+    """It passed its gate and cannot go on; of two shadows it is the one that a version with more rows replaces."""
+    made = await shadow(bench)
+    bench.runner.config = parse_config("[flywheel]\ncalls = 200\naudits = 5\naudit_share = 0.2\n")
+    (job,) = await bench.books.jobs()
+    other = await bench.books.begin(job, "f" * 16, by="ann", reason="r", figures={}, changed=job)
+    await bench.books.move(other, "shadow", by="ann", reason="r")
+    more = [replace(call, job=job.id, input=call.prompt[0][1]) for call in calls(9_000, 5, 20_000)]
+    rows = compared(other.id, more, accepted=lambda i: i % 50 == 0 or not stuck)
+    await bench.books.store.add_examples(more, rows)
+    under_way = [await bench.books.deployment(key) for key in (made.id, other.id)]
+    least = await bench.runner._least_shown(under_way)
+    assert (least.id if least else None) == (other.id if stuck else None)
 
 
 async def test_a_dry_run_changes_nothing(bench):
