@@ -34,6 +34,8 @@ PHRASES = (
     *("for and of it ", '{"c1":1,', "-----BEGIN PRIVATE KEY-----", "eyJhbGciOi.eyJ", "\n", "1. "),
 )
 LENGTH = 64_000
+QUICK = {"detector", "long secrets"}
+"""Work of microseconds, whose cost for a short text is another one: it is measured on four times the length."""
 
 
 def _distinct(text):
@@ -82,8 +84,9 @@ WORK = {
 @pytest.mark.parametrize("phrase", PHRASES)
 def test_work_grows_with_the_text(growth, work, phrase):
     """Four times the text takes about four times as long, never sixteen times; both are longer than one stretch."""
-    text = phrase * (LENGTH // len(phrase))
-    assert growth(WORK[work], text[: LENGTH // 4], text) < 10
+    length = 4 * LENGTH if work in QUICK else LENGTH
+    text = phrase * (length // len(phrase))
+    assert growth(WORK[work], text[: length // 4], text) < 10
 
 
 def test_a_route_is_made_from_head_and_tail():
