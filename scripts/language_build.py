@@ -1,7 +1,7 @@
 """Build `src/coterie/text/language.npz`: the n-gram table by which the language of a text is detected.
 
 The table is a part of the naive Bayes model of py3langid 0.4 (BSD-3-Clause; Lui and Baldwin 2012, "langid.py: an
-off-the-shelf language identification tool"): the languages in `LANGUAGES`, and of its 100,000 byte n-grams the 32,000
+off-the-shelf language identification tool"): the languages in `LANGUAGES`, and of its 100,000 byte n-grams the 40,000
 that tell these languages apart best. Restricted so, it reads short texts as well as the whole model and takes some MB
 of memory instead of 100.
 
@@ -38,9 +38,15 @@ LANGUAGES = [
     "ru",
     "uk",
     "bg",
+    "et",
+    "lt",
+    "lv",
+    "vi",
+    "sk",
+    "sl",
 ]
 """Those with a script of their own (Japanese, Greek, ...) are told by it."""
-GRAMS = 32_000
+GRAMS = 40_000
 TARGET = Path(__file__).parent.parent / "src" / "coterie" / "text" / "language.npz"
 
 

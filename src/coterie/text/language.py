@@ -31,6 +31,8 @@ LONGEST = 1500
 """Most characters that are read."""
 SURE = 0.6
 """Probability from which a language counts as detected."""
+_CLOSE = frozenset({"sk", "sl"})
+"""Languages so close to Czech and Croatian that they are detected only where they are the default."""
 _SCRIPTS = (
     ("ja", "\u3040-\u30ff\uff66-\uff9f"),
     ("ko", "\uac00-\ud7a3\u1100-\u11ff"),
@@ -175,7 +177,7 @@ def detect(text: str) -> str | None:
 
 def detected_languages() -> frozenset[str]:
     """Return the languages that `detect` distinguishes."""
-    return frozenset({*_model().languages, *(language for language, _ in _SCRIPTS)})
+    return frozenset({*_model().languages, *(language for language, _ in _SCRIPTS)}) - _CLOSE
 
 
 def probabilities(text: str) -> dict[str, float]:
@@ -201,13 +203,15 @@ def language_of(text: str, default: str) -> str:
     An uncertain detection counts as the default. A text in the default's language has its region, too: with `en-GB`, a
     text in English is in `en-GB`.
     """
-    ranked = _ranked(text[:LONGEST])
+    own_tag = base(default)
+    ranked = _ranked(text[:LONGEST], own_tag if own_tag in _CLOSE else "")
     if not ranked:
         return default
     chances = dict(ranked)
     best, chance = ranked[0]
-    own = chances.get(base(default), 0.0)
-    if best == base(default) or (chance < SURE and own >= chance * _POSSIBLE):
+    # A language that is not detected is as possible as any.
+    own = chances.get(own_tag, 0.0 if own_tag in detected_languages() else 1.0)
+    if best == own_tag or (chance < SURE and own >= chance * _POSSIBLE):
         return default
     return best
 
@@ -217,12 +221,15 @@ _POSSIBLE = 0.1
 
 
 @lru_cache(maxsize=1024)
-def _ranked(text: str) -> tuple[tuple[str, float], ...]:
-    """Return languages with their probabilities, best first; nothing for a text without words."""
+def _ranked(text: str, close: str = "") -> tuple[tuple[str, float], ...]:
+    """Return languages with their probabilities, best first; nothing for a text without words.
+
+    Of the languages that are close to another one, only `close` is among them.
+    """
     text = _NOISE.sub(" ", text)
     if text.isascii():
         enough = sum(1 for _ in islice(_LETTER.finditer(text), _FEWEST)) == _FEWEST
-        return _scored(text) if enough else ()
+        return _scored(text, close) if enough else ()
     letters = len(_LETTER.findall(text))
     if letters < _FEWEST and not any(pattern.search(text) for _, pattern in _PATTERNS):
         return ()
@@ -232,13 +239,13 @@ def _ranked(text: str) -> tuple[tuple[str, float], ...]:
     script = max(counts, key=counts.__getitem__)
     if counts[script] > letters / 2:
         return ((script, 1.0),)
-    return _scored(text)
+    return _scored(text, close)
 
 
-def _scored(text: str) -> tuple[tuple[str, float], ...]:
+def _scored(text: str, close: str) -> tuple[tuple[str, float], ...]:
     """Return probabilities by n-grams: among those that end at a byte the longest counts."""
     text = " ".join((text.lower() if text.isupper() else text).split())
-    return _weighed(unicodedata.normalize("NFC", text).encode("utf-8", errors="surrogatepass"))
+    return _weighed(unicodedata.normalize("NFC", text).encode("utf-8", errors="surrogatepass"), close)
 
 
 def _scores(encoded: bytes) -> tuple[_Model, np.ndarray]:
@@ -252,14 +259,22 @@ def _scores(encoded: bytes) -> tuple[_Model, np.ndarray]:
     return model, scores / math.sqrt(len(encoded))  # keeps the probabilities honest whatever the length (py3langid)
 
 
-def _weighed(encoded: bytes) -> tuple[tuple[str, float], ...]:
+def _weighed(encoded: bytes, close: str = "") -> tuple[tuple[str, float], ...]:
     model, scores = _scores(encoded)
     if not len(scores):
         return ()
+    scores[_left_out(close)] = -np.inf
     chances = np.exp(scores - scores.max())
     chances /= chances.sum()
     order = np.argsort(-chances)
-    return tuple(zip(map(model.languages.__getitem__, order.tolist()), chances[order].tolist(), strict=True))
+    ranked = zip(map(model.languages.__getitem__, order.tolist()), chances[order].tolist(), strict=True)
+    return tuple((language, chance) for language, chance in ranked if language == close or language not in _CLOSE)
+
+
+@cache
+def _left_out(close: str) -> np.ndarray:
+    """Return the columns of the close languages (at most C,), without one of them."""
+    return np.array([column for column, language in enumerate(_model().languages) if language in _CLOSE - {close}])
 
 
 # --- Differences between languages and regions in writing numbers, dates and money.

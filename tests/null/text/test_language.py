@@ -114,3 +114,24 @@ def test_words_are_compared_without_small_ones_and_endings():
     assert terms("कमरे की फीस क्या है?", "hi") == ["कमरे", "की", "फीस", "क्या", "है"]
     assert terms("re\u0301union à 9 h", "fr") == ["re\u0301union", "9"]
     assert base("nb-NO") == base("nn") == "no"
+
+
+@pytest.mark.parametrize(
+    ("text", "default", "language"),
+    [
+        ("Prašau pakeisti mano apsilankymo laiką", "en", "lt"),
+        ("Kui palju maksab kohaletoimetamine?", "en", "et"),
+        ("Cik maksā piegāde mājās?", "en", "lv"),
+        ("Giao hàng mất bao lâu?", "en", "vi"),
+        ("Koľko stojí doručenie domov?", "sk", "sk"),
+        ("Koliko stane dostava na dom?", "sl", "sl"),
+        ("How much is delivery to my home?", "sk", "en"),
+        ("Kolik stojí doručení domů?", "cs", "cs"),
+        ("Hvað kostar heimsending?", "is", "is"),  # uncertain, and no language of the model
+        ("How much is delivery to my home?", "is", "en"),
+    ],
+)
+def test_more_languages_and_a_default_that_is_not_detected(text, default, language):
+    """Close languages are told apart where the network names one; an uncertain text counts as the default."""
+    assert language_of(text, default) == language
+    assert detect(text) != "sk"
