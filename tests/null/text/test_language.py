@@ -124,7 +124,7 @@ def test_words_are_compared_without_small_ones_and_endings():
         ("Cik maksā piegāde mājās?", "en", "lv"),
         ("Giao hàng mất bao lâu?", "en", "vi"),
         ("Koľko stojí doručenie domov?", "sk", "sk"),
-        ("Koliko stane dostava na dom?", "sl", "sl"),
+        ("Želim spremeniti datum svojega obiska.", "sl", "sl"),
         ("How much is delivery to my home?", "sk", "en"),
         ("Kolik stojí doručení domů?", "cs", "cs"),
         ("Hvað kostar heimsending?", "is", "is"),  # uncertain, and no language of the model
