@@ -589,6 +589,11 @@ def load_config(folder: Path) -> Config:
             f"No {FILE_NAME} in {str(folder)!r}.",
             hint="Run `coterie init DIR` to make a network, or pick one with `coterie -C DIR ...`.",
         ) from None
+    except NotADirectoryError:
+        raise ConfigError(
+            f"{str(folder)!r} is a file, and a network is a folder.",
+            hint=f"Pass the folder that holds {FILE_NAME}: {str(folder.parent)!r}.",
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         why = f"byte {error.start} is not UTF-8" if isinstance(error, UnicodeDecodeError) else error
         raise ConfigError(f"Cannot read {str(path)!r}: {why}.") from error

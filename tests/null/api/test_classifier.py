@@ -315,3 +315,12 @@ def test_what_a_notebook_shows_is_escaped(data):
 
     assert prediction.label == "<script>"
     assert "<script>" not in prediction._repr_html_()
+
+
+def test_the_file_in_place_of_its_folder_is_told(classifier, tmp_path):
+    """Who passes `coterie.toml` is told to pass the folder that holds it."""
+    folder = classifier.save(tmp_path / "shop").folder
+
+    with pytest.raises(ConfigError, match="is a file, and a network is a folder") as caught:
+        coterie.connect(folder / "coterie.toml")
+    assert repr(str(folder)) in caught.value.hint
